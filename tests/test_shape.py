@@ -1,0 +1,265 @@
+"""Ring 10: which way the code depends, how large modules are, and which names are public."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+import gossiplog
+import twisted.plugins
+
+PACKAGE = Path(gossiplog.__file__).parent
+SOURCE = Path(os.environ.get("GOSSIPLOG_SOURCE", PACKAGE.parent))
+
+PUBLIC = [
+    "Clock",
+    "Cursor",
+    "Entry",
+    "ForkProof",
+    "GossiplogError",
+    "Head",
+    "Network",
+    "Node",
+    "Order",
+    "Peer",
+    "Reader",
+    "Reference",
+    "Result",
+    "Segment",
+    "Store",
+    "Writer",
+    "format_author",
+    "open_store",
+    "parse_author",
+    "short_key",
+]
+"""Every name an application may import from ``gossiplog``; adding one is a promise, dropping one a break."""
+
+LARGEST_MODULE_LINES = 300
+
+VALUES = {"errors", "limits"}
+BELOW = {
+    "errors": set[str](),
+    "limits": set[str](),
+    "log": VALUES,
+    "gossip": VALUES | {"log"},
+    "wire": VALUES | {"log", "gossip.messages"},
+    "store": VALUES | {"log"},
+    "net": VALUES | {"log", "gossip", "wire", "store"},
+}
+"""What each layer may import besides itself; modules above ``net`` import anything but what is in FRONT."""
+
+FRONT = {"tap": {"cli"}, "cli": set[str](), "testing": {"testing"}}
+"""What applications and people start, and who else may import it."""
+
+WITHOUT_TWISTED = set(BELOW) - {"net"} | {"testing"}
+LINKS = "testing.links"
+PURE = {"log", "gossip", "wire", "store"}
+IMPURE = {"asyncio", "random", "secrets", "select", "selectors", "socket", "ssl", "time", "threading", "uuid"}
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Return the parsed modules by name, without ``gossiplog.``; the root package is ``""``."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_bytes(), str(path))
+    return found
+
+
+def layer(name: str) -> str:
+    """Return the first part of a module's name."""
+    return name.partition(".")[0]
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of everything imported, wherever it is; ``from a import b`` is ``a.b``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def own_imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and module, without ``gossiplog.``, of the imports of our own modules."""
+    for line, name in imports(tree):
+        if layer(name) == "gossiplog":
+            _, _, inner = name.partition(".")
+            yield line, inner if inner in modules() else inner.rpartition(".")[0]
+
+
+def at_import_time(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements that run when a module is imported: all that are not inside a function."""
+    for statement in body:
+        yield statement
+        if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for field in ("body", "orelse", "finalbody"):
+                yield from at_import_time(getattr(statement, field, []))
+            for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+                yield from at_import_time(part.body)
+
+
+def is_within(name: str, allowed: set[str]) -> bool:
+    """Return whether a module is one of those named or inside one."""
+    return any(name == one or name.startswith(f"{one}.") for one in allowed)
+
+
+class DirectionTests(SynchronousTestCase):
+    """Imports point one way: log <- gossip, wire, store <- net <- node <- tap, cli."""
+
+    def report(self, offences: list[str]) -> None:
+        """Fail with all offences at once."""
+        self.assertEqual(offences, [], "\n" + "\n".join(offences))
+
+    def test_imports_are_absolute(self) -> None:
+        """A reader, and this test, can see from the line itself where a name comes from."""
+        self.report(
+            [
+                f"{name}:{node.lineno} imports relatively"
+                for name, tree in modules().items()
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom) and node.level
+            ]
+        )
+
+    def test_layers_import_only_what_is_below(self) -> None:
+        """A layer with an entry in BELOW imports itself and what the entry names."""
+        self.report(
+            [
+                f"{name}:{line} imports {other or 'gossiplog'}"
+                for name, tree in modules().items()
+                if layer(name) in BELOW
+                for line, other in own_imports(tree)
+                if not is_within(other, BELOW[layer(name)] | {layer(name)})
+            ]
+        )
+
+    def test_nothing_imports_what_is_in_front(self) -> None:
+        """``tap``, ``cli`` and ``testing`` are entered from outside."""
+        self.report(
+            [
+                f"{name}:{line} imports {other}"
+                for name, tree in modules().items()
+                for line, other in own_imports(tree)
+                if layer(other) in FRONT
+                and layer(name) != layer(other)
+                and layer(name) not in FRONT[layer(other)]
+            ]
+        )
+
+    def test_the_core_knows_no_twisted(self) -> None:
+        """Twisted is in ``net`` and above, and in the links of ``testing``."""
+        self.report(
+            [
+                f"{name}:{line} imports {other}"
+                for name, tree in modules().items()
+                if layer(name) in WITHOUT_TWISTED and not is_within(name, {LINKS})
+                for line, other in imports(tree)
+                if layer(other) == "twisted"
+            ]
+        )
+
+    def test_the_core_has_no_clock_chance_or_socket(self) -> None:
+        """Time and randomness come in as arguments; the type ``random.Random`` may be named."""
+        self.report(
+            [
+                f"{name}:{line} imports {other}"
+                for name, tree in modules().items()
+                if layer(name) in PURE
+                for line, other in imports(tree)
+                if layer(other) in IMPURE and other != "random.Random"
+            ]
+        )
+
+    def test_no_reactor_at_import_time(self) -> None:
+        """Importing gossiplog never installs a reactor: it is always a parameter."""
+        self.report(
+            [
+                f"{name}:{statement.lineno} imports the reactor"
+                for name, tree in modules().items()
+                for statement in at_import_time(tree.body)
+                if isinstance(statement, (ast.Import, ast.ImportFrom))
+                for _, other in imports(ast.Module([statement], []))
+                if is_within(other, {"twisted.internet.reactor"})
+            ]
+        )
+
+
+class PluginTests(SynchronousTestCase):
+    """twistd imports every plugin there is, so ours must cost nothing."""
+
+    def test_plugin_imports_only_twisted(self) -> None:
+        """The plugin names ``gossiplog.tap`` in a string."""
+        [path] = [
+            found
+            for directory in twisted.plugins.__path__
+            if (found := Path(directory, "gossiplog_plugin.py")).exists()
+        ]
+        names = [name for _, name in imports(ast.parse(path.read_bytes()))]
+        self.assertEqual(names, ["twisted.application.service.ServiceMaker"])
+
+    def test_twisted_stays_twisted(self) -> None:
+        """An ``__init__.py`` of ours under ``twisted/`` would hide Twisted itself."""
+        if not (SOURCE / "setup.cfg").exists():
+            raise SkipTest("needs the checkout; GOSSIPLOG_SOURCE can say where it is")
+        self.assertEqual(
+            [str(path.relative_to(SOURCE)) for path in sorted((SOURCE / "twisted").rglob("*.py"))],
+            [os.path.join("twisted", "plugins", "gossiplog_plugin.py")],
+        )
+
+
+class ModuleTests(SynchronousTestCase):
+    """Modules are small, and each says what it is for."""
+
+    def test_sizes(self) -> None:
+        """No module is above LARGEST_MODULE_LINES; split it by what it is responsible for."""
+        sizes = {path: len(path.read_bytes().splitlines()) for path in PACKAGE.rglob("*.py")}
+        large = {str(path): lines for path, lines in sizes.items() if lines > LARGEST_MODULE_LINES}
+        self.assertEqual(large, {})
+
+    def test_docstrings(self) -> None:
+        """Every module starts with a sentence."""
+        bare = [name or "gossiplog" for name, tree in modules().items() if not ast.get_docstring(tree)]
+        self.assertEqual(bare, [])
+
+    def test_packages(self) -> None:
+        """Every directory with modules is a package; tools disagree about those without ``__init__.py``."""
+        directories = {path.parent for path in PACKAGE.rglob("*.py")}
+        self.assertEqual([str(d) for d in directories if not (d / "__init__.py").exists()], [])
+
+    def test_typed(self) -> None:
+        """The types reach applications."""
+        self.assertTrue((PACKAGE / "py.typed").exists())
+
+
+class PublicNameTests(SynchronousTestCase):
+    """What an application may rely on."""
+
+    def test_names(self) -> None:
+        """``gossiplog.__all__`` is the list in this file."""
+        self.assertEqual(sorted(gossiplog.__all__), sorted(PUBLIC))
+        self.assertEqual(len(set(gossiplog.__all__)), len(gossiplog.__all__))
+
+    def test_names_exist(self) -> None:
+        """Every name listed in an ``__all__`` is there."""
+        for name, tree in modules().items():
+            if any(isinstance(node, ast.Name) and node.id == "__all__" for node in ast.walk(tree)):
+                module = import_module(f"gossiplog.{name}".rstrip("."))
+                missing = [public for public in module.__all__ if not hasattr(module, public)]
+                self.assertEqual(missing, [], name)
+
+    def test_names_are_documented(self) -> None:
+        """Classes and functions among them have a docstring of their own."""
+        values = {name: getattr(gossiplog, name) for name in gossiplog.__all__}
+        self.assertEqual(
+            [name for name, value in values.items() if callable(value) and not value.__doc__], []
+        )
