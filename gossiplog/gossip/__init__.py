@@ -1,0 +1,1 @@
+"""How logs replicate: messages, sessions and the replica, as pure state machines."""

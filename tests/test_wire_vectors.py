@@ -1,0 +1,94 @@
+"""Ring 3: the bytes are what they were.  Written by ``python -m tests.vectors.generate_wire``, then frozen."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog.errors import MalformedMessageError
+from gossiplog.gossip.messages import Unknown
+from gossiplog.wire.channel import Channel
+from gossiplog.wire.codec import decode, encode
+from gossiplog.wire.frames import FrameReader, frame
+
+VECTORS = Path(__file__).parent / "vectors"
+
+
+def load(name: str) -> Any:
+    """Read one file of vectors."""
+    return json.loads((VECTORS / name).read_bytes())
+
+
+def plain(value: Any) -> Any:
+    """Return a message as JSON can hold it: fields by name, bytes as hex, enums by value."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Enum):
+        return value.value
+    if hasattr(value, "_asdict"):
+        return {name: plain(field) for name, field in value._asdict().items()}
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+class Messages(SynchronousTestCase):
+    def test_every_message(self) -> None:
+        vectors = load("wire_messages.json")["messages"]
+        for vector in vectors:
+            data = bytes.fromhex(vector["hex"])
+            message = decode(data)
+            self.assertEqual(type(message).__name__, vector["message"], vector["name"])
+            self.assertEqual(plain(message), vector["fields"], vector["name"])
+            self.assertEqual(encode(message), data, vector["name"])
+        self.assertEqual(len({vector["message"] for vector in vectors}), 13)
+
+    def test_what_is_passed_over(self) -> None:
+        for vector in load("wire_messages.json")["passed_over"]:
+            message = decode(bytes.fromhex(vector["hex"]))
+            self.assertEqual(type(message).__name__, vector["message"], vector["name"])
+            self.assertEqual(plain(message), vector["fields"], vector["name"])
+            if not isinstance(message, Unknown):
+                self.assertNotEqual(encode(message), bytes.fromhex(vector["hex"]), vector["name"])
+
+    def test_what_is_refused(self) -> None:
+        for vector in load("wire_messages.json")["refused"]:
+            with self.assertRaises(MalformedMessageError, msg=vector["name"]):
+                decode(bytes.fromhex(vector["hex"]))
+
+
+class Frames(SynchronousTestCase):
+    def test_stream(self) -> None:
+        vector = load("wire_frames.json")
+        bodies = [bytes.fromhex(body) for body in vector["bodies"]]
+        stream = bytes.fromhex(vector["stream"])
+        self.assertEqual(b"".join(map(frame, bodies)), stream)
+        self.assertEqual(FrameReader().feed(stream), bodies)
+
+
+class Handshake(SynchronousTestCase):
+    def test_one_connection(self) -> None:
+        vector = load("wire_channel.json")
+
+        def value(name: str) -> bytes:
+            return bytes.fromhex(vector[name])
+
+        network = value("network_key")
+        dialler = Channel(True, value("dialler_static"), network, ephemeral=value("dialler_ephemeral"))
+        listener = Channel(False, value("listener_static"), network, ephemeral=value("listener_ephemeral"))
+        self.assertEqual(dialler.start(), value("first"))
+        self.assertEqual(listener.receive(value("first")), [])
+        self.assertEqual(listener.outgoing(), value("second"))
+        self.assertEqual(dialler.receive(value("second")), [])
+        self.assertEqual(dialler.outgoing(), value("third"))
+        self.assertEqual(listener.receive(value("third")), [])
+        for side in (dialler, listener):
+            self.assertEqual(side.handshake_hash, value("handshake_hash"))
+        self.assertEqual((dialler.peer, listener.peer), (value("listener_id"), value("dialler_id")))
+        for record in vector["records"]:
+            sender, receiver = (dialler, listener) if record["from"] == "dialler" else (listener, dialler)
+            body, data = bytes.fromhex(record["frame"]), bytes.fromhex(record["bytes"])
+            self.assertEqual(sender.send(body), data)
+            self.assertEqual(receiver.receive(data), [body])

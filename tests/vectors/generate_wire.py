@@ -1,0 +1,202 @@
+"""Write the vectors of the wire: ``python -m tests.vectors.generate_wire`` in a checkout.
+
+They are frozen: a change of these files is a change of the protocol.  ``wire_noise.json`` is not written here, it
+was published by others.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from gossiplog.gossip.messages import (
+    FORKED_CHECK,
+    Bye,
+    Fill,
+    Fork,
+    Have,
+    HaveItem,
+    Hello,
+    Interest,
+    Item,
+    Lazy,
+    Message,
+    Peers,
+    Ping,
+    Pong,
+    Range,
+    RangeKind,
+    Ranges,
+    Refuse,
+    Segment,
+    Want,
+    WantItem,
+)
+from gossiplog.limits import MAX_SEQ
+from gossiplog.log.fork import ForkProof
+from gossiplog.wire.channel import Channel
+from gossiplog.wire.codec import decode, encode
+from gossiplog.wire.frames import frame
+from tests.test_wire_vectors import VECTORS, plain
+
+A, B, C = (bytes([n]) * 32 for n in (0x0A, 0x0B, 0x0C))
+SHORT = b"\x0d" * 31
+
+
+def derived(name: str, size: int = 32) -> bytes:
+    """Return fixed bytes that look random."""
+    return b"".join(sha256(f"{name} {part}".encode()).digest() for part in range(size // 32 + 1))[:size]
+
+
+SEGMENT = Segment(A, 7, 2, derived("previous"), derived("signature", 64), b"\xc4\x03one\xc4\x03two")
+HEAD = Segment(A, 8, 0, derived("other id"), derived("other signature", 64), b"")
+
+MESSAGES: list[tuple[str, Message]] = [
+    ("all authors", Hello(1, 1, (), "gossiplog", derived("instance", 16))),
+    (
+        "some authors",
+        Hello(
+            1, 3, ("fill", "x"), "grün", derived("instance", 16), Interest.WANTED, (A, B), derived("root", 16)
+        ),
+    ),
+    ("nothing to compare", Ranges(0, ())),
+    (
+        "one list",
+        Ranges(1, (Range(b"", RangeKind.LIST, items=(Item(A, 1, b"\1" * 8), Item(B, 0, FORKED_CHECK))),)),
+    ),
+    (
+        "every kind",
+        Ranges(
+            2**32,
+            (
+                Range(b"\x0a", RangeKind.SKIP),
+                Range(b"\x0a\x80", RangeKind.FINGERPRINT, derived("fingerprint", 16)),
+                Range(C, RangeKind.LIST, items=(Item(B, MAX_SEQ, b"\2" * 8),)),
+                Range(b"", RangeKind.DIFFERENCES, items=(Item(C, 300, b"\3" * 8),)),
+            ),
+            True,
+        ),
+    ),
+    ("want", Want((WantItem(A, 1), WantItem(B, 70_000, True), WantItem(None, MAX_SEQ)))),
+    ("lazy", Lazy((A, None))),
+    ("refuse", Refuse((B,))),
+    ("segment", SEGMENT),
+    ("signed head", HEAD),
+    ("segment of 300 bytes", SEGMENT._replace(count=1, bodies=b"\xc5\x01\x29" + derived("body", 297))),
+    ("have", Have((HaveItem(0, 5, A), HaveItem(1, 128, B), HaveItem(0, 6)))),
+    ("fill", Fill(A, ((1, 1), (5, 4096)))),
+    ("fork", Fork(ForkProof(A, 7, derived("id"), derived("signature", 64), HEAD))),
+    ("peers", Peers(("tcp:192.0.2.1:4747", "tcp:[2001:db8::1]:4747"))),
+    ("ping", Ping(1, derived("root", 16))),
+    ("ping of who does not know", Ping(0)),
+    ("pong", Pong(2**64 - 1, derived("root", 16))),
+    ("bye", Bye(1, "stopping")),
+    ("bye of an application", Bye(64)),
+]
+
+PASSED_OVER: list[tuple[str, bytes]] = [
+    ("type 64", msgpack.packb([64])),
+    ("type 1000 with anything inside", msgpack.packb([1000, {"a": [1.5, None]}, "x" * 300])),
+    ("elements after those of PING", msgpack.packb([10, 1, b"", {"later": True}, 7])),
+    ("lengths that are not minimal", bytes.fromhex("dd00000003cc0ccd0001d90161")),
+    ("author of 31 bytes in LAZY", msgpack.packb([3, [A, SHORT, None]])),
+    (
+        "author of 31 bytes in RANGES",
+        msgpack.packb([1, 0, False, [[b"", 2, [[SHORT, 1, bytes(8)], [A, 1, bytes(8)]]]]]),
+    ),
+    ("author of 31 bytes in HAVE", msgpack.packb([6, [[0, 1, SHORT], [1, 1, A]]])),
+    ("segment of an author of 31 bytes", msgpack.packb([5, SHORT, 1, 1, bytes(32), bytes(114), b"?"])),
+]
+
+REFUSED: list[tuple[str, bytes]] = [
+    ("nothing", b""),
+    ("not an array", msgpack.packb({10: 1})),
+    ("no type", b"\x90"),
+    ("type 13", msgpack.packb([13])),
+    ("type 63", msgpack.packb([63])),
+    ("true for one", msgpack.packb([10, True, b""])),
+    ("float for one", msgpack.packb([10, 1.0, b""])),
+    ("negative token", msgpack.packb([10, -1, b""])),
+    ("root of 15 bytes", msgpack.packb([10, 1, bytes(15)])),
+    ("too few elements", msgpack.packb([10, 1])),
+    ("a byte after the message", msgpack.packb([10, 1, b""]) + b"\0"),
+    ("reason that is not UTF-8", bytes.fromhex("930c00a1ff")),
+    ("seq above the last", msgpack.packb([2, [[A, MAX_SEQ + 1, False]]])),
+    ("bounds that do not ascend", msgpack.packb([1, 0, False, [[B, 0, None], [A, 0, None]]])),
+    (
+        "items that do not ascend",
+        msgpack.packb([1, 0, False, [[b"", 2, [[B, 1, bytes(8)], [A, 1, bytes(8)]]]]]),
+    ),
+    ("item outside its range", msgpack.packb([1, 0, False, [[A, 2, [[B, 1, bytes(8)]]]]])),
+    ("range after the end", msgpack.packb([1, 0, False, [[b"", 0, None], [A, 0, None]]])),
+    ("segment of 4,097 entries", msgpack.packb([5, A, 1, 4097, bytes(32), bytes(64), b""])),
+]
+
+
+def described(name: str, data: bytes) -> dict[str, Any]:
+    """Return one vector."""
+    message = decode(data)
+    return {"name": name, "message": type(message).__name__, "fields": plain(message), "hex": data.hex()}
+
+
+def messages() -> dict[str, Any]:
+    """Return the vectors of the codec."""
+    return {
+        "messages": [described(name, encode(message)) for name, message in MESSAGES],
+        "passed_over": [described(name, data) for name, data in PASSED_OVER],
+        "refused": [{"name": name, "hex": data.hex()} for name, data in REFUSED],
+    }
+
+
+def frames() -> dict[str, Any]:
+    """Return the vector of framing."""
+    bodies = [b"", b"a", encode(Bye(0)), derived("body", 300)]
+    return {"bodies": [body.hex() for body in bodies], "stream": b"".join(map(frame, bodies)).hex()}
+
+
+def channel() -> dict[str, Any]:
+    """Return one whole connection."""
+    keys = {
+        name: derived(name)
+        for name in (
+            "network_key",
+            "dialler_static",
+            "dialler_ephemeral",
+            "listener_static",
+            "listener_ephemeral",
+        )
+    }
+    network = keys["network_key"]
+    dialler = Channel(True, keys["dialler_static"], network, ephemeral=keys["dialler_ephemeral"])
+    listener = Channel(False, keys["listener_static"], network, ephemeral=keys["listener_ephemeral"])
+    said = {"first": dialler.start()}
+    listener.receive(said["first"])
+    said["second"] = listener.outgoing()
+    dialler.receive(said["second"])
+    said["third"] = dialler.outgoing()
+    listener.receive(said["third"])
+    records = []
+    for side, sender in (("dialler", dialler), ("listener", listener), ("dialler", dialler)):
+        body = encode(Hello(1, 1, (), side, derived(side, 16))) if len(records) < 2 else b""
+        records.append({"from": side, "frame": body.hex(), "bytes": sender.send(body).hex()})
+    known = {
+        "handshake_hash": dialler.handshake_hash,
+        "dialler_id": listener.peer,
+        "listener_id": dialler.peer,
+    }
+    return {name: data.hex() for name, data in {**keys, **said, **known}.items()} | {"records": records}
+
+
+def write(directory: Path = VECTORS) -> None:
+    """Write all files."""
+    for name, vectors in (("messages", messages()), ("frames", frames()), ("channel", channel())):
+        text = json.dumps(vectors, indent=1, ensure_ascii=False) + "\n"
+        (directory / f"wire_{name}.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
