@@ -1,0 +1,208 @@
+"""Every public error of gossiplog, in one tree.
+
+Two families never mix: what *you* did or your machine did (:class:`InvalidValueError`, :class:`StoreError`,
+:class:`NodeError`) and what a *peer* sent (:class:`PeerError`).  A :class:`PeerError` ends one session, carries the
+code the other side is told in BYE (specification, "Codes"), and never changes stored state.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ByeCode(IntEnum):
+    """Why a session ends, as said in BYE; 64 and up are free for applications."""
+
+    NORMAL = 0
+    STOPPING = 1
+    DUPLICATE = 2
+    SELF = 3
+    VERSION = 4
+    MALFORMED = 5
+    UNEXPECTED = 6
+    TOO_LARGE = 7
+    BAD_SEGMENT = 8
+    BAD_SIGNATURE = 9
+    BAD_FORK = 10
+    LIMIT = 11
+    TIMEOUT = 12
+    REFUSED = 13
+    INTERNAL = 14
+
+
+class GossiplogError(Exception):
+    """Base of everything gossiplog raises on purpose."""
+
+
+# -- what you passed in ------------------------------------------------------------------------------------------
+
+
+class InvalidValueError(GossiplogError, ValueError):
+    """An argument is not what the function takes; the message names it and says what would be."""
+
+
+class InvalidKeyError(InvalidValueError):
+    """A key's text or bytes are not a key of the kind asked for."""
+
+
+class PayloadTooLargeError(InvalidValueError):
+    """An entry would be larger than the format allows; nothing was written."""
+
+
+class MalformedBodyError(GossiplogError):
+    """A stored body does not decode; it is kept and relayed all the same (specification, "Body")."""
+
+
+class EncodingError(InvalidValueError):
+    """A payload does not fit the encoding asked for."""
+
+
+# -- your disk ---------------------------------------------------------------------------------------------------
+
+
+class StoreError(GossiplogError):
+    """Something about a store on this machine."""
+
+
+class StoreNotFoundError(StoreError):
+    """No store at that path."""
+
+
+class StoreLockedError(StoreError):
+    """Another process has the store open."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"store {path} is in use by another process; stop it or use another directory")
+        self.path = path
+
+
+class StoreClosedError(StoreError):
+    """The store was closed."""
+
+
+class StoreFormatError(StoreError):
+    """The directory holds something that this version does not read."""
+
+
+class StoreFullError(StoreError):
+    """The disk is full (or over quota); nothing of this write is on disk."""
+
+
+class StoreFailedError(StoreError):
+    """The disk failed; the store writes no more until it is opened again, reads go on."""
+
+
+class AppendOutcomeUnknown(StoreFailedError):
+    """The disk failed while this append was synced: after a restart it may be there or not."""
+
+
+class StoreDamagedError(StoreError):
+    """Bytes read from disk are not the ones that were written."""
+
+
+class StoreCopiedError(StoreError):
+    """The store was copied, moved or restored from a backup; writing could fork its logs."""
+
+
+class NetworkMismatchError(StoreError):
+    """The store belongs to another network."""
+
+
+class ForkedWriterError(StoreError):
+    """A local writer's log is forked; it can never be appended to again."""
+
+
+class UnknownWriterError(StoreError):
+    """No writer of that name or author in this store."""
+
+
+# -- your node ---------------------------------------------------------------------------------------------------
+
+
+class NodeError(GossiplogError):
+    """Something about a running node."""
+
+
+class EndpointError(NodeError):
+    """An endpoint string is wrong or the address cannot be used."""
+
+
+class NodeStoppedError(NodeError):
+    """The node was stopped."""
+
+
+# -- what a peer sent --------------------------------------------------------------------------------------------
+
+
+class PeerError(GossiplogError):
+    """A peer broke the protocol; that session ends, nothing else changes."""
+
+    code = ByeCode.MALFORMED
+
+
+class HandshakeError(PeerError):
+    """The encrypted channel could not be set up."""
+
+
+class WrongProtocolError(HandshakeError):
+    """The other side does not speak this protocol at all."""
+
+
+class WrongNetworkError(HandshakeError):
+    """The other side does not know the network key."""
+
+
+class ChannelError(PeerError):
+    """A record did not decrypt: damaged, replayed or out of order."""
+
+
+class FrameTooLargeError(PeerError):
+    """A frame is announced above the ceiling."""
+
+    code = ByeCode.TOO_LARGE
+
+
+class MalformedMessageError(PeerError):
+    """A frame is not a message."""
+
+
+class UnexpectedMessageError(PeerError):
+    """A message that is not allowed in this state of the session."""
+
+    code = ByeCode.UNEXPECTED
+
+
+class VersionMismatchError(PeerError):
+    """No protocol version in common."""
+
+    code = ByeCode.VERSION
+
+
+class LimitExceededError(PeerError):
+    """A peer went over a limit of ``limits.py``."""
+
+    code = ByeCode.LIMIT
+
+
+class PeerTimeoutError(PeerError):
+    """A peer was silent for too long."""
+
+    code = ByeCode.TIMEOUT
+
+
+class BadSegmentError(PeerError):
+    """A segment of wrong shape, over its limits or with a broken chain."""
+
+    code = ByeCode.BAD_SEGMENT
+
+
+class BadSignatureError(PeerError):
+    """A signature that is not one."""
+
+    code = ByeCode.BAD_SIGNATURE
+
+
+class BadForkProofError(PeerError):
+    """A fork proof that proves nothing."""
+
+    code = ByeCode.BAD_FORK

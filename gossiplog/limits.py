@@ -1,0 +1,129 @@
+"""Every size, count and time limit, each with its reason.  Sizes are bytes, times are seconds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- values ------------------------------------------------------------------------------------------------------
+
+MAX_SEQ: Final = 2**53 - 1
+"""Every language with doubles can hold it exactly."""
+
+MAX_BODY_BYTES: Final = 1 << 20
+"""One entry must fit one frame and one row without streaming."""
+
+MAX_SEGMENT_ENTRIES: Final = 4096
+"""Bounds hashing before the signature is checked: about 4 ms of one core."""
+
+MAX_SEGMENT_BYTES: Final = 128 * 1024
+"""Item bytes of a segment of more than one entry; two Noise records, eight 16 KiB pages."""
+
+SEGMENT_TARGET_BYTES: Final = 130_560
+"""What we build and merge up to: with its header a frame fits two Noise records (131,038) and its row eight pages."""
+
+MAX_REFERENCES: Final = 64
+"""``after`` triples in one body."""
+
+# -- wire --------------------------------------------------------------------------------------------------------
+
+MAX_FRAME_BYTES: Final = MAX_BODY_BYTES + 1024
+"""One entry of full size with its segment header."""
+
+MAX_ELEMENTS: Final = 64
+"""Top-level elements of one message: room for later versions, and skipping what we do not read stays cheap."""
+
+MAX_VERSION: Final = 65_535
+"""Protocol versions in HELLO."""
+
+MAX_CODE: Final = 65_535
+"""Codes in BYE; 64 and up are free for applications."""
+
+MAX_EXCEPTIONS: Final = 1024
+"""Authors named in HELLO's interest."""
+
+MAX_RANGES: Final = 4096
+"""Ranges in one RANGES message."""
+
+MAX_LIST_ITEMS: Final = 16_384
+"""Items of all lists in one RANGES message together: about 750 KB."""
+
+MAX_WANT_ITEMS: Final = 1024
+"""Authors in one WANT, LAZY or REFUSE."""
+
+MAX_HAVE_ITEMS: Final = 4096
+"""Announcements in one HAVE."""
+
+MAX_FILL_RANGES: Final = 256
+MAX_PEERS: Final = 64
+MAX_TEXT_BYTES: Final = 256
+"""Agent, reason and address strings."""
+
+MAX_FEATURES: Final = 32
+
+# -- sessions ----------------------------------------------------------------------------------------------------
+
+HANDSHAKE_SECONDS: Final = 10.0
+"""From the connection to HELLO received; a slow loris gets no longer."""
+
+MAX_HANDSHAKES: Final = 64
+"""Inbound connections in their handshake at once."""
+
+PING_SECONDS: Final = 30.0
+"""Silence after which we ask whether the peer is there."""
+
+PING_DEADLINE_SECONDS: Final = 20.0
+"""How long a PING may stay unanswered while nothing else arrives."""
+
+SURVIVOR_SECONDS: Final = 5.0
+"""How long a connection that was preferred to a newer one may take to show that it is alive."""
+
+STALL_SECONDS: Final = 5.0
+"""A peer that serves none of its open authors for so long loses them to another."""
+
+STALL_MOST_SECONDS: Final = 80.0
+"""The same for a peer that let us wait again and again: on a slow link each question repeated is a copy more."""
+
+OPEN_WANTS_PER_PEER: Final = 32
+"""Authors pulled from one peer at once: enough to keep a pipe full, few enough to move elsewhere cheaply."""
+
+ANNOUNCE_SECONDS: Final = 0.05
+"""Announcements are batched for so long: one HAVE for many authors, little delay for one."""
+
+RETRY_WRITE_SECONDS: Final = 5.0
+"""After a full disk: when we ask for entries again."""
+
+MAX_CLAIMS: Final = 1_000_000
+"""Authors a peer may claim to be ahead in; above it the session ends."""
+
+MAX_HANDLES: Final = 65_536
+"""Authors that have a handle in one session and direction; then the oldest handles are used again."""
+
+MAX_OWED_AUTHORS: Final = 65_536
+"""Authors remembered for a peer that does not read; above it one bit says "reconcile owed"."""
+
+MAX_AGENT_CHARS: Final = 64
+
+OUTPUT_WINDOW_BYTES: Final = 256 * 1024
+"""Queued in one transport before we stop writing to it."""
+
+MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
+"""Control messages queued for a peer that does not read; above it the session ends."""
+
+SOCKET_BUFFER_BYTES: Final = 256 * 1024
+"""The kernel's buffers of one connection in each direction: what live news waits behind while a catch-up runs."""
+
+READ_AHEAD_BYTES: Final = 512 * 1024
+"""Backlog read from disk ahead of one transport."""
+
+PENDING_WRITE_BYTES: Final = 1024 * 1024
+"""Accepted but not yet committed bytes; above it nothing more is read from any peer."""
+
+PENDING_WRITE_LOW_BYTES: Final = 512 * 1024
+"""Reading goes on again below this."""
+
+RECONNECT_FIRST_SECONDS: Final = 0.25
+RECONNECT_MOST_SECONDS: Final = 60.0
+"""Back-off of a dialler, doubled with jitter from the first to the most."""
+
+CLOSE_SECONDS: Final = 5.0
+"""How long a closing connection may take to send what is queued."""

@@ -1,0 +1,265 @@
+"""The clock: which entries a node holds, as one head per author.  Start reading gossiplog here.
+
+A log has no gaps, so the seq of its head says exactly which of an author's entries are held: the map from author to
+head is a vector clock.  Two nodes that compare clocks know what each is missing.
+
+Responsible for: that map, sorted by author; comparing, merging and differences; and :class:`Cursor`, the same for a
+reader, which says how far it has read.
+Must not know: where the entries are, who else holds them, which logs are forked.
+Invariant: :meth:`Clock.advance` and :meth:`Clock.merge` never take an author back; iteration is always in the order of
+the authors' bytes.
+
+>>> ours, theirs = Clock(), Clock()
+>>> ours.advance(b"ann", Head(2, b"id")); theirs.advance(b"bob", Head(1, b"id"))
+>>> ours.compare(theirs), ours.difference(theirs)
+(<Order.CONCURRENT: 'concurrent'>, [(b'ann', 2, 0), (b'bob', 0, 1)])
+"""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
+from enum import Enum
+from itertools import islice
+from typing import Any, Final
+
+import msgpack
+from sortedcontainers import SortedDict
+
+from gossiplog.errors import InvalidValueError
+from gossiplog.limits import MAX_SEQ
+from gossiplog.log.keys import KEY_BYTES
+from gossiplog.log.segment import Head
+
+ID8_BYTES: Final = 8
+"""As much of an id as a cursor keeps: enough to notice by accident that a log is another one, not a proof."""
+
+_CURSOR_VERSION: Final = 1
+_UNPACK_ERRORS: Final = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
+
+
+class Order(Enum):
+    """How one clock stands to another."""
+
+    BEFORE = "before"
+    AFTER = "after"
+    EQUAL = "equal"
+    CONCURRENT = "concurrent"
+
+
+class Clock:
+    """I say which entries are held: author -> head of its log.  An author without entries is not in me."""
+
+    __slots__ = ("_heads",)
+
+    def __init__(self, heads: Mapping[bytes, Head] | Iterable[tuple[bytes, Head]] = ()) -> None:
+        """Start from ``heads``.  O(n log n), O(n) if they come sorted."""
+        self._heads: SortedDict[bytes, Head] = SortedDict(heads)
+        if any(head.seq < 1 for head in self._heads.values()):
+            raise InvalidValueError("a head in a clock has a seq from 1")
+
+    def seq(self, author: bytes) -> int:
+        """Return the seq held of an author, 0 if nothing is.  O(1)."""
+        head = self._heads.get(author)
+        return 0 if head is None else head.seq
+
+    def head(self, author: bytes) -> Head | None:
+        """Return the head held of an author, None if nothing is.  O(1)."""
+        return self._heads.get(author)
+
+    def advance(self, author: bytes, head: Head) -> None:
+        """Move an author forward; InvalidValueError if ``head`` is not beyond the one held.
+
+        O(1), for a new author O(log n).
+        """
+        held = self.seq(author)
+        if head.seq <= held:
+            raise InvalidValueError(
+                f"the clock is at seq {held} of this author: {head.seq} does not advance it"
+            )
+        self._heads[author] = head
+
+    def replace(self, author: bytes, head: Head) -> None:
+        """Set an author's head wherever it was, back too: only for what a disk says.  O(log n)."""
+        if head.seq < 1:
+            raise InvalidValueError("a head in a clock has a seq from 1")
+        self._heads[author] = head
+
+    def discard(self, author: bytes) -> None:
+        """Forget an author, if it is known.  O(log n)."""
+        self._heads.pop(author, None)
+
+    def merge(self, other: Clock) -> None:
+        """Take over every head of ``other`` with a higher seq.  O(len(other) log n)."""
+        for author, head in other.items():
+            if head.seq > self.seq(author):
+                self._heads[author] = head
+
+    def compare(self, other: Clock) -> Order:
+        """Say how we stand to ``other``, by seqs alone.  O(n), stops at the first sign of concurrency."""
+        ahead = len(self) > len(other)
+        behind = len(self) < len(other)
+        for _, ours, theirs in self._pairs(other):
+            ahead = ahead or ours > theirs
+            behind = behind or ours < theirs
+            if ahead and behind:
+                return Order.CONCURRENT
+        if ahead:
+            return Order.AFTER
+        return Order.BEFORE if behind else Order.EQUAL
+
+    def difference(self, other: Clock) -> list[tuple[bytes, int, int]]:
+        """Return (author, our seq, their seq) where they differ, sorted by author.  O(n), plus sorting what differs."""
+        return sorted(found for found in self._pairs(other) if found[1] != found[2])
+
+    def range(self, lower: bytes = b"", upper: bytes = b"") -> Iterator[tuple[bytes, Head]]:
+        """Iterate over (author, head) with ``lower <= author < upper``; ``b""`` above means the end.
+
+        O(log n + found).  The clock must not change meanwhile.
+        """
+        heads = self._heads
+        authors = heads.irange(lower or None, upper or None, (True, False))
+        return ((author, heads[author]) for author in authors)
+
+    def items(self) -> ItemsView[bytes, Head]:
+        """Return a live view of (author, head), sorted by author."""
+        return self._heads.items()
+
+    def total(self) -> int:
+        """Return how many entries are held altogether.  O(n)."""
+        return sum(head.seq for head in self._heads.values())
+
+    def copy(self) -> Clock:
+        """Return an independent clock with the same heads.  O(n)."""
+        return Clock(self._heads)
+
+    def dump(self) -> bytes:
+        """Return the cursor of everything held as bytes; :meth:`Cursor.load` reads them.  O(n)."""
+        return Cursor.of(self).dump()
+
+    def _pairs(self, other: Clock) -> Iterator[tuple[bytes, int, int]]:
+        for author, head in self._heads.items():
+            yield author, head.seq, other.seq(author)
+        for author, head in other.items():
+            if author not in self._heads:
+                yield author, 0, head.seq
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._heads)
+
+    def __contains__(self, author: object) -> bool:
+        return author in self._heads
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether seqs and ids are the same."""
+        return self._heads == other._heads if isinstance(other, Clock) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __repr__(self) -> str:
+        return f"<Clock of {len(self)} authors>"
+
+
+class Cursor:
+    """I say how far a reader has read: author -> seq, and 8 bytes of the id there if the reader knew it."""
+
+    __slots__ = ("_read",)
+
+    def __init__(
+        self, read: Mapping[bytes, tuple[int, bytes]] | Iterable[tuple[bytes, tuple[int, bytes]]] = ()
+    ) -> None:
+        """Start from author -> (seq, 8 bytes of the id or none)."""
+        self._read: SortedDict[bytes, tuple[int, bytes]] = SortedDict()
+        for author, (seq, id8) in dict(read).items():
+            self.advance(author, seq, id8)
+
+    @classmethod
+    def of(cls, clock: Clock) -> Cursor:
+        """Return the cursor that has read all that ``clock`` holds.  O(n)."""
+        cursor = cls()
+        cursor._read = SortedDict((author, (head.seq, head.id[:ID8_BYTES])) for author, head in clock.items())
+        return cursor
+
+    def seq(self, author: bytes) -> int:
+        """Return the last seq read of an author, 0 if none was.  O(1)."""
+        return self._read[author][0] if author in self._read else 0
+
+    def id8(self, author: bytes) -> bytes:
+        """Return the first 8 bytes of the id at :meth:`seq`, ``b""`` where they are not known.  O(1)."""
+        return self._read[author][1] if author in self._read else b""
+
+    def advance(self, author: bytes, seq: int, entry_id: bytes = b"") -> None:
+        """Say that an author was read up to ``seq``, whose id (or its first 8 bytes) is ``entry_id`` if known.
+
+        InvalidValueError for a step back.  O(1), for a new author O(log n).
+        """
+        if type(author) is not bytes or len(author) != KEY_BYTES:
+            raise InvalidValueError(f"an author is {KEY_BYTES} bytes")
+        if type(seq) is not int or not 1 <= seq <= MAX_SEQ:
+            raise InvalidValueError(f"seq must be from 1 to {MAX_SEQ}, not {seq!r}")
+        if type(entry_id) is not bytes or 0 < len(entry_id) < ID8_BYTES:
+            raise InvalidValueError(f"an id is known by at least {ID8_BYTES} bytes or not at all")
+        if seq < self.seq(author):
+            raise InvalidValueError(f"the cursor is at seq {self.seq(author)} of this author, beyond {seq}")
+        self._read[author] = (seq, entry_id[:ID8_BYTES])
+
+    def items(self) -> ItemsView[bytes, tuple[int, bytes]]:
+        """Return a live view of (author, (seq, id8)), sorted by author."""
+        return self._read.items()
+
+    def dump(self) -> bytes:
+        """Return the cursor as bytes: a flat msgpack array of version, then author, seq and id8 of each.  O(n)."""
+        flat: list[object] = [_CURSOR_VERSION]
+        for author, (seq, id8) in self._read.items():
+            flat += (author, seq, id8)
+        dumped: bytes = msgpack.packb(flat)
+        return dumped
+
+    @classmethod
+    def load(cls, dumped: bytes) -> Cursor:
+        """Return the cursor that :meth:`dump` wrote; InvalidValueError for any other bytes.  O(n)."""
+        if type(dumped) is not bytes:
+            raise InvalidValueError("a cursor is loaded from bytes")
+        flat = _flat_array(dumped)
+        if not flat or type(flat[0]) is not int or flat[0] != _CURSOR_VERSION or len(flat) % 3 != 1:
+            raise InvalidValueError(f"these bytes are not a cursor of version {_CURSOR_VERSION}")
+        cursor = cls()
+        for author, seq, id8 in zip(flat[1::3], flat[2::3], flat[3::3], strict=True):
+            cursor.advance(author, seq, id8)
+        if cursor.dump() != dumped:
+            raise InvalidValueError("a cursor lists each author once, sorted, with 8 bytes of an id or none")
+        return cursor
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._read)
+
+    def __contains__(self, author: object) -> bool:
+        return author in self._read
+
+    def __eq__(self, other: object) -> bool:
+        return self._read == other._read if isinstance(other, Cursor) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __repr__(self) -> str:
+        return f"<Cursor over {len(self)} authors>"
+
+
+def _flat_array(dumped: bytes) -> list[Any]:
+    unpacker = msgpack.Unpacker(
+        read_size=len(dumped) + 1, max_buffer_size=len(dumped) + 1, max_array_len=0, max_map_len=0
+    )
+    unpacker.feed(dumped)
+    try:
+        count = unpacker.read_array_header()
+        flat = list(islice(unpacker, count))
+    except _UNPACK_ERRORS as error:
+        raise InvalidValueError("these bytes are not a cursor") from error
+    if len(flat) != count or unpacker.tell() != len(dumped):
+        raise InvalidValueError("a cursor is cut off, or bytes follow it")
+    return flat

@@ -1,0 +1,169 @@
+"""Keys: what signs a log, what names it, and how people read and type either.
+
+Responsible for: Ed25519 key pairs, the signature over a head, id(0) of a log, and the text form of every kind of key.
+Must not know: segments, entries, networks' names, files.
+Invariant: every signature in gossiplog is made and checked here, over exactly ``PREFIX || seq u64 || id``; a check is
+libsodium's (cofactorless equation, canonical A, S < L, small-order A and R refused), so all nodes agree on every byte.
+
+>>> pair = Keypair(bytes(32))
+>>> format_author(pair.author)
+'author_hnvcppgow2sc2yvdvdicu3ynonsteflxdxrehjr2ybekdc2z3iu3c5y'
+>>> parse_author(format_author(pair.author)) == pair.author
+True
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from enum import Enum
+from hashlib import sha256
+from typing import Final
+
+from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
+from nacl.exceptions import BadSignatureError as _SodiumBadSignature
+
+from gossiplog.errors import BadSignatureError, InvalidKeyError, InvalidValueError
+from gossiplog.limits import MAX_SEQ
+
+KEY_BYTES: Final = 32
+ID_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+
+TAG: Final = b"gossiplog/1 log".ljust(32, b"\0")
+"""Starts id(0); the version in it keeps a later format from ever continuing a chain of this one."""
+
+PREFIX: Final = b"gossiplog/1 head".ljust(32, b"\0")
+"""Starts what a head signature covers, so that nothing signed for another purpose is a head."""
+
+_TEXT_TAG: Final = b"gossiplog/1 text".ljust(32, b"\0")
+_ALPHABET: Final = frozenset("abcdefghijklmnopqrstuvwxyz234567")
+_HEX_CHARS: Final = 2 * KEY_BYTES
+_CHECKSUM_BYTES: Final = 2
+_TEXT_CHARS: Final = 55
+"""34 bytes in base32: 272 bits and 3 spare ones."""
+
+
+class KeyKind(Enum):
+    """What a key is for; the prefix of its text form."""
+
+    AUTHOR = "author"
+    NODE = "node"
+    NETWORK = "network"
+
+
+class Keypair:
+    """I sign heads for one author.  My seed is the whole secret; it appears in no text about me."""
+
+    __slots__ = ("_secret", "author", "seed")
+
+    def __init__(self, seed: bytes) -> None:
+        """Derive the key pair of a 32-byte seed; InvalidKeyError for anything else."""
+        if type(seed) is not bytes or len(seed) != KEY_BYTES:
+            raise InvalidKeyError(f"a seed is {KEY_BYTES} bytes")
+        self.seed: Final = seed
+        author, secret = crypto_sign_seed_keypair(seed)
+        self.author: Final[bytes] = author
+        self._secret: Final[bytes] = secret
+
+    @classmethod
+    def generate(cls) -> Keypair:
+        """Make a new key pair from the system's randomness."""
+        return cls(os.urandom(KEY_BYTES))
+
+    def sign_head(self, seq: int, entry_id: bytes) -> bytes:
+        """Sign the head ``(seq, entry_id)``; 64 bytes, the same every time (Ed25519 is deterministic)."""
+        if type(seq) is not int or not 1 <= seq <= MAX_SEQ:
+            raise InvalidValueError(f"seq must be from 1 to {MAX_SEQ}, not {seq!r}")
+        if type(entry_id) is not bytes or len(entry_id) != ID_BYTES:
+            raise InvalidValueError(f"an id is {ID_BYTES} bytes")
+        return crypto_sign(head_message(seq, entry_id), self._secret)[:SIGNATURE_BYTES]
+
+    def __repr__(self) -> str:
+        return f"<Keypair {short_key(self.author)}>"
+
+
+def head_message(seq: int, entry_id: bytes) -> bytes:
+    """Return the bytes a head signature covers: prefix, seq as u64 big-endian, id."""
+    return PREFIX + seq.to_bytes(8, "big") + entry_id
+
+
+def verify_head(author: bytes, seq: int, entry_id: bytes, signature: bytes) -> None:
+    """Check the signature of a head; BadSignatureError if it is none, whatever the arguments are.  About 55 us."""
+    if type(seq) is not int or not 1 <= seq <= MAX_SEQ:
+        raise BadSignatureError("no head has that seq")
+    for value, size in ((author, KEY_BYTES), (entry_id, ID_BYTES), (signature, SIGNATURE_BYTES)):
+        if type(value) is not bytes or len(value) != size:
+            raise BadSignatureError("author, id or signature has a wrong length")
+    try:
+        crypto_sign_open(signature + head_message(seq, entry_id), author)
+    except _SodiumBadSignature:
+        raise BadSignatureError(f"head {seq} of {short_key(author)} is not signed by its author") from None
+
+
+def genesis_id(author: bytes) -> bytes:
+    """Return id(0), the id before an author's first entry."""
+    return sha256(TAG + author).digest()
+
+
+# -- text --------------------------------------------------------------------------------------------------------
+
+
+def format_key(kind: KeyKind, key: bytes) -> str:
+    """Return the text form of a 32-byte key: kind, underscore, base32 of key and checksum."""
+    if type(key) is not bytes or len(key) != KEY_BYTES:
+        raise InvalidKeyError(f"a {kind.value} key is {KEY_BYTES} bytes")
+    return f"{kind.value}_{_base32(key + _checksum(kind, key))}"
+
+
+def parse_key(kind: KeyKind, text: str) -> bytes:
+    """Return the 32 bytes of a key's text form or of 64 hex digits; InvalidKeyError says what is wrong with it."""
+    if not isinstance(text, str):
+        raise InvalidKeyError(f"a {kind.value} key as text is a str, not {type(text).__name__}")
+    if "_" not in text:
+        return _parse_hex(kind, text)
+    prefix, _, body = text.partition("_")
+    if prefix != kind.value:
+        if prefix in {other.value for other in KeyKind}:
+            raise InvalidKeyError(f"this is a key of kind {prefix}; {kind.value} is wanted here")
+        raise InvalidKeyError(f"a key of this kind starts with {kind.value}_")
+    if not _ALPHABET.issuperset(body):
+        raise InvalidKeyError("only the letters a-z (lower case) and the digits 2-7 appear in a key")
+    if len(body) != _TEXT_CHARS:
+        raise InvalidKeyError(f"{_TEXT_CHARS} characters follow {kind.value}_, not {len(body)}")
+    raw = base64.b32decode(body.upper() + "=")
+    key = raw[:KEY_BYTES]
+    if _base32(raw) != body:
+        raise InvalidKeyError("the last character of the key is wrong (its spare bits are not zero)")
+    if raw[KEY_BYTES:] != _checksum(kind, key):
+        raise InvalidKeyError("the checksum does not match: a character of the key is wrong")
+    return key
+
+
+def format_author(author: bytes) -> str:
+    """Return an author's text form."""
+    return format_key(KeyKind.AUTHOR, author)
+
+
+def parse_author(text: str) -> bytes:
+    """Return the author of a text form or of 64 hex digits."""
+    return parse_key(KeyKind.AUTHOR, text)
+
+
+def short_key(key: bytes) -> str:
+    """Return the first 8 characters of a key's base32: for people to tell keys apart, never to identify one."""
+    return _base32(key[:5])
+
+
+def _parse_hex(kind: KeyKind, text: str) -> bytes:
+    if len(text) != _HEX_CHARS or not all(char in "0123456789abcdefABCDEF" for char in text):
+        raise InvalidKeyError(f"not a key: neither {kind.value}_ and base32 nor {_HEX_CHARS} hex digits")
+    return bytes.fromhex(text)
+
+
+def _checksum(kind: KeyKind, key: bytes) -> bytes:
+    return sha256(_TEXT_TAG + kind.value.encode("ascii") + key).digest()[:_CHECKSUM_BYTES]
+
+
+def _base32(raw: bytes) -> str:
+    return base64.b32encode(raw).decode("ascii").rstrip("=").lower()

@@ -1,0 +1,125 @@
+"""Networks: the key whose knowledge is the capability to connect at all.
+
+Responsible for: making the 32-byte key from randomness, from a name, from a single log's author; the discovery id.
+Must not know: peers, addresses, handshakes.
+Invariant: a key never appears in what a network says about itself; distinct tags keep keys, discovery ids and networks
+of single logs from ever being taken for one another.
+
+A name is an address, not a secret: whoever has a recording can guess it offline, which Argon2id makes slow, not
+impossible.  A private network uses :meth:`Network.random`.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from functools import lru_cache
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Final
+
+from nacl.pwhash import argon2id
+
+from gossiplog.errors import InvalidKeyError, InvalidValueError
+from gossiplog.log.keys import KEY_BYTES, KeyKind, parse_author, parse_key, short_key
+
+MAX_NAME_BYTES: Final = 128
+
+_ARGON_OPERATIONS: Final = 2
+_ARGON_BYTES: Final = 64 * 1024 * 1024
+"""libsodium's interactive profile: a tenth of a second, once per process and name."""
+
+_REFUSED_CATEGORIES: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))
+"""Control characters, lone surrogates, line and paragraph separators: nobody can type or see them."""
+
+
+def _tag(words: str) -> bytes:
+    return f"gossiplog/1 {words}".encode("ascii").ljust(32, b"\0")
+
+
+_SALT: Final = sha256(_tag("name")).digest()[: argon2id.SALTBYTES]
+_DISCOVERY_TAG: Final = _tag("discovery")
+_AUTHOR_TAG: Final = _tag("network of")
+
+
+class Network:
+    """I am a network: my key is what members share, my discovery id what they show to find each other."""
+
+    __slots__ = ("discovery_id", "key")
+
+    key: bytes
+    discovery_id: bytes
+
+    def __init__(self, key: bytes) -> None:
+        """Name the network of a 32-byte key; InvalidKeyError for anything else."""
+        if type(key) is not bytes or len(key) != KEY_BYTES:
+            raise InvalidKeyError(f"a network key is {KEY_BYTES} bytes")
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "discovery_id", sha256(_DISCOVERY_TAG + key).digest())
+
+    @classmethod
+    def from_key(cls, key: bytes) -> Network:
+        """Return the network of a key."""
+        return cls(key)
+
+    @classmethod
+    def random(cls) -> Network:
+        """Make a new private network from the system's randomness."""
+        return cls(os.urandom(KEY_BYTES))
+
+    @classmethod
+    def from_name(cls, name: str) -> Network:
+        """Return the network of a name of 1 to 128 UTF-8 bytes (after NFC) without control characters.
+
+        Takes 64 MiB and about 0.1 s the first time; InvalidValueError for what is no name.
+        """
+        return cls(_key_of_name(_checked_name(name)))
+
+    @classmethod
+    def of_author(cls, author: bytes) -> Network:
+        """Return the network of a single log: knowing the author is the capability to read it."""
+        if type(author) is not bytes or len(author) != KEY_BYTES:
+            raise InvalidKeyError(f"an author is {KEY_BYTES} bytes")
+        return cls(sha256(_AUTHOR_TAG + author).digest())
+
+    @classmethod
+    def parse(cls, text: str) -> Network:
+        """Return the network that a person named: a key (``network_...`` or 64 hex digits), an author, or a name."""
+        if not isinstance(text, str):
+            raise InvalidValueError(f"a network is named by a str, not {type(text).__name__}")
+        if text.startswith(f"{KeyKind.AUTHOR.value}_"):
+            return cls.of_author(parse_author(text))
+        if text.startswith((f"{KeyKind.NETWORK.value}_", f"{KeyKind.NODE.value}_")):
+            return cls(parse_key(KeyKind.NETWORK, text))
+        try:
+            return cls(parse_key(KeyKind.NETWORK, text))
+        except InvalidKeyError:
+            return cls.from_name(text)
+
+    def __eq__(self, other: object) -> bool:
+        return compare_digest(self.key, other.key) if isinstance(other, Network) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.discovery_id)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a network does not change")
+
+    def __repr__(self) -> str:
+        return f"<Network {short_key(self.discovery_id)}>"
+
+
+def _checked_name(name: str) -> bytes:
+    if not isinstance(name, str):
+        raise InvalidValueError(f"a network name is a str, not {type(name).__name__}")
+    if any(unicodedata.category(char) in _REFUSED_CATEGORIES for char in name):
+        raise InvalidValueError("a network name has no control characters")
+    encoded = unicodedata.normalize("NFC", name).encode()
+    if not 1 <= len(encoded) <= MAX_NAME_BYTES:
+        raise InvalidValueError(f"a network name is 1 to {MAX_NAME_BYTES} bytes of UTF-8, not {len(encoded)}")
+    return encoded
+
+
+@lru_cache(maxsize=16)
+def _key_of_name(name: bytes) -> bytes:
+    return argon2id.kdf(KEY_BYTES, name, _SALT, opslimit=_ARGON_OPERATIONS, memlimit=_ARGON_BYTES)

@@ -1,0 +1,206 @@
+"""Clocks and cursors: the laws of a vector clock, and the bytes of a cursor."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import msgpack
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog.errors import InvalidValueError
+from gossiplog.limits import MAX_SEQ
+from gossiplog.log.clock import Clock, Cursor, Order
+from gossiplog.log.segment import Head
+
+ANN, BOB, CAT = (bytes([n]) * 32 for n in (0x10, 0x20, 0x30))
+
+
+def head(author: bytes, seq: int) -> Head:
+    """Honest logs: one id per author and seq."""
+    return Head(seq, sha256(author + seq.to_bytes(8, "big")).digest())
+
+
+def clock(seqs: dict[bytes, int]) -> Clock:
+    return Clock((author, head(author, seq)) for author, seq in seqs.items())
+
+
+authors = st.sampled_from([bytes([n]) * 32 for n in range(6)])
+clocks = st.dictionaries(authors, st.integers(1, 4)).map(clock)
+anything = settings(derandomize=True, deadline=None)
+
+
+def merged(*several: Clock) -> Clock:
+    result = Clock()
+    for one in several:
+        result.merge(one)
+    return result
+
+
+class Clocks(SynchronousTestCase):
+    def test_empty(self) -> None:
+        empty = Clock()
+        self.assertEqual((len(empty), empty.total(), empty.seq(ANN), empty.head(ANN)), (0, 0, 0, None))
+        self.assertNotIn(ANN, empty)
+        self.assertEqual(list(empty.range()), [])
+
+    def test_advance(self) -> None:
+        moving = Clock()
+        moving.advance(BOB, head(BOB, 3))
+        moving.advance(ANN, head(ANN, 1))
+        moving.advance(BOB, head(BOB, 4))
+        self.assertEqual(list(moving), [ANN, BOB])
+        self.assertEqual((moving.seq(BOB), moving.head(BOB)), (4, head(BOB, 4)))
+        self.assertEqual((moving.total(), len(moving)), (5, 2))
+
+    def test_never_back(self) -> None:
+        moving = clock({ANN: 3})
+        for back in (Head(3, bytes(32)), head(ANN, 3), head(ANN, 2), Head(0, bytes(32)), Head(-1, bytes(32))):
+            self.assertRaises(InvalidValueError, moving.advance, ANN, back)
+        self.assertRaises(InvalidValueError, moving.advance, BOB, Head(0, bytes(32)))
+        self.assertEqual(moving, clock({ANN: 3}))
+
+    def test_replace_and_discard(self) -> None:
+        moving = clock({ANN: 3})
+        moving.replace(ANN, head(ANN, 1))
+        self.assertEqual(moving.seq(ANN), 1)
+        self.assertRaises(InvalidValueError, moving.replace, ANN, Head(0, bytes(32)))
+        moving.discard(ANN)
+        moving.discard(ANN)
+        self.assertEqual(moving, Clock())
+
+    def test_no_head_without_entries(self) -> None:
+        self.assertRaises(InvalidValueError, Clock, {ANN: Head(0, bytes(32))})
+
+    def test_range(self) -> None:
+        held = clock({ANN: 1, BOB: 2, CAT: 3})
+        for lower, upper, expected in (
+            (b"", b"", [ANN, BOB, CAT]),
+            (BOB, b"", [BOB, CAT]),
+            (b"", BOB, [ANN]),
+            (ANN, CAT, [ANN, BOB]),
+            (ANN, ANN, []),
+            (b"\x11", b"\x21", [BOB]),
+            (b"\x31", b"", []),
+        ):
+            self.assertEqual([author for author, _ in held.range(lower, upper)], expected)
+
+    def test_copy_is_independent(self) -> None:
+        held = clock({ANN: 1})
+        copy = held.copy()
+        copy.advance(BOB, head(BOB, 1))
+        self.assertEqual(held, clock({ANN: 1}))
+        self.assertNotEqual(held, copy)
+        self.assertNotEqual(held, {ANN: head(ANN, 1)})
+
+    def test_equality_is_of_ids_too_order_is_not(self) -> None:
+        ours, theirs = Clock({ANN: Head(1, bytes(32))}), Clock({ANN: Head(1, b"\1" * 32)})
+        self.assertNotEqual(ours, theirs)
+        self.assertIs(ours.compare(theirs), Order.EQUAL)
+        self.assertEqual(ours.difference(theirs), [])
+
+
+class Laws(SynchronousTestCase):
+    @anything
+    @given(clocks, clocks, clocks)
+    def test_merge(self, a: Clock, b: Clock, c: Clock) -> None:
+        self.assertEqual(merged(a, b), merged(b, a))
+        self.assertEqual(merged(merged(a, b), c), merged(a, merged(b, c)))
+        self.assertEqual(merged(a, a), a)
+        self.assertIn(a.compare(merged(a, b)), (Order.BEFORE, Order.EQUAL))
+        self.assertEqual(merged(a, b).seq(ANN), max(a.seq(ANN), b.seq(ANN)))
+
+    @anything
+    @given(clocks, clocks)
+    def test_compare(self, a: Clock, b: Clock) -> None:
+        everyone = {*a, *b}
+        not_after = all(a.seq(author) <= b.seq(author) for author in everyone)
+        not_before = all(a.seq(author) >= b.seq(author) for author in everyone)
+        expected = {
+            (True, True): Order.EQUAL,
+            (True, False): Order.BEFORE,
+            (False, True): Order.AFTER,
+            (False, False): Order.CONCURRENT,
+        }[not_after, not_before]
+        self.assertIs(a.compare(b), expected)
+        mirrored = {Order.BEFORE: Order.AFTER, Order.AFTER: Order.BEFORE}
+        self.assertIs(b.compare(a), mirrored.get(expected, expected))
+
+    @anything
+    @given(clocks, clocks)
+    def test_difference(self, a: Clock, b: Clock) -> None:
+        found = a.difference(b)
+        everyone = sorted({*a, *b})
+        self.assertEqual(found, [(x, a.seq(x), b.seq(x)) for x in everyone if a.seq(x) != b.seq(x)])
+        self.assertEqual([(x, theirs, ours) for x, ours, theirs in found], b.difference(a))
+        self.assertEqual(not found, a.compare(b) is Order.EQUAL)
+
+    @anything
+    @given(clocks)
+    def test_a_cursor_survives_its_bytes(self, held: Clock) -> None:
+        cursor = Cursor.load(held.dump())
+        self.assertEqual(cursor, Cursor.of(held))
+        self.assertEqual(list(cursor), list(held))
+        self.assertEqual([cursor.seq(author) for author in held], [held.seq(author) for author in held])
+        self.assertEqual(cursor.dump(), held.dump())
+
+
+class Cursors(SynchronousTestCase):
+    def test_advance(self) -> None:
+        cursor = Cursor()
+        cursor.advance(BOB, 5, b"\7" * 32)
+        cursor.advance(ANN, 2)
+        self.assertEqual((cursor.seq(BOB), cursor.id8(BOB)), (5, b"\7" * 8))
+        self.assertEqual((cursor.seq(ANN), cursor.id8(ANN)), (2, b""))
+        self.assertEqual((cursor.seq(CAT), cursor.id8(CAT)), (0, b""))
+        self.assertEqual(list(cursor.items()), [(ANN, (2, b"")), (BOB, (5, b"\7" * 8))])
+        self.assertEqual((len(cursor), ANN in cursor, CAT in cursor), (2, True, False))
+
+    def test_never_back(self) -> None:
+        cursor = Cursor({ANN: (5, bytes(8))})
+        cursor.advance(ANN, 5, b"\1" * 8)
+        self.assertRaises(InvalidValueError, cursor.advance, ANN, 4)
+        self.assertEqual(list(cursor.items()), [(ANN, (5, b"\1" * 8))])
+
+    def test_what_is_refused(self) -> None:
+        cursor = Cursor()
+        for arguments in (
+            (ANN[1:], 1),
+            (None, 1),
+            (ANN, 0),
+            (ANN, MAX_SEQ + 1),
+            (ANN, True),
+            (ANN, 1.0),
+            (ANN, 1, b"\1" * 7),
+            (ANN, 1, None),
+        ):
+            self.assertRaises(InvalidValueError, cursor.advance, *arguments)
+        self.assertEqual(len(cursor), 0)
+
+    @anything
+    @given(st.binary(max_size=100))
+    def test_any_bytes(self, noise: bytes) -> None:
+        for dumped in (noise, b"\x91" + noise, b"\x94\x01" + noise):
+            try:
+                cursor = Cursor.load(dumped)
+            except InvalidValueError:
+                continue
+            self.assertEqual(cursor.dump(), dumped)
+
+    def test_cut_anywhere(self) -> None:
+        dumped = clock({ANN: 1, BOB: 300, CAT: 2**40}).dump()
+        for end in range(len(dumped)):
+            self.assertRaises(InvalidValueError, Cursor.load, dumped[:end])
+        self.assertRaises(InvalidValueError, Cursor.load, dumped + b"\0")
+        self.assertRaises(InvalidValueError, Cursor.load, None)
+
+    def test_texts(self) -> None:
+        self.assertEqual(repr(clock({ANN: 1})), "<Clock of 1 authors>")
+        self.assertEqual(repr(Cursor.of(clock({ANN: 1}))), "<Cursor over 1 authors>")
+
+    def test_size(self) -> None:
+        """47 bytes per author while seqs are below 65,536: author, seq, 8 bytes of the id and their msgpack headers."""
+        many = clock({n.to_bytes(32, "big"): 1000 for n in range(1000)})
+        self.assertEqual(len(many.dump()), 1000 * (34 + 3 + 10) + 4)
+        self.assertEqual(msgpack.unpackb(many.dump())[0], 1)

@@ -1,0 +1,217 @@
+"""Ring 3: values are what they were.  Written by ``python -m tests.vectors.generate``, then frozen.
+
+Only the JSON is read, so that another implementation can be held to the same files in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog import errors
+from gossiplog.log import fingerprint, keys
+from gossiplog.log.body import Reference, decode_body
+from gossiplog.log.clock import Clock, Cursor
+from gossiplog.log.fork import ForkProof, build_proof, decode_proof, encode_proof, verify_proof
+from gossiplog.log.network import Network
+from gossiplog.log.segment import Head, Segment, build, chain_ids, check_shape, verify
+
+VECTORS = Path(__file__).parent / "vectors"
+hexed = bytes.fromhex
+
+
+def load(name: str) -> Any:
+    return json.loads((VECTORS / f"log_{name}.json").read_text(encoding="utf-8"))
+
+
+def read_segment(fields: dict[str, Any]) -> Segment:
+    bodies = fields["bodies"]
+    joined = (
+        hexed(bodies) if isinstance(bodies, str) else b"".join(hexed(part) * times for part, times in bodies)
+    )
+    author, previous, signature = (hexed(fields[name]) for name in ("author", "previous", "signature"))
+    return Segment(author, fields["first"], fields["count"], previous, signature, joined)
+
+
+def read_proof(fields: dict[str, Any]) -> ForkProof:
+    author, entry_id, signature = (hexed(fields[name]) for name in ("author", "id", "signature"))
+    return ForkProof(author, fields["seq"], entry_id, signature, read_segment(fields["segment"]))
+
+
+def read_heads(heads: list[Any]) -> list[tuple[bytes, Head]]:
+    return [(hexed(author), Head(seq, hexed(entry_id))) for author, (seq, entry_id) in heads]
+
+
+def raised(call: Callable[..., object], *arguments: object) -> str:
+    """The name of the error of ours that a call raises; any other error passes."""
+    try:
+        call(*arguments)
+    except errors.GossiplogError as error:
+        return type(error).__name__
+    return "nothing"
+
+
+class KeyVectors(SynchronousTestCase):
+    vectors = load("keys")
+
+    def test_keys(self) -> None:
+        for vector in self.vectors["keys"]:
+            pair = keys.Keypair(hexed(vector["seed"]))
+            self.assertEqual(pair.author.hex(), vector["author"])
+            self.assertEqual(keys.genesis_id(pair.author).hex(), vector["genesis_id"])
+            self.assertEqual(keys.short_key(pair.author), vector["short"])
+            for kind, text in vector["texts"].items():
+                self.assertEqual(keys.format_key(keys.KeyKind(kind), pair.author), text)
+                self.assertEqual(keys.parse_key(keys.KeyKind(kind), text), pair.author)
+            head = vector["head"]
+            self.assertEqual(pair.sign_head(head["seq"], hexed(head["id"])).hex(), head["signature"])
+
+    def test_texts_that_are_no_author(self) -> None:
+        for reason, text in self.vectors["not_author_texts"].items():
+            self.assertEqual(raised(keys.parse_author, text), "InvalidKeyError", reason)
+
+    def test_networks(self) -> None:
+        for vector in self.vectors["networks"]:
+            network = Network.parse(vector["text"])
+            self.assertEqual(network.key.hex(), vector["key"], vector["text"])
+            self.assertEqual(network.discovery_id.hex(), vector["discovery_id"])
+
+    def test_texts_that_are_no_network(self) -> None:
+        for text in self.vectors["not_networks"]:
+            self.assertIn(raised(Network.parse, text), ("InvalidValueError", "InvalidKeyError"), repr(text))
+
+
+class SignatureVectors(SynchronousTestCase):
+    def test_all(self) -> None:
+        vectors = load("signatures")
+        self.assertGreater(len(vectors), 40)
+        for vector in vectors:
+            arguments = (
+                hexed(vector["author"]),
+                vector["seq"],
+                hexed(vector["id"]),
+                hexed(vector["signature"]),
+            )
+            if vector["accepted"]:
+                keys.verify_head(*arguments)
+                continue
+            self.assertEqual(raised(keys.verify_head, *arguments), "BadSignatureError", vector["name"])
+
+
+class BodyVectors(SynchronousTestCase):
+    vectors = load("bodies")
+
+    def test_valid(self) -> None:
+        for vector in self.vectors["valid"]:
+            after = tuple(Reference(hexed(author), seq, hexed(id16)) for author, seq, id16 in vector["after"])
+            expected = vector["timestamp_ms"], hexed(vector["payload"]), after
+            self.assertEqual(decode_body(hexed(vector["body"])), expected, vector["name"])
+
+    def test_invalid(self) -> None:
+        for vector in self.vectors["invalid"]:
+            self.assertEqual(
+                raised(decode_body, hexed(vector["body"])), "MalformedBodyError", vector["reason"]
+            )
+
+
+class ChainVectors(SynchronousTestCase):
+    def test_ids(self) -> None:
+        vector = load("chain")
+        author, bodies = hexed(vector["author"]), [hexed(body) for body in vector["bodies"]]
+        ids = [keys.genesis_id(author)]
+        for body in bodies:
+            ids.append(sha256(ids[-1] + sha256(body).digest()).digest())
+        self.assertEqual([entry_id.hex() for entry_id in ids], vector["ids"])
+        pair = keys.Keypair(bytes(32))
+        [segment], _ = build(pair, Head(0, ids[0]), bodies)
+        self.assertEqual(chain_ids(segment), ids[1:])
+
+
+class SegmentVectors(SynchronousTestCase):
+    vectors = load("segments")
+
+    def test_valid(self) -> None:
+        for vector in self.vectors["valid"]:
+            segment = read_segment(vector["segment"])
+            head = verify(segment)
+            self.assertEqual(head.seq, segment.last)
+            if vector["ids"] is not None:
+                self.assertEqual([entry_id.hex() for entry_id in chain_ids(segment)], vector["ids"])
+                self.assertEqual([head.seq, head.id.hex()], vector["head"], vector["name"])
+
+    def test_invalid(self) -> None:
+        for vector in self.vectors["invalid"]:
+            segment = read_segment(vector["segment"])
+            self.assertEqual(raised(verify, segment), vector["error"], vector["reason"])
+            if vector["error"] == "BadSignatureError":
+                check_shape(segment)
+
+
+class ClockVectors(SynchronousTestCase):
+    vectors = load("clocks")
+
+    def test_pairs(self) -> None:
+        for vector in self.vectors["pairs"]:
+            ours, theirs = Clock(read_heads(vector["ours"])), Clock(read_heads(vector["theirs"]))
+            self.assertEqual(ours.compare(theirs).value, vector["order"])
+            found = [[author.hex(), our, their] for author, our, their in ours.difference(theirs)]
+            self.assertEqual(found, vector["difference"])
+            self.assertEqual(ours.total(), vector["total"])
+            self.assertEqual(ours.dump().hex(), vector["cursor"])
+            self.assertEqual(Cursor.load(hexed(vector["cursor"])), Cursor.of(ours))
+            ours.merge(theirs)
+            self.assertEqual(list(ours.items()), read_heads(vector["merged"]))
+
+    def test_cursor_without_ids(self) -> None:
+        cursor = Cursor.load(hexed(self.vectors["cursor_without_ids"]))
+        self.assertEqual([id8 for _, (_, id8) in cursor.items()], [b""])
+        self.assertEqual(cursor.dump().hex(), self.vectors["cursor_without_ids"])
+
+    def test_not_cursors(self) -> None:
+        for reason, dumped in self.vectors["not_cursors"].items():
+            self.assertEqual(raised(Cursor.load, hexed(dumped)), "InvalidValueError", reason)
+
+
+class ForkVectors(SynchronousTestCase):
+    vectors = load("fork_proofs")
+
+    def test_built(self) -> None:
+        for vector in self.vectors["built"]:
+            proof = build_proof(read_segment(vector["ours"]), read_segment(vector["theirs"]))
+            if vector["proof"] is None:
+                self.assertIsNone(proof, vector["name"])
+                continue
+            expected = read_proof(vector["proof"])
+            self.assertEqual(proof, expected, vector["name"])
+            verify_proof(expected)
+            self.assertEqual(encode_proof(expected).hex(), vector["encoded"])
+            self.assertEqual(decode_proof(hexed(vector["encoded"])), expected)
+
+    def test_invalid(self) -> None:
+        for vector in self.vectors["invalid"]:
+            self.assertEqual(
+                raised(verify_proof, read_proof(vector["proof"])), "BadForkProofError", vector["reason"]
+            )
+
+
+class FingerprintVectors(SynchronousTestCase):
+    vectors = load("fingerprints")
+
+    def test_items(self) -> None:
+        for vector in self.vectors["items"]:
+            author, seq, entry_id = vector["head"]
+            number = fingerprint.item(hexed(author), seq, hexed(entry_id))
+            self.assertEqual(number.to_bytes(256, "big").hex(), vector["item"])
+
+    def test_ranges(self) -> None:
+        tree = fingerprint.FingerprintTree()
+        for author, seq, entry_id in reversed(self.vectors["heads"]):
+            tree.set(hexed(author), seq, hexed(entry_id))
+        for vector in self.vectors["ranges"]:
+            count, total = tree.range(hexed(vector["lower"]), hexed(vector["upper"]))
+            self.assertEqual((count, total.to_bytes(256, "big").hex()), (vector["count"], vector["total"]))
