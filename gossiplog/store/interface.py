@@ -1,0 +1,173 @@
+"""What a store's disk side offers: one protocol, six kinds of writes.
+
+Responsible for: the :class:`Backend` protocol and the values it takes and gives.
+Must not know: how rows are kept, what a batch of requests means (``logs``), how segments are verified (``log``).
+Invariant: a backend never holds two ids for one seq: it refuses a row that does not continue its author's head.
+``gossiplog.testing.conformance`` is this page as tests; a new backend has to pass it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+from gossiplog.errors import InvalidValueError
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import Head, Segment
+
+
+class PutSegment(NamedTuple):
+    """Add ``segment`` after its author's last row; ``head`` is the author's head with it."""
+
+    segment: Segment
+    head: Head
+
+
+class Replace(NamedTuple):
+    """Put ``segment`` in the place of exactly the rows that hold ``first`` to ``last`` of ``author``."""
+
+    author: bytes
+    first: int
+    last: int
+    segment: Segment
+
+
+class PutFork(NamedTuple):
+    """Keep ``proof``; a proof of the same author that is held already stays."""
+
+    proof: ForkProof
+
+
+class PutMeta(NamedTuple):
+    """Set a value of the store itself; ``None`` removes it."""
+
+    key: str
+    value: bytes | None
+
+
+class PutCursor(NamedTuple):
+    """Set a reader's cursor; ``None`` removes it."""
+
+    name: str
+    value: bytes | None
+
+
+class DeleteAuthor(NamedTuple):
+    """Remove every row, the head and the fork proof of ``author``; unknown authors are no error."""
+
+    author: bytes
+
+
+Write: TypeAlias = PutSegment | Replace | PutFork | PutMeta | PutCursor | DeleteAuthor
+
+
+def check_put(write: PutSegment) -> PutSegment:
+    """Return ``write`` if it is one in itself, else raise :class:`InvalidValueError`; for backends."""
+    segment, head = write
+    if segment.count < 1 or segment.first < 1 or head.seq != segment.last:
+        raise InvalidValueError("a row holds at least one entry, and its head is that of the last")
+    return write
+
+
+def check_replace(write: Replace) -> Replace:
+    """Return ``write`` if it is one in itself, else raise :class:`InvalidValueError`; for backends."""
+    author, first, last, segment = write
+    if (segment.author, segment.first, segment.last) != (author, first, last) or segment.count < 1:
+        raise InvalidValueError("a row takes the place of rows with the same entries")
+    return write
+
+
+def check_value(write: PutMeta | PutCursor) -> tuple[str, bytes | None]:
+    """Return name and value of ``write`` if they can be kept, else raise :class:`InvalidValueError`; for backends."""
+    name, value = write
+    if type(name) is not str or not (value is None or type(value) is bytes):
+        raise InvalidValueError("a value is bytes, by a name that is a string")
+    if any("\ud800" <= char <= "\udfff" for char in name):
+        raise InvalidValueError("a name is Unicode text without lone surrogates")
+    return name, value
+
+
+class Row(NamedTuple):
+    """The outline of one stored segment: its first seq, its entries, and the bytes of its items."""
+
+    first: int
+    count: int  # type: ignore[assignment]  # the specification's word
+    size: int
+
+
+class Backend(Protocol):
+    """A place that keeps segments, blocking, used from the thread that opened it.
+
+    Every method raises :class:`~gossiplog.errors.StoreClosedError` after :meth:`close`; reads raise
+    :class:`~gossiplog.errors.StoreDamagedError` for what cannot be what was written.
+    """
+
+    @property
+    def path(self) -> str:
+        """Where it is, for people to read."""
+
+    @property
+    def database(self) -> str | None:
+        """The file that holds the rows, in a directory of its own, if people can copy it; else ``None``."""
+
+    def heads(self) -> Iterable[tuple[bytes, Head]]:
+        """Every author that has entries with its head, in any order; O(authors)."""
+
+    def forks(self) -> dict[bytes, ForkProof]:
+        """The fork proofs held, by author."""
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Do all ``writes`` in order, or none of them; they are durable when this returns.
+
+        :raises InvalidValueError: a write does not fit what is stored; nothing was written.
+        :raises StoreFullError: no room; nothing was written, the store goes on.
+        :raises AppendOutcomeUnknown: the disk failed in the middle; reads go on showing the state before, and
+            opened again the store holds all or none.
+        :raises StoreFailedError: the disk failed now before anything could be kept, or in an earlier commit.
+        """
+
+    def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
+        """Return neighbouring rows as stored, from the one that contains ``first``.
+
+        Stop at a gap, before a row that begins after ``last``, or once their items reach ``limit_bytes`` (the
+        first row always comes).  Empty when no row contains ``first``.
+        """
+
+    def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
+        """Yield the outlines of rows that begin at ``first`` or later, ascending; commits in between are fine."""
+
+    def meta(self, key: str) -> bytes | None:
+        """Return a value of the store itself."""
+
+    def cursor(self, name: str) -> bytes | None:
+        """Return a reader's cursor."""
+
+    def cursor_names(self) -> list[str]:
+        """Return the names of all cursors, sorted."""
+
+    def seed(self, name: str) -> bytes | None:
+        """Return the 32-byte seed of the writer ``name``."""
+
+    def seed_names(self) -> list[str]:
+        """Return the names of all writers, sorted."""
+
+    def create_seed(self, name: str, seed: bytes) -> None:
+        """Keep a new writer's seed, durable on return; never in the file that holds the segments.
+
+        :raises InvalidValueError: not a writer name (see ``check_writer_name``), or it is taken.
+        """
+
+    def node_key(self) -> bytes | None:
+        """Return the node's 32-byte X25519 secret."""
+
+    def create_node_key(self, secret: bytes) -> None:
+        """Keep the node's secret, durable on return; :class:`InvalidValueError` when there is one."""
+
+    def replace_node_key(self, secret: bytes) -> None:
+        """Keep another secret for the node, durable on return, whether or not there is one."""
+
+    def check(self) -> Iterator[str]:
+        """Yield what is wrong with the structure below the rows, in words; nothing when all is well."""
+
+    def close(self) -> None:
+        """Give everything back; a second call does nothing."""

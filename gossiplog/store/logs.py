@@ -1,0 +1,249 @@
+"""The logs of a store: what a node asks of its disk.
+
+Responsible for: the durable clock, fork proofs and local writers; carrying out requests, many in one transaction.
+Must not know: peers, threads, time.  Everything blocks and is called from the thread that opened the backend.
+Invariant: the clock says what is durable and nothing else: it moves after the commit, and never on an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+
+from gossiplog.errors import (
+    BadSegmentError,
+    BadSignatureError,
+    InvalidValueError,
+    NetworkMismatchError,
+    StoreDamagedError,
+    StoreError,
+)
+from gossiplog.log.clock import Clock
+from gossiplog.log.fork import ForkProof, build_proof
+from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
+from gossiplog.log.segment import Segment, verify
+from gossiplog.store.batch import Batch
+from gossiplog.store.custody import Custody
+from gossiplog.store.interface import Backend, PutMeta
+from gossiplog.store.merging import Merger
+from gossiplog.store.names import check_writer_name
+from gossiplog.store.requests import Append, Done, Forget, Outcome, Request, Result
+from gossiplog.store.sqlite import SQLiteBackend
+from gossiplog.store.verifying import Progress, VerifyReport, verify_store
+
+__all__ = ["Logs", "VerifyReport", "open_logs"]
+
+_NETWORK = "network"
+
+
+def open_logs(path: str | os.PathLike[str], init: bool = True) -> Logs:
+    """Open the store in the directory ``path``; ``init`` creates one where there is none or an empty directory.
+
+    :raises StoreError: its subclass says what is wrong: not found, locked, of another format, damaged.
+    """
+    backend = SQLiteBackend(path, init)
+    try:
+        return Logs(backend)
+    except BaseException:
+        backend.close()
+        raise
+
+
+class Logs:
+    """I am a store: every log in it, who writes here, and how far everything is durable."""
+
+    def __init__(self, backend: Backend, entropy: Callable[[int], bytes] = os.urandom) -> None:
+        """Load the clock from ``backend``, which is mine from now on; O(authors).  ``entropy`` makes new secrets."""
+        self._backend = backend
+        self._entropy = entropy
+        self._merger = Merger(backend)
+        self.clock = Clock(backend.heads())
+        self.forks: dict[bytes, ForkProof] = backend.forks()
+        self._writers: dict[str, Keypair] = {}
+        self._keypairs: dict[bytes, Keypair] = {}
+        self._checked: set[bytes] = set()
+        for name in backend.seed_names():
+            self._add_writer(name, backend.seed(name))
+        self._custody = Custody(backend, self.clock, self.writers(), entropy)
+
+    @property
+    def path(self) -> str:
+        """Where the store is."""
+        return self._backend.path
+
+    # -- writers and keys ------------------------------------------------------------------------------------
+
+    @property
+    def local(self) -> AbstractSet[bytes]:
+        """The authors that write here; a live view."""
+        return self._keypairs.keys()
+
+    def writers(self) -> dict[str, bytes]:
+        """Return the authors that write here, by name."""
+        return {name: keypair.author for name, keypair in sorted(self._writers.items())}
+
+    def writer(self, name: str) -> Keypair:
+        """Return the writer ``name``, created (and durable) if there is none.
+
+        :raises InvalidValueError: not a name: 1 to 64 printable characters, no slash, no dot in front.
+        """
+        keypair = self._writers.get(name)
+        if keypair is None:
+            seed = self._entropy(KEY_BYTES)
+            check_writer_name(name)
+            self._custody.adopt(Keypair(seed).author)
+            self._backend.create_seed(name, seed)
+            keypair = self._add_writer(name, seed)
+        return keypair
+
+    def node_key(self) -> bytes:
+        """Return the node's X25519 secret, created the first time."""
+        secret = self._backend.node_key()
+        if secret is None:
+            secret = self._entropy(KEY_BYTES)
+            self._backend.create_node_key(secret)
+        return secret
+
+    @property
+    def copied(self) -> str:
+        """Why this may be a copy of a store that is in use elsewhere, or an old state of one; ``""`` if it is not.
+
+        Writers that came with it do not append until :meth:`recovered`; everything else works.
+        """
+        return self._custody.copied
+
+    def recovered(self) -> None:
+        """Let every writer append again: all newer own entries are here now, or there are none.  Durable on return."""
+        self._custody.recovered()
+
+    def bind_network(self, discovery_id: bytes) -> None:
+        """Make this the store of one network, or check that it is.
+
+        :raises NetworkMismatchError: it belongs to another one.
+        """
+        bound = self._backend.meta(_NETWORK)
+        if bound is None:
+            self._backend.commit([PutMeta(_NETWORK, discovery_id)])
+        elif bound != discovery_id:
+            raise NetworkMismatchError(
+                f"store {self.path} belongs to another network; use one store per network"
+            )
+
+    # -- requests --------------------------------------------------------------------------------------------
+
+    def process(self, requests: Sequence[Request]) -> Outcome:
+        """Do all ``requests`` in one durable transaction; what is received counts before what is appended.
+
+        A request that cannot be done has an exception as its result, and the others go on.
+
+        :raises StoreError: the commit failed: nothing was done (for ``AppendOutcomeUnknown``: as far as we know), the
+            clock is as before.
+        """
+        batch = Batch(self.clock, self.forks, self._keypairs)
+        results: list[Result] = [Done()] * len(requests)
+        appends: dict[bytes, list[int]] = {}
+        for place, request in enumerate(requests):
+            if isinstance(request, Append):
+                appends.setdefault(request.author, []).append(place)
+            else:
+                results[place] = batch.receive(request)
+        for author, places in appends.items():
+            done = self._append(batch, author, [requests[place] for place in places])
+            for place, result in zip(places, done, strict=True):
+                results[place] = result
+        if batch.writes:
+            self._backend.commit(batch.writes)
+            batch.publish()
+            for request in requests:
+                if isinstance(request, Forget):
+                    self._merger.forget(request.author)
+            for segment in batch.segments:
+                self._merger.note(segment)
+            for author, head in batch.heads.items():
+                if author in self._keypairs:
+                    self._custody.signed(author, head.seq)
+        return Outcome(results, batch.segments, batch.heads)
+
+    def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Result]:
+        if (refusal := self._custody.refusal(author)) is not None:
+            return [refusal] * len(appends)
+        if author in self._keypairs and author not in self._checked:
+            try:
+                self._check_end(author)
+            except StoreError as error:
+                return [error] * len(appends)
+            self._checked.add(author)
+        return batch.append(author, [append.bodies for append in appends if isinstance(append, Append)])
+
+    def _check_end(self, author: bytes) -> None:
+        """Check once per opening that a local log on disk ends as its head says: signing behind a damaged head would
+        fork the log."""
+        head = self.clock.head(author)
+        if head is None:
+            return
+        last = self._backend.segments(author, head.seq, 1)
+        try:
+            if last and verify(last[0]) == head and not self._backend.segments(author, head.seq + 1, 1):
+                return
+        except (BadSegmentError, BadSignatureError):
+            pass
+        raise StoreDamagedError(
+            f"{self.path} is damaged: the log of {short_key(author)} does not end as its head says"
+        )
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
+        """Return stored neighbours from the one that contains ``first`` on, until their items reach ``limit_bytes``.
+
+        They are as stored: the first may begin before ``first``, the last end after ``last``.  Empty when ``first`` is
+        not held.
+        """
+        return self._backend.segments(author, first, limit_bytes, last)
+
+    def examine(self, segment: Segment) -> ForkProof | None:
+        """Compare a verified segment with what is held of its author: the proof if they are of different logs."""
+        seq = min(segment.last, self.clock.seq(segment.author))
+        ours = self._backend.segments(segment.author, seq, 1) if seq else []
+        return build_proof(ours[0], segment) if ours else None
+
+    def meta(self, key: str) -> bytes | None:
+        """Return a value of the store itself."""
+        return self._backend.meta(key)
+
+    def cursor(self, name: str) -> bytes | None:
+        """Return a reader's cursor."""
+        return self._backend.cursor(name)
+
+    def cursor_names(self) -> list[str]:
+        """Return the names of all cursors, sorted."""
+        return self._backend.cursor_names()
+
+    # -- upkeep ----------------------------------------------------------------------------------------------
+
+    def merge_some(self, limit_bytes: int) -> bool:
+        """Merge neighbouring small segments, about ``limit_bytes`` of them, in one commit; O(1) when nothing is to do.
+
+        Return whether there may be more to do.
+
+        :raises StoreDamagedError: some rows are damaged and were passed over; the rest was done, come again.
+        """
+        return self._merger.step(limit_bytes)
+
+    def verify(self, progress: Progress | None = None) -> VerifyReport:
+        """Check every chain, signature and head against the disk; damage is reported, not raised."""
+        return verify_store(self._backend, self.clock, progress)
+
+    def close(self) -> None:
+        """Close the backend; a second call does nothing."""
+        self._backend.close()
+        self._custody.close()
+
+    def _add_writer(self, name: str, seed: bytes | None) -> Keypair:
+        if seed is None:
+            raise InvalidValueError(f"the writer {name!r} has no seed")
+        keypair = Keypair(seed)
+        self._writers[name] = keypair
+        self._keypairs[keypair.author] = keypair
+        return keypair

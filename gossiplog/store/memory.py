@@ -1,0 +1,295 @@
+"""A store in memory: for tests, simulations and nodes that need no disk.
+
+Responsible for: everything a backend offers, without durability; faults and crashes on demand.
+Must not know: who signs, what verifies.
+Invariant: a commit is done whole or leaves no trace, as on disk; what a reopened store holds is decided at the fault.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from itertools import islice
+from typing import TypeVar
+
+from gossiplog.errors import (
+    AppendOutcomeUnknown,
+    InvalidValueError,
+    StoreClosedError,
+    StoreFailedError,
+    StoreFullError,
+)
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import Head, Segment
+from gossiplog.store.interface import (
+    DeleteAuthor,
+    PutCursor,
+    PutFork,
+    PutMeta,
+    PutSegment,
+    Replace,
+    Row,
+    Write,
+    check_put,
+    check_replace,
+    check_value,
+)
+from gossiplog.store.names import check_writer_name
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Fault(Enum):
+    """What a commit meets on a failing disk."""
+
+    FULL = "no room: nothing is written, the store goes on"
+    LOST = "the sync failed and nothing was kept"
+    KEPT = "the sync failed, and a reopened store holds the commit all the same"
+
+
+class _Log:
+    """The rows of one author, ascending."""
+
+    def __init__(self) -> None:
+        self.rows: list[Segment] = []
+        self.firsts: list[int] = []
+        self.head: Head | None = None
+
+    def cut(self, head: Head | None) -> None:
+        """Take back the last row."""
+        self.rows.pop()
+        self.firsts.pop()
+        self.head = head
+
+
+class MemoryBackend:
+    """I keep a store in memory.  ``fault``, when set, is asked before each commit whether it fails, and how."""
+
+    def __init__(self, path: str = "memory") -> None:
+        """Begin empty; ``path`` is only for people to read."""
+        self.path = path
+        self.database = None
+        self.fault: Callable[[Sequence[Write]], Fault | None] | None = None
+        self._logs: dict[bytes, _Log] = {}
+        self._forks: dict[bytes, ForkProof] = {}
+        self._values: dict[tuple[type[Write], str], bytes] = {}
+        self._seeds: dict[str, bytes] = {}
+        self._node_key: bytes | None = None
+        self._kept: Sequence[Write] = ()
+        self._poisoned = False
+        self._closed = False
+
+    def snapshot(self) -> MemoryBackend:
+        """Return an independent store with the same content, as a copied or restored disk would be; O(rows)."""
+        self._require_open()
+        copy = MemoryBackend(self.path)
+        for author, log in self._logs.items():
+            into = copy._logs[author] = _Log()
+            into.rows, into.firsts, into.head = list(log.rows), list(log.firsts), log.head
+        copy._forks = dict(self._forks)
+        copy._values = dict(self._values)
+        copy._seeds = dict(self._seeds)
+        copy._node_key = self._node_key
+        copy._apply(self._kept)
+        return copy
+
+    def reopen(self) -> MemoryBackend:
+        """Return what the next process finds after this one ended, however it did; this one is closed."""
+        after = self.snapshot()
+        self.close()
+        return after
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def heads(self) -> Iterable[tuple[bytes, Head]]:
+        """Return every author's head."""
+        self._require_open()
+        return [(author, log.head) for author, log in self._logs.items() if log.head is not None]
+
+    def forks(self) -> dict[bytes, ForkProof]:
+        """Return the fork proofs by author."""
+        self._require_open()
+        return dict(self._forks)
+
+    def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
+        """Return neighbouring rows from the one with ``first`` on; O(log rows + rows returned)."""
+        self._require_open()
+        log = self._logs.get(author)
+        if log is None:
+            return []
+        place = bisect_right(log.firsts, first) - 1
+        if place < 0 or log.rows[place].last < first:
+            return []
+        found: list[Segment] = []
+        size = 0
+        for segment in islice(log.rows, place, None):
+            if last is not None and segment.first > last:
+                break
+            found.append(segment)
+            size += len(segment.bodies)
+            if size >= limit_bytes:
+                break
+        return found
+
+    def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
+        """Yield the outlines of an author's rows."""
+        self._require_open()
+        log = self._logs.get(author)
+        while log is not None:
+            place = bisect_left(log.firsts, first)
+            if place == len(log.rows):
+                return
+            segment = log.rows[place]
+            yield Row(segment.first, segment.count, len(segment.bodies))
+            first = segment.first + 1
+
+    def meta(self, key: str) -> bytes | None:
+        """Return a value of the store."""
+        self._require_open()
+        return self._values.get((PutMeta, key))
+
+    def cursor(self, name: str) -> bytes | None:
+        """Return a reader's cursor."""
+        self._require_open()
+        return self._values.get((PutCursor, name))
+
+    def cursor_names(self) -> list[str]:
+        """Return the names of all cursors, sorted."""
+        self._require_open()
+        return sorted(name for kind, name in self._values if kind is PutCursor)
+
+    def check(self) -> Iterator[str]:
+        """Yield nothing: there is no structure below the rows."""
+        self._require_open()
+        return iter(())
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Do all writes or none; see :meth:`gossiplog.store.interface.Backend.commit`."""
+        self._require_open()
+        if self._poisoned:
+            raise StoreFailedError(f"{self.path} takes no more writes until it is opened again")
+        fault = self.fault(writes) if self.fault is not None else None
+        if fault is Fault.FULL:
+            raise StoreFullError(f"{self.path}: no space left; nothing was written")
+        if fault is not None:
+            self._poisoned = True
+            self._kept = list(writes) if fault is Fault.KEPT else ()
+            raise AppendOutcomeUnknown(f"{self.path}: the disk failed during a commit")
+        self._apply(writes)
+
+    def _apply(self, writes: Sequence[Write]) -> None:
+        undo: list[Callable[[], object]] = []
+        try:
+            for write in writes:
+                undo.append(self._do(write))
+        except BaseException:
+            for step in reversed(undo):
+                step()
+            raise
+
+    def _do(self, write: Write) -> Callable[[], object]:
+        """Do one write and return what takes it back."""
+        match write:
+            case PutSegment():
+                return self._put_segment(write)
+            case Replace():
+                return self._replace(write)
+            case PutFork(proof):
+                if proof.author in self._forks:
+                    return bool
+                self._forks[proof.author] = proof
+                return lambda: self._forks.pop(proof.author)
+            case PutMeta() | PutCursor():
+                name, value = check_value(write)
+                return _swap(self._values, (type(write), name), value)
+            case DeleteAuthor(author):
+                steps = _swap(self._logs, author, None), _swap(self._forks, author, None)
+                return lambda: [step() for step in steps]
+
+    def _put_segment(self, write: PutSegment) -> Callable[[], object]:
+        segment, head = check_put(write)
+        log = self._logs.setdefault(segment.author, _Log())
+        before = log.head
+        if segment.first != (before.seq if before else 0) + 1:
+            raise InvalidValueError(f"entry {segment.first} does not continue its author's log")
+        log.rows.append(segment)
+        log.firsts.append(segment.first)
+        log.head = head
+        return lambda: log.cut(before)
+
+    def _replace(self, write: Replace) -> Callable[[], object]:
+        author, first, last, segment = check_replace(write)
+        log = self._logs.get(author, _Log())
+        place = slice(bisect_left(log.firsts, first), bisect_right(log.firsts, last))
+        rows = log.rows[place]
+        if not rows or (rows[0].first, rows[-1].last) != (first, last):
+            raise InvalidValueError(f"no rows hold exactly {first} to {last} of this author")
+        log.rows[place] = [segment]
+        log.firsts[place] = [first]
+        back = slice(place.start, place.start + 1)
+        return lambda: (
+            log.rows.__setitem__(back, rows),
+            log.firsts.__setitem__(back, [row.first for row in rows]),
+        )
+
+    # -- secrets and the end ---------------------------------------------------------------------------------
+
+    def seed(self, name: str) -> bytes | None:
+        """Return a writer's seed."""
+        self._require_open()
+        return self._seeds.get(check_writer_name(name))
+
+    def seed_names(self) -> list[str]:
+        """Return the names of all writers, sorted."""
+        self._require_open()
+        return sorted(self._seeds)
+
+    def create_seed(self, name: str, seed: bytes) -> None:
+        """Keep a new writer's seed."""
+        self._require_open()
+        if check_writer_name(name) in self._seeds:
+            raise InvalidValueError(f"the writer {name!r} exists already")
+        self._seeds[name] = _secret(seed)
+
+    def node_key(self) -> bytes | None:
+        """Return the node's secret."""
+        self._require_open()
+        return self._node_key
+
+    def create_node_key(self, secret: bytes) -> None:
+        """Keep the node's secret."""
+        self._require_open()
+        if self._node_key is not None:
+            raise InvalidValueError("the node has a key already")
+        self._node_key = _secret(secret)
+
+    def replace_node_key(self, secret: bytes) -> None:
+        """Keep another secret for the node."""
+        self._require_open()
+        self._node_key = _secret(secret)
+
+    def close(self) -> None:
+        """Refuse everything from now on."""
+        self._closed = True
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"store {self.path} is closed")
+
+
+def _secret(secret: bytes) -> bytes:
+    if type(secret) is not bytes or len(secret) != 32:
+        raise InvalidValueError("a secret is 32 bytes")
+    return secret
+
+
+def _swap(values: dict[Key, Value], key: Key, value: Value | None) -> Callable[[], object]:
+    """Set or (``None``) remove a value and return what takes it back."""
+    before = values.pop(key, None)
+    if value is not None:
+        values[key] = value
+    return bool if before is value is None else lambda: _swap(values, key, before)

@@ -1,0 +1,187 @@
+"""Merging: small rows of a log become full ones, later and a few at a time.
+
+Responsible for: knowing which logs have small rows, choosing runs worth merging, putting one row in their place.
+Must not know: requests, clocks, the network.
+Invariant: a signature is given up only after the one that replaces it was checked over the merged entries; and an entry
+is written again at most a few times, however its log grew: only rows of about one size are merged, eight at a time, or
+what fills a row for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby, islice
+from typing import Final
+
+from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
+from gossiplog.limits import MAX_SEGMENT_ENTRIES, SEGMENT_TARGET_BYTES
+from gossiplog.log.keys import short_key
+from gossiplog.log.segment import Segment, has_holes, merge, verify
+from gossiplog.store.interface import Backend, Replace, Row
+
+FAN_IN: Final = 8
+"""Rows of one tier that make a merge: small enough for a short tail of small rows, large enough that an entry moves
+through three tiers only."""
+
+_TIER_BYTES: Final = (SEGMENT_TARGET_BYTES // 128, SEGMENT_TARGET_BYTES // 16)
+"""Where tiers 1 and 2 begin, a factor of FAN_IN apart; half a segment ends tier 2."""
+
+_ROWS_AT_ONCE: Final = 4096
+_LOOK_BACK: Final = FAN_IN * MAX_SEGMENT_ENTRIES // 2
+"""Seqs before the first small row of this process where an earlier process may have left some."""
+
+_LOOK_BYTES: Final = 8192
+"""What looking at a log counts against the limit, so that many logs without work don't make a long call."""
+
+_HOLE: Final = b"\xc7\x20\x01"
+
+
+class Merger:
+    """I merge the small rows of one backend when asked to."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Begin with an empty work list; a log is looked at when it first grows by a small row."""
+        self._backend = backend
+        self._small: dict[bytes, int] = {}
+        self._start: dict[bytes, int] = {}
+        self._queue: dict[bytes, int] = {}
+
+    def note(self, segment: Segment) -> None:
+        """Take notice of a new row.  O(1)."""
+        if is_full(Row(segment.first, segment.count, len(segment.bodies))):
+            return
+        author = segment.author
+        small = self._small.get(author, 0 if segment.first == 1 else FAN_IN) + 1
+        self._small[author] = small
+        if small >= FAN_IN:
+            self._queue.setdefault(author, segment.first)
+
+    def forget(self, author: bytes) -> None:
+        """Drop everything known about a log."""
+        for known in (self._small, self._start, self._queue):
+            known.pop(author, None)
+
+    def step(self, limit_bytes: int) -> bool:
+        """Merge up to about ``limit_bytes`` (at least one run) in one commit; return whether to come again.
+
+        O(1) without work.  What cannot be merged because it is damaged is passed over, and said once:
+
+        :raises StoreDamagedError: after the merges that could be done.
+        :raises StoreError: what a commit raises; the work list is as before.
+        """
+        writes: list[Replace] = []
+        starts: dict[bytes, int] = {}
+        settled: list[bytes] = []
+        damage: StoreDamagedError | None = None
+        used = 0
+        for author, noted in self._queue.items():
+            if used >= limit_bytes:
+                break
+            used += _LOOK_BYTES
+            start = self._start.get(author, max(1, noted - _LOOK_BACK))
+            try:
+                rows = list(islice(self._backend.rows(author, start), _ROWS_AT_ONCE))
+            except StoreDamagedError as error:
+                damage = damage or error
+                starts[author] = noted + 1
+                settled.append(author)
+                continue
+            runs = plan(rows)
+            for run in runs:
+                if used >= limit_bytes and writes:
+                    break
+                used += sum(row.size for row in run)
+                try:
+                    write, passed = self._merged(author, run)
+                except (StoreDamagedError, BadSegmentError, BadSignatureError) as error:
+                    damage = damage or self._damage(author, run, error)
+                    write, passed = None, _last(run)
+                if write is not None:
+                    writes.append(write)
+                if passed:
+                    starts[author] = passed + 1
+            if not runs:
+                starts[author] = max((row.first + row.count for row in rows if is_full(row)), default=start)
+                if len(rows) < _ROWS_AT_ONCE:
+                    settled.append(author)
+        if writes:
+            self._backend.commit(writes)
+        self._start.update(starts)
+        for author in settled:
+            del self._queue[author]
+            self._small[author] = 0
+        if damage is not None:
+            raise damage
+        return bool(self._queue)
+
+    def _merged(self, author: bytes, run: Sequence[Row]) -> tuple[Replace | None, int]:
+        """Return the write for a run, and the last seq of a row that must stay as it is (0 if none).
+
+        Rows with holes stay alone: peers get whole segments without holes only.
+        """
+        segments = self._backend.segments(author, run[0].first, 2 * SEGMENT_TARGET_BYTES, _last(run))
+        whole = next((place for place, segment in enumerate(segments) if _with_holes(segment)), len(segments))
+        passed = segments[whole].last if whole < len(segments) else 0
+        if whole < 2:
+            return None, passed or _last(run)
+        merged = merge(segments[:whole])
+        verify(merged)
+        return Replace(author, merged.first, merged.last, merged), passed
+
+    def _damage(self, author: bytes, run: Sequence[Row], error: Exception) -> StoreDamagedError:
+        where = f"the log of {short_key(author)} from {run[0].first} to {_last(run)}"
+        return StoreDamagedError(f"{self._backend.path}: {where} is damaged: {error}")
+
+
+def is_full(row: Row) -> bool:
+    """Tell whether a row is left alone for good: two such would not fit one segment."""
+    return row.size >= SEGMENT_TARGET_BYTES // 2 or row.count >= MAX_SEGMENT_ENTRIES // 2
+
+
+def plan(rows: Sequence[Row]) -> list[list[Row]]:
+    """Choose runs of neighbouring rows to merge, from rows in their order; empty when none is worth it.  O(n)."""
+    runs: list[list[Row]] = []
+    for full, group in groupby(rows, is_full):
+        if not full:
+            rest = _fill(list(group), runs)
+            runs.extend(_of_one_tier(rest))
+    return runs
+
+
+def _fill(rows: list[Row], runs: list[list[Row]]) -> list[Row]:
+    """Add runs that fill a row for good to ``runs``, return the rows behind them."""
+    begin = size = count = 0
+    for place, row in enumerate(rows):
+        if size + row.size > SEGMENT_TARGET_BYTES or count + row.count > MAX_SEGMENT_ENTRIES:
+            runs.append(rows[begin:place])
+            begin, size, count = place, 0, 0
+        size += row.size
+        count += row.count
+    return rows[begin:]
+
+
+def _of_one_tier(rows: list[Row]) -> list[list[Row]]:
+    for tier in (2, 1, 0):
+        runs: list[list[Row]] = []
+        for place, row in enumerate(rows):
+            if _tier(row) > tier:
+                continue
+            if place == 0 or _tier(rows[place - 1]) > tier:
+                runs.append([])
+            runs[-1].append(row)
+        runs = [run for run in runs if sum(_tier(row) == tier for row in run) >= FAN_IN]
+        if runs:
+            return runs
+    return []
+
+
+def _tier(row: Row) -> int:
+    return sum(row.size >= least for least in _TIER_BYTES)
+
+
+def _last(run: Sequence[Row]) -> int:
+    return run[-1].first + run[-1].count - 1
+
+
+def _with_holes(segment: Segment) -> bool:
+    return _HOLE in segment.bodies and has_holes(segment)

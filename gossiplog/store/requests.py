@@ -1,0 +1,96 @@
+"""What can be asked of the logs of a store, and what comes back.
+
+Responsible for: the request and result values of :meth:`gossiplog.store.logs.Logs.process`.
+Must not know: how they are carried out.
+Invariant: all values are immutable; a request that could not be done comes back as an exception object, in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+from gossiplog.errors import GossiplogError
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import Head, Segment
+
+
+class Append(NamedTuple):
+    """Continue a local author's log with encoded bodies."""
+
+    author: bytes
+    bodies: Sequence[bytes]
+
+
+class Accept(NamedTuple):
+    """Continue a log with a verified segment; ``head`` is what verifying it returned."""
+
+    segment: Segment
+    head: Head
+
+
+class AddFork(NamedTuple):
+    """Keep a verified proof; the author's log stays as it is from now on."""
+
+    proof: ForkProof
+
+
+class Forget(NamedTuple):
+    """Delete everything about an author that is not local."""
+
+    author: bytes
+
+
+class SetMeta(NamedTuple):
+    """Set or (``None``) remove a value of the store itself."""
+
+    key: str
+    value: bytes | None
+
+
+class SetCursor(NamedTuple):
+    """Set or (``None``) remove a reader's cursor."""
+
+    name: str
+    value: bytes | None
+
+
+Request: TypeAlias = Append | Accept | AddFork | Forget | SetMeta | SetCursor
+
+
+class Appended(NamedTuple):
+    """An Append is durable: its entries have the seqs ``first`` to ``last``."""
+
+    first: int
+    last: int
+
+
+class Accepted(NamedTuple):
+    """An Accept is durable; ``head`` is the author's head with it."""
+
+    head: Head
+
+
+class Stale(NamedTuple):
+    """An Accept did not continue the log (or the log is forked): nothing was done, the head is ``head``.
+
+    Without any entries that is seq 0 and the genesis id.
+    """
+
+    head: Head
+
+
+class Done(NamedTuple):
+    """Any other request is durable."""
+
+
+Result: TypeAlias = Appended | Accepted | Stale | Done | GossiplogError
+
+
+class Outcome(NamedTuple):
+    """The results, one per request in their order, the segments that became durable, each log ascending, and the
+    heads they made."""
+
+    results: list[Result]
+    segments: list[Segment]
+    heads: dict[bytes, Head]

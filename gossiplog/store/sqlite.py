@@ -1,0 +1,274 @@
+"""The store on disk: one SQLite file in one directory.
+
+Responsible for: opening, reading, closing; what it reads is what was written, or an error.
+Must not know: who signs, what verifies, when rows are merged.
+Invariant: the store is mine alone from opening to closing, and no damaged row leaves it unnoticed.
+
+One connection in one thread: SQLite before 3.51.3 can damage a write-ahead log under two writing connections.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from gossiplog.errors import (
+    GossiplogError,
+    StoreClosedError,
+    StoreDamagedError,
+)
+from gossiplog.log.fork import ForkProof, decode_proof
+from gossiplog.log.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, short_key
+from gossiplog.log.segment import Head, Segment
+from gossiplog.store.directory import StoreDirectory
+from gossiplog.store.interface import (
+    Row,
+    Write,
+)
+from gossiplog.store.sqlite_schema import PAGE_BYTES, SQLITE_ERRORS, connect, read_error
+from gossiplog.store.sqlite_writer import NUMBER, SQLiteWriter, row_crc
+
+_ROWS_AT_ONCE: Final = 1024
+
+_COMPACT_FREE_PAGES: Final = 8
+_COMPACT_FREE_SHARE: Final = 0.02
+_COMPACT_MOST_PAGES: Final = 64 * 1024 * 1024 // PAGE_BYTES
+"""Closing rewrites a file of up to 64 MiB (about 0.3 s) when this share of it is free; in a larger one the pages
+that merging freed are a small share, and are used again."""
+
+
+class SQLiteBackend:
+    """I keep a store in ``log.sqlite`` of a directory, alone, until I am closed."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        init: bool = True,
+        factory: type[sqlite3.Connection] = sqlite3.Connection,
+    ) -> None:
+        """Lock and open the store at ``path``, created if ``init``; a test breaks it by ``factory``.
+
+        :raises StoreError: the subclass says why not; nothing is left open.
+        """
+        self._closed = False
+        self._directory = StoreDirectory(path, init)
+        self._file = self._directory.database
+        try:
+            self._connection = connect(self._directory, init, factory)
+            try:
+                self._writer = SQLiteWriter(self._connection, self._file)
+            except SQLITE_ERRORS as error:
+                self._connection.close()
+                raise read_error(error, self._file) from error
+        except BaseException:
+            self._directory.close()
+            raise
+
+    @property
+    def path(self) -> str:
+        """The directory."""
+        return self._directory.path
+
+    @property
+    def database(self) -> str:
+        """The database file."""
+        return self._file
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def heads(self) -> Iterator[tuple[bytes, Head]]:
+        """Yield every author's head; O(authors), entries are not touched."""
+        ahead = self._writer.ahead
+        with self._reading():
+            for author, seq, entry_id in self._connection.execute("SELECT author, seq, id FROM authors"):
+                head = ahead.get(author) or Head(seq, entry_id)
+                if (
+                    (type(author), type(head.seq), type(head.id)) != (bytes, int, bytes)
+                    or (len(author), len(head.id)) != (KEY_BYTES, ID_BYTES)
+                    or head.seq < 1
+                ):
+                    raise StoreDamagedError(
+                        f"{self._file} is damaged: a row of the table of authors is not one"
+                    )
+                yield author, head
+
+    def forks(self) -> dict[bytes, ForkProof]:
+        """Return the fork proofs by author."""
+        proofs = {}
+        for author, proof in self._all("SELECT author, proof FROM forks"):
+            try:
+                proofs[author] = decode_proof(proof)
+            except GossiplogError as error:
+                raise StoreDamagedError(f"{self._file} is damaged: a fork proof does not decode") from error
+        return proofs
+
+    def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
+        """Return neighbouring rows from the one with ``first`` on; O(rows returned), two index searches."""
+        start = self._all(
+            f"SELECT first, count FROM segments WHERE author = {NUMBER} AND first <= ? "
+            "ORDER BY first DESC LIMIT 1",
+            (author, first),
+        )
+        if not start:
+            return []
+        following, count = self._integers(author, start[0])
+        if following + count <= first:
+            return []
+        found: list[Segment] = []
+        size = 0
+        with self._reading():
+            cursor = self._connection.execute(
+                "SELECT first, count, crc, id, previous, signature, bodies FROM segments "
+                f"WHERE author = {NUMBER} AND first >= ? ORDER BY first",
+                (author, following),
+            )
+            try:
+                for row in cursor:
+                    if row[0] != following or (last is not None and following > last):
+                        break
+                    segment = self._segment(author, row)
+                    found.append(segment)
+                    following += segment.count
+                    size += len(segment.bodies)
+                    if size >= limit_bytes:
+                        break
+            finally:
+                cursor.close()  # an open one would keep the write-ahead log from being copied
+        return found
+
+    def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
+        """Yield the outlines of an author's rows; bodies in overflow pages are not read."""
+        while True:
+            found = self._all(
+                f"SELECT first, count, length(bodies) FROM segments WHERE author = {NUMBER} AND first >= ? "
+                "ORDER BY first LIMIT ?",
+                (author, first, _ROWS_AT_ONCE),
+            )
+            for row in found:
+                yield Row(*self._integers(author, row))
+            if len(found) < _ROWS_AT_ONCE:
+                return
+            first = found[-1][0] + 1
+
+    def meta(self, key: str) -> bytes | None:
+        """Return a value of the store."""
+        return self._value("SELECT value FROM meta WHERE key = ?", key)
+
+    def cursor(self, name: str) -> bytes | None:
+        """Return a reader's cursor."""
+        return self._value("SELECT value FROM cursors WHERE name = ?", name)
+
+    def cursor_names(self) -> list[str]:
+        """Return the names of all cursors, sorted."""
+        return sorted(row[0].decode(errors="replace") for row in self._all("SELECT name FROM cursors"))
+
+    def check(self) -> Iterator[str]:
+        """Yield what SQLite's integrity check finds; reads the whole file."""
+        try:
+            found = self._all("PRAGMA integrity_check")
+            found += self._all(
+                "SELECT 'a row of segments is of no author' FROM segments "
+                "WHERE author NOT IN (SELECT number FROM authors) LIMIT 1"
+            )
+        except StoreDamagedError as error:
+            found = [(str(error).encode(),)]
+        for row in found:
+            for line in row[0].decode(errors="replace").splitlines():
+                if line not in ("ok", "*** in database main ***"):
+                    yield line
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Do all writes in one transaction; see :meth:`gossiplog.store.interface.Backend.commit`."""
+        self._require_open()
+        self._writer.commit(writes)
+
+    # -- secrets and the end ---------------------------------------------------------------------------------
+
+    def seed(self, name: str) -> bytes | None:
+        """Return a writer's seed."""
+        return self._open_directory().seed(name)
+
+    def seed_names(self) -> list[str]:
+        """Return the names of all writers, sorted."""
+        return self._open_directory().seed_names()
+
+    def create_seed(self, name: str, seed: bytes) -> None:
+        """Keep a new writer's seed in a file of its own."""
+        self._open_directory().create_seed(name, seed)
+
+    def node_key(self) -> bytes | None:
+        """Return the node's secret."""
+        return self._open_directory().node_key()
+
+    def create_node_key(self, secret: bytes) -> None:
+        """Keep the node's secret in a file of its own."""
+        self._open_directory().create_node_key(secret)
+
+    def replace_node_key(self, secret: bytes) -> None:
+        """Keep another secret for the node, in the same file."""
+        self._open_directory().replace_node_key(secret)
+
+    def close(self) -> None:
+        """Copy the write-ahead log into the file, compact a small one, release the lock."""
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(*SQLITE_ERRORS):  # what is not copied stays durable in the write-ahead log
+            if not self._writer.poison:
+                self._compact()
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with suppress(*SQLITE_ERRORS):
+            self._connection.close()
+        self._directory.close()
+
+    def _compact(self) -> None:
+        pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
+        free = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
+        if pages <= _COMPACT_MOST_PAGES and free >= max(_COMPACT_FREE_PAGES, pages * _COMPACT_FREE_SHARE):
+            self._connection.execute("VACUUM")
+
+    # -- small things ----------------------------------------------------------------------------------------
+
+    def _segment(self, author: bytes, row: tuple[Any, ...]) -> Segment:
+        first, count, crc, entry_id, previous, signature, bodies = row
+        kinds = (type(count), type(entry_id), type(previous), type(signature), type(bodies))
+        if (
+            kinds != (int, bytes, bytes, bytes, bytes)
+            or len(previous) != ID_BYTES
+            or len(signature) != SIGNATURE_BYTES
+            or crc != row_crc(author, first, count, entry_id, previous, signature, bodies)
+        ):
+            raise StoreDamagedError(f"{self._file} is damaged: {short_key(author)} at entry {first}")
+        return Segment(author, first, count, previous, signature, bodies)
+
+    def _integers(self, author: bytes, row: tuple[Any, ...]) -> tuple[int, ...]:
+        if any(type(value) is not int or value < 0 for value in row):
+            raise StoreDamagedError(f"{self._file} is damaged: a row of {short_key(author)} is not one")
+        return row
+
+    def _value(self, question: str, key: str) -> bytes | None:
+        rows = self._all(question, (key,))
+        return rows[0][0] if rows else None
+
+    def _all(self, question: str, parameters: tuple[object, ...] = ()) -> list[Any]:
+        with self._reading():
+            return self._connection.execute(question, parameters).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        self._require_open()
+        try:
+            yield
+        except SQLITE_ERRORS as error:
+            raise read_error(error, self._file) from error
+
+    def _open_directory(self) -> StoreDirectory:
+        self._require_open()
+        return self._directory
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"store {self._directory.path} is closed")

@@ -1,0 +1,213 @@
+"""Transactions on the SQLite file: each write as statements, and what is known after an error.
+
+Responsible for: doing a list of writes whole or not at all, and knowing whether there may be another one.
+Must not know: how rows are read, or when the file is opened and closed.
+Invariant: what :meth:`SQLiteWriter.commit` returned from survives power loss.  After an error of the disk nothing is
+written until the store is opened again, because what that commit left behind is only known then.  No row is added
+that does not continue its author's head.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from zlib import crc32
+
+from gossiplog.errors import AppendOutcomeUnknown, InvalidValueError, StoreError, StoreFailedError
+from gossiplog.log.fork import encode_proof
+from gossiplog.log.keys import short_key
+from gossiplog.log.segment import Head, Segment
+from gossiplog.store.interface import (
+    DeleteAuthor,
+    PutCursor,
+    PutFork,
+    PutMeta,
+    PutSegment,
+    Replace,
+    Write,
+    check_put,
+    check_replace,
+    check_value,
+)
+from gossiplog.store.sqlite_schema import DAMAGE, SQLITE_ERRORS, primary, read_error
+
+NUMBER: Final = "(SELECT number FROM authors WHERE author = ?)"
+"""An author's number, by which the rows of segments name it."""
+
+
+_SETTLED: Final = "coalesce((SELECT value FROM meta WHERE key = x''), 0)"
+"""The number of the last row of segments that the heads in the table of authors count; no key of PutMeta is a blob."""
+
+_ROWS_AHEAD: Final = 1024
+"""Rows that the heads in the table of authors may be behind; read again at each opening, in some milliseconds."""
+
+
+def row_crc(
+    author: bytes, first: int, count: int, entry_id: bytes, previous: bytes, signature: bytes, bodies: bytes
+) -> int:
+    """The checksum of a row: 40 us for a full one, and no flipped bit ever reaches a reader or a peer."""
+    return crc32(bodies, crc32(b"%b %d %d %b%b%b" % (author, first, count, entry_id, previous, signature)))
+
+
+class SQLiteWriter:
+    """I do transactions on one connection, one at a time, until the disk fails.
+
+    ``ahead`` holds the heads that the table of authors does not have yet.  A page less for each commit of a few
+    entries: the rows have the ids too, and the table is brought up to date every ``_ROWS_AHEAD`` rows, and in each
+    transaction that takes rows away (whose numbers may be used again).
+    """
+
+    def __init__(self, connection: sqlite3.Connection, file: str) -> None:
+        """Write to ``file`` through ``connection``, which nobody else writes with."""
+        self.poison = ""
+        self._file = file
+        self._connection = connection
+        self._writers: dict[type[Write], Callable[[Any], None]] = {
+            PutSegment: self._put_segment,
+            Replace: self._replace,
+            PutFork: self._put_fork,
+            PutMeta: lambda write: self._put("meta", "key", *check_value(write)),
+            PutCursor: lambda write: self._put("cursors", "name", *check_value(write)),
+            DeleteAuthor: self._delete_author,
+        }
+        self._staged: dict[bytes, Head | None] = {}
+        self._settle = False
+        rows = connection.execute(
+            "SELECT authors.author, first + count - 1, segments.id FROM segments "
+            "CROSS JOIN authors ON authors.number = segments.author "
+            f"WHERE segments.number > {_SETTLED} ORDER BY segments.number"
+        ).fetchall()
+        self._rows_ahead = len(rows)
+        self.ahead: dict[bytes, Head] = {author: Head(seq, entry_id) for author, seq, entry_id in rows}
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Do all writes in one transaction; see :meth:`gossiplog.store.interface.Backend.commit`."""
+        if self.poison:
+            raise StoreFailedError(
+                f"{self._file} takes no more writes until it is opened again: {self.poison}"
+            )
+        execute = self._connection.execute
+        self._staged, self._settle, rows = {}, False, self._rows_ahead
+        try:
+            execute("BEGIN IMMEDIATE")
+            for write in writes:
+                self._writers[type(write)](write)
+            rows += sum(type(write) is PutSegment for write in writes)
+            if self._settle or rows >= _ROWS_AHEAD:
+                self._settle_heads()
+        except BaseException as error:
+            self._rollback()
+            if isinstance(error, SQLITE_ERRORS):
+                raise self._error_before_commit(error) from error
+            raise
+        try:
+            execute("COMMIT")
+        except SQLITE_ERRORS as error:
+            self._rollback()
+            if primary(error) == sqlite3.SQLITE_FULL:  # no room for the frames, and so no commit frame
+                raise self._error_before_commit(error) from error
+            self.poison = self.poison or str(error)
+            raise AppendOutcomeUnknown(f"{self._file}: the disk failed during a commit: {error}") from error
+        if self._settle:
+            self.ahead, self._rows_ahead = {}, 0
+        else:
+            self.ahead.update((author, head) for author, head in self._staged.items() if head is not None)
+            self._rows_ahead = rows
+
+    def _error_before_commit(self, error: Exception) -> StoreError:
+        kind = primary(error)
+        if kind == sqlite3.SQLITE_IOERR or kind in DAMAGE:
+            self.poison = self.poison or str(error)
+            if kind == sqlite3.SQLITE_IOERR:
+                return StoreFailedError(f"{self._file}: the disk failed before a commit: {error}")
+        if self.poison and kind == sqlite3.SQLITE_FULL:
+            return StoreFailedError(f"{self._file}: no space left, and rolling back failed: {self.poison}")
+        return read_error(error, self._file)
+
+    def _rollback(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except SQLITE_ERRORS as error:
+            self.poison = self.poison or str(error)
+
+    def _settle_heads(self) -> None:
+        """Bring the table of authors up to date."""
+        self._settle = True
+        self._connection.executemany(
+            "UPDATE authors SET seq = ?, id = ? WHERE author = ?",
+            [(*head, author) for author, head in {**self.ahead, **self._staged}.items() if head is not None],
+        )
+        self._connection.execute(
+            "INSERT INTO meta (key, value) VALUES (x'', (SELECT coalesce(max(number), 0) FROM segments)) "
+            "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        )
+
+    def _put_segment(self, write: PutSegment) -> None:
+        segment, head = check_put(write)
+        author = segment.author
+        before = self._seq(author)
+        if segment.first != before + 1:
+            raise InvalidValueError(f"entry {segment.first} does not continue the log of {short_key(author)}")
+        if not before:
+            self._connection.execute(
+                "INSERT INTO authors (author, seq, id) VALUES (?, ?, ?)", (author, *head)
+            )
+        self._staged[author] = head
+        self._insert(segment, head.id)
+
+    def _seq(self, author: bytes) -> int:
+        """Return the seq of an author's last row, in this transaction."""
+        head = self._staged[author] if author in self._staged else self.ahead.get(author)
+        if head is not None:
+            return head.seq
+        row = self._connection.execute("SELECT seq FROM authors WHERE author = ?", (author,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def _replace(self, write: Replace) -> None:
+        author, first, last, segment = check_replace(write)
+        row = f"FROM segments WHERE author = {NUMBER} AND first >= ? AND first <= ?"
+        covered = self._connection.execute(
+            f"SELECT min(first), max(first + count - 1), sum(count) {row}", (author, first, last)
+        ).fetchone()
+        if covered != (first, last, segment.count):
+            raise InvalidValueError(f"no rows hold exactly {first} to {last} of {short_key(author)}")
+        entry_id = self._connection.execute(
+            f"SELECT id {row} ORDER BY first DESC", (author, first, last)
+        ).fetchone()[0]
+        self._connection.execute(f"DELETE {row}", (author, first, last))
+        self._settle = True
+        self._insert(segment, entry_id)
+
+    def _insert(self, segment: Segment, entry_id: bytes) -> None:
+        author, first, count, previous, signature, bodies = segment
+        crc = row_crc(author, first, count, entry_id, previous, signature, bodies)
+        self._connection.execute(
+            "INSERT INTO segments (author, first, count, crc, id, previous, signature, bodies) "
+            f"VALUES ({NUMBER}, ?, ?, ?, ?, ?, ?, ?)",
+            (author, first, count, crc, entry_id, previous, signature, bodies),
+        )
+
+    def _put_fork(self, write: PutFork) -> None:
+        self._connection.execute(
+            "INSERT INTO forks (author, proof) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (write.proof.author, encode_proof(write.proof)),
+        )
+
+    def _put(self, table: str, key_column: str, key: str, value: bytes | None) -> None:
+        if value is None:
+            self._connection.execute(f"DELETE FROM {table} WHERE {key_column} = ?", (key,))
+        else:
+            self._connection.execute(
+                f"INSERT INTO {table} ({key_column}, value) VALUES (?, ?) "
+                f"ON CONFLICT ({key_column}) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+
+    def _delete_author(self, write: DeleteAuthor) -> None:
+        self._connection.execute(f"DELETE FROM segments WHERE author = {NUMBER}", (write.author,))
+        self._connection.execute("DELETE FROM authors WHERE author = ?", (write.author,))
+        self._connection.execute("DELETE FROM forks WHERE author = ?", (write.author,))
+        self._staged[write.author] = None
+        self._settle = True
