@@ -101,7 +101,20 @@ class StoreDamagedError(StoreError):
 
 
 class StoreCopiedError(StoreError):
-    """The store was copied, moved or restored from a backup; writing could fork its logs."""
+    """The store was moved, copied or restored from a backup; appending could fork its logs.
+
+    Reading works, and replication does.  :meth:`gossiplog.Node.recover` gets newer own entries from a peer and then
+    allows appending; ``gossiplog recover`` is the command for that.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"store {path} was moved, copied or restored ({reason}), and appending here could fork its logs: "
+            "get the newest own entries first with `gossiplog recover PEER`, or say with `gossiplog recover --alone` "
+            "that no other copy is in use and nobody has newer ones"
+        )
+        self.path = path
+        self.reason = reason
 
 
 class NetworkMismatchError(StoreError):

@@ -83,8 +83,16 @@ STALL_SECONDS: Final = 5.0
 STALL_MOST_SECONDS: Final = 80.0
 """The same for a peer that let us wait again and again: on a slow link each question repeated is a copy more."""
 
-OPEN_WANTS_PER_PEER: Final = 32
-"""Authors pulled from one peer at once: enough to keep a pipe full, few enough to move elsewhere cheaply."""
+OWN_ENTRIES_SECONDS: Final = 30.0
+"""How long a local writer's appends wait for an entry of its own log that a peer says it has.  Entries of other logs
+that were asked for before may come first; and a log that forked stays forked."""
+
+OWN_REST_SECONDS: Final = 300.0
+"""After a claim that nothing backed: for so long the author's appends wait for no other."""
+
+OPEN_WANTS_PER_PEER: Final = 128
+"""Authors pulled from one peer at once: with 32, catching up with many short logs waited for round trips a third of the
+time."""
 
 ANNOUNCE_SECONDS: Final = 0.05
 """Announcements are batched for so long: one HAVE for many authors, little delay for one."""
@@ -103,22 +111,25 @@ MAX_OWED_AUTHORS: Final = 65_536
 
 MAX_AGENT_CHARS: Final = 64
 
-OUTPUT_WINDOW_BYTES: Final = 256 * 1024
+OUTPUT_WINDOW_BYTES: Final = 128 * 1024
 """Queued in one transport before we stop writing to it."""
+
+NEWS_WINDOW_BYTES: Final = 64 * 1024
+"""News that may be queued behind a full window: it must not wait for a catch-up to be read from disk."""
 
 MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
 """Control messages queued for a peer that does not read; above it the session ends."""
 
-SOCKET_BUFFER_BYTES: Final = 256 * 1024
+SOCKET_BUFFER_BYTES: Final = 64 * 1024
 """The kernel's buffers of one connection in each direction: what live news waits behind while a catch-up runs."""
 
 READ_AHEAD_BYTES: Final = 512 * 1024
 """Backlog read from disk ahead of one transport."""
 
-PENDING_WRITE_BYTES: Final = 1024 * 1024
+PENDING_WRITE_BYTES: Final = 640 * 1024
 """Accepted but not yet committed bytes; above it nothing more is read from any peer."""
 
-PENDING_WRITE_LOW_BYTES: Final = 512 * 1024
+PENDING_WRITE_LOW_BYTES: Final = 384 * 1024
 """Reading goes on again below this."""
 
 RECONNECT_FIRST_SECONDS: Final = 0.25

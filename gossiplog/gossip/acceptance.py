@@ -1,0 +1,48 @@
+"""What to do with a segment that came, given the head we have.
+
+Responsible for: the acceptance rules (specification, "Acceptance").
+Must not know: sessions, disks, time.
+Invariant: a pure function; whatever it raises or returns, nothing has changed.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from gossiplog.log.segment import Head, Segment, check_shape, id_at, tail_after, verify
+
+
+class Extends(NamedTuple):
+    """The part of a verified segment that continues our log, and the head it leads to."""
+
+    segment: Segment
+    head: Head
+
+
+class Verdict(Enum):
+    """A segment that does not extend our log."""
+
+    DUPLICATE = "we hold all of it"
+    AHEAD = "it starts beyond our head: an announcement"
+    SUSPECT = "verified, and not what we hold: the author may have forked"
+
+
+def judge(segment: Segment, ours: Head) -> Extends | Verdict:
+    """Decide about ``segment`` when our head of its author is ``ours`` (seq 0 and the genesis id if we hold none).
+
+    Raises :class:`BadSegmentError` or :class:`BadSignatureError` for an offence.  Duplicates from before our head and
+    announcements are told apart from the header alone and cost no hash; a duplicate of our head costs no signature.
+    """
+    if segment.last < ours.seq:
+        return Verdict.DUPLICATE
+    if segment.first > ours.seq + 1:
+        return Verdict.AHEAD
+    if segment.last == ours.seq:
+        check_shape(segment)
+        if id_at(segment, ours.seq) == ours.id:
+            return Verdict.DUPLICATE
+    head = verify(segment)
+    if head.seq == ours.seq or id_at(segment, ours.seq) != ours.id:
+        return Verdict.SUSPECT
+    return Extends(tail_after(segment, ours.seq, ours.id), head)

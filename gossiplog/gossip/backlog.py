@@ -1,0 +1,39 @@
+"""Reading what a peer asked for.
+
+Responsible for: carrying out a :class:`gossiplog.gossip.events.Load`, in whatever thread the store lives.
+Must not know: sessions; which peer it is for.
+Invariant: memory is bounded by the limit asked for and one segment more, however many authors were named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gossiplog.errors import StoreError
+from gossiplog.log.segment import Segment, id_at, tail_after
+
+Read = Callable[[bytes, int, int], list[Segment]]
+"""``read(author, first, limit_bytes)``: stored neighbours from the one with ``first`` on, as a store gives them."""
+
+
+def read(wants: Sequence[tuple[bytes, int]], limit_bytes: int, stored: Read) -> tuple[Segment, ...]:
+    """Segments of each author from its seq on, a fair share of ``limit_bytes`` each, in the order of ``wants``.
+
+    Authors at the end are left out when the others take all; so is what cannot be read.  What a row holds before the
+    seq asked for is cut off: after a merge that may be nearly all of it.
+    """
+    share = limit_bytes // max(1, len(wants))
+    found: list[Segment] = []
+    size = 0
+    for author, first in wants:
+        if size >= limit_bytes:
+            break
+        try:
+            segments = stored(author, first, share)
+        except StoreError:  # damaged: the others can be read all the same
+            continue
+        if segments and segments[0].first < first:
+            segments[0] = tail_after(segments[0], first - 1, id_at(segments[0], first - 1))
+        found += segments
+        size += sum(len(segment.bodies) for segment in segments)
+    return tuple(found)

@@ -1,0 +1,234 @@
+"""What goes into a replica and what comes out of it.
+
+Responsible for: the event and effect values that :class:`gossiplog.gossip.replica.Replica` and its driver exchange.
+Must not know: who drives (Twisted, a simulator, a test).
+Invariant: all values are immutable; a session is named by the number its driver gave it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from gossiplog.errors import ByeCode, PeerError
+from gossiplog.gossip.messages import Message
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import Head, Segment, segment_bytes
+
+# -- events: what happened ---------------------------------------------------------------------------------------
+
+
+class Opened(NamedTuple):
+    """A channel is up: ``peer`` is the node id at its other end, ``salt`` its handshake hash."""
+
+    session: int
+    peer: bytes
+    salt: bytes
+    dialled: bool
+
+
+class Received(NamedTuple):
+    """A message came."""
+
+    session: int
+    message: Message
+
+
+class Heard(NamedTuple):
+    """Bytes came of a message that is not complete yet: the peer is there, if slow."""
+
+    session: int
+
+
+class Offended(NamedTuple):
+    """The peer's bytes did not decode to a message."""
+
+    session: int
+    error: PeerError
+
+
+class Closed(NamedTuple):
+    """The channel is gone, or (with another code) is to go."""
+
+    session: int
+    code: int = ByeCode.NORMAL
+    reason: str = "connection lost"
+
+
+class Writable(NamedTuple):
+    """The transport can take another window of segments."""
+
+    session: int
+
+
+class Loaded(NamedTuple):
+    """Segments read for a :class:`Load` by :func:`gossiplog.gossip.backlog.read`."""
+
+    session: int
+    segments: tuple[Segment, ...]
+
+
+class Committed(NamedTuple):
+    """These are on disk now and the clock says so.
+
+    Earlier :class:`Write` effects of ``done_bytes`` together are dealt with, whatever became of them; of the authors
+    ``stale`` a write no longer continued the log, because an own append came first.
+    """
+
+    segments: tuple[Segment, ...]
+    done_bytes: int = 0
+    stale: tuple[bytes, ...] = ()
+
+
+class CommitFailed(NamedTuple):
+    """A commit was not done: take all pending writes for lost; ``final`` when the store takes no more."""
+
+    final: bool
+
+
+class Examined(NamedTuple):
+    """The store compared a suspicious segment with ours: ``proof`` when they contradict each other."""
+
+    session: int
+    proof: ForkProof | None
+
+
+class Probe(NamedTuple):
+    """The application wants to know when both sides of this session hold the same."""
+
+    session: int
+
+
+class Tick(NamedTuple):
+    """Time has passed; due at the latest at ``Replica.deadline``."""
+
+
+Event: TypeAlias = (
+    Opened
+    | Received
+    | Heard
+    | Offended
+    | Closed
+    | Writable
+    | Loaded
+    | Committed
+    | CommitFailed
+    | Examined
+    | Probe
+    | Tick
+)
+
+# -- effects: what is to be done, in this order ------------------------------------------------------------------
+
+
+class Send(NamedTuple):
+    """Put this message on the wire."""
+
+    session: int
+    message: Message
+
+
+class End(NamedTuple):
+    """Say BYE (unless the peer said it), then close."""
+
+    session: int
+    code: int
+    reason: str
+    by_peer: bool = False
+
+
+class Write(NamedTuple):
+    """Commit this verified segment, which makes ``head`` the head of its author."""
+
+    segment: Segment
+    head: Head
+
+    @property
+    def size_bytes(self) -> int:
+        """What it counts as in :class:`Committed`."""
+        return segment_bytes(self.segment)
+
+
+class WriteFork(NamedTuple):
+    """Keep this verified proof and freeze the author."""
+
+    proof: ForkProof
+
+
+class Load(NamedTuple):
+    """Read segments of these authors from these seqs on, about ``limit_bytes`` in all, for sending."""
+
+    session: int
+    wants: tuple[tuple[bytes, int], ...]
+    limit_bytes: int
+
+
+class Examine(NamedTuple):
+    """Compare this verified segment with what we hold of its author."""
+
+    session: int
+    segment: Segment
+
+
+class Reading(NamedTuple):
+    """Read from peers, or stop because the store is behind."""
+
+    allowed: bool
+
+
+class OwnAhead(NamedTuple):
+    """A peer says that it holds the local ``author`` up to ``seq``, beyond us: sign nothing before that has come."""
+
+    author: bytes
+    seq: int
+
+
+# -- notices: effects for the application ------------------------------------------------------------------------
+
+
+class PeerUp(NamedTuple):
+    """A session is open."""
+
+    session: int
+    peer: bytes
+    agent: str
+
+
+class PeerDown(NamedTuple):
+    """An open session ended."""
+
+    session: int
+    peer: bytes
+    code: int
+    reason: str
+
+
+class PeerRejected(NamedTuple):
+    """A peer broke the protocol or could not be talked to, with the reason."""
+
+    session: int
+    peer: bytes
+    error: PeerError
+
+
+class CaughtUp(NamedTuple):
+    """Everything this peer had when it last told us is on our disk."""
+
+    session: int
+    peer: bytes
+
+
+class InSync(NamedTuple):
+    """Both sides of this session hold the same, on disk."""
+
+    session: int
+    peer: bytes
+
+
+class Forked(NamedTuple):
+    """An author was proven to have forked its log."""
+
+    proof: ForkProof
+
+
+Notice: TypeAlias = PeerUp | PeerDown | PeerRejected | CaughtUp | InSync | Forked
+Effect: TypeAlias = Send | End | Write | WriteFork | Load | Examine | Reading | OwnAhead | Notice

@@ -1,0 +1,169 @@
+"""What comes in from peers: claims, segments, fork proofs; and what became of it on our disk.
+
+Responsible for: asking for what we miss, accepting segments, following their commits, freezing forked authors.
+Must not know: sockets, files; how what we pass on is sent.
+Invariant: an unverified byte changes nothing but counters; what was accepted and then lost is asked for again.
+"""
+
+from __future__ import annotations
+
+from gossiplog import limits
+from gossiplog.gossip import events
+from gossiplog.gossip.acceptance import Extends, Verdict, judge
+from gossiplog.gossip.events import Write
+from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.messages import Fork, Have, Want, WantItem
+from gossiplog.gossip.sending import Sending
+from gossiplog.gossip.session import Phase, Session
+from gossiplog.log.fork import ForkProof, verify_proof
+from gossiplog.log.segment import Segment, segment_bytes
+
+
+class Intake(Sending):
+    """I take what the peers of one replica offer."""
+
+    def __init__(self, holdings: Holdings) -> None:
+        super().__init__(holdings)
+        self.read_only = False
+        self.pending_bytes = 0
+
+    # -- claims
+
+    def _learn(self, session: Session, author: bytes, seq: int) -> None:
+        """The peer says that it holds ``author`` up to ``seq``: a hint where to ask, nothing more."""
+        if seq > self.holdings.clock.seq(author) and author not in self.holdings.forks:
+            own = author in self.holdings.local
+            self.schedule.claim(session.number, author, seq, first=own)
+            session.caught_up = False
+            if own:
+                self._emit(events.OwnAhead(author, seq))
+
+    def _have(self, session: Session, have: Have) -> None:
+        for author, seq in session.read_have(have):
+            if seq < self.schedule.missing(session.number).get(author, 0):
+                self.schedule.drop(session.number, author)  # it had more, or said so
+            self._learn(session, author, seq)
+        self._ask()
+        self._check_caught_up(session)
+
+    def _ask(self) -> None:
+        """Send WANT for every author that has a free place with a peer ahead of us."""
+        if self.read_only or self.now < self._ask_after:
+            return
+        for number, authors in self.schedule.next_wants(self.holdings.accepted_seq, self.now):
+            items = tuple(WantItem(author, self.holdings.accepted_seq(author) + 1) for author in authors)
+            self._send(self.sessions[number], Want(items))
+            self._watch_stalls()
+
+    # -- segments
+
+    def _segment(self, session: Session, segment: Segment) -> None:
+        author = segment.author
+        if self.read_only or author in self.holdings.forks:
+            return
+        verdict = judge(segment, self.holdings.accepted(author))
+        if isinstance(verdict, Extends):
+            self._accept(session, verdict)
+        elif verdict is Verdict.AHEAD:
+            self._learn(session, author, segment.last)
+            self._ask()
+        elif verdict is Verdict.SUSPECT:
+            self._emit(events.Examine(session.number, segment))
+
+    def _accept(self, session: Session, news: Extends) -> None:
+        segment, head = news
+        author = segment.author
+        self.schedule.hold(session.number, author, head.seq)
+        backlog = self.schedule.pulls(session.number, author)
+        self.holdings.accept(author, head)
+        self._emit(Write(segment, head))
+        self.pending_bytes += segment_bytes(segment)
+        self._throttle()
+        self.schedule.accepted(session.number, author, head.seq, self.now)
+        self._relay(segment, session, backlog)
+        self._ask()
+
+    def _throttle(self) -> None:
+        """Stop reading from peers while the store is behind."""
+        if self._reading and self.pending_bytes > limits.PENDING_WRITE_BYTES:
+            self._reading = False
+            self._emit(events.Reading(False))
+        elif not self._reading and self.pending_bytes <= limits.PENDING_WRITE_LOW_BYTES:
+            self._reading = True
+            self.schedule.resume(self.now)
+            self._emit(events.Reading(True))
+
+    # -- the store answers
+
+    def _committed(self, event: events.Committed) -> None:
+        self.pending_bytes -= event.done_bytes
+        self._throttle()
+        changed = dict.fromkeys(segment.author for segment in event.segments)
+        own = changed.keys() - self.holdings.ahead.keys() - self.holdings.forks.keys()
+        for author in changed:
+            self.holdings.settle(author)
+            self.schedule.durable(author, self.holdings.clock.seq(author))
+        for segment in event.segments:
+            if segment.author in own:  # what was accepted went on its way then
+                self._relay(segment, None, backlog=False)
+        if event.stale:
+            self._lose(event.stale)
+        for session in self.open_sessions():
+            if not session.outbox.idle and any(session.outbox.owes(author) for author in changed):
+                self._pump(session)
+            self._check_caught_up(session)
+        self._ask()
+
+    def _commit_failed(self, event: events.CommitFailed) -> None:
+        self.read_only = event.final
+        if not event.final and self.sessions and self._ask_after <= self.now:
+            # a full disk stays full for a while: what comes again at once would fail again
+            self._at(self.now + limits.RETRY_WRITE_SECONDS, self._ask)
+        self._ask_after = self.now + limits.RETRY_WRITE_SECONDS
+        self._lose(None)
+
+    def _lose(self, authors: tuple[bytes, ...] | None) -> None:
+        """What was accepted (of ``authors``) is not going to be on disk."""
+        for author in tuple(self.holdings.ahead) if authors is None else authors:
+            self.holdings.revert(author)
+        self.schedule.reask(authors)
+        for session in self.sessions.values():
+            session.outbox.sweep(self._sent_all)
+
+    # -- forks
+
+    def _disagree(self, session: Session, author: bytes) -> None:
+        """Same seq, another id, or a fork known to one side: show what we have, so that a proof can be made."""
+        proof = self.holdings.forks.get(author)
+        if proof is not None:
+            self._send(session, Fork(proof))
+        else:  # who knows the fork answers with the proof
+            self._send(session, Want((WantItem(author, max(1, self.holdings.clock.seq(author))),)))
+
+    def _examined(self, event: events.Examined) -> None:
+        if event.proof is not None:
+            self._freeze(event.proof, None)
+
+    def _fork(self, session: Session, message: Fork) -> None:
+        if message.proof.author not in self.holdings.forks:
+            verify_proof(message.proof)
+            self._freeze(message.proof, session)
+
+    def _freeze(self, proof: ForkProof, source: Session | None) -> None:
+        author = proof.author
+        if author in self.holdings.forks:
+            return
+        self.holdings.freeze(proof)
+        self._emit(events.WriteFork(proof))
+        self._emit(events.Forked(proof))
+        for session in self.sessions.values():
+            session.outbox.forget(author)
+            session.announce.pop(author, None)
+            if session.phase is Phase.GREETING:
+                session.late_proofs.append(proof)  # the root we said in HELLO does not know it
+                continue
+            self.schedule.drop(session.number, author)
+            if session is not source:
+                self._send(session, Fork(proof))
+            self._check_caught_up(session)
+        self._ask()

@@ -1,0 +1,158 @@
+"""What one peer is still to be sent, and in which order.
+
+Responsible for: news a slow peer could not take, backlog it asked for, and reading both ahead from disk.
+Must not know: what a transport is; which peer this is; whether a segment is valid.
+Invariant: per author strictly ascending; memory is bounded by ``READ_AHEAD_BYTES`` and one seq per author, whatever
+the peer does.  News comes before backlog, backlog goes round-robin by author, one segment at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from gossiplog import limits
+from gossiplog.log.segment import Segment
+
+READS_AT_ONCE = limits.OPEN_WANTS_PER_PEER
+"""Authors in one :class:`~gossiplog.gossip.events.Load`: as many as a peer asks of us at once."""
+
+HEADER_BYTES = 192
+"""Counted for each segment beside its bodies."""
+
+
+class Outbox:
+    """I am the queue towards one peer."""
+
+    def __init__(self) -> None:
+        self.news: dict[bytes, int] = {}
+        self.backlog: dict[bytes, int] = {}
+        self.ready_news: deque[Segment] = deque()
+        self.ready: deque[Segment] = deque()
+        self.ready_bytes = 0
+        self.loading: dict[bytes, int] = {}
+        self.refill()
+        self.overflowed = False
+
+    def refill(self) -> None:
+        """The transport took what it was given: another window, and a smaller one that only news may use."""
+        self.credit_bytes = limits.OUTPUT_WINDOW_BYTES
+        self.news_credit_bytes = limits.NEWS_WINDOW_BYTES
+
+    def want(self, author: bytes, first: int) -> None:
+        """The peer asked for ``author`` from ``first`` on; a later question replaces the earlier one."""
+        self.forget(author)
+        self.backlog[author] = first
+
+    def push(self, segment: Segment) -> bool:
+        """News: True when it can go out at once; otherwise its author is remembered."""
+        author = segment.author
+        if author in self.backlog or author in self.news:
+            return False  # it goes at the end of what is owed already
+        size = len(segment.bodies) + HEADER_BYTES
+        if self.credit_bytes > 0:
+            self.credit_bytes -= size
+            return True
+        if size <= self.news_credit_bytes and not self._is_ready(author):
+            self.news_credit_bytes -= size
+            return True
+        self.owe(author, segment.first)
+        return False
+
+    def owe(self, author: bytes, first: int) -> None:
+        """Remember that the peer is to get ``author`` from ``first`` on, when it can."""
+        if author in self.backlog or author in self.news:
+            return
+        if len(self.news) >= limits.MAX_OWED_AUTHORS:
+            self.news.clear()
+            self.overflowed = True
+        else:
+            self.news[author] = first
+
+    def forget(self, author: bytes) -> None:
+        """Send nothing more of ``author``."""
+        self.news.pop(author, None)
+        self.backlog.pop(author, None)
+        if author in self.loading:
+            self.loading[author] = -1  # what is being read answers an earlier question
+        if self.ready or self.ready_news:
+            self.ready_news = deque(segment for segment in self.ready_news if segment.author != author)
+            self.ready = deque(segment for segment in self.ready if segment.author != author)
+            kept = (*self.ready_news, *self.ready)
+            self.ready_bytes = sum(len(segment.bodies) + HEADER_BYTES for segment in kept)
+
+    def owes(self, author: bytes) -> bool:
+        """Whether anything of ``author`` waits here."""
+        return author in self.news or author in self.backlog
+
+    def next_load(self, readable: Callable[[bytes, int], bool]) -> tuple[tuple[bytes, int], ...]:
+        """What to read next, none while a read is under way; no backlog while enough lies ready.
+
+        ``readable(author, first)``: there is something on disk and it may be sent.
+        """
+        if self.loading or self.ready_bytes >= limits.READ_AHEAD_BYTES * 2:
+            return ()
+        enough = self.ready_bytes >= limits.READ_AHEAD_BYTES // 2
+        chosen: list[tuple[bytes, int]] = []
+        for queue in (self.news,) if enough else (self.news, self.backlog):
+            for author, first in queue.items():
+                if len(chosen) == READS_AT_ONCE:
+                    break
+                if readable(author, first):
+                    chosen.append((author, first))
+        self.loading = dict(chosen)
+        return tuple(chosen)
+
+    def loaded(self, segments: tuple[Segment, ...], done: Callable[[bytes, int], bool]) -> None:
+        """What the last read gave; each author moves to the end of its queue, or leaves it when ``done``.
+
+        ``done(author, next seq)``: the peer has then been sent all we accepted.  Authors behind the last one read are
+        still to be read; one before it, of which nothing was read, cannot be: it is forgotten.
+        """
+        asked = self.loading
+        reached = [*asked].index(segments[-1].author) if segments else 0
+        unread = {author for author in [*asked][: reached + 1] if asked[author] >= 0}
+        behind = {segment.author for segment in self.ready}  # their news cannot overtake the end of their backlog
+        for segment in segments:
+            author = segment.author
+            unread.discard(author)
+            if not self.owes(author) or asked[author] < 0 or segment.last < asked[author]:
+                continue
+            asked[author] = segment.last + 1
+            queue = self.news if author in self.news else self.backlog
+            del queue[author]
+            queue[author] = segment.last + 1
+            overtakes = queue is self.news and author not in behind
+            (self.ready_news if overtakes else self.ready).append(segment)
+            self.ready_bytes += len(segment.bodies) + HEADER_BYTES
+        self.loading = {}
+        for author, first in asked.items():
+            if first >= 0 and (author in unread or done(author, first)):
+                self.news.pop(author, None)
+                self.backlog.pop(author, None)
+
+    def sweep(self, done: Callable[[bytes, int], bool]) -> None:
+        """What we had accepted became less: drop authors that have nothing more to come."""
+        for queue in (self.news, self.backlog):
+            for author in [a for a, first in queue.items() if a not in self.loading and done(a, first)]:
+                del queue[author]
+
+    def take(self) -> list[Segment]:
+        """Segments that may go out now."""
+        taken = []
+        while (self.ready_news or self.ready) and self.credit_bytes > 0:
+            segment = (self.ready_news or self.ready).popleft()
+            size = len(segment.bodies) + HEADER_BYTES
+            self.ready_bytes -= size
+            self.credit_bytes -= size
+            taken.append(segment)
+        return taken
+
+    def _is_ready(self, author: bytes) -> bool:
+        """Whether the last of what ``author`` was owed is still to go; O(what lies ready)."""
+        return any(segment.author == author for queue in (self.ready_news, self.ready) for segment in queue)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the peer has been sent everything we owe it."""
+        return not (self.news or self.backlog or self.ready_news or self.ready or self.loading)

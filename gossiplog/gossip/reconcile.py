@@ -1,0 +1,192 @@
+"""Find where two clocks differ, at a cost that grows with the differences.
+
+Responsible for: the content of RANGES (specification, "Reconcile"): range-based set reconciliation after Meyer,
+"Range-Based Set Reconciliation" (arXiv 2212.13567), over the authors of the clock.
+Must not know: who asks whom for what is missing; how ranges are split and packed.
+Invariant: an answer depends on the message and on what is held then, so heads may move and exchanges may overlap; all
+that is kept of an exchange is what was not answered yet, at most ``MAX_WAITING`` items and one message of each step.
+Replies are sent in the order of the calls that gave them, each whole: the steps of an exchange do not mix.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gossiplog.errors import LimitExceededError
+from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.messages import Item, Range, RangeKind, Ranges
+from gossiplog.gossip.splitting import Answer, Compared, Splitting, late, packed
+from gossiplog.limits import MAX_LIST_ITEMS
+from gossiplog.log.fingerprint import FORKED_SEQ
+
+MAX_STEPS = 8
+"""Steps of a peer that are unfinished or unanswered: two of each exchange, and more than two exchanges are rare."""
+
+MAX_WAITING = MAX_LIST_ITEMS
+"""Ranges and list items whose answers wait for a peer that does not read; beyond, it is asked to say them again."""
+
+
+class Step(NamedTuple):
+    """What a RANGES told us.
+
+    ``replies`` is to be sent, lazily: each is made when it is asked for.  ``ahead``: (author, seq) the peer holds
+    beyond us; ``conflicts``: authors of which it holds another id at our seq, or knows a fork.  ``finished``: we know
+    now all that this exchange can tell us.
+    """
+
+    replies: Iterator[Ranges]
+    ahead: list[tuple[bytes, int]]
+    conflicts: list[bytes]
+    finished: bool
+
+
+class Reconcile:
+    """I speak one side of the reconciles of one session, whose handshake hash is ``salt``."""
+
+    def __init__(self, salt: bytes, *, starts_even: bool) -> None:
+        self._salt = salt
+        self._next = 0 if starts_even else 1
+        self._coming: dict[int, _Incoming] = {}
+        self._steps: set[_Incoming] = set()
+
+    def start(self, holdings: Holdings) -> Iterator[Ranges]:
+        """The messages of a new exchange."""
+        exchange = self._next
+        self._next += 2
+        opening = Splitting(holdings, self._salt).opening()
+        return (Ranges(exchange, ranges, not last) for ranges, last in packed(opening))
+
+    def receive(self, message: Ranges, holdings: Holdings) -> Step:
+        """Compare with what we hold, and answer.
+
+        :raises LimitExceededError: more than ``MAX_STEPS`` steps are under way; nothing has changed.
+        """
+        step = self._coming.pop(message.exchange, None)
+        if step is None:
+            if len(self._steps) >= MAX_STEPS:
+                raise LimitExceededError(f"more than {MAX_STEPS} unanswered steps of reconciles")
+            step = _Incoming()
+            self._steps.add(step)
+        ahead: list[tuple[bytes, int]] = []
+        conflicts: list[bytes] = []
+        compared = self._compare(message, holdings, step, ahead, conflicts)
+        if compared.answers:
+            step.keep(compared, sum(each.size for each in self._steps))
+        if message.more:
+            self._coming[message.exchange] = step
+        else:
+            step.is_whole = True
+        replies: Iterator[Ranges] = iter(())
+        if not step.speaking:
+            if step.waiting or (step.is_whole and step.asks):
+                step.speaking = True
+                replies = self._speak(message.exchange, step, holdings)
+            elif step.is_whole:
+                self._steps.discard(step)
+        return Step(replies, ahead, conflicts, finished=step.is_whole and not step.differs)
+
+    def _compare(
+        self,
+        message: Ranges,
+        holdings: Holdings,
+        step: _Incoming,
+        ahead: list[tuple[bytes, int]],
+        conflicts: list[bytes],
+    ) -> Compared:
+        """Learn what lists say, and find which ranges have to be answered."""
+        splitting = Splitting(holdings, self._salt)
+        answers: list[Answer] = []
+        fingerprints = 0
+        lower = b""
+        for part in message.ranges:
+            if part.kind in (RangeKind.LIST, RangeKind.DIFFERENCES):
+                settled = self._learn(part.items, holdings, ahead, conflicts)
+                if part.kind is RangeKind.LIST:
+                    step.asks = True
+                    answers.append(Answer(lower, part.upper, settled=settled))
+            elif part.kind is RangeKind.FINGERPRINT:
+                step.asks = True
+                fingerprints += 1
+                held, ours = splitting.fingerprint(lower, part.upper)
+                if part.fingerprint != ours:
+                    step.differs = True
+                    answers.append(Answer(lower, part.upper, held))
+            lower = part.upper
+        return Compared(fingerprints, answers)
+
+    def _learn(
+        self,
+        items: tuple[Item, ...],
+        holdings: Holdings,
+        ahead: list[tuple[bytes, int]],
+        conflicts: list[bytes],
+    ) -> set[bytes]:
+        """Sort what the peer holds; returns the authors that an answer need not speak of."""
+        settled = set()
+        for author, seq, check in items:
+            our_seq, our_check = holdings.item(author, self._salt)
+            if not our_check:  # we hold nothing
+                if seq == FORKED_SEQ:
+                    conflicts.append(author)
+                else:
+                    ahead.append((author, seq))
+            elif seq == our_seq:
+                if check == our_check:
+                    settled.add(author)
+                else:
+                    conflicts.append(author)
+            elif FORKED_SEQ in (seq, our_seq):
+                conflicts.append(author)
+            elif seq > our_seq:
+                ahead.append((author, seq))
+                settled.add(author)
+        return settled
+
+    def _speak(self, exchange: int, step: _Incoming, holdings: Holdings) -> Iterator[Ranges]:
+        """Answer what waits; the last message says that it is, when the step is whole, and then the step is over."""
+        splitting = Splitting(holdings, self._salt)
+        while step.waiting:
+            compared = step.waiting.popleft()
+            for ranges, is_last in packed(splitting.answer(compared)):
+                if is_last:
+                    step.size -= compared.size
+                is_over = is_last and step.is_whole and not step.waiting
+                if is_over:
+                    self._steps.discard(step)
+                yield Ranges(exchange, ranges, more=not is_over)
+                if is_over:
+                    return
+        step.speaking = False
+        if step.is_whole:
+            self._steps.discard(step)
+            yield Ranges(exchange, (Range(b"", RangeKind.SKIP),))
+
+
+class _Incoming:
+    """A step that comes in, and our answers as long as they wait."""
+
+    def __init__(self) -> None:
+        self.asks = False
+        self.differs = False
+        self.is_whole = False
+        self.speaking = False
+        self.waiting: deque[Compared] = deque()
+        self.size = 0
+
+    def keep(self, compared: Compared, held: int) -> None:
+        """Answer this later; when too much waits already, say no more than the fingerprint of all of it.
+
+        The first of a step is always kept, so that every exchange gets on.
+        """
+        if self.size and held + compared.size > MAX_WAITING:
+            self.differs = True
+            if self.waiting and self.waiting[-1].is_late:
+                before = self.waiting.pop()
+                self.size -= before.size
+                compared = late(before, compared)
+            else:
+                compared = late(compared)
+        self.waiting.append(compared)
+        self.size += compared.size

@@ -1,0 +1,177 @@
+"""The replication of one node: events in, effects out.
+
+Responsible for: how sessions begin, comparing clocks, and who deals with each event and message.
+Must not know: sockets, files, threads, the time (it is told ``now``), logging.
+Invariant: what a peer does wrong ends its session and no other.
+
+Reading order: :meth:`Replica.handle`, then ``intake.py`` (segments come), ``sending.py`` (segments go) and
+``upkeep.py`` (time passes, sessions end).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gossiplog import limits
+from gossiplog.errors import ByeCode, PeerError, VersionMismatchError
+from gossiplog.gossip import events
+from gossiplog.gossip.events import Effect, Event
+from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.intake import Intake
+from gossiplog.gossip.messages import (
+    Bye,
+    Fill,
+    Fork,
+    Have,
+    Hello,
+    Lazy,
+    Peers,
+    Ping,
+    Pong,
+    Ranges,
+    Refuse,
+    Unknown,
+    Want,
+)
+from gossiplog.gossip.session import Phase, Service, Session
+from gossiplog.log.segment import Segment
+
+VERSION = 1
+"""The protocol version spoken; HELLO names the lowest and the highest."""
+
+
+class Replica(Intake):
+    """I am the gossip of one node.  ``effects = replica.handle(event, now)``."""
+
+    def __init__(self, node: bytes, instance: bytes, holdings: Holdings, *, agent: str = "gossiplog") -> None:
+        super().__init__(holdings)
+        self.node = node
+        self.hello = Hello(VERSION, VERSION, (), agent, instance)
+        self._on_event: dict[type[Any], Callable[[Any], None]] = {
+            events.Opened: self._opened,
+            events.Received: self._received,
+            events.Heard: self._trickled,
+            events.Offended: lambda event: self._offence(event.session, event.error),
+            events.Closed: lambda event: self._close(event.session, event.code, event.reason),
+            events.Writable: self._writable,
+            events.Loaded: self._loaded,
+            events.Committed: self._committed,
+            events.CommitFailed: self._commit_failed,
+            events.Examined: self._examined,
+            events.Probe: lambda event: self._probe(event.session),
+            events.Tick: lambda event: self._tick(),
+        }
+        self._on_message: dict[type[Any], Callable[[Session, Any], None]] = {
+            Hello: self._greeted,
+            Ranges: self._ranges,
+            Want: self._want,
+            Lazy: lambda session, m: self._serve(session, m.authors, Service.LAZY),
+            Refuse: lambda session, m: self._serve(session, m.authors, Service.REFUSED),
+            Segment: self._segment,
+            Have: self._have,
+            Fill: self._skip,
+            Fork: self._fork,
+            Peers: self._skip,
+            Ping: self._ping,
+            Pong: self._pong,
+            Bye: lambda session, m: self._close(session.number, m.code, m.reason, by_peer=True),
+            Unknown: self._skip,
+        }
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; returns what is to be done, in order."""
+        self.now = now
+        self._on_event[type(event)](event)
+        effects, self._effects = self._effects, []
+        return effects
+
+    # -- sessions come and go
+
+    def _opened(self, event: events.Opened) -> None:
+        session = Session(event.session, event.peer, event.salt, event.dialled, self.now)
+        self.sessions[event.session] = session
+        session.root_said = self.holdings.root(session.salt)
+        session.announce.update(dict.fromkeys(self.holdings.ahead))  # what the root does not know yet
+        self._send(session, self.hello._replace(root=session.root_said))
+        self._watch(session, self.now + limits.HANDSHAKE_SECONDS)
+
+    def _received(self, event: events.Received) -> None:
+        session = self.sessions.get(event.session)
+        if session is None:
+            return
+        message = event.message
+        self._heard(session)
+        if type(message) is not Ping and type(message) is not Pong:
+            session.quiet = False
+        try:
+            session.check(message)
+            self._on_message[type(message)](session, message)
+        except PeerError as error:
+            self._offence(session.number, error)
+
+    def _trickled(self, event: events.Heard) -> None:
+        session = self.sessions.get(event.session)
+        if session is not None:
+            self._heard(session)
+            self.schedule.trickled(session.number, self.now)
+
+    def _skip(self, session: Session, message: Fill | Peers | Unknown) -> None:
+        """Allowed, and of no use to this node."""
+        session.unknown_messages += 1
+
+    def _greeted(self, session: Session, hello: Hello) -> None:
+        if hello.low > VERSION or hello.high < VERSION:
+            raise VersionMismatchError(
+                f"peer speaks protocol versions {hello.low} to {hello.high}, we speak {VERSION}"
+            )
+        if session.peer == self.node:
+            self._close(session.number, ByeCode.SELF, "this is our own address")
+            return
+        session.instance = hello.instance
+        session.agent = hello.agent
+        session.version = VERSION
+        if not self._survives(session):
+            self._close(session.number, ByeCode.DUPLICATE, "already connected")
+            return
+        session.phase = Phase.OPEN
+        self.schedule.add(session.number)
+        self._emit(events.PeerUp(session.number, session.peer, session.agent))
+        for proof in session.late_proofs:
+            self._send(session, Fork(proof))
+        session.late_proofs.clear()
+        self._say_announcements(session)
+        if session.root_said == hello.root:
+            session.settled = True  # what was news since then is owed
+            self._check_caught_up(session)
+        elif session.dialled:
+            self._start_reconcile(session)
+        self._pump(session)
+
+    def _survives(self, fresh: Session) -> bool:
+        """One connection per pair of nodes: close the other one, or say that ``fresh`` has to go."""
+        for other in tuple(self.sessions.values()):
+            if other.peer != fresh.peer or other.phase is not Phase.OPEN:
+                continue
+            two_diallers = other.instance == fresh.instance and other.dialled != fresh.dialled
+            if two_diallers and other.dialled == (self.node < fresh.peer):
+                # of their connections the one dialled by the lower node id lives
+                self._ask_alive(other, limits.SURVIVOR_SECONDS)
+                return False
+            self._close(other.number, ByeCode.DUPLICATE, "replaced by a newer connection")
+        return True
+
+    # -- clocks
+
+    def _ranges(self, session: Session, message: Ranges) -> None:
+        step = session.reconcile.receive(message, self.holdings)
+        session.ranges.append(step.replies)
+        for author, seq in step.ahead:
+            self._learn(session, author, seq)
+        for author in step.conflicts:
+            self._disagree(session, author)
+        if step.finished:
+            session.settled = True
+        self._pump(session)
+        self._ask()
+        self._check_caught_up(session)

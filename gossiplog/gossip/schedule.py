@@ -1,0 +1,213 @@
+"""Who is asked for what: one source per author.
+
+Responsible for: what each peer claims to hold beyond us, and from which one each author is pulled.
+Must not know: messages, disks, the content of segments.
+Invariant: an author is pulled from at most one session; a session has at most ``OPEN_WANTS_PER_PEER`` authors open.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from itertools import groupby
+
+from gossiplog import limits
+from gossiplog.errors import LimitExceededError
+
+
+class Source:
+    """What one session claims, and what we pull from it."""
+
+    def __init__(self) -> None:
+        self.claims: dict[bytes, int] = {}
+        self.open: dict[bytes, None] = {}
+        self.todo: OrderedDict[bytes, None] = OrderedDict()
+        self.progress_at = 0.0
+        self.trickled_at = -limits.STALL_SECONDS
+        self.patience = limits.STALL_SECONDS
+        self.tardy = 0
+
+
+class Schedule:
+    """Spreads the authors we are behind on over the peers that have them."""
+
+    def __init__(self) -> None:
+        self.sources: dict[int, Source] = {}
+        self.claimants: dict[bytes, set[int]] = {}
+        self.pulled_from: dict[bytes, int] = {}
+        self._changed = False
+
+    def add(self, session: int) -> None:
+        """A session is open."""
+        self.sources[session] = Source()
+
+    def remove(self, session: int) -> None:
+        """A session is over; its authors are free for others."""
+        source = self.sources.pop(session, None)
+        if source is None:
+            return
+        for author in source.open:
+            self._release(author, session)
+        for author in source.claims:
+            self._unclaim(author, session)
+
+    # -- what is claimed
+
+    def claim(self, session: int, author: bytes, seq: int, *, first: bool = False) -> None:
+        """``session`` says that it holds ``author`` up to ``seq``, more than we do; ``first``: ask for it before others."""
+        if self.hold(session, author, seq):
+            self._changed = True
+            if self.pulled_from.get(author) != session:
+                todo = self.sources[session].todo
+                todo[author] = None
+                if first:
+                    todo.move_to_end(author, last=False)
+
+    def hold(self, session: int, author: bytes, seq: int) -> bool:
+        """``session`` sent us ``author`` up to ``seq``: to be asked for only if it is lost; False if that is old."""
+        source = self.sources[session]
+        if seq <= source.claims.get(author, 0):
+            return False
+        if len(source.claims) >= limits.MAX_CLAIMS and author not in source.claims:
+            raise LimitExceededError(f"peer claims more than {limits.MAX_CLAIMS} authors beyond us")
+        source.claims[author] = seq
+        self.claimants.setdefault(author, set()).add(session)
+        return True
+
+    def missing(self, session: int) -> dict[bytes, int]:
+        """What ``session`` claims beyond our durable clock: author -> seq."""
+        return self.sources[session].claims
+
+    def drop(self, session: int, author: bytes) -> None:
+        """``session`` claims nothing of ``author`` any more that we do not hold."""
+        source = self.sources[session]
+        if source.claims.pop(author, None) is not None:
+            self._unclaim(author, session)
+        if author in source.open:
+            del source.open[author]
+            self._release(author, session)
+
+    # -- what is pulled
+
+    def pulls(self, session: int, author: bytes) -> bool:
+        """Whether ``author`` is being pulled from ``session``: what comes is backlog and not news."""
+        return self.pulled_from.get(author) == session
+
+    def accepted(self, session: int, author: bytes, seq: int, now: float) -> None:
+        """A segment from ``session`` took our accepted head of ``author`` to ``seq``."""
+        self.sources[session].progress_at = now
+        puller = self.pulled_from.get(author)
+        if puller is None:
+            return
+        source = self.sources[puller]
+        if seq >= source.claims.get(author, 0):
+            del source.open[author]
+            self._release(author, puller)
+            if not source.open:  # it served all we asked for
+                source.patience = limits.STALL_SECONDS
+                source.tardy = 0
+
+    def durable(self, author: bytes, seq: int) -> None:
+        """Our durable head of ``author`` is ``seq``: claims up to it are settled."""
+        for session in tuple(self.claimants.get(author, ())):
+            if self.sources[session].claims[author] <= seq:
+                self.drop(session, author)
+
+    def next_wants(self, accepted_seq: Callable[[bytes], int], now: float) -> list[tuple[int, list[bytes]]]:
+        """Fill the free places of every session, in turn; returns the authors newly opened, by session.
+
+        Sessions that let us wait before come last.  O(1) when nothing was claimed or freed since the last call.
+        """
+        if not self._changed:
+            return []
+        self._changed = False
+        # refill in batches: one WANT for sixteen authors costs one frame
+        waiting = sorted(
+            (source.tardy, session)
+            for session, source in self.sources.items()
+            if source.todo and len(source.open) <= limits.OPEN_WANTS_PER_PEER // 2
+        )
+        opened: dict[int, list[bytes]] = {}
+        for _, equals in groupby(waiting, key=lambda place: place[0]):
+            turns = deque(session for _, session in equals)
+            while turns:
+                session = turns.popleft()
+                source = self.sources[session]
+                author = self._next(source, accepted_seq)
+                if author is None:
+                    continue
+                if not source.open:
+                    source.progress_at = now
+                source.open[author] = None
+                self.pulled_from[author] = session
+                opened.setdefault(session, []).append(author)
+                if len(source.open) < limits.OPEN_WANTS_PER_PEER:
+                    turns.append(session)
+        return [*opened.items()]
+
+    def stalled(self, now: float) -> bool:
+        """Whether a session advanced none of its open authors for too long; they were given back.
+
+        Each goes to the end of its session's queue and to the front of everyone else's that claims it.  The session is
+        given twice the time from then on.  One that is in the middle of a long segment keeps what nobody else has.
+        """
+        late = False
+        for session, source in self.sources.items():
+            if not source.open or now - source.progress_at < source.patience:
+                continue
+            trickles = now - source.trickled_at < limits.STALL_SECONDS
+            given = [a for a in source.open if not trickles or len(self.claimants.get(a, ())) > 1]
+            for author in given:
+                late = True
+                del source.open[author]
+                self._release(author, session)
+                source.todo[author] = None
+            if given:
+                source.tardy += 1
+                source.patience = min(source.patience * 2, limits.STALL_MOST_SECONDS)
+        return late
+
+    def trickled(self, session: int, now: float) -> None:
+        """Part of a segment, or of something else, came from ``session``."""
+        if session in self.sources:
+            self.sources[session].trickled_at = now
+
+    def resume(self, now: float) -> None:
+        """We read again after a pause of our own: nobody was late meanwhile."""
+        for source in self.sources.values():
+            source.progress_at = now
+
+    def reask(self, authors: Iterable[bytes] | None = None) -> None:
+        """What was accepted (of these ``authors``) is lost: whoever claims it is to be asked again."""
+        self._changed = True
+        for author in tuple(self.claimants) if authors is None else authors:
+            puller = self.pulled_from.pop(author, None)
+            if puller is not None:
+                del self.sources[puller].open[author]
+            for session in self.claimants.get(author, ()):
+                self.sources[session].todo[author] = None
+
+    def _next(self, source: Source, accepted_seq: Callable[[bytes], int]) -> bytes | None:
+        while source.todo:
+            author, _ = source.todo.popitem(last=False)
+            if author not in self.pulled_from and source.claims.get(author, 0) > accepted_seq(author):
+                return author
+        return None
+
+    def _release(self, author: bytes, session: int) -> None:
+        """``author`` is pulled from ``session`` no longer; whoever else claims it may take it."""
+        self._changed = True
+        if self.pulled_from.get(author) == session:
+            del self.pulled_from[author]
+        for other in self.claimants.get(author, ()):
+            if other != session and other in self.sources:
+                todo = self.sources[other].todo
+                todo[author] = None
+                todo.move_to_end(author, last=False)
+
+    def _unclaim(self, author: bytes, session: int) -> None:
+        sessions = self.claimants.get(author)
+        if sessions is not None:
+            sessions.discard(session)
+            if not sessions:
+                del self.claimants[author]

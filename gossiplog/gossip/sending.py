@@ -1,0 +1,121 @@
+"""What goes out to peers: news, announcements, backlog, and answers to what they ask.
+
+Responsible for: who is given a new segment, and when what waits for a peer is read from disk and sent.
+Must not know: how segments are accepted; what we ask of others.
+Invariant: nothing of a local writer goes to a peer before reconcile has settled that writer with this peer, or while
+the peer claims more of it than we hold.
+"""
+
+from __future__ import annotations
+
+from gossiplog import limits
+from gossiplog.gossip import events
+from gossiplog.gossip.messages import Fork, Ranges, Want
+from gossiplog.gossip.session import Phase, Service, Session
+from gossiplog.gossip.upkeep import Upkeep
+from gossiplog.log.segment import Segment
+
+_RANGE_BYTES = 32
+_ITEM_BYTES = 48
+"""What a range and an item of it count against the window."""
+
+
+class Sending(Upkeep):
+    """I serve the peers of one replica."""
+
+    # -- news
+
+    def _relay(self, segment: Segment, source: Session | None, backlog: bool) -> None:
+        """Give a segment to everyone who may not have it: news is pushed, backlog announced unless asked for."""
+        author = segment.author
+        for session in self.sessions.values():
+            if session is source:
+                continue
+            service = session.serves(author)
+            if service is Service.REFUSED:
+                continue
+            if service is Service.LAZY or (backlog and author not in session.service):
+                self._announce(session, author)
+            elif session.phase is Phase.GREETING:
+                session.outbox.owe(author, segment.first)  # it comes after the root we said in HELLO
+            elif self.schedule.missing(session.number).get(author, 0) >= segment.last:
+                continue  # it told us that it holds this
+            elif not self._may_have(session, author):
+                session.outbox.owe(author, segment.first)
+            elif session.outbox.push(segment):
+                self._send(session, segment)
+
+    def _may_have(self, session: Session, author: bytes) -> bool:
+        """Whether entries of ``author`` may go to this peer yet: ours only when it does not know more of them."""
+        if author not in self.holdings.local:
+            return True
+        return session.settled and author not in self.schedule.missing(session.number)
+
+    # -- requests
+
+    def _want(self, session: Session, want: Want) -> None:
+        for author, first, _holes in want.items:
+            if author is not None and (proof := self.holdings.forks.get(author)) is not None:
+                self._send(session, Fork(proof))
+                continue
+            session.serve(author, Service.EAGER)
+            if author is None:
+                continue
+            if self.holdings.accepted_seq(author) >= first:
+                session.outbox.want(author, first)
+            else:
+                session.announce[author] = None
+        self._say_announcements(session)
+        self._pump(session)
+
+    def _serve(self, session: Session, authors: tuple[bytes | None, ...], service: Service) -> None:
+        for author in authors:
+            session.serve(author, service)
+            if author is not None:
+                if service is Service.LAZY and session.outbox.owes(author):
+                    self._announce(session, author)  # instead of what it is not sent now
+                session.outbox.forget(author)
+
+    # -- the transport and the disk
+
+    def _pump(self, session: Session) -> None:
+        """Send what is ready and may go, and read ahead."""
+        outbox = session.outbox
+        while session.ranges and outbox.credit_bytes > 0:
+            message = next(session.ranges[0], None)
+            if message is None:
+                session.ranges.popleft()
+            else:
+                outbox.credit_bytes -= _size(message)
+                self._send(session, message)
+        for segment in outbox.take():
+            self._send(session, segment)
+        wants = outbox.next_load(lambda author, first: self._readable(session, author, first))
+        if wants:
+            self._emit(events.Load(session.number, wants, limits.READ_AHEAD_BYTES))
+        elif outbox.overflowed and outbox.idle:
+            outbox.overflowed = False
+            self._start_reconcile(session)
+
+    def _readable(self, session: Session, author: bytes, first: int) -> bool:
+        """Whether disk holds ``author`` from ``first`` on, and this peer may have it yet."""
+        return first <= self.holdings.clock.seq(author) and self._may_have(session, author)
+
+    def _sent_all(self, author: bytes, first: int) -> bool:
+        return first > self.holdings.accepted_seq(author)
+
+    def _writable(self, event: events.Writable) -> None:
+        session = self.sessions.get(event.session)
+        if session is not None and session.phase is Phase.OPEN:
+            session.outbox.refill()
+            self._pump(session)
+
+    def _loaded(self, event: events.Loaded) -> None:
+        session = self.sessions.get(event.session)
+        if session is not None and session.phase is Phase.OPEN:
+            session.outbox.loaded(event.segments, self._sent_all)
+            self._pump(session)
+
+
+def _size(message: Ranges) -> int:
+    return sum(_RANGE_BYTES + _ITEM_BYTES * len(part.items) for part in message.ranges)

@@ -1,0 +1,156 @@
+"""One conversation with one peer, as the replica sees it.
+
+Responsible for: the session's state, which messages each state allows, and what was agreed in it.
+Must not know: other sessions, the store, time beyond the stamps it is given.
+Invariant: a message that :data:`ALLOWED` does not list for the state changes nothing and ends the session.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import Enum
+from itertools import islice
+
+from gossiplog import limits
+from gossiplog.errors import LimitExceededError, UnexpectedMessageError
+from gossiplog.gossip.messages import (
+    Bye,
+    Fill,
+    Fork,
+    Have,
+    HaveItem,
+    Hello,
+    Lazy,
+    Message,
+    Peers,
+    Ping,
+    Pong,
+    Ranges,
+    Refuse,
+    Unknown,
+    Want,
+)
+from gossiplog.gossip.outbox import Outbox
+from gossiplog.gossip.reconcile import Reconcile
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import Segment
+
+
+class Phase(Enum):
+    """Where a session stands."""
+
+    GREETING = "our HELLO is out, theirs is not here"
+    OPEN = "both said HELLO"
+    ENDED = "over; whatever still comes is ignored"
+
+
+class Service(Enum):
+    """How the peer wants the news of an author."""
+
+    EAGER = "send"
+    LAZY = "announce"
+    REFUSED = "neither"
+
+
+_TALK = frozenset({Ranges, Want, Lazy, Refuse, Segment, Have, Fill, Fork, Peers, Ping, Pong, Bye, Unknown})
+
+ALLOWED: dict[Phase, frozenset[type[Message]]] = {
+    Phase.GREETING: frozenset({Hello, Bye}),
+    Phase.OPEN: _TALK,
+    Phase.ENDED: _TALK | {Hello},
+}
+"""Messages each phase takes; the rest is an offence (specification, "Session")."""
+
+
+class Session:
+    """I hold what was said in one conversation."""
+
+    def __init__(self, number: int, peer: bytes, salt: bytes, dialled: bool, now: float) -> None:
+        self.number = number
+        self.peer = peer
+        self.salt = salt
+        self.dialled = dialled
+        self.phase = Phase.GREETING
+        self.agent = ""
+        self.instance = b""
+        self.version = 0
+        self.opened_at = now
+        self.heard_at = now
+        self.sent_at = now
+        self.answer_by: float | None = None
+        self.watch_at: float | None = None
+        self.reconcile = Reconcile(salt, starts_even=dialled)
+        self.ranges: deque[Iterator[Ranges]] = deque()
+        self.root_said = b""
+        self.settled = False
+        self.caught_up = False
+        self.probing = False
+        self.probe_interval = 0.0
+        self.quiet = False
+        self.mismatch_at: float | None = None
+        self.unknown_messages = 0
+        self.outbox = Outbox()
+        self.announce: dict[bytes, None] = {}
+        self.late_proofs: list[ForkProof] = []
+        self.service: dict[bytes, Service] = {}
+        self.default_service = Service.EAGER
+        self._handles_out: dict[bytes, int] = {}
+        self._handles_in: dict[int, bytes] = {}
+
+    def check(self, message: Message) -> None:
+        """Raise :class:`UnexpectedMessageError` for a message this phase does not take."""
+        if type(message) not in ALLOWED[self.phase]:
+            raise UnexpectedMessageError(
+                f"{type(message).__name__.upper()} is not allowed while {self.phase.value}"
+            )
+
+    def serves(self, author: bytes) -> Service:
+        """How this peer wants ``author``."""
+        return self.service.get(author, self.default_service)
+
+    def serve(self, author: bytes | None, service: Service) -> None:
+        """The peer said how it wants ``author``, or (None) every author it does not name.
+
+        Exceptions are bounded; forgetting them costs a duplicate or an announcement, never an entry.
+        """
+        if author is None:
+            self.default_service = service
+            self.service.clear()
+            return
+        if len(self.service) >= limits.MAX_OWED_AUTHORS and author not in self.service:
+            self.service.clear()
+        self.service[author] = service
+
+    def announcement(self, seq_of: Callable[[bytes], int]) -> Have:
+        """What is to be announced, as one message of at most ``MAX_HAVE_ITEMS``, as it is now."""
+        items = []
+        for author in [*islice(self.announce, limits.MAX_HAVE_ITEMS)]:
+            del self.announce[author]
+            handle = self._handles_out.get(author)
+            if handle is None:
+                if len(self._handles_out) == limits.MAX_HANDLES:
+                    self._handles_out.clear()
+                handle = self._handles_out[author] = len(self._handles_out)
+                items.append(HaveItem(handle, seq_of(author), author))
+            else:
+                items.append(HaveItem(handle, seq_of(author)))
+        return Have(tuple(items))
+
+    def read_have(self, have: Have) -> list[tuple[bytes, int]]:
+        """Resolve the handles of an announcement: (author, seq) each.
+
+        A handle that is named again stands for another author from then on; one that we do not know is passed over,
+        because an author of reserved length may have it.
+        """
+        known = []
+        for handle, seq, author in have.items:
+            if author is not None:
+                if handle >= limits.MAX_HANDLES:
+                    raise LimitExceededError(f"HAVE names handle {handle}, above {limits.MAX_HANDLES}")
+                self._handles_in[handle] = author
+            else:
+                author = self._handles_in.get(handle)
+            if author is not None:
+                known.append((author, seq))
+        return known

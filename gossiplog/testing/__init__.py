@@ -1,0 +1,1 @@
+"""Public test support: the simulator and the store conformance suite."""

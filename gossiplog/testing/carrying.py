@@ -1,0 +1,194 @@
+"""A replica's loop: events in, effects carried out.
+
+Responsible for: in virtual time, what :class:`gossiplog.net.driver.Driver` does on a reactor.
+Must not know: how nodes start, crash and connect.
+Invariant: events are handled one at a time, in the order they came; effects of one are carried out before the next;
+every message passes through the real codec.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gossiplog.errors import StoreError, StoreFullError
+from gossiplog.gossip import backlog, events
+from gossiplog.gossip.events import Event
+from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.messages import Bye, Ranges
+from gossiplog.gossip.replica import Replica
+from gossiplog.log.segment import Segment
+from gossiplog.store.requests import Accept, AddFork, Outcome, Stale
+from gossiplog.testing.calls import Dialer
+from gossiplog.testing.disk import Disk, Job
+from gossiplog.testing.pipes import End
+from gossiplog.testing.watching import Watcher
+from gossiplog.testing.world import Timer, World
+from gossiplog.wire.codec import encode
+
+
+class Carrier:
+    """I give a replica its events and do what it says."""
+
+    world: World
+    watcher: Watcher
+    disk: Disk
+    holdings: Holdings
+    replica: Replica
+
+    def __init__(self) -> None:
+        self.up = False
+        self.frozen = False
+        self.dialers: list[Dialer] = []
+        self.notices: list[events.Notice] = []
+        self.reset()
+        self._do: dict[type[Any], Callable[[Any], None]] = {
+            events.Send: self._send,
+            events.End: self._end,
+            events.Write: self._write,
+            events.WriteFork: lambda effect: self.disk.write(AddFork(effect.proof), self._answer(0)),
+            events.Load: self._load,
+            events.Examine: self._examine,
+            events.Reading: self._read,
+        }
+
+    def reset(self) -> None:
+        """Begin anew, with no connections."""
+        self.ends: dict[int, End] = {}
+        self.peers: dict[int, bytes] = {}
+        self._queue: deque[Event] = deque()
+        self._busy = False
+        self._bulk: set[int] = set()
+        self._timer: Timer | None = None
+        self._reading = True
+        self._failing = False
+
+    # -- the disk reports
+
+    def _committed(self, jobs: Sequence[Job], outcome: Outcome) -> None:
+        self.watcher.committed(self, jobs, outcome)
+
+    def _told(self, jobs: Sequence[Job], outcome: Outcome) -> None:
+        for author, head in outcome.heads.items():
+            self.holdings.clock.replace(author, head)
+        stale = tuple(
+            job.request.segment.author
+            for job, result in zip(jobs, outcome.results, strict=False)
+            if isinstance(result, Stale) and isinstance(job.request, Accept)
+        )
+        if outcome.segments or stale:
+            self.handle(events.Committed(tuple(outcome.segments), 0, stale))
+
+    def _answer(self, size: int) -> Callable[[Any], None]:
+        def written(value: Any) -> None:
+            if isinstance(value, StoreError):
+                final = not isinstance(value, StoreFullError)
+                if not (final and self._failing):
+                    self._failing = final
+                    self.handle(events.CommitFailed(final))
+            self.handle(events.Committed((), size))
+
+        return written
+
+    # -- the loop
+
+    def handle(self, event: Event) -> None:
+        """Give the replica an event, now or when it is done with those before."""
+        self._queue.append(event)
+        if not self._busy and not self.frozen:
+            self._work()
+
+    def _work(self) -> None:
+        self._busy = True
+        while self._queue and self.up:
+            event = self._queue.popleft()
+            effects = self.replica.handle(event, self.world.now)
+            for effect in effects:
+                carry_out = self._do.get(type(effect))
+                if carry_out is None:
+                    self._tell(effect)  # type: ignore[arg-type]
+                else:
+                    carry_out(effect)
+            self.watcher.handled(self, event, effects)
+            if isinstance(event, events.Closed):
+                del self.ends[event.session]
+            if not self._queue:
+                self._refill()
+        self._busy = False
+        self._set_timer()
+
+    def _refill(self) -> None:
+        for session in sorted(self._bulk):
+            end = self.ends.get(session)
+            if end is not None and not end.paused:
+                self._queue.append(events.Writable(session))
+        self._bulk.clear()
+
+    def _set_timer(self) -> None:
+        deadline = self.replica.deadline
+        if self._timer is not None and self._timer.active:
+            if deadline is not None and deadline >= self._timer.when:
+                return
+            self._timer.cancel()
+        self._timer = None
+        if deadline is not None and self.up:
+            self._timer = self.world.at(deadline, lambda: self.handle(events.Tick()))
+
+    # -- effects
+
+    def _send(self, effect: events.Send) -> None:
+        end = self.ends.get(effect.session)
+        if end is None or end.closing or end.gone:
+            return
+        frame = encode(effect.message)
+        self.watcher.sent(self, effect.session, effect.message, len(frame))
+        end.write(frame)
+        if type(effect.message) is Segment:
+            self._bulk.add(effect.session)
+
+    def _end(self, effect: events.End) -> None:
+        end = self.ends.get(effect.session)
+        if end is not None and not (end.closing or end.gone):
+            if not effect.by_peer:
+                bye = Bye(effect.code, effect.reason)
+                frame = encode(bye)
+                self.watcher.sent(self, effect.session, bye, len(frame))
+                end.write(frame)
+            end.close()
+
+    def _write(self, effect: events.Write) -> None:
+        segment, head = effect
+        self.disk.write(Accept(segment, head), self._answer(effect.size_bytes))
+
+    def _load(self, effect: events.Load) -> None:
+        session, wants, limit_bytes = effect
+        self.disk.call(
+            lambda logs: backlog.read(wants, limit_bytes, logs.segments),
+            lambda value: self.handle(events.Loaded(session, () if isinstance(value, StoreError) else value)),
+        )
+
+    def _examine(self, effect: events.Examine) -> None:
+        session, theirs = effect
+        self.disk.call(
+            lambda logs: logs.examine(theirs),
+            lambda value: self.handle(
+                events.Examined(session, None if isinstance(value, StoreError) else value)
+            ),
+        )
+
+    def _read(self, effect: events.Reading) -> None:
+        self._reading = effect.allowed
+        for end in tuple(self.ends.values()):
+            end.read(effect.allowed)
+
+    def _tell(self, notice: events.Notice) -> None:
+        self.notices.append(notice)
+        if isinstance(notice, events.PeerUp):
+            self.peers[notice.session] = notice.peer
+            for dialer in self.dialers:
+                dialer.succeeded(self.ends[notice.session])
+        elif isinstance(notice, events.PeerDown):
+            del self.peers[notice.session]
+            for dialer in self.dialers:
+                dialer.resume()

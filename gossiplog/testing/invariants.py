@@ -1,0 +1,240 @@
+"""What always holds, checked after every event (DESIGN, "What always holds").
+
+Responsible for: knowing what every author really signed, and saying at once when a node contradicts it, goes back,
+forgets what it acknowledged, or keeps more than the limits allow.
+Must not know: scenarios; why a node does what it does.
+Invariant: what is checked after an event costs in proportion to what the event touched and to the open sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gossiplog import limits
+from gossiplog.gossip import events
+from gossiplog.gossip.events import Effect, Event
+from gossiplog.gossip.messages import Message, Pong, Ranges, Want
+from gossiplog.gossip.outbox import HEADER_BYTES
+from gossiplog.gossip.replica import Replica
+from gossiplog.gossip.session import Phase
+from gossiplog.log.segment import Segment, chain_ids, verify
+from gossiplog.store.requests import Outcome
+from gossiplog.testing.disk import Job, appended
+from gossiplog.testing.figures import Figures
+from gossiplog.testing.node import Node
+
+
+class InvariantError(AssertionError):
+    """Something that always holds does not."""
+
+
+class Checker:
+    """I watch all nodes of one simulation."""
+
+    def __init__(self, figures: Figures) -> None:
+        self.figures = figures
+        self.may_fork: set[bytes] = set()
+        self.signed: dict[tuple[bytes, int], set[bytes]] = {}
+        self.acked: dict[bytes, int] = {}
+        self._acked_at: dict[tuple[str, bytes], int] = {}
+        self._clocks: dict[str, dict[bytes, int]] = {}
+        self._disks: dict[str, dict[bytes, int]] = {}
+        self._verified: set[Segment] = set()
+        self._holdings: dict[str, tuple[object, ...]] = {}
+        self._order: dict[str, dict[tuple[int, bytes], int]] = {}
+
+    def sign(self, segment: Segment) -> None:
+        """An author made this."""
+        for seq, entry_id in enumerate(chain_ids(segment), segment.first):
+            known = self.signed.setdefault((segment.author, seq), set())
+            known.add(entry_id)
+            if len(known) > 1 and segment.author not in self.may_fork:
+                raise InvariantError(f"a second entry {seq} of {segment.author.hex()[:8]} was signed")
+
+    def restored(self, node: Node) -> None:
+        """The disk of ``node`` was put back to an earlier state, on purpose."""
+        self._disks[node.name] = {author: head.seq for author, head in node.backend.heads()}
+        self._acked_at = {key: seq for key, seq in self._acked_at.items() if key[0] != node.name}
+
+    # -- told by nodes (gossiplog.testing.node.Watcher)
+
+    def started(self, node: Node) -> None:
+        """2 and 7: it begins with what the disk holds, and all that was acknowledged is there."""
+        clock = {author: head.seq for author, head in node.holdings.clock.items()}
+        disk = {author: head.seq for author, head in node.backend.heads()}
+        for author in node.local:
+            known = self._disks.get(node.name, {}).get(author, 0)
+            if disk.get(author, 0) > known:  # a commit that failed and was kept all the same
+                for segment in node.backend.segments(author, known + 1, limits.MAX_FRAME_BYTES):
+                    self.sign(segment)
+        self._require(clock == disk, node, "does not begin with what its disk holds")
+        for (name, author), seq in self._acked_at.items():
+            if name == node.name:
+                self._require(
+                    disk.get(author, 0) >= seq, node, f"lost entry {seq}, which it had acknowledged"
+                )
+        for author, seq in self._disks.get(node.name, {}).items():
+            self._require(disk.get(author, 0) >= seq, node, f"lost entry {seq}, which was durable")
+        self._disks[node.name] = disk
+        self._clocks[node.name] = clock
+        self._order[node.name] = {}
+
+    def committed(self, node: Node, jobs: Sequence[Job], outcome: Outcome) -> None:
+        """1 and 3: what reaches a disk continues it, and is what the author signed."""
+        own = appended(jobs)
+        disk = self._disks[node.name]
+        for segment in outcome.segments:
+            author = segment.author
+            self._require(segment.first == disk.get(author, 0) + 1, node, f"has a gap before {segment.first}")
+            if author in own:
+                self.sign(segment)
+            for seq, entry_id in enumerate(chain_ids(segment), segment.first):
+                self._require(
+                    entry_id in self.signed.get((author, seq), ()),
+                    node,
+                    f"stored an entry {seq} nobody signed",
+                )
+            disk[author] = segment.last
+
+    def acknowledged(self, node: Node, author: bytes, last: int) -> None:
+        """7: what is acknowledged is durable."""
+        self._require(
+            self._disks[node.name].get(author, 0) >= last, node, "acknowledged before it was durable"
+        )
+        self._acked_at[node.name, author] = max(last, self._acked_at.get((node.name, author), 0))
+        self.acked[author] = max(last, self.acked.get(author, 0))
+
+    def sent(self, node: Node, session: int, message: Message, size: int) -> None:
+        """1 and 3: what leaves a node verifies, goes in order, and own entries are durable before."""
+        self.figures.sent(node, message, size)
+        if type(message) is Segment and message.count:
+            before = self._order[node.name].get((session, message.author), 0)
+            self._require(message.last > before, node, f"sends {message.last} after {before}, unasked")
+            self._order[node.name][session, message.author] = message.last
+        if type(message) is Segment and message not in self._verified:
+            head = verify(message)
+            if message.count:
+                known = self.signed.get((message.author, head.seq), ())
+                self._require(head.id in known, node, "sends what nobody signed")
+            self._verified.add(message)
+        if type(message) is Segment and message.author in node.holdings.local:
+            durable = self._disks[node.name].get(message.author, 0)
+            adopted = node.holdings.accepted_seq(message.author)
+            self._require(
+                message.last <= max(durable, adopted), node, "sends an own entry before it is durable"
+            )
+
+    def received(self, node: Node, message: Message, size: int) -> None:
+        """Only counted: what came decides nothing yet."""
+        self.figures.received(node, message, size)
+
+    def handled(self, node: Node, event: Event, effects: Sequence[Effect]) -> None:
+        """2, 4 and 6: the clock grew, an offence changed nothing, memory is bounded."""
+        world = node.world
+        world.note(f"{node.name} {describe(event)}")
+        for effect in effects:
+            world.note(f"{node.name} -> {describe(effect)}")
+        if isinstance(event, events.CommitFailed) or (isinstance(event, events.Committed) and event.stale):
+            self._order[node.name].clear()  # what comes again is passed on again
+        if isinstance(event, events.Received) and isinstance(event.message, Want):
+            for item in event.message.items:
+                self._order[node.name].pop((event.session, item.author or b""), None)
+        if isinstance(event, events.Received) and isinstance(event.message, Pong):
+            self.figures.healed += any(
+                isinstance(effect, events.Send) and isinstance(effect.message, Ranges) for effect in effects
+            )
+        if isinstance(event, events.Committed):
+            clock = self._clocks[node.name]
+            for segment in event.segments:
+                seq = node.holdings.clock.seq(segment.author)
+                self._require(seq >= clock.get(segment.author, 0), node, "has a clock that went back")
+                clock[segment.author] = seq
+        state = (len(node.holdings.forks), tuple(node.holdings.ahead.items()))
+        if any(isinstance(effect, events.PeerRejected) for effect in effects):
+            self._require(state == self._holdings.get(node.name), node, "was changed by an offence")
+            self._require(
+                not any(isinstance(effect, events.Write | events.WriteFork) for effect in effects),
+                node,
+                "wrote because of an offence",
+            )
+        self._holdings[node.name] = state
+        for fault in bounds(node.replica):
+            self._require(False, node, fault)
+
+    def _require(self, holds: bool, node: Node, fault: str) -> None:
+        if not holds:
+            raise InvariantError(f"{node.name} {fault}")
+
+
+def bounds(replica: Replica) -> list[str]:
+    """6: what of a replica is larger than ``limits.py`` allows, or contradicts itself."""
+    faults = []
+    largest = limits.MAX_FRAME_BYTES + HEADER_BYTES
+    holdings, schedule = replica.holdings, replica.schedule
+    for author, head in holdings.ahead.items():
+        if head.seq < holdings.clock.seq(author):
+            faults.append("accepted less than is durable")
+    if not 0 <= replica.pending_bytes <= limits.PENDING_WRITE_BYTES + largest * 2:
+        faults.append(f"has {replica.pending_bytes} bytes pending")
+    if set(schedule.sources) != {s.number for s in replica.sessions.values() if s.phase is Phase.OPEN}:
+        faults.append("has sources that are not its open sessions")
+    for author, puller in schedule.pulled_from.items():
+        if author not in schedule.sources[puller].open:
+            faults.append("pulls an author that is not open")
+    for number, source in schedule.sources.items():
+        if len(source.open) > limits.OPEN_WANTS_PER_PEER:
+            faults.append(f"has {len(source.open)} authors open with one peer")
+        if any(schedule.pulled_from.get(author) != number for author in source.open):
+            faults.append("pulls an author twice")
+        if any(number not in schedule.claimants.get(author, ()) for author in source.claims):
+            faults.append("forgot who claims an author")
+    for session in replica.sessions.values():
+        outbox = session.outbox
+        if outbox.ready_bytes > limits.READ_AHEAD_BYTES * 3 + largest:
+            faults.append(f"read {outbox.ready_bytes} bytes ahead")
+        if outbox.ready_bytes != sum(len(s.bodies) + HEADER_BYTES for s in (*outbox.ready_news, *outbox.ready)):
+            faults.append("lost count of what it read ahead")
+        if outbox.ready and outbox.credit_bytes > 0 and session.phase is Phase.OPEN:
+            faults.append("holds back what could go")
+        if len(outbox.news) > limits.MAX_OWED_AUTHORS or len(session.service) > limits.MAX_OWED_AUTHORS:
+            faults.append("remembers too many authors for one peer")
+        if outbox.news.keys() & outbox.backlog.keys():
+            faults.append("owes an author twice")
+    if not replica.sessions and replica.deadline is not None:
+        faults.append("has a timer without a session")
+    return faults
+
+
+def describe(value: Event | Effect) -> str:
+    """A line of the trace for an event or effect."""
+    name = type(value).__name__
+    if isinstance(value, events.Received | events.Send):
+        return f"{name} {value.session} {_message(value.message)}"
+    if isinstance(value, events.Committed):
+        return f"{name} {[(s.author.hex()[:4], s.first, s.last) for s in value.segments]} {value.done_bytes}"
+    if isinstance(value, events.Write | events.Examine):
+        return f"{name} {_message(value.segment)}"
+    if isinstance(value, events.Loaded):
+        return f"{name} {value.session} {[_message(s) for s in value.segments]}"
+    if isinstance(value, events.Load):
+        return f"{name} {value.session} {[(author.hex()[:4], first) for author, first in value.wants]}"
+    if isinstance(value, events.End | events.PeerDown):
+        return f"{name} {value.session} {value.code} {value.reason}"
+    if isinstance(value, events.PeerRejected):
+        return f"{name} {value.session} {value.error}"
+    return f"{name} {getattr(value, 'session', '')}"
+
+
+def _message(message: Message) -> str:
+    name = type(message).__name__.upper()
+    if isinstance(message, Segment):
+        return f"{name} {message.author.hex()[:4]} {message.first}-{message.last}"
+    return name + _shorten(tuple(message))
+
+
+def _shorten(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()[:4]
+    if isinstance(value, tuple):
+        return "(" + " ".join(_shorten(part) for part in value) + ")"
+    return repr(value)

@@ -1,0 +1,83 @@
+"""A store's thread without a thread.
+
+Responsible for: doing a store's jobs in virtual time, as :class:`gossiplog.net.storing.StoreThread` does in a thread;
+slow and stalled disks.
+Must not know: what a job means.
+Invariant: jobs are done in the order, and with the grouping, of the real thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gossiplog.errors import StoreClosedError
+from gossiplog.net.lanes import Answer, Call, Job, Lanes
+from gossiplog.net.storing import StoreThread
+from gossiplog.store.logs import Logs
+
+
+class VirtualThread(StoreThread):
+    """I do a store's work in virtual time: a round of it takes ``seconds``, and none begins while ``stalled``.
+
+    For ``Store(opener, reactor, thread=VirtualThread)``, with a :class:`VirtualReactor`.
+    """
+
+    seconds = 0.0
+
+    def __init__(
+        self, open_logs: Callable[[], Logs], reactor: Any, committed: Callable[..., None], name: str
+    ) -> None:
+        self.stalled = False
+        self.rounds = 0
+        self._reactor: Any = reactor
+        self._committed = committed
+        self._closed = False
+        self._lanes = Lanes()
+        self._last: Call | None = None
+        self._working = False
+        self._logs = open_logs()
+
+    def now(self, work: Callable[[Logs], Any]) -> Any:
+        """Do ``work`` at once."""
+        if self._closed:
+            raise StoreClosedError("the store is closed")
+        return work(self._logs)
+
+    def close(self, answer: Answer) -> None:
+        """Finish what is queued and close the Logs."""
+        self._closed = True
+        self._last = Call(lambda logs: logs.close(), answer)
+        self._soon()
+
+    def stall(self) -> None:
+        """The disk does nothing until :meth:`resume`."""
+        self.stalled = True
+
+    def resume(self) -> None:
+        """The disk goes on."""
+        self.stalled = False
+        self._soon()
+
+    def _put(self, job: Job) -> None:
+        if self._closed:
+            raise StoreClosedError("the store is closed")
+        self._lanes.put(job)
+        self._soon()
+
+    def _soon(self) -> None:
+        if not self._working and not self.stalled:
+            self._working = True
+            self._reactor.callLater(self.seconds, self._round)
+
+    def _round(self) -> None:
+        self._working = False
+        if self.stalled:
+            return
+        if self._lanes:
+            self.rounds += 1
+            self._work(self._logs, self._lanes.take())
+            self._soon()
+        elif self._last is not None:
+            last, self._last = self._last, None
+            self._work(self._logs, [last])

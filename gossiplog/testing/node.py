@@ -1,0 +1,163 @@
+"""A node without Twisted: a replica, a disk and connections in virtual time.
+
+Responsible for: starting, crashing, freezing and restarting; what its connections report.
+Must not know: what a simulation is about to prove; it tells its watcher everything.
+Invariant: what survives a crash is what its disk holds, its id and its writers, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gossiplog.errors import ByeCode, PeerError
+from gossiplog.gossip import events
+from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.replica import Replica
+from gossiplog.log.body import encode_body
+from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.requests import Append, Appended
+from gossiplog.testing.carrying import Carrier
+from gossiplog.testing.disk import Disk, Speed
+from gossiplog.testing.network import Net
+from gossiplog.testing.pipes import End
+from gossiplog.testing.watching import Watcher
+from gossiplog.testing.world import World
+from gossiplog.wire.codec import decode
+
+
+class Node(Carrier):
+    """I am one node; between :meth:`crash` and :meth:`start` only my disk exists."""
+
+    def __init__(
+        self,
+        world: World,
+        net: Net,
+        name: str,
+        backend: MemoryBackend,
+        watcher: Watcher,
+        speed: Speed | None = None,
+    ) -> None:
+        self.world = world
+        self.net = net
+        self.name = name
+        self.backend = backend
+        self.watcher = watcher
+        self.speed = speed or Speed()
+        self.random = world.child()
+        self.id = self.random.randbytes(32)
+        self.up = False
+        self.frozen = False
+        self.dialers: list[Dialer] = []
+        self.notices: list[events.Notice] = []
+
+    # -- running
+
+    def start(self) -> None:
+        """Run, on what the disk holds."""
+        self.disk = Disk(self.world, self.backend, self.speed, self._committed, self._told)
+        logs = self.disk.logs
+        self.local = tuple(logs.writers().values())
+        self.holdings = Holdings(logs.clock.copy(), dict(logs.forks), set(logs.local))
+        self.replica = Replica(self.id, self.random.randbytes(16), self.holdings, agent=self.name)
+        self.ends: dict[int, End] = {}
+        self.peers: dict[int, bytes] = {}
+        self._sessions = 0
+        self._queue: deque[Event] = deque()
+        self._busy = False
+        self._bulk: set[int] = set()
+        self._timer: Timer | None = None
+        self._reading = True
+        self._failing = False
+        self.up = True
+        self.world.note(f"{self.name} starts")
+        self.watcher.started(self)
+        for dialer in self.dialers:
+            dialer.begin()
+
+    def crash(self, *, silent: bool = False) -> None:
+        """Stop between two instructions; with ``silent`` the machine is gone and nobody is told."""
+        if not self.up:
+            return
+        self.world.note(f"{self.name} crashes")
+        self.up = self.frozen = False
+        self.backend = self.disk.crash()
+        for dialer in self.dialers:
+            dialer.end()
+        if self._timer is not None:
+            self._timer.cancel()
+        for link in tuple(self.net.links):
+            dialled, answered = (end.party is self for end in link.ends)
+            if dialled or answered:
+                link.ends[0 if dialled else 1].die(hears=False)
+                link.cut(hears=(answered and not silent, dialled and not silent))
+
+    def freeze(self, seconds: float) -> None:
+        """Do nothing for a while, then everything that came meanwhile."""
+        if self.up and not self.frozen:
+            self.world.note(f"{self.name} freezes")
+            self.frozen = True
+            disk = self.disk
+            self.world.after(seconds, lambda: self._thaw(disk))
+
+    def _thaw(self, disk: Disk) -> None:
+        if disk is self.disk and self.frozen:
+            self.frozen = False
+            self.world.note(f"{self.name} goes on")
+            self._work()
+
+    def append(self, author: bytes, payloads: Sequence[bytes]) -> None:
+        """Append to a local log; the watcher hears when it succeeded."""
+        if not self.up:
+            return
+        bodies = [encode_body(int(self.world.now * 1000), payload) for payload in payloads]
+
+        def answer(value: Any) -> None:
+            if isinstance(value, Appended):
+                self.watcher.acknowledged(self, author, value.last)
+
+        self.disk.write(Append(author, bodies), answer)
+
+    # -- connections report (gossiplog.testing.pipes.Party)
+
+    def established(self, end: End) -> None:
+        """A session begins."""
+        if not self.up:
+            return
+        end.session = self._sessions
+        self._sessions += 1
+        self.ends[end.session] = end
+        if not self._reading:
+            end.read(False)
+        self.handle(events.Opened(end.session, end.other.party.id, end.salt, end.initiator))
+
+    def received(self, end: End, frame: bytes) -> None:
+        """A frame came."""
+        if not self.up:
+            return
+        try:
+            message = decode(frame)
+        except PeerError as error:
+            self.handle(events.Offended(end.session, error))
+            return
+        self.watcher.received(self, message, len(frame))
+        self.handle(events.Received(end.session, message))
+
+    def trickled(self, end: End) -> None:
+        """Part of a frame came."""
+        if self.up:
+            self.handle(events.Heard(end.session))
+
+    def drained(self, end: End) -> None:
+        """The connection takes more."""
+        if self.up:
+            self.handle(events.Writable(end.session))
+
+    def lost(self, end: End) -> None:
+        """It is gone."""
+        if not self.up:
+            return
+        if end.session in self.ends:
+            self.handle(events.Closed(end.session, ByeCode.NORMAL, "connection lost"))
+        for dialer in self.dialers:
+            dialer.lost(end)

@@ -1,0 +1,99 @@
+"""Virtual time: what happens next, and a trace of what happened.
+
+Responsible for: the queue of events, the time, the one source of randomness, the trace and its hash.
+Must not know: nodes, links, stores; they put functions into the queue.
+Invariant: the same seed gives the same trace.  Everything random comes from :attr:`World.random` or a child of it,
+events of one instant run in the order in which they were put in, and nothing looks at a real clock.
+
+>>> world = World(seed=1)
+>>> _ = world.after(2.0, lambda: world.note("later"))
+>>> world.run(until=5.0)
+>>> world.now, [*world.recent]
+(5.0, ['2.000000 later'])
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from hashlib import sha256
+from random import Random
+
+RECENT = 60
+"""Lines of the trace kept for a failure's message."""
+
+
+class Timer:
+    """Something that is going to happen, unless cancelled."""
+
+    __slots__ = ("action", "order", "when")
+
+    def __init__(self, when: float, order: int, action: Callable[[], None] | None) -> None:
+        self.when = when
+        self.order = order
+        self.action = action
+
+    def __lt__(self, other: Timer) -> bool:
+        return (self.when, self.order) < (other.when, other.order)
+
+    @property
+    def active(self) -> bool:
+        """Whether it is still to happen."""
+        return self.action is not None
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+        self.action = None
+
+
+class World:
+    """I am the time and the chance of one simulation."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = Random(seed)
+        self.now = 0.0
+        self.events = 0
+        self.recent: deque[str] = deque(maxlen=RECENT)
+        self._queue: list[Timer] = []
+        self._order = 0
+        self._digest = sha256()
+
+    def after(self, delay: float, action: Callable[[], None]) -> Timer:
+        """Do ``action`` in ``delay`` seconds."""
+        self._order += 1
+        timer = Timer(self.now + max(0.0, delay), self._order, action)
+        heapq.heappush(self._queue, timer)
+        return timer
+
+    def at(self, when: float, action: Callable[[], None]) -> Timer:
+        """Do ``action`` at the time ``when``, or now when that is past."""
+        return self.after(when - self.now, action)
+
+    def child(self) -> Random:
+        """A source of randomness of its own: what one part draws does not change what another gets."""
+        return Random(self.random.getrandbits(64))
+
+    def note(self, line: str) -> None:
+        """Write a line of the trace."""
+        line = f"{self.now:.6f} {line}"
+        self._digest.update(line.encode() + b"\n")
+        self.recent.append(line)
+
+    @property
+    def trace(self) -> str:
+        """The hash of every line noted so far."""
+        return self._digest.hexdigest()
+
+    def run(self, until: float) -> None:
+        """Let time pass."""
+        queue = self._queue
+        while queue and queue[0].when <= until:
+            timer = heapq.heappop(queue)
+            action, timer.action = timer.action, None
+            if action is not None:
+                self.now = timer.when
+                self.events += 1
+                action()
+        self.now = until

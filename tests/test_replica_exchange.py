@@ -1,0 +1,445 @@
+"""Ring 1: one replica, event by event: what it sends, writes, asks and waits for."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog import limits
+from gossiplog.errors import ByeCode
+from gossiplog.gossip import events
+from gossiplog.gossip.events import Effect, End, Send
+from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.messages import (
+    Fork,
+    Have,
+    HaveItem,
+    Hello,
+    Lazy,
+    Message,
+    Ping,
+    Pong,
+    Range,
+    RangeKind,
+    Ranges,
+    Refuse,
+    Want,
+    WantItem,
+)
+from gossiplog.gossip.replica import Replica
+from gossiplog.gossip.upkeep import MISMATCH_SECONDS
+from gossiplog.log.body import encode_body
+from gossiplog.log.clock import Clock
+from gossiplog.log.fork import ForkProof, build_proof
+from gossiplog.log.keys import Keypair, genesis_id
+from gossiplog.log.segment import Head, Segment, build, segment_bytes, verify
+
+ANN, BOB, OWN = (Keypair(bytes([number]) * 32) for number in (1, 2, 3))
+
+
+def log(pair: Keypair, entries: int, text: bytes = b"") -> list[Segment]:
+    """A log with one entry in each segment."""
+    head = Head(0, genesis_id(pair.author))
+    made = []
+    for number in range(entries):
+        found, head = build(pair, head, [encode_body(number, text)])
+        made += found
+    return made
+
+
+def proof_of(pair: Keypair) -> ForkProof:
+    """That its author forked."""
+    proof = build_proof(log(pair, 1, b"left")[0], log(pair, 1, b"right")[0])
+    assert proof is not None
+    return proof
+
+
+class ReplicaCase(SynchronousTestCase):
+    """A replica with open, settled sessions; :meth:`do` gives the effects of an event."""
+
+    sessions = 3
+
+    def setUp(self) -> None:
+        """Peers 0, 1 and 2, which dialled us, and hold nothing either."""
+        self.now = 100.0
+        self.clock = Clock()
+        self.holdings = Holdings(self.clock, {}, {OWN.author})
+        self.replica = Replica(bytes(32), bytes(16), self.holdings)
+        for number in range(self.sessions):
+            self.open(number)
+
+    def open(self, number: int, root: bytes | None = None) -> list[Effect]:
+        """A peer connects and greets, with our root or another."""
+        opened = self.do(events.Opened(number, bytes([number + 1]) * 32, bytes(32), dialled=False))
+        [hello] = [e.message for e in opened if isinstance(e, Send) and isinstance(e.message, Hello)]
+        return self.hear(
+            number, Hello(1, 1, (), "test", bytes(16), root=hello.root if root is None else root)
+        )
+
+    def do(self, event: events.Event, after: float = 0.0) -> list[Effect]:
+        """Let something happen."""
+        self.now += after
+        return self.replica.handle(event, self.now)
+
+    def hear(self, number: int, *messages: Message) -> list[Effect]:
+        """Messages come."""
+        return [effect for m in messages for effect in self.do(events.Received(number, m))]
+
+    def commit(self, *segments: Segment, done: bool = True) -> list[Effect]:
+        """These are on disk."""
+        for segment in segments:
+            self.clock.replace(segment.author, verify(segment))
+        size = sum(map(segment_bytes, segments)) if done else 0
+        return self.do(events.Committed(segments, size))
+
+    def tick(self, seconds: float) -> list[Effect]:
+        """Let time pass, with every tick that is due."""
+        effects = []
+        end = self.now + seconds
+        while (deadline := self.replica.deadline) is not None and deadline <= end:
+            self.now = max(self.now, deadline)
+            effects += self.do(events.Tick())
+        self.now = end
+        return effects
+
+    def sent(self, effects: list[Effect], kind: type[Message]) -> list[tuple[int, Message]]:
+        """Messages of a type that went out, with their sessions."""
+        return [
+            (e.session, e.message) for e in effects if isinstance(e, Send) and isinstance(e.message, kind)
+        ]
+
+    def given(self, effects: list[Effect]) -> list[tuple[int, int]]:
+        """(session, first seq) of segments that went out."""
+        return [(number, message.first) for number, message in self.sent(effects, Segment)]  # type: ignore[union-attr]
+
+
+class RelayTests(ReplicaCase):
+    """Who is given what, and when."""
+
+    def test_news_go_to_everyone_else_before_they_are_durable(self) -> None:
+        """And nobody is given them again when they are, however the commits are grouped."""
+        one, two, three = log(ANN, 3)
+        effects = self.hear(0, one, two, three)
+        self.assertEqual(self.given(effects), [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (2, 3)])
+        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.Write)], [1, 2, 3])
+        self.assertEqual(self.commit(one, two), [])
+        self.assertEqual(self.commit(three), [])
+
+    def test_own_appends_go_to_everyone_when_they_are_durable(self) -> None:
+        """All of a commit, in order."""
+        self.assertEqual(
+            self.given(self.commit(*log(OWN, 2), done=False)),
+            [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)],
+        )
+
+    def test_who_claims_it_is_not_given_it(self) -> None:
+        """It told us that it holds this."""
+        self.hear(1, Have((HaveItem(0, 1, ANN.author),)))
+        self.assertEqual(self.given(self.hear(0, log(ANN, 1)[0])), [(2, 1)])
+
+    def test_backlog_is_announced_and_not_pushed(self) -> None:
+        """Others may have it; who asked for it is given it."""
+        self.hear(2, Want((WantItem(ANN.author, 1),)))
+        self.hear(0, Have((HaveItem(0, 2, ANN.author),)))
+        effects = self.hear(0, *log(ANN, 2))
+        self.assertEqual(self.given(effects), [(2, 1), (2, 2)])
+        self.assertEqual(
+            self.sent(self.tick(limits.ANNOUNCE_SECONDS), Have), [(1, Have((HaveItem(0, 2, ANN.author),)))]
+        )
+
+    def test_lazy_and_refused(self) -> None:
+        """Announced, or neither; WANT undoes both."""
+        self.hear(1, Lazy((ANN.author,)))
+        self.hear(2, Refuse((None,)))
+        one, two = log(ANN, 2)
+        self.assertEqual(self.given(self.hear(0, one)), [])
+        self.assertEqual([number for number, _ in self.sent(self.tick(1.0), Have)], [1])
+        self.hear(1, Want((WantItem(ANN.author, 2),)))
+        self.assertEqual(self.given(self.hear(0, two)), [(1, 2)])
+
+    def test_lazy_for_what_waits(self) -> None:
+        """News that the transport did not take yet is announced instead."""
+        with patch.object(limits, "OUTPUT_WINDOW_BYTES", 0), patch.object(limits, "NEWS_WINDOW_BYTES", 0):
+            self.open(3)
+        self.assertEqual(self.given(self.hear(0, log(ANN, 1)[0])), [(1, 1), (2, 1)])
+        self.hear(3, Lazy((ANN.author,)))
+        self.assertEqual(self.sent(self.tick(1.0), Have), [(3, Have((HaveItem(0, 1, ANN.author),)))])
+        self.commit(log(ANN, 1)[0])
+        self.assertEqual(self.do(events.Writable(3)), [])
+
+    def test_want_is_always_answered(self) -> None:
+        """By what is held, or by how far it is held."""
+        one, two = log(ANN, 2)
+        self.hear(0, one)
+        effects = self.hear(1, Want((WantItem(ANN.author, 2), WantItem(BOB.author, 1))))
+        answer = Have((HaveItem(0, 1, ANN.author), HaveItem(1, 0, BOB.author)))
+        self.assertEqual(self.sent(effects, Have), [(1, answer)])
+        self.assertEqual(self.hear(1, Want((WantItem(ANN.author, 1),))), [])  # not durable yet
+        effects = self.commit(one)
+        [load] = [effect for effect in effects if isinstance(effect, events.Load)]
+        self.assertEqual(load.wants, ((ANN.author, 1),))
+        self.assertEqual(self.given(self.do(events.Loaded(1, (one,)))), [(1, 1)])
+        self.assertEqual(self.given(self.hear(0, two)), [(1, 2), (2, 2)])
+
+    def test_a_log_that_cannot_be_read_is_not_tried_for_ever(self) -> None:
+        """Whoever asked finds it elsewhere."""
+        [one] = log(ANN, 1)
+        self.hear(0, one)
+        self.commit(one)
+        [load] = self.hear(1, Want((WantItem(ANN.author, 1),)))
+        self.assertIsInstance(load, events.Load)
+        self.assertEqual(self.do(events.Loaded(1, ())), [])
+
+    def test_what_comes_between_root_and_greeting(self) -> None:
+        """News is owed, backlog announced: the root in our HELLO knew neither."""
+        self.hear(2, Have((HaveItem(0, 1, BOB.author),)))
+        opened = self.do(events.Opened(7, bytes([9]) * 32, bytes(32), dialled=False))
+        [(_, hello)] = self.sent(opened, Hello)
+        news, backlog = log(ANN, 1)[0], log(BOB, 1)[0]
+        self.hear(0, news)
+        self.hear(2, backlog)
+        self.commit(news, backlog)
+        effects = self.hear(7, Hello(1, 1, (), "test", bytes(16), root=hello.root))  # type: ignore[union-attr]
+        self.assertEqual(self.sent(effects, Have), [(7, Have((HaveItem(0, 1, BOB.author),)))])
+        [load] = [effect for effect in effects if isinstance(effect, events.Load)]
+        self.assertEqual(load.wants, ((ANN.author, 1),))
+
+    def test_what_was_accepted_before_the_session_began(self) -> None:
+        """It is not in the root, and on its way to nobody new."""
+        self.hear(0, log(ANN, 1)[0])
+        self.assertEqual(self.sent(self.open(7), Have), [(7, Have((HaveItem(0, 1, ANN.author),)))])
+
+
+class WriteTests(ReplicaCase):
+    """Between accepting and the disk."""
+
+    def test_reading_pauses_while_the_store_is_behind(self) -> None:
+        """Headers count: many tiny segments are no way around it."""
+        segments = log(ANN, 10)
+        size = segment_bytes(segments[0])
+        with (
+            patch.object(limits, "PENDING_WRITE_BYTES", 5 * size),
+            patch.object(limits, "PENDING_WRITE_LOW_BYTES", 2 * size),
+        ):
+            for number, segment in enumerate(segments[:6]):
+                paused = events.Reading(False) in self.hear(0, segment)
+                self.assertEqual(paused, number == 5)
+            self.assertNotIn(events.Reading(True), self.commit(*segments[:3]))
+            self.assertIn(events.Reading(True), self.commit(segments[3]))
+
+    def test_failed_commits_do_not_lose_count(self) -> None:
+        """What is pending is what was not reported done, whatever became of it."""
+        segments = log(ANN, 3)
+        self.hear(0, *segments)
+        for segment in segments:
+            self.do(events.CommitFailed(False))
+            self.do(events.Committed((), segment_bytes(segment)))
+        self.assertEqual(self.replica.pending_bytes, 0)
+
+    def test_after_a_full_disk_everything_is_asked_again_in_a_while(self) -> None:
+        """Also what was pushed and never claimed; but not at once, or it would go on at the pace of the network."""
+        [one] = log(ANN, 1)
+        self.hear(0, one)
+        self.do(events.CommitFailed(False))
+        self.do(events.Committed((), segment_bytes(one)))
+        self.assertEqual(self.sent(self.hear(1, Have((HaveItem(0, 1, BOB.author),))), Want), [])
+        wants = self.sent(self.tick(limits.RETRY_WRITE_SECONDS), Want)
+        self.assertEqual(
+            wants, [(0, Want((WantItem(ANN.author, 1),))), (1, Want((WantItem(BOB.author, 1),)))]
+        )
+
+    def test_failing_again_and_again_leaves_one_timer(self) -> None:
+        """However many writes were in the commit that failed."""
+        for _ in range(50):
+            self.do(events.CommitFailed(False))
+        self.assertLess(len(self.replica._timers), 10)
+
+    def test_failed_for_good(self) -> None:
+        """Nothing is asked and nothing accepted any more; what is held is still served."""
+        [one, two] = log(ANN, 2)
+        self.hear(0, one)
+        self.commit(one)
+        self.do(events.CommitFailed(True))
+        self.assertEqual(self.hear(0, two, Have((HaveItem(0, 9, BOB.author),))), [])
+        self.assertEqual(self.sent(self.tick(3 * limits.RETRY_WRITE_SECONDS), Want), [])
+        [load] = self.hear(1, Want((WantItem(ANN.author, 1),)))
+        self.assertIsInstance(load, events.Load)
+
+    def test_a_write_that_came_too_late_is_asked_again(self) -> None:
+        """An own append of a restored writer came first: the old entries have to be seen, they prove the fork."""
+        old, new = log(OWN, 2, b"old"), log(OWN, 1, b"new")[0]
+        self.hear(0, Ranges(1, (Range(b"", RangeKind.LIST),)), Have((HaveItem(0, 2, OWN.author),)))
+        self.hear(0, *old)
+        self.clock.replace(OWN.author, verify(new))
+        effects = self.do(events.Committed((new,), 0, (OWN.author,)))
+        self.assertEqual(self.sent(effects, Want), [(0, Want((WantItem(OWN.author, 2),)))])
+        self.assertEqual(self.given(effects), [])
+        self.assertEqual(self.hear(0, old[1]), [events.Examine(0, old[1])])
+
+
+class OwnTests(ReplicaCase):
+    """Entries of a local writer."""
+
+    def test_wait_until_reconcile_has_settled(self) -> None:
+        """With each peer for itself."""
+        self.open(7, root=bytes(16))
+        [one] = log(OWN, 1)
+        self.assertEqual(self.given(self.commit(one, done=False)), [(0, 1), (1, 1), (2, 1)])
+        self.assertEqual([e for e in self.do(events.Writable(7)) if isinstance(e, events.Load)], [])
+        effects = self.hear(7, Ranges(1, (Range(b"", RangeKind.LIST),)))
+        [load] = [effect for effect in effects if isinstance(effect, events.Load)]
+        self.assertEqual(load.wants, ((OWN.author, 1),))
+
+    def test_wait_while_the_peer_knows_more_of_them(self) -> None:
+        """They are adopted first."""
+        self.hear(0, Have((HaveItem(0, 3, OWN.author),)))
+        old = log(OWN, 3)
+        self.hear(0, Want((WantItem(OWN.author, 1),)), *old)
+        self.assertEqual(
+            [e for e in self.commit(*old[:2]) if isinstance(e, events.Load) and e.session == 0], []
+        )
+
+
+class ForkTests(ReplicaCase):
+    """Proofs."""
+
+    def test_a_proof_is_kept_and_passed_on(self) -> None:
+        """To everyone but the one it came from, once."""
+        proof = proof_of(ANN)
+        effects = self.hear(0, Fork(proof))
+        self.assertIn(events.WriteFork(proof), effects)
+        self.assertIn(events.Forked(proof), effects)
+        self.assertEqual(self.sent(effects, Fork), [(1, Fork(proof)), (2, Fork(proof))])
+        self.assertEqual(self.hear(1, Fork(proof)), [])
+
+    def test_our_own_finding_goes_to_everyone(self) -> None:
+        """Also to the one that relayed a side in good faith."""
+        [left], [right] = log(ANN, 1, b"left"), log(ANN, 1, b"right")
+        self.hear(0, left)
+        self.commit(left)
+        self.assertEqual(self.hear(1, right), [events.Examine(1, right)])
+        effects = self.do(events.Examined(1, build_proof(left, right)))
+        self.assertEqual([number for number, _ in self.sent(effects, Fork)], [0, 1, 2])
+        self.assertEqual([e for e in effects if isinstance(e, End)], [])
+
+    def test_nothing_more_of_a_forked_author(self) -> None:
+        """Not accepted, not asked for, not announced, not relayed when a commit that was under way succeeds."""
+        one, two = log(ANN, 2)
+        self.hear(0, one)
+        self.hear(1, Have((HaveItem(0, 9, ANN.author),)))
+        self.hear(2, Fork(proof_of(ANN)))
+        self.assertEqual(self.hear(0, two), [])
+        self.assertEqual(self.given(self.commit(one)), [])
+        self.assertEqual(self.hear(1, Have((HaveItem(0, 10),))), [])
+        self.assertEqual(self.replica.schedule.claimants, {})
+
+    def test_who_asks_for_a_forked_author_gets_the_proof(self) -> None:
+        """However little it has of it."""
+        proof = proof_of(ANN)
+        self.hear(0, Fork(proof))
+        effects = self.hear(1, Want((WantItem(ANN.author, 1), WantItem(BOB.author, 1))))
+        self.assertEqual(self.sent(effects, Fork), [(1, Fork(proof))])
+        self.assertEqual(self.sent(effects, Have), [(1, Have((HaveItem(0, 0, BOB.author),)))])
+
+    def test_frozen_between_root_and_greeting(self) -> None:
+        """The proof follows the greeting."""
+        proof = proof_of(ANN)
+        opened = self.do(events.Opened(7, bytes([9]) * 32, bytes(32), dialled=False))
+        [(_, hello)] = self.sent(opened, Hello)
+        self.assertNotIn(7, [number for number, _ in self.sent(self.hear(0, Fork(proof)), Fork)])
+        effects = self.hear(7, Hello(1, 1, (), "test", bytes(16), root=hello.root))  # type: ignore[union-attr]
+        self.assertEqual(self.sent(effects, Fork), [(7, Fork(proof))])
+
+
+class AliveTests(ReplicaCase):
+    """PING and PONG."""
+
+    sessions = 1
+
+    def pong(self, effects: list[Effect], root: bytes | None = None) -> list[Effect]:
+        """Answer the PING among ``effects``, with our root or another."""
+        [(number, ping)] = self.sent(effects, Ping)
+        assert isinstance(ping, Ping)
+        return self.hear(number, Pong(ping.token, ping.root if root is None else root))
+
+    def test_silent_peer(self) -> None:
+        """Asked after a while, closed after another."""
+        self.assertEqual(self.sent(self.tick(limits.PING_SECONDS - 1.0), Ping), [])
+        self.assertEqual(len(self.sent(self.tick(2.0), Ping)), 1)
+        self.assertEqual([e for e in self.tick(limits.PING_DEADLINE_SECONDS - 2.0) if isinstance(e, End)], [])
+        [end] = [e for e in self.tick(2.0) if isinstance(e, End)]
+        self.assertEqual((end.session, end.code), (0, ByeCode.TIMEOUT))
+        self.assertIsNone(self.replica.deadline)
+
+    def test_whatever_comes_is_an_answer(self) -> None:
+        """Even part of a message."""
+        self.tick(limits.PING_SECONDS + 1.0)
+        self.do(events.Heard(0))
+        self.assertEqual([e for e in self.tick(limits.PING_DEADLINE_SECONDS) if isinstance(e, End)], [])
+
+    def test_who_only_listens_speaks_now_and_then(self) -> None:
+        """The other side has so much to send that its PING does not get through."""
+        pings = 0
+        for _ in range(100):
+            self.do(events.Heard(0), after=1.0)
+            pings += len(self.sent(self.tick(0.0), Ping))
+        self.assertEqual(pings, 3)
+
+    def test_while_we_do_not_read_nobody_is_late(self) -> None:
+        """The answer may lie in our socket."""
+        self.replica._reading = False
+        effects = self.tick(10 * limits.PING_SECONDS)
+        self.assertEqual([e for e in effects if isinstance(e, End)], [])
+
+    def test_other_root_twice_in_quiet_starts_a_reconcile(self) -> None:
+        """No lost message needs a restart."""
+        self.assertEqual(self.sent(self.pong(self.tick(limits.PING_SECONDS), bytes(16)), Ranges), [])
+        effects = self.pong(self.tick(limits.PING_SECONDS), bytes(16))
+        self.assertEqual(len(self.sent(effects, Ranges)), 1)
+        self.assertEqual(self.sent(self.pong(self.tick(limits.PING_SECONDS), bytes(16)), Ranges), [])
+
+    def test_other_root_while_something_is_said(self) -> None:
+        """It may be on its way."""
+        for _ in range(5):
+            effects = self.tick(limits.PING_SECONDS)
+            self.hear(0, Want(()))
+            self.assertEqual(self.sent(self.pong(effects, bytes(16)), Ranges), [])
+
+    def test_other_root_while_ours_moves(self) -> None:
+        """News from elsewhere."""
+        for segment in log(ANN, 4):
+            effects = self.tick(limits.PING_SECONDS)
+            self.clock.replace(ANN.author, verify(segment))
+            self.holdings.settle(ANN.author)
+            self.assertEqual(self.sent(self.pong(effects, bytes(16)), Ranges), [])
+
+    def test_in_sync(self) -> None:
+        """The application asks; it is told when both hold the same, and a difference is not left alone meanwhile."""
+        effects = self.do(events.Probe(0))
+        reconciles = 0
+        for _ in range(10):
+            answered = self.pong(effects, bytes(16))
+            reconciles += len(self.sent(answered, Ranges))
+            self.assertNotIn(events.InSync(0, bytes([1]) * 32), answered)
+            effects = self.tick(1.0)[:1]
+        self.assertTrue(1 <= reconciles <= 10 * 1.0 / MISMATCH_SECONDS)
+        self.assertIn(events.InSync(0, bytes([1]) * 32), self.pong(effects))
+        self.assertEqual(self.sent(self.tick(limits.PING_SECONDS - 5.0), Ping), [])
+
+    def test_timers_do_not_pile_up(self) -> None:
+        """One look at each session is enough."""
+        for _ in range(50):
+            self.pong(self.tick(limits.PING_SECONDS))
+        self.assertLess(len(self.replica._timers), 3)
+
+    def test_caught_up(self) -> None:
+        """When all that the peer claimed is durable, or turned out not to be there."""
+        self.assertNotIn(
+            events.CaughtUp(0, bytes([1]) * 32), self.hear(0, Have((HaveItem(0, 2, ANN.author),)))
+        )
+        self.assertIn(events.CaughtUp(0, bytes([1]) * 32), self.hear(0, Have((HaveItem(0, 0),))))
+        self.hear(0, Have((HaveItem(0, 2),)), *log(ANN, 2))
+        self.assertIn(events.CaughtUp(0, bytes([1]) * 32), self.commit(*log(ANN, 2)))
+        self.hear(0, Have((HaveItem(1, 1, BOB.author),)))
+        self.assertIn(events.CaughtUp(0, bytes([1]) * 32), self.hear(0, Fork(proof_of(BOB))))

@@ -1,0 +1,135 @@
+"""Ring 1: two heads per author, and what reconcile compares."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog.gossip.holdings import Holdings
+from gossiplog.log.clock import Clock
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.keys import genesis_id
+from gossiplog.log.segment import Head, Segment
+
+A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))
+SALT = bytes(range(32))
+
+
+def head(seq: int) -> Head:
+    """The head of that seq."""
+    return Head(seq, bytes([seq]) * 32)
+
+
+def proof(author: bytes) -> ForkProof:
+    """One that only looks like a proof."""
+    return ForkProof(author, 1, bytes(32), bytes(64), Segment(author, 2, 0, bytes([9]) * 32, bytes(64), b""))
+
+
+class HeadTests(SynchronousTestCase):
+    """What is accepted, and what of it is durable."""
+
+    def setUp(self) -> None:
+        """A is held up to 5."""
+        self.clock = Clock({A: head(5)})
+        self.holdings = Holdings(self.clock, {}, set())
+
+    def commit(self, author: bytes, seq: int) -> None:
+        """More is on disk."""
+        self.clock.replace(author, head(seq))
+        self.holdings.settle(author)
+
+    def test_accepted_is_ahead_of_durable(self) -> None:
+        """Until the last of it is committed."""
+        self.assertEqual(self.holdings.accepted(A), head(5))
+        self.holdings.accept(A, head(9))
+        self.commit(A, 7)
+        self.assertEqual((self.holdings.accepted(A), self.holdings.accepted_seq(A)), (head(9), 9))
+        self.assertTrue(self.holdings.pending)
+        self.commit(A, 9)
+        self.assertEqual(self.holdings.ahead, {})
+        self.assertEqual(self.holdings.accepted_seq(A), 9)
+
+    def test_unknown_author(self) -> None:
+        """Its log begins at its genesis id."""
+        self.assertEqual(self.holdings.accepted(B), Head(0, genesis_id(B)))
+        self.assertEqual(self.holdings.accepted_seq(B), 0)
+
+    def test_revert(self) -> None:
+        """Of one author or of all: the durable head counts again."""
+        self.holdings.accept(A, head(6))
+        self.holdings.accept(B, head(1))
+        self.holdings.revert(A)
+        self.assertEqual((self.holdings.accepted_seq(A), self.holdings.accepted_seq(B)), (5, 1))
+        self.holdings.revert()
+        self.assertFalse(self.holdings.pending)
+
+    def test_an_own_append_that_came_first(self) -> None:
+        """What is durable counts, whatever had been accepted of a restored writer's old log."""
+        self.holdings.accept(A, Head(6, bytes(32)))
+        self.clock.replace(A, head(6))
+        self.assertEqual(self.holdings.accepted(A), head(6))
+        self.clock.replace(A, head(7))
+        self.assertEqual(self.holdings.accepted_seq(A), 7)
+
+    def test_freezing(self) -> None:
+        """Nothing of a forked author is pending any more."""
+        self.holdings.accept(A, head(6))
+        self.holdings.freeze(proof(A))
+        self.assertEqual(self.holdings.accepted_seq(A), 5)
+        self.assertEqual(set(self.holdings.forks), {A})
+
+
+class ComparisonTests(SynchronousTestCase):
+    """Items, authors and the root."""
+
+    def setUp(self) -> None:
+        """Two nodes with the same."""
+        self.clock = Clock({A: head(1), B: head(2)})
+        self.holdings = Holdings(self.clock, {}, set())
+        self.same = Holdings(self.clock.copy(), {}, set())
+
+    def test_root(self) -> None:
+        """It is the same exactly when both hold the same, and another in every session."""
+        root = self.holdings.root(SALT)
+        self.assertEqual(len(root), 16)
+        self.assertEqual(root, self.same.root(SALT))
+        self.assertNotEqual(root, self.same.root(bytes(32)))
+        self.clock.replace(A, head(3))
+        self.holdings.settle(A)
+        self.assertNotEqual(self.holdings.root(SALT), root)
+        self.clock.replace(A, head(1))
+        self.holdings.settle(A)
+        self.assertEqual(self.holdings.root(SALT), root)
+
+    def test_what_is_only_accepted_is_not_claimed(self) -> None:
+        """A crash would take it back."""
+        root = self.holdings.root(SALT)
+        self.holdings.accept(A, head(9))
+        self.assertEqual(self.holdings.root(SALT), root)
+        self.assertEqual(self.holdings.item(A, SALT)[0], 1)
+
+    def test_forks_agree(self) -> None:
+        """Whatever branch is held, and if none is."""
+        self.same.clock.replace(A, head(7))
+        self.same.settle(A)
+        self.same.clock.discard(B)
+        self.same.settle(B)
+        for holdings in (self.holdings, self.same):
+            for author in (A, B):
+                holdings.freeze(proof(author))
+        self.assertEqual(self.holdings.root(SALT), self.same.root(SALT))
+        self.assertEqual(self.holdings.item(A, SALT), (0, bytes(8)))
+        self.assertEqual(list(self.same.authors()), [A, B])
+
+    def test_items(self) -> None:
+        """Seq and a check of the id; no check for what is not held."""
+        self.assertEqual(self.holdings.item(A, SALT), self.same.item(A, SALT))
+        self.assertNotEqual(self.holdings.item(A, SALT)[1], self.same.item(A, bytes(32))[1])
+        self.assertEqual(self.holdings.item(C, SALT), (0, b""))
+
+    def test_authors_of_a_range(self) -> None:
+        """The lower bound belongs to it, the upper does not, an empty upper is the end."""
+        self.holdings.freeze(proof(C))
+        self.assertEqual(list(self.holdings.authors(b"", b"")), [A, B, C])
+        self.assertEqual(list(self.holdings.authors(B, C)), [B])
+        self.assertEqual(list(self.holdings.authors(b"", B)), [A])
+        self.assertEqual(list(self.holdings.authors(C, b"")), [C])

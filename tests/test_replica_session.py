@@ -1,0 +1,237 @@
+"""Ring 2: every message in every phase of a session, and what a session remembers."""
+
+from __future__ import annotations
+
+from typing import get_args
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog import limits
+from gossiplog.errors import ByeCode, LimitExceededError, PeerTimeoutError, UnexpectedMessageError
+from gossiplog.gossip import events
+from gossiplog.gossip.events import Effect, End, Send
+from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.messages import (
+    Bye,
+    Fill,
+    Fork,
+    Have,
+    HaveItem,
+    Hello,
+    Lazy,
+    Message,
+    Peers,
+    Ping,
+    Pong,
+    Range,
+    RangeKind,
+    Ranges,
+    Refuse,
+    Unknown,
+    Want,
+    WantItem,
+)
+from gossiplog.gossip.replica import Replica
+from gossiplog.gossip.session import ALLOWED, Phase, Service, Session
+from gossiplog.log.body import encode_body
+from gossiplog.log.clock import Clock
+from gossiplog.log.fork import build_proof
+from gossiplog.log.keys import Keypair, genesis_id
+from gossiplog.log.segment import Head, Segment, build
+
+PAIR = Keypair(bytes(range(32)))
+A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))
+GREETING = Hello(1, 1, (), "test", bytes(16))
+
+
+def branch(payload: bytes) -> Segment:
+    """A log of one entry."""
+    return build(PAIR, Head(0, genesis_id(PAIR.author)), [encode_body(0, payload)])[0][0]
+
+
+PROOF = build_proof(branch(b"left"), branch(b"right"))
+assert PROOF is not None
+
+ONE_OF_EACH: dict[type[Message], Message] = {
+    Hello: GREETING,
+    Ranges: Ranges(1, (Range(b"", RangeKind.LIST),)),
+    Want: Want((WantItem(A, 1), WantItem(None, 1))),
+    Lazy: Lazy((A, None)),
+    Refuse: Refuse((A, None)),
+    Segment: branch(b"entry"),
+    Have: Have((HaveItem(0, 1, A),)),
+    Fill: Fill(A, ((1, 2),)),
+    Fork: Fork(PROOF),
+    Peers: Peers(("tcp:there:1",)),
+    Ping: Ping(1, bytes(16)),
+    Pong: Pong(1, bytes(16)),
+    Bye: Bye(ByeCode.STOPPING, "later"),
+    Unknown: Unknown(99),
+}
+
+
+def replica_in(phase: Phase) -> Replica:
+    """A node with two sessions: 0 in ``phase`` and 1 open, with a claim and a question under way."""
+    replica = Replica(B, bytes(16), Holdings(Clock({A: Head(2, bytes(32))}), {}, set()))
+    for session in (1, 0):
+        replica.handle(events.Opened(session, bytes([session]) * 32, bytes(32), dialled=True), 1.0)
+        if session == 1 or phase is not Phase.GREETING:
+            replica.handle(events.Received(session, GREETING._replace(instance=bytes([session]) * 16)), 1.0)
+    replica.handle(events.Received(1, Have((HaveItem(0, 5, C),))), 1.0)
+    if phase is Phase.ENDED:
+        replica.handle(events.Closed(0), 1.0)
+    return replica
+
+
+def state(replica: Replica) -> object:
+    """All that an offence of session 0 must leave as it was."""
+    schedule = replica.schedule
+    return (
+        dict(replica.holdings.clock.items()),
+        dict(replica.holdings.ahead),
+        dict(replica.holdings.forks),
+        replica.pending_bytes,
+        {number: dict(source.claims) for number, source in schedule.sources.items() if number},
+        dict(schedule.pulled_from),
+        {
+            number: (session.phase, session.settled, dict(session.announce), dict(session.outbox.backlog))
+            for number, session in replica.sessions.items()
+            if number
+        },
+    )
+
+
+def rejections(effects: list[Effect]) -> list[events.PeerRejected]:
+    """The offences among effects."""
+    return [effect for effect in effects if isinstance(effect, events.PeerRejected)]
+
+
+class PhaseTests(SynchronousTestCase):
+    """The whole table."""
+
+    def test_one_of_each(self) -> None:
+        """The tables here and in the session name every message there is."""
+        kinds = set(get_args(Message))
+        self.assertEqual(set(ONE_OF_EACH), kinds)
+        self.assertEqual(set(ALLOWED), set(Phase))
+        self.assertEqual(ALLOWED[Phase.OPEN], kinds - {Hello})
+        self.assertEqual(ALLOWED[Phase.GREETING], {Hello, Bye})
+
+    def test_every_message_in_every_phase(self) -> None:
+        """Allowed, or UNEXPECTED with every bit of state as it was."""
+        for phase in Phase:
+            for kind, message in ONE_OF_EACH.items():
+                name = f"{kind.__name__} while {phase.value}"
+                replica = replica_in(phase)
+                before = state(replica)
+                effects = replica.handle(events.Received(0, message), 2.0)
+                if phase is Phase.ENDED:
+                    self.assertEqual((effects, state(replica)), ([], before), name)
+                elif kind in ALLOWED[phase]:
+                    self.assertEqual(rejections(effects), [], name)
+                    self.assertEqual(0 in replica.sessions, kind is not Bye, name)
+                else:
+                    [rejected] = rejections(effects)
+                    self.assertIs(type(rejected.error), UnexpectedMessageError, name)
+                    ends = [effect for effect in effects if isinstance(effect, End)]
+                    self.assertEqual(
+                        [(end.session, end.code) for end in ends], [(0, ByeCode.UNEXPECTED)], name
+                    )
+                    self.assertEqual([e for e in effects if isinstance(e, Send)], [], name)
+                    self.assertNotIn(0, replica.sessions, name)
+                    self.assertEqual(state(replica), before, name)
+
+    def test_events_of_sessions_that_are_over(self) -> None:
+        """They were under way when it ended, and change nothing."""
+        for event in (
+            events.Heard(0),
+            events.Offended(0, PeerTimeoutError("late")),
+            events.Closed(0),
+            events.Writable(0),
+            events.Loaded(0, (branch(b"entry"),)),
+            events.Examined(0, None),
+            events.Probe(0),
+        ):
+            replica = replica_in(Phase.ENDED)
+            before = state(replica)
+            self.assertEqual(replica.handle(event, 2.0), [], event)
+            self.assertEqual(state(replica), before, event)
+
+    def test_events_of_sessions_that_are_not_open_yet(self) -> None:
+        """A transport may be writable before HELLO came: nothing is sent."""
+        for event in (events.Heard(0), events.Writable(0), events.Probe(0)):
+            replica = replica_in(Phase.GREETING)
+            self.assertEqual(replica.handle(event, 2.0), [], event)
+
+    def test_bye_is_not_answered(self) -> None:
+        """It was the last word."""
+        replica = replica_in(Phase.OPEN)
+        effects = replica.handle(events.Received(0, Bye(77, "application")), 2.0)
+        self.assertIn(End(0, 77, "application", by_peer=True), effects)
+        self.assertIn(events.PeerDown(0, bytes(32), 77, "application"), effects)
+
+
+class ServiceTests(SynchronousTestCase):
+    """How a peer wants which author."""
+
+    def setUp(self) -> None:
+        """A session in which nothing was said."""
+        self.session = Session(0, A, bytes(32), True, 0.0)
+
+    def test_default_and_exceptions(self) -> None:
+        """What is said of all forgets what was said of some."""
+        self.assertIs(self.session.serves(A), Service.EAGER)
+        self.session.serve(A, Service.LAZY)
+        self.assertIs(self.session.serves(A), Service.LAZY)
+        self.session.serve(None, Service.REFUSED)
+        self.session.serve(B, Service.EAGER)
+        self.assertIs(self.session.serves(A), Service.REFUSED)
+        self.assertIs(self.session.serves(B), Service.EAGER)
+
+    def test_exceptions_are_bounded(self) -> None:
+        """Beyond the limit they are forgotten."""
+        with patch.object(limits, "MAX_OWED_AUTHORS", 2):
+            for author in (A, B, B, C):
+                self.session.serve(author, Service.LAZY)
+        self.assertEqual(self.session.service, {C: Service.LAZY})
+
+
+class HandleTests(SynchronousTestCase):
+    """Authors in HAVE."""
+
+    def setUp(self) -> None:
+        """Both ends."""
+        self.ours = Session(0, A, bytes(32), True, 0.0)
+        self.theirs = Session(0, B, bytes(32), False, 0.0)
+
+    def have(self, *authors: bytes) -> Have:
+        """Announce these."""
+        self.ours.announce.update(dict.fromkeys(authors))
+        return self.ours.announcement(lambda author: author[0])
+
+    def test_an_author_is_named_once(self) -> None:
+        """Then its handle is enough; the seq is the one at the time of sending."""
+        first, second = self.have(A, B), self.have(B, C)
+        self.assertEqual(first, Have((HaveItem(0, 1, A), HaveItem(1, 2, B))))
+        self.assertEqual(second, Have((HaveItem(1, 2), HaveItem(2, 3, C))))
+        self.assertEqual(self.theirs.read_have(first), [(A, 1), (B, 2)])
+        self.assertEqual(self.theirs.read_have(second), [(B, 2), (C, 3)])
+
+    def test_long_announcements_are_cut(self) -> None:
+        """The rest comes with the next message."""
+        with patch.object(limits, "MAX_HAVE_ITEMS", 2):
+            self.assertEqual(len(self.have(A, B, C).items), 2)
+        self.assertEqual(list(self.ours.announce), [C])
+
+    def test_handles_are_used_again(self) -> None:
+        """Memory of both ends is bounded in a session of any length."""
+        with patch.object(limits, "MAX_HANDLES", 2):
+            for author in (A, B, C, A, A, C, B):
+                self.assertEqual(self.theirs.read_have(self.have(author)), [(author, author[0])])
+            self.assertRaises(LimitExceededError, self.theirs.read_have, Have((HaveItem(2, 1, A),)))
+
+    def test_handle_of_nobody(self) -> None:
+        """An author of reserved length was not decoded: its handle means nothing here, and is no offence."""
+        have = Have((HaveItem(0, 1, A), HaveItem(2, 3, C), HaveItem(1, 9)))
+        self.assertEqual(self.theirs.read_have(have), [(A, 1), (C, 3)])

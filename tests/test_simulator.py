@@ -1,0 +1,97 @@
+"""Ring 4: random networks with random faults; one seed reproduces any failure.
+
+Run one by hand: ``python -m gossiplog.testing.scenario SEED``.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog.testing import faults, scenario
+from gossiplog.testing.invariants import InvariantError
+
+SEEDS = 160
+PARTS = 8
+
+
+class RandomTests(SynchronousTestCase):
+    """Nothing that always holds is ever broken, and every network comes to rest in agreement."""
+
+    def check(self, part: int) -> None:
+        """Run every so manieth seed."""
+        for seed in range(part, SEEDS, PARTS):
+            done = scenario.check(seed)
+            self.assertGreater(done.world.events, 50)
+            if seed < PARTS:
+                again = scenario.run(scenario.draw(seed))
+                self.assertEqual(again.world.trace, done.world.trace, f"seed {seed} gives two traces")
+
+    def test_seeds_0(self) -> None:
+        """Seeds 0, 8, 16, ..."""
+        self.check(0)
+
+    def test_seeds_1(self) -> None:
+        """Seeds 1, 9, 17, ..."""
+        self.check(1)
+
+    def test_seeds_2(self) -> None:
+        """Seeds 2, 10, 18, ..."""
+        self.check(2)
+
+    def test_seeds_3(self) -> None:
+        """Seeds 3, 11, 19, ..."""
+        self.check(3)
+
+    def test_seeds_4(self) -> None:
+        """Seeds 4, 12, 20, ..."""
+        self.check(4)
+
+    def test_seeds_5(self) -> None:
+        """Seeds 5, 13, 21, ..."""
+        self.check(5)
+
+    def test_seeds_6(self) -> None:
+        """Seeds 6, 14, 22, ..."""
+        self.check(6)
+
+    def test_seeds_7(self) -> None:
+        """Seeds 7, 15, 23, ..."""
+        self.check(7)
+
+
+class ScenarioTests(SynchronousTestCase):
+    """What the seeds cover, and how a failure is told."""
+
+    def test_variety(self) -> None:
+        """Every topology, fault, size and kind of limit is drawn."""
+        drawn = [scenario.draw(seed) for seed in range(SEEDS)]
+        self.assertEqual({one.topology for one in drawn}, set(scenario.TOPOLOGIES))
+        self.assertEqual({fault.kind for one in drawn for fault in one.faults}, set(faults.KINDS))
+        self.assertEqual({one.tight for one in drawn}, {True, False})
+        self.assertEqual({len(one.writers) for one in drawn} & {3, 12}, {3, 12})
+        self.assertGreaterEqual(max(sum(one.writers) for one in drawn), 18)
+        self.assertTrue(any(one.shared for one in drawn))
+
+    def test_failure_names_the_seed_and_the_smallest_scenario(self) -> None:
+        """And the last events."""
+        seed = next(seed for seed in range(SEEDS) if len(scenario.draw(seed).faults) > 2)
+        run = scenario.run
+
+        def broken(one: scenario.Scenario) -> object:
+            run(one._replace(writes=()))
+            if len(one.faults) > 1 and one.writes:
+                raise InvariantError("broken on purpose")
+            return None
+
+        self.patch(scenario, "run", broken)
+        error = self.assertRaises(InvariantError, scenario.check, seed)
+        self.assertIn(f"seed {seed}: InvariantError: broken on purpose", str(error))
+        smaller, _ = scenario.shrink(scenario.draw(seed), attempts=100)
+        self.assertEqual((len(smaller.faults), len(smaller.writes)), (2, 1))
+
+    def test_tight_limits_are_put_back(self) -> None:
+        """Also after a failure."""
+        before = [getattr(module, name) for module, name in scenario.TIGHT]
+        with self.assertRaises(InvariantError), scenario.tight_limits():
+            raise InvariantError
+        self.assertEqual([getattr(module, name) for module, name in scenario.TIGHT], before)
