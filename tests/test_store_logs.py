@@ -21,7 +21,7 @@ from gossiplog.limits import MAX_BODY_BYTES, MAX_SEQ, SEGMENT_TARGET_BYTES
 from gossiplog.log.fork import build_proof, verify_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, entries, signed_head, verify
-from gossiplog.store.interface import Backend, PutSegment, Write
+from gossiplog.store.interface import Backend, PutMeta, PutSegment, Write
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import Fault, MemoryBackend
 from gossiplog.store.requests import (
@@ -51,14 +51,14 @@ def bodies_of(logs: Logs, author: bytes) -> list[bytes | None]:
 
 
 class Counting:
-    """A backend that counts commits."""
+    """A backend that counts commits; those of the store about itself (its generation, its writers) do not count."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.commits = 0
 
     def commit(self, writes: Sequence[Write]) -> None:
-        self.commits += 1
+        self.commits += any(not isinstance(write, PutMeta) for write in writes)
         self.backend.commit(writes)
 
     def __getattr__(self, name: str) -> object:

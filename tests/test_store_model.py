@@ -117,6 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model = Model()
         self.queue: list[Request] = []
         self.restart()
+        self.logs.recovered()  # the seeds were not made by the store itself
 
     def make_backend(self) -> Backend:
         return MemoryBackend()
@@ -226,7 +227,7 @@ class SQLiteStoreMachine(StoreMachine):
         return SQLiteBackend(self.place)
 
     def reopen(self) -> Backend:
-        self.backend.close()
+        self.logs.close()
         return SQLiteBackend(self.place)
 
     def teardown(self) -> None:

@@ -166,14 +166,14 @@ class Logs:
         return Outcome(results, batch.segments, batch.heads)
 
     def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Result]:
-        if (refusal := self._custody.refusal(author)) is not None:
-            return [refusal] * len(appends)
         if author in self._keypairs and author not in self._checked:
             try:
                 self._check_end(author)
             except StoreError as error:
                 return [error] * len(appends)
             self._checked.add(author)
+        if (refusal := self._custody.refusal(author)) is not None:
+            return [refusal] * len(appends)
         return batch.append(author, [append.bodies for append in appends if isinstance(append, Append)])
 
     def _check_end(self, author: bytes) -> None:

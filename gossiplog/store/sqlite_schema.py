@@ -47,7 +47,7 @@ _BEFORE_FIRST_READ: Final = (
     "locking_mode = EXCLUSIVE",  # no shared-memory file; the directory's lock is already ours
     "trusted_schema = OFF",
     "cell_size_check = ON",  # damage is found when a page is read, not when it is used
-    "cache_size = -16384",  # KiB; a whole group commit stays in memory until its COMMIT
+    "cache_size = -4096",  # KiB; a whole group commit stays in memory until its COMMIT
     f"page_size = {PAGE_BYTES}",  # counts for a new file only
 )
 

@@ -1,0 +1,112 @@
+"""The small file beside the database that shows when one of the two was put back to an earlier state.
+
+Responsible for: the file ``generation``: the store's token, its generation, and the last own entry on disk.
+Must not know: what is made of a difference.
+Invariant: a crash at any moment leaves the database's generation among those in the file.  A generation is written
+here and synced before it goes to the database, beside the one before, which is overwritten after that.
+
+The last own entry is written, not synced, after its commit: it survives the process, and after a power loss it may be
+too low but never too high.  So a database that does not hold it was put back, or its disk lost a synced commit.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from typing import Final, NamedTuple
+
+NAME: Final = "generation"
+
+SLOT_BYTES: Final = 512
+"""One sector each, so that a torn write damages no other record."""
+
+_GENERATION: Final = struct.Struct(">16sQ")
+_SIGNED: Final = struct.Struct(">32sQ")
+_CRC: Final = struct.Struct(">I")
+_SIGNED_SLOT: Final = 2
+
+
+class Ledger(NamedTuple):
+    """What the file says; a record that is damaged is not there."""
+
+    token: bytes
+    generations: frozenset[int]
+    signed: tuple[bytes, int] | None
+    """Author and seq of the last own entry that reached the disk."""
+
+
+class GenerationFile:
+    """I keep the file ``generation`` of one store directory."""
+
+    def __init__(self, directory: str) -> None:
+        """Open it if it is there."""
+        self._directory = directory
+        self._path = os.path.join(directory, NAME)
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._file = -1
+
+    def read(self) -> Ledger | None:
+        """Return what it says, ``None`` if there is no file."""
+        if self._file < 0:
+            return None
+        content = os.pread(self._file, 3 * SLOT_BYTES, 0)
+        slots = [_record(_GENERATION, content, place) for place in (0, 1)]
+        signed = _record(_SIGNED, content, _SIGNED_SLOT)
+        tokens = {slot[0] for slot in slots if slot is not None}
+        token = tokens.pop() if len(tokens) == 1 else b""
+        generations = frozenset(slot[1] for slot in slots if slot is not None and token)
+        return Ledger(token, generations, None if signed is None else (signed[0], signed[1]))
+
+    def create(self, token: bytes, generation: int) -> None:
+        """Begin a new file, durable on return, in the place of any other."""
+        self.close()
+        draft = os.path.join(self._directory, f".{NAME}.new")
+        self._file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        for place in (0, 1):
+            self._write(_GENERATION, place, token, generation)
+        os.fsync(self._file)
+        os.rename(draft, self._path)
+        directory = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def begin(self, token: bytes, generation: int) -> None:
+        """Add ``generation`` to the one that is there; both hold now, durably."""
+        content = os.pread(self._file, 2 * SLOT_BYTES, 0)
+        first = _record(_GENERATION, content, 0)
+        self._write(_GENERATION, 1 if first == (token, generation - 1) else 0, token, generation)
+        os.fsync(self._file)
+
+    def settle(self, token: bytes, generation: int) -> None:
+        """Let only ``generation`` hold, now that the database has it."""
+        for place in (0, 1):
+            self._write(_GENERATION, place, token, generation)
+
+    def sign(self, author: bytes, seq: int) -> None:
+        """Keep the last own entry; about 2 us."""
+        self._write(_SIGNED, _SIGNED_SLOT, author, seq)
+
+    def close(self) -> None:
+        """Give the file back."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def _write(self, kind: struct.Struct, slot: int, key: bytes, number: int) -> None:
+        record = kind.pack(key, number)
+        os.pwrite(self._file, record + _CRC.pack(zlib.crc32(record)), slot * SLOT_BYTES)
+
+
+def _record(kind: struct.Struct, content: bytes, slot: int) -> tuple[bytes, int] | None:
+    start = slot * SLOT_BYTES
+    record = content[start : start + kind.size]
+    check = content[start + kind.size : start + kind.size + _CRC.size]
+    if len(record) < kind.size or check != _CRC.pack(zlib.crc32(record)):
+        return None
+    key, number = kind.unpack(record)
+    return key, number
