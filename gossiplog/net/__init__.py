@@ -1,0 +1,1 @@
+"""The Twisted side: connections, the store thread, readers and writers."""

@@ -1,0 +1,94 @@
+"""Results that can be awaited from Twisted and from asyncio alike.
+
+Responsible for: :class:`Result`, the Deferred that every public method of gossiplog returns; :class:`Ending`.
+Must not know: what is awaited.
+Invariant: whoever runs the coroutine that awaits a Result gets what it understands: Twisted a Deferred, an asyncio
+task a future.  Nothing is guessed from the surroundings, because a Twisted coroutine may be resumed inside a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextvars import Context
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+class Result(Deferred[T]):
+    """A Deferred that an asyncio task (under the asyncio reactor) may await too.
+
+    To cancel it is to wait no longer; what was asked for is done all the same.
+    """
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if self.called and not self.paused:
+            return (yield from super().__await__())
+        wait: _Wait[T] = _Wait(self)
+        value: T = yield wait
+        return value if wait.future is None else wait.future.result()
+
+    __iter__ = __await__
+
+
+class _Wait(Deferred[T]):
+    """I am what an awaited Result yields: a Deferred, and as much of a future as ``asyncio.Task`` asks for."""
+
+    _asyncio_future_blocking = True
+
+    def __init__(self, awaited: Deferred[T]) -> None:
+        super().__init__(lambda _: awaited.cancel())
+        self.future: asyncio.Future[T] | None = None
+        awaited.chainDeferred(self)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of the task that looks."""
+        return asyncio.get_running_loop()
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
+        """A task is going to wait; what it hears of is a real future."""
+        self.future = self.asFuture(self.get_loop())
+        self.future.add_done_callback(callback, context=context)
+
+    def cancel(self, msg: Any = None) -> bool:  # type: ignore[override]  # asyncio wants an answer
+        """Wait no longer; a cancelled future comes back here to cancel the Deferred."""
+        if self.future is not None and not self.future.cancelled():
+            return self.future.cancel(msg)
+        super().cancel()
+        return True
+
+
+class Ending:
+    """I am an end that comes once, however often it is asked for and whoever stops waiting for it."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._failure: Failure | None = None
+        self._waiting: list[Deferred[None]] = []
+
+    def wait(self) -> Result[None]:
+        """Fire when it is over, which may be now."""
+        result: Result[None] = Result(self._waiting.remove)
+        self._waiting.append(result)
+        if self.over:
+            self._fire()
+        return result
+
+    def come(self, failure: Failure | None = None) -> None:
+        """It is over, with ``failure`` if it went wrong."""
+        if not self.over:
+            self.over = True
+            self._failure = failure
+            self._fire()
+
+    def _fire(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for result in waiting:
+            if self._failure is None:
+                result.callback(None)
+            else:
+                result.errback(self._failure)

@@ -1,0 +1,182 @@
+"""Keeping connections to addresses.
+
+Responsible for: dialling each endpoint, again and again with back-off and jitter, until told to stop; not while the
+node that answers there is connected another way, and no more once it turns out to be ourselves.
+Must not know: what is said on a connection.
+Invariant: per address at most one attempt or connection at a time; of a stopped address no timer and no attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString
+from twisted.python.failure import Failure
+
+from gossiplog import limits
+from gossiplog.errors import EndpointError
+from gossiplog.net.protocol import Link, LinkFactory, Owner
+
+STEADY_SECONDS = 5.0
+"""A session that lasted so long starts the back-off over; one that ends at once, again and again, must not be dialled
+four times a second."""
+
+
+class Dialer:
+    """I keep trying to have a link to one endpoint."""
+
+    def __init__(self, calls: Dialers, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.stopped = False
+        self.link: Link | None = None
+        self.peer: bytes | None = None
+        self._calls = calls
+        self._factory = LinkFactory(calls.owner, endpoint)
+        self._failures = 0
+        self._up_at: float | None = None
+        self._call: Any = None
+        self._attempt: Deferred[Any] | None = None
+        try:
+            self._endpoint = clientFromString(calls.reactor, endpoint)
+        except Exception as error:  # what is raised depends on the kind of endpoint
+            raise EndpointError(
+                f"{endpoint!r} is not a client endpoint such as tcp:HOST:PORT: {error}"
+            ) from error
+
+    def dial(self) -> None:
+        """Try now, unless there is a link or an attempt."""
+        self._cancel()
+        if self.stopped or self.link is not None or self._attempt is not None:
+            return
+        try:
+            self._attempt = self._endpoint.connect(self._factory)
+        except Exception as error:  # some endpoints refuse their arguments only here
+            self._failed(str(error))
+            return
+        self._attempt.addCallbacks(self._connected, self._failed)
+
+    def stop(self) -> None:
+        """Dial no more; a link that is up stays up."""
+        self.stopped = True
+        self._cancel()
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
+
+    # -- the links report, through Dialers
+
+    def opened(self) -> None:
+        """The session on my link is open."""
+        self._up_at = self._calls.reactor.seconds()
+
+    def lost(self) -> None:
+        """My link is gone: dial again after a while."""
+        link, self.link = self.link, None
+        up_at, self._up_at = self._up_at, None
+        if up_at is not None and self._calls.reactor.seconds() - up_at >= STEADY_SECONDS:
+            self._failures = 0
+        if link is not None and link.session is None and not (link.offended or self.stopped):
+            self._calls.failed(
+                self.endpoint, "hung up in the handshake: not gossiplog, or of another network"
+            )
+        self.later()
+
+    def later(self) -> None:
+        """Dial after a while, unless that is under way or done."""
+        if self.stopped or self.link is not None or self._attempt is not None or self._call is not None:
+            return
+        most = limits.RECONNECT_FIRST_SECONDS * 2.0 ** min(self._failures, 16)
+        delay = min(most, limits.RECONNECT_MOST_SECONDS) * (0.5 + self._calls.random() / 2)
+        self._failures += 1
+        self._call = self._calls.reactor.callLater(delay, self._again)
+
+    # --
+
+    def _again(self) -> None:
+        self._call = None
+        if self.peer is None or not self._calls.connected(self.peer):
+            self.dial()  # otherwise Dialers.freed() comes when that connection is gone
+
+    def _connected(self, link: Any) -> None:
+        self._attempt = None
+        self.link = link
+        if link.transport is None or link.closing:
+            self.lost()
+
+    def _failed(self, reason: str | Failure) -> None:
+        self._attempt = None
+        if not self.stopped:
+            text = reason.getErrorMessage() if isinstance(reason, Failure) else reason
+            self._calls.failed(self.endpoint, text)
+            self.later()
+
+    def _cancel(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+
+class Dialers:
+    """I am the addresses of one node.
+
+    ``random`` gives numbers in [0, 1), ``connected(peer)`` says whether there is an open session with a node, and
+    ``failed(endpoint, reason)`` hears of every attempt in vain.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        owner: Owner,
+        random: Callable[[], float],
+        connected: Callable[[bytes], bool],
+        failed: Callable[[str, str], None],
+    ) -> None:
+        self.reactor = reactor
+        self.owner = owner
+        self.random = random
+        self.connected = connected
+        self.failed = failed
+        self._dialers: list[Dialer] = []
+
+    def add(self, endpoint: str) -> Dialer:
+        """Keep a connection to ``endpoint`` from now on; :class:`EndpointError` when it is none."""
+        dialer = Dialer(self, endpoint)
+        self._dialers = [old for old in self._dialers if old.link is not None or not old.stopped]
+        self._dialers.append(dialer)
+        dialer.dial()
+        return dialer
+
+    def stop(self) -> None:
+        """Dial none of them any more."""
+        for dialer in self._dialers:
+            dialer.stop()
+
+    def reached(self, link: Link, peer: bytes, own: bytes) -> bool:
+        """The node ``peer`` is at the other end of ``link``; False when that is ourselves, dialled never again."""
+        for dialer in self._of(link):
+            dialer.peer = peer
+            if peer == own:
+                dialer.stop()
+                return False
+        return True
+
+    def opened(self, link: Link) -> None:
+        """The session on ``link`` is open."""
+        for dialer in self._of(link):
+            dialer.opened()
+
+    def lost(self, link: Link) -> None:
+        """``link`` is gone."""
+        for dialer in self._of(link):
+            dialer.lost()
+
+    def freed(self, peer: bytes) -> None:
+        """A session with ``peer`` ended: who was held back by it goes on."""
+        for dialer in self._dialers:
+            if dialer.peer == peer:
+                dialer.later()
+
+    def _of(self, link: Link) -> list[Dialer]:
+        return [dialer for dialer in self._dialers if dialer.link is link]

@@ -1,0 +1,296 @@
+"""Between the replica and the world.
+
+Responsible for: turning what links, the store and the clock report into events, and carrying out effects.
+Must not know: why the replica asks for what it asks.
+Invariant: events are handled one at a time, in the order they came; effects of one are carried out before the next;
+once stopped, no link, no timer and no errand is left.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nacl.bindings import crypto_scalarmult_base
+from twisted.logger import Logger
+
+from gossiplog import limits
+from gossiplog.errors import ByeCode, EndpointError, LimitExceededError, PeerError
+from gossiplog.gossip import events
+from gossiplog.gossip.events import Effect, Event
+from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.messages import Message, Ranges
+from gossiplog.gossip.replica import Replica
+from gossiplog.log.network import Network
+from gossiplog.log.segment import Segment
+from gossiplog.net import notices
+from gossiplog.net.awaiting import Ending, Result
+from gossiplog.net.dialing import Dialers
+from gossiplog.net.errands import Errands
+from gossiplog.net.livestore import Store
+from gossiplog.net.notices import Notice, Peer
+from gossiplog.net.protocol import Link
+from gossiplog.wire.channel import Channel
+
+_log = Logger()
+
+
+class Driver:
+    """I run one replica on a reactor, with a store.
+
+    ``secret`` is the node's X25519 key, ``instance`` 16 bytes of this process, ``random`` the jitter of dialling;
+    ``tell`` takes the notices and must not raise.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        store: Store,
+        network: Network,
+        secret: bytes,
+        instance: bytes,
+        agent: str,
+        random: Callable[[], float],
+        tell: Callable[[Notice], None],
+    ) -> None:
+        self.reactor = reactor
+        self.id = crypto_scalarmult_base(secret)
+        self.peers: dict[int, Peer] = {}
+        self.dialers = Dialers(reactor, self, random, self._connected, self._dial_failed)
+        self._network = network
+        self._secret = secret
+        self._tell = tell
+        self._links: dict[int, Link] = {}
+        self._strangers: dict[Link, None] = {}
+        self._open: set[Link] = set()
+        self._next_session = 0
+        self._queue: deque[Event] = deque()
+        self._busy = False
+        self._bulk: set[Link] = set()
+        self._timer: Any = None
+        self._reading = True
+        self._stopping = False
+        self._stopped = Ending()
+        self._holdings = Holdings(store.clock, store.forks, store.local)
+        self.replica = Replica(self.id, instance, self._holdings, agent=agent)
+        self._errands = Errands(store, self._handle, self._store_failing, self._check_stopped)
+        self._stop_listening = store.listen(self._committed)
+        self._do: dict[type[Any], Callable[[Any], None]] = {
+            events.Send: self._send,
+            events.End: self._end,
+            events.Write: self._errands.write,
+            events.WriteFork: self._errands.write_fork,
+            events.Load: self._errands.load,
+            events.Examine: self._errands.examine,
+            events.Reading: self._read,
+            events.OwnAhead: lambda e: store.returning.claimed(e.author, e.seq),
+            events.PeerUp: self._peer_up,
+            events.PeerDown: self._peer_down,
+            events.PeerRejected: self._peer_rejected,
+            events.CaughtUp: lambda e: self._tell(notices.CaughtUp(self.peers[e.session])),
+            events.InSync: lambda e: self._tell(notices.InSync(self.peers[e.session])),
+            events.Forked: lambda e: self._tell(notices.AuthorForked(e.proof)),
+        }
+
+    # -- the node asks
+
+    def probe(self, peer: Peer) -> None:
+        """Find out when ``peer`` and we hold the same."""
+        for session in [session for session, known in self.peers.items() if known == peer]:
+            self._handle(events.Probe(session))
+
+    def stop(self, code: int, reason: str) -> Result[None]:
+        """Dial no more, say BYE to everyone; fires when every link is closed and every errand is done."""
+        self._stopping = True
+        self.dialers.stop()
+        for link in tuple(self._open):
+            if link.session is not None:
+                self._handle(events.Closed(link.session, code, reason))
+            link.say_bye(code, reason, by_peer=False)
+        self._check_stopped()
+        return self._stopped.wait()
+
+    # -- links report (gossiplog.net.protocol.Owner)
+
+    def channel(self, initiator: bool) -> Channel:
+        """A fresh channel for a new connection."""
+        return Channel(initiator, self._secret, self._network.key)
+
+    def connection_made(self, link: Link) -> bool:
+        """A connection came up.
+
+        When too many are in their handshake, the oldest has to go: refusing new ones would let a few connections that
+        say nothing keep everyone out.
+        """
+        self._open.add(link)
+        if self._stopping:
+            return False
+        if not link.initiator:
+            self._strangers[link] = None
+            if len(self._strangers) > limits.MAX_HANDSHAKES:
+                oldest = next(iter(self._strangers))
+                oldest.refuse(LimitExceededError(f"more than {limits.MAX_HANDSHAKES} handshakes at once"))
+                self._strangers.pop(oldest, None)
+        return True
+
+    def established(self, link: Link) -> None:
+        """The handshake is done: a session begins."""
+        self._strangers.pop(link, None)
+        link.session = self._next_session
+        self._next_session += 1
+        self._links[link.session] = link
+        if not self._reading:
+            link.read(False)
+        peer = link.channel.peer
+        if not self.dialers.reached(link, peer, self.id):
+            error = EndpointError(f"{link.address} is our own address; it is not dialled any more")
+            self._tell(notices.PeerRejected(link.address, error))
+        self._handle(events.Opened(link.session, peer, link.channel.handshake_hash, link.initiator))
+
+    def received(self, link: Link, message: Message) -> None:
+        """A message came."""
+        if link.session is not None:
+            self._handle(events.Received(link.session, message))
+
+    def heard(self, link: Link) -> None:
+        """Part of a message came."""
+        if link.session is not None:
+            self._handle(events.Heard(link.session))
+
+    def offended(self, link: Link, error: PeerError) -> None:
+        """The peer's bytes made no sense."""
+        if link.session is None:
+            self._tell(notices.PeerRejected(link.address, error))
+        else:
+            self._handle(events.Offended(link.session, error))
+
+    def writable(self, link: Link) -> None:
+        """The transport wants more."""
+        if link.session is not None:
+            self._handle(events.Writable(link.session))
+
+    def connection_lost(self, link: Link, reason: str) -> None:
+        """It is gone."""
+        self._open.discard(link)
+        self._strangers.pop(link, None)
+        self._bulk.discard(link)
+        if link.session is not None:
+            self._handle(events.Closed(link.session, ByeCode.NORMAL, f"connection lost: {reason}"))
+        self.dialers.lost(link)
+        self._check_stopped()
+
+    # -- the store and the dialers report
+
+    def _committed(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
+        for segment in segments:
+            self._tell(notices.NewEntries(segment.author, segment.first, segment.last))
+        self._handle(events.Committed(tuple(segments), 0, tuple(stale)))
+
+    def _store_failing(self, error: Any, final: bool) -> None:
+        self._tell(notices.StoreFailing(error, final))
+
+    def _connected(self, peer: bytes) -> bool:
+        return any(known.id == peer for known in self.peers.values())
+
+    def _dial_failed(self, endpoint: str, reason: str) -> None:
+        self._tell(notices.DialFailed(endpoint, reason))
+
+    # -- the loop
+
+    def _handle(self, event: Event) -> None:
+        if self._stopped.over:
+            return
+        self._queue.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        while self._queue:
+            self._handle_one(self._queue.popleft())
+            if not self._queue:
+                self._refill()
+        self._busy = False
+        self._set_timer()
+        self._check_stopped()
+
+    def _handle_one(self, event: Event) -> None:
+        """A fault in here ends the session that provoked it and no other."""
+        try:
+            effects = self.replica.handle(event, self.reactor.seconds())
+        except Exception:
+            self._fault(event)
+            return
+        for effect in effects:
+            try:
+                self._do[type(effect)](effect)
+            except Exception:
+                self._fault(effect)
+
+    def _fault(self, culprit: Event | Effect) -> None:
+        _log.failure("{name} was not handled", name=type(culprit).__name__)
+        session = getattr(culprit, "session", None)
+        if session in self._links and type(culprit) is not events.Closed:
+            self._queue.append(events.Closed(session, ByeCode.INTERNAL, "internal error"))
+
+    def _refill(self) -> None:
+        """Tell the replica which transports took all of what they were given."""
+        for link in self._bulk:
+            if not (link.paused or link.closing) and link.session is not None:
+                self._queue.append(events.Writable(link.session))
+        self._bulk.clear()
+
+    def _set_timer(self) -> None:
+        deadline = self.replica.deadline
+        timer = self._timer
+        if timer is not None and timer.active():
+            if deadline is not None and deadline >= timer.getTime():
+                return  # it looks again when it fires
+            timer.cancel()
+        self._timer = None
+        if deadline is not None:
+            delay = max(0.0, deadline - self.reactor.seconds())
+            self._timer = self.reactor.callLater(delay, self._handle, events.Tick())
+
+    def _check_stopped(self) -> None:
+        if not self._stopping or self._stopped.over or self._busy or self._open or self._errands.pending:
+            return
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._stop_listening()
+        self._stopped.come()
+
+    # -- effects
+
+    def _send(self, effect: events.Send) -> None:
+        link = self._links.get(effect.session)
+        if link is not None:
+            link.send(effect.message)
+            if type(effect.message) in (Segment, Ranges):
+                self._bulk.add(link)
+
+    def _end(self, effect: events.End) -> None:
+        link = self._links.pop(effect.session, None)
+        if link is not None:
+            link.say_bye(effect.code, effect.reason, by_peer=effect.by_peer)
+
+    def _read(self, effect: events.Reading) -> None:
+        self._reading = effect.allowed
+        for link in tuple(self._links.values()):
+            link.read(effect.allowed)
+
+    def _peer_up(self, effect: events.PeerUp) -> None:
+        link = self._links[effect.session]
+        peer = Peer(effect.peer, link.address, effect.agent, link.initiator)
+        self.peers[effect.session] = peer
+        self.dialers.opened(link)
+        self._tell(notices.PeerUp(peer))
+
+    def _peer_down(self, effect: events.PeerDown) -> None:
+        peer = self.peers.pop(effect.session)
+        self._tell(notices.PeerDown(peer, effect.code, effect.reason))
+        self.dialers.freed(peer.id)
+
+    def _peer_rejected(self, effect: events.PeerRejected) -> None:
+        link = self._links.get(effect.session)
+        if link is not None:
+            self._tell(notices.PeerRejected(link.address, effect.error))

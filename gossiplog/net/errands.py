@@ -1,0 +1,116 @@
+"""What a replica asks of the disk.
+
+Responsible for: carrying out Write, WriteFork, Load and Examine effects in the store's thread, and reporting what came
+of them as events.
+Must not know: links, sessions beyond their number, the application.
+Invariant: every effect is answered exactly once, whatever happens to the store; a commit that fails is reported once,
+however many writes were in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gossiplog.errors import StoreClosedError, StoreError, StoreFullError
+from gossiplog.gossip import backlog, events
+from gossiplog.gossip.events import Event
+from gossiplog.net.livestore import Store
+from gossiplog.store.requests import Accept, AddFork
+
+_log = Logger()
+
+
+class Errands:
+    """I run between one replica and its store.
+
+    ``report`` takes the events, ``failing(error, final)`` hears that the disk refused, ``done`` that an errand is over.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        report: Callable[[Event], None],
+        failing: Callable[[StoreError, bool], None],
+        done: Callable[[], None],
+    ) -> None:
+        self.pending = 0
+        self.pending_bytes = 0
+        self._store = store
+        self._report = report
+        self._failing = failing
+        self._done = done
+        self._failure: Failure | None = None
+        self._failed_for_good = False
+
+    def write(self, effect: events.Write) -> None:
+        """Commit a segment."""
+        size = effect.size_bytes
+        self.pending_bytes += size
+        self._put(Accept(effect.segment, effect.head), lambda value: self._written(size, value))
+
+    def write_fork(self, effect: events.WriteFork) -> None:
+        """Commit a fork proof."""
+        self._put(AddFork(effect.proof), lambda value: self._written(0, value))
+
+    def load(self, effect: events.Load) -> None:
+        """Read segments for a peer."""
+        session, wants, limit_bytes = effect
+        self._call(
+            lambda logs: backlog.read(wants, limit_bytes, logs.segments),
+            lambda value: events.Loaded(session, () if isinstance(value, Failure) else value),
+        )
+
+    def examine(self, effect: events.Examine) -> None:
+        """Compare a segment with what is stored."""
+        session, theirs = effect
+        self._call(
+            lambda logs: logs.examine(theirs),
+            lambda value: events.Examined(session, None if isinstance(value, Failure) else value),
+        )
+
+    def _put(self, request: Any, answer: Callable[[Any], None]) -> None:
+        self.pending += 1
+        try:
+            self._store.thread.write(request, answer)
+        except StoreClosedError:
+            answer(Failure())
+
+    def _call(self, work: Callable[[Any], Any], event: Callable[[Any], Event]) -> None:
+        self.pending += 1
+
+        def answer(value: Any) -> None:
+            self.pending -= 1
+            if isinstance(value, Failure) and not value.check(StoreError):
+                _log.failure("a read for a peer failed", value)
+            self._report(event(value))
+            self._done()
+
+        try:
+            self._store.thread.call(work, answer)
+        except StoreClosedError:
+            answer(Failure())
+
+    def _written(self, size: int, value: Any) -> None:
+        self.pending -= 1
+        self.pending_bytes -= size
+        if isinstance(value, Failure) and value is not self._failure:
+            self._failure = value  # all writes of one commit fail with the same
+            self._refused(value)
+        self._report(events.Committed((), size))
+        self._done()
+
+    def _refused(self, failure: Failure) -> None:
+        final = not failure.check(StoreFullError)
+        if self._failed_for_good:
+            return
+        self._failed_for_good = bool(final)
+        self._report(events.CommitFailed(self._failed_for_good))
+        error = failure.value
+        if not isinstance(error, StoreError):
+            _log.failure("a commit failed", failure)
+            error = StoreError(f"internal error: {error}")
+        self._failing(error, self._failed_for_good)

@@ -1,0 +1,109 @@
+"""The order of a store's work: news does not wait behind a catch-up.
+
+Responsible for: which of the queued jobs the store's thread does next.
+Must not know: threads, disks, what a job means.
+Invariant: the writes of one author stay in the order they came, so an append never overtakes an entry of its own log.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from gossiplog.store.requests import Accept, AddFork, Append
+
+NEWS_BYTES = 16 * 1024
+"""A write up to this size is news: an append, or the live push of one."""
+
+COMMIT_BYTES = 256 * 1024
+"""Bodies of one commit of the slow lane: about ten milliseconds, which is what news may have to wait."""
+
+Answer: TypeAlias = Callable[[Any], None]
+"""Called on the reactor with the job's result, or a Failure."""
+
+
+class Write:
+    """A request of :meth:`Logs.process` and who waits for its result."""
+
+    __slots__ = ("answer", "author", "request", "size")
+
+    def __init__(self, request: Any, answer: Answer) -> None:
+        self.request = request
+        self.answer = answer
+        self.author: bytes | None = None
+        self.size = 0
+        if isinstance(request, Append):
+            self.author, self.size = request.author, sum(map(len, request.bodies))
+        elif isinstance(request, Accept):
+            self.author, self.size = request.segment.author, len(request.segment.bodies)
+        elif isinstance(request, AddFork):
+            self.author = request.proof.author
+
+
+class Call:
+    """Any other work; it sees every write whose result was there when it was queued."""
+
+    __slots__ = ("answer", "work")
+
+    def __init__(self, work: Callable[[Any], Any], answer: Answer) -> None:
+        self.work = work
+        self.answer = answer
+
+
+Job: TypeAlias = Write | Call
+
+
+class Lanes:
+    """I am two queues: small writes of authors with nothing else queued, and the rest."""
+
+    def __init__(self) -> None:
+        self._news: deque[Write] = deque()
+        self._rest: deque[Job] = deque()
+        self._fresh: set[bytes] = set()
+        self._waiting: Counter[bytes] = Counter()
+        self._news_was_last = False
+
+    def put(self, job: Job) -> None:
+        """Queue a job."""
+        if isinstance(job, Write) and job.author is not None:
+            if job.size <= NEWS_BYTES and job.author not in self._waiting:
+                self._news.append(job)
+                self._fresh.add(job.author)
+                return
+            if job.author in self._fresh:
+                self._demote(job.author)
+            self._waiting[job.author] += 1
+        self._rest.append(job)
+
+    def take(self) -> list[Job]:
+        """What to do next, empty when nothing is queued; the lanes take turns while both have work."""
+        if self._news and not (self._news_was_last and self._rest):
+            self._news_was_last = True
+            taken, self._news = self._news, deque()
+            self._fresh.clear()
+            return list(taken)
+        self._news_was_last = False
+        batch: list[Job] = []
+        size = 0
+        while self._rest and size < COMMIT_BYTES:
+            job = self._rest.popleft()
+            batch.append(job)
+            if isinstance(job, Write):
+                size += job.size
+                if job.author is not None:
+                    self._waiting[job.author] -= 1
+                    if not self._waiting[job.author]:
+                        del self._waiting[job.author]
+        return batch
+
+    def __bool__(self) -> bool:
+        return bool(self._news or self._rest)
+
+    def _demote(self, author: bytes) -> None:
+        """More of ``author`` goes to the slow lane: its news has to go before, and so along."""
+        ours = [job for job in self._news if job.author == author]
+        self._news = deque(job for job in self._news if job.author != author)
+        self._rest.extend(ours)
+        self._waiting[author] += len(ours)
+        self._fresh.discard(author)

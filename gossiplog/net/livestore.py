@@ -1,0 +1,292 @@
+"""The store an application holds: writers, readers and the clock, on a reactor.
+
+Responsible for: :func:`open_store`, :class:`Store`, :class:`Writer`.
+Must not know: peers; the node listens to :meth:`Store.listen` like every reader does.
+Invariant: ``Store.clock`` is the durable clock: it moves after the commit and before anyone is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gossiplog.errors import StoreClosedError
+from gossiplog.log.body import Reference, encode_bodies, encode_body
+from gossiplog.log.clock import Clock, Cursor
+from gossiplog.log.entry import Encoding, encode_payload
+from gossiplog.log.entry import encoding as find_encoding
+from gossiplog.log.keys import Keypair
+from gossiplog.log.segment import Segment
+from gossiplog.net.awaiting import Ending, Result
+from gossiplog.net.lanes import Answer
+from gossiplog.net.reading import Reader
+from gossiplog.net.returning import Returning
+from gossiplog.net.storing import StoreThread
+from gossiplog.store.logs import Logs, VerifyReport, open_logs
+from gossiplog.store.requests import Append, Outcome, SetCursor
+
+_log = Logger()
+
+
+class Listener(Protocol):
+    """Told of every commit, after the clock moved."""
+
+    def __call__(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
+        """``segments`` are new on disk; of the authors ``stale`` a segment no longer continued the log."""
+
+
+def open_store(path: str | Path, reactor: Any, *, init: bool = True) -> Store:
+    """Open the store in the directory ``path``, created (mode 0700) unless ``init`` is false.
+
+    Raises :class:`StoreLockedError` when another process has it, :class:`StoreNotFoundError`,
+    :class:`StoreFormatError` and :class:`StoreDamagedError` as they say.
+    """
+    return Store(lambda: open_logs(Path(path), init=init), reactor, str(path))
+
+
+class Store:
+    """I keep logs on disk and tell who wants to know what is new.
+
+    Every method that takes time returns a :class:`Result`: await it from Twisted or asyncio.  ``copied`` says why this
+    may be a copy of a store that is in use elsewhere, ``""`` if it is not: its writers do not append until recovered.
+    """
+
+    def __init__(
+        self,
+        opener: Callable[[], Logs],
+        reactor: Any,
+        path: str = ":memory:",
+        thread: Callable[..., StoreThread] = StoreThread,
+    ) -> None:
+        """``opener`` is called, once, in the thread that uses the Logs from then on; tests give another ``thread``."""
+        self.path = path
+        self.reactor = reactor
+        self._listeners: list[Listener] = []
+        self._users: list[Callable[[], Deferred[Any]]] = []
+        self._writers: dict[tuple[str, str], Writer] = {}
+        self._readers: WeakSet[Reader] = WeakSet()
+        self._held: set[Reader] = set()
+        self._closing = False
+        self._closed = Ending()
+        self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
+        self.clock: Clock
+        self.copied: str
+        self.clock, self.local, self.forks, self.copied = self.thread.now(
+            lambda logs: (logs.clock.copy(), set(logs.local), dict(logs.forks), logs.copied)
+        )
+        self.returning = Returning(reactor, self.clock, self.thread.write)
+
+    # -- writing
+
+    def writer(self, name: str = "default", *, encoding: str = "bytes") -> Result[Writer]:
+        """The local author called ``name``, its key pair made the first time; names are local to this store."""
+        chosen = find_encoding(encoding)
+        key = (name, chosen.name)
+        self._check_open()
+        result: Result[Writer] = Result(lambda _: None)
+        if key in self._writers:
+            result.callback(self._writers[key])
+            return result
+
+        def read(keypair: Keypair) -> Writer:
+            return self._writers.setdefault(key, Writer(self, name, keypair.author, chosen))
+
+        def made(value: Keypair | Failure) -> None:
+            if not isinstance(value, Failure):
+                self.local.add(value.author)
+            _deliver(result, value, read)
+
+        self.thread.call(lambda logs: logs.writer(name), made)
+        return result
+
+    def recovered(self) -> Result[None]:
+        """Let every writer append again, in a store that was ``copied``; :meth:`gossiplog.Node.recover` is safer.
+
+        Whoever calls this knows that no other copy is in use and that nobody holds newer entries of its writers.
+        """
+
+        def done(_: None) -> None:
+            self.copied = ""
+
+        return self.run(lambda logs: logs.recovered()).addCallback(done)  # type: ignore[return-value]
+
+    # -- reading
+
+    def read(
+        self,
+        author: bytes | None = None,
+        *,
+        first: int = 1,
+        last: int | None = None,
+        after: Cursor | Clock | None = None,
+        live: bool = False,
+        tail: bool = False,
+        encoding: str = "bytes",
+    ) -> Reader:
+        """Entries as an async iterator: per author by seq; authors one after the other, news as it comes.
+
+        ``author`` alone, ``first`` to ``last`` (with an author); ``after`` a cursor.  Gives what is on disk now;
+        ``live`` goes on with new entries as they reach the disk, until the store is closed; ``tail`` gives only those.
+        """
+        self._check_open()
+        reader = Reader(
+            self,
+            find_encoding(encoding),
+            author=author,
+            first=first,
+            last=last,
+            after=self.clock if tail else after,
+            live=live or tail,
+        )
+        if live or tail:
+            self._readers.add(reader)
+        return reader
+
+    def cursor(self, name: str) -> Result[Cursor]:
+        """The cursor saved as ``name``, an empty one if there is none."""
+
+        def load(logs: Logs) -> Cursor:
+            saved = logs.cursor(name)
+            return Cursor() if saved is None else Cursor.load(saved)
+
+        return self.run(load)
+
+    def save_cursor(self, name: str, cursor: Cursor) -> Result[None]:
+        """Keep ``cursor`` on disk as ``name``."""
+        return self._write(SetCursor(name, cursor.dump()), lambda _: None)
+
+    def verify(self) -> Result[VerifyReport]:
+        """Check every chain, signature and head against the disk."""
+        return self.run(lambda logs: logs.verify())
+
+    def writers(self) -> Result[dict[str, bytes]]:
+        """Local authors by name."""
+        return self.run(lambda logs: logs.writers())
+
+    def close(self) -> Result[None]:
+        """Stop the nodes that use the store, finish what is queued, close.
+
+        Live readers end; from now on everything else raises :class:`StoreClosedError`.
+        """
+        if not self._closing:
+            self._closing = True
+            self.returning.close()
+            for reader in tuple(self._readers):
+                reader.close()
+            if self._users:
+                users = DeferredList([stop() for stop in tuple(self._users)], consumeErrors=True)
+                users.addCallback(lambda _: self.thread.close(self._thread_closed))
+            else:
+                self.thread.close(self._thread_closed)
+        return self._closed.wait()
+
+    # -- for the node and readers
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` after every commit; returns how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def attach(self, stop: Callable[[], Deferred[Any]]) -> Callable[[], None]:
+        """Call ``stop`` and wait for it before the store closes; returns how to take that back."""
+        self._users.append(stop)
+        return lambda: self._users.remove(stop) if stop in self._users else None
+
+    def run(self, work: Callable[[Logs], Any]) -> Result[Any]:
+        """Do ``work`` in the store's thread."""
+        self._check_open()
+        result: Result[Any] = Result(lambda _: None)
+        self.thread.call(work, lambda value: _deliver(result, value))
+        return result
+
+    def hold(self, reader: Reader) -> None:
+        """Somebody waits for ``reader``, who may be held by nobody else."""
+        self._held.add(reader)
+
+    def release(self, reader: Reader) -> None:
+        """Nobody waits for ``reader`` now."""
+        self._held.discard(reader)
+
+    def forget(self, reader: Reader) -> None:
+        """``reader`` ended."""
+        self._readers.discard(reader)
+
+    def append(self, author: bytes, bodies: list[bytes]) -> Result[range]:
+        """Append encoded bodies to a local log; fires after the commit with their seqs."""
+        put, request = self.returning.append, Append(author, bodies)
+        return self._write(request, lambda done: range(done.first, done.last + 1), put)
+
+    def _write(
+        self, request: Any, read: Callable[[Any], Any], put: Callable[[Any, Answer], None] | None = None
+    ) -> Result[Any]:
+        self._check_open()
+        result: Result[Any] = Result(lambda _: None)
+        (put or self.thread.write)(request, lambda value: _deliver(result, value, read))
+        return result
+
+    def _thread_closed(self, value: Any) -> None:
+        self._closed.come(value if isinstance(value, Failure) else None)
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise StoreClosedError(f"store {self.path} is closed")
+
+    def _committed(self, outcome: Outcome, stale: Sequence[bytes]) -> None:
+        """A commit is done: move the clock, then tell everyone."""
+        for author, head in outcome.heads.items():
+            self.clock.replace(author, head)
+        self.returning.moved(outcome.heads)
+        if not (outcome.segments or stale):
+            return
+        for listener in tuple(self._listeners):
+            try:
+                listener(outcome.segments, stale)
+            except Exception:  # the others must hear all the same
+                _log.failure("a listener of {path} failed", path=self.path)
+        for reader in tuple(self._readers):
+            reader.committed(outcome.segments)
+
+
+def _deliver(result: Result[Any], value: Any, read: Callable[[Any], Any] = lambda value: value) -> None:
+    """Fire ``result`` with what a job gave, unless nobody waits any more."""
+    if result.called:
+        return
+    if isinstance(value, Failure):
+        result.errback(value)
+    elif isinstance(value, BaseException):
+        result.errback(Failure(value))
+    else:
+        result.callback(read(value))
+
+
+class Writer:
+    """I append to one local log.  ``author`` is its key, ``name`` what this store calls it."""
+
+    def __init__(self, store: Store, name: str, author: bytes, chosen: Encoding) -> None:
+        self._store = store
+        self._encoding = chosen
+        self.name = name
+        self.author = author
+
+    def append(self, payload: Any, *, after: Sequence[Reference] = ()) -> Result[int]:
+        """Append one entry; fires with its seq once it is on disk.
+
+        Raises :class:`EncodingError` and :class:`PayloadTooLargeError` at once; nothing is written then.
+        """
+        body = encode_body(int(time.time() * 1000), encode_payload(payload, self._encoding), after)
+        return self._store.append(self.author, [body]).addCallback(lambda seqs: seqs.start)  # type: ignore[return-value]
+
+    def append_many(self, payloads: Sequence[Any]) -> Result[range]:
+        """Append all of them or none; fires with their seqs once they are on disk."""
+        if not payloads:
+            return self._store.run(lambda _: range(0))
+        chosen = self._encoding
+        encoded = [encode_payload(payload, chosen) for payload in payloads]
+        return self._store.append(self.author, encode_bodies(int(time.time() * 1000), encoded))

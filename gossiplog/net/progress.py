@@ -1,0 +1,84 @@
+"""How far a catch-up is.
+
+Responsible for: entries held and known to exist, per peer and in all, the rate, and the time left.
+Must not know: how entries come.
+Invariant: a claim is a hint: what nobody could back with entries disappears from the figures with its session.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from gossiplog.gossip.schedule import Schedule
+from gossiplog.log.clock import Clock
+from gossiplog.net.notices import Peer, PeerProgress, Progress
+
+INTERVAL_SECONDS = 0.25
+"""How often an application is told while entries come."""
+
+WINDOW_SECONDS = 5.0
+"""The rate is that of the last seconds."""
+
+
+class Meter:
+    """I know how much there is to come, and how fast it comes."""
+
+    def __init__(self, clock: Clock, schedule: Schedule, held: int) -> None:
+        self._clock = clock
+        self._schedule = schedule
+        self._held = held
+        self._marks: deque[tuple[float, int]] = deque()
+        self._due = 0.0
+        self._was_behind = False
+
+    def gained(self, entries: int, now: float) -> bool:
+        """So many entries are new on disk; True when it is time to tell: something is still to come, or just was."""
+        if not self._marks:
+            self._marks.append((now, self._held))
+        self._held += entries
+        behind = bool(self._schedule.claimants)
+        if now < self._due and behind:
+            return False
+        if not behind and not self._was_behind:
+            return False
+        self._was_behind = behind
+        self._due = now + INTERVAL_SECONDS
+        self._marks.append((now, self._held))
+        while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW_SECONDS:
+            self._marks.popleft()
+        return True
+
+    def read(self, peers: Mapping[int, Peer]) -> Progress:
+        """The figures of this moment.  O(authors behind)."""
+        missing: dict[bytes, int] = {}
+        by_peer = []
+        for session, peer in peers.items():
+            claims = self._schedule.missing(session)
+            behind = 0
+            for author, seq in claims.items():
+                lacking = seq - self._clock.seq(author)
+                behind += lacking
+                missing[author] = max(lacking, missing.get(author, 0))
+            by_peer.append(PeerProgress(peer, behind))
+        to_come = sum(missing.values())
+        rate = self._rate()
+        left = to_come / rate if rate > 0 else None
+        return Progress(self._held, self._held + to_come, rate, left if to_come else 0.0, tuple(by_peer))
+
+    def _rate(self) -> float:
+        if len(self._marks) < 2:
+            return 0.0
+        (began, first), (ended, last) = self._marks[0], self._marks[-1]
+        return (last - first) / (ended - began) if ended > began else 0.0
+
+
+def in_words(progress: Progress) -> str:
+    """A progress line: ``held 120,000 of 1,000,000 entries (12 %), 350,000/s, 3 s left``."""
+    if progress.held >= progress.known:
+        return f"all {progress.held:,} known entries held"
+    share = progress.held * 100 // progress.known
+    line = f"held {progress.held:,} of {progress.known:,} entries ({share} %)"
+    if progress.seconds_left is None:
+        return line
+    return f"{line}, {progress.rate:,.0f}/s, {progress.seconds_left:,.0f} s left"

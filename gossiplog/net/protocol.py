@@ -1,0 +1,256 @@
+"""One connection: bytes to messages and back.
+
+Responsible for: the channel, frames and codec of one connection, back-pressure in both directions, an orderly close.
+Must not know: what messages mean.
+Invariant: a stranger who does not complete the handshake gets no byte from a listener; garbage closes this
+connection only; a connection that is being closed is gone after ``CLOSE_SECONDS``, whatever the peer does.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+from typing import Protocol as Interface
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.endpoints import quoteStringArgument
+from twisted.internet.interfaces import IAddress, IPushProducer
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from gossiplog import limits
+from gossiplog.errors import HandshakeError, LimitExceededError, PeerError, PeerTimeoutError
+from gossiplog.gossip.messages import Bye, Message
+from gossiplog.log.segment import Segment
+from gossiplog.wire.channel import Channel
+from gossiplog.wire.codec import decode, encode
+
+
+class Owner(Interface):
+    """Whoever runs the connections: the node."""
+
+    reactor: Any
+
+    def channel(self, initiator: bool) -> Channel:
+        """A fresh channel for a new connection."""
+
+    def connection_made(self, link: Link) -> bool:
+        """A connection came up; False when there are too many in their handshake."""
+
+    def established(self, link: Link) -> None:
+        """The handshake is done."""
+
+    def received(self, link: Link, message: Message) -> None:
+        """A message came."""
+
+    def heard(self, link: Link) -> None:
+        """Bytes came that do not complete a message."""
+
+    def offended(self, link: Link, error: PeerError) -> None:
+        """The peer's bytes made no sense; before or after the handshake."""
+
+    def writable(self, link: Link) -> None:
+        """The transport wants more."""
+
+    def connection_lost(self, link: Link, reason: str) -> None:
+        """It is gone."""
+
+
+@implementer(IPushProducer)
+class Link(Protocol):
+    """I am one connection of a node."""
+
+    def __init__(self, owner: Owner, initiator: bool, address: str) -> None:
+        self.owner = owner
+        self.initiator = initiator
+        self.address = address
+        self.channel = owner.channel(initiator)
+        self.session: int | None = None
+        self.paused = False
+        self.closing = False
+        self.offended = False
+        self.entries_out = 0
+        self._unread_bytes = 0
+        self._deadline: Any = None
+
+    # -- Twisted calls
+
+    def connectionMade(self) -> None:
+        """Start the handshake, or wait for the dialler's."""
+        transport: Any = self.transport
+        transport.bufferSize = limits.OUTPUT_WINDOW_BYTES
+        _tune(transport)
+        if not self.owner.connection_made(self):
+            self.abort()
+            return
+        transport.registerProducer(self, True)
+        self._deadline = self.owner.reactor.callLater(limits.HANDSHAKE_SECONDS, self._too_late)
+        if self.initiator:
+            transport.write(self.channel.start())
+
+    def dataReceived(self, data: bytes) -> None:
+        """Decrypt, cut into frames, decode, hand over."""
+        if self.closing:
+            return
+        channel = self.channel
+        was_up = channel.established
+        try:
+            frames = channel.receive(data)
+        except PeerError as error:
+            self.refuse(error)
+            return
+        answer = channel.outgoing()
+        if answer:
+            self._write(answer)
+        if channel.established and not was_up:
+            self._cancel_deadline()
+            self.owner.established(self)
+        if not frames:
+            self.owner.heard(self)
+        for frame in frames:
+            if self.closing:
+                return
+            try:
+                message = decode(frame)
+            except PeerError as error:
+                self.refuse(error)
+                return
+            self.owner.received(self, message)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The transport is gone."""
+        self.closing = True
+        self._cancel_deadline()
+        self.owner.connection_lost(self, reason.getErrorMessage())
+
+    def pauseProducing(self) -> None:
+        """The transport holds as much as it should."""
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        """The transport is empty."""
+        self.paused = False
+        self._unread_bytes = 0
+        if not self.closing:
+            self.owner.writable(self)
+
+    def stopProducing(self) -> None:
+        """The transport takes nothing more."""
+        self.paused = True
+
+    # -- the node calls
+
+    def send(self, message: Message) -> None:
+        """Put one message on the wire."""
+        if self.closing:
+            return
+        sent = self._write(self.channel.send(encode(message)))
+        if type(message) is Segment:
+            self.entries_out += message.count  # how many bytes of these may wait, the windows say
+        elif self.paused:
+            self._unread_bytes += sent
+            if self._unread_bytes > limits.MAX_CONTROL_BYTES:
+                self.refuse(LimitExceededError(f"the peer left {self._unread_bytes} bytes unread"))
+
+    def say_bye(self, code: int, reason: str, *, by_peer: bool) -> None:
+        """End the connection in order: BYE, unless it was the peer's, then close."""
+        if self.closing:
+            return
+        if not self.channel.established:
+            self.abort()
+            return
+        if not by_peer:
+            text = reason.encode(errors="replace")[: limits.MAX_TEXT_BYTES].decode(errors="ignore")
+            self._write(self.channel.send(encode(Bye(code, text))))
+        self._close()
+
+    def abort(self) -> None:
+        """End the connection at once, and say nothing."""
+        self.closing = True
+        self._cancel_deadline()
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def read(self, allowed: bool) -> None:
+        """Go on reading from the peer, or stop because the store is behind."""
+        if not self.closing:
+            transport: Any = self.transport
+            transport.resumeProducing() if allowed else transport.pauseProducing()
+
+    # --
+
+    def _write(self, data: bytes) -> int:
+        transport: Any = self.transport
+        transport.write(data)
+        return len(data)
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        self.refuse(PeerTimeoutError(f"no handshake within {limits.HANDSHAKE_SECONDS:.0f} seconds"))
+
+    def refuse(self, error: PeerError) -> None:
+        """The peer did what it may not do; in the handshake it is not told."""
+        self.offended = True
+        self.owner.offended(self, error)
+        if not self.closing and (isinstance(error, HandshakeError) or not self.channel.established):
+            self.abort()
+
+    def _close(self) -> None:
+        """Close our side once everything written is out, and the other when the peer does.
+
+        Until then what comes is read and ignored: bytes left unread would turn our close into a reset, which may
+        overtake BYE.  A peer that does not read, or goes on sending, is cut off after a while.
+        """
+        self.closing = True
+        self._cancel_deadline()
+        transport: Any = self.transport
+        transport.unregisterProducer()
+        transport.resumeProducing()
+        if hasattr(type(transport), "loseWriteConnection"):  # not through a wrapper, such as TLS
+            transport.loseWriteConnection()
+        else:
+            transport.loseConnection()
+        self._deadline = self.owner.reactor.callLater(limits.CLOSE_SECONDS, transport.abortConnection)
+
+    def _cancel_deadline(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+
+
+class LinkFactory(Factory):
+    """I make the links of one node: those answered, or those to ``address``."""
+
+    noisy = False
+
+    def __init__(self, owner: Owner, address: str = "") -> None:
+        self._owner = owner
+        self._address = address
+
+    def buildProtocol(self, addr: IAddress | None) -> Link:
+        """A link for the connection from or to ``addr``."""
+        return Link(self._owner, bool(self._address), self._address or describe(addr))
+
+
+def _tune(transport: Any) -> None:
+    """News must wait neither for more to send with it nor behind megabytes of backlog."""
+    sock = getattr(transport, "socket", None)
+    if not isinstance(sock, socket.socket):
+        return
+    if sock.family != socket.AF_UNIX:
+        transport.setTcpNoDelay(True)
+        transport.setTcpKeepAlive(True)
+    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        sock.setsockopt(socket.SOL_SOCKET, buffer, limits.SOCKET_BUFFER_BYTES)
+
+
+def describe(address: Any) -> str:
+    """An address as the string of a client endpoint, where it is one: ``tcp:127.0.0.1:4000``."""
+    if isinstance(address, IPv4Address | IPv6Address):
+        return f"tcp:{quoteStringArgument(address.host)}:{address.port}"
+    if isinstance(address, UNIXAddress):
+        name = address.name or b""
+        return f"unix:{quoteStringArgument(os.fsdecode(name))}"
+    return str(address)

@@ -1,0 +1,239 @@
+"""What an application holds: one node.
+
+Responsible for: :class:`Node`: listening, dialling, events, orderly stop.
+Must not know: how replication works (``gossip``), what is on the wire (``wire``) or on disk (``store``).
+Invariant: a stopped node has no connection, no port, no timer and no write under way; its store stays open.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
+
+from gossiplog import limits
+from gossiplog.errors import ByeCode, EndpointError, InvalidValueError, NodeStoppedError
+from gossiplog.log.network import Network
+from gossiplog.log.segment import Segment
+from gossiplog.net import notices
+from gossiplog.net.awaiting import Ending, Result
+from gossiplog.net.dialing import Dialer
+from gossiplog.net.driver import Driver
+from gossiplog.net.livestore import Store
+from gossiplog.net.notices import Notice, Peer, Progress
+from gossiplog.net.progress import Meter
+from gossiplog.net.protocol import LinkFactory, describe
+
+_log = Logger()
+
+
+class Node:
+    """I replicate a store with peers of one network.
+
+    ``network`` is a :class:`Network`, or text as :meth:`Network.parse` takes it: a network key, the id of an author,
+    or a name.  Raises :class:`NetworkMismatchError` when the store belongs to another network.
+
+    ``agent`` is what peers are told about our software, at most 64 characters; ``random`` gives numbers in [0, 1) for
+    the jitter of reconnections.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        store: Store,
+        *,
+        network: Network | str,
+        agent: str = "gossiplog",
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.network = Network.parse(network) if isinstance(network, str) else network
+        self.store = store
+        self.reactor = reactor
+        self._ports: list[Any] = []
+        self._binding: set[Deferred[Any]] = set()
+        self._subscribers: list[Callable[[Notice], None]] = []
+        self._waiting: set[Result[Notice]] = set()
+        self._stopping = False
+        self._stopped = Ending()
+        _check_agent(agent)
+        store.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
+        secret = store.thread.now(lambda logs: logs.node_key())
+        self._driver = Driver(reactor, store, self.network, secret, os.urandom(16), agent, random, self._tell)
+        self.id = self._driver.id
+        self._meter = Meter(store.clock, self._driver.replica.schedule, store.clock.total())
+        self._stop_counting = store.listen(self._count)
+        self._detach = store.attach(self.stop)
+
+    # -- connections
+
+    def listen(self, endpoint: str) -> Result[str]:
+        """Accept peers on a server endpoint (``tcp:4000``); fires with the address that is bound.
+
+        Fails with :class:`EndpointError` when the string or the address is of no use.
+        """
+        self._check_running()
+        result: Result[str] = Result()
+        try:
+            server = serverFromString(self.reactor, endpoint)
+            listening = server.listen(LinkFactory(self._driver))
+        except Exception as error:
+            raise EndpointError(f"cannot listen on {endpoint!r}: {error}") from error
+
+        def bound(port: Any) -> Any:
+            self._binding.discard(listening)
+            if self._stopping:
+                result.errback(NodeStoppedError("the node was stopped"))
+                return port.stopListening()
+            self._ports.append(port)
+            result.callback(describe(port.getHost()))
+            return None
+
+        def failed(failure: Any) -> None:
+            self._binding.discard(listening)
+            result.errback(EndpointError(f"cannot listen on {endpoint!r}: {failure.getErrorMessage()}"))
+
+        self._binding.add(listening)
+        listening.addCallbacks(bound, failed)
+        return result
+
+    def connect(self, endpoint: str) -> Dialer:
+        """Keep a connection to a client endpoint (``tcp:HOST:PORT``), dialled until it answers and when it is lost.
+
+        Raises :class:`EndpointError` for a string that is none.  ``stop()`` of what is returned ends the dialling.
+        """
+        self._check_running()
+        return self._driver.dialers.add(endpoint)
+
+    @property
+    def peers(self) -> list[Peer]:
+        """The peers with an open session."""
+        return list(self._driver.peers.values())
+
+    @property
+    def progress(self) -> Progress:
+        """How far catching up is: entries held and known to exist, the rate, the time left.  O(authors behind)."""
+        return self._meter.read(self._driver.peers)
+
+    # -- events
+
+    def subscribe(self, subscriber: Callable[[Notice], None]) -> Callable[[], None]:
+        """Call ``subscriber`` with everything that happens (``gossiplog.net.notices``); returns how to stop that.
+
+        What a subscriber raises is logged; it is called again with the next notice.
+        """
+        self._subscribers.append(subscriber)
+        return lambda: self._subscribers.remove(subscriber) if subscriber in self._subscribers else None
+
+    def when(self, wanted: Callable[[Notice], bool]) -> Result[Notice]:
+        """Fire with the next notice for which ``wanted(notice)`` is true; cancel it to stop waiting.
+
+        Fails with :class:`NodeStoppedError` when the node has stopped, and with what ``wanted`` raises.
+        """
+        result: Result[Notice] = Result(lambda _: forget())
+        if self._stopped.over:
+            result.errback(NodeStoppedError("the node was stopped"))
+            return result
+
+        def forget() -> None:
+            unsubscribe()
+            self._waiting.discard(result)
+
+        def look(notice: Notice) -> None:
+            try:
+                found = wanted(notice)
+            except Exception:
+                forget()
+                result.errback()
+                return
+            if found and not result.called:
+                forget()
+                result.callback(notice)
+
+        unsubscribe = self.subscribe(look)
+        self._waiting.add(result)
+        return result
+
+    def when_in_sync(self, peer: Peer) -> Result[Notice]:
+        """Fire once this peer and we hold the same, both on disk.
+
+        Fails with :class:`NodeStoppedError` when there is no session with the peer, or it ends before.
+        """
+        if peer not in self._driver.peers.values():
+            missing: Result[Notice] = Result()
+            missing.errback(NodeStoppedError(f"there is no session with {peer.address}"))
+            return missing
+        result = self.when(
+            lambda notice: isinstance(notice, notices.InSync | notices.PeerDown) and notice.peer == peer
+        )
+
+        def check(notice: Notice) -> Notice:
+            if isinstance(notice, notices.PeerDown):
+                raise NodeStoppedError(
+                    f"{peer.address} went away before both sides were in sync: {notice.reason}"
+                )
+            return notice
+
+        result.addCallback(check)
+        self._driver.probe(peer)
+        return result
+
+    def recover(self, peer: Peer) -> Result[None]:
+        """Let the writers of a copied store append again, once we and this peer hold the same; see ``Store.copied``.
+
+        Own entries that the peer has are on disk by then and are continued.  Recover with every peer that may have the
+        newest: what none of them has, and another copy signed, would be signed a second time.
+
+        Fails as :meth:`when_in_sync` does; the store stays a copy then.
+        """
+        return self.when_in_sync(peer).addCallback(lambda _: self.store.recovered())  # type: ignore[return-value]
+
+    # -- the end
+
+    def stop(self) -> Result[None]:
+        """Stop listening and dialling, say BYE, commit what was accepted; the store stays open."""
+        if not self._stopping:
+            self._stopping = True
+            waits: list[Any] = [port.stopListening() for port in self._ports]
+            waits += self._binding
+            waits.append(self._driver.stop(ByeCode.STOPPING, "stopping"))
+            closed = DeferredList([wait for wait in waits if wait is not None], consumeErrors=True)
+            closed.addCallback(lambda _: self._over())
+        return self._stopped.wait()
+
+    def _over(self) -> None:
+        self._stop_counting()
+        self._detach()
+        self._stopped.come()
+        for result in tuple(self._waiting):
+            result.errback(NodeStoppedError("the node was stopped"))
+        self._waiting.clear()
+
+    def _check_running(self) -> None:
+        if self._stopping:
+            raise NodeStoppedError("the node was stopped")
+
+    def _count(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
+        if self._meter.gained(sum([segment.count for segment in segments]), self.reactor.seconds()):
+            self._tell(self.progress)
+
+    def _tell(self, notice: Notice) -> None:
+        for subscriber in tuple(self._subscribers):
+            try:
+                subscriber(notice)
+            except Exception:
+                _log.failure("a subscriber failed with {notice}", notice=type(notice).__name__)
+
+
+def _check_agent(agent: str) -> None:
+    """Raise :class:`InvalidValueError` for what HELLO cannot carry."""
+    if not isinstance(agent, str) or len(agent) > limits.MAX_AGENT_CHARS:
+        raise InvalidValueError(f"agent is a text of at most {limits.MAX_AGENT_CHARS} characters")
+    try:
+        agent.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(f"agent is no valid text: {error}") from None

@@ -1,0 +1,404 @@
+"""Rings 6 and 7: the node an application holds: subscribers, waits, ports, the end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, gatherResults
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+
+from gossiplog import Network, Node, Store, limits, open_store
+from gossiplog.errors import (
+    ByeCode,
+    EndpointError,
+    InvalidValueError,
+    NetworkMismatchError,
+    NodeStoppedError,
+    StoreClosedError,
+)
+from gossiplog.gossip.messages import Hello
+from gossiplog.log.keys import format_author
+from gossiplog.net.notices import CaughtUp, NewEntries, PeerDown, PeerUp, StoreFailing
+from gossiplog.store.logs import Logs
+from gossiplog.store.memory import Fault, MemoryBackend
+from tests.netcase import LISTEN, LOCAL, NETWORK, OTHER_NETWORK, Author, World
+
+
+class SubscriberTests(SynchronousTestCase):
+    """Who is told, and what happens when that fails."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a, self.b = self.world.site("a"), self.world.site("b")
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.world.close(), [])
+
+    def test_subscriber_that_raises(self) -> None:
+        """It is logged; the node, the other subscribers and later notices do not suffer."""
+
+        def bad(notice: Any) -> None:
+            raise ZeroDivisionError(type(notice).__name__)
+
+        unsubscribe = self.b.node.subscribe(bad)
+        later: list[Any] = []
+        self.b.node.subscribe(later.append)
+        self.a.append(b"1")
+        self.b.node.connect(self.a.listen())
+        self.world.run(1)
+        self.assertEqual(self.b.payloads(self.a.author()), [b"1"])
+        self.assertEqual(later, self.b.told)
+        unsubscribe()
+        errors = self.flushLoggedErrors(ZeroDivisionError)
+        self.assertEqual(
+            [str(error.value) for error in errors], [type(notice).__name__ for notice in self.b.told]
+        )
+        self.assertGreaterEqual(len(errors), 3)
+
+    def test_unsubscribe(self) -> None:
+        told: list[Any] = []
+        unsubscribe = self.a.node.subscribe(told.append)
+        self.a.append(b"1")
+        self.assertEqual(len(told), 1)
+        unsubscribe()
+        unsubscribe()
+        self.a.append(b"2")
+        self.assertEqual(len(told), 1)
+
+    def test_unsubscribe_from_within(self) -> None:
+        told: list[Any] = []
+
+        def once(notice: Any) -> None:
+            told.append(notice)
+            unsubscribe()
+
+        unsubscribe = self.a.node.subscribe(once)
+        self.a.append(b"1")
+        self.a.append(b"2")
+        self.assertEqual(len(told), 1)
+
+    def test_when(self) -> None:
+        waiting = self.a.node.when(lambda notice: isinstance(notice, NewEntries) and notice.first == 2)
+        self.a.append(b"1")
+        self.assertNoResult(waiting)
+        self.a.append(b"2")
+        self.assertEqual(self.successResultOf(waiting), NewEntries(self.a.author(), 2, 2))
+        self.a.append(b"3")
+
+    def test_when_cancelled(self) -> None:
+        waiting = self.a.node.when(lambda notice: True)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.a.append(b"1")
+
+    def test_when_with_a_predicate_that_raises(self) -> None:
+        waiting = self.a.node.when(lambda notice: bool(1 // 0))
+        self.a.append(b"1")
+        self.failureResultOf(waiting, ZeroDivisionError)
+        self.a.append(b"2")
+
+    def test_when_the_node_stops(self) -> None:
+        waiting = self.a.node.when(lambda notice: False)
+        self.world.result(self.a.node.stop())
+        self.failureResultOf(waiting, NodeStoppedError)
+        self.failureResultOf(self.a.node.when(lambda notice: True), NodeStoppedError)
+
+    def test_calls_from_within(self) -> None:
+        """A subscriber may append, dial, listen and ask, in the middle of everything."""
+        self.world.result(self.b.store.writer())
+        writer = self.world.result(self.b.store.writer())
+        calls: list[Any] = []
+
+        def busy(notice: Any) -> None:
+            if isinstance(notice, PeerUp):
+                calls.append(self.b.node.listen("tcp:0"))
+                calls.append(self.b.node.when_in_sync(notice.peer))
+                calls.append(writer.append(b"hello"))
+                self.b.node.connect("tcp:127.0.0.1:9").stop()
+
+        self.b.node.subscribe(busy)
+        self.b.node.connect(self.a.listen())
+        self.world.run(5)
+        for call in calls:
+            self.successResultOf(call)
+        self.assertEqual(self.a.payloads(writer.author), [b"hello"])
+
+
+class FailingDiskTests(SynchronousTestCase):
+    """A node whose disk refuses."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a, self.b = self.world.site("a"), self.world.site("b")
+        self.b.node.connect(self.a.listen())
+        self.world.run(1)
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.world.close(), [])
+
+    def test_full_disk(self) -> None:
+        """Told once per commit; when there is room again the entries come."""
+        self.b.backend.fault = lambda writes: Fault.FULL
+        self.b.disk.stall()
+        for number in range(10):
+            self.a.append(bytes([number]))
+        self.world.run(0.5)
+        self.b.disk.resume()
+        self.world.run(0.5)
+        [failing] = self.b.of(StoreFailing)
+        self.assertFalse(failing.final)
+        self.assertEqual(self.b.store.clock.total(), 0)
+        self.b.backend.fault = None
+        self.world.run(120)
+        self.assertEqual(self.b.payloads(self.a.author()), [bytes([number]) for number in range(10)])
+        self.assertEqual(len(self.b.node.peers), 1)
+
+    def test_failed_disk(self) -> None:
+        """Told once; the node goes on giving what it has."""
+        self.b.append(b"before")
+        self.world.run(1)
+        self.b.backend.fault = lambda writes: Fault.LOST
+        for number in range(10):
+            self.a.append(bytes([number]))
+            self.world.run(1)
+        [failing] = self.b.of(StoreFailing)
+        self.assertTrue(failing.final)
+        self.assertEqual(len(self.b.node.peers), 1)
+        c = self.world.site("c")
+        c.node.connect(self.b.listen())
+        self.world.run(1)
+        self.assertEqual(c.payloads(self.b.author()), [b"before"])
+
+
+    def test_disk_that_fails_during_the_stop(self) -> None:
+        """The last thing that happens is a failure: it is told, and starts no timer."""
+        for fault in (Fault.FULL, Fault.LOST):
+            self.b.disk.stall()
+            self.a.append(b"1", b"2")
+            self.world.run(0.5)
+            self.b.backend.fault = lambda writes, fault=fault: fault  # type: ignore[misc]
+            stopped = self.b.node.stop()
+            self.world.run(0.5)
+            self.b.disk.resume()
+            self.world.result(stopped)
+            self.assertEqual(len(self.b.of(StoreFailing)), 1)
+            self.b.backend = MemoryBackend()
+            self.world.result(self.b.store.close())
+            self.b.start()
+            self.b.node.connect(LOCAL.format(self.a.port))
+            self.world.run(1)
+
+
+class NetworkTests(SynchronousTestCase):
+    """Which network, which store."""
+
+    def setUp(self) -> None:
+        self.world = World()
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.world.close(), [])
+
+    def test_a_store_belongs_to_one_network(self) -> None:
+        site = self.world.site("a")
+        self.world.result(site.node.stop())
+        with self.assertRaises(NetworkMismatchError):
+            Node(self.world.reactor, site.store, network=OTHER_NETWORK)
+        again = Node(self.world.reactor, site.store, network=NETWORK)
+        self.assertEqual(again.id, site.node.id)
+        self.world.result(again.stop())
+
+    def test_network_of_one_author(self) -> None:
+        """Whoever knows the author's key may read its log."""
+        author = Author().key
+        self.assertEqual(Network.parse(format_author(author)), Network.of_author(author))
+        a, b = (self.world.site(name, Network.of_author(author)) for name in "ab")
+        a.append(b"1")
+        b.node.connect(a.listen())
+        self.world.run(1)
+        self.assertEqual(b.payloads(a.author()), [b"1"])
+
+    def test_texts(self) -> None:
+        for number, text in enumerate(["garden", NETWORK.key.hex(), format_author(Author().key)]):
+            site = self.world.site(str(number), Network.parse(text))
+            node = Node(self.world.reactor, site.store, network=text)
+            self.assertEqual(node.network, Network.parse(text))
+            self.world.result(node.stop())
+        with self.assertRaises(InvalidValueError):
+            Node(self.world.reactor, site.store, network="")
+
+    def test_agent(self) -> None:
+        site = self.world.site("a")
+        for agent in ("x" * (limits.MAX_AGENT_CHARS + 1), "\ud800", b"bytes"):
+            with self.assertRaises(InvalidValueError):
+                Node(self.world.reactor, site.store, network=NETWORK, agent=agent)  # type: ignore[arg-type]
+        self.world.result(site.node.stop())
+        widest = Node(
+            self.world.reactor, site.store, network=NETWORK, agent="\U0001f331" * limits.MAX_AGENT_CHARS
+        )
+        self.world.result(widest.listen("tcp:7777"))
+        site.port = 7777
+        peer = self.world.peer(site)
+        self.assertEqual([len(hello.agent) for hello in peer.of(Hello)], [limits.MAX_AGENT_CHARS])
+        self.world.result(widest.stop())
+
+    def test_closed_store(self) -> None:
+        site = self.world.site("a")
+        self.world.result(site.store.close())
+        with self.assertRaises(StoreClosedError):
+            Node(self.world.reactor, site.store, network=NETWORK)
+        with self.assertRaises(NodeStoppedError):
+            site.node.connect("tcp:127.0.0.1:9")
+
+
+class StoppedTests(SynchronousTestCase):
+    """After the end."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.site = self.world.site("a")
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.world.close(), [])
+
+    def test_stopped_node_takes_nothing(self) -> None:
+        address = self.site.listen()
+        self.world.result(self.site.node.stop())
+        for use in (lambda: self.site.node.listen("tcp:0"), lambda: self.site.node.connect(address)):
+            with self.assertRaises(NodeStoppedError):
+                use()
+        self.assertEqual(self.world.reactor.ports, {})
+
+    def test_stop_twice_and_while_stopping(self) -> None:
+        self.site.listen()
+        first, second = self.site.node.stop(), self.site.node.stop()
+        self.world.result(gatherResults([first, second]))
+        self.world.result(self.site.node.stop())
+
+    def test_who_stops_waiting_does_not_stop_it(self) -> None:
+        self.site.listen()
+        waiting = self.site.node.stop()
+        if not waiting.called:
+            waiting.cancel()
+            self.failureResultOf(waiting, CancelledError)
+        self.world.result(self.site.node.stop())
+        self.assertEqual(self.world.reactor.ports, {})
+
+    def test_store_goes_on(self) -> None:
+        self.world.result(self.site.node.stop())
+        self.assertEqual(self.site.append(b"1"), range(1, 2))
+        self.assertEqual(self.site.told, [])
+
+    def test_second_node_on_the_store(self) -> None:
+        """After the first stopped: same id, a new instance."""
+        peers = self.world.site("b")
+        self.world.result(self.site.node.stop())
+        again = Node(self.world.reactor, self.site.store, network=NETWORK)
+        again.connect(peers.listen())
+        self.world.run(1)
+        self.assertEqual([peer.id for peer in peers.node.peers], [self.site.node.id])
+        self.world.result(again.stop())
+
+
+class RealTests(TestCase):
+    """Endpoints of the real reactor."""
+
+    def open(self) -> tuple[Store, Node]:
+        store = open_store(self.mktemp(), reactor)
+        self.addCleanup(store.close)
+        return store, Node(reactor, store, network=NETWORK)
+
+    async def meet(self, endpoint: str) -> tuple[str, list[str]]:
+        """Two nodes over an endpoint; the bound address and the peers' addresses."""
+        a_store, a = self.open()
+        b_store, b = self.open()
+        writer = await a_store.writer()
+        await writer.append(b"1")
+        address = await a.listen(endpoint)
+        caught = b.when(lambda notice: isinstance(notice, CaughtUp))
+        b.connect(address)
+        await caught
+        self.assertEqual([entry.payload async for entry in b_store.read()], [b"1"])
+        addresses = [peer.address for node in (a, b) for peer in node.peers]
+        down = b.when(lambda notice: isinstance(notice, PeerDown))
+        await a.stop()
+        notice = await down
+        assert isinstance(notice, PeerDown)
+        self.assertEqual(notice.code, ByeCode.STOPPING)
+        await b.stop()
+        return address, addresses
+
+    async def test_ipv4(self) -> None:
+        address, (caller, called) = await self.meet(LISTEN)
+        self.assertRegex(address, r"\Atcp:127\.0\.0\.1:\d+\Z")
+        self.assertRegex(caller, r"\Atcp:127\.0\.0\.1:\d+\Z")
+        self.assertEqual(called, address)
+
+    async def test_ipv6(self) -> None:
+        try:
+            with socket.socket(socket.AF_INET6) as probe:
+                probe.bind(("::1", 0))
+        except OSError:
+            raise SkipTest("no IPv6 here") from None
+        address, (caller, called) = await self.meet(r"tcp:0:interface=\:\:1")
+        self.assertRegex(address, r"\Atcp:\\:\\:1:\d+\Z")
+        self.assertRegex(caller, r"\Atcp:\\:\\:1:\d+\Z")
+        self.assertEqual(called, address)
+
+    async def test_unix(self) -> None:
+        directory = tempfile.TemporaryDirectory()  # trial's are too long for a socket's path
+        self.addCleanup(directory.cleanup)
+        path = os.path.join(directory.name, "node")
+        address, (caller, called) = await self.meet(f"unix:{path}")
+        self.assertEqual(address, f"unix:{path}")
+        self.assertEqual((caller, called), ("unix:", address))
+        self.assertFalse(os.path.exists(path))
+
+    async def test_endpoints_that_are_none(self) -> None:
+        _, node = self.open()
+        for endpoint in ("", "4000", "tcp", "tcp:x", "nosuch:1", "tcp:127.0.0.1:x"):
+            with self.assertRaises(EndpointError, msg=endpoint):
+                node.connect(endpoint)
+        for endpoint in ("", "4000", "tcp:x", "nosuch:1"):
+            with self.assertRaises(EndpointError, msg=endpoint):
+                await node.listen(endpoint)
+        await node.stop()
+
+    async def test_port_in_use(self) -> None:
+        _, a = self.open()
+        _, b = self.open()
+        port = (await a.listen(LISTEN)).rpartition(":")[2]
+        with self.assertRaises(EndpointError) as caught:
+            await b.listen(f"tcp:{port}:interface=127.0.0.1")
+        self.assertIn(port, str(caught.exception))
+        await a.stop()
+        await b.listen(f"tcp:{port}:interface=127.0.0.1")
+        await b.stop()
+
+    async def test_stop_while_it_dials(self) -> None:
+        """Attempts under way end, and leave no timer; 192.0.2.1 never answers."""
+        _, node = self.open()
+        node.connect("tcp:192.0.2.1:4000")
+        node.connect("tcp:127.0.0.1:1")
+        await node.stop()
+
+    async def test_stop_at_once_after_listen(self) -> None:
+        _, node = self.open()
+        listening = node.listen(LISTEN)
+        await node.stop()
+        try:
+            await listening
+        except NodeStoppedError:
+            pass
+
+    async def test_logs_in_a_store_made_by_hand(self) -> None:
+        """``Store`` takes any opener of Logs."""
+        store = Store(lambda: Logs(MemoryBackend()), reactor)
+        node = Node(reactor, store, network=NETWORK)
+        await node.listen(LISTEN)
+        await store.close()
+        with self.assertRaises(NodeStoppedError):
+            node.connect(LISTEN)
