@@ -1,0 +1,97 @@
+"""One chat, many writers: each has a log of its own, and everyone has all of them.
+
+    python multichat.py 1
+
+and in another window, with another suffix and so another store:
+
+    python multichat.py 2
+
+Everyone on a topic is in one network, whose key is the SHA-256 of the topic.  On this machine they find each other
+without an address: each takes the first free of a few ports that follow from the topic, and dials all the others.
+"""
+
+import argparse
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from twisted.internet.task import react
+
+from gossiplog import Network, Node, open_store
+from gossiplog.errors import EndpointError
+from gossiplog.foreground import first_of, foreground
+from gossiplog.printing import printable
+from gossiplog.terminal import Terminal
+
+SEATS = 8
+"""So many can take part on one machine."""
+
+
+async def main(reactor, suffix, topic, nickname, directory):
+    key = sha256(topic.encode()).digest()
+    async with AsyncExitStack() as stack:
+        terminal = await stack.enter_async_context(Terminal(reactor))
+        store = open_store(directory / f"multichat-{suffix}", reactor)
+        stack.push_async_callback(store.close)
+        writer = await store.writer("local", encoding="json")
+
+        past = store.read(encoding="json")
+        for entry in sorted([entry async for entry in past], key=lambda entry: entry.timestamp_ms):
+            await show(terminal, entry)
+
+        node = Node(reactor, store, network=Network.from_key(key))
+        stack.push_async_callback(node.stop)
+        await take_a_seat(node, key)
+        news = store.read(after=past.cursor(), live=True, encoding="json")
+        await first_of(speak(terminal, writer, nickname), listen(terminal, news, writer.author))
+
+
+async def take_a_seat(node, key):
+    """Listen on the first free port of the topic, dial the others: whoever comes later finds us there."""
+    first = 10_000 + int.from_bytes(key[:4]) % 20_000
+    ports = range(first, first + SEATS)
+    for port in ports:
+        try:
+            await node.listen(f"tcp:{port}:interface=127.0.0.1")
+        except EndpointError:
+            continue  # taken
+        for other in ports:
+            if other != port:
+                node.connect(f"tcp:127.0.0.1:{other}")
+        return
+    raise EndpointError(f"ports {ports[0]} to {ports[-1]} are all in use: the chat is full")
+
+
+async def speak(terminal, writer, nickname):
+    async for line in terminal:
+        if line.strip():
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            message = {"type": "chat-message", "nickname": nickname, "text": line, "timestamp": now}
+            seq = await writer.append(message)
+            terminal.put(f"Data was appended as entry #{seq}\n")
+
+
+async def listen(terminal, news, own):
+    async for entry in news:
+        if entry.author != own:
+            await show(terminal, entry)
+
+
+async def show(terminal, entry):
+    match entry.payload:
+        case {"type": "chat-message", "nickname": str(nickname), "text": str(text)}:
+            await terminal.write(f"{printable(nickname)}: {printable(text)}\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Chat on a topic.")
+    parser.add_argument("suffix", metavar="SUFFIX", help="names your store, multichat-SUFFIX")
+    parser.add_argument("--topic", default="foobar-123", help="default: foobar-123")
+    parser.add_argument("--nickname", help="default: cat-lover-SUFFIX")
+    parser.add_argument("--dir", type=Path, default=Path(), help="where the stores are (default: here)")
+    given = parser.parse_args()
+    if not given.suffix.isalnum():
+        parser.error("a suffix is letters and digits")
+    nickname = given.nickname or f"cat-lover-{given.suffix}"
+    react(foreground(main), (given.suffix, given.topic, nickname, given.dir))

@@ -1,0 +1,101 @@
+"""Chat with people by name.  What was said is kept, and passed on to who was not there.
+
+In one terminal, say that you are alice and look for bob; type something:
+
+    python persisted_chat.py alice bob
+
+In another terminal be bob.  Alice's words are there:
+
+    python persisted_chat.py bob alice
+
+Now stop alice, and be carol, who knows only bob.  She sees what alice said, signed by alice, relayed by bob:
+
+    python persisted_chat.py carol bob
+
+Everyone's messages are in ./NAME.chat.  The end of the input, Ctrl-C or /quit ends the program.
+"""
+
+import argparse
+import re
+from contextlib import AsyncExitStack
+from hashlib import sha256
+from pathlib import Path
+
+from twisted.internet.task import react
+
+from gossiplog import Node, open_store
+from gossiplog.foreground import first_of, foreground
+from gossiplog.net.notices import PeerUp
+from gossiplog.printing import printable
+from gossiplog.terminal import Terminal
+
+
+def to_port(name):
+    """Everyone listens on a port of this machine that follows from the name."""
+    return 10_000 + int.from_bytes(sha256(name.encode()).digest()[:4]) % 20_000
+
+
+async def main(reactor, me, others, directory):
+    async with AsyncExitStack() as stack:
+        terminal = await stack.enter_async_context(Terminal(reactor))
+        store = open_store(directory / f"{me}.chat", reactor)  # a store per user
+        stack.push_async_callback(store.close)
+        writer = await store.writer(encoding="json")
+
+        past = store.read(encoding="json")
+        for entry in sorted([entry async for entry in past], key=lambda entry: entry.timestamp_ms):
+            await show(terminal, entry)
+
+        def greet(notice):
+            if isinstance(notice, PeerUp):
+                terminal.put(f"info> connected to {printable(notice.peer.agent)}\n")
+
+        node = Node(reactor, store, network="persisted-chat", agent=me)
+        stack.push_async_callback(node.stop)
+        node.subscribe(greet)
+        await node.listen(f"tcp:{to_port(me)}:interface=127.0.0.1")
+        for name in others:
+            node.connect(f"tcp:127.0.0.1:{to_port(name)}")  # dialled until it answers
+
+        news = store.read(after=past.cursor(), live=True, encoding="json")
+        await first_of(speak(terminal, writer, me), listen(terminal, news, writer.author))
+
+
+async def speak(terminal, writer, me):
+    async for line in terminal:
+        if line.strip() == "/quit":
+            return
+        if line.strip():
+            await writer.append({"username": me, "message": line})
+
+
+async def listen(terminal, news, own):
+    async for entry in news:
+        if entry.author != own:  # my own words are on the screen already
+            await show(terminal, entry)
+
+
+async def show(terminal, entry):
+    match entry.payload:
+        case {"username": str(name), "message": str(text)}:
+            # Others wrote this: nothing in it may move the cursor, clear the screen or turn text around.
+            await terminal.write(f"{printable(name)}> {printable(text)}\n")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="Chat with people by name.")
+    parser.add_argument("me", metavar="YOUR-NAME")
+    parser.add_argument("others", metavar="OTHER-NAME", nargs="*")
+    parser.add_argument("--dir", type=Path, default=Path(), help="where the stores are (default: here)")
+    given = parser.parse_args()
+    owners = {}
+    for name in [given.me, *given.others]:
+        if not re.fullmatch(r"[\w-]{1,40}", name):
+            parser.error(f"{name!r} is no name: use letters, digits, _ and -")
+        if owners.setdefault(to_port(name), name) != name:
+            parser.error(f"{owners[to_port(name)]} and {name} have the same port; choose another name")
+    return given.me, [name for name in given.others if name != given.me], given.dir
+
+
+if __name__ == "__main__":
+    react(foreground(main), arguments())

@@ -1,0 +1,66 @@
+"""Read a log whose key you were given, live.
+
+    python reader.py KEY
+
+KEY is what writer.py printed.  Entries that are there already are skipped, new ones are printed as they come.  What was
+read is kept, so this reader can serve others when the writer is away: give it a --port, and them a --peer.
+"""
+
+import argparse
+from contextlib import AsyncExitStack
+from hashlib import sha256
+from pathlib import Path
+
+from twisted.internet.task import react
+
+from gossiplog import GossiplogError, Network, Node, open_store, parse_author, short_key
+from gossiplog.foreground import foreground
+from gossiplog.net.notices import CaughtUp, DialFailed
+from gossiplog.printing import printable
+from gossiplog.terminal import Terminal
+
+
+def to_port(key):
+    """Writer and reader meet on a port of this machine that follows from the key."""
+    return 10_000 + int.from_bytes(sha256(key).digest()[:4]) % 20_000
+
+
+async def main(reactor, key, directory, port, peers):
+    async with AsyncExitStack() as stack:
+        terminal = await stack.enter_async_context(Terminal(reactor, stdin=None))
+        store = open_store(directory or f"reader-storage-{short_key(key)}", reactor)
+        stack.push_async_callback(store.close)
+        node = Node(reactor, store, network=Network.of_author(key))
+        stack.push_async_callback(node.stop)
+        if port is not None:
+            address = await node.listen(f"tcp:{port}:interface=127.0.0.1")
+            await terminal.write(f"listening on {address}\n")
+
+        # Until either all that the first peer has is here, or there is no peer.
+        found = node.when(lambda notice: isinstance(notice, CaughtUp | DialFailed))
+        for peer in peers or [f"tcp:127.0.0.1:{to_port(key)}"]:
+            node.connect(peer)
+        if isinstance(await found, DialFailed):
+            await terminal.write("Nobody there yet...\n")
+
+        length = store.clock.seq(key)
+        await terminal.write(f"Skipping {length} earlier blocks...\n")
+        async for entry in store.read(key, first=length + 1, live=True, encoding="utf-8"):
+            await terminal.write(f"Block {entry.seq}: {printable(str(entry.payload))}\n")
+
+
+def a_key(text):
+    try:
+        return parse_author(text)
+    except GossiplogError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Print new entries of a log.")
+    parser.add_argument("key", metavar="KEY", type=a_key, help="what the writer printed: author_...")
+    parser.add_argument("--store", type=Path, help="default: reader-storage- and the key's beginning")
+    parser.add_argument("--port", type=int, help="serve other readers here")
+    parser.add_argument("--peer", action="append", default=[], help="instead of the writer: tcp:HOST:PORT")
+    given = parser.parse_args()
+    react(foreground(main), (given.key, given.store, given.port, given.peer))

@@ -1,0 +1,75 @@
+"""Chat on a terminal over logs: what ``gossiplog chat`` does.
+
+Responsible for: the form of a chat message, showing what was said and what is said, sending what is typed.
+Must not know: peers, networks, how the store came to be open.
+Invariant: text of others is printed only through :func:`gossiplog.terminal.printable`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from gossiplog.foreground import first_of
+from gossiplog.log.clock import Cursor
+from gossiplog.log.entry import Entry
+from gossiplog.net.livestore import Store, Writer
+from gossiplog.printing import printable
+from gossiplog.terminal import Terminal
+
+TYPE: Final = "chat-message"
+"""What tells a chat message from other JSON in the same logs."""
+
+QUIT: Final = "/quit"
+
+
+def compose(nick: str, text: str) -> dict[str, str]:
+    """Return the message for a typed line."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"type": TYPE, "nickname": nick, "text": text, "timestamp": now}
+
+
+def line_of(entry: Entry) -> str | None:
+    """Return ``nickname> text`` without anything that steers a terminal; None if it is no chat message."""
+    message: Any = entry.payload
+    if entry.malformed or not isinstance(message, dict) or message.get("type") != TYPE:
+        return None
+    nickname, text = message.get("nickname"), message.get("text")
+    if not isinstance(nickname, str) or not isinstance(text, str):
+        return None
+    return f"{printable(nickname)}> {printable(text)}"
+
+
+async def show_history(terminal: Terminal, store: Store) -> Cursor:
+    """Show what was said, by time; return how far that is."""
+    reader = store.read(encoding="json")
+    history = [entry async for entry in reader]
+    for entry in sorted(history, key=lambda entry: (entry.timestamp_ms, entry.author, entry.seq)):
+        await _show(terminal, entry)
+    return reader.cursor()
+
+
+async def talk(terminal: Terminal, store: Store, writer: Writer, nick: str, seen: Cursor) -> None:
+    """Show what comes after ``seen``, and append typed lines, until the input ends or ``/quit``."""
+    news = store.read(after=seen, live=True, encoding="json")
+    await first_of(_speak(terminal, writer, nick), _listen(terminal, news, writer.author))
+
+
+async def _speak(terminal: Terminal, writer: Writer, nick: str) -> None:
+    async for line in terminal:
+        if line.strip() == QUIT:
+            return
+        if line.strip():
+            await writer.append(compose(nick, line))
+
+
+async def _listen(terminal: Terminal, entries: Any, own: bytes) -> None:
+    async for entry in entries:
+        if entry.author != own:  # that line is on the terminal already
+            await _show(terminal, entry)
+
+
+async def _show(terminal: Terminal, entry: Entry) -> None:
+    line = line_of(entry)
+    if line is not None:
+        await terminal.write(f"{line}\n")

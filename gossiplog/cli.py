@@ -1,0 +1,297 @@
+"""The command ``gossiplog``.
+
+Responsible for: its arguments, its help, and that every failure is one line on standard error with an exit status.
+Must not know: what the verbs do (``commands``).
+Invariant: ``main`` returns an exit status and never raises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+from gossiplog.commands import local, show
+from gossiplog.errors import GossiplogError
+from gossiplog.log.network import Network
+from gossiplog.printing import BROKEN_PIPE, complain, open_standard_files, report
+
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+EPILOG: Final = """\
+exit status: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 3 verify found damage,
+130 interrupted, 141 nobody read the output.
+environment: GOSSIPLOG_STORE is the default of --store, GOSSIPLOG_NETWORK of --network.
+
+example:
+  gossiplog init && gossiplog append "hello" && gossiplog log"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        complain(f"{message} (see {self.prog} --help)")
+        raise SystemExit(USAGE)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    open_standard_files()
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+    except SystemExit as end:  # argparse is done, or was not understood
+        status = end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        complain("interrupted")
+        status = INTERRUPTED
+    except BaseException as error:
+        status = report(error)
+    if status == BROKEN_PIPE:
+        _forget_output()
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 is no reason to stop
+    arguments = _parser().parse_args(argv)
+    verb: Callable[[argparse.Namespace], int] = arguments.verb
+    return verb(arguments)
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from writing to a broken pipe once more when it ends."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError:
+        pass
+
+
+def _later(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    """Return a verb that is imported when it runs: the others start without Twisted."""
+    return lambda arguments: int(getattr(import_module(f"gossiplog.commands.{module}"), name)(arguments))
+
+
+def _recover(arguments: argparse.Namespace) -> int:
+    if arguments.alone == bool(arguments.peer):
+        arguments.wrong("one of PEER and --alone is required")
+    if arguments.peer and not arguments.network:
+        arguments.wrong("the following arguments are required: --network")
+    return _later("recovering", "recover")(arguments)
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="gossiplog",
+        description="Append-only logs that replicate themselves between peers.",
+        epilog=EPILOG,
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str) -> _Parser:
+        added: _Parser = verbs.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"example:\n  {example}",
+        )
+        added.set_defaults(verb=run)
+        added.add_argument(
+            "--store",
+            metavar="DIR",
+            default=os.environ.get("GOSSIPLOG_STORE") or ".gossiplog",
+            help="directory of the store (default: $GOSSIPLOG_STORE, else .gossiplog)",
+        )
+        return added
+
+    init = verb("init", local.init, "create a store", "gossiplog init --store ~/notes")
+    _writer(init)
+
+    ids = verb("id", local.show_id, "print the id of a writer", "gossiplog id --store ~/notes --all")
+    _writer(ids)
+    ids.add_argument("--all", action="store_true", help="print the node's id and every writer's, with names")
+
+    append = verb(
+        "append",
+        local.append,
+        "append entries: the arguments, or else the lines of standard input",
+        'gossiplog append --store ~/notes "buy milk" && uptime | gossiplog append --writer load',
+    )
+    append.add_argument("text", nargs="*", metavar="TEXT", help="each is one entry")
+    _writer(append)
+    _json(append)
+
+    log = verb(
+        "log",
+        show.log,
+        "print entries, each author's in order",
+        "gossiplog log --store ~/notes --sort time\n"
+        "  gossiplog log --store ~/notes --follow --network garden --peer tcp:example.org:4000",
+    )
+    log.add_argument("--author", metavar="ID", help="only of this author: its id, or how it begins")
+    log.add_argument("--sort", choices=("author", "time"), default="author", help="order (default: author)")
+    log.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
+    _json(log)
+    _network(log, required=False)
+    _addresses(log)
+
+    clock = verb(
+        "clock",
+        local.clock,
+        "print how far the store holds each log",
+        "gossiplog clock --store ~/notes",
+    )
+    _json(clock)
+
+    verb(
+        "verify", local.verify, "check every chain and signature on disk", "gossiplog verify --store ~/notes"
+    )
+
+    sync = verb(
+        "sync",
+        _later("network", "sync"),
+        "catch up with one peer in both directions",
+        "gossiplog sync --store ~/notes --network garden tcp:example.org:4000",
+    )
+    sync.add_argument("peer", type=_peer, metavar="PEER", help="endpoint such as tcp:HOST:PORT")
+    _timeout(sync)
+    _network(sync)
+    _json(sync)
+
+    recover = verb(
+        "recover",
+        _recover,
+        "let the writers of a copied, moved or restored store append again, with their newest entries from peers",
+        "gossiplog recover --store ~/notes --network garden tcp:example.org:4000",
+    )
+    recover.add_argument("peer", nargs="*", type=_peer, metavar="PEER", help="endpoint; all named are asked")
+    recover.add_argument("--alone", action="store_true", help="ask nobody: there is no other copy")
+    recover.set_defaults(wrong=recover.error)
+    _timeout(recover)
+    _network(recover, required=False)
+
+    run = verb(
+        "run",
+        _later("network", "run"),
+        "run a node until it is interrupted",
+        "gossiplog run --store ~/notes --network garden --listen tcp:4000 --peer tcp:example.org:4000",
+    )
+    _network(run)
+    _addresses(run)
+
+    chat = verb(
+        "chat",
+        _later("network", "chat"),
+        "chat with everyone in a network; /quit or the end of the input ends it",
+        "gossiplog chat --store ~/notes --network garden --nick ann --peer tcp:example.org:4000",
+    )
+    chat.add_argument("--nick", required=True, help="what others see as your name")
+    chat.add_argument("--verbose", action="store_true", help="say when a peer is lost or does not answer")
+    _writer(chat)
+    _network(chat)
+    _addresses(chat)
+    return parser
+
+
+def _writer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--writer", default="default", metavar="NAME", help="local author (default: default)")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+
+
+def _timeout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="give up when nothing moves for so long (default: 30)",
+    )
+
+
+def _network(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    known = os.environ.get("GOSSIPLOG_NETWORK")
+    parser.add_argument(
+        "--network",
+        type=_network_of,
+        metavar="NETWORK",
+        default=known,
+        required=required and not known,
+        help="a name, a key (network_... or 64 hex digits) or an author's id (default: $GOSSIPLOG_NETWORK)",
+    )
+
+
+def _addresses(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--listen",
+        type=_listen,
+        action="append",
+        default=[],
+        metavar="ENDPOINT",
+        help="accept peers here, such as tcp:4000; may be repeated",
+    )
+    parser.add_argument(
+        "--peer",
+        type=_peer,
+        action="append",
+        default=[],
+        metavar="ENDPOINT",
+        help="keep a connection to this peer, such as tcp:HOST:PORT; may be repeated",
+    )
+
+
+def _checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Make argparse say what the check says."""
+
+    def convert(text: str) -> Any:
+        try:
+            return check(text)
+        except GossiplogError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+@_checked
+def _network_of(text: str) -> Network:
+    return Network.parse(text)
+
+
+@_checked
+def _listen(text: str) -> str:
+    from gossiplog.serving import check_listen
+
+    return check_listen(text)
+
+
+@_checked
+def _peer(text: str) -> str:
+    from gossiplog.serving import check_peer
+
+    return check_peer(text)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"a positive number of seconds, not {text}")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

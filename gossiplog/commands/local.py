@@ -1,0 +1,183 @@
+"""The verbs that need only a store: init, id, append, clock, verify.
+
+Responsible for: doing them, blocking, without a reactor.
+Must not know: the network; how arguments are parsed.
+Invariant: what is printed about an append is on disk by then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Final
+
+from nacl.bindings import crypto_scalarmult_base
+
+from gossiplog.errors import (
+    GossiplogError,
+    PayloadTooLargeError,
+    StoreDamagedError,
+    StoreNotFoundError,
+    UnknownWriterError,
+)
+from gossiplog.limits import MAX_BODY_BYTES
+from gossiplog.log.body import encode_bodies
+from gossiplog.log.keys import KeyKind, format_author, format_key, short_key
+from gossiplog.printing import printable
+from gossiplog.store.logs import Logs, open_logs
+from gossiplog.store.requests import Append, Appended
+
+DAMAGED: Final = 3
+"""Exit status: ``verify`` found damage."""
+
+READ_BYTES: Final = 1 << 20
+"""Lines read from standard input at once are committed at once."""
+
+PROGRESS_SECONDS: Final = 0.2
+
+
+def say(line: str) -> None:
+    """Print a line."""
+    sys.stdout.write(f"{line}\n")
+
+
+def opened(path: str) -> Logs:
+    """Open an existing store."""
+    try:
+        return open_logs(path, init=False)
+    except StoreNotFoundError as error:
+        raise missing(error, path) from None
+
+
+def missing(error: StoreNotFoundError, path: str) -> StoreNotFoundError:
+    """Return the error for a store that is not there, with the command that creates it."""
+    return StoreNotFoundError(f"{error}; gossiplog init --store {path} creates one")
+
+
+def init(arguments: Namespace) -> int:
+    """Create a store with its first writer; print where it is and who writes."""
+    with closing(open_logs(arguments.store)) as logs:
+        author = logs.writer(arguments.writer).author
+        say(f"store {logs.path}\nauthor {format_author(author)}")
+    return 0
+
+
+def show_id(arguments: Namespace) -> int:
+    """Print the author id of a writer, or all ids of a store."""
+    with closing(opened(arguments.store)) as logs:
+        if arguments.all:
+            say(f"node {format_key(KeyKind.NODE, crypto_scalarmult_base(logs.node_key()))}")
+            for name, author in logs.writers().items():
+                say(f"author {format_author(author)} {name}")
+        else:
+            say(format_author(_writer(logs, arguments.writer)))
+    return 0
+
+
+def append(arguments: Namespace) -> int:
+    """Append the arguments, or lines from standard input as they come; print author and seq of each entry."""
+    with closing(opened(arguments.store)) as logs:
+        author = logs.writer(arguments.writer).author
+        batches = [[text.encode(errors="surrogateescape") for text in arguments.text]]
+        for batch in batches if arguments.text else _lines():
+            try:
+                _append(logs, author, batch, arguments.json)
+            except PayloadTooLargeError:
+                for payload in batch:  # keep what stands before the large one
+                    _append(logs, author, [payload], arguments.json)
+    return 0
+
+
+def _append(logs: Logs, author: bytes, payloads: Sequence[bytes], as_json: bool) -> None:
+    [result] = logs.process([Append(author, encode_bodies(int(time.time() * 1000), payloads))]).results
+    if isinstance(result, GossiplogError):
+        raise result
+    assert isinstance(result, Appended)
+    for seq in range(result.first, result.last + 1):
+        if as_json:
+            say(json.dumps({"author": format_author(author), "seq": seq}))
+        else:
+            say(f"{short_key(author)} {seq}")
+    sys.stdout.flush()
+
+
+def _lines() -> Iterator[list[bytes]]:
+    """Yield the lines of standard input in batches, as they come."""
+    rest = b""
+    while some := os.read(0, READ_BYTES):
+        *lines, rest = (rest + some).split(b"\n")
+        if lines:
+            yield lines
+        if len(rest) > MAX_BODY_BYTES:
+            raise PayloadTooLargeError(f"a line is longer than an entry of {MAX_BODY_BYTES} bytes")
+    if rest:
+        yield [rest]
+
+
+def _writer(logs: Logs, name: str) -> bytes:
+    writers = logs.writers()
+    if name not in writers:
+        known = ", ".join(writers) or "none"
+        raise UnknownWriterError(f"store {logs.path} has no writer {name!r}; there is: {known}")
+    return writers[name]
+
+
+def clock(arguments: Namespace) -> int:
+    """Print how far the store holds each log."""
+    with closing(opened(arguments.store)) as logs:
+        names = {author: name for name, author in logs.writers().items()}
+        for author, head in logs.clock.items():
+            about: dict[str, object] = {"author": format_author(author), "seq": head.seq}
+            if author in names:
+                about["writer"] = names[author]
+            if author in logs.forks:
+                about["forked"] = True
+            if arguments.json:
+                say(json.dumps(about))
+            else:
+                marks = [f"writer {printable(names[author])}"] if author in names else []
+                marks += ["forked"] if author in logs.forks else []
+                say(f"{about['author']} {head.seq}" + (f" ({', '.join(marks)})" if marks else ""))
+    return 0
+
+
+def verify(arguments: Namespace) -> int:
+    """Check every chain, signature and head against the disk; exit status 3 when something is wrong."""
+    try:
+        logs = opened(arguments.store)
+    except StoreDamagedError as error:
+        sys.stderr.write(f"gossiplog: {printable(str(error))}\n")
+        return DAMAGED
+    with closing(logs):
+        report = logs.verify(_Progress() if sys.stderr.isatty() else None)
+        path = logs.path
+    for damage in report.damages:
+        where = "store" if damage.author is None else f"{format_author(damage.author)} {damage.first}"
+        say(f"damaged: {where}: {printable(damage.reason)}")
+    sys.stdout.flush()
+    if not report.ok:
+        sys.stderr.write(f"gossiplog: {path} is damaged in {len(report.damages)} places\n")
+        return DAMAGED
+    say(f"{report.entries} entries of {report.authors} authors in {report.segments} segments: all is well")
+    return 0
+
+
+class _Progress:
+    """I show on a terminal how far a check is."""
+
+    def __init__(self) -> None:
+        self._shown_at = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done >= total:
+            sys.stderr.write("\r\x1b[K")
+        elif now - self._shown_at > PROGRESS_SECONDS:
+            self._shown_at = now
+            sys.stderr.write(f"\r{done} of {total} entries checked")
+            sys.stderr.flush()

@@ -1,0 +1,137 @@
+"""The verbs that meet peers: sync, run, chat.
+
+Responsible for: a node for as long as the verb takes.
+Must not know: how arguments are parsed.
+Invariant: the reactor is imported when a verb starts, never with this module; when a verb ends, its node is stopped
+and its store closed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from contextlib import AsyncExitStack
+from typing import Any
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+
+from gossiplog import chat as chatting
+from gossiplog.commands.local import missing, say
+from gossiplog.errors import StoreNotFoundError
+from gossiplog.foreground import Main, foreground
+from gossiplog.net.livestore import Store, open_store
+from gossiplog.net.notices import Notice, PeerUp
+from gossiplog.node import Node
+from gossiplog.serving import Serving, describe
+from gossiplog.syncing import Sync
+from gossiplog.terminal import Terminal
+
+CLEAR_LINE = "\r\x1b[K"
+
+
+def react(main: Main, *arguments: Any) -> int:
+    """Run ``main(reactor, *arguments)`` on the reactor; return its exit status."""
+    try:
+        task.react(foreground(main), arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    raise AssertionError("react always exits")
+
+
+def open_existing(path: str, reactor: Any) -> Store:
+    """Open an existing store on a reactor."""
+    try:
+        return open_store(path, reactor, init=False)
+    except StoreNotFoundError as error:
+        raise missing(error, path) from None
+
+
+async def join(stack: AsyncExitStack, reactor: Any, store: Store, arguments: Namespace) -> Node:
+    """Start a node as the arguments say, to be stopped with ``stack``."""
+    node = Node(reactor, store, network=arguments.network, agent=getattr(arguments, "nick", "gossiplog"))
+    stack.push_async_callback(node.stop)
+    for endpoint in arguments.listen:
+        await node.listen(endpoint)
+    for endpoint in arguments.peer:
+        node.connect(endpoint)
+    return node
+
+
+def sync(arguments: Namespace) -> int:
+    """Catch up with one peer in both directions; print what moved."""
+    return react(_sync, arguments)
+
+
+async def _sync(reactor: Any, arguments: Namespace) -> None:
+    async with AsyncExitStack() as stack:
+        store = open_existing(arguments.store, reactor)
+        stack.push_async_callback(store.close)
+        node = Node(reactor, store, network=arguments.network)
+        stack.push_async_callback(node.stop)
+        show = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
+        moved = await Sync(reactor, node, arguments.peer, arguments.timeout, show).run()
+    if arguments.json:
+        say(json.dumps(moved._asdict()))
+    else:
+        say(f"received {moved.received} entries, sent {moved.sent}, in {moved.seconds:.2f} s")
+
+
+def run(arguments: Namespace) -> int:
+    """Run a node until SIGINT or SIGTERM; print the ready line."""
+    return react(_run, arguments)
+
+
+async def _run(reactor: Any, arguments: Namespace) -> None:
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+
+    def tell(words: str) -> None:
+        sys.stderr.write(f"{CLEAR_LINE if on_terminal else ''}{words}\n")
+        sys.stderr.flush()
+
+    def show(words: str) -> None:
+        sys.stderr.write(f"{CLEAR_LINE}{words}")
+        sys.stderr.flush()
+
+    serving = Serving(
+        reactor,
+        arguments.store,
+        arguments.network,
+        arguments.listen,
+        arguments.peer,
+        tell,
+        init=False,
+        show=show if on_terminal else None,
+    )
+    try:
+        say(await serving.start())
+        sys.stdout.flush()
+        await Deferred()
+    except StoreNotFoundError as error:
+        raise missing(error, arguments.store) from None
+    finally:
+        await serving.stop()
+
+
+def chat(arguments: Namespace) -> int:
+    """Chat in a network until the input ends."""
+    return react(_chat, arguments)
+
+
+async def _chat(reactor: Any, arguments: Namespace) -> None:
+    async with AsyncExitStack() as stack:
+        terminal = await stack.enter_async_context(Terminal(reactor))
+        store = open_existing(arguments.store, reactor)
+        stack.push_async_callback(store.close)
+        writer = await store.writer(arguments.writer, encoding="json")
+
+        def tell(notice: Notice) -> None:
+            words = describe(notice)
+            if words is not None and (isinstance(notice, PeerUp) or arguments.verbose):
+                terminal.put(f"-- {words}\n")
+
+        seen = await chatting.show_history(terminal, store)
+        node = await join(stack, reactor, store, arguments)
+        node.subscribe(tell)
+        await chatting.talk(terminal, store, writer, arguments.nick, seen)

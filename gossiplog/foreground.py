@@ -1,0 +1,89 @@
+"""Programs in the foreground: an async ``main`` that Ctrl-C stops in order and that fails in one line.
+
+Responsible for: :func:`foreground` for ``twisted.internet.task.react``, :func:`first_of`.
+Must not know: what the program does.
+Invariant: when the reactor stops, ``main`` was cancelled and everything in its ``finally`` blocks is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
+from twisted.python.failure import Failure
+from zope.interface import provider
+
+from gossiplog.printing import open_standard_files, report
+
+Main: TypeAlias = Callable[..., Coroutine[Any, Any, int | None]]
+
+
+def foreground(main: Main) -> Callable[..., Deferred[None]]:
+    """Make ``async def main(reactor, *arguments) -> exit status or None`` fit for ``task.react``.
+
+    SIGINT and SIGTERM cancel what ``main`` awaits; the reactor stops once ``main`` is through with it.  A failure
+    is one line on standard error and exit status 1.
+    """
+    open_standard_files()
+
+    def run(reactor: Any, *arguments: Any) -> Deferred[None]:
+        globalLogBeginner.beginLoggingTo([_log_in_one_line], discardBuffer=True, redirectStandardIO=False)
+        through: Deferred[None] = Deferred()
+        stopped: Deferred[None] = Deferred()
+        stopping = False
+
+        def stop() -> Deferred[None]:
+            nonlocal stopping
+            stopping = True
+            task.cancel()
+            return stopped
+
+        def finish(result: Any) -> None:
+            stopped.callback(None)
+            status = result
+            if isinstance(result, Failure):
+                error = result.value
+                if isinstance(error, SystemExit):
+                    status = error.code
+                elif isinstance(error, CancelledError) and stopping:
+                    status = 0
+                else:
+                    status = report(error)
+            if status:
+                through.errback(Failure(SystemExit(status)))
+            else:
+                through.callback(None)
+
+        task = Deferred.fromCoroutine(main(reactor, *arguments))
+        reactor.addSystemEventTrigger("before", "shutdown", stop)
+        task.addBoth(finish)
+        return through
+
+    return run
+
+
+async def first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:
+    """Run coroutines side by side until the first ends, then cancel the others and wait for them.
+
+    Raises what the first one raised.
+    """
+    tasks = [Deferred.fromCoroutine(coroutine) for coroutine in coroutines]
+    try:
+        await DeferredList(tasks, fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)
+    except FirstError as first:
+        first.subFailure.raiseException()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await DeferredList(tasks, consumeErrors=True)
+
+
+@provider(ILogObserver)
+def _log_in_one_line(event: LogEvent) -> None:
+    """Of what Twisted logs, show what nobody else will: failures in callbacks."""
+    failure = event.get("log_failure")
+    if failure is not None and not failure.check(ReactorNotRunning):  # a second Ctrl-C says that
+        report(failure.value)

@@ -1,0 +1,167 @@
+"""A node as a service: one store, one node, the addresses it listens on and dials.
+
+Responsible for: starting these in order and stopping them in order; the ready line; what a node has to say, in words.
+Must not know: who runs it (twistd, ``gossiplog run``).
+Invariant: a start that fails leaves nothing open.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.interfaces import (
+    IStreamClientEndpointStringParserWithReactor,
+    IStreamServerEndpointStringParser,
+)
+from twisted.plugin import getPlugins
+
+from gossiplog.errors import EndpointError
+from gossiplog.log.keys import KeyKind, format_key, short_key
+from gossiplog.log.network import Network
+from gossiplog.net import notices
+from gossiplog.net.livestore import open_store
+from gossiplog.net.notices import Notice
+from gossiplog.net.progress import in_words
+from gossiplog.node import Node
+from gossiplog.printing import printable
+
+_BUILT_IN: Final = frozenset({"tcp", "unix", "ssl"})
+"""Endpoint types that Twisted parses without a plugin, and without starting anything."""
+
+
+class Serving:
+    """I run one node on one store."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        path: str,
+        network: Network,
+        listen: Sequence[str],
+        peers: Sequence[str],
+        tell: Callable[[str], None],
+        *,
+        init: bool,
+        show: Callable[[str], None] | None = None,
+    ) -> None:
+        """Remember what to run; ``tell`` is given what happens later, in words.  ``init``: create a missing store.
+
+        ``show`` is given a progress line a few times a second while entries come.
+        """
+        self._reactor = reactor
+        self._path = os.path.abspath(path)
+        self._network = network
+        self._listen = listen
+        self._peers = peers
+        self._tell = tell
+        self._init = init
+        self._show = show
+        self.failure: Exception | None = None
+        self._open = AsyncExitStack()
+        self._unreachable: dict[str, str] = {}
+
+    async def start(self) -> str:
+        """Open the store, listen, dial; return the ready line.
+
+        Raises StoreError, EndpointError.  ``failure`` is set at once then, while closing takes a moment.
+        """
+        self.failure = None
+        async with AsyncExitStack() as opened:
+            try:
+                ready = await self._start(opened)
+            except Exception as error:
+                self.failure = error
+                raise
+            self._open = opened.pop_all()
+        return ready
+
+    async def _start(self, opened: AsyncExitStack) -> str:
+        store = open_store(self._path, self._reactor, init=self._init)
+        opened.push_async_callback(store.close)
+        node = Node(self._reactor, store, network=self._network)
+        opened.push_async_callback(node.stop)
+        node.subscribe(self._told)
+        if store.copied:
+            self._tell(f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover")
+        bound = [await node.listen(endpoint) for endpoint in self._listen]
+        for peer in self._peers:
+            node.connect(peer)
+        return ready_line(bound, node.id, self._path)
+
+    async def stop(self) -> None:
+        """Stop the node, then close the store."""
+        await self._open.aclose()
+
+    def _told(self, notice: Notice) -> None:
+        if isinstance(notice, notices.Progress):
+            if self._show is not None:
+                self._show(in_words(notice))
+            return
+        if isinstance(notice, notices.DialFailed):
+            if self._unreachable.get(notice.address) == notice.reason:
+                return  # said already, and it is tried again and again
+            self._unreachable[notice.address] = notice.reason
+        elif isinstance(notice, notices.PeerUp):
+            self._unreachable.clear()
+        words = describe(notice)
+        if words is not None:
+            self._tell(words)
+
+
+def ready_line(listening: Sequence[str], node: bytes, path: str) -> str:
+    """Return what a program that starts nodes waits for: ``gossiplog ready`` and JSON with sorted keys."""
+    about = {"listening": list(listening), "node": format_key(KeyKind.NODE, node), "store": path}
+    return f"gossiplog ready {json.dumps(about, sort_keys=True)}"
+
+
+def describe(notice: Notice) -> str | None:
+    """Say in words what happened, None for what happens all the time."""
+    match notice:
+        case notices.PeerUp(peer):
+            return f"peer {short_key(peer.id)} is up at {peer.address} ({printable(peer.agent)})"
+        case notices.PeerDown(peer, _, reason):
+            return f"peer {short_key(peer.id)} is down: {printable(reason)}"
+        case notices.PeerRejected(address, error):
+            return f"rejected {address}: {printable(str(error))}"
+        case notices.DialFailed(address, reason):
+            return f"no connection to {address}: {printable(reason)}"
+        case notices.AuthorForked(proof):
+            return f"author {short_key(proof.author)} has forked its log; nothing more is taken from it"
+        case notices.StoreFailing(error, final):
+            end = "nothing is written any more" if final else "writing is tried again"
+            return f"the store fails: {error}; {end}"
+        case _:
+            return None
+
+
+def check_listen(endpoint: str) -> str:
+    """Return ``endpoint`` if it names something to listen on, else raise :class:`EndpointError`."""
+    return _check(
+        endpoint, serverFromString, IStreamServerEndpointStringParser, "to listen on, such as tcp:4000"
+    )
+
+
+def check_peer(endpoint: str) -> str:
+    """Return ``endpoint`` if it names something to dial, else raise :class:`EndpointError`."""
+    kind = IStreamClientEndpointStringParserWithReactor
+    return _check(endpoint, clientFromString, kind, "to dial, such as tcp:HOST:PORT")
+
+
+def _check(endpoint: str, parse: Callable[[Any, str], Any], plugin: Any, use: str) -> str:
+    """Endpoints of plugins are only looked up: parsing some starts what they need."""
+    kind, separator, _ = endpoint.partition(":")
+    if separator and kind in _BUILT_IN:
+        try:
+            parse(None, endpoint)
+        except (
+            Exception
+        ):  # ValueError, TypeError and KeyError, in words about Python rather than about endpoints
+            raise EndpointError(f"{endpoint!r} is no endpoint {use}") from None
+    elif not separator or kind not in {found.prefix for found in getPlugins(plugin)}:
+        raise EndpointError(f"{endpoint!r} is no endpoint {use}")
+    return endpoint

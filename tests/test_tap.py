@@ -1,0 +1,225 @@
+"""Ring 8: the twistd plugin: its options, its service, and real twistd processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+
+from gossiplog import tap
+from gossiplog.errors import StoreLockedError
+from gossiplog.log.network import Network
+from gossiplog.store.logs import open_logs
+from gossiplog.tap import CannotStart, NodeService, Options, makeService
+from tests.processes import DEADLINE_SECONDS, ProcessTestCase
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+class OptionsTests(SynchronousTestCase):
+    """What can be said on the command line."""
+
+    def test_all(self) -> None:
+        """Addresses are repeatable, the store's path is absolute, the network is a key by then."""
+        options = Options()
+        arguments = ["--store", "here", "--network", "00" * 32, "--listen", "tcp:4000", "--listen", LOOPBACK]
+        options.parseOptions([*arguments, "--peer", "tcp:a.example:1", "-p", "tcp:b.example:2"])
+        self.assertEqual(options.store, str(Path.cwd() / "here"))
+        self.assertEqual(options.network, Network.from_key(bytes(32)))
+        self.assertEqual(options.listen, ["tcp:4000", LOOPBACK])
+        self.assertEqual(options.peers, ["tcp:a.example:1", "tcp:b.example:2"])
+
+    def test_mistakes(self) -> None:
+        """Each is a usage error that names what is wrong."""
+        good = ["--store", "x", "--network", "00" * 32]
+        cases = [
+            (["--network", "n"], "--store is needed"),
+            (["--store", "x"], "--network is needed"),
+            (["--store", "x", "--network", "author_x"], "--network: "),
+            (["--store", "x", "--network", "a\nb"], "control characters"),
+            ([*good, "--listen", "4000"], "'4000' is no endpoint to listen on"),
+            ([*good, "--listen", "tcp:http"], "'tcp:http' is no endpoint to listen on"),
+            ([*good, "--peer", "tcp:example.org"], "'tcp:example.org' is no endpoint to dial"),
+            ([*good, "--peer", "pigeon:post"], "'pigeon:post' is no endpoint to dial"),
+            ([*good, "surplus"], "arguments"),
+        ]
+        for arguments, words in cases:
+            error = self.assertRaises(UsageError, Options().parseOptions, arguments)
+            self.assertIn(words, str(error))
+
+
+class ServiceTests(TestCase):
+    """The service in this process, on this reactor."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.store = Path(self.mktemp()).resolve()
+
+    def service(self, *more: str) -> NodeService:
+        """Return the service of a command line."""
+        options = Options()
+        options.parseOptions(["--store", str(self.store), "--network", "00" * 32, *more])
+        service = makeService(options)
+        self.assertTrue(IService.providedBy(service))
+        return service
+
+    async def test_in_order(self) -> None:
+        """The store is opened by startService, and closed when stopService's Deferred fires, not before."""
+        service = self.service("--listen", LOOPBACK)
+        self.assertFalse(self.store.exists())
+        for _ in range(2):  # it can be started again
+            service.startService()
+            self.assertRaises(StoreLockedError, open_logs, self.store)
+            stopped = service.stopService()
+            self.assertIsInstance(stopped, Deferred)
+            await stopped
+            open_logs(self.store).close()
+        self.assertFalse(service.running)
+
+    async def test_never_started(self) -> None:
+        """Stopping is allowed then."""
+        await self.service().stopService()
+
+    def test_locked(self) -> None:
+        """It fails at once, and is done with: nothing is logged but one line."""
+        said: list[Any] = []
+        self.patch(tap, "complain", lambda words, stream: said.append(words))
+        with closing(open_logs(self.store)):
+            error = self.assertRaises(CannotStart, self.service().startService)
+        self.assertEqual(error.code, 1)
+        self.assertEqual(said, [str(error)])
+        self.assertIn("is in use by another process", str(error))
+
+    async def test_port_in_use(self) -> None:
+        """The store is closed again."""
+        port = reactor.listenTCP(0, Factory(), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        self.patch(tap, "complain", lambda words, stream: None)
+        service = self.service("--listen", f"tcp:{port.getHost().port}:interface=127.0.0.1")
+        error = self.assertRaises(CannotStart, service.startService)
+        self.assertIn("in use", str(error))
+        await service.stopService()
+        open_logs(self.store).close()
+
+
+class TwistdTests(ProcessTestCase):
+    """Real twistd processes."""
+
+    def test_from_another_directory(self) -> None:
+        """A relative store is here even when twistd runs elsewhere; nodes meet; SIGTERM stops in order."""
+        other = self.place / "elsewhere"
+        other.mkdir()
+        first = self.twistd(
+            f"--rundir={other}", "--nodaemon", "--pidfile=", "gossiplog", "--store", "ann", "--network", "n",
+            "--listen", LOOPBACK, "--listen", LOOPBACK,
+        )  # fmt: skip
+        about = first.ready()
+        self.assertEqual(about["store"], str(self.place / "ann"))
+        self.assertEqual(len(about["listening"]), 2)
+        second = self.twistd(
+            "--nodaemon", "--pidfile=", "gossiplog", "--store", "../bob", "--network", "n", "--peer",
+            about["listening"][1], "--peer", about["listening"][0], cwd=other,
+        )  # fmt: skip
+        self.assertEqual(second.ready()["store"], str(self.place / "bob"))
+        second.wait_for(r"\[gossiplog#info\] peer \w{8} is up at tcp:127")
+        self.run_gossiplog("init", "--store", "cleo")
+        self.run_gossiplog("append", "--store", "cleo", "hello")
+        self.run_gossiplog("sync", about["listening"][0], "--store", "cleo", "--network", "n")
+        third = self.gossiplog(
+            "log", "--follow", "--store", self.dora(), "--network", "n", "--peer", about["listening"][0]
+        )
+        third.wait_for(" 1 hello$")
+        self.assertEqual(third.interrupt(), 0)
+        for process in (second, first):
+            self.assertEqual(process.terminate(), -signal.SIGTERM)  # twistd's way to say that it was told to
+            self.assertEqual(process.err, "")
+            self.assertNotIn("Traceback", process.out)
+        self.assertEqual(list(self.logged("ann").values()), ["hello"])
+        for store in ("ann", "bob"):
+            self.assertIn("all is well", self.run_gossiplog("verify", "--store", store))
+        self.assertEqual(list(other.iterdir()), [])
+
+    def dora(self) -> str:
+        """Make an empty store."""
+        self.run_gossiplog("init", "--store", "dora")
+        return "dora"
+
+    def test_locked_store(self) -> None:
+        """One line on standard error and in the log, status 1, no traceback, no pid file."""
+        with closing(open_logs(self.place / "ann")):
+            process = self.twistd("--nodaemon", "gossiplog", "--store", "ann", "--network", "n")
+            self.assertEqual(process.finish(), 1)
+        self.assertRegex(process.err, r"\Agossiplog: store .*/ann is in use by another process[^\n]*\n\Z")
+        self.assertEqual(process.out.count("is in use by another process"), 1)
+        self.assertNotIn("Traceback", process.out)
+        self.assertEqual([path.name for path in self.place.iterdir()], ["ann"])
+
+    def test_usage(self) -> None:
+        """A usage error is twistd's: its help, the reason, status 1."""
+        process = self.twistd("--nodaemon", "gossiplog", "--store", "ann")
+        self.assertEqual(process.finish(), 1)
+        self.assertTrue(process.out.endswith("--network is needed\n"), process.out)
+        self.assertIn("--peer=", process.out)
+        self.assertNotIn("Traceback", process.out + process.err)
+
+    def test_help(self) -> None:
+        """twistd knows the plugin, and the plugin its options, with an example."""
+        process = self.twistd("--help")
+        self.assertEqual(process.finish(), 0)
+        self.assertRegex(process.out, r"(?m)^ +gossiplog +Keep and replicate append-only logs\.$")
+        process = self.twistd("gossiplog", "--help")
+        self.assertEqual(process.finish(), 0)
+        self.assertIn("may be repeated", process.out)
+        self.assertIn("twistd --nodaemon gossiplog --store", " ".join(process.out.split()))
+
+    def test_daemon(self) -> None:
+        """In the background, with its log and pid file elsewhere; a start that fails is told to who started it."""
+        if not hasattr(os, "pidfd_open"):
+            raise SkipTest("needs a way to wait for the end of a process that is no child")
+        pidfile, logfile = self.place / "pid", self.place / "log"
+        command = (
+            f"--pidfile={pidfile}",
+            f"--logfile={logfile}",
+            "--rundir=/",
+            "gossiplog",
+            "--store",
+            "ann",
+        )
+        process = self.twistd(*command, "--network", "n", "--listen", LOOPBACK)
+        status = process.finish()
+        self.addCleanup(self.end_daemon, pidfile)
+        self.assertEqual((status, process.out, process.err), (0, "", ""))
+        self.assertIn(f'"store": "{self.place / "ann"}"', logfile.read_text())
+        second = self.twistd("--pidfile=pid2", "--logfile=log2", *command[3:], "--network", "n")
+        self.assertEqual(second.finish(), 1)
+        self.assertIn("CannotStart: store ", second.err)  # twistd passes on a hundred characters
+        said = (self.place / "log2").read_text()
+        self.assertIn("is in use by another process", said)
+        self.assertNotIn("Traceback", said)
+        self.assertFalse((self.place / "pid2").exists())
+        self.end_daemon(pidfile)
+        self.assertIn("Server Shut Down", logfile.read_text())
+        open_logs(self.place / "ann").close()
+
+    def end_daemon(self, pidfile: Path) -> None:
+        """Stop a daemon, if it is there, and wait for its end."""
+        if not pidfile.exists():
+            return
+        handle = os.pidfd_open(int(pidfile.read_text()))
+        try:
+            signal.pidfd_send_signal(handle, signal.SIGTERM)
+            ended, _, _ = select.select([handle], [], [], DEADLINE_SECONDS)
+        finally:
+            os.close(handle)
+        self.assertTrue(ended)
