@@ -1,0 +1,125 @@
+"""The workloads: each function runs one benchmark and returns the fields of its JSON line."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.measure import child, disk_bytes, fill, hash_rate, merge_all, percentile
+from gossiplog.store.logs import open_logs
+
+Fields = dict[str, Any]
+
+
+def catchup(
+    work: Path, count: int, size: int, authors: int = 1, *, single: bool = False
+) -> Fields:
+    """Cold catch-up between two processes over TCP: encrypted, verified, committed with full sync."""
+    sender, receiver = work / "sender", work / "receiver"
+    fill(sender, count, size, authors=authors, single=single)
+    entries = count * authors
+    with child("serve", "--store", str(sender)) as server:
+        address = server.read()["address"]
+        with child("fetch", "--store", str(receiver), "--peer", address, "--expect", str(entries)) as fetcher:
+            fetcher.read()
+            fetcher.say("go")
+            told = fetcher.read()
+            server.say("rss")
+            served = server.read()
+    logs = open_logs(receiver)
+    held = logs.clock.total()
+    merge_all(logs)
+    logs.close()
+    if held != entries:
+        raise SystemExit(f"bench: the receiver holds {held} of {entries} entries")
+    hashes = hash_rate(entries, size)
+    rate = entries / told["seconds"]
+    return {
+        "entries": entries,
+        "authors": authors,
+        "size": size,
+        "seconds": round(told["seconds"], 4),
+        "entries_per_s": round(rate),
+        "mb_per_s": round(rate * size / 1e6, 1),
+        "hash_per_s": round(hashes),
+        "hash_ratio": round(rate / hashes, 3),
+        "rss_mb": round(told["rss_mb"], 1),
+        "sender_rss_mb": round(served["rss_mb"], 1),
+        "disk_bytes_per_entry": round(disk_bytes(receiver) / entries, 1),
+        "disk_bytes_per_entry_running": round(told["disk_bytes_running"] / entries, 1),
+        "wire_bytes_per_entry": round(told["wire_bytes"] / entries, 2),
+    }
+
+
+def append(work: Path, count: int, size: int, in_flight: int) -> Fields:
+    """Appends through the public API: awaited one at a time, many in flight, and in batches of 1,000."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "bench.appending", str(work), str(count), str(size), str(in_flight)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+    )
+    if finished.returncode:
+        raise SystemExit(f"bench: append failed:\n{finished.stderr}")
+    fields: Fields = json.loads(finished.stdout)
+    hashes = hash_rate(count, size)
+    fields["hash_per_s"] = round(hashes)
+    fields["hash_ratio"] = round(fields["batch_per_s"] / hashes, 3)
+    return fields
+
+
+def live(work: Path, count: int, size: int, interval: float, *, load: int = 0) -> Fields:
+    """From before ``append`` in one process to the reader of another; ``load``: while that many entries catch up."""
+    ages, held = _live(work, count, size, interval, load)
+    return {
+        "entries": count,
+        "size": size,
+        "load": load,
+        "held_at_end": held,
+        "p50_ms": round(percentile(ages, 50), 3),
+        "p90_ms": round(percentile(ages, 90), 3),
+        "p99_ms": round(percentile(ages, 99), 3),
+        "max_ms": round(max(ages), 3),
+    }
+
+
+def live_ages(work: Path, count: int, size: int, interval: float) -> list[float]:
+    """The single latencies of :func:`live`, in ms."""
+    return _live(work, count, size, interval, 0)[0]
+
+
+def _live(work: Path, count: int, size: int, interval: float, load: int) -> tuple[list[float], int]:
+    sender, receiver = work / "sender", work / "receiver"
+    if load:
+        fill(sender, load, size)
+    common = ("--count", str(count), "--size", str(size), "--interval", str(interval))
+    with child("write", "--store", str(sender), *common) as writer:
+        told = writer.read()
+        extra = ("--peer", told["address"], "--author", told["author"], *(("--loaded",) if load else ()))
+        with child("watch", "--store", str(receiver), *common, *extra) as watcher:
+            watcher.read()
+            writer.say("go")
+            seen = watcher.read()
+    return seen["ages_ms"], seen["held"]
+
+
+def bare_sqlite_rate(path: Path, count: int, size: int) -> float:
+    """Inserts per second of a plain SQLite loop, each committed with full sync: what one append can cost at least."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA page_size=16384")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE entries (seq INTEGER PRIMARY KEY, body BLOB)")
+    body = bytes(size)
+    started = time.perf_counter()
+    for _ in range(count):
+        connection.execute("INSERT INTO entries (body) VALUES (?)", (body,))
+    seconds = time.perf_counter() - started
+    connection.close()
+    return count / seconds
