@@ -24,8 +24,9 @@ from pathlib import Path
 from twisted.internet.task import react
 
 from gossiplog import Node, open_store
+from gossiplog.errors import ByeCode
 from gossiplog.foreground import first_of, foreground
-from gossiplog.net.notices import PeerUp
+from gossiplog.net.notices import PeerDown, PeerUp
 from gossiplog.printing import printable
 from gossiplog.terminal import Terminal
 
@@ -46,9 +47,15 @@ async def main(reactor, me, others, directory):
         for entry in sorted([entry async for entry in past], key=lambda entry: entry.timestamp_ms):
             await show(terminal, entry)
 
+        present = set()
+
         def greet(notice):
-            if isinstance(notice, PeerUp):
-                terminal.put(f"info> connected to {printable(notice.peer.agent)}\n")
+            match notice:
+                case PeerUp(peer) if peer.id not in present:
+                    present.add(peer.id)
+                    terminal.put(f"info> connected to {printable(peer.agent)}\n")
+                case PeerDown(peer, code) if code != ByeCode.DUPLICATE:  # not just one of two connections
+                    present.discard(peer.id)
 
         node = Node(reactor, store, network="persisted-chat", agent=me)
         stack.push_async_callback(node.stop)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from twisted.internet import stdio
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -51,6 +51,7 @@ class Terminal(Protocol):
         self._closed: Deferred[None] = Deferred()
         self._shared = [(fd, os.get_blocking(fd)) for fd in (stdin, stdout) if fd is not None]
         source = os.open(os.devnull, os.O_RDONLY) if stdin is None else _own(stdin, os.O_RDONLY)
+        self._shows_keys = stdin is not None and os.isatty(stdin) and os.isatty(stdout)
         self._owned = [source, _own(stdout, os.O_WRONLY)]
         self._stdio: Any = _standard_io()(self, *self._owned, reactor=reactor)
         self._stdio.registerProducer(self, True)
@@ -61,6 +62,8 @@ class Terminal(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, CancelledError) and self._shows_keys:
+            self.put("\n")  # behind the ^C that the terminal shows
         await self.close()
 
     # -- the program calls

@@ -77,6 +77,16 @@ class Process:
                     return found
                 self._wait(deadline, f"it did not print {pattern!r}")
 
+    def wait_for_all(self, *patterns: str) -> None:
+        """As :meth:`wait_for`, for several lines in whatever order."""
+        start = self._seen
+        ends = []
+        for pattern in patterns:
+            self._seen = start
+            self.wait_for(pattern)
+            ends.append(self._seen)
+        self._seen = max(ends)
+
     def ready(self) -> dict[str, Any]:
         """Wait for the ready line of a node and return what it says."""
         about: dict[str, Any] = json.loads(self.wait_for(r"gossiplog ready (\{.*\})$")[1])

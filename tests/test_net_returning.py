@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from twisted.internet.task import Clock as Reactor
@@ -11,11 +12,15 @@ from gossiplog.errors import StoreClosedError
 from gossiplog.gossip.messages import Item, Want
 from gossiplog.gossip.schedule import Schedule
 from gossiplog.limits import OPEN_WANTS_PER_PEER, OWN_ENTRIES_SECONDS, OWN_REST_SECONDS
+from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
-from gossiplog.log.segment import Head, Segment
+from gossiplog.log.segment import Head, Segment, verify
+from gossiplog.net.lanes import COMMIT_BYTES, NEWS_BYTES, Job, Lanes, Write
 from gossiplog.net.notices import AuthorForked
 from gossiplog.net.returning import Returning
-from gossiplog.store.requests import Append
+from gossiplog.store.logs import Logs
+from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.requests import Accept, Append, Appended
 from tests.netcase import Peer, World
 
 ANN, BOB = b"a" * 32, b"b" * 32
@@ -116,6 +121,55 @@ class ReturningTests(SynchronousTestCase):
         self.returning.close()
         self.assertEqual([type(answer) for answer in self.answers], [StoreClosedError])
         self.assertEqual((self.written, self.reactor.getDelayedCalls()), ([], []))
+
+
+class QueueTests(SynchronousTestCase):
+    """In the store's queue, own entries and own appends keep the order in which they came, whatever their size."""
+
+    def test_accepted_entries_and_appends(self) -> None:
+        """Small writes overtake large ones, but never of the same author."""
+        for seed in range(200):
+            random = Random(seed)
+            lanes = Lanes()
+            put: dict[bytes, list[Write]] = {ANN: [], BOB: []}
+            taken: dict[bytes, list[Job]] = {ANN: [], BOB: []}
+            for _ in range(random.randrange(60)):
+                author = random.choice([ANN, BOB])
+                body = bytes(random.choice([1, NEWS_BYTES + 1, COMMIT_BYTES]))
+                segment = Segment(author, 1, 1, bytes(32), bytes(64), body)
+                request = random.choice([Append(author, [body]), Accept(segment, Head(1, bytes(32)))])
+                job = Write(request, self.fail)
+                put[author].append(job)
+                lanes.put(job)
+                if random.random() < 0.3:
+                    self.take(lanes, taken)
+            while lanes:
+                self.take(lanes, taken)
+            self.assertEqual(taken, put, seed)
+
+    def take(self, lanes: Lanes, taken: dict[bytes, list[Job]]) -> None:
+        for job in lanes.take():
+            assert isinstance(job, Write) and job.author is not None
+            taken[job.author].append(job)
+
+    def test_an_append_behind_entries_that_come_back(self) -> None:
+        """What is queued is adopted first, and in one transaction too: nothing is signed twice."""
+        backend = MemoryBackend()
+        logs = Logs(backend)
+        author = logs.writer("ann").author
+        older = backend.snapshot()
+        for size in (1, NEWS_BYTES, 100_000, 1, COMMIT_BYTES, 1):
+            logs.process([Append(author, [encode_body(1, bytes(size))])])
+        lost = logs.segments(author, 1, 1 << 30)
+        for together in (1, 2, 6, 7):
+            logs = Logs(older.snapshot())
+            requests: list[Any] = [Accept(segment, verify(segment)) for segment in lost]
+            requests.append(Append(author, [encode_body(2, b"new")]))
+            results = []
+            for at in range(0, len(requests), together):
+                results += logs.process(requests[at : at + together]).results
+            self.assertEqual(results[-1], Appended(7, 7))
+            self.assertEqual(logs.segments(author, 1, 1 << 30)[:6], lost)
 
 
 class AskingTests(SynchronousTestCase):

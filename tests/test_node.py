@@ -173,7 +173,6 @@ class FailingDiskTests(SynchronousTestCase):
         self.world.run(1)
         self.assertEqual(c.payloads(self.b.author()), [b"before"])
 
-
     def test_disk_that_fails_during_the_stop(self) -> None:
         """The last thing that happens is a failure: it is told, and starts no timer."""
         for fault in (Fault.FULL, Fault.LOST):

@@ -1,13 +1,13 @@
 """Ring 4: random networks with random faults; one seed reproduces any failure.
 
-Run one by hand: ``python -m gossiplog.testing.scenario SEED``.
+Run one by hand: ``python -m gossiplog.testing.simulator SEED``.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.testing import faults, scenario
+from gossiplog.testing import faults, scenario, simulator
 from gossiplog.testing.invariants import InvariantError
 
 SEEDS = 160
@@ -20,10 +20,10 @@ class RandomTests(SynchronousTestCase):
     def check(self, part: int) -> None:
         """Run every so manieth seed."""
         for seed in range(part, SEEDS, PARTS):
-            done = scenario.check(seed)
+            done = simulator.check(seed)
             self.assertGreater(done.world.events, 50)
             if seed < PARTS:
-                again = scenario.run(scenario.draw(seed))
+                again = simulator.run(scenario.draw(seed))
                 self.assertEqual(again.world.trace, done.world.trace, f"seed {seed} gives two traces")
 
     def test_seeds_0(self) -> None:
@@ -75,7 +75,7 @@ class ScenarioTests(SynchronousTestCase):
     def test_failure_names_the_seed_and_the_smallest_scenario(self) -> None:
         """And the last events."""
         seed = next(seed for seed in range(SEEDS) if len(scenario.draw(seed).faults) > 2)
-        run = scenario.run
+        run = simulator.run
 
         def broken(one: scenario.Scenario) -> object:
             run(one._replace(writes=()))
@@ -83,15 +83,15 @@ class ScenarioTests(SynchronousTestCase):
                 raise InvariantError("broken on purpose")
             return None
 
-        self.patch(scenario, "run", broken)
-        error = self.assertRaises(InvariantError, scenario.check, seed)
+        self.patch(simulator, "run", broken)
+        error = self.assertRaises(InvariantError, simulator.check, seed)
         self.assertIn(f"seed {seed}: InvariantError: broken on purpose", str(error))
-        smaller, _ = scenario.shrink(scenario.draw(seed), attempts=100)
+        smaller, _ = simulator.shrink(scenario.draw(seed), attempts=100)
         self.assertEqual((len(smaller.faults), len(smaller.writes)), (2, 1))
 
     def test_tight_limits_are_put_back(self) -> None:
         """Also after a failure."""
-        before = [getattr(module, name) for module, name in scenario.TIGHT]
-        with self.assertRaises(InvariantError), scenario.tight_limits():
+        before = [getattr(module, name) for module, name in simulator.TIGHT]
+        with self.assertRaises(InvariantError), simulator.tight_limits():
             raise InvariantError
-        self.assertEqual([getattr(module, name) for module, name in scenario.TIGHT], before)
+        self.assertEqual([getattr(module, name) for module, name in simulator.TIGHT], before)

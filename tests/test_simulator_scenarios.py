@@ -15,7 +15,7 @@ from gossiplog.testing.disk import Speed
 from gossiplog.testing.faults import Fault, Faults
 from gossiplog.testing.node import Node
 from gossiplog.testing.pipes import Quality
-from gossiplog.testing.scenario import tight_limits
+from gossiplog.testing.simulator import tight_limits
 
 SLOW_DISK = Speed(commit=5.0, read=0.001, stall_chance=0.0)
 QUICK_DISK = Speed(commit=0.002, read=0.001, stall_chance=0.0)

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog.errors import StoreLockedError
 from gossiplog.log.segment import chain_ids
 from gossiplog.store.logs import open_logs
+from tests.processes import ProcessTestCase
 
 ALL = 1 << 30
 
@@ -54,6 +55,30 @@ while True:
         logs.merge_some(200_000)
 """
 
+SENDER = """
+import os, random, sys
+from twisted.internet import defer, task
+from gossiplog import Node, open_store
+
+async def main(reactor, path, seed, peer):
+    draw = random.Random(int(seed))
+    store = open_store(path, reactor)
+    writer = await store.writer("ann")
+    node = Node(reactor, store, network="garden")
+    node.connect(peer)
+    await node.when(lambda notice: type(notice).__name__ == "PeerUp")
+
+    async def append_all():
+        while True:
+            seqs = await writer.append_many([draw.randbytes(draw.choice((1, 100, 3000, 50_000)))
+                                             for _ in range(draw.randint(1, 20))])
+            os.write(1, b"durable %d\\n" % seqs[-1])
+
+    await defer.gatherResults([defer.ensureDeferred(append_all()) for _ in range(3)])
+
+task.react(lambda reactor, *arguments: defer.ensureDeferred(main(reactor, *arguments)), sys.argv[1:])
+"""
+
 
 class CrashTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -88,6 +113,7 @@ class CrashTests(SynchronousTestCase):
         try:
             report = logs.verify()
             self.assertEqual(report.damages, [])
+            self.assertEqual(logs.copied, "")
             author = logs.writer("ann").author
             ids = [entry_id for segment in logs.segments(author, 1, ALL) for entry_id in chain_ids(segment)]
             self.assertEqual(len(ids), logs.clock.seq(author))
@@ -123,3 +149,44 @@ class CrashTests(SynchronousTestCase):
         child.kill()
         child.communicate()
         open_logs(self.path).close()
+
+
+class PeerTests(ProcessTestCase):
+    """Ann sends what she appends and is killed; bob, another process, keeps what he was sent."""
+
+    def test_what_was_sent_is_on_disk(self) -> None:
+        """After each kill ann's disk holds, under the same id, every entry that bob has, and all she acknowledged."""
+        draw = random.Random(3)
+        received = 0
+        for seed in range(6):
+            bob = self.gossiplog(
+                "run", "--store", self.bob, "--network", "garden", "--listen", "tcp:0:interface=127.0.0.1"
+            )
+            [address] = bob.ready()["listening"]
+            ann = self.start(sys.executable, "-c", SENDER, self.ann, str(seed), address)
+            for _ in range(draw.randint(1, 60)):
+                acknowledged = int(ann.wait_for(r"durable (\d+)$")[1])
+            self.assertEqual(ann.kill(), -signal.SIGKILL)
+            bob.terminate()
+            ours, theirs = self.ids(self.ann), self.ids(self.bob)
+            self.assertGreaterEqual(len(ours), acknowledged)
+            self.assertEqual(ours[: len(theirs)], theirs)
+            self.assertGreater(len(theirs), received)
+            received = len(theirs)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann, self.bob = self.place / "ann", self.place / "bob"
+        open_logs(self.ann).close()
+        open_logs(self.bob).close()
+
+    def ids(self, path: Path) -> list[bytes]:
+        """The ids of everything a store holds of ann, after checking it."""
+        logs = open_logs(path)
+        try:
+            self.assertTrue(logs.verify().ok)
+            self.assertEqual((logs.copied, logs.forks), ("", {}))
+            [author] = logs.clock
+            return [one for segment in logs.segments(author, 1, ALL) for one in chain_ids(segment)]
+        finally:
+            logs.close()

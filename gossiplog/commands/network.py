@@ -19,10 +19,10 @@ from twisted.internet.defer import Deferred
 
 from gossiplog import chat as chatting
 from gossiplog.commands.local import missing, say
-from gossiplog.errors import StoreNotFoundError
+from gossiplog.errors import ByeCode, StoreNotFoundError
 from gossiplog.foreground import Main, foreground
 from gossiplog.net.livestore import Store, open_store
-from gossiplog.net.notices import Notice, PeerUp
+from gossiplog.net.notices import Notice, PeerDown, PeerUp
 from gossiplog.node import Node
 from gossiplog.serving import Serving, describe
 from gossiplog.syncing import Sync
@@ -126,9 +126,21 @@ async def _chat(reactor: Any, arguments: Namespace) -> None:
         stack.push_async_callback(store.close)
         writer = await store.writer(arguments.writer, encoding="json")
 
+        present: set[bytes] = set()
+
         def tell(notice: Notice) -> None:
+            match notice:
+                case PeerUp(peer):
+                    wanted = peer.id not in present
+                    present.add(peer.id)
+                case PeerDown(peer, code):
+                    wanted = code != ByeCode.DUPLICATE  # else one of two connections, the other stays
+                    if wanted:
+                        present.discard(peer.id)
+                case _:
+                    wanted = arguments.verbose
             words = describe(notice)
-            if words is not None and (isinstance(notice, PeerUp) or arguments.verbose):
+            if wanted and words is not None:
                 terminal.put(f"-- {words}\n")
 
         seen = await chatting.show_history(terminal, store)

@@ -112,7 +112,9 @@ class Outbox:
         asked = self.loading
         reached = [*asked].index(segments[-1].author) if segments else 0
         unread = {author for author in [*asked][: reached + 1] if asked[author] >= 0}
-        behind = {segment.author for segment in self.ready}  # their news cannot overtake the end of their backlog
+        behind = {
+            segment.author for segment in self.ready
+        }  # their news cannot overtake the end of their backlog
         for segment in segments:
             author = segment.author
             unread.discard(author)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from random import Random
 
 from gossiplog import limits
-from gossiplog.testing.pipes import End, Net, Party
+from gossiplog.testing.network import Net
+from gossiplog.testing.pipes import End, Party
 from gossiplog.testing.world import Timer
 
 

@@ -19,6 +19,7 @@ from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Bye, Ranges
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.segment import Segment
+from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Outcome, Stale
 from gossiplog.testing.calls import Dialer
 from gossiplog.testing.disk import Disk, Job
@@ -33,6 +34,9 @@ class Carrier:
 
     world: World
     watcher: Watcher
+    name: str
+    backend: MemoryBackend
+    local: tuple[bytes, ...]
     disk: Disk
     holdings: Holdings
     replica: Replica
@@ -144,7 +148,7 @@ class Carrier:
         frame = encode(effect.message)
         self.watcher.sent(self, effect.session, effect.message, len(frame))
         end.write(frame)
-        if type(effect.message) is Segment:
+        if type(effect.message) in (Segment, Ranges):
             self._bulk.add(effect.session)
 
     def _end(self, effect: events.End) -> None:

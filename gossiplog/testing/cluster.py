@@ -25,8 +25,9 @@ from gossiplog.testing.calls import Dialer
 from gossiplog.testing.disk import Speed
 from gossiplog.testing.figures import Figures
 from gossiplog.testing.invariants import Checker, InvariantError
+from gossiplog.testing.network import Net
 from gossiplog.testing.node import Node
-from gossiplog.testing.pipes import Net, Party, Quality
+from gossiplog.testing.pipes import Party, Quality
 from gossiplog.testing.world import World
 
 QUIET_SECONDS = 130.0

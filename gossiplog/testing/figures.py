@@ -11,7 +11,7 @@ from collections import Counter
 
 from gossiplog.gossip.messages import Message, Ping, Pong
 from gossiplog.log.segment import Segment
-from gossiplog.testing.node import Node
+from gossiplog.testing.carrying import Carrier
 from gossiplog.testing.pipes import OVERHEAD_BYTES
 
 
@@ -29,7 +29,7 @@ class Figures:
         self.last_busy = 0.0
         self.healed = 0
 
-    def sent(self, node: Node, message: Message, size: int) -> None:
+    def sent(self, node: Carrier, message: Message, size: int) -> None:
         """A message of ``size`` bytes went out."""
         name = type(message).__name__
         self.messages[name] += 1
@@ -37,7 +37,7 @@ class Figures:
         if not isinstance(message, Ping | Pong):
             self.last_busy = node.world.now
 
-    def received(self, node: Node, message: Message, size: int) -> None:
+    def received(self, node: Carrier, message: Message, size: int) -> None:
         """A message of ``size`` bytes came in."""
         if isinstance(message, Segment):
             self.entries_received += message.count

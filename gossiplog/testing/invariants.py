@@ -19,9 +19,10 @@ from gossiplog.gossip.replica import Replica
 from gossiplog.gossip.session import Phase
 from gossiplog.log.segment import Segment, chain_ids, verify
 from gossiplog.store.requests import Outcome
+from gossiplog.testing.carrying import Carrier
 from gossiplog.testing.disk import Job, appended
 from gossiplog.testing.figures import Figures
-from gossiplog.testing.node import Node
+from gossiplog.testing.trace import describe
 
 
 class InvariantError(AssertionError):
@@ -51,14 +52,14 @@ class Checker:
             if len(known) > 1 and segment.author not in self.may_fork:
                 raise InvariantError(f"a second entry {seq} of {segment.author.hex()[:8]} was signed")
 
-    def restored(self, node: Node) -> None:
+    def restored(self, node: Carrier) -> None:
         """The disk of ``node`` was put back to an earlier state, on purpose."""
         self._disks[node.name] = {author: head.seq for author, head in node.backend.heads()}
         self._acked_at = {key: seq for key, seq in self._acked_at.items() if key[0] != node.name}
 
     # -- told by nodes (gossiplog.testing.node.Watcher)
 
-    def started(self, node: Node) -> None:
+    def started(self, node: Carrier) -> None:
         """2 and 7: it begins with what the disk holds, and all that was acknowledged is there."""
         clock = {author: head.seq for author, head in node.holdings.clock.items()}
         disk = {author: head.seq for author, head in node.backend.heads()}
@@ -79,7 +80,7 @@ class Checker:
         self._clocks[node.name] = clock
         self._order[node.name] = {}
 
-    def committed(self, node: Node, jobs: Sequence[Job], outcome: Outcome) -> None:
+    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: Outcome) -> None:
         """1 and 3: what reaches a disk continues it, and is what the author signed."""
         own = appended(jobs)
         disk = self._disks[node.name]
@@ -96,7 +97,7 @@ class Checker:
                 )
             disk[author] = segment.last
 
-    def acknowledged(self, node: Node, author: bytes, last: int) -> None:
+    def acknowledged(self, node: Carrier, author: bytes, last: int) -> None:
         """7: what is acknowledged is durable."""
         self._require(
             self._disks[node.name].get(author, 0) >= last, node, "acknowledged before it was durable"
@@ -104,7 +105,7 @@ class Checker:
         self._acked_at[node.name, author] = max(last, self._acked_at.get((node.name, author), 0))
         self.acked[author] = max(last, self.acked.get(author, 0))
 
-    def sent(self, node: Node, session: int, message: Message, size: int) -> None:
+    def sent(self, node: Carrier, session: int, message: Message, size: int) -> None:
         """1 and 3: what leaves a node verifies, goes in order, and own entries are durable before."""
         self.figures.sent(node, message, size)
         if type(message) is Segment and message.count:
@@ -124,11 +125,11 @@ class Checker:
                 message.last <= max(durable, adopted), node, "sends an own entry before it is durable"
             )
 
-    def received(self, node: Node, message: Message, size: int) -> None:
+    def received(self, node: Carrier, message: Message, size: int) -> None:
         """Only counted: what came decides nothing yet."""
         self.figures.received(node, message, size)
 
-    def handled(self, node: Node, event: Event, effects: Sequence[Effect]) -> None:
+    def handled(self, node: Carrier, event: Event, effects: Sequence[Effect]) -> None:
         """2, 4 and 6: the clock grew, an offence changed nothing, memory is bounded."""
         world = node.world
         world.note(f"{node.name} {describe(event)}")
@@ -161,7 +162,7 @@ class Checker:
         for fault in bounds(node.replica):
             self._require(False, node, fault)
 
-    def _require(self, holds: bool, node: Node, fault: str) -> None:
+    def _require(self, holds: bool, node: Carrier, fault: str) -> None:
         if not holds:
             raise InvariantError(f"{node.name} {fault}")
 
@@ -192,7 +193,9 @@ def bounds(replica: Replica) -> list[str]:
         outbox = session.outbox
         if outbox.ready_bytes > limits.READ_AHEAD_BYTES * 3 + largest:
             faults.append(f"read {outbox.ready_bytes} bytes ahead")
-        if outbox.ready_bytes != sum(len(s.bodies) + HEADER_BYTES for s in (*outbox.ready_news, *outbox.ready)):
+        if outbox.ready_bytes != sum(
+            len(s.bodies) + HEADER_BYTES for s in (*outbox.ready_news, *outbox.ready)
+        ):
             faults.append("lost count of what it read ahead")
         if outbox.ready and outbox.credit_bytes > 0 and session.phase is Phase.OPEN:
             faults.append("holds back what could go")
@@ -203,38 +206,3 @@ def bounds(replica: Replica) -> list[str]:
     if not replica.sessions and replica.deadline is not None:
         faults.append("has a timer without a session")
     return faults
-
-
-def describe(value: Event | Effect) -> str:
-    """A line of the trace for an event or effect."""
-    name = type(value).__name__
-    if isinstance(value, events.Received | events.Send):
-        return f"{name} {value.session} {_message(value.message)}"
-    if isinstance(value, events.Committed):
-        return f"{name} {[(s.author.hex()[:4], s.first, s.last) for s in value.segments]} {value.done_bytes}"
-    if isinstance(value, events.Write | events.Examine):
-        return f"{name} {_message(value.segment)}"
-    if isinstance(value, events.Loaded):
-        return f"{name} {value.session} {[_message(s) for s in value.segments]}"
-    if isinstance(value, events.Load):
-        return f"{name} {value.session} {[(author.hex()[:4], first) for author, first in value.wants]}"
-    if isinstance(value, events.End | events.PeerDown):
-        return f"{name} {value.session} {value.code} {value.reason}"
-    if isinstance(value, events.PeerRejected):
-        return f"{name} {value.session} {value.error}"
-    return f"{name} {getattr(value, 'session', '')}"
-
-
-def _message(message: Message) -> str:
-    name = type(message).__name__.upper()
-    if isinstance(message, Segment):
-        return f"{name} {message.author.hex()[:4]} {message.first}-{message.last}"
-    return name + _shorten(tuple(message))
-
-
-def _shorten(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.hex()[:4]
-    if isinstance(value, tuple):
-        return "(" + " ".join(_shorten(part) for part in value) + ")"
-    return repr(value)

@@ -46,10 +46,8 @@ class Node(Carrier):
         self.speed = speed or Speed()
         self.random = world.child()
         self.id = self.random.randbytes(32)
-        self.up = False
-        self.frozen = False
-        self.dialers: list[Dialer] = []
-        self.notices: list[events.Notice] = []
+        self._sessions = 0
+        super().__init__()
 
     # -- running
 
@@ -60,15 +58,7 @@ class Node(Carrier):
         self.local = tuple(logs.writers().values())
         self.holdings = Holdings(logs.clock.copy(), dict(logs.forks), set(logs.local))
         self.replica = Replica(self.id, self.random.randbytes(16), self.holdings, agent=self.name)
-        self.ends: dict[int, End] = {}
-        self.peers: dict[int, bytes] = {}
-        self._sessions = 0
-        self._queue: deque[Event] = deque()
-        self._busy = False
-        self._bulk: set[int] = set()
-        self._timer: Timer | None = None
-        self._reading = True
-        self._failing = False
+        self.reset()
         self.up = True
         self.world.note(f"{self.name} starts")
         self.watcher.started(self)

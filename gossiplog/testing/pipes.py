@@ -1,8 +1,8 @@
-"""Connections that keep order, take time, hold so much and no more, and break.
+"""One side of a connection: it keeps order, takes time, holds so much and no more, and ends.
 
-Responsible for: carrying frames between two parties as TCP would: in order, with delay and bandwidth, back-pressure in
-both directions, orderly closing, and every way of ending badly.
-Must not know: what is in a frame, beyond what a fault asks it to do with one.
+Responsible for: carrying frames to the other side as TCP would: in order, with delay and bandwidth, back-pressure in
+both directions, and orderly closing.
+Must not know: what is in a frame; which connections there are.
 Invariant: without faults each frame arrives once, in order, or the connection ends; after a connection ended nothing
 of it arrives.
 """
@@ -10,17 +10,15 @@ of it arrives.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gossiplog import limits
-from gossiplog.testing.world import World
+
+if TYPE_CHECKING:
+    from gossiplog.testing.network import Link
 
 OVERHEAD_BYTES = 22
 """Length of a frame and of a record, and the record's tag: what encryption adds to a small frame."""
-
-HANDSHAKE_SIZES = (48, 96, 64)
-"""The three handshake messages."""
 
 TRICKLE_SECONDS = 1.0
 """How often the receiver of a long frame notices that bytes come."""
@@ -54,10 +52,6 @@ class Party(Protocol):
 
     def lost(self, end: End) -> None:
         """The connection is gone."""
-
-
-Tamper = Callable[["End", bytes], list[tuple[float, bytes]]]
-"""What becomes of a frame: (extra delay, frame) for each copy that is to arrive; an extra delay breaks the order."""
 
 
 class End:
@@ -181,76 +175,3 @@ class End:
         if self.paused and self.unread_bytes <= 0 and not (self.gone or self.closing):
             self.paused = False
             self.party.drained(self)
-
-
-class Link:
-    """I am one connection: two ends."""
-
-    def __init__(self, net: Net, dialler: Party, listener: Party, quality: Quality) -> None:
-        self.net = net
-        self.quality = quality
-        self.salt = net.random.randbytes(32)
-        self.ends = (End(self, dialler, True), End(self, listener, False))
-
-    def begin(self) -> None:
-        """Start the handshake, which may not take for ever."""
-        self.net.world.after(limits.HANDSHAKE_SECONDS, self._check_established)
-        self.ends[0].carry("shake 1", bytes(HANDSHAKE_SIZES[0]), HANDSHAKE_SIZES[0])
-
-    def shake(self, end: End, step: str) -> None:
-        """A handshake message arrived at ``end``."""
-        if end.closing:
-            return
-        if step == "shake 1":
-            end.carry("shake 2", bytes(HANDSHAKE_SIZES[1]), HANDSHAKE_SIZES[1])
-            return
-        if step == "shake 2":
-            end.carry("shake 3", bytes(HANDSHAKE_SIZES[2]), HANDSHAKE_SIZES[2])
-        end.established = True
-        end.party.established(end)
-
-    def _check_established(self) -> None:
-        for end in self.ends:
-            if not end.established and not end.gone:
-                end.abort()
-
-    def cut(self, *, hears: tuple[bool, bool] = (True, True)) -> None:
-        """Break, in whatever is being said; each end learns of it soon, or (``hears``) not at all."""
-        for end, told in zip(self.ends, hears, strict=True):
-            end.swallows = True
-            if told:
-                delay = self.net.random.uniform(0, 2 * self.quality.delay)
-                self.net.world.after(delay, lambda end=end: end.die(hears=True))  # type: ignore[misc]
-
-
-class Net:
-    """I make connections, and know which there are."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.random = world.child()
-        self.links: list[Link] = []
-        self.qualities: dict[frozenset[str], Quality] = {}
-        self.default = Quality()
-        self.reachable: Callable[[Party, Party], bool] = lambda a, b: True
-        self.tamper: Tamper = lambda end, frame: [(0.0, frame)]
-
-    def dial(self, dialler: Party, listener: Party) -> End | None:
-        """A connection that is being set up, or None when it cannot be."""
-        if not self.reachable(dialler, listener):
-            return None
-        quality = self.qualities.get(frozenset((dialler.name, listener.name)), self.default)
-        link = Link(self, dialler, listener, quality)
-        self.links.append(link)
-        link.begin()
-        return link.ends[0]
-
-    def between(self, a: Party, b: Party) -> list[Link]:
-        """The connections of two parties."""
-        pair = {a.name, b.name}
-        return [link for link in self.links if {end.party.name for end in link.ends} == pair]
-
-    def forget(self, link: Link) -> None:
-        """Both ends of ``link`` may be gone."""
-        if all(end.gone for end in link.ends) and link in self.links:
-            self.links.remove(link)

@@ -16,26 +16,26 @@ from gossiplog.store.requests import Outcome
 from gossiplog.testing.disk import Job
 
 if TYPE_CHECKING:
-    from gossiplog.testing.node import Node
+    from gossiplog.testing.carrying import Carrier
 
 
 class Watcher(Protocol):
     """Who is told what a node does, as it does it."""
 
-    def started(self, node: Node) -> None:
+    def started(self, node: Carrier) -> None:
         """It runs, from what its disk holds."""
 
-    def committed(self, node: Node, jobs: Sequence[Job], outcome: Outcome) -> None:
+    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: Outcome) -> None:
         """This is durable; the node does not know it yet."""
 
-    def acknowledged(self, node: Node, author: bytes, last: int) -> None:
+    def acknowledged(self, node: Carrier, author: bytes, last: int) -> None:
         """An append succeeded, says the node to its application."""
 
-    def sent(self, node: Node, session: int, message: Message, size: int) -> None:
+    def sent(self, node: Carrier, session: int, message: Message, size: int) -> None:
         """A message leaves the node."""
 
-    def received(self, node: Node, message: Message, size: int) -> None:
+    def received(self, node: Carrier, message: Message, size: int) -> None:
         """A message came."""
 
-    def handled(self, node: Node, event: Event, effects: Sequence[Effect]) -> None:
+    def handled(self, node: Carrier, event: Event, effects: Sequence[Effect]) -> None:
         """An event is done, and its effects."""

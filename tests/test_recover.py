@@ -1,0 +1,202 @@
+"""Ring 8: stores copied and restored between real processes; whoever holds what, no log is ever forked."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import closing
+
+from gossiplog.log.segment import chain_ids
+from gossiplog.store.logs import Logs, open_logs
+from tests.processes import Process, ProcessTestCase
+
+ALL = 1 << 30
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+NETWORK = ("--network", "garden")
+
+MORTAL = """
+import os, signal, sqlite3, sys
+from gossiplog.store import sqlite
+
+fatal = int(sys.argv[1])
+connect = sqlite.connect
+statements = 0
+
+class Mortal(sqlite3.Connection):
+    "Ends the process before the statement numbered fatal, or behind it when it is negative."
+    def execute(self, sql, *parameters):
+        global statements
+        if sql.startswith(("PRAGMA", "SELECT")):
+            return super().execute(sql, *parameters)
+        statements += 1
+        if statements == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = super().execute(sql, *parameters)
+        if statements == -fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+sqlite.connect = lambda directory, init, factory: connect(directory, init, Mortal)
+from gossiplog.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+class RecoverTests(ProcessTestCase):
+    """Ann's store, of which there are copies, and bob's node, which holds what she sent."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann = self.run_gossiplog("init", "--store", "ann").split()[-1]
+        self.short = self.ann.removeprefix("author_")[:8]
+        self.run_gossiplog("init", "--store", "bob")
+        self.bob = self.gossiplog("run", "--store", "bob", "--listen", LOOPBACK, *NETWORK)
+        [self.address] = self.bob.ready()["listening"]
+        self.append("ann", "1", "2", "3")
+        self.sync("ann")
+
+    def append(self, store: str, *texts: str) -> None:
+        self.run_gossiplog("append", "--store", store, *texts)
+
+    def sync(self, store: str) -> None:
+        self.run_gossiplog("sync", "--store", store, *NETWORK, self.address)
+
+    def copy(self, name: str = "copy") -> str:
+        """Copy ann's store with the command for that."""
+        subprocess.run(["cp", "-a", "ann", name], cwd=self.place, check=True)
+        return name
+
+    def recover(self, store: str, **options: str) -> Process:
+        return self.gossiplog("recover", "--store", store, *NETWORK, self.address, **options)
+
+    def assert_refused(self, store: str) -> None:
+        self.assert_one_line(
+            self.gossiplog("append", "--store", store, "no"), 1, "copied or restored", "gossiplog recover"
+        )
+
+    def payloads(self, store: str) -> list[str]:
+        logged = self.logged(store)
+        return [logged[self.ann, seq] for seq in range(1, len(logged) + 1)]
+
+    def assert_no_fork(self) -> None:
+        """At bob's, who saw everything that was ever sent."""
+        self.bob.interrupt()
+        self.assertNotIn("forked", self.bob.err)
+        self.assertNotIn("forked", self.run_gossiplog("clock", "--store", "bob"))
+
+    def test_both_were_appended_to(self) -> None:
+        """The copy is refused, gets back what the other one signed meanwhile, and goes on behind that."""
+        self.copy()
+        self.append("ann", "4", "5")
+        self.sync("ann")
+        self.assert_refused("copy")
+        self.assertEqual(self.payloads("copy"), ["1", "2", "3"])
+        recovered = self.recover("copy")
+        self.assertEqual((recovered.finish(), recovered.err), (0, ""))
+        self.assertEqual(recovered.out, f"{self.ann} default: 2 entries came back, goes on with 6\n")
+        self.assertEqual(self.run_gossiplog("append", "--store", "copy", "6"), f"{self.short} 6\n")
+        self.sync("copy")
+        self.sync("ann")  # the other one hears of it too
+        for store in ("copy", "ann"):
+            self.assertEqual(self.payloads(store), ["1", "2", "3", "4", "5", "6"])
+        again = self.recover("copy")
+        self.assertEqual((again.finish(), again.err), (0, ""))
+        self.assertIn("nothing is to be done", again.out)
+        self.assert_no_fork()
+        self.assertEqual(self.payloads("bob"), ["1", "2", "3", "4", "5", "6"])
+
+    def test_a_backup_that_is_put_back(self) -> None:
+        """In the place of the store it was made of."""
+        self.copy("backup")
+        self.append("ann", "4")
+        self.sync("ann")
+        shutil.rmtree(self.place / "ann")
+        shutil.copytree(self.place / "backup", self.place / "ann")
+        self.assert_refused("ann")
+        self.assertEqual(self.recover("ann").finish(), 0)
+        self.append("ann", "5")
+        self.sync("ann")
+        self.assertEqual(self.payloads("ann"), ["1", "2", "3", "4", "5"])
+        self.assert_no_fork()
+
+    def test_moving_is_no_copy(self) -> None:
+        (self.place / "ann").rename(self.place / "moved")
+        self.assertEqual(self.run_gossiplog("append", "--store", "moved", "4"), f"{self.short} 4\n")
+
+    def test_a_copy_is_another_node(self) -> None:
+        """With an id of its own, from its first run; it says that it is a copy, and catches up."""
+        self.copy()
+        self.append("ann", "4")
+        self.sync("ann")
+        ids = [self.run_gossiplog("id", "--all", "--store", store).split()[1] for store in ("ann", "copy")]
+        self.assertNotEqual(*ids)
+        node = self.gossiplog("run", "--store", "copy", "--peer", self.address, *NETWORK)
+        self.assertEqual(node.ready()["node"], ids[1])
+        node.interrupt()
+        self.assertRegex(node.err, r"is a copy \(.*\); to append here, use gossiplog recover")
+        self.sync("copy")
+        self.assertEqual(self.payloads("copy"), ["1", "2", "3", "4"])
+        self.assert_refused("copy")
+
+    def test_alone(self) -> None:
+        """The user's word is enough."""
+        self.copy()
+        shutil.rmtree(self.place / "ann")
+        self.assertEqual(
+            self.run_gossiplog("recover", "--store", "copy", "--alone"),
+            f"{self.ann} default: 0 entries came back, goes on with 4\n",
+        )
+        self.append("copy", "4")
+        self.sync("copy")
+        self.assert_no_fork()
+
+    def test_nobody_answers(self) -> None:
+        """Then the store stays as it is."""
+        self.copy()
+        nobody = ("tcp:127.0.0.1:1", "--timeout", "0.5")
+        self.assert_one_line(
+            self.gossiplog("recover", "--store", "copy", *NETWORK, *nobody), 1, "no answer from"
+        )
+        self.assert_one_line(
+            self.gossiplog("recover", "--store", "copy", *NETWORK, self.address, *nobody), 1, "no answer from"
+        )
+        self.assert_refused("copy")
+
+    def test_killed_in_the_middle(self) -> None:
+        """Wherever it is killed, what came back is kept, and nothing is signed before all of it did."""
+        self.copy("older")
+        for number in range(4, 8):
+            self.append("ann", f"{number}" * 100_000)
+            self.sync("ann")
+        with closing(open_logs(self.place / "ann")) as logs:
+            ids = self.ids(logs)
+        killed = 0
+        for fatal in (*range(4, 16), *range(-15, -3, 3), 100):
+            copy = f"copy {fatal}"
+            shutil.copytree(self.place / "older", self.place / copy)
+            process = self.start(
+                sys.executable, "-c", MORTAL, str(fatal), "recover", "--store", copy, *NETWORK, self.address
+            )
+            status = process.finish()
+            self.assertIn(status, (0, -signal.SIGKILL), process.err)
+            killed += status != 0
+            with closing(open_logs(self.place / copy)) as logs:
+                held = self.ids(logs)
+                self.assertEqual(held, ids[: len(held)])
+                self.assertTrue((logs.copied == "" and held == ids) or (logs.copied and status), fatal)
+            again = self.recover(copy)
+            self.assertEqual((again.finish(), again.err), (0, ""))
+            with closing(open_logs(self.place / copy)) as logs:
+                self.assertEqual((logs.copied, self.ids(logs)), ("", ids))
+        self.assertGreater(killed, 8)
+        self.append(copy, "8")
+        self.sync(copy)
+        self.assert_no_fork()
+
+    @staticmethod
+    def ids(logs: Logs) -> list[bytes]:
+        """The ids of ann's entries."""
+        author = logs.writer("default").author
+        return [one for segment in logs.segments(author, 1, ALL) for one in chain_ids(segment)]
