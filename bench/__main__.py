@@ -111,7 +111,9 @@ def parse() -> argparse.Namespace:
     command.add_argument("--count", type=int, help="entries in all")
     command.add_argument("--size", type=int, help="payload bytes")
     command.add_argument("--authors", type=int)
-    command.add_argument("--single", action="store_true", help="ours written one entry at a time, then merged")
+    command.add_argument(
+        "--single", action="store_true", help="ours written one entry at a time, then merged"
+    )
     command.add_argument("--dir", type=Path)
     return parser.parse_args()
 

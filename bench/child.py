@@ -62,9 +62,18 @@ def wire_bytes_in(node: Node) -> int:
 
 async def serve(reactor: Any, store: Store, node: Node, stdin: Stdin, options: argparse.Namespace) -> None:
     """Wait for dialers until standard input ends; ``rss`` asks for our memory."""
-    tell(address=await node.listen("tcp:0:interface=127.0.0.1"), rss_mb=peak_rss_mb(), cpu_s=time.process_time())
+    tell(
+        address=await node.listen("tcp:0:interface=127.0.0.1"),
+        rss_mb=peak_rss_mb(),
+        cpu_s=time.process_time(),
+    )
     while (await stdin.line()) is not None:
-        tell(rss_mb=peak_rss_mb(), rss_now_mb=current_rss_mb(), cpu_s=time.process_time(), peers=len(node.peers))
+        tell(
+            rss_mb=peak_rss_mb(),
+            rss_now_mb=current_rss_mb(),
+            cpu_s=time.process_time(),
+            peers=len(node.peers),
+        )
 
 
 async def fetch(reactor: Any, store: Store, node: Node, stdin: Stdin, options: argparse.Namespace) -> None:

@@ -62,7 +62,9 @@ def compare(
             work = kept / f"ours-{turn}"
             a = ours(workload, work, entries, payload, writers, single=single)
             shutil.rmtree(work)
-            b = peers.run(peer, workload, count=entries, size=payload, authors=writers, workdir=kept / "theirs")
+            b = peers.run(
+                peer, workload, count=entries, size=payload, authors=writers, workdir=kept / "theirs"
+            )
             ratio = a[key] / b[key] if more_is_better else b[key] / a[key]
             pairs.append((a[key], b[key], round(ratio, 2)))
             tell(f"  round {turn + 1}: gossiplog {a[key]:,}  {peer} {b[key]:,}  {key}  ratio {ratio:.2f}")

@@ -62,7 +62,11 @@ def merge_all(logs: Logs) -> None:
 
 def hash_rate(count: int, size: int) -> float:
     """Entries per second of the bare id chain over ``count`` bodies of ``size``-byte payloads; best of three."""
-    bodies = [body for batch in payloads(min(count, 200_000), size) for body in encode_bodies(1_790_000_000_000, batch)]
+    bodies = [
+        body
+        for batch in payloads(min(count, 200_000), size)
+        for body in encode_bodies(1_790_000_000_000, batch)
+    ]
     rates = []
     for _ in range(3):
         entry_id = bytes(32)

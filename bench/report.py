@@ -122,9 +122,7 @@ def machine() -> str:
     models = [line.split(":", 1)[1].strip() for line in described if line.startswith("model name")]
     cpu, cores = models[0], len(models)
     packages = ", ".join(f"{name} {version(name)}" for name in ("gossiplog", "twisted", "pynacl", "msgpack"))
-    return (
-        f"{cores} cores ({cpu}), Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {packages}"
-    )
+    return f"{cores} cores ({cpu}), Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {packages}"
 
 
 def everything(root: Path | None, tell: Callable[[str], None]) -> None:
@@ -147,7 +145,13 @@ def everything(root: Path | None, tell: Callable[[str], None]) -> None:
             shutil.rmtree(work, ignore_errors=True)
         for field, what, bar in columns:
             value = fields[field]
-            text = f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+            text = (
+                f"{value:,}"
+                if isinstance(value, int)
+                else f"{value:,.3g}"
+                if value < 1000
+                else f"{value:,.0f}"
+            )
             lines += [f"   * - {name}", f"     - {what}", f"     - {text}", f"     - {bar}"]
             tell(f"{name:36} {text:>12} {what:50} {bar}")
     DOCS.mkdir(parents=True, exist_ok=True)

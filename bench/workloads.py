@@ -16,9 +16,7 @@ from gossiplog.store.logs import open_logs
 Fields = dict[str, Any]
 
 
-def catchup(
-    work: Path, count: int, size: int, authors: int = 1, *, single: bool = False
-) -> Fields:
+def catchup(work: Path, count: int, size: int, authors: int = 1, *, single: bool = False) -> Fields:
     """Cold catch-up between two processes over TCP: encrypted, verified, committed with full sync."""
     sender, receiver = work / "sender", work / "receiver"
     fill(sender, count, size, authors=authors, single=single)

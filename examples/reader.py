@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.internet.task import react
 
 from gossiplog import GossiplogError, Network, Node, open_store, parse_author, short_key
-from gossiplog.foreground import foreground
+from gossiplog.foreground import first_of, foreground
 from gossiplog.net.notices import CaughtUp, DialFailed
 from gossiplog.printing import printable
 from gossiplog.terminal import Terminal
@@ -45,8 +45,13 @@ async def main(reactor, key, directory, port, peers):
 
         length = store.clock.seq(key)
         await terminal.write(f"Skipping {length} earlier blocks...\n")
-        async for entry in store.read(key, first=length + 1, live=True, encoding="utf-8"):
-            await terminal.write(f"Block {entry.seq}: {printable(str(entry.payload))}\n")
+        news = store.read(key, first=length + 1, live=True, encoding="utf-8")
+        await first_of(show(terminal, news), terminal.broken())  # the latter ends it behind "| head"
+
+
+async def show(terminal, news):
+    async for entry in news:
+        await terminal.write(f"Block {entry.seq}: {printable(str(entry.payload))}\n")
 
 
 def a_key(text):

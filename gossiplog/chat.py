@@ -43,9 +43,13 @@ def line_of(entry: Entry) -> str | None:
 async def show_history(terminal: Terminal, store: Store) -> Cursor:
     """Show what was said, by time; return how far that is."""
     reader = store.read(encoding="json")
-    history = [entry async for entry in reader]
-    for entry in sorted(history, key=lambda entry: (entry.timestamp_ms, entry.author, entry.seq)):
-        await _show(terminal, entry)
+    said: list[tuple[int, bytes, int, str]] = []
+    async for entry in reader:
+        line = line_of(entry)
+        if line is not None:
+            said.append((entry.timestamp_ms, entry.author, entry.seq, line))
+    for *_, line in sorted(said):
+        await terminal.write(f"{line}\n")
     return reader.cursor()
 
 

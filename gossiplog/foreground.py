@@ -34,11 +34,20 @@ def foreground(main: Main) -> Callable[..., Deferred[None]]:
         through: Deferred[None] = Deferred()
         stopped: Deferred[None] = Deferred()
         stopping = False
+        task: Deferred[int | None] | None = None
+
+        def start() -> None:
+            nonlocal task
+            task = Deferred.fromCoroutine(main(reactor, *arguments))
+            task.addBoth(finish)
 
         def stop() -> Deferred[None]:
             nonlocal stopping
             stopping = True
-            task.cancel()
+            if task is None:
+                finish(None)
+            else:
+                task.cancel()
             return stopped
 
         def finish(result: Any) -> None:
@@ -57,9 +66,8 @@ def foreground(main: Main) -> Callable[..., Deferred[None]]:
             else:
                 through.callback(None)
 
-        task = Deferred.fromCoroutine(main(reactor, *arguments))
         reactor.addSystemEventTrigger("before", "shutdown", stop)
-        task.addBoth(finish)
+        reactor.callWhenRunning(start)  # not before the reactor takes signals
         return through
 
     return run

@@ -61,6 +61,7 @@ class Node:
         self._stopping = False
         self._stopped = Ending()
         _check_agent(agent)
+        store.check_open()
         store.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
         secret = store.thread.now(lambda logs: logs.node_key())
         self._driver = Driver(reactor, store, self.network, secret, os.urandom(16), agent, random, self._tell)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from twisted.internet import stdio
 from twisted.internet.defer import CancelledError, Deferred
@@ -87,12 +87,19 @@ class Terminal(Protocol):
     async def write(self, text: str) -> None:
         """Write ``text``, waiting while standard output is behind; BrokenPipeError when nobody reads it."""
         while self._full and not self._output_ended:
-            waiting: Deferred[None] = Deferred()
-            self._writers.append(waiting)
-            await waiting
+            await self._output_changes()
         if self._output_ended:
             raise BrokenPipeError("nobody reads the output")
         self._stdio.write(text.encode(errors="backslashreplace"))
+
+    async def broken(self) -> NoReturn:
+        """Wait until nobody reads standard output any more, then raise BrokenPipeError.
+
+        For a program that may have nothing to write for long: otherwise it would not notice.
+        """
+        while not self._output_ended:
+            await self._output_changes()
+        raise BrokenPipeError("nobody reads the output")
 
     def put(self, text: str) -> None:
         """Write ``text`` without waiting: for the occasional line, which is dropped when nobody reads it."""
@@ -168,6 +175,11 @@ class Terminal(Protocol):
         self._full = False
 
     # --
+
+    async def _output_changes(self) -> None:
+        waiting: Deferred[None] = Deferred()
+        self._writers.append(waiting)
+        await waiting
 
     def _wake_reader(self) -> None:
         waiting, self._reader = self._reader, None

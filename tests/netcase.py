@@ -121,20 +121,26 @@ class Raw(Protocol):
         self.lost.callback(None)
 
 
+def factory(protocol: Any) -> Factory:
+    """A factory of this one protocol."""
+    return _factory(lambda: protocol)
+
+
+def _factory(make: Callable[[], Any]) -> Factory:
+    made = Factory()
+    made.noisy = False
+    made.buildProtocol = lambda addr: make()  # type: ignore[method-assign,assignment]
+    return made
+
+
 def dial(reactor: Any, address: str, protocol: Any) -> Deferred[Any]:
     """Connect a protocol to an address."""
-    factory = Factory()
-    factory.noisy = False
-    factory.buildProtocol = lambda addr: protocol  # type: ignore[method-assign,assignment]
-    return clientFromString(reactor, address).connect(factory)
+    return clientFromString(reactor, address).connect(factory(protocol))
 
 
 def answer(reactor: Any, endpoint: str, make: Callable[[], Any]) -> Deferred[Any]:
     """Listen; each connection gets a protocol of its own."""
-    factory = Factory()
-    factory.noisy = False
-    factory.buildProtocol = lambda addr: make()  # type: ignore[method-assign,assignment]
-    return serverFromString(reactor, endpoint).listen(factory)
+    return serverFromString(reactor, endpoint).listen(_factory(make))
 
 
 class Author:

@@ -218,7 +218,8 @@ class WriterReaderTests(ExampleTestCase):
         writer.end_input()  # it goes on serving
         reader = self.example("reader", key)
         skipped = int(reader.wait_for(r"^Skipping (\d) earlier blocks\.\.\.$")[1])
-        self.assertIn(skipped, (3, 4))
+        if skipped < 4:
+            reader.wait_for(r"^Block 4: four$")
         self.assertEqual((reader.interrupt(), writer.interrupt()), (0, 0))
         self.assertEqual((reader.err, writer.err), ("", ""))
         self.assertEqual(self.author("writer-storage"), key)

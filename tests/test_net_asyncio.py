@@ -14,6 +14,7 @@ import sys
 
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
+loop.slow_callback_duration = 60.0
 
 from twisted.internet import asyncioreactor
 

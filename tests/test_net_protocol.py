@@ -28,9 +28,10 @@ from gossiplog.gossip.messages import Have, HaveItem, Hello, Ping, Pong, Want, W
 from gossiplog.log.segment import Segment
 from gossiplog.net.notices import DialFailed, NewEntries, PeerDown, PeerRejected, PeerUp
 from gossiplog.net.protocol import describe
+from gossiplog.testing.links import Side
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import encode
-from tests.netcase import LOCAL, NETWORK, OTHER_NETWORK, Author, Peer, Raw, World, answer, dial
+from tests.netcase import LOCAL, NETWORK, OTHER_NETWORK, Author, Peer, Raw, World, answer, dial, factory
 
 TLS_HELLO = bytes.fromhex("1603010200010001fc0303") + bytes(500)
 WINDOW_BYTES = 64 * 1024
@@ -328,6 +329,29 @@ class EndTests(OneNode):
         self.assertEqual([(down.code, down.reason) for down in self.site.of(PeerDown)], [(64, "done")])
         self.assertIsNotNone(peer.reason)
         self.assertIsNone(peer.bye, "a BYE is not answered with another")
+
+    def test_connection_that_comes_while_stopping(self) -> None:
+        """Accepted by the kernel before the port was closed."""
+        self.member()
+        port = self.world.reactor.ports[self.site.port]
+        stopped = self.site.node.stop()
+        late = Raw()
+        self.world.reactor.join(factory(late), port)
+        self.world.result(stopped)
+        self.world.run(1)
+        self.assertIsNotNone(late.reason)
+        self.assertEqual(late.raw, b"")
+
+    def test_transport_without_half_close(self) -> None:
+        """TLS has none; then the whole connection is closed once BYE is out."""
+        half_close = Side.loseWriteConnection
+        self.addCleanup(setattr, Side, "loseWriteConnection", half_close)
+        del Side.loseWriteConnection
+        peer = self.member()
+        self.world.result(self.site.node.stop(), seconds=1)
+        self.world.run(1)
+        assert peer.bye is not None
+        self.assertEqual(peer.bye.code, ByeCode.STOPPING)
 
     def test_stop_during_a_handshake(self) -> None:
         """Strangers do not hold it up."""

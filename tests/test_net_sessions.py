@@ -8,9 +8,18 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
-from gossiplog.errors import ByeCode, NodeStoppedError
+from gossiplog.errors import ByeCode, InvalidValueError, NodeStoppedError
 from gossiplog.gossip.messages import Hello
-from gossiplog.net.notices import CaughtUp, DialFailed, InSync, NewEntries, PeerDown, PeerRejected, PeerUp
+from gossiplog.net.notices import (
+    AuthorForked,
+    CaughtUp,
+    DialFailed,
+    InSync,
+    NewEntries,
+    PeerDown,
+    PeerRejected,
+    PeerUp,
+)
 from tests.netcase import LOCAL, OTHER_NETWORK, Author, Peer, Site, World, answer
 
 
@@ -71,6 +80,11 @@ class PairTests(Several):
         self.world.run(600)
         self.assert_one_session(a, b)
         self.assertEqual([down.code for down in b.of(PeerDown)], [ByeCode.DUPLICATE])
+        for dialer in b.node._driver.dialers._dialers:
+            if dialer.link is not None:
+                dialer.dial()  # there is a link already
+        self.world.run(1)
+        self.assertEqual(len(b.of(PeerDown)), 1)
         self.assertEqual([peer.address for peer in b.node.peers], [second])
         next(iter(self.world.reactor.sides)).abortConnection()
         self.world.run(600)
@@ -466,8 +480,126 @@ class StoppingTests(Several):
         self.assertEqual(c.payloads(a.author()), [bytes([number]) for number in range(20)])
 
 
+class RandomTests(Several):
+    """Everything at once, by seeds."""
+
+    def test_random_lives(self) -> None:
+        """Cables are pulled, connections reset, disks stall, nodes stop and start: at the end all hold the same."""
+        for seed in range(8):
+            self.world = World(seed, latency=[0.001, 0.05, 0.3][seed % 3])
+            self.world.reactor.cut = lambda size, random=self.world.random: random.randint(1, size)  # type: ignore[misc]
+            self.live(seed)
+            self.assertEqual(self.world.close(), [], seed)
+
+    def live(self, seed: int) -> None:
+        random = self.world.random
+        sites = [self.world.site(name) for name in "abcd"]
+        for site in sites:
+            site.listen()
+        down: set[Site] = set()
+
+        def dial_all(site: Site) -> None:
+            for other in sites:
+                if other is not site:
+                    site.node.connect(LOCAL.format(other.port))
+
+        for site in sites:
+            dial_all(site)
+        for _ in range(150):
+            site = random.choice(sites)
+            sides = sorted(
+                self.world.reactor.sides, key=lambda side: (side.getHost().port, side.getPeer().port)
+            )
+            deed = random.choice(
+                ["append", "append", "append", "reset", "freeze", "thaw", "stall", "go on", "power"]
+            )
+            if deed == "append" and site not in down and not site.disk.stalled:
+                site.append(*[bytes(random.choice([10, 5000]))] * random.choice([1, 1, 30]))
+            elif deed == "reset" and sides:
+                random.choice(sides).abortConnection()
+            elif deed == "freeze" and sides and random.random() < 0.3:
+                random.choice(sides).freeze()
+            elif deed == "thaw":
+                for side in sides:
+                    side.thaw()
+            elif deed == "stall" and site not in down:
+                site.disk.stall()
+            elif deed == "go on" and site not in down:
+                site.disk.resume()
+            elif deed == "power" and random.random() < 0.3:
+                site.disk.resume()
+                if site in down:
+                    site.start()
+                    site.listen()
+                    dial_all(site)
+                    down.remove(site)
+                else:
+                    site.stop()
+                    down.add(site)
+            self.world.run(random.choice([0.01, 0.1, 1, 10]))
+        for side in self.world.reactor.sides:
+            side.thaw()
+        for site in sites:
+            site.disk.resume()
+            if site in down:
+                site.start()
+                site.listen()
+                dial_all(site)
+        self.world.run(400)
+        for site in sites:
+            self.assertEqual(site.store.clock, sites[0].store.clock, (seed, site.name))
+            self.assertEqual(len({peer.id for peer in site.node.peers}), 3, (seed, site.name))
+            self.assertEqual(len(site.node.peers), 3, (seed, site.name))
+            self.assertEqual(self.world.result(site.store.verify()).damages, [])
+
+
+class ForkTests(Several):
+    """An author who signed two logs, met through different nodes."""
+
+    def test_both_branches_meet(self) -> None:
+        """Each keeps the branch it has, knows the proof, says so, and passes it on, also after a restart."""
+        a, b = self.world.site("a"), self.world.site("b")
+        one, other = Author(), Author()
+        for site, author, payloads in [(a, one, [b"x", b"y"]), (b, other, [b"x", b"z"])]:
+            site.listen()
+            peer = self.world.peer(site, secret=bytes([len(site.name)]) * 32)
+            peer.hello()
+            for payload in payloads:
+                peer.send(*author.write(payload))
+            self.world.run(1)
+            peer.transport.loseConnection()
+        self.world.run(1)
+        a.node.connect(LOCAL.format(b.port))
+        self.world.run(5)
+        for site, last in [(a, b"y"), (b, b"z")]:
+            self.assertEqual(site.payloads(one.key), [b"x", last])
+            [forked] = site.of(AuthorForked)
+            self.assertEqual(forked.proof.author, one.key)
+            self.assertEqual(len(site.node.peers), 1)
+        b.stop()
+        b.start()
+        self.assertEqual(list(b.store.forks), [one.key])
+        c = self.world.site("c")
+        c.node.connect(b.listen())
+        self.world.run(5)
+        self.assertEqual([forked.proof.author for forked in c.of(AuthorForked)], [one.key])
+
+
 class FaultTests(Several):
     """A fault in our own code ends one session."""
+
+    def test_fault_while_carrying_out_an_effect(self) -> None:
+        """Here: a HELLO that cannot be encoded."""
+        a, b = self.world.site("a"), self.world.site("b")
+        replica = a.node._driver.replica
+        replica.hello = replica.hello._replace(agent="x" * 1000)
+        b.node.connect(a.listen())
+        self.world.run(1)
+        self.assertGreater(len(self.flushLoggedErrors(InvalidValueError)), 0)
+        self.assertEqual(a.node.peers + b.node.peers, [])
+        replica.hello = replica.hello._replace(agent="well")
+        self.world.run(5)
+        self.assertEqual([peer.agent for peer in b.node.peers], ["well"])
 
     def test_fault_while_handling_a_message(self) -> None:
         a, b = self.pair()

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from gossiplog import Node, Store, open_store
+from gossiplog import Node, Store, limits, open_store
 from gossiplog.errors import BadSignatureError, ByeCode, HandshakeError, WrongNetworkError, WrongProtocolError
-from gossiplog.gossip.messages import Bye, Hello, Ping
+from gossiplog.gossip.messages import Hello, Ping, Want, WantItem
 from gossiplog.log.segment import Segment
 from gossiplog.net.notices import CaughtUp, DialFailed, NewEntries, Notice, PeerDown, PeerRejected, PeerUp
 from gossiplog.wire.channel import Channel
@@ -322,8 +322,6 @@ class SilentTests(TcpCase):
 
     async def test_peer_that_never_reads(self) -> None:
         """Its backlog stays on our disk, and stopping takes no longer than CLOSE_SECONDS."""
-        from gossiplog import limits
-
         self.patch(limits, "CLOSE_SECONDS", 0.2)
         store, node = self.site()
         writer = await store.writer()
@@ -337,8 +335,6 @@ class SilentTests(TcpCase):
         await self.when(node, PeerUp)
         transport: Any = peer.transport
         transport.pauseProducing()
-        from gossiplog.gossip.messages import Want, WantItem
-
         peer.send(Want((WantItem(writer.author, 1),)))
         [link] = node._driver._open
         while not link.paused:
@@ -348,4 +344,4 @@ class SilentTests(TcpCase):
         await node.stop()
         transport.resumeProducing()
         await peer.lost
-        self.assertTrue(all(isinstance(message, Hello | Segment | Bye | object) for message in peer.got))
+        self.assertLess(len(peer.of(Segment)), 100)

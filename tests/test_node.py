@@ -8,10 +8,11 @@ import tempfile
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from gossiplog import Network, Node, Store, limits, open_store
+from gossiplog import node as node_module
 from gossiplog.errors import (
     ByeCode,
     EndpointError,
@@ -25,7 +26,7 @@ from gossiplog.log.keys import format_author
 from gossiplog.net.notices import CaughtUp, NewEntries, PeerDown, PeerUp, StoreFailing
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import Fault, MemoryBackend
-from tests.netcase import LISTEN, LOCAL, NETWORK, OTHER_NETWORK, Author, World
+from tests.netcase import LISTEN, LOCAL, NETWORK, OTHER_NETWORK, Author, World, factory
 
 
 class SubscriberTests(SynchronousTestCase):
@@ -270,6 +271,31 @@ class StoppedTests(SynchronousTestCase):
             with self.assertRaises(NodeStoppedError):
                 use()
         self.assertEqual(self.world.reactor.ports, {})
+
+    def test_port_that_is_bound_only_after_the_stop_began(self) -> None:
+        """Some endpoints take their time; the port is closed again, and the end waits for that."""
+        bound: Deferred[Any] = Deferred()
+
+        class Slow:
+            def listen(self, factory: Any) -> Deferred[Any]:
+                return bound
+
+        self.patch(node_module, "serverFromString", lambda reactor, endpoint: Slow())
+        listening = self.site.node.listen("slow:1")
+        stopped = self.site.node.stop()
+        self.world.run(1)
+        self.assertNoResult(stopped)
+        bound.callback(self.world.reactor.listenTCP(5, factory(None)))
+        self.assertIsNone(self.successResultOf(stopped))
+        self.failureResultOf(listening, NodeStoppedError)
+        self.assertEqual(self.world.reactor.ports, {})
+
+    def test_node_on_a_store_that_is_closing(self) -> None:
+        self.site.disk.stall()
+        self.site.store.close()
+        with self.assertRaises(StoreClosedError):
+            Node(self.world.reactor, self.site.store, network=NETWORK)
+        self.site.disk.resume()
 
     def test_stop_twice_and_while_stopping(self) -> None:
         self.site.listen()

@@ -598,6 +598,7 @@ class Roots(ReconcileCase):
                 plain[each] = seq, entry_id(seq)
             if random.random() < 0.3:
                 self.assertEqual(held.root(SALT), holdings(plain, forked).root(SALT))
+                self.assertEqual(list(held.authors()), sorted({*plain, *forked}))
         self.assertNotEqual(held.root(SALT), held.root(bytes(32)))
 
     def test_forks_agree_on_any_branch(self) -> None:

@@ -249,6 +249,14 @@ class WriteTests(ReplicaCase):
             wants, [(0, Want((WantItem(ANN.author, 1),))), (1, Want((WantItem(BOB.author, 1),)))]
         )
 
+    def test_nobody_waits_for_what_is_lost(self) -> None:
+        """A peer that asked for entries we had accepted is owed nothing when they are lost."""
+        self.hear(0, log(ANN, 1)[0])
+        self.hear(1, Want((WantItem(ANN.author, 1),)))
+        self.assertFalse(self.replica.sessions[1].outbox.idle)
+        self.do(events.CommitFailed(False))
+        self.assertTrue(self.replica.sessions[1].outbox.idle)
+
     def test_failing_again_and_again_leaves_one_timer(self) -> None:
         """However many writes were in the commit that failed."""
         for _ in range(50):
@@ -293,12 +301,12 @@ class OwnTests(ReplicaCase):
 
     def test_wait_while_the_peer_knows_more_of_them(self) -> None:
         """They are adopted first."""
-        self.hear(0, Have((HaveItem(0, 3, OWN.author),)))
         old = log(OWN, 3)
-        self.hear(0, Want((WantItem(OWN.author, 1),)), *old)
-        self.assertEqual(
-            [e for e in self.commit(*old[:2]) if isinstance(e, events.Load) and e.session == 0], []
-        )
+        self.hear(0, Have((HaveItem(0, 3, OWN.author),)), *old)
+        self.hear(0, Want((WantItem(OWN.author, 1),)))
+        self.assertEqual([e for e in self.commit(*old[:2]) if isinstance(e, events.Load)], [])
+        [load] = [e for e in self.commit(old[2]) if isinstance(e, events.Load)]
+        self.assertEqual((load.session, load.wants), (0, ((OWN.author, 1),)))
 
 
 class ForkTests(ReplicaCase):

@@ -166,6 +166,16 @@ class StallTests(ScheduleCase):
         self.assertFalse(self.schedule.stalled(110.0 + STALL))
         self.assertTrue(self.schedule.stalled(110.0 + 2 * STALL))
 
+    def test_what_waited_is_asked_first(self) -> None:
+        """Elsewhere it goes before what was claimed there earlier."""
+        with patch.object(limits, "OPEN_WANTS_PER_PEER", 1):
+            for author in (B, C):
+                self.schedule.claim(2, author, 1)
+            self.assertEqual(self.wants(104.0), {2: [B]})
+            self.schedule.stalled(100.0 + STALL)
+            self.accept(2, B, 1, 105.0)
+            self.assertEqual(self.wants(105.0), {2: [A]})
+
     def test_progress_of_any_author_counts(self) -> None:
         """It is served, if slowly."""
         self.schedule.claim(1, B, 9)

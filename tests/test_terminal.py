@@ -282,16 +282,22 @@ class BrokenOutputTests(TestCase):
     timeout = 60
 
     async def test_the_program_ends(self) -> None:
-        """The lines end, and writing raises."""
+        """Who waits for that hears of it, the lines end, and writing raises."""
         output, stdout = os.pipe()
         stdin, typed = os.pipe()
         self.addCleanup(os.close, stdin)
         self.addCleanup(os.close, typed)
         async with Terminal(reactor, stdin=stdin, stdout=stdout) as terminal:
+            waiting = Deferred.fromCoroutine(terminal.broken())
+            self.assertNoResult(waiting)
             os.close(output)
+            with self.assertRaises(BrokenPipeError):
+                await waiting
             self.assertEqual([line async for line in terminal], [])
             with self.assertRaises(BrokenPipeError):
                 await terminal.write("x")
+            with self.assertRaises(BrokenPipeError):
+                await terminal.broken()
             terminal.put("x")
         os.close(stdout)
 

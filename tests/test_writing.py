@@ -268,6 +268,26 @@ class CloseTests(DiskCase):
         self.assertEqual(await writer.append(b"two"), 2)
 
 
+class ListenerTests(DiskCase):
+    """Who is told of commits."""
+
+    async def test_listener_that_raises(self) -> None:
+        """It is logged; the others hear, and the append succeeds."""
+        heard: list[int] = []
+
+        def bad(segments: Any, stale: Any) -> None:
+            raise ZeroDivisionError
+
+        stop = self.store.listen(bad)
+        self.store.listen(lambda segments, stale: heard.append(len(segments)))
+        writer = await self.store.writer()
+        self.assertEqual(await writer.append(b"x"), 1)
+        stop()
+        self.assertEqual(await writer.append(b"y"), 2)
+        self.assertEqual(heard, [1, 1])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
 class FailingDiskTests(DiskCase):
     """What an append says when the disk fails."""
 

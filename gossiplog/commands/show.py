@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.commands.local import opened
 from gossiplog.errors import InvalidValueError
@@ -23,6 +23,10 @@ from gossiplog.log.entry import Entry, encoding, read_entries
 from gossiplog.log.keys import format_author, parse_author, short_key
 from gossiplog.printing import printable
 from gossiplog.store.logs import Logs
+
+if TYPE_CHECKING:
+    from gossiplog.net.reading import Reader
+    from gossiplog.terminal import Terminal
 
 READ_BYTES: Final = 256 * 1024
 """Read from disk at once."""
@@ -119,6 +123,7 @@ def _local_time(timestamp_ms: int) -> str:
 async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], str]) -> None:
     """Print entries and wait for more, as a node if a network is given."""
     from gossiplog.commands.network import join, open_existing
+    from gossiplog.foreground import first_of
     from gossiplog.terminal import Terminal
 
     async with AsyncExitStack() as stack:
@@ -132,5 +137,9 @@ async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], st
             author = find_author(store.clock, arguments.author)
         if arguments.network:
             await join(stack, reactor, store, arguments)
-        async for entry in store.read(author, live=True):
-            await terminal.write(f"{form(entry)}\n")
+        await first_of(_print(terminal, store.read(author, live=True), form), terminal.broken())
+
+
+async def _print(terminal: Terminal, entries: Reader, form: Callable[[Entry], str]) -> None:
+    async for entry in entries:
+        await terminal.write(f"{form(entry)}\n")

@@ -7,6 +7,8 @@ Invariant: an unverified byte changes nothing but counters; what was accepted an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
@@ -132,13 +134,17 @@ class Intake(Sending):
 
     # -- forks
 
-    def _disagree(self, session: Session, author: bytes) -> None:
+    def _disagree(self, session: Session, authors: Sequence[bytes]) -> None:
         """Same seq, another id, or a fork known to one side: show what we have, so that a proof can be made."""
-        proof = self.holdings.forks.get(author)
-        if proof is not None:
-            self._send(session, Fork(proof))
-        else:  # who knows the fork answers with the proof
-            self._send(session, Want((WantItem(author, max(1, self.holdings.clock.seq(author))),)))
+        unknown = []
+        for author in authors:
+            proof = self.holdings.forks.get(author)
+            if proof is not None:
+                self._send(session, Fork(proof))
+            else:  # who knows the fork answers with the proof
+                unknown.append(WantItem(author, max(1, self.holdings.clock.seq(author))))
+        for start in range(0, len(unknown), limits.MAX_WANT_ITEMS):
+            self._send(session, Want(tuple(unknown[start : start + limits.MAX_WANT_ITEMS])))
 
     def _examined(self, event: events.Examined) -> None:
         if event.proof is not None:

@@ -28,12 +28,16 @@ MAX_WAITING = MAX_LIST_ITEMS
 """Ranges and list items whose answers wait for a peer that does not read; beyond, it is asked to say them again."""
 
 
+NOTHING: Iterator[Ranges] = iter(())
+"""No replies."""
+
+
 class Step(NamedTuple):
     """What a RANGES told us.
 
-    ``replies`` is to be sent, lazily: each is made when it is asked for.  ``ahead``: (author, seq) the peer holds
-    beyond us; ``conflicts``: authors of which it holds another id at our seq, or knows a fork.  ``finished``: we know
-    now all that this exchange can tell us.
+    ``replies`` (:data:`NOTHING` if none) are to be sent, lazily: each is made when it is asked for.  ``ahead``:
+    (author, seq) the peer holds beyond us; ``conflicts``: authors of which it holds another id at our seq, or knows a
+    fork.  ``finished``: we know now all that this exchange can tell us.
     """
 
     replies: Iterator[Ranges]
@@ -78,7 +82,7 @@ class Reconcile:
             self._coming[message.exchange] = step
         else:
             step.is_whole = True
-        replies: Iterator[Ranges] = iter(())
+        replies = NOTHING
         if not step.speaking:
             if step.waiting or (step.is_whole and step.asks):
                 step.speaking = True

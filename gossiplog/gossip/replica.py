@@ -34,6 +34,7 @@ from gossiplog.gossip.messages import (
     Unknown,
     Want,
 )
+from gossiplog.gossip.reconcile import NOTHING
 from gossiplog.gossip.session import Phase, Service, Session
 from gossiplog.log.segment import Segment
 
@@ -165,11 +166,11 @@ class Replica(Intake):
 
     def _ranges(self, session: Session, message: Ranges) -> None:
         step = session.reconcile.receive(message, self.holdings)
-        session.ranges.append(step.replies)
+        if step.replies is not NOTHING:
+            session.ranges.append(step.replies)
         for author, seq in step.ahead:
             self._learn(session, author, seq)
-        for author in step.conflicts:
-            self._disagree(session, author)
+        self._disagree(session, step.conflicts)
         if step.finished:
             session.settled = True
         self._pump(session)

@@ -54,7 +54,7 @@ class Schedule:
     # -- what is claimed
 
     def claim(self, session: int, author: bytes, seq: int, *, first: bool = False) -> None:
-        """``session`` says that it holds ``author`` up to ``seq``, more than we do; ``first``: ask for it before others."""
+        """``session`` says it holds ``author`` up to ``seq``, more than we do; ``first``: ask for it before others."""
         if self.hold(session, author, seq):
             self._changed = True
             if self.pulled_from.get(author) != session:

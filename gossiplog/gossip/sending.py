@@ -15,9 +15,9 @@ from gossiplog.gossip.session import Phase, Service, Session
 from gossiplog.gossip.upkeep import Upkeep
 from gossiplog.log.segment import Segment
 
-_RANGE_BYTES = 32
+_RANGE_BYTES = 128
 _ITEM_BYTES = 48
-"""What a range and an item of it count against the window."""
+"""What a range and an item of it count against the window; a range more than its bytes, for the time it takes."""
 
 
 class Sending(Upkeep):

@@ -32,8 +32,6 @@ class Result(Deferred[T]):
         value: T = yield wait
         return value if wait.future is None else wait.future.result()
 
-    __iter__ = __await__
-
 
 class _Wait(Deferred[T]):
     """I am what an awaited Result yields: a Deferred, and as much of a future as ``asyncio.Task`` asks for."""

@@ -102,7 +102,7 @@ class Dialer:
     def _connected(self, link: Any) -> None:
         self._attempt = None
         self.link = link
-        if link.transport is None or link.closing:
+        if link.closing:
             self.lost()
 
     def _failed(self, reason: str | Failure) -> None:

@@ -3,8 +3,8 @@
 Responsible for: carrying out Write, WriteFork, Load and Examine effects in the store's thread, and reporting what came
 of them as events.
 Must not know: links, sessions beyond their number, the application.
-Invariant: every effect is answered exactly once, whatever happens to the store; a commit that fails is reported once,
-however many writes were in it.
+Invariant: every effect is answered exactly once (a store closes after the nodes that use it); a commit that fails is
+reported once, however many writes were in it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gossiplog.errors import StoreClosedError, StoreError, StoreFullError
+from gossiplog.errors import StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.net.livestore import Store
@@ -49,8 +49,8 @@ class Errands:
     def write(self, effect: events.Write) -> None:
         """Commit a segment."""
         size = effect.size_bytes
-        self.pending_bytes += size
         self._put(Accept(effect.segment, effect.head), lambda value: self._written(size, value))
+        self.pending_bytes += size
 
     def write_fork(self, effect: events.WriteFork) -> None:
         """Commit a fork proof."""
@@ -73,15 +73,10 @@ class Errands:
         )
 
     def _put(self, request: Any, answer: Callable[[Any], None]) -> None:
+        self._store.thread.write(request, answer)
         self.pending += 1
-        try:
-            self._store.thread.write(request, answer)
-        except StoreClosedError:
-            answer(Failure())
 
     def _call(self, work: Callable[[Any], Any], event: Callable[[Any], Event]) -> None:
-        self.pending += 1
-
         def answer(value: Any) -> None:
             self.pending -= 1
             if isinstance(value, Failure) and not value.check(StoreError):
@@ -89,10 +84,8 @@ class Errands:
             self._report(event(value))
             self._done()
 
-        try:
-            self._store.thread.call(work, answer)
-        except StoreClosedError:
-            answer(Failure())
+        self._store.thread.call(work, answer)
+        self.pending += 1
 
     def _written(self, size: int, value: Any) -> None:
         self.pending -= 1

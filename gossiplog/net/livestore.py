@@ -89,7 +89,7 @@ class Store:
         """The local author called ``name``, its key pair made the first time; names are local to this store."""
         chosen = find_encoding(encoding)
         key = (name, chosen.name)
-        self._check_open()
+        self.check_open()
         result: Result[Writer] = Result(lambda _: None)
         if key in self._writers:
             result.callback(self._writers[key])
@@ -135,7 +135,7 @@ class Store:
         ``author`` alone, ``first`` to ``last`` (with an author); ``after`` a cursor.  Gives what is on disk now;
         ``live`` goes on with new entries as they reach the disk, until the store is closed; ``tail`` gives only those.
         """
-        self._check_open()
+        self.check_open()
         reader = Reader(
             self,
             find_encoding(encoding),
@@ -201,7 +201,7 @@ class Store:
 
     def run(self, work: Callable[[Logs], Any]) -> Result[Any]:
         """Do ``work`` in the store's thread."""
-        self._check_open()
+        self.check_open()
         result: Result[Any] = Result(lambda _: None)
         self.thread.call(work, lambda value: _deliver(result, value))
         return result
@@ -226,7 +226,7 @@ class Store:
     def _write(
         self, request: Any, read: Callable[[Any], Any], put: Callable[[Any, Answer], None] | None = None
     ) -> Result[Any]:
-        self._check_open()
+        self.check_open()
         result: Result[Any] = Result(lambda _: None)
         (put or self.thread.write)(request, lambda value: _deliver(result, value, read))
         return result
@@ -234,7 +234,8 @@ class Store:
     def _thread_closed(self, value: Any) -> None:
         self._closed.come(value if isinstance(value, Failure) else None)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raise :class:`StoreClosedError` once :meth:`close` was called."""
         if self._closing:
             raise StoreClosedError(f"store {self.path} is closed")
 

@@ -16,7 +16,10 @@ from gossiplog.log.fork import ForkProof
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The node at the other end of an open session: its node id, its address, what it calls its software."""
+    """The node at the other end of an open session: its node id, its address, what it calls its software.
+
+    ``address`` is the endpoint that was dialled, as it was given; of a peer that dialled us, where it came from.
+    """
 
     id: bytes
     address: str
