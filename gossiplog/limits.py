@@ -126,10 +126,10 @@ SOCKET_BUFFER_BYTES: Final = 64 * 1024
 READ_AHEAD_BYTES: Final = 512 * 1024
 """Backlog read from disk ahead of one transport."""
 
-PENDING_WRITE_BYTES: Final = 640 * 1024
+PENDING_WRITE_BYTES: Final = 1280 * 1024
 """Accepted but not yet committed bytes; above it nothing more is read from any peer."""
 
-PENDING_WRITE_LOW_BYTES: Final = 384 * 1024
+PENDING_WRITE_LOW_BYTES: Final = 640 * 1024
 """Reading goes on again below this."""
 
 RECONNECT_FIRST_SECONDS: Final = 0.25

@@ -161,7 +161,7 @@ class StoreThreadTests(TestCase):
         thread = self.begin()
         author = thread.now(lambda logs: logs.writer("w").author)
         answers: list[Any] = []
-        thread.write(Append(author, [bytes(COMMIT_BYTES)]), answers.append)
+        thread.write(Append(author, [bytes(NEWS_BYTES + 1)]), answers.append)
         thread.write(Append(author, [b"x"]), answers.append)
         thread.call(lambda logs: logs.clock.seq(author), answers.append)
         closed: Deferred[Any] = Deferred()

@@ -19,8 +19,17 @@ from gossiplog.testing.links import WINDOW_BYTES
 from tests.netcase import LISTEN, LOCAL, NETWORK, Author, Site, World
 
 ENTRY_BYTES = 60_000
-SLACK_BYTES = limits.OUTPUT_WINDOW_BYTES + limits.MAX_SEGMENT_BYTES
+PENDING_BYTES = 1024 * 1024
+OUTPUT_BYTES = 256 * 1024
+SLACK_BYTES = OUTPUT_BYTES + limits.MAX_SEGMENT_BYTES
 """What may come in between: one read of a transport, and the segment that crosses the limit."""
+
+
+def fix_limits(case: SynchronousTestCase) -> None:
+    """What these tests count on, whatever the limits are tuned to."""
+    case.patch(limits, "PENDING_WRITE_BYTES", PENDING_BYTES)
+    case.patch(limits, "PENDING_WRITE_LOW_BYTES", PENDING_BYTES // 2)
+    case.patch(limits, "OUTPUT_WINDOW_BYTES", OUTPUT_BYTES)
 
 
 def queued_bytes(site: Site) -> int:
@@ -33,6 +42,7 @@ class VirtualTests(SynchronousTestCase):
     """Disks that stall in virtual time."""
 
     def setUp(self) -> None:
+        fix_limits(self)
         self.world = World()
 
     def tearDown(self) -> None:
@@ -58,8 +68,8 @@ class VirtualTests(SynchronousTestCase):
         for _ in range(300):
             self.world.run(1)
             most = max(most, queued_bytes(b))
-        self.assertGreater(most, limits.PENDING_WRITE_BYTES / 2)
-        self.assertLess(most, limits.PENDING_WRITE_BYTES + SLACK_BYTES)
+        self.assertGreater(most, PENDING_BYTES / 2)
+        self.assertLess(most, PENDING_BYTES + SLACK_BYTES)
         [ours] = [side for side in self.world.reactor.sides if side.getPeer().port == a.port]
         self.assertFalse(ours.reading, "the transport is paused")
         self.assertEqual(b.of(PeerDown), [])
@@ -81,7 +91,7 @@ class VirtualTests(SynchronousTestCase):
             self.world.run(0.01)
             most = max(most, queued_bytes(b))
         self.assertEqual(b.store.clock.seq(author), 100)
-        self.assertLess(most, limits.PENDING_WRITE_BYTES + SLACK_BYTES)
+        self.assertLess(most, PENDING_BYTES + SLACK_BYTES)
 
     def test_several_senders(self) -> None:
         """The limit is for all of them together; each may add what it read in that moment."""
@@ -93,7 +103,7 @@ class VirtualTests(SynchronousTestCase):
         self.world.run(0.03)
         node.disk.stall()
         self.world.run(60)
-        self.assertLess(queued_bytes(node), limits.PENDING_WRITE_BYTES + 3 * SLACK_BYTES)
+        self.assertLess(queued_bytes(node), PENDING_BYTES + 3 * SLACK_BYTES)
         node.disk.resume()
         self.world.run(60)
         self.assertEqual([node.store.clock.seq(author) for author in authors], [50] * 3)
@@ -106,7 +116,7 @@ class VirtualTests(SynchronousTestCase):
         b.disk.stall()
         author = self.fill(a, 100)
         self.world.run(60)
-        self.assertLess(queued_bytes(b), limits.PENDING_WRITE_BYTES + SLACK_BYTES)
+        self.assertLess(queued_bytes(b), PENDING_BYTES + SLACK_BYTES)
         b.disk.resume()
         self.world.run(60)
         self.assertEqual(b.store.clock.seq(author), 100)
@@ -116,7 +126,7 @@ class VirtualTests(SynchronousTestCase):
         """Each sends more than all the buffers between them hold: nobody stops reading because nobody reads it."""
         a, b = self.world.site("a"), self.world.site("b")
         authors = self.fill(a, 60), self.fill(b, 60)
-        self.assertGreater(60 * ENTRY_BYTES, 2 * limits.OUTPUT_WINDOW_BYTES + 2 * WINDOW_BYTES)
+        self.assertGreater(60 * ENTRY_BYTES, 2 * OUTPUT_BYTES + 2 * WINDOW_BYTES)
         b.node.connect(a.listen())
         self.world.run(20)
         self.assertEqual([a.store.clock.seq(authors[1]), b.store.clock.seq(authors[0])], [60, 60])
@@ -132,7 +142,7 @@ class VirtualTests(SynchronousTestCase):
         for _ in range(100):
             peer.send(*author.write(bytes(ENTRY_BYTES)))
         self.world.run(60)
-        self.assertLess(queued_bytes(node), limits.PENDING_WRITE_BYTES + SLACK_BYTES)
+        self.assertLess(queued_bytes(node), PENDING_BYTES + SLACK_BYTES)
         self.assertGreater(peer.transport.unsent_bytes, 100 * ENTRY_BYTES // 2)
         node.disk.resume()
         self.world.run(60)
@@ -148,7 +158,7 @@ class VirtualTests(SynchronousTestCase):
         self.world.run(10)
         b.node.connect(c.listen())
         self.world.run(8)
-        self.assertLess(queued_bytes(b), limits.PENDING_WRITE_BYTES + SLACK_BYTES)
+        self.assertLess(queued_bytes(b), PENDING_BYTES + SLACK_BYTES)
         b.disk.resume()
         self.world.run(90)
         self.assertEqual([b.store.clock.seq(author) for author in authors], [100, 100])
@@ -185,6 +195,7 @@ class RealTests(TestCase):
     """A disk that blocks its real thread, TCP between."""
 
     def setUp(self) -> None:
+        fix_limits(self)
         self.stores: list[Store] = []
         self.nodes: list[Node] = []
         self.backend = StallingBackend()
@@ -222,8 +233,8 @@ class RealTests(TestCase):
                 await self.turns(10)
             await self.turns(300)
             pending = driver._errands.pending_bytes
-            self.assertGreater(pending, limits.PENDING_WRITE_BYTES)
-            self.assertLess(pending, limits.PENDING_WRITE_BYTES + SLACK_BYTES)
+            self.assertGreater(pending, PENDING_BYTES)
+            self.assertLess(pending, PENDING_BYTES + SLACK_BYTES)
             [link] = driver._open
             self.assertNotIn(link.transport, reactor.getReaders())  # type: ignore[attr-defined]
             self.assertFalse(caught.called)

@@ -340,7 +340,10 @@ class SilentTests(TcpCase):
         while not link.paused:
             await deferLater(reactor, 0.01)  # type: ignore[arg-type]
         ours: Any = link.transport
-        self.assertLess(len(ours.dataBuffer) + ours._tempDataLen, 1_000_000)
+        self.assertLess(
+            len(ours.dataBuffer) + ours._tempDataLen,
+            2 * limits.OUTPUT_WINDOW_BYTES + limits.MAX_SEGMENT_BYTES,
+        )
         await node.stop()
         transport.resumeProducing()
         await peer.lost

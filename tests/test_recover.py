@@ -7,9 +7,18 @@ import signal
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from gossiplog import Node, Peer, Store, open_store
+from gossiplog.errors import NodeStoppedError, StoreCopiedError
+from gossiplog.log.body import encode_body
 from gossiplog.log.segment import chain_ids
+from gossiplog.net.notices import PeerUp
 from gossiplog.store.logs import Logs, open_logs
+from gossiplog.store.requests import Append
 from tests.processes import Process, ProcessTestCase
 
 ALL = 1 << 30
@@ -200,3 +209,41 @@ class RecoverTests(ProcessTestCase):
         """The ids of ann's entries."""
         author = logs.writer("default").author
         return [one for segment in logs.segments(author, 1, ALL) for one in chain_ids(segment)]
+
+
+class NodeTests(TestCase):
+    """The same for an application, with the real reactor."""
+
+    async def test_recover(self) -> None:
+        """Once a peer and we hold the same; not when it goes away before."""
+        place = Path(self.mktemp())
+        place.mkdir(parents=True)
+        with closing(open_logs(place / "ann")) as logs:
+            author = logs.writer("default").author
+            logs.process([Append(author, [encode_body(1, b"1")])])
+        shutil.copytree(place / "ann", place / "copy")
+        with closing(open_logs(place / "ann")) as logs:
+            logs.process([Append(author, [encode_body(1, b"2")])])
+        ann, copy = self.open(place / "ann"), self.open(place / "copy")
+        writer = await copy.writer()
+        self.assertTrue(copy.copied)
+        with self.assertRaises(StoreCopiedError) as refused:
+            await writer.append(b"no")
+        self.assertEqual(refused.exception.reason, copy.copied)
+        served, node = (Node(reactor, store, network="garden") for store in (ann, copy))
+        gone = Peer(bytes(32), "tcp:nowhere", "", True)
+        with self.assertRaises(NodeStoppedError):
+            await node.recover(gone)
+        self.assertTrue(copy.copied)
+        up = node.when(lambda notice: isinstance(notice, PeerUp))
+        node.connect(await served.listen(LOOPBACK))
+        await node.recover((await up).peer)  # type: ignore[union-attr]
+        self.assertEqual(copy.copied, "")
+        self.assertEqual(await writer.append(b"3"), 3)
+        await copy.close()
+        self.assertEqual(self.open(place / "copy").copied, "")
+
+    def open(self, path: Path) -> Store:
+        store = open_store(path, reactor)
+        self.addCleanup(store.close)
+        return store

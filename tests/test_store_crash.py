@@ -154,6 +154,12 @@ class CrashTests(SynchronousTestCase):
 class PeerTests(ProcessTestCase):
     """Ann sends what she appends and is killed; bob, another process, keeps what he was sent."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann, self.bob = self.place / "ann", self.place / "bob"
+        open_logs(self.ann).close()
+        open_logs(self.bob).close()
+
     def test_what_was_sent_is_on_disk(self) -> None:
         """After each kill ann's disk holds, under the same id, every entry that bob has, and all she acknowledged."""
         draw = random.Random(3)
@@ -173,12 +179,6 @@ class PeerTests(ProcessTestCase):
             self.assertEqual(ours[: len(theirs)], theirs)
             self.assertGreater(len(theirs), received)
             received = len(theirs)
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.ann, self.bob = self.place / "ann", self.place / "bob"
-        open_logs(self.ann).close()
-        open_logs(self.bob).close()
 
     def ids(self, path: Path) -> list[bytes]:
         """The ids of everything a store holds of ann, after checking it."""

@@ -16,7 +16,7 @@ from gossiplog.store.requests import Accept, AddFork, Append
 NEWS_BYTES = 16 * 1024
 """A write up to this size is news: an append, or the live push of one."""
 
-COMMIT_BYTES = 256 * 1024
+COMMIT_BYTES = 640 * 1024
 """Bodies of one commit of the slow lane: about ten milliseconds, which is what news may have to wait."""
 
 Answer: TypeAlias = Callable[[Any], None]

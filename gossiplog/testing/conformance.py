@@ -16,6 +16,8 @@ Mix it into a test case of ``unittest`` or trial and say how to make a backend a
 
 from __future__ import annotations
 
+import os
+
 from gossiplog.errors import InvalidValueError, StoreClosedError
 from gossiplog.log.segment import Head, merge
 from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, Replace
@@ -145,12 +147,31 @@ class BackendConformance(RowConformance):
                 backend.create_seed("short", seed)
 
     def test_the_node_key(self) -> None:
-        """It is written once."""
+        """It is written once, or replaced on purpose."""
         backend = self.make_backend()
         backend.create_node_key(b"n" * 32)
         with self.assertRaises(InvalidValueError):
             backend.create_node_key(bytes(32))
+        backend = self.reopen(backend)
+        self.assertEqual(backend.node_key(), b"n" * 32)
+        for key in (b"m" * 32, b"o" * 32):
+            backend.replace_node_key(key)
+            self.assertEqual(backend.node_key(), key)
+        self.assertEqual(self.reopen(backend).node_key(), b"o" * 32)
+
+    def test_the_first_node_key_may_replace_none(self) -> None:
+        """A copy gets a new one, whether or not one was copied."""
+        backend = self.make_backend()
+        backend.replace_node_key(b"n" * 32)
         self.assertEqual(self.reopen(backend).node_key(), b"n" * 32)
+
+    def test_the_database_is_a_file_or_none(self) -> None:
+        """It is what people can copy, and stays where it is."""
+        backend = self.make_backend()
+        database = backend.database
+        if database is not None:
+            self.assertTrue(os.path.isfile(database))
+        self.assertEqual(self.reopen(backend).database, database)
 
     def test_after_closing(self) -> None:
         """Every method says so, and a second close is nothing."""
@@ -171,6 +192,7 @@ class BackendConformance(RowConformance):
             lambda: backend.create_seed("a", bytes(32)),
             backend.node_key,
             lambda: backend.create_node_key(bytes(32)),
+            lambda: backend.replace_node_key(bytes(32)),
             lambda: list(backend.check()),
         ):
             with self.assertRaises(StoreClosedError):
