@@ -104,6 +104,9 @@ def parse() -> argparse.Namespace:
     command = commands.add_parser("plots", help="draw the plots of docs/benchmarks.rst")
     command.add_argument("--dir", type=Path)
     command.add_argument("--most", type=int, default=10_000_000, help="entries of the largest log")
+    command.add_argument(
+        "--theirs-most", type=int, default=100_000, help="of hypercore's; 1,000,000 take minutes"
+    )
     command = commands.add_parser("compare", help="ours and another system's, interleaved")
     command.add_argument("peer", choices=peers.PEERS)
     command.add_argument("--workload", choices=compare.DEFAULTS, default="catchup")
@@ -115,6 +118,7 @@ def parse() -> argparse.Namespace:
         "--single", action="store_true", help="ours written one entry at a time, then merged"
     )
     command.add_argument("--dir", type=Path)
+    command.add_argument("--record", action="store_true", help="keep the result in docs/benchmarks/")
     return parser.parse_args()
 
 
@@ -142,7 +146,7 @@ if __name__ == "__main__":
     if chosen.benchmark == "all":
         report.everything(chosen.dir, tell)
     elif chosen.benchmark == "plots":
-        report.plots(chosen.dir, chosen.most, tell)
+        report.plots(chosen.dir, chosen.most, chosen.theirs_most, tell)
     elif chosen.benchmark == "compare":
         fields = compare.compare(
             chosen.peer,
@@ -155,6 +159,8 @@ if __name__ == "__main__":
             root=chosen.dir,
             tell=tell,
         )
+        if chosen.record:
+            report.record(fields)
         print(json.dumps(fields))
     else:
         print(json.dumps(run(chosen.benchmark, chosen)))

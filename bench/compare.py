@@ -78,6 +78,9 @@ def compare(
         "entries": entries,
         "size": payload,
         "authors": writers,
+        "work": f"{workload}, {entries:,} x {payload:,} B"
+        + (f", {writers:,} authors" if writers > 1 else "")
+        + (", one at a time" if single else ""),
         "figure": key,
         "gossiplog": statistics.median(pair[0] for pair in pairs),
         "theirs": statistics.median(pair[1] for pair in pairs),

@@ -19,6 +19,8 @@ from bench.workloads import Fields
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 
+SIDES = ("gossiplog", "theirs")
+
 Row = tuple[str, Callable[[Path], Fields], tuple[tuple[str, str, str], ...]]
 
 ROWS: tuple[Row, ...] = (
@@ -159,8 +161,29 @@ def everything(root: Path | None, tell: Callable[[str], None]) -> None:
     (DOCS / "figures.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
 
 
-def plots(root: Path | None, most: int, tell: Callable[[str], None]) -> None:
-    """Draw growth from 10,000 to ``most`` entries (ours and hypercore's) and the live latency distribution."""
+def record(fields: dict[str, Any]) -> None:
+    """Keep a comparison in docs/benchmarks/compare.json and write the table of all of them."""
+    DOCS.mkdir(parents=True, exist_ok=True)
+    kept = DOCS / "compare.json"
+    known: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    known[f"{fields['peer']} {fields['work']}"] = fields
+    kept.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    heads = ("workload", "figure", "gossiplog", "the other", "ratio (each pair)")
+    rows = [heads]
+    for each in known.values():
+        package, number = next(iter(each["versions"].items()))
+        ratios = ", ".join(f"{ratio:g}" for ratio in each["ratios"])
+        ours, theirs = (f"{each[side]:,.4g}" if each[side] < 1000 else f"{each[side]:,.0f}" for side in SIDES)
+        other = f"{theirs} ({package} {number})"
+        rows.append((each["work"], each["figure"], ours, other, f"{each['ratio']:g} ({ratios})"))
+    for row in rows:
+        lines += [f"   {'* -' if place == 0 else '  -'} {cell}" for place, cell in enumerate(row)]
+    (DOCS / "compare.rst").write_text("\n".join(lines) + "\n")
+
+
+def plots(root: Path | None, most: int, theirs_most: int, tell: Callable[[str], None]) -> None:
+    """Draw growth from 10,000 to ``most`` entries (hypercore's to ``theirs_most``), and the live latencies."""
     DOCS.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="gossiplog-plots-", dir=root))
     ours, theirs = [], []
@@ -171,7 +194,7 @@ def plots(root: Path | None, most: int, tell: Callable[[str], None]) -> None:
             shutil.rmtree(work / "ours")
             ours.append((float(count), float(fields["seconds"])))
             tell(f"gossiplog {count:>10,} entries: {fields['seconds']:8.2f} s  {fields['rss_mb']} MB")
-            if count <= min(most, 1_000_000):
+            if count <= theirs_most:
                 other = peers.run("hypercore", "catchup", count=count, size=100, workdir=work / "hypercore")
                 theirs.append((float(count), float(other["seconds"])))
                 tell(f"hypercore {count:>10,} entries: {other['seconds']:8.2f} s  {other['rss_mb']} MB")

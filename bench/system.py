@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -110,17 +111,26 @@ def idle(work: Path, connections: int, seconds: float) -> Fields:
 
 
 def fanout(work: Path, peers: int, rounds: int) -> Fields:
-    """From before ``append`` until the last of ``peers`` nodes (in one process) has the entry on disk."""
+    """From before ``append`` until the last of ``peers`` nodes (in four processes) has the entry on disk."""
     times: list[float] = []
     for turn in range(rounds):
         with child("write", "--store", str(work / f"hub-{turn}"), "--count", "1", "--interval", "0") as hub:
             address = hub.read()["address"]
-            spokes_store = str(work / f"spokes-{turn}" / "fan-0")
-            with child("relay", "--store", spokes_store, "--peer", address, "--count", str(peers)) as spokes:
-                spokes.read()
+            with ExitStack() as stack:
+                processes = [
+                    stack.enter_context(
+                        child(
+                            *("relay", "--store", str(work / f"spokes-{turn}-{number}" / "fan-0")),
+                            *("--peer", address, "--count", str(peers // 4)),
+                        )
+                    )
+                    for number in range(4)
+                ]
+                for process in processes:
+                    process.read()
                 started = time.monotonic_ns()
                 hub.say("go")
-                times.append((spokes.read()["last_ns"] - started) / 1e6)
+                times.append((max(process.read()["last_ns"] for process in processes) - started) / 1e6)
     return {"peers": peers, "last_peer_ms": round(sorted(times)[len(times) // 2], 1), "rounds": rounds}
 
 

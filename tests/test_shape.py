@@ -199,11 +199,11 @@ class PluginTests(SynchronousTestCase):
 
     def test_plugin_imports_only_twisted(self) -> None:
         """The plugin names ``gossiplog.tap`` in a string."""
-        [path] = [
-            found
+        [path] = {
+            found.resolve()
             for directory in twisted.plugins.__path__
             if (found := Path(directory, "gossiplog_plugin.py")).exists()
-        ]
+        }
         names = [name for _, name in imports(ast.parse(path.read_bytes()))]
         self.assertEqual(names, ["twisted.application.service.ServiceMaker"])
 
