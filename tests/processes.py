@@ -40,6 +40,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**ours, "PYTHONPATH": os.pathsep.join(path), **more}
 
 
+def _take_interrupts() -> None:
+    """A test run that was started in the background ignores SIGINT, and its children would too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Process:
     """I am one real process; ``out`` and ``err`` are what it printed so far."""
 
@@ -53,6 +58,7 @@ class Process:
         self._change = threading.Condition()
         options.setdefault("env", environment())
         options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("preexec_fn", _take_interrupts)
         self.popen = subprocess.Popen(self.command, cwd=cwd, stdin=stdin, stderr=subprocess.PIPE, **options)
         streams = [
             (name, stream)
