@@ -63,7 +63,7 @@ MAX_FEATURES: Final = 32
 # -- sessions ----------------------------------------------------------------------------------------------------
 
 HANDSHAKE_SECONDS: Final = 10.0
-"""From the connection to HELLO received; a slow loris gets no longer."""
+"""From the connection to the end of the handshake, and once more until HELLO; a slow loris gets no longer."""
 
 MAX_HANDSHAKES: Final = 64
 """Inbound connections in their handshake at once."""

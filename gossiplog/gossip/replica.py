@@ -131,7 +131,6 @@ class Replica(Intake):
             return
         session.instance = hello.instance
         session.agent = hello.agent
-        session.version = VERSION
         if not self._survives(session):
             self._close(session.number, ByeCode.DUPLICATE, "already connected")
             return

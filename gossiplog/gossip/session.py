@@ -74,8 +74,6 @@ class Session:
         self.phase = Phase.GREETING
         self.agent = ""
         self.instance = b""
-        self.version = 0
-        self.opened_at = now
         self.heard_at = now
         self.sent_at = now
         self.answer_by: float | None = None
