@@ -97,6 +97,16 @@ time."""
 ANNOUNCE_SECONDS: Final = 0.05
 """Announcements are batched for so long: one HAVE for many authors, little delay for one."""
 
+LAZY_ANNOUNCE_SECONDS: Final = 0.4
+"""The same where the peer is served by another one: many in a message cost a quarter of what single ones do."""
+
+GRAFT_SECONDS: Final = 0.3
+"""How long what a peer announced may take to come from the one that sends that author's news, which had the time of the
+announcement already."""
+
+MAX_PARENTS: Final = 65_536
+"""Authors of which we remember who sends their news; one that is forgotten may cost a duplicate."""
+
 RETRY_WRITE_SECONDS: Final = 5.0
 """After a full disk: when we ask for entries again."""
 

@@ -142,6 +142,7 @@ class RelayTests(ReplicaCase):
         """Others may have it; who asked for it is given it."""
         self.hear(2, Want((WantItem(ANN.author, 1),)))
         self.hear(0, Have((HaveItem(0, 2, ANN.author),)))
+        self.tick(limits.GRAFT_SECONDS)
         effects = self.hear(0, *log(ANN, 2))
         self.assertEqual(self.given(effects), [(2, 1), (2, 2)])
         self.assertEqual(
@@ -194,6 +195,7 @@ class RelayTests(ReplicaCase):
     def test_what_comes_between_root_and_greeting(self) -> None:
         """News is owed, backlog announced: the root in our HELLO knew neither."""
         self.hear(2, Have((HaveItem(0, 1, BOB.author),)))
+        self.tick(limits.GRAFT_SECONDS)
         opened = self.do(events.Opened(7, bytes([9]) * 32, bytes(32), dialled=False))
         [(_, hello)] = self.sent(opened, Hello)
         news, backlog = log(ANN, 1)[0], log(BOB, 1)[0]

@@ -180,14 +180,15 @@ class ServiceTests(SynchronousTestCase):
         self.session = Session(0, A, bytes(32), True, 0.0)
 
     def test_default_and_exceptions(self) -> None:
-        """What is said of all forgets what was said of some."""
+        """What is said of all others leaves what was said of some."""
         self.assertIs(self.session.serves(A), Service.EAGER)
         self.session.serve(A, Service.LAZY)
         self.assertIs(self.session.serves(A), Service.LAZY)
         self.session.serve(None, Service.REFUSED)
         self.session.serve(B, Service.EAGER)
-        self.assertIs(self.session.serves(A), Service.REFUSED)
+        self.assertIs(self.session.serves(A), Service.LAZY)
         self.assertIs(self.session.serves(B), Service.EAGER)
+        self.assertIs(self.session.serves(C), Service.REFUSED)
 
     def test_exceptions_are_bounded(self) -> None:
         """Beyond the limit they are forgotten."""

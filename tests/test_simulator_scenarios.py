@@ -109,6 +109,79 @@ class TopologyTests(SynchronousTestCase):
             self.assertEqual([node.holdings.clock.total() for node in nodes], [12] * 4)
 
 
+class TreeTests(SynchronousTestCase):
+    """One copy, not a flood; and the tree mends itself."""
+
+    def network(self, seed: int) -> tuple[Cluster, list[Node]]:
+        """Twelve nodes, each with a writer, in a ring with two chords at each node."""
+        cluster = Cluster(seed)
+        nodes = [cluster.add(speed=QUICK_DISK) for _ in range(12)]
+        for number, node in enumerate(nodes):
+            cluster.connect(node, nodes[(number + 1) % 12], EVEN)
+            cluster.connect(node, nodes[(number + 5) % 12], EVEN)
+        cluster.start()
+        cluster.run(2.0)
+        return cluster, nodes
+
+    def test_one_copy_once_it_is_learned(self) -> None:
+        """A flood would be nearly three copies of each entry."""
+        cluster, nodes = self.network(31)
+        for _ in range(12):
+            for node in nodes:
+                write(node)
+                cluster.run(0.1)
+        before = cluster.figures.entries_received, cluster.figures.entries_new
+        for _ in range(10):
+            for node in nodes:
+                write(node)
+                cluster.run(0.1)
+        cluster.settle()
+        received, new = cluster.figures.entries_received - before[0], cluster.figures.entries_new - before[1]
+        self.assertEqual(new, 10 * 12 * 11)
+        self.assertLessEqual(received / new, 1.05)
+
+    def test_many_authors_that_write_once(self) -> None:
+        """They share a tree that others taught: no flood for each first entry."""
+        cluster = Cluster(32)
+        nodes = [cluster.add(24, speed=QUICK_DISK) for _ in range(12)]
+        for number, node in enumerate(nodes):
+            cluster.connect(node, nodes[(number + 1) % 12])
+            cluster.connect(node, nodes[(number + 5) % 12])
+        cluster.start()
+        cluster.run(2.0)
+        before = (0, 0)
+        for writer in range(24):
+            if writer == 16:
+                before = cluster.figures.entries_received, cluster.figures.entries_new
+            for node in cluster.random.sample(nodes, 12):
+                write(node, writer=writer)
+                cluster.run(0.2)
+        cluster.settle()
+        received, new = cluster.figures.entries_received - before[0], cluster.figures.entries_new - before[1]
+        self.assertLessEqual(received / new, 1.2)
+
+    def test_nodes_of_the_tree_vanish(self) -> None:
+        """Without a word, so that nobody can know: the others' next entries come within the announcement's time."""
+        cluster, nodes = self.network(33)
+        for _ in range(12):
+            for node in nodes:
+                write(node)
+            cluster.run(1.0)
+        dead, alive = nodes[3::4], [node for number, node in enumerate(nodes) if number % 4 != 3]
+        for node in dead:
+            node.crash(silent=True)
+        for _ in range(3):
+            for node in alive:
+                write(node)
+            cluster.run(6 * EVEN.delay + 2 * (limits.LAZY_ANNOUNCE_SECONDS + limits.GRAFT_SECONDS))
+            for node in alive:
+                self.assertEqual({seq(node, other) for other in alive}, {seq(node, node)})
+        for node in dead:
+            node.start()
+        cluster.settle()
+        self.assertEqual({node.holdings.clock.total() for node in nodes}, {12 * 12 + 3 * 9})
+
+
 class SilenceTests(SynchronousTestCase):
     """Who has nothing to say says nothing."""
 

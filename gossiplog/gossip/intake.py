@@ -15,13 +15,13 @@ from gossiplog.gossip.acceptance import Extends, Verdict, judge
 from gossiplog.gossip.events import Write
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Fork, Have, Want, WantItem
-from gossiplog.gossip.sending import Sending
 from gossiplog.gossip.session import Phase, Session
+from gossiplog.gossip.tree import Tree, explored_seq
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.segment import Segment, segment_bytes
 
 
-class Intake(Sending):
+class Intake(Tree):
     """I take what the peers of one replica offer."""
 
     def __init__(self, holdings: Holdings) -> None:
@@ -31,12 +31,19 @@ class Intake(Sending):
 
     # -- claims
 
-    def _learn(self, session: Session, author: bytes, seq: int) -> None:
-        """The peer says that it holds ``author`` up to ``seq``: a hint where to ask, nothing more."""
+    def _learn(self, session: Session, author: bytes, seq: int, *, may_wait: bool = False) -> None:
+        """The peer says that it holds ``author`` up to ``seq``: a hint where to ask, nothing more.
+
+        ``may_wait``: it is news, which another peer may be about to send.
+        """
         if seq > self.holdings.clock.seq(author) and author not in self.holdings.forks:
             own = author in self.holdings.local
-            self.schedule.claim(session.number, author, seq, first=own)
             session.caught_up = False
+            if may_wait and not own and self._comes_otherwise(session, author):
+                if self.schedule.hold(session.number, author, seq):
+                    self._expect(session, author)
+                return
+            self.schedule.claim(session.number, author, seq, first=own)
             if own:
                 self._emit(events.OwnAhead(author, seq))
 
@@ -44,7 +51,9 @@ class Intake(Sending):
         for author, seq in session.read_have(have):
             if seq < self.schedule.missing(session.number).get(author, 0):
                 self.schedule.drop(session.number, author)  # it had more, or said so
-            self._learn(session, author, seq)
+            if seq >= self.holdings.accepted_seq(author):
+                session.announce.pop(author, None)
+            self._learn(session, author, seq, may_wait=True)
         self._ask()
         self._check_caught_up(session)
 
@@ -69,6 +78,11 @@ class Intake(Sending):
         elif verdict is Verdict.AHEAD:
             self._learn(session, author, segment.last)
             self._ask()
+            if not self.schedule.pulls(session.number, author):
+                self._brought_again(session, author)
+        elif verdict is Verdict.DUPLICATE:
+            if segment.count:
+                self._brought_again(session, author)
         elif verdict is Verdict.SUSPECT:
             self._emit(events.Examine(session.number, segment))
 
@@ -77,12 +91,15 @@ class Intake(Sending):
         author = segment.author
         self.schedule.hold(session.number, author, head.seq)
         backlog = self.schedule.pulls(session.number, author)
+        self._brought(session, author, pushed=not backlog)
         self.holdings.accept(author, head)
         self._emit(Write(segment, head))
         self.pending_bytes += segment_bytes(segment)
         self._throttle()
         self.schedule.accepted(session.number, author, head.seq, self.now)
         self._relay(segment, session, backlog)
+        if not backlog and segment.first <= explored_seq(head.seq):
+            self._explore(author, head.seq)
         self._ask()
 
     def _throttle(self) -> None:

@@ -4,8 +4,8 @@ Responsible for: how sessions begin, comparing clocks, and who deals with each e
 Must not know: sockets, files, threads, the time (it is told ``now``), logging.
 Invariant: what a peer does wrong ends its session and no other.
 
-Reading order: :meth:`Replica.handle`, then ``intake.py`` (segments come), ``sending.py`` (segments go) and
-``upkeep.py`` (time passes, sessions end).
+Reading order: :meth:`Replica.handle`, then ``intake.py`` (segments come), ``tree.py`` (from whom), ``sending.py``
+(segments go) and ``upkeep.py`` (time passes, sessions end).
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ class Replica(Intake):
             return
         session.phase = Phase.OPEN
         self.schedule.add(session.number)
+        self._joined()
         self._emit(events.PeerUp(session.number, session.peer, session.agent))
         for proof in session.late_proofs:
             self._send(session, Fork(proof))

@@ -74,6 +74,13 @@ class Schedule:
         self.claimants.setdefault(author, set()).add(session)
         return True
 
+    def want(self, session: int, author: bytes) -> None:
+        """Ask for what ``session`` claims of ``author``: it does not come by itself."""
+        source = self.sources[session]
+        if author in source.claims and self.pulled_from.get(author) != session:
+            self._changed = True
+            source.todo[author] = None
+
     def missing(self, session: int) -> dict[bytes, int]:
         """What ``session`` claims beyond our durable clock: author -> seq."""
         return self.sources[session].claims
@@ -155,7 +162,7 @@ class Schedule:
         for session, source in self.sources.items():
             if not source.open or now - source.progress_at < source.patience:
                 continue
-            trickles = now - source.trickled_at < limits.STALL_SECONDS
+            trickles = self.trickles(session, now)
             given = [a for a in source.open if not trickles or len(self.claimants.get(a, ())) > 1]
             for author in given:
                 late = True
@@ -171,6 +178,11 @@ class Schedule:
         """Part of a segment, or of something else, came from ``session``."""
         if session in self.sources:
             self.sources[session].trickled_at = now
+
+    def trickles(self, session: int, now: float, within: float = limits.STALL_SECONDS) -> bool:
+        """Whether part of a segment, or of something else, came from ``session`` lately."""
+        source = self.sources.get(session)
+        return source is not None and now - source.trickled_at < within
 
     def resume(self, now: float) -> None:
         """We read again after a pause of our own: nobody was late meanwhile."""

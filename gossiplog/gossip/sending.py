@@ -34,12 +34,16 @@ class Sending(Upkeep):
             service = session.serves(author)
             if service is Service.REFUSED:
                 continue
-            if service is Service.LAZY or (backlog and author not in session.service):
+            if session.phase is Phase.GREETING and backlog:
                 self._announce(session, author)
             elif session.phase is Phase.GREETING:
                 session.outbox.owe(author, segment.first)  # it comes after the root we said in HELLO
             elif self.schedule.missing(session.number).get(author, 0) >= segment.last:
                 continue  # it told us that it holds this
+            elif service is Service.LAZY:
+                self._announce(session, author, limits.LAZY_ANNOUNCE_SECONDS)
+            elif backlog and author not in session.service:
+                self._announce(session, author)
             elif not self._may_have(session, author):
                 session.outbox.owe(author, segment.first)
             elif session.outbox.push(segment):
@@ -60,6 +64,7 @@ class Sending(Upkeep):
                 continue
             session.serve(author, Service.EAGER)
             if author is None:
+                self._given_all(session)
                 continue
             if self.holdings.accepted_seq(author) >= first:
                 session.outbox.want(author, first)
@@ -71,10 +76,18 @@ class Sending(Upkeep):
     def _serve(self, session: Session, authors: tuple[bytes | None, ...], service: Service) -> None:
         for author in authors:
             session.serve(author, service)
-            if author is not None:
+            if author is None and service is Service.LAZY:
+                self._given_none(session)
+            elif author is not None:
                 if service is Service.LAZY and session.outbox.owes(author):
                     self._announce(session, author)  # instead of what it is not sent now
                 session.outbox.forget(author)
+
+    def _given_all(self, session: Session) -> None:
+        raise NotImplementedError
+
+    def _given_none(self, session: Session) -> None:
+        raise NotImplementedError
 
     # -- the transport and the disk
 

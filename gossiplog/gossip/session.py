@@ -90,6 +90,10 @@ class Session:
         self.unknown_messages = 0
         self.outbox = Outbox()
         self.announce: dict[bytes, None] = {}
+        self.expected: dict[bytes, float] = {}
+        self.is_lazy = False
+        self.vain_pushes = 0
+        self.missed_pushes = 0
         self.late_proofs: list[ForkProof] = []
         self.service: dict[bytes, Service] = {}
         self.default_service = Service.EAGER
@@ -108,13 +112,12 @@ class Session:
         return self.service.get(author, self.default_service)
 
     def serve(self, author: bytes | None, service: Service) -> None:
-        """The peer said how it wants ``author``, or (None) every author it does not name.
+        """The peer said how it wants ``author``, or (None) every author that it did not name and does not name later.
 
         Exceptions are bounded; forgetting them costs a duplicate or an announcement, never an entry.
         """
         if author is None:
             self.default_service = service
-            self.service.clear()
             return
         if len(self.service) >= limits.MAX_OWED_AUTHORS and author not in self.service:
             self.service.clear()

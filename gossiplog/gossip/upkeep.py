@@ -34,7 +34,7 @@ class Upkeep:
         self._effects: list[Effect] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
-        self._announcing = False
+        self._announce_at: float | None = None
         self._watching_stalls = False
         self._token = 0
         self._reading = True
@@ -61,6 +61,12 @@ class Upkeep:
     def _at(self, when: float, action: Callable[[], None]) -> None:
         self._timer_count += 1
         heapq.heappush(self._timers, (when, self._timer_count, action))
+
+    def _rest(self) -> None:
+        """Nobody is left to do anything for."""
+        self._timers.clear()
+        self._announce_at = None
+        self._watching_stalls = False
 
     def _tick(self) -> None:
         while self._timers and self._timers[0][0] <= self.now:
@@ -178,16 +184,22 @@ class Upkeep:
     def _pump(self, session: Session) -> None:
         raise NotImplementedError
 
+    def _left(self, session: Session) -> None:
+        raise NotImplementedError
+
     # -- announcements
 
-    def _announce(self, session: Session, author: bytes) -> None:
+    def _announce(self, session: Session, author: bytes, within: float = limits.ANNOUNCE_SECONDS) -> None:
         session.announce[author] = None
-        if not self._announcing:
-            self._announcing = True
-            self._at(self.now + limits.ANNOUNCE_SECONDS, self._flush_announcements)
+        when = self.now + within
+        if self._announce_at is None or when < self._announce_at:
+            self._announce_at = when
+            self._at(when, self._flush_announcements)
 
     def _flush_announcements(self) -> None:
-        self._announcing = False
+        if self._announce_at is None or self.now < self._announce_at:
+            return  # it was due earlier, and is done
+        self._announce_at = None
         for session in self.open_sessions():
             self._say_announcements(session)
 
@@ -211,9 +223,9 @@ class Upkeep:
         session.phase = Phase.ENDED
         self.schedule.remove(number)
         if not self.sessions:
-            self._timers.clear()
-            self._announcing = self._watching_stalls = False
+            self._rest()
         self._emit(End(number, code, reason, by_peer))
         if was_open:
             self._emit(events.PeerDown(number, session.peer, code, reason))
+            self._left(session)
             self._ask()

@@ -189,6 +189,12 @@ def bounds(replica: Replica) -> list[str]:
             faults.append("pulls an author twice")
         if any(number not in schedule.claimants.get(author, ()) for author in source.claims):
             faults.append("forgot who claims an author")
+    if len(replica._parents) > limits.MAX_PARENTS:
+        faults.append("remembers too many parents")
+    if replica._eager_sources != sum(
+        s.phase is Phase.OPEN and not s.is_lazy for s in replica.sessions.values()
+    ):
+        faults.append("lost count of who pushes")
     for session in replica.sessions.values():
         outbox = session.outbox
         if outbox.ready_bytes > limits.READ_AHEAD_BYTES * 3 + largest:
