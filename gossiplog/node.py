@@ -116,6 +116,11 @@ class Node:
         return list(self._driver.peers.values())
 
     @property
+    def caught_up(self) -> bool:
+        """Whether all that any of the peers told us of is on our disk; False while there is no peer."""
+        return self._driver.replica.caught_up
+
+    @property
     def progress(self) -> Progress:
         """How far catching up is: entries held and known to exist, the rate, the time left.  O(authors behind)."""
         return self._meter.read(self._driver.peers)

@@ -13,6 +13,7 @@ from gossiplog.store.memory import Fault as DiskFault
 from gossiplog.testing.cluster import Cluster
 from gossiplog.testing.disk import Speed
 from gossiplog.testing.faults import Fault, Faults
+from gossiplog.testing.network import HANDSHAKE_SIZES
 from gossiplog.testing.node import Node
 from gossiplog.testing.pipes import Quality
 from gossiplog.testing.simulator import tight_limits
@@ -91,6 +92,26 @@ class TopologyTests(SynchronousTestCase):
         cluster.settle()
         self.assertEqual(late.holdings.clock.total(), 200)
         self.assertEqual(cluster.figures.entries_received - before[0], 200)
+
+    def test_caught_up_is_exact(self) -> None:
+        """Not before the peer's clock was compared, not before the last entry is on disk, and not without a peer."""
+        cluster = Cluster(34)
+        ann, bob = cluster.add(3), cluster.add(0, speed=SLOW_DISK)
+        for writer in range(3):
+            cluster.world.at(0.5, lambda writer=writer: write(ann, 20, writer=writer))  # type: ignore[misc]
+        ann.start()
+        cluster.run(2.0)
+        cluster.connect(bob, ann)
+        bob.start()
+        for _ in range(3000):
+            self.assertEqual(
+                bob.replica.caught_up, bool(bob.peers) and bob.holdings.clock == ann.holdings.clock
+            )
+            cluster.run(0.01)
+        self.assertTrue(bob.replica.caught_up)
+        ann.crash()
+        cluster.run(1.0)
+        self.assertFalse(bob.replica.caught_up)
 
     def test_partition_and_heal(self) -> None:
         """Both sides go on writing; afterwards everyone has both."""
@@ -203,12 +224,14 @@ class SilenceTests(SynchronousTestCase):
         ann = line(cluster, 2)[0]
         write(ann, 50)
         cluster.settle()
-        before = cluster.figures.messages.copy()
+        before, bytes_before = cluster.figures.messages.copy(), cluster.figures.bytes.copy()
         cluster.net.links[0].cut()
         cluster.settle()
         spent = cluster.figures.messages - before
         self.assertEqual(set(spent), {"Hello", "Ping", "Pong"})
         self.assertEqual(spent["Hello"], 2)
+        hellos = (cluster.figures.bytes - bytes_before)["Hello"]
+        self.assertLessEqual(1 + sum(HANDSHAKE_SIZES) + hellos, 500)
 
     def test_ended_sessions_leave_no_timer(self) -> None:
         """A node that is alone does not wake up."""

@@ -45,6 +45,12 @@ class Upkeep:
         return (session for session in tuple(self.sessions.values()) if session.phase is Phase.OPEN)
 
     @property
+    def caught_up(self) -> bool:
+        """Whether all that the peers told us of is on our disk; False while there is none, or one has not said yet."""
+        sessions = list(self.open_sessions())
+        return bool(sessions) and all(s.settled and not self.schedule.missing(s.number) for s in sessions)
+
+    @property
     def deadline(self) -> float | None:
         """When the next :class:`~gossiplog.gossip.events.Tick` is due, None while nothing waits."""
         return self._timers[0][0] if self._timers else None
