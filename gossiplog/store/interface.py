@@ -1,4 +1,4 @@
-"""What a store's disk side offers: one protocol, six kinds of writes.
+"""What a store's disk side offers: one protocol, eight kinds of writes.
 
 Responsible for: the :class:`Backend` protocol and the values it takes and gives.
 Must not know: how rows are kept, what a batch of requests means (``logs``), how segments are verified (``log``).
@@ -58,7 +58,29 @@ class DeleteAuthor(NamedTuple):
     author: bytes
 
 
-Write: TypeAlias = PutSegment | Replace | PutFork | PutMeta | PutCursor | DeleteAuthor
+class Cut(NamedTuple):
+    """Remove what is damaged behind a log's whole beginning, on purpose: every row of ``author`` that does not begin
+    at 1 to ``first``.
+
+    The row at ``first`` then is the last one and ``head`` the author's head, which only a repair may take back; 0 and
+    ``None`` when no row stays.  A fork proof stays.
+    """
+
+    author: bytes
+    first: int
+    head: Head | None
+
+
+class Mend(NamedTuple):
+    """Put neighbouring rows in the place of every row of their author that begins among their entries.
+
+    They end at the author's head at the latest, and other rows must not overlap them.
+    """
+
+    rows: Sequence[PutSegment]
+
+
+Write: TypeAlias = PutSegment | Replace | PutFork | PutMeta | PutCursor | DeleteAuthor | Cut | Mend
 
 
 def check_put(write: PutSegment) -> PutSegment:
@@ -75,6 +97,28 @@ def check_replace(write: Replace) -> Replace:
     if (segment.author, segment.first, segment.last) != (author, first, last) or segment.count < 1:
         raise InvalidValueError("a row takes the place of rows with the same entries")
     return write
+
+
+def check_cut(write: Cut) -> Cut:
+    """Return ``write`` if it is one in itself, else raise :class:`InvalidValueError`; for backends."""
+    if (write.first < 1) != (write.head is None) or (write.head is not None and write.head.seq < write.first):
+        raise InvalidValueError("a log is cut behind a row, or no row and no head stay")
+    return write
+
+
+def check_mend(write: Mend) -> tuple[bytes, int, int]:
+    """Return author, first and last seq of ``write``, else raise :class:`InvalidValueError`; for backends."""
+    if not write.rows:
+        raise InvalidValueError("a log is mended with at least one row")
+    for row in write.rows:
+        check_put(row)
+    author, first = write.rows[0].segment[:2]
+    following = first
+    for row in write.rows:
+        if row.segment[:2] != (author, following):
+            raise InvalidValueError("a log is mended with rows that follow each other")
+        following = row.segment.last + 1
+    return author, first, following - 1
 
 
 def check_value(write: PutMeta | PutCursor) -> tuple[str, bytes | None]:

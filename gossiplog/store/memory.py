@@ -7,7 +7,7 @@ Invariant: a commit is done whole or leaves no trace, as on disk; what a reopene
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import islice
@@ -23,7 +23,9 @@ from gossiplog.errors import (
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, Segment
 from gossiplog.store.interface import (
+    Cut,
     DeleteAuthor,
+    Mend,
     PutCursor,
     PutFork,
     PutMeta,
@@ -31,10 +33,9 @@ from gossiplog.store.interface import (
     Replace,
     Row,
     Write,
-    check_put,
-    check_replace,
     check_value,
 )
+from gossiplog.store.memory_log import Log
 from gossiplog.store.names import check_writer_name
 
 Key = TypeVar("Key")
@@ -49,21 +50,6 @@ class Fault(Enum):
     KEPT = "the sync failed, and a reopened store holds the commit all the same"
 
 
-class _Log:
-    """The rows of one author, ascending."""
-
-    def __init__(self) -> None:
-        self.rows: list[Segment] = []
-        self.firsts: list[int] = []
-        self.head: Head | None = None
-
-    def cut(self, head: Head | None) -> None:
-        """Take back the last row."""
-        self.rows.pop()
-        self.firsts.pop()
-        self.head = head
-
-
 class MemoryBackend:
     """I keep a store in memory.  ``fault``, when set, is asked before each commit whether it fails, and how."""
 
@@ -72,7 +58,7 @@ class MemoryBackend:
         self.path = path
         self.database = None
         self.fault: Callable[[Sequence[Write]], Fault | None] | None = None
-        self._logs: dict[bytes, _Log] = {}
+        self._logs: dict[bytes, Log] = {}
         self._forks: dict[bytes, ForkProof] = {}
         self._values: dict[tuple[type[Write], str], bytes] = {}
         self._seeds: dict[str, bytes] = {}
@@ -86,7 +72,7 @@ class MemoryBackend:
         self._require_open()
         copy = MemoryBackend(self.path)
         for author, log in self._logs.items():
-            into = copy._logs[author] = _Log()
+            into = copy._logs[author] = Log()
             into.rows, into.firsts, into.head = list(log.rows), list(log.firsts), log.head
         copy._forks = dict(self._forks)
         copy._values = dict(self._values)
@@ -137,11 +123,7 @@ class MemoryBackend:
         """Yield the outlines of an author's rows."""
         self._require_open()
         log = self._logs.get(author)
-        while log is not None:
-            place = bisect_left(log.firsts, first)
-            if place == len(log.rows):
-                return
-            segment = log.rows[place]
+        while log is not None and (segment := log.row_from(first)) is not None:
             yield Row(segment.first, segment.count, len(segment.bodies))
             first = segment.first + 1
 
@@ -194,10 +176,14 @@ class MemoryBackend:
     def _do(self, write: Write) -> Callable[[], object]:
         """Do one write and return what takes it back."""
         match write:
-            case PutSegment():
-                return self._put_segment(write)
-            case Replace():
-                return self._replace(write)
+            case PutSegment(segment, _):
+                return self._logs.setdefault(segment.author, Log()).put(write)
+            case Replace(author):
+                return self._logs.get(author, Log()).replace(write)
+            case Cut(author):
+                return self._logs.get(author, Log()).cut(write)
+            case Mend(rows):
+                return self._logs.get(rows[0].segment.author if rows else b"", Log()).mend(write)
             case PutFork(proof):
                 if proof.author in self._forks:
                     return bool
@@ -209,32 +195,6 @@ class MemoryBackend:
             case DeleteAuthor(author):
                 steps = _swap(self._logs, author, None), _swap(self._forks, author, None)
                 return lambda: [step() for step in steps]
-
-    def _put_segment(self, write: PutSegment) -> Callable[[], object]:
-        segment, head = check_put(write)
-        log = self._logs.setdefault(segment.author, _Log())
-        before = log.head
-        if segment.first != (before.seq if before else 0) + 1:
-            raise InvalidValueError(f"entry {segment.first} does not continue its author's log")
-        log.rows.append(segment)
-        log.firsts.append(segment.first)
-        log.head = head
-        return lambda: log.cut(before)
-
-    def _replace(self, write: Replace) -> Callable[[], object]:
-        author, first, last, segment = check_replace(write)
-        log = self._logs.get(author, _Log())
-        place = slice(bisect_left(log.firsts, first), bisect_right(log.firsts, last))
-        rows = log.rows[place]
-        if not rows or (rows[0].first, rows[-1].last) != (first, last):
-            raise InvalidValueError(f"no rows hold exactly {first} to {last} of this author")
-        log.rows[place] = [segment]
-        log.firsts[place] = [first]
-        back = slice(place.start, place.start + 1)
-        return lambda: (
-            log.rows.__setitem__(back, rows),
-            log.firsts.__setitem__(back, [row.first for row in rows]),
-        )
 
     # -- secrets and the end ---------------------------------------------------------------------------------
 

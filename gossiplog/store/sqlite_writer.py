@@ -19,13 +19,17 @@ from gossiplog.log.fork import encode_proof
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Head, Segment
 from gossiplog.store.interface import (
+    Cut,
     DeleteAuthor,
+    Mend,
     PutCursor,
     PutFork,
     PutMeta,
     PutSegment,
     Replace,
     Write,
+    check_cut,
+    check_mend,
     check_put,
     check_replace,
     check_value,
@@ -70,6 +74,8 @@ class SQLiteWriter:
             PutMeta: lambda write: self._put("meta", "key", *check_value(write)),
             PutCursor: lambda write: self._put("cursors", "name", *check_value(write)),
             DeleteAuthor: self._delete_author,
+            Cut: self._cut,
+            Mend: self._mend,
         }
         self._staged: dict[bytes, Head | None] = {}
         self._settle = False
@@ -211,3 +217,39 @@ class SQLiteWriter:
         self._connection.execute("DELETE FROM forks WHERE author = ?", (write.author,))
         self._staged[write.author] = None
         self._settle = True
+
+    def _cut(self, write: Cut) -> None:
+        author, first, head = check_cut(write)
+        execute, number = self._connection.execute, f"author = {NUMBER}"
+        if (
+            head is not None
+            and execute(
+                f"SELECT 1 FROM segments WHERE {number} AND first = ? AND count = ?",
+                (author, first, head.seq - first + 1),
+            ).fetchone()
+            is None
+        ):
+            raise InvalidValueError(f"no row holds exactly {first} to {head.seq} of {short_key(author)}")
+        execute(
+            f"DELETE FROM segments WHERE {number} AND (first BETWEEN 1 AND ?) IS NOT TRUE", (author, first)
+        )
+        if head is None:
+            execute("DELETE FROM authors WHERE author = ?", (author,))
+        self._staged[author] = head
+        self._settle = True
+
+    def _mend(self, write: Mend) -> None:
+        author, first, last = check_mend(write)
+        execute, number = self._connection.execute, f"author = {NUMBER}"
+        execute(f"DELETE FROM segments WHERE {number} AND first BETWEEN ? AND ?", (author, first, last))
+        overlapping = execute(
+            f"SELECT 1 FROM segments WHERE {number} AND first < ? AND first + count > ?",
+            (author, first, first),
+        ).fetchone()
+        if overlapping is not None or last > self._seq(author):
+            raise InvalidValueError(
+                f"rows of {short_key(author)} overlap {first} to {last}, or it ends before"
+            )
+        self._settle = True
+        for segment, head in write.rows:
+            self._insert(segment, head.id)

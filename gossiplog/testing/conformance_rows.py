@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, merge
-from gossiplog.store.interface import Backend, DeleteAuthor, PutFork, PutSegment, Replace, Row, Write
+from gossiplog.store.interface import (
+    Backend,
+    Cut,
+    DeleteAuthor,
+    Mend,
+    PutFork,
+    PutSegment,
+    Replace,
+    Row,
+    Write,
+)
 
 if TYPE_CHECKING:
     _Base = unittest.TestCase
@@ -202,3 +213,68 @@ class RowConformance(_Base):
         again = Chain()
         backend.commit([again.put(b"again")])
         self.assertEqual(self.reopen(backend).segments(again.author, 1, 1), again.segments)
+
+    # -- repairing -----------------------------------------------------------------------------------------------
+
+    def test_a_log_is_cut(self) -> None:
+        """Rows behind one go and the head with them; others stay, and the log goes on from there."""
+        backend, chain = self._filled([2, 1, 3])
+        other = Chain(2)
+        backend.commit([other.put(b"stays"), PutFork(chain.fork())])
+        head = Head(3, chain.segments[2].previous)
+        backend.commit([Cut(chain.author, 3, head)])
+        for _ in range(2):
+            self.assertEqual(dict(backend.heads()), {chain.author: head, other.author: other.head})
+            self.assertEqual(backend.segments(chain.author, 1, 1_000_000), chain.segments[:2])
+            self.assertEqual(list(backend.forks()), [chain.author])
+            backend = self.reopen(backend)
+        backend.commit([PutSegment(chain.segments[2], chain.head)])
+        self.assertEqual(self.reopen(backend).segments(chain.author, 1, 1_000_000), chain.segments)
+
+    def test_a_log_is_cut_to_nothing(self) -> None:
+        """Nothing stays but a fork proof, and the log may begin again."""
+        backend, chain = self._filled([2, 1])
+        backend.commit([PutFork(chain.fork()), Cut(chain.author, 0, None), Cut(bytes(32), 0, None)])
+        backend = self.reopen(backend)
+        self.assertEqual((list(backend.heads()), list(backend.forks())), ([], [chain.author]))
+        backend.commit([PutSegment(chain.segments[0], Head(2, chain.segments[1].previous))])
+        self.assertEqual(self.reopen(backend).segments(chain.author, 1, 1_000_000), chain.segments[:1])
+
+    def test_a_log_is_cut_at_the_end_of_a_row(self) -> None:
+        """A head that is not the end of the row it names is refused."""
+        backend, chain = self._filled([2, 2])
+        for first, head in ((1, Head(1, bytes(32))), (1, Head(3, bytes(32))), (2, Head(2, bytes(32)))):
+            self._refused(backend, [Cut(chain.author, first, head)])
+        self._refused(backend, [Cut(chain.author, 0, chain.head)])
+        self._refused(backend, [Cut(chain.author, 1, None)])
+
+    def test_a_log_is_mended(self) -> None:
+        """Rows take the place of those that begin among their entries; the head stays."""
+        backend, chain = self._filled([2, 1, 3, 2])
+        merged = merge(chain.segments[1:3])
+        backend.commit([Mend([PutSegment(merged, Head(6, chain.segments[3].previous))])])
+        for _ in range(2):
+            rows = [chain.segments[0], merged, chain.segments[3]]
+            self.assertEqual(backend.segments(chain.author, 1, 1_000_000), rows)
+            self.assertEqual(dict(backend.heads()), {chain.author: chain.head})
+            backend = self.reopen(backend)
+        parts = [
+            PutSegment(segment, Head(segment.last, following.previous))
+            for segment, following in pairwise(chain.segments)
+        ]
+        backend.commit([Mend(parts[1:])])
+        self.assertEqual(self.reopen(backend).segments(chain.author, 1, 1_000_000), chain.segments)
+
+    def test_what_does_not_fit_mends_nothing(self) -> None:
+        """Rows that overlap others, leave a gap between them or go beyond the head are refused."""
+        backend, chain = self._filled([2, 1, 3])
+        heads = [Head(2, chain.segments[1].previous), Head(3, chain.segments[2].previous)]
+        beyond = chain.put(b"not in the store")
+        for rows in (
+            [],
+            [PutSegment(chain.segments[0], heads[0]), PutSegment(chain.segments[2], Head(6, bytes(32)))],
+            [PutSegment(chain.segments[1]._replace(first=2), Head(2, bytes(32)))],
+            [beyond],
+            [Chain(3).put(b"of nobody")],
+        ):
+            self._refused(backend, [Mend(rows)])
