@@ -82,7 +82,7 @@ class VerifyTests(SynchronousTestCase):
         self.write()
         log = self.backend._logs[self.chain.author]
         del log.rows[1], log.firsts[1]
-        self.assertEqual(self.damages(), [Damage(self.chain.author, 3, "entries 3 to 4 are missing")])
+        self.assertEqual(self.damages(), [Damage(self.chain.author, 3, 4, "entries 3 to 4 are missing")])
 
     def test_a_missing_end(self) -> None:
         self.write()

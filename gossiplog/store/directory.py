@@ -70,7 +70,7 @@ class StoreDirectory:
         """Make sure that the database file exists with mode 0600: SQLite would follow the umask."""
         try:
             os.close(os.open(self.database, os.O_RDWR | os.O_CREAT, 0o600))
-            _sync(self.path)
+            sync_directory(self.path)
         except OSError as error:
             raise store_error(error, self.database) from error
 
@@ -89,7 +89,7 @@ class StoreDirectory:
         try:
             if not os.path.isdir(folder):
                 os.mkdir(folder, 0o700)
-                _sync(self.path)
+                sync_directory(self.path)
         except OSError as error:
             raise store_error(error, folder) from error
         self._write(file, seed)
@@ -133,7 +133,10 @@ class StoreDirectory:
             raise store_error(error, file) from error
         secret = content[:_SECRET_BYTES]
         if content != secret + _check(secret) or len(secret) != _SECRET_BYTES:
-            raise StoreDamagedError(f"{file} is damaged: it does not hold a secret with its check bytes")
+            raise StoreDamagedError(
+                f"{file} is damaged: it does not hold a secret with its check bytes; "
+                "put a copy of it in its place, or move it away to go on without it"
+            )
         return secret
 
     def _write(self, file: str, secret: bytes, *, replace: bool = False) -> None:
@@ -153,7 +156,7 @@ class StoreDirectory:
                 stream.flush()
                 os.fsync(descriptor)
             os.rename(draft, file)
-            _sync(folder)
+            sync_directory(folder)
         except OSError as error:
             raise store_error(error, file) from error
 
@@ -173,7 +176,7 @@ def _create(path: str) -> None:
     _create(parent)
     with suppress(FileExistsError):  # another process was faster; the lock decides
         os.mkdir(path, 0o700)
-    _sync(parent)
+    sync_directory(parent)
 
 
 def _check_contents(path: str, init: bool) -> None:
@@ -214,7 +217,8 @@ def _check(secret: bytes) -> bytes:
     return hashlib.sha256(secret).digest()[:_CHECK_BYTES]
 
 
-def _sync(folder: str) -> None:
+def sync_directory(folder: str) -> None:
+    """Make the names in a directory durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -28,6 +28,7 @@ from gossiplog.store.custody import Custody
 from gossiplog.store.interface import Backend, PutMeta
 from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
+from gossiplog.store.repairing import Donor, Repairing, RepairReport
 from gossiplog.store.requests import Append, Done, Forget, Outcome, Request, Result
 from gossiplog.store.sqlite import SQLiteBackend
 from gossiplog.store.verifying import Progress, VerifyReport, verify_store
@@ -234,6 +235,32 @@ class Logs:
     def verify(self, progress: Progress | None = None) -> VerifyReport:
         """Check every chain, signature and head against the disk; damage is reported, not raised."""
         return verify_store(self._backend, self.clock, progress)
+
+    def repair(self, donor: Donor | None = None, progress: Progress | None = None) -> RepairReport:
+        """Cut damaged logs of others back to their whole beginning; the clock goes back with them, on purpose.
+
+        No log of a local writer is cut.  Its damaged entries come back if ``donor``, the ``segments`` of another store,
+        has the same ones; otherwise they stay as they are.  A damaged node key is replaced.  A damaged database file
+        has to be rebuilt first (:func:`gossiplog.store.salvaging.salvage`); as long as it is not, nothing is done.
+        """
+        damaged = self.verify(progress)
+        if not damaged.sound:
+            return RepairReport(left=damaged.damages)
+        repairing = Repairing(self._backend, self.clock, self.local, damaged, donor)
+        if repairing.writes:
+            self._backend.commit(repairing.writes)
+            for author, head in repairing.heads.items():
+                self._merger.forget(author)
+                self._checked.discard(author)
+                self.clock.discard(author)
+                if head is not None:
+                    self.clock.replace(author, head)
+        try:
+            self._backend.node_key()
+        except StoreDamagedError:
+            self._backend.replace_node_key(self._entropy(KEY_BYTES))
+        repairing.report.left = [] if damaged.ok else self.verify(progress).damages
+        return repairing.report
 
     def close(self) -> None:
         """Close the backend; a second call does nothing."""

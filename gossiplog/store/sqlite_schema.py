@@ -99,10 +99,7 @@ def connect(directory: StoreDirectory, init: bool, factory: type[sqlite3.Connect
             )
         _set(connection, _BEFORE_FIRST_WRITE)
         if empty:
-            connection.execute("BEGIN IMMEDIATE")
-            for statement in _TABLES:
-                connection.execute(statement)
-            connection.execute("COMMIT")
+            create_tables(connection)
     except SQLITE_ERRORS as error:
         connection.close()
         raise read_error(error, directory.database) from error
@@ -110,6 +107,14 @@ def connect(directory: StoreDirectory, init: bool, factory: type[sqlite3.Connect
         connection.close()
         raise
     return connection
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make an empty database one of ours."""
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _TABLES:
+        connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def read_error(error: Exception, path: str) -> StoreError:

@@ -31,22 +31,39 @@ Value = TypeVar("Value")
 
 
 class Damage(NamedTuple):
-    """Something wrong: with ``author``'s log at the row that begins at ``first``, or (``None``, 0) with the store."""
+    """Something wrong: with entries ``first`` to ``last`` of ``author``, or (``None``, 0, 0) with the store itself.
+
+    Where a head and its log disagree ``last`` is ``first - 1``.
+    """
 
     author: bytes | None
     first: int
+    last: int
     reason: str
+
+
+class Whole(NamedTuple):
+    """How far a log is in order from its beginning: its last row there begins at ``first``; 0 without any."""
+
+    first: int
+    head: Head
 
 
 @dataclass
 class VerifyReport:
-    """What a check found; ``ok`` when there is no damage.  Rows that are damaged are not counted."""
+    """What a check found; ``ok`` when there is no damage.  Rows that are damaged are not counted.
+
+    ``whole`` says how far the damaged logs are in order; ``sound`` whether everything but rows and heads is, without
+    which these cannot be repaired in their place.
+    """
 
     authors: int = 0
     segments: int = 0
     entries: int = 0
     item_bytes: int = 0
     damages: list[Damage] = field(default_factory=list)
+    whole: dict[bytes, Whole] = field(default_factory=dict)
+    sound: bool = True
 
     @property
     def ok(self) -> bool:
@@ -66,76 +83,89 @@ class _Check:
         self._progress = progress
         self._total = clock.total()
         self._report = VerifyReport()
+        self._whole = Whole(0, Head(0, b""))
 
     def run(self) -> VerifyReport:
-        """Check structure, heads, logs and proofs."""
+        """Check structure, secrets, heads, logs and proofs."""
         for problem in self._tried(lambda: list(self._backend.check()), None) or ():
-            self._damage(None, 0, problem)
+            self._damage(None, 0, 0, problem)
+        self._report.sound = self._report.ok
+        self._tried(self._backend.node_key, None)
         heads = self._tried(lambda: dict(self._backend.heads()), None)
-        if heads is not None:
-            for author in {*heads, *self._clock}:
-                if heads.get(author) != self._clock.head(author):
-                    self._damage(author, self._clock.seq(author), "the head on disk is not the one in memory")
-        for author, head in self._clock.items():
-            self._report.authors += 1
-            self._check_log(author, head)
+        for author in sorted({*(heads or ()), *self._clock}):
+            head = self._clock.head(author)
+            found = len(self._report.damages)
+            if heads is not None and heads.get(author) != head:
+                seq = self._clock.seq(author)
+                self._damage(author, seq + 1, seq, "the head on disk is not the one in memory")
+            self._whole = Whole(0, Head(0, genesis_id(author)))
+            if head is not None:
+                self._report.authors += 1
+                self._check_log(author, head)
+            if len(self._report.damages) > found:
+                self._report.whole[author] = self._whole
         for author, proof in (self._tried(self._backend.forks, None) or {}).items():
             try:
                 verify_proof(proof)
             except BadForkProofError as error:
-                self._damage(author, proof.seq, f"the fork proof proves nothing: {error}")
+                self._report.sound = False
+                self._damage(author, proof.seq, proof.seq, f"the fork proof proves nothing: {error}")
         return self._report
 
     def _check_log(self, author: bytes, head: Head) -> None:
-        before: Head | None = Head(
-            0, genesis_id(author)
-        )  # None behind a row that says nothing about the next
+        before: Head | None = self._whole.head  # None behind a row that says nothing about the next
         expected = 1
-        rows = self._tried(lambda: iter(self._backend.rows(author)), author, expected)
+        rows = self._tried(lambda: iter(self._backend.rows(author)), author, expected, head.seq)
         if rows is None:
             return
-        while (row := self._tried(lambda: next(rows, None), author, expected)) is not None:
+        found = len(self._report.damages)
+        while (row := self._tried(lambda: next(rows, None), author, expected, head.seq)) is not None:
             if row.first > expected:
-                self._damage(author, expected, f"entries {expected} to {row.first - 1} are missing")
+                missing = f"entries {expected} to {row.first - 1} are missing"
+                self._damage(author, expected, row.first - 1, missing)
                 before = None
             before = self._check_row(author, row, before)
             expected = row.first + row.count
+            if before is not None and len(self._report.damages) == found:
+                self._whole = Whole(row.first, before)
             if self._progress is not None:
                 self._progress(self._report.entries, self._total)
-        if before is not None and before != head:
-            self._damage(author, expected, f"the log ends at {before.seq}, its head says {head.seq}")
-        elif before is None and expected != head.seq + 1:
-            self._damage(author, expected, f"the log ends at {expected - 1}, its head says {head.seq}")
+        end = before.seq if before is not None else expected - 1
+        if end != head.seq or (before is not None and before != head):
+            self._damage(author, end + 1, head.seq, f"the log ends at {end}, its head says {head.seq}")
 
     def _check_row(self, author: bytes, row: Row, before: Head | None) -> Head | None:
         """Return the head that the row proves, None if it is damaged."""
+        last = row.first + row.count - 1
         try:
             segments = self._backend.segments(author, row.first, 1)
             if not segments or (segments[0].first, segments[0].count) != (row.first, row.count):
-                self._damage(author, row.first, "the row overlaps another one")
+                self._damage(author, row.first, last, "the row overlaps another one")
                 return None
             segment = segments[0]
             head = verify(segment)
         except StoreClosedError:
             raise
         except (StoreError, BadSegmentError, BadSignatureError) as error:
-            self._damage(author, row.first, str(error))
+            self._damage(author, row.first, last, str(error))
             return None
         if before is not None and segment.previous != before.id:
-            self._damage(author, row.first, f"entry {row.first} does not continue entry {before.seq}")
+            self._damage(author, row.first, last, f"entry {row.first} does not continue entry {before.seq}")
         self._report.segments += 1
         self._report.entries += segment.count
         self._report.item_bytes += len(segment.bodies)
         return head
 
-    def _tried(self, read: Callable[[], Value], author: bytes | None, first: int = 0) -> Value | None:
+    def _tried(
+        self, read: Callable[[], Value], author: bytes | None, first: int = 0, last: int = 0
+    ) -> Value | None:
         try:
             return read()
         except StoreClosedError:
             raise
         except StoreError as error:
-            self._damage(author, first, str(error))
+            self._damage(author, first, last, str(error))
             return None
 
-    def _damage(self, author: bytes | None, first: int, reason: str) -> None:
-        self._report.damages.append(Damage(author, first, reason))
+    def _damage(self, author: bytes | None, first: int, last: int, reason: str) -> None:
+        self._report.damages.append(Damage(author, first, last, reason))

@@ -1,0 +1,248 @@
+"""Rebuilding a database file of which pages are damaged: what can be read, row by row, goes into a new one.
+
+Responsible for: reading around damage, and putting the new file in the place of the old one, which is kept aside.
+Must not know: whether a log is complete afterwards (``verifying``), or what is done if it is not (``repairing``).
+Invariant: only rows with their checksum, and proofs that prove something, are taken over; at any moment the store's
+file is the old one with all that can be read from it, or the new one whole and synced.  The new one is another file
+than the one that was marked, so that no writer appends before ``recover``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any, Final, NamedTuple
+
+from gossiplog.errors import GossiplogError, StoreDamagedError, StoreFormatError
+from gossiplog.log.fork import decode_proof, verify_proof
+from gossiplog.log.keys import ID_BYTES, KEY_BYTES
+from gossiplog.store.directory import StoreDirectory, store_error, sync_directory
+from gossiplog.store.sqlite_schema import (
+    PAGE_BYTES,
+    SCHEMA_VERSION,
+    SQLITE_ERRORS,
+    create_tables,
+    read_error,
+)
+from gossiplog.store.sqlite_writer import row_crc
+
+ASIDE: Final = ".damaged"
+"""Behind the name of the old database file."""
+
+_NEW: Final = ".new"
+_HEADER_BYTES: Final = 100
+_SCHEMA: Final = b"CREATE TABLE segments"
+"""Stands in the first page of every file of ours."""
+
+
+class Salvage(NamedTuple):
+    """What a new database file was made of, and where the old one is."""
+
+    rows: int
+    authors: int
+    aside: str
+
+
+def salvage(path: str | os.PathLike[str]) -> Salvage:
+    """Rebuild the database of the closed store at ``path`` from what can be read of it.
+
+    :raises StoreError: its subclass says why not; of the store nothing but the header of its file was changed.
+    """
+    with closing(StoreDirectory(path, init=False)) as directory:
+        file = directory.database
+        try:
+            return _Salvage(file).run()
+        except SQLITE_ERRORS as error:
+            raise read_error(error, file) from error
+        except OSError as error:
+            raise store_error(error, file) from error
+
+
+class _Salvage:
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._new = file + _NEW
+
+    def run(self) -> Salvage:
+        for leftover in (self._new, f"{self._new}-journal"):
+            with suppress(FileNotFoundError):
+                os.unlink(leftover)
+        os.close(os.open(self._new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with closing(sqlite3.connect(self._new, isolation_level=None)) as new:
+            new.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            new.execute("PRAGMA synchronous = FULL")
+            create_tables(new)
+            _mend_header(self._file, self._new)
+            new.execute("BEGIN IMMEDIATE")
+            with closing(_opened(self._file)) as old:
+                rows, authors = _Reading(old, new).run()
+                old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            new.execute("COMMIT")
+        if os.path.exists(f"{self._file}-wal") and os.path.getsize(f"{self._file}-wal"):
+            raise StoreDamagedError(f"{self._file}-wal could not be copied into its database")
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._file}-wal")  # empty; one that is not belongs to no other file than the old one
+        aside = _free_name(self._file + ASIDE)
+        os.link(self._file, aside)
+        os.rename(self._new, self._file)
+        sync_directory(os.path.dirname(self._file))
+        return Salvage(rows, authors, aside)
+
+
+class _Reading:
+    """I copy what is good from one connection to another."""
+
+    def __init__(self, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+        self._old = old
+        self._new = new
+        self._failed = False
+
+    def run(self) -> tuple[int, int]:
+        authors, heads = self._authors()
+        numbers: dict[bytes, int] = {}
+        rows = 0
+        for row in self._segments():
+            author = _author_of(row, authors.get(row[1], set()))
+            if author is None:
+                continue
+            number = numbers.setdefault(author, len(numbers) + 1)
+            _, _, first, count, crc, entry_id, *rest = row
+            rows += self._new.execute(
+                "INSERT OR IGNORE INTO segments (author, first, count, crc, id, previous, signature, bodies) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (number, first, count, crc, entry_id, *rest),
+            ).rowcount
+            last = first + count - 1
+            if last >= heads.get(author, (0, b""))[0]:
+                heads[author] = last, entry_id
+        for author, number in numbers.items():
+            self._new.execute("INSERT INTO authors VALUES (?, ?, ?, ?)", (number, author, *heads[author]))
+        self._new.execute(
+            "INSERT INTO meta (key, value) SELECT x'', max(number) FROM segments HAVING max(number) > 0"
+        )
+        self._values()
+        return rows, len(numbers)
+
+    def _authors(self) -> tuple[dict[int, set[bytes]], dict[bytes, tuple[int, bytes]]]:
+        """Return the authors by number, of which an index may know others, and their heads."""
+        authors: dict[int, set[bytes]] = defaultdict(set)
+        heads: dict[bytes, tuple[int, bytes]] = {}
+        index = "INDEXED BY sqlite_autoindex_authors_1"
+        for order in ("ASC", "DESC"):
+            for row in self._scan(f"SELECT number, author, seq, id FROM authors ORDER BY number {order}"):
+                number, author, seq, entry_id = row
+                if _is_key(author):
+                    authors[number].add(author)
+                    if type(seq) is int and seq > 0 and type(entry_id) is bytes and len(entry_id) == ID_BYTES:
+                        heads[author] = seq, entry_id
+            for number, author in self._scan(
+                f"SELECT number, author FROM authors {index} ORDER BY author {order}"
+            ):
+                if _is_key(author):
+                    authors[number].add(author)
+        return authors, heads
+
+    def _segments(self) -> Iterator[Any]:
+        """Yield the rows that can be read: from both ends to the damage, then those that the index knows."""
+        columns = "number, author, first, count, crc, id, previous, signature, bodies FROM segments"
+        seen: set[int] = set()
+        for order in ("ASC", "DESC"):
+            for row in self._scan(f"SELECT {columns} ORDER BY number {order}"):
+                if row[0] not in seen:
+                    seen.add(row[0])
+                    yield row
+            if not self._failed:
+                return
+        for order in ("ASC", "DESC"):
+            known = f"SELECT number FROM segments INDEXED BY segments_by_seq ORDER BY author {order}, first {order}"
+            for (number,) in self._scan(known):
+                if number not in seen:
+                    seen.add(number)
+                    yield from self._scan(f"SELECT {columns} WHERE number = ?", (number,))
+
+    def _values(self) -> None:
+        for table, key in (("forks", "author"), ("cursors", "name"), ("meta", "key")):
+            for order in ("ASC", "DESC"):
+                for row in self._scan(f"SELECT * FROM {table} ORDER BY {key} {order}"):
+                    if table == "forks" and not _proves(row):
+                        continue
+                    if row[0] and type(row[1]) is bytes:
+                        self._new.execute(
+                            f"INSERT OR IGNORE INTO {table} VALUES (CAST(? AS {_kind(key)}), ?)", row
+                        )
+
+    def _scan(self, question: str, parameters: tuple[object, ...] = ()) -> Iterator[Any]:
+        """Yield rows until one cannot be read, which ``_failed`` then says."""
+        try:
+            yield from self._old.execute(question, parameters)
+            self._failed = False
+        except SQLITE_ERRORS:
+            self._failed = True
+
+
+def _opened(file: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, timeout=0, isolation_level=None)
+    connection.text_factory = bytes
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return connection
+
+
+def _mend_header(file: str, template: str) -> None:
+    """Write our header over the one of a damaged file of ours, which SQLite may not even open as it is.
+
+    It says that no page is free, so nothing may be written to the file afterwards.
+    """
+    with open(file, "r+b") as damaged, open(template, "rb") as good:
+        header = bytearray(good.read(_HEADER_BYTES))
+        page = damaged.read(PAGE_BYTES)
+        application, version = page[68:72], page[60:64]
+        if application == header[68:72] and int.from_bytes(version, "big") == SCHEMA_VERSION + 1:
+            raise StoreFormatError(f"{file} is of a newer version of gossiplog")
+        if _SCHEMA not in page:
+            raise StoreDamagedError(f"{file} is damaged: nothing can be read from it")
+        pages = os.fstat(damaged.fileno()).st_size // PAGE_BYTES
+        header[18:20] = b"\2\2"  # with a write-ahead log
+        header[28:40] = pages.to_bytes(4, "big") + bytes(8)
+        header[92:96] = header[24:28]  # the number of pages counts
+        damaged.seek(0)
+        damaged.write(header)
+        damaged.flush()
+        os.fsync(damaged.fileno())
+
+
+def _author_of(row: tuple[Any, ...], authors: set[bytes]) -> bytes | None:
+    """Return whose row this is, ``None`` if it is not what was written."""
+    _, _, first, count, crc, *rest = row
+    if any(type(value) is not int for value in (first, count)) or any(
+        type(part) is not bytes for part in rest
+    ):
+        return None
+    return next((author for author in authors if row_crc(author, first, count, *rest) == crc), None)
+
+
+def _is_key(author: object) -> bool:
+    return type(author) is bytes and len(author) == KEY_BYTES
+
+
+def _proves(row: tuple[Any, ...]) -> bool:
+    try:
+        proof = decode_proof(row[1])
+        verify_proof(proof)
+    except (GossiplogError, TypeError):
+        return False
+    return bool(proof.author == row[0])
+
+
+def _kind(key: str) -> str:
+    return "BLOB" if key == "author" else "TEXT"
+
+
+def _free_name(wanted: str) -> str:
+    name, number = wanted, 1
+    while os.path.lexists(name):
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
