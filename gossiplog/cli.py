@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
-from gossiplog.commands import local, show
+from gossiplog.commands import local, show, verifying
 from gossiplog.errors import GossiplogError
 from gossiplog.log.network import Network
 from gossiplog.printing import BROKEN_PIPE, complain, open_standard_files, report
@@ -156,9 +156,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _json(clock)
 
-    verb(
-        "verify", local.verify, "check every chain and signature on disk", "gossiplog verify --store ~/notes"
-    )
+    summary = "check every chain and signature on disk, and repair what is damaged"
+    verifying.add_arguments(verb("verify", verifying.verify, summary, "gossiplog verify --store ~/notes"))
 
     sync = verb(
         "sync",

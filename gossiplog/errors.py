@@ -76,6 +76,10 @@ class StoreLockedError(StoreError):
         self.path = path
 
 
+class StoreInUseError(StoreError):
+    """A node runs on the store."""
+
+
 class StoreClosedError(StoreError):
     """The store was closed."""
 

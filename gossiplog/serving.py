@@ -135,6 +135,8 @@ def describe(notice: Notice) -> str | None:
         case notices.StoreFailing(error, final):
             end = "nothing is written any more" if final else "writing is tried again"
             return f"the store fails: {error}; {end}"
+        case notices.StoreDamaged(author, error):
+            return f"the log of {short_key(author)} is damaged: {printable(str(error))}; see gossiplog verify --repair"
         case _:
             return None
 

@@ -1,4 +1,4 @@
-"""The verbs that need only a store: init, id, append, clock, verify.
+"""The verbs that need only a store: init, id, append, clock.
 
 Responsible for: doing them, blocking, without a reactor.
 Must not know: the network; how arguments are parsed.
@@ -21,7 +21,6 @@ from nacl.bindings import crypto_scalarmult_base
 from gossiplog.errors import (
     GossiplogError,
     PayloadTooLargeError,
-    StoreDamagedError,
     StoreNotFoundError,
     UnknownWriterError,
 )
@@ -32,13 +31,8 @@ from gossiplog.printing import printable
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Append, Appended
 
-DAMAGED: Final = 3
-"""Exit status: ``verify`` found damage."""
-
 READ_BYTES: Final = 1 << 20
 """Lines read from standard input at once are committed at once."""
-
-PROGRESS_SECONDS: Final = 0.2
 
 
 def say(line: str) -> None:
@@ -144,40 +138,3 @@ def clock(arguments: Namespace) -> int:
                 marks += ["forked"] if author in logs.forks else []
                 say(f"{about['author']} {head.seq}" + (f" ({', '.join(marks)})" if marks else ""))
     return 0
-
-
-def verify(arguments: Namespace) -> int:
-    """Check every chain, signature and head against the disk; exit status 3 when something is wrong."""
-    try:
-        logs = opened(arguments.store)
-    except StoreDamagedError as error:
-        sys.stderr.write(f"gossiplog: {printable(str(error))}\n")
-        return DAMAGED
-    with closing(logs):
-        report = logs.verify(_Progress() if sys.stderr.isatty() else None)
-        path = logs.path
-    for damage in report.damages:
-        where = "store" if damage.author is None else f"{format_author(damage.author)} {damage.first}"
-        say(f"damaged: {where}: {printable(damage.reason)}")
-    sys.stdout.flush()
-    if not report.ok:
-        sys.stderr.write(f"gossiplog: {path} is damaged in {len(report.damages)} places\n")
-        return DAMAGED
-    say(f"{report.entries} entries of {report.authors} authors in {report.segments} segments: all is well")
-    return 0
-
-
-class _Progress:
-    """I show on a terminal how far a check is."""
-
-    def __init__(self) -> None:
-        self._shown_at = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if done >= total:
-            sys.stderr.write("\r\x1b[K")
-        elif now - self._shown_at > PROGRESS_SECONDS:
-            self._shown_at = now
-            sys.stderr.write(f"\r{done} of {total} entries checked")
-            sys.stderr.flush()

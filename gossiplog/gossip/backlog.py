@@ -16,10 +16,16 @@ Read = Callable[[bytes, int, int], list[Segment]]
 """``read(author, first, limit_bytes)``: stored neighbours from the one with ``first`` on, as a store gives them."""
 
 
-def read(wants: Sequence[tuple[bytes, int]], limit_bytes: int, stored: Read) -> tuple[Segment, ...]:
+def read(
+    wants: Sequence[tuple[bytes, int]],
+    limit_bytes: int,
+    stored: Read,
+    damages: dict[bytes, StoreError] | None = None,
+) -> tuple[Segment, ...]:
     """Segments of each author from its seq on, a fair share of ``limit_bytes`` each, in the order of ``wants``.
 
-    Authors at the end are left out when the others take all; so is what cannot be read.  What a row holds before the
+    Authors at the end are left out when the others take all; so is what cannot be read, which ``damages`` then says.
+    What a row holds before the
     seq asked for is cut off: after a merge that may be nearly all of it.
     """
     share = limit_bytes // max(1, len(wants))
@@ -30,7 +36,9 @@ def read(wants: Sequence[tuple[bytes, int]], limit_bytes: int, stored: Read) -> 
             break
         try:
             segments = stored(author, first, share)
-        except StoreError:  # damaged: the others can be read all the same
+        except StoreError as error:  # damaged: the others can be read all the same
+            if damages is not None:
+                damages[author] = error
             continue
         if segments and segments[0].first < first:
             segments[0] = tail_after(segments[0], first - 1, id_at(segments[0], first - 1))

@@ -84,6 +84,13 @@ class Clock:
             raise InvalidValueError("a head in a clock has a seq from 1")
         self._heads[author] = head
 
+    def set(self, author: bytes, head: Head | None) -> None:
+        """As :meth:`replace`, or :meth:`discard` for ``None``.  O(log n)."""
+        if head is None:
+            self.discard(author)
+        else:
+            self.replace(author, head)
+
     def discard(self, author: bytes) -> None:
         """Forget an author, if it is known.  O(log n)."""
         self._heads.pop(author, None)

@@ -1,6 +1,7 @@
 """Results that can be awaited from Twisted and from asyncio alike.
 
-Responsible for: :class:`Result`, the Deferred that every public method of gossiplog returns; :class:`Ending`.
+Responsible for: :class:`Result`, the Deferred that every public method of gossiplog returns, and firing it;
+:class:`Ending`.
 Must not know: what is awaited.
 Invariant: whoever runs the coroutine that awaits a Result gets what it understands: Twisted a Deferred, an asyncio
 task a future.  Nothing is guessed from the surroundings, because a Twisted coroutine may be resumed inside a task.
@@ -90,3 +91,15 @@ class Ending:
                 result.callback(None)
             else:
                 result.errback(self._failure)
+
+
+def deliver(result: Result[Any], value: Any, read: Callable[[Any], Any] = lambda value: value) -> None:
+    """Fire ``result`` with what a job gave, unless nobody waits any more."""
+    if result.called:
+        return
+    if isinstance(value, Failure):
+        result.errback(value)
+    elif isinstance(value, BaseException):
+        result.errback(Failure(value))
+    else:
+        result.callback(read(value))

@@ -74,7 +74,7 @@ class Driver:
         self._stopped = Ending()
         self._holdings = Holdings(store.clock, store.forks, store.local)
         self.replica = Replica(self.id, instance, self._holdings, agent=agent)
-        self._errands = Errands(store, self._handle, self._store_failing, self._check_stopped)
+        self._errands = Errands(store, self._handle, tell, self._check_stopped)
         self._stop_listening = store.listen(self._committed)
         self._do: dict[type[Any], Callable[[Any], None]] = {
             events.Send: self._send,
@@ -186,9 +186,6 @@ class Driver:
         for segment in segments:
             self._tell(notices.NewEntries(segment.author, segment.first, segment.last))
         self._handle(events.Committed(tuple(segments), 0, tuple(stale)))
-
-    def _store_failing(self, error: Any, final: bool) -> None:
-        self._tell(notices.StoreFailing(error, final))
 
     def _connected(self, peer: bytes) -> bool:
         return any(known.id == peer for known in self.peers.values())

@@ -4,7 +4,7 @@ Responsible for: carrying out Write, WriteFork, Load and Examine effects in the 
 of them as events.
 Must not know: links, sessions beyond their number, the application.
 Invariant: every effect is answered exactly once (a store closes after the nodes that use it); a commit that fails is
-reported once, however many writes were in it.
+reported once, however many writes were in it, and so is each author whose log is damaged.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gossiplog.errors import StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.net.livestore import Store
+from gossiplog.net.notices import Notice, StoreDamaged, StoreFailing
 from gossiplog.store.requests import Accept, AddFork
 
 _log = Logger()
@@ -27,24 +28,25 @@ _log = Logger()
 class Errands:
     """I run between one replica and its store.
 
-    ``report`` takes the events, ``failing(error, final)`` hears that the disk refused, ``done`` that an errand is over.
+    ``report`` takes the events, ``tell`` hears that the disk refused or is damaged, ``done`` that an errand is over.
     """
 
     def __init__(
         self,
         store: Store,
         report: Callable[[Event], None],
-        failing: Callable[[StoreError, bool], None],
+        tell: Callable[[Notice], None],
         done: Callable[[], None],
     ) -> None:
         self.pending = 0
         self.pending_bytes = 0
         self._store = store
         self._report = report
-        self._failing = failing
+        self._tell = tell
         self._done = done
         self._failure: Failure | None = None
         self._failed_for_good = False
+        self._damaged: set[bytes] = set()
 
     def write(self, effect: events.Write) -> None:
         """Commit a segment."""
@@ -59,10 +61,14 @@ class Errands:
     def load(self, effect: events.Load) -> None:
         """Read segments for a peer."""
         session, wants, limit_bytes = effect
-        self._call(
-            lambda logs: backlog.read(wants, limit_bytes, logs.segments),
-            lambda value: events.Loaded(session, () if isinstance(value, Failure) else value),
-        )
+        damages: dict[bytes, StoreError] = {}
+
+        def loaded(value: Any) -> Event:
+            for author, error in damages.items():
+                self._found_damage(author, error)
+            return events.Loaded(session, () if isinstance(value, Failure) else value)
+
+        self._call(lambda logs: backlog.read(wants, limit_bytes, logs.segments, damages), loaded)
 
     def examine(self, effect: events.Examine) -> None:
         """Compare a segment with what is stored."""
@@ -87,6 +93,11 @@ class Errands:
         self._store.thread.call(work, answer)
         self.pending += 1
 
+    def _found_damage(self, author: bytes, error: StoreError) -> None:
+        if author not in self._damaged:
+            self._damaged.add(author)
+            self._tell(StoreDamaged(author, error))
+
     def _written(self, size: int, value: Any) -> None:
         self.pending -= 1
         self.pending_bytes -= size
@@ -106,4 +117,4 @@ class Errands:
         if not isinstance(error, StoreError):
             _log.failure("a commit failed", failure)
             error = StoreError(f"internal error: {error}")
-        self._failing(error, self._failed_for_good)
+        self._tell(StoreFailing(error, self._failed_for_good))

@@ -17,19 +17,20 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gossiplog.errors import StoreClosedError
+from gossiplog.errors import StoreClosedError, StoreInUseError
 from gossiplog.log.body import Reference, encode_bodies, encode_body
 from gossiplog.log.clock import Clock, Cursor
 from gossiplog.log.entry import Encoding, encode_payload
 from gossiplog.log.entry import encoding as find_encoding
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
-from gossiplog.net.awaiting import Ending, Result
+from gossiplog.net.awaiting import Ending, Result, deliver
 from gossiplog.net.lanes import Answer
 from gossiplog.net.reading import Reader
 from gossiplog.net.returning import Returning
 from gossiplog.net.storing import StoreThread
 from gossiplog.store.logs import Logs, VerifyReport, open_logs
+from gossiplog.store.repairing import RepairReport
 from gossiplog.store.requests import Append, Outcome, SetCursor
 
 _log = Logger()
@@ -101,7 +102,7 @@ class Store:
         def made(value: Keypair | Failure) -> None:
             if not isinstance(value, Failure):
                 self.local.add(value.author)
-            _deliver(result, value, read)
+            deliver(result, value, read)
 
         self.thread.call(lambda logs: logs.writer(name), made)
         return result
@@ -166,6 +167,21 @@ class Store:
         """Check every chain, signature and head against the disk."""
         return self.run(lambda logs: logs.verify())
 
+    def repair(self) -> Result[RepairReport]:
+        """Cut damaged logs of others back to what is whole; a node fetches the rest again, once it is started.
+
+        The clock goes back, which it never does under a node: raises :class:`StoreInUseError` while one runs.
+        """
+        if self._users:
+            raise StoreInUseError(f"stop the node before store {self.path} is repaired")
+
+        def cut(report: RepairReport) -> RepairReport:
+            for author, head in report.heads.items():
+                self.clock.set(author, head)
+            return report
+
+        return self.run(lambda logs: logs.repair()).addCallback(cut)  # type: ignore[return-value]
+
     def writers(self) -> Result[dict[str, bytes]]:
         """Local authors by name."""
         return self.run(lambda logs: logs.writers())
@@ -203,7 +219,7 @@ class Store:
         """Do ``work`` in the store's thread."""
         self.check_open()
         result: Result[Any] = Result(lambda _: None)
-        self.thread.call(work, lambda value: _deliver(result, value))
+        self.thread.call(work, lambda value: deliver(result, value))
         return result
 
     def hold(self, reader: Reader) -> None:
@@ -228,7 +244,7 @@ class Store:
     ) -> Result[Any]:
         self.check_open()
         result: Result[Any] = Result(lambda _: None)
-        (put or self.thread.write)(request, lambda value: _deliver(result, value, read))
+        (put or self.thread.write)(request, lambda value: deliver(result, value, read))
         return result
 
     def _thread_closed(self, value: Any) -> None:
@@ -253,18 +269,6 @@ class Store:
                 _log.failure("a listener of {path} failed", path=self.path)
         for reader in tuple(self._readers):
             reader.committed(outcome.segments)
-
-
-def _deliver(result: Result[Any], value: Any, read: Callable[[Any], Any] = lambda value: value) -> None:
-    """Fire ``result`` with what a job gave, unless nobody waits any more."""
-    if result.called:
-        return
-    if isinstance(value, Failure):
-        result.errback(value)
-    elif isinstance(value, BaseException):
-        result.errback(Failure(value))
-    else:
-        result.callback(read(value))
 
 
 class Writer:

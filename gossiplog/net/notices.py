@@ -98,6 +98,17 @@ class StoreFailing:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreDamaged:
+    """A peer asked for entries of ``author`` that cannot be read; told once for each author while the node runs.
+
+    Everything else goes on.  Stop the node and :meth:`gossiplog.Store.repair` its store.
+    """
+
+    author: bytes
+    error: GossiplogError
+
+
+@dataclass(frozen=True, slots=True)
 class PeerProgress:
     """How many entries a peer claims to hold beyond us."""
 
@@ -130,5 +141,6 @@ Notice: TypeAlias = (
     | NewEntries
     | AuthorForked
     | StoreFailing
+    | StoreDamaged
     | Progress
 )

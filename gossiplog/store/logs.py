@@ -249,12 +249,9 @@ class Logs:
         repairing = Repairing(self._backend, self.clock, self.local, damaged, donor)
         if repairing.writes:
             self._backend.commit(repairing.writes)
-            for author, head in repairing.heads.items():
+            for author, head in repairing.report.heads.items():
                 self._merger.forget(author)
-                self._checked.discard(author)
-                self.clock.discard(author)
-                if head is not None:
-                    self.clock.replace(author, head)
+                self.clock.set(author, head)
         try:
             self._backend.node_key()
         except StoreDamagedError:

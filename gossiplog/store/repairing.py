@@ -27,10 +27,12 @@ Donor = Callable[[bytes, int, int], list[Segment]]
 class RepairReport:
     """What a repair did.
 
-    ``cut`` are logs of others with the seq they reached before and reach now, ``mended`` seqs of local writers that
-    have their entries again, ``left`` what is still damaged.
+    ``heads`` are the heads that were changed, ``None`` where nothing is left; ``cut`` are logs of others with the seq
+    they reached before and reach now, ``mended`` seqs of local writers that have their entries again, ``left`` what is
+    still damaged.
     """
 
+    heads: dict[bytes, Head | None] = field(default_factory=dict)
     cut: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     mended: list[tuple[bytes, int, int]] = field(default_factory=list)
     left: list[Damage] = field(default_factory=list)
@@ -49,7 +51,6 @@ class Repairing:
     ) -> None:
         """``damaged`` is what a check of the store found; ``donor`` has own entries, if anybody has."""
         self.report = RepairReport()
-        self.heads: dict[bytes, Head | None] = {}
         self.writes: list[Cut | Mend] = []
         self._backend = backend
         self._clock = clock
@@ -68,8 +69,8 @@ class Repairing:
                 self._mend(author, damages)
 
     def _cut(self, author: bytes, first: int, head: Head) -> None:
-        self.heads[author] = head if head.seq else None
-        self.writes.append(Cut(author, first, self.heads[author]))
+        kept = self.report.heads[author] = head if head.seq else None
+        self.writes.append(Cut(author, first, kept))
 
     def _mend(self, author: bytes, damages: list[Damage]) -> None:
         """Fill each place from the donor, as far as it has what was there."""

@@ -78,7 +78,7 @@ class _Salvage:
             _mend_header(self._file, self._new)
             new.execute("BEGIN IMMEDIATE")
             with closing(_opened(self._file)) as old:
-                rows, authors = _Reading(old, new).run()
+                rows, authors = _Reading(self._file, old, new).run()
                 old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             new.execute("COMMIT")
         if os.path.exists(f"{self._file}-wal") and os.path.getsize(f"{self._file}-wal"):
@@ -95,7 +95,8 @@ class _Salvage:
 class _Reading:
     """I copy what is good from one connection to another."""
 
-    def __init__(self, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    def __init__(self, file: str, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+        self._file = file
         self._old = old
         self._new = new
         self._failed = False
@@ -118,7 +119,10 @@ class _Reading:
             last = first + count - 1
             if last >= heads.get(author, (0, b""))[0]:
                 heads[author] = last, entry_id
-        for author, number in numbers.items():
+        if self._failed and not (rows or heads):
+            raise StoreDamagedError(f"{self._file} is damaged: nothing can be read from it")
+        for author in heads:  # also of what has no rows any more: nobody may sign behind a log that is lost
+            number = numbers.setdefault(author, len(numbers) + 1)
             self._new.execute("INSERT INTO authors VALUES (?, ?, ?, ?)", (number, author, *heads[author]))
         self._new.execute(
             "INSERT INTO meta (key, value) SELECT x'', max(number) FROM segments HAVING max(number) > 0"
@@ -175,7 +179,7 @@ class _Reading:
                         )
 
     def _scan(self, question: str, parameters: tuple[object, ...] = ()) -> Iterator[Any]:
-        """Yield rows until one cannot be read, which ``_failed`` then says."""
+        """Yield rows until one cannot be read, of which ``_failed`` then speaks."""
         try:
             yield from self._old.execute(question, parameters)
             self._failed = False
@@ -187,6 +191,7 @@ def _opened(file: str) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=0, isolation_level=None)
     connection.text_factory = bytes
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA writable_schema = ON")  # a table whose definition is damaged hides no other
     return connection
 
 
