@@ -174,7 +174,9 @@ class LocalTests(ProcessTestCase):
         process = self.gossiplog("verify", "--store", "ann")
         self.assertEqual(process.finish(), 3)
         self.assertRegex(process.out, rf"\Adamaged: {self.author} 1 to 2: .+\n")
-        self.assertRegex(process.err, r"\Agossiplog: .* is damaged in \d places; --repair brings it in order\n\Z")
+        self.assertRegex(
+            process.err, r"\Agossiplog: .* is damaged in \d places; --repair brings it in order\n\Z"
+        )
 
     def test_verify_of_garbage(self) -> None:
         """A database that is none is damage too."""

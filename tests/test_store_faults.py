@@ -1,0 +1,389 @@
+"""A disk that fails below the store: each call in turn, in each way; what is promised holds all the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from gossiplog.errors import AppendOutcomeUnknown, StoreError, StoreFailedError, StoreFullError
+from gossiplog.log.segment import Segment, chain_ids
+from gossiplog.store.logs import Logs, open_logs
+from gossiplog.store.requests import Accept, Append, Request
+from gossiplog.testing.conformance_rows import Chain
+from tests.processes import environment
+from tests.shims import Fault, Point, between, usable
+
+ALL = 1 << 30
+CHANGES = frozenset(
+    {"write", "sync", "truncate", "open", "mkdir", "fsync", "rename", "unlink", "pwrite", "setxattr"}
+)
+
+
+class Life:
+    """I use a store in every way, take every error that is typed, and know what was acknowledged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.errors: list[StoreError] = []
+        self.acknowledged: dict[bytes, list[bytes]] = {}
+        self.unknown: dict[bytes, list[bytes]] = {}
+        self.chain = Chain(1)
+
+    def run(self) -> None:
+        """From the first opening to the last closing."""
+        logs = self.tried(lambda: open_logs(self.path))
+        if logs is None:
+            return
+        ann = self.tried(lambda: logs.writer("ann").author)
+        self.tried(logs.node_key)
+        for number in range(9):
+            if ann is not None:
+                self.commit(logs, Append(ann, [b"%d" % number * (3000 if number == 5 else 1)] * 2))
+        while self.chain.head.seq < 3:
+            put = self.chain.put(bytes(20_000))
+            if not self.commit(logs, Accept(*put)):
+                self.chain = Chain(1)
+                break
+        self.tried(lambda: logs.merge_some(ALL))
+        self.read(logs)
+        logs.close()
+
+    def commit(self, logs: Logs, request: Request) -> bool:
+        """One request in one commit; after each error everything acknowledged can be read."""
+        before = len(self.errors)
+        outcome = self.tried(lambda: logs.process([request]))
+        if outcome is None:
+            self.read(logs)
+            error = self.errors[-1]
+            if isinstance(error, AppendOutcomeUnknown):
+                author = request.author if isinstance(request, Append) else self.chain.author
+                self.unknown[author] = []
+            return False
+        for result in outcome.results:
+            if isinstance(result, StoreError):
+                self.errors.append(result)
+        for segment in outcome.segments:
+            self.acknowledged.setdefault(segment.author, []).extend(chain_ids(segment))
+        return len(self.errors) == before
+
+    def read(self, logs: Logs) -> None:
+        """What was acknowledged is there."""
+        for author, ids in self.acknowledged.items():
+            assert held(logs, author)[: len(ids)] == ids
+
+    def tried(self, step: Callable[[], object]) -> object:
+        """Do a step of which only a StoreError may come."""
+        try:
+            return step()
+        except StoreError as error:
+            self.errors.append(error)
+            return None
+
+
+def held(logs: Logs, author: bytes) -> list[bytes]:
+    """The ids on disk."""
+    segments: list[Segment] = logs.segments(author, 1, ALL)
+    return [entry_id for segment in segments for entry_id in chain_ids(segment)]
+
+
+class FaultTests(SynchronousTestCase):
+    """The n-th call fails, for every n."""
+
+    if not usable():
+        skip = "this sqlite3 cannot be given another VFS"
+
+    def setUp(self) -> None:
+        self.place = Path(self.mktemp()).absolute()
+        self.place.mkdir(parents=True)
+
+    def live(self, number: int, fault: Fault, calls: frozenset[str], for_good: bool = False) -> Life | None:
+        """Live with one fault (or all from it on), check; None when there was no such call any more."""
+        seen = 0
+
+        def hook(point: Point) -> Fault | None:
+            nonlocal seen
+            seen += point.call in calls
+            hit = seen >= number if for_good else seen == number
+            return fault if hit and point.call in calls else None
+
+        path = self.place / "store"
+        shutil.rmtree(path, ignore_errors=True)
+        life = Life(path)
+        with between(hook):
+            life.run()
+        if seen < number:
+            return None
+        self.check(life, f"call {number} {fault}")
+        return life
+
+    def check(self, life: Life, about: str) -> None:
+        """Opened again on a good disk: in order, nothing acknowledged is lost, and writing goes on."""
+        logs = open_logs(life.path)
+        try:
+            report = logs.verify()
+            self.assertEqual(report.damages, [], about)
+            self.assertEqual(dict(logs._backend.heads()), dict(logs.clock.items()), about)
+            for author, ids in life.acknowledged.items():
+                found = held(logs, author)
+                self.assertEqual(found[: len(ids)], ids, about)
+                if author not in life.unknown:
+                    self.assertEqual(found, ids, about)
+                self.assertIn(
+                    len(found) - len(ids), (0, 1, 2), about
+                )  # what is unknown is there whole or not
+            ann = logs.writer("ann").author
+            if not logs.copied:
+                [result] = logs.process([Append(ann, [b"goes on"])]).results
+                self.assertFalse(isinstance(result, StoreError), about)
+        finally:
+            logs.close()
+
+    def each(self, fault: Fault, calls: frozenset[str], step: int = 1, for_good: bool = False) -> list[Life]:
+        """Live once for each call."""
+        lives: list[Life] = []
+        number = 1
+        while (life := self.live(number, fault, calls, for_good)) is not None:
+            lives.append(life)
+            number += step
+        self.assertGreater(len(lives), 10)
+        return lives
+
+    def kinds(self, lives: list[Life]) -> set[type[StoreError]]:
+        return {type(error) for life in lives for error in life.errors}
+
+    def test_each_call_fails(self) -> None:
+        kinds = self.kinds(self.each(Fault.FAILS, CHANGES))
+        self.assertLessEqual({AppendOutcomeUnknown, StoreFailedError}, kinds)
+
+    def test_each_call_finds_no_room(self) -> None:
+        """The store goes on where nothing was written: at most a few appends fail, and none for good."""
+        lives = self.each(Fault.FULL, frozenset({"write", "pwrite", "open", "mkdir"}))
+        self.assertIn(StoreFullError, self.kinds(lives))
+
+    def test_each_write_is_cut_short(self) -> None:
+        self.each(Fault.HALF, frozenset({"write", "pwrite"}))
+
+    def test_each_sync_fails_and_kept_everything(self) -> None:
+        lives = self.each(Fault.DONE, frozenset({"sync", "fsync", "rename"}))
+        self.assertIn(AppendOutcomeUnknown, self.kinds(lives))
+
+    def test_the_disk_is_gone_from_some_call_on(self) -> None:
+        self.each(Fault.FAILS, CHANGES, step=3, for_good=True)
+
+    def test_after_a_failed_sync_nothing_is_written(self) -> None:
+        """Not one byte, until the store is opened again; reading goes on."""
+        failed: list[Point] = []
+        written: list[Point] = []
+        armed = False
+
+        def hook(point: Point) -> Fault | None:
+            if failed and point.call in CHANGES and point.file.startswith("log.sqlite"):
+                written.append(point)
+            if armed and point.call == "sync" and not failed:
+                failed.append(point)
+                return Fault.FAILS
+            return None
+
+        with between(hook):
+            logs = open_logs(self.place / "store")
+            ann = logs.writer("ann").author
+            logs.process([Append(ann, [b"one"])])
+            armed = True
+            self.assertRaises(AppendOutcomeUnknown, logs.process, [Append(ann, [b"two"])])
+            written.clear()
+            for _ in range(3):
+                self.assertRaises(StoreFailedError, logs.process, [Append(ann, [b"three"])])
+            self.assertEqual(len(held(logs, ann)), 1)
+            self.assertEqual(written, [])
+            logs.close()
+
+    def test_each_read_fails(self) -> None:
+        """A typed error, once; what is read afterwards is right."""
+        life = Life(self.place / "store")
+        life.run()
+        self.assertEqual(life.errors, [])
+        number = hits = 0
+        while hits == number:
+            number += 1
+            hits = self.read_with_fault(life, number, hits)
+        self.assertGreater(hits, 5)
+
+    def read_with_fault(self, life: Life, number: int, hits: int) -> int:
+        seen = 0
+
+        def hook(point: Point) -> Fault | None:
+            nonlocal seen
+            seen += point.call == "read"
+            return Fault.FAILS if point.call == "read" and seen == number else None
+
+        with between(hook):
+            logs = life.tried(lambda: open_logs(life.path))
+            if isinstance(logs, Logs):
+                for author, ids in life.acknowledged.items():
+                    found = life.tried(lambda author=author: held(logs, author))  # type: ignore[misc]
+                    self.assertIn(found, (None, ids))
+                    self.assertEqual(held(logs, author), ids)
+                logs.close()
+        return hits + (seen >= number)
+
+
+MOUNTED = """
+import sys
+from gossiplog.errors import StoreFullError
+from gossiplog.store.logs import open_logs
+from gossiplog.store.requests import Append
+logs = open_logs(sys.argv[1])
+ann = logs.writer("ann").author
+done = full = 0
+while full < 3:
+    try:
+        logs.process([Append(ann, [bytes(30_000)])])
+        done += 1
+    except StoreFullError:
+        full += 1
+held = sum(segment.count for segment in logs.segments(ann, 1, 1 << 30))
+print(done, logs.clock.seq(ann), held)
+logs.close()
+"""
+
+
+class MountTests(SynchronousTestCase):
+    """File systems that are really full, or really read-only; for root only."""
+
+    def mount(self, options: str) -> Path:
+        """Mount a small file system in memory, if that is allowed here."""
+        if sys.platform != "linux" or os.geteuid() or shutil.which("mount") is None:
+            raise SkipTest("to mount a file system takes root on Linux")
+        place = Path(self.mktemp()).absolute()
+        place.mkdir(parents=True)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], capture_output=True)
+        if mounted.returncode:
+            raise SkipTest("mounting is not allowed here")
+        self.addCleanup(subprocess.run, ["umount", "-l", place], check=True)
+        return place
+
+    def test_a_disk_that_is_really_full(self) -> None:
+        place = self.mount("size=2m")
+        told = subprocess.run(
+            [sys.executable, "-c", MOUNTED, place / "store"],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        done, seq, held = map(int, told.stdout.split())
+        self.assertGreater(done, 10)
+        self.assertEqual((seq, held), (done, done))
+        subprocess.run(["mount", "-o", "remount,size=8m", place], check=True)
+        logs = open_logs(place / "store")
+        [author] = logs.local
+        self.assertTrue(logs.verify().ok)
+        self.assertEqual(logs.clock.seq(author), done)
+        logs.process([Append(author, [bytes(30_000)])])
+        logs.close()
+
+    def test_a_disk_that_turned_read_only(self) -> None:
+        """What is open reads on; appends fail with a typed error; written again when it is writable again."""
+        place = self.mount("size=8m")
+        logs = open_logs(place / "store")
+        self.addCleanup(logs.close)
+        ann = logs.writer("ann").author
+        logs.process([Append(ann, [b"one"])])
+        logs.close()
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        with self.assertRaises(StoreError) as caught:
+            open_logs(place / "store")
+        self.assertIn("Read-only file system", str(caught.exception))
+        subprocess.run(["mount", "-o", "remount,rw", place], check=True)
+        logs = open_logs(place / "store")
+        self.assertEqual(logs.copied, "")
+        logs.process([Append(ann, [b"two"])])
+        self.assertTrue(logs.verify().ok)
+        logs.close()
+
+
+class FileTests(SynchronousTestCase):
+    """Bits flipped in, and ends cut off, every file of a store that was killed."""
+
+    def setUp(self) -> None:
+        self.good = Path(self.mktemp()).absolute()
+        original = Path(self.mktemp()).absolute()
+        logs = open_logs(original)
+        self.ann = logs.writer("ann").author
+        logs.node_key()
+        self.chains = [Chain(number) for number in (1, 2)]
+        for number in range(5):
+            logs.process([Append(self.ann, [b"%d" % number])])
+            logs.process([Accept(*chain.put(b"%d" % number * 50)) for chain in self.chains])
+        shutil.copytree(original, self.good)  # as a kill leaves it
+        self.own = held(logs, self.ann)
+        logs.close()
+
+    def files(self) -> list[str]:
+        return [
+            str(file.relative_to(self.good))
+            for file in sorted(self.good.rglob("*"))
+            if file.is_file() and file.name != "lock"
+        ]
+
+    def test_all_files_are_looked_at(self) -> None:
+        self.assertEqual(
+            self.files(), ["generation", "log.sqlite", "log.sqlite-wal", "node.key", "seeds/ann"]
+        )
+
+    def test_flipped_bits(self) -> None:
+        draw = random.Random(1)
+        for file in self.files():
+            size = (self.good / file).stat().st_size
+            for _ in range(40):
+                place = draw.randrange(size)
+
+                def flip(content: bytearray, place: int = place) -> bytearray:
+                    content[place] ^= 1 << draw.randrange(8)
+                    return content
+
+                self.damaged(file, flip)
+
+    def test_lost_ends(self) -> None:
+        draw = random.Random(2)
+        for file in self.files():
+            size = (self.good / file).stat().st_size
+            for end in (0, 1, size - 1, *(draw.randrange(size) for _ in range(6))):
+                self.damaged(file, lambda content, end=end: content[:end])  # type: ignore[misc]
+
+    def damaged(self, file: str, change: Callable[[bytearray], bytearray]) -> None:
+        """Damage one file of a copy: a typed error that names the file, or no wrong entry and no second id."""
+        path = Path(self.mktemp()).absolute()
+        shutil.copytree(self.good, path)
+        (path / file).write_bytes(change(bytearray((path / file).read_bytes())))
+        try:
+            logs = open_logs(path)
+        except StoreError as error:
+            self.assertIn(str(path / file.removesuffix("-wal")), str(error))
+            return
+        try:
+            for chain in self.chains:
+                self.assert_prefix(chain.segments, logs, chain.author)
+            report = logs.verify()
+            for damage in report.damages:
+                self.assertTrue(damage.author is None or damage.last >= damage.first - 1)
+            if report.ok:
+                seq = logs.clock.seq(self.ann)
+                self.assertEqual(held(logs, self.ann), self.own[:seq])
+                self.assertTrue(seq == 5 or logs.copied)  # who lost own entries does not sign again
+        finally:
+            logs.close()
+
+    def assert_prefix(self, segments: list[Segment], logs: Logs, author: bytes) -> None:
+        try:
+            found = logs.segments(author, 1, ALL)
+        except StoreError:
+            return
+        self.assertEqual(found, segments[: len(found)])
