@@ -29,6 +29,10 @@ LIFES = 12
 """Deaths of one store, before another one is begun."""
 
 
+HOME = "home"
+"""The directory of every victim: the names of what is opened belong to the phases."""
+
+
 class Victim:
     """I am a store whose processes are killed, and everything that they ever said of it."""
 
@@ -155,12 +159,16 @@ def scenario(victim: Victim, draw: random.Random, fate: Fate) -> bool:
     seed = draw.randrange(1 << 30)
     killed = victim.live(seed, *fate) or victim.live(seed, *fate)  # some come at a later opening only
     victim.check()
+    if not killed:  # or in the first life only
+        fresh = Victim(victim.store.parent / "fresh" / HOME)
+        killed = fresh.live(seed, *fate)
+        fresh.check()
     return killed
 
 
 def all_phases(place: Path) -> dict[str, int]:
     """Return every phase that a store goes through, in its first life, in later ones and put back; how often each."""
-    model = Victim(place)
+    model = Victim(place / HOME)
     lives = [model.phases(1)]
     model.back_up()
     lives.append(model.phases(2))
@@ -180,7 +188,7 @@ def main(kills: int = KILLS) -> int:
         phases = all_phases(place / "model")
         chosen = draw.sample(sorted(phases), min(len(phases), kills // 2))
         for number, phase in enumerate(chosen):
-            victim = Victim(place / str(number))
+            victim = Victim(place / str(number) / HOME)
             fate = Fate(phase, draw.randint(1, min(phases[phase], 6)))
             if scenario(victim, draw, fate):
                 died[phase.partition(":")[0]] += 1
@@ -189,7 +197,7 @@ def main(kills: int = KILLS) -> int:
             acknowledged += victim.acknowledged
             shutil.rmtree(place / str(number))
         while sum(died.values()) < kills:
-            victim = Victim(place / "random")
+            victim = Victim(place / "random" / HOME)
             for _ in range(min(LIFES, kills - sum(died.values()))):
                 died["random moment"] += victim.live(draw.randrange(1 << 30), lines=draw.randint(1, 400))
                 victim.check()

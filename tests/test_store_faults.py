@@ -13,10 +13,11 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from gossiplog.errors import AppendOutcomeUnknown, StoreError, StoreFailedError, StoreFullError
-from gossiplog.log.segment import Segment, chain_ids
+from gossiplog.log.segment import Segment
 from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.requests import Accept, Append, Request
+from gossiplog.store.requests import Accept, Append
 from gossiplog.testing.conformance_rows import Chain
+from tests.lives import Life, held
 from tests.processes import environment
 from tests.shims import Fault, Point, between, usable
 
@@ -24,73 +25,6 @@ ALL = 1 << 30
 CHANGES = frozenset(
     {"write", "sync", "truncate", "open", "mkdir", "fsync", "rename", "unlink", "pwrite", "setxattr"}
 )
-
-
-class Life:
-    """I use a store in every way, take every error that is typed, and know what was acknowledged."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.errors: list[StoreError] = []
-        self.acknowledged: dict[bytes, list[bytes]] = {}
-        self.unknown: dict[bytes, list[bytes]] = {}
-        self.chain = Chain(1)
-
-    def run(self) -> None:
-        """From the first opening to the last closing."""
-        logs = self.tried(lambda: open_logs(self.path))
-        if logs is None:
-            return
-        ann = self.tried(lambda: logs.writer("ann").author)
-        self.tried(logs.node_key)
-        for number in range(9):
-            if ann is not None:
-                self.commit(logs, Append(ann, [b"%d" % number * (3000 if number == 5 else 1)] * 2))
-        while self.chain.head.seq < 3:
-            put = self.chain.put(bytes(20_000))
-            if not self.commit(logs, Accept(*put)):
-                self.chain = Chain(1)
-                break
-        self.tried(lambda: logs.merge_some(ALL))
-        self.read(logs)
-        logs.close()
-
-    def commit(self, logs: Logs, request: Request) -> bool:
-        """One request in one commit; after each error everything acknowledged can be read."""
-        before = len(self.errors)
-        outcome = self.tried(lambda: logs.process([request]))
-        if outcome is None:
-            self.read(logs)
-            error = self.errors[-1]
-            if isinstance(error, AppendOutcomeUnknown):
-                author = request.author if isinstance(request, Append) else self.chain.author
-                self.unknown[author] = []
-            return False
-        for result in outcome.results:
-            if isinstance(result, StoreError):
-                self.errors.append(result)
-        for segment in outcome.segments:
-            self.acknowledged.setdefault(segment.author, []).extend(chain_ids(segment))
-        return len(self.errors) == before
-
-    def read(self, logs: Logs) -> None:
-        """What was acknowledged is there."""
-        for author, ids in self.acknowledged.items():
-            assert held(logs, author)[: len(ids)] == ids
-
-    def tried(self, step: Callable[[], object]) -> object:
-        """Do a step of which only a StoreError may come."""
-        try:
-            return step()
-        except StoreError as error:
-            self.errors.append(error)
-            return None
-
-
-def held(logs: Logs, author: bytes) -> list[bytes]:
-    """The ids on disk."""
-    segments: list[Segment] = logs.segments(author, 1, ALL)
-    return [entry_id for segment in segments for entry_id in chain_ids(segment)]
 
 
 class FaultTests(SynchronousTestCase):
