@@ -38,14 +38,14 @@ PATIENCE_SECONDS = 4000.0
 
 
 class Cluster:
-    """I am a simulated network of nodes."""
+    """I am a simulated network of nodes.  ``every``: see :class:`~gossiplog.testing.invariants.Checker`."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, every: int = 1) -> None:
         self.world = World(seed)
         self.random = self.world.child()
         self.net = Net(self.world)
         self.figures = Figures()
-        self.checker = Checker(self.figures)
+        self.checker = Checker(self.figures, every)
         self.nodes: list[Node] = []
 
     # -- building

@@ -8,26 +8,42 @@ Invariant: :attr:`Figures.copies` is 1 when no node was sent an entry that it ha
 from __future__ import annotations
 
 from collections import Counter
+from copy import copy
 
 from gossiplog.gossip.messages import Message, Ping, Pong
 from gossiplog.log.segment import Segment
 from gossiplog.testing.carrying import Carrier
 from gossiplog.testing.pipes import OVERHEAD_BYTES
+from gossiplog.testing.spread import Spread
 
 
 class Figures:
     """I count what all nodes of a simulation send and receive.
 
-    ``healed`` counts reconciles that a PING had to start, because a difference was left over.
+    Sizes are of encoded frames with what encryption adds, the same for every message.  ``new_bytes`` are those of
+    segments that brought something new.  ``healed`` counts reconciles that a PING had to start, because a difference
+    was left over.  ``spread``, when set, follows single entries.
     """
 
     def __init__(self) -> None:
+        self.spread: Spread | None = None
+        self.last_busy = 0.0
+        self.healed = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Count from here on."""
         self.messages: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
         self.entries_received = 0
         self.entries_new = 0
-        self.last_busy = 0.0
-        self.healed = 0
+        self.new_bytes = 0
+
+    def copy(self) -> Figures:
+        """What is counted so far."""
+        so_far = copy(self)
+        so_far.messages, so_far.bytes = self.messages.copy(), self.bytes.copy()
+        return so_far
 
     def sent(self, node: Carrier, message: Message, size: int) -> None:
         """A message of ``size`` bytes went out."""
@@ -37,18 +53,31 @@ class Figures:
         if not isinstance(message, Ping | Pong):
             self.last_busy = node.world.now
 
-    def received(self, node: Carrier, message: Message, size: int) -> None:
+    def received(self, node: Carrier, sender: str, message: Message, size: int) -> None:
         """A message of ``size`` bytes came in."""
-        if isinstance(message, Segment):
+        if type(message) is Segment:
             self.entries_received += message.count
-            self.entries_new += max(
-                0, message.last - max(message.first - 1, node.holdings.accepted_seq(message.author))
-            )
+            held = node.holdings.accepted_seq(message.author)
+            if message.first <= held + 1 <= message.last:
+                self.entries_new += message.last - held
+                self.new_bytes += size + OVERHEAD_BYTES
+                if self.spread is not None:
+                    self.spread.received(node, sender, message, held)
 
     @property
     def copies(self) -> float:
         """How often an entry was received by a node that has it now, on average."""
         return self.entries_received / self.entries_new if self.entries_new else 1.0
+
+    @property
+    def control_bytes(self) -> int:
+        """Of all messages but SEGMENT."""
+        return sum(self.bytes.values()) - self.bytes["Segment"]
+
+    @property
+    def control_share(self) -> float:
+        """Control bytes for each byte of a segment that brought something new."""
+        return self.control_bytes / self.new_bytes if self.new_bytes else 0.0
 
     def __str__(self) -> str:
         total = sum(self.bytes.values())

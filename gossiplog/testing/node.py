@@ -130,7 +130,7 @@ class Node(Carrier):
         except PeerError as error:
             self.handle(events.Offended(end.session, error))
             return
-        self.watcher.received(self, message, len(frame))
+        self.watcher.received(self, end.other.party.name, message, len(frame))
         self.handle(events.Received(end.session, message))
 
     def trickled(self, end: End) -> None:

@@ -31,6 +31,11 @@ class Quality(NamedTuple):
     jitter: float = 0.01
     bytes_per_second: float = 2e6
 
+    @property
+    def mean_delay(self) -> float:
+        """What a small frame takes, on average."""
+        return self.delay + self.jitter / 2
+
 
 class Party(Protocol):
     """Who is at the end of connections."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gossiplog.testing.faults import KINDS, ON_GROUPS, ON_LINKS, Fault
 from gossiplog.testing.pipes import Quality
+from gossiplog.testing.topologies import TOPOLOGIES, Edge
 
 ACTIVE_SECONDS = 20.0
 """Appends and faults begin within so long."""
@@ -37,7 +38,7 @@ class Scenario(NamedTuple):
 
     seed: int
     topology: str
-    edges: tuple[tuple[int, int], ...]
+    edges: tuple[Edge, ...]
     writers: tuple[int, ...]
     shared: tuple[int, ...]
     starts: tuple[float, ...]
@@ -86,7 +87,7 @@ def _size(random: Random) -> int:
     return int(10 ** random.uniform(0.3, random.choice((2, 2, 2, 3, 4))))
 
 
-def _fault(random: Random, count: int, edges: tuple[tuple[int, int], ...]) -> Fault:
+def _fault(random: Random, count: int, edges: tuple[Edge, ...]) -> Fault:
     kind = random.choice(tuple(KINDS))
     nodes: tuple[int, ...]
     if kind in ON_LINKS:
@@ -96,31 +97,3 @@ def _fault(random: Random, count: int, edges: tuple[tuple[int, int], ...]) -> Fa
     else:
         nodes = (random.randrange(count),)
     return Fault(kind, random.uniform(0.0, ACTIVE_SECONDS), nodes, 10 ** random.uniform(-1, 1.5))
-
-
-def _line(count: int, random: Random) -> list[tuple[int, int]]:
-    return [(number, number + 1) for number in range(count - 1)]
-
-
-def _ring(count: int, random: Random) -> list[tuple[int, int]]:
-    return [(number, (number + 1) % count) for number in range(count)]
-
-
-def _star(count: int, random: Random) -> list[tuple[int, int]]:
-    return [(0, number) for number in range(1, count)]
-
-
-def _complete(count: int, random: Random) -> list[tuple[int, int]]:
-    size = min(count, 7)
-    inner = [(a, b) for a in range(size) for b in range(a)]
-    return inner + [(number, random.randrange(size)) for number in range(size, count)]
-
-
-def _random(count: int, random: Random) -> list[tuple[int, int]]:
-    tree = {(number, random.randrange(number)) for number in range(1, count)}
-    more = {(a, b) for a in range(count) for b in range(a) if random.random() < 1.5 / count}
-    return sorted(tree | more)
-
-
-TOPOLOGIES = {"line": _line, "ring": _ring, "star": _star, "complete": _complete, "random": _random}
-"""Edges of so many nodes, by name; the first of each pair dials."""

@@ -11,9 +11,8 @@ Run one by hand: ``python -m gossiplog.testing.simulator SEED``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType
 
 from gossiplog import limits
 from gossiplog.gossip import splitting
@@ -21,9 +20,10 @@ from gossiplog.testing.cluster import Cluster
 from gossiplog.testing.disk import Speed
 from gossiplog.testing.faults import Faults
 from gossiplog.testing.invariants import InvariantError
+from gossiplog.testing.patching import patched
 from gossiplog.testing.scenario import ACTIVE_SECONDS, Scenario, Write, draw
 
-TIGHT: dict[tuple[Any, str], int] = {
+TIGHT: dict[tuple[ModuleType, str], int] = {
     (limits, "OUTPUT_WINDOW_BYTES"): 3000,
     (limits, "NEWS_WINDOW_BYTES"): 800,
     (limits, "READ_AHEAD_BYTES"): 4000,
@@ -51,7 +51,7 @@ LOSSY = {"lose", "reorder", "duplicate", "full disk", "failing disk"}
 
 def run(scenario: Scenario) -> Cluster:
     """Run ``scenario`` to rest; raises InvariantError."""
-    with tight_limits() if scenario.tight else _as_they_are():
+    with tight_limits() if scenario.tight else nullcontext():
         cluster = Cluster(scenario.seed)
         speeds = cluster.world.child()
         common = cluster.shared_seed()
@@ -105,22 +105,9 @@ def check(seed: int) -> Cluster:
         raise InvariantError(f"seed {seed}: {failure}\nin {smaller}") from None
 
 
-@contextmanager
-def tight_limits() -> Iterator[None]:
+def tight_limits() -> AbstractContextManager[None]:
     """Within it, limits are those of :data:`TIGHT`."""
-    before = {(module, name): getattr(module, name) for module, name in TIGHT}
-    try:
-        for (module, name), value in TIGHT.items():
-            setattr(module, name, value)
-        yield
-    finally:
-        for (module, name), value in before.items():
-            setattr(module, name, value)
-
-
-@contextmanager
-def _as_they_are() -> Iterator[None]:
-    yield
+    return patched(TIGHT)
 
 
 def _failure(scenario: Scenario) -> str:

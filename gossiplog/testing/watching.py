@@ -34,8 +34,8 @@ class Watcher(Protocol):
     def sent(self, node: Carrier, session: int, message: Message, size: int) -> None:
         """A message leaves the node."""
 
-    def received(self, node: Carrier, message: Message, size: int) -> None:
-        """A message came."""
+    def received(self, node: Carrier, sender: str, message: Message, size: int) -> None:
+        """A message came from the party of this name."""
 
     def handled(self, node: Carrier, event: Event, effects: Sequence[Effect]) -> None:
         """An event is done, and its effects."""

@@ -27,15 +27,11 @@ RECENT = 60
 class Timer:
     """Something that is going to happen, unless cancelled."""
 
-    __slots__ = ("action", "order", "when")
+    __slots__ = ("action", "when")
 
-    def __init__(self, when: float, order: int, action: Callable[[], None] | None) -> None:
+    def __init__(self, when: float, action: Callable[[], None] | None) -> None:
         self.when = when
-        self.order = order
         self.action = action
-
-    def __lt__(self, other: Timer) -> bool:
-        return (self.when, self.order) < (other.when, other.order)
 
     @property
     def active(self) -> bool:
@@ -56,15 +52,15 @@ class World:
         self.now = 0.0
         self.events = 0
         self.recent: deque[str] = deque(maxlen=RECENT)
-        self._queue: list[Timer] = []
+        self._queue: list[tuple[float, int, Timer]] = []
         self._order = 0
         self._digest = sha256()
 
     def after(self, delay: float, action: Callable[[], None]) -> Timer:
         """Do ``action`` in ``delay`` seconds."""
         self._order += 1
-        timer = Timer(self.now + max(0.0, delay), self._order, action)
-        heapq.heappush(self._queue, timer)
+        timer = Timer(self.now + max(0.0, delay), action)
+        heapq.heappush(self._queue, (timer.when, self._order, timer))
         return timer
 
     def at(self, when: float, action: Callable[[], None]) -> Timer:
@@ -89,8 +85,8 @@ class World:
     def run(self, until: float) -> None:
         """Let time pass."""
         queue = self._queue
-        while queue and queue[0].when <= until:
-            timer = heapq.heappop(queue)
+        while queue and queue[0][0] <= until:
+            timer = heapq.heappop(queue)[2]
             action, timer.action = timer.action, None
             if action is not None:
                 self.now = timer.when
