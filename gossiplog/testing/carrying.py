@@ -25,7 +25,7 @@ from gossiplog.testing.calls import Dialer
 from gossiplog.testing.disk import Disk, Job
 from gossiplog.testing.pipes import End
 from gossiplog.testing.watching import Watcher
-from gossiplog.testing.world import Timer, World
+from gossiplog.testing.world import LocalClock, Timer, World
 from gossiplog.wire.codec import encode
 
 
@@ -33,6 +33,7 @@ class Carrier:
     """I give a replica its events and do what it says."""
 
     world: World
+    clock: LocalClock
     watcher: Watcher
     name: str
     backend: MemoryBackend
@@ -107,7 +108,7 @@ class Carrier:
         self._busy = True
         while self._queue and self.up:
             event = self._queue.popleft()
-            effects = self.replica.handle(event, self.world.now)
+            effects = self.replica.handle(event, self.clock.now)
             for effect in effects:
                 carry_out = self._do.get(type(effect))
                 if carry_out is None:
@@ -132,12 +133,12 @@ class Carrier:
     def _set_timer(self) -> None:
         deadline = self.replica.deadline
         if self._timer is not None and self._timer.active:
-            if deadline is not None and deadline >= self._timer.when:
+            if deadline is not None and self.clock.due(deadline) >= self._timer.when:
                 return
             self._timer.cancel()
         self._timer = None
         if deadline is not None and self.up:
-            self._timer = self.world.at(deadline, lambda: self.handle(events.Tick()))
+            self._timer = self.world.at(self.clock.due(deadline), lambda: self.handle(events.Tick()))
 
     # -- effects
 

@@ -9,9 +9,11 @@ connection can be made again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from gossiplog.store.memory import Fault as DiskFault
+from gossiplog.testing.byzantine import LIES, Liar
 from gossiplog.testing.cluster import Cluster
 from gossiplog.testing.node import Node
 from gossiplog.testing.pipes import End, Quality
@@ -21,6 +23,12 @@ REORDERED_SECONDS = 0.5
 
 SLOW = Quality(0.2, 0.1, 6000.0)
 """A link on which a few entries take seconds."""
+
+NARROW = Quality(0.02, 0.0, 1500.0)
+"""A link on which a HELLO takes a twentieth of a second, and a full segment more than a minute."""
+
+LONG_TAIL = Quality(0.02, 0.01, 2e6, 1.0)
+"""A link that is quick, but for one frame in twenty, which holds up all behind it."""
 
 HELLO, BYE = 0, 12
 
@@ -86,11 +94,27 @@ class Faults:
                 node.disk.fails = self.random.choice((DiskFault.LOST, DiskFault.KEPT))
                 self.cluster.world.after(seconds, lambda node=node: self._crash([node], 1.0))  # type: ignore[misc]
 
-    def _slow(self, nodes: list[Node], seconds: float) -> None:
+    def _become(self, nodes: list[Node], seconds: float, quality: Quality, *, both: bool = True) -> None:
+        """The link is like this for a while, in both directions or only from the first node to the second."""
         for link in self.cluster.net.between(nodes[0], nodes[1]):
-            before = link.quality
-            link.quality = SLOW
-            self.cluster.world.after(seconds, lambda link=link, q=before: setattr(link, "quality", q))  # type: ignore[misc]
+            for end in link.ends:
+                if both or end.party is nodes[0]:
+                    end.quality = quality
+                    self.cluster.world.after(seconds, partial(setattr, end, "quality", end.link.quality))
+
+    def _jump(self, nodes: list[Node], seconds: float) -> None:
+        """A clock is set, and set right again: it goes forward and back, or back and forward."""
+        step = self.random.choice((-1.0, 1.0)) * 10 * seconds
+        for node in nodes:
+            node.jump(step)
+            self.cluster.world.after(seconds, partial(node.jump, -step))
+
+    def _lie(self, nodes: list[Node], seconds: float, lie: type[Liar]) -> None:
+        """Somebody comes who does not mean well, and goes."""
+        for node in nodes:
+            liar = lie(self.cluster, self.random)
+            liar.meet(node)
+            self.cluster.world.after(seconds, liar.leave)
 
     # -- frames that do not arrive as they were sent
 
@@ -131,14 +155,31 @@ KINDS: dict[str, Callable[[Faults, list[Node], float], None]] = {
     "silent partition": lambda faults, nodes, seconds: faults._partition(nodes, seconds, silent=True),
     "full disk": Faults._full,
     "failing disk": Faults._fail,
-    "slow": Faults._slow,
+    "slow": lambda faults, nodes, seconds: faults._become(nodes, seconds, SLOW),
+    "slow one way": lambda faults, nodes, seconds: faults._become(nodes, seconds, SLOW, both=False),
+    "narrow": lambda faults, nodes, seconds: faults._become(nodes, seconds, NARROW),
+    "long tail": lambda faults, nodes, seconds: faults._become(nodes, seconds, LONG_TAIL),
+    "clock": Faults._jump,
     "lose": lambda faults, nodes, seconds: faults._tampering("lose")(nodes, seconds),
     "duplicate": lambda faults, nodes, seconds: faults._tampering("duplicate")(nodes, seconds),
     "reorder": lambda faults, nodes, seconds: faults._tampering("reorder")(nodes, seconds),
+    **{name: partial(Faults._lie, lie=lie) for name, lie in LIES.items()},
 }
 """Every kind of fault, by its name in :class:`Fault`."""
 
-ON_LINKS = {"cut", "half-open", "half-open back", "black hole", "slow", "lose", "duplicate", "reorder"}
+ON_LINKS = {
+    "cut",
+    "half-open",
+    "half-open back",
+    "black hole",
+    "slow",
+    "slow one way",
+    "narrow",
+    "long tail",
+    "lose",
+    "duplicate",
+    "reorder",
+}
 """Kinds that happen to a link."""
 
 ON_GROUPS = {"partition", "silent partition"}

@@ -22,7 +22,7 @@ from gossiplog.testing.disk import Disk, Speed
 from gossiplog.testing.network import Net
 from gossiplog.testing.pipes import End
 from gossiplog.testing.watching import Watcher
-from gossiplog.testing.world import World
+from gossiplog.testing.world import LocalClock, World
 from gossiplog.wire.codec import decode
 
 
@@ -39,6 +39,7 @@ class Node(Carrier):
         speed: Speed | None = None,
     ) -> None:
         self.world = world
+        self.clock = LocalClock(world)
         self.net = net
         self.name = name
         self.backend = backend
@@ -96,11 +97,19 @@ class Node(Carrier):
             self.world.note(f"{self.name} goes on")
             self._work()
 
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the clock."""
+        self.world.note(f"{self.name} sets its clock by {seconds:.2f}")
+        self.clock.offset += seconds
+        if self.up and self._timer is not None:
+            self._timer.cancel()
+            self._set_timer()
+
     def append(self, author: bytes, payloads: Sequence[bytes]) -> None:
         """Append to a local log; the watcher hears when it succeeded."""
         if not self.up:
             return
-        bodies = [encode_body(int(self.world.now * 1000), payload) for payload in payloads]
+        bodies = [encode_body(max(0, int(self.clock.now * 1000)), payload) for payload in payloads]
 
         def answer(value: Any) -> None:
             if isinstance(value, Appended):

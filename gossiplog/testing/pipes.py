@@ -10,6 +10,7 @@ of it arrives.
 from __future__ import annotations
 
 from collections import deque
+from random import Random
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gossiplog import limits
@@ -24,17 +25,32 @@ TRICKLE_SECONDS = 1.0
 """How often the receiver of a long frame notices that bytes come."""
 
 
+TAIL_EVERY = 20
+"""Of so many frames, one is late."""
+
+
 class Quality(NamedTuple):
-    """What a link is like: one-way delay with jitter in seconds, and bandwidth."""
+    """What a link is like: one-way delay with even jitter in seconds, and bandwidth.
+
+    With a ``tail``, one frame in :data:`TAIL_EVERY` takes that much longer on average, without an upper limit.
+    """
 
     delay: float = 0.02
     jitter: float = 0.01
     bytes_per_second: float = 2e6
+    tail: float = 0.0
 
     @property
     def mean_delay(self) -> float:
         """What a small frame takes, on average."""
-        return self.delay + self.jitter / 2
+        return self.delay + self.jitter / 2 + self.tail / TAIL_EVERY
+
+    def draw(self, random: Random) -> float:
+        """What one small frame takes."""
+        delay = self.delay + self.jitter * random.random()
+        if self.tail and random.random() * TAIL_EVERY < 1.0:
+            delay += random.expovariate(1.0 / self.tail)
+        return delay
 
 
 class Party(Protocol):
@@ -60,12 +76,13 @@ class Party(Protocol):
 
 
 class End:
-    """I am one party's side of a connection."""
+    """I am one party's side of a connection; ``quality`` is that of the way to the other side."""
 
     def __init__(self, link: Link, party: Party, initiator: bool) -> None:
         self.link = link
         self.party = party
         self.initiator = initiator
+        self.quality = link.quality
         self.session = -1
         self.established = False
         self.closing = False
@@ -112,10 +129,10 @@ class End:
 
     def carry(self, kind: str, frame: bytes, size: int, extra: float = 0.0) -> None:
         """Put something on the line towards the other side."""
-        world, quality = self.link.net.world, self.link.quality
+        world, quality = self.link.net.world, self.quality
         started = max(world.now, self._free_at)
         self._free_at = started + size / quality.bytes_per_second
-        arrival = self._free_at + quality.delay + quality.jitter * self.link.net.random.random()
+        arrival = self._free_at + quality.draw(self.link.net.random)
         if extra:
             arrival += extra
         else:
@@ -169,7 +186,7 @@ class End:
                 self.party.received(self, frame)
         elif kind == "end":
             self.die(hears=True)
-            self.link.net.world.after(self.link.quality.delay, lambda: sender.die(hears=True))
+            self.link.net.world.after(self.quality.delay, lambda: sender.die(hears=True))
         else:
             sender.was_read(len(frame))
             self.link.shake(self, kind)

@@ -33,7 +33,7 @@ class Scenario(NamedTuple):
     """Everything that is going to happen.
 
     Of each edge the first node dials the second.  ``writers`` are so many per node; the nodes ``shared`` have one more
-    in common, whose log may fork.
+    in common, whose log may fork.  ``clocks`` are offset and rate of each node's clock.
     """
 
     seed: int
@@ -44,6 +44,7 @@ class Scenario(NamedTuple):
     starts: tuple[float, ...]
     qualities: tuple[Quality, ...]
     tight: bool
+    clocks: tuple[tuple[float, float], ...]
     writes: tuple[Write, ...]
     faults: tuple[Fault, ...]
 
@@ -73,13 +74,32 @@ def draw(seed: int) -> Scenario:
     ]
     starts = tuple(random.choice((0.0, 0.0, 0.0, random.uniform(0.0, ACTIVE_SECONDS))) for _ in range(count))
     qualities = tuple(
-        Quality(10 ** random.uniform(-3, -0.7), 10 ** random.uniform(-3, -1.3), 10 ** random.uniform(4.3, 7))
+        Quality(
+            10 ** random.uniform(-3, -0.7),
+            10 ** random.uniform(-3, -1.3),
+            10 ** random.uniform(4.3, 7),
+            random.choice((0.0, 0.0, 0.0, 0.2)),
+        )
         for _ in edges
+    )
+    skewed = random.random() < 0.3
+    clocks = tuple(
+        (random.uniform(0.0, 1e6), random.uniform(0.9, 1.1)) if skewed else (0.0, 1.0) for _ in range(count)
     )
     tight = random.random() < 0.5
     faults = [_fault(random, count, edges) for _ in range(random.choice((0, 1, 1, 2, 3, 4, 6)))]
     return Scenario(
-        seed, topology, edges, tuple(writers), shared, starts, qualities, tight, tuple(writes), tuple(faults)
+        seed,
+        topology,
+        edges,
+        tuple(writers),
+        shared,
+        starts,
+        qualities,
+        tight,
+        clocks,
+        tuple(writes),
+        tuple(faults),
     )
 
 

@@ -22,6 +22,7 @@ from gossiplog.testing.faults import Faults
 from gossiplog.testing.invariants import InvariantError
 from gossiplog.testing.patching import patched
 from gossiplog.testing.scenario import ACTIVE_SECONDS, Scenario, Write, draw
+from gossiplog.testing.world import LocalClock
 
 TIGHT: dict[tuple[ModuleType, str], int] = {
     (limits, "OUTPUT_WINDOW_BYTES"): 3000,
@@ -45,8 +46,8 @@ TIGHT: dict[tuple[ModuleType, str], int] = {
 """Limits so low that a small scenario reaches all of them."""
 
 
-LOSSY = {"lose", "reorder", "duplicate", "full disk", "failing disk"}
-"""Faults after which a difference may be left until a PING finds it."""
+LOSSY = {"lose", "reorder", "duplicate", "full disk", "failing disk", "misleader"}
+"""Faults after which a difference may be left until a PING finds it, or seem to be."""
 
 
 def run(scenario: Scenario) -> Cluster:
@@ -61,6 +62,8 @@ def run(scenario: Scenario) -> Cluster:
             cluster.add(seeds + [common] * (number in scenario.shared), speed=speed)
         for (caller, target), quality in zip(scenario.edges, scenario.qualities, strict=True):
             cluster.connect(cluster.nodes[caller], cluster.nodes[target], quality)
+        for node, (offset, rate) in zip(cluster.nodes, scenario.clocks, strict=True):
+            node.clock = LocalClock(cluster.world, offset, rate)
         for node, start in zip(cluster.nodes, scenario.starts, strict=True):
             cluster.world.at(start, lambda node=node: None if node.up else node.start())  # type: ignore[misc]
         for number, write in enumerate(scenario.writes):

@@ -112,9 +112,8 @@ def distances(net: Net, origin: str) -> dict[str, float]:
     """Seconds that a small frame takes from ``origin`` to every party, on average, over the shortest path."""
     near: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
     for link in net.links:
-        a, b = (end.party.name for end in link.ends)
-        near[a].append((b, link.quality.mean_delay))
-        near[b].append((a, link.quality.mean_delay))
+        for end in link.ends:
+            near[end.party.name].append((end.other.party.name, end.quality.mean_delay))
     found: dict[str, float] = {}
     queue = [(0.0, origin)]
     while queue:

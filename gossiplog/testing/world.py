@@ -23,6 +23,9 @@ from random import Random
 RECENT = 60
 """Lines of the trace kept for a failure's message."""
 
+ROUNDING_SECONDS = 1e-6
+"""What converting between two clocks may lose."""
+
 
 class Timer:
     """Something that is going to happen, unless cancelled."""
@@ -41,6 +44,26 @@ class Timer:
     def cancel(self) -> None:
         """Let it not happen."""
         self.action = None
+
+
+class LocalClock:
+    """What one node takes for the time: it begins anywhere, runs at a rate of its own, and may jump."""
+
+    def __init__(self, world: World, offset: float = 0.0, rate: float = 1.0) -> None:
+        self.offset = offset
+        self.rate = rate
+        self._world = world
+
+    @property
+    def now(self) -> float:
+        """The time on this clock."""
+        return self._world.now * self.rate + self.offset
+
+    def due(self, when: float) -> float:
+        """The world's time when this clock is going to show ``when``, and surely not a moment earlier."""
+        if self.rate == 1.0 and not self.offset:
+            return when
+        return (when - self.offset) / self.rate + ROUNDING_SECONDS
 
 
 class World:
