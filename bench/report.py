@@ -13,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import peers, plot, system, workloads
+from bench import peers, system, workloads
 from bench.measure import percentile
 from bench.workloads import Fields
+from gossiplog.testing import plot
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 

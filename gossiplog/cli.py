@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
-from gossiplog.commands import local, show, verifying
+from gossiplog.commands import local, show, simulate, verifying
 from gossiplog.errors import GossiplogError
 from gossiplog.log.network import Network
 from gossiplog.printing import BROKEN_PIPE, complain, open_standard_files, report
@@ -202,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     _writer(chat)
     _network(chat)
     _addresses(chat)
+    simulate.add(verbs)
     return parser
 
 

@@ -17,7 +17,7 @@ from gossiplog.limits import MAX_BODY_BYTES
 from gossiplog.store.logs import open_logs
 from tests.processes import DEADLINE_SECONDS, ProcessTestCase, environment
 
-VERBS = ("init", "id", "append", "log", "clock", "verify", "sync", "recover", "run", "chat")
+VERBS = ("init", "id", "append", "log", "clock", "verify", "sync", "recover", "run", "chat", "simulate")
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 NOBODY = "tcp:127.0.0.1:1"
 """Refuses: the lowest ports are for root, and nobody has given this one out."""

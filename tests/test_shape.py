@@ -55,7 +55,7 @@ BELOW = {
 }
 """What each layer may import besides itself; modules above ``net`` import anything but what is in FRONT."""
 
-FRONT = {"tap": {"cli"}, "cli": set[str](), "testing": {"testing"}}
+FRONT = {"tap": {"cli"}, "cli": set[str](), "testing": {"testing", "commands"}}
 """What applications and people start, and who else may import it."""
 
 WITHOUT_TWISTED = set(BELOW) - {"net"} | {"testing"}

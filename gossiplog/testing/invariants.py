@@ -82,6 +82,8 @@ class Checker:
                 )
         for author, seq in self._disks.get(node.name, {}).items():
             self._require(disk.get(author, 0) >= seq, node, f"lost entry {seq}, which was durable")
+        if self.figures.spread is not None:
+            self.figures.spread.started(node, disk)
         self._disks[node.name] = disk
         self._clocks[node.name] = clock
         self._order[node.name] = {}
@@ -102,6 +104,8 @@ class Checker:
                     f"stored an entry {seq} nobody signed",
                 )
             disk[author] = segment.last
+        if self.figures.spread is not None and outcome.segments:
+            self.figures.spread.committed(node, outcome.segments)
 
     def acknowledged(self, node: Carrier, author: bytes, last: int) -> None:
         """7: what is acknowledged is durable."""

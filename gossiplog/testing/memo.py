@@ -15,6 +15,7 @@ from functools import lru_cache
 from gossiplog.gossip import acceptance
 from gossiplog.gossip.messages import Message
 from gossiplog.log.segment import verify
+from gossiplog.store import logs, merging, verifying
 from gossiplog.testing import invariants, node
 from gossiplog.testing.patching import patched
 from gossiplog.wire.codec import decode
@@ -34,6 +35,6 @@ def shared() -> Iterator[None]:
     def take(frame: bytes) -> Message:
         return decoded(frame) if frame[1:2] == bytes([_SEGMENT_TYPE]) else decode(frame)
 
-    names = {(acceptance, "verify"): verified, (invariants, "verify"): verified, (node, "decode"): take}
-    with patched(names):
+    verifying_modules = (acceptance, invariants, logs, merging, verifying)
+    with patched({**{(module, "verify"): verified for module in verifying_modules}, (node, "decode"): take}):
         yield

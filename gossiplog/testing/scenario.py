@@ -7,17 +7,21 @@ Invariant: a seed always gives the same scenario, and a scenario is all there is
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
 from gossiplog.testing.faults import KINDS, ON_GROUPS, ON_LINKS, Fault
 from gossiplog.testing.pipes import Quality
-from gossiplog.testing.topologies import TOPOLOGIES, Edge
+from gossiplog.testing.topologies import TOPOLOGIES, Edge, regular
 
 ACTIVE_SECONDS = 20.0
 """Appends and faults begin within so long."""
 
 MAX_AUTHORS = 20
+
+CONNECTED_SECONDS = 2.0
+"""In a large network appends begin when connections are made."""
 
 
 class Write(NamedTuple):
@@ -87,7 +91,8 @@ def draw(seed: int) -> Scenario:
         (random.uniform(0.0, 1e6), random.uniform(0.9, 1.1)) if skewed else (0.0, 1.0) for _ in range(count)
     )
     tight = random.random() < 0.5
-    faults = [_fault(random, count, edges) for _ in range(random.choice((0, 1, 1, 2, 3, 4, 6)))]
+    number = random.choice((0, 1, 1, 2, 3, 4, 6))
+    faults = [_fault(random, count, edges, tuple(KINDS), ACTIVE_SECONDS) for _ in range(number)]
     return Scenario(
         seed,
         topology,
@@ -103,12 +108,65 @@ def draw(seed: int) -> Scenario:
     )
 
 
+def draw_large(
+    seed: int,
+    *,
+    nodes: int,
+    authors: int,
+    links: int = 6,
+    topology: str = "regular",
+    entries: int = 1,
+    rate: float = 1.0,
+    size: int = 100,
+    kinds: Sequence[str] = (),
+    faults: int = 0,
+) -> Scenario:
+    """A network of any size that appends at an even pace: ``entries`` of each author, ``rate`` a second.
+
+    ``links`` are those of each node in a regular topology.  So many ``faults`` of these ``kinds`` happen meanwhile.
+    """
+    random = Random(seed)
+    edges = tuple(
+        regular(nodes, links, random) if topology == "regular" else TOPOLOGIES[topology](nodes, random)
+    )
+    writers = tuple(len(range(number, authors, nodes)) for number in range(nodes))
+    writes = [
+        Write(at, node, writer, (size,))
+        for node, count in enumerate(writers)
+        for writer in range(count)
+        for at in _pace(random, entries, rate)
+    ]
+    delays = [random.uniform(0.005, 0.05) for _ in edges]
+    last = max((write.at for write in writes), default=0.0)
+    return Scenario(
+        seed,
+        topology,
+        edges,
+        writers,
+        (),
+        (0.0,) * nodes,
+        tuple(Quality(delay, delay / 10, 1e7) for delay in delays),
+        False,
+        ((0.0, 1.0),) * nodes,
+        tuple(sorted(writes)),
+        tuple(_fault(random, nodes, edges, tuple(kinds), last) for _ in range(faults)),
+    )
+
+
+def _pace(random: Random, entries: int, rate: float) -> Iterator[float]:
+    """Times of appends, the first when everyone is connected."""
+    at = CONNECTED_SECONDS
+    for _ in range(entries):
+        at += random.expovariate(rate)
+        yield at
+
+
 def _size(random: Random) -> int:
     return int(10 ** random.uniform(0.3, random.choice((2, 2, 2, 3, 4))))
 
 
-def _fault(random: Random, count: int, edges: tuple[Edge, ...]) -> Fault:
-    kind = random.choice(tuple(KINDS))
+def _fault(random: Random, count: int, edges: Sequence[Edge], kinds: Sequence[str], until: float) -> Fault:
+    kind = random.choice(kinds)
     nodes: tuple[int, ...]
     if kind in ON_LINKS:
         nodes = random.choice(edges)
@@ -116,4 +174,4 @@ def _fault(random: Random, count: int, edges: tuple[Edge, ...]) -> Fault:
         nodes = tuple(random.sample(range(count), random.randint(1, count - 1)))
     else:
         nodes = (random.randrange(count),)
-    return Fault(kind, random.uniform(0.0, ACTIVE_SECONDS), nodes, 10 ** random.uniform(-1, 1.5))
+    return Fault(kind, random.uniform(0.0, until), nodes, 10 ** random.uniform(-1, 1.5))

@@ -16,12 +16,14 @@ from types import ModuleType
 
 from gossiplog import limits
 from gossiplog.gossip import splitting
+from gossiplog.testing import memo
 from gossiplog.testing.cluster import Cluster
 from gossiplog.testing.disk import Speed
 from gossiplog.testing.faults import Faults
 from gossiplog.testing.invariants import InvariantError
 from gossiplog.testing.patching import patched
 from gossiplog.testing.scenario import ACTIVE_SECONDS, Scenario, Write, draw
+from gossiplog.testing.spread import Spread
 from gossiplog.testing.world import LocalClock
 
 TIGHT: dict[tuple[ModuleType, str], int] = {
@@ -50,10 +52,16 @@ LOSSY = {"lose", "reorder", "duplicate", "full disk", "failing disk", "misleader
 """Faults after which a difference may be left until a PING finds it, or seem to be."""
 
 
+LARGE_NODES = 20
+"""Above so many nodes, verification is shared between them, and bounds are looked at after every hundredth event."""
+
+
 def run(scenario: Scenario) -> Cluster:
     """Run ``scenario`` to rest; raises InvariantError."""
-    with tight_limits() if scenario.tight else nullcontext():
-        cluster = Cluster(scenario.seed)
+    large = len(scenario.writers) > LARGE_NODES
+    with tight_limits() if scenario.tight else nullcontext(), memo.shared() if large else nullcontext():
+        cluster = Cluster(scenario.seed, every=100 if large else 1)
+        cluster.figures.spread = Spread()
         speeds = cluster.world.child()
         common = cluster.shared_seed()
         for number, count in enumerate(scenario.writers):
@@ -72,8 +80,7 @@ def run(scenario: Scenario) -> Cluster:
         for fault in scenario.faults:
             faults.plan(fault)
         try:
-            cluster.run(max((fault.at + fault.seconds for fault in scenario.faults), default=0.0))
-            cluster.run(ACTIVE_SECONDS)
+            cluster.run(active_until(scenario))
             cluster.settle()
             if cluster.figures.healed and not LOSSY.intersection(fault.kind for fault in scenario.faults):
                 raise InvariantError("a difference was left for a PING to find, though no message was lost")
@@ -82,19 +89,31 @@ def run(scenario: Scenario) -> Cluster:
     return cluster
 
 
-def shrink(scenario: Scenario, attempts: int = 40) -> tuple[Scenario, str]:
-    """Leave out what the failure of ``scenario`` does not need; returns what is left, and how that fails."""
+def active_until(scenario: Scenario) -> float:
+    """When the last append is made and the last fault is over."""
+    ends = [fault.at + fault.seconds for fault in scenario.faults]
+    return max(ACTIVE_SECONDS, *scenario.starts, *ends, *[write.at for write in scenario.writes])
+
+
+def shrink(scenario: Scenario, attempts: int = 60) -> tuple[Scenario, str]:
+    """Leave out what the failure of ``scenario`` does not need; returns what is left, and how that fails.
+
+    Halves first, then quarters, down to single faults and appends.
+    """
     failure = _failure(scenario)
     for part in ("faults", "writes"):
-        at = 0
-        while at < len(items := getattr(scenario, part)) and attempts:
-            attempts -= 1
-            smaller = scenario._replace(**{part: items[:at] + items[at + 1 :]})
-            found = _failure(smaller)
-            if found:
-                scenario, failure = smaller, found
-            else:
-                at += 1
+        step = len(getattr(scenario, part))
+        while step:
+            at = 0
+            while at < len(items := getattr(scenario, part)) and attempts:
+                attempts -= 1
+                smaller = scenario._replace(**{part: items[:at] + items[at + step :]})
+                found = _failure(smaller)
+                if found:
+                    scenario, failure = smaller, found
+                else:
+                    at += step
+            step //= 2
     return scenario, failure
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gossiplog.log.segment import Segment
@@ -16,6 +17,9 @@ from gossiplog.testing.carrying import Carrier
 from gossiplog.testing.network import Net
 
 MAX_HOPS = 254
+
+CURVE_SECONDS = 0.1
+"""Between two points of a curve, at least."""
 
 
 class Trip:
@@ -67,15 +71,50 @@ class Delivery(NamedTuple):
 
 
 class Spread:
-    """I follow the entries that become durable at their author while :attr:`following`."""
+    """I follow the entries that become durable at their author while :attr:`following`.
+
+    ``held`` is how many entries each node has on disk, ``written`` how many there are, ``last_new`` when a disk took
+    the last one, ``curve`` how all that grew: (time, written, held on average, held by who has least).
+    """
 
     def __init__(self) -> None:
         self.following = True
         self.trips: dict[tuple[bytes, int], Trip] = {}
+        self.held: dict[str, int] = {}
+        self.written = 0
+        self.last_new = 0.0
+        self.curve: list[tuple[float, int, float, int]] = []
+        self._heads: dict[bytes, int] = {}
         self._numbers: defaultdict[str, int] = defaultdict(lambda: len(self._numbers))
 
+    def started(self, node: Carrier, disk: Mapping[bytes, int]) -> None:
+        """A node runs, on a disk that holds so much."""
+        self.held[node.name] = sum(disk.values())
+        for author, seq in disk.items():
+            self._reach(author, seq)
+
+    def committed(self, node: Carrier, segments: Sequence[Segment]) -> None:
+        """A node has these on disk."""
+        for segment in segments:
+            self.held[node.name] = self.held.get(node.name, 0) + segment.count
+            self._reach(segment.author, segment.last)
+        self.last_new = now = node.world.now
+        if not self.curve or now >= self.curve[-1][0] + CURVE_SECONDS:
+            self.sample(now)
+
+    def sample(self, now: float) -> None:
+        """Add a point to the curve."""
+        held = self.held.values()
+        self.curve.append((now, self.written, sum(held) / max(1, len(held)), min(held, default=0)))
+
+    def _reach(self, author: bytes, seq: int) -> None:
+        known = self._heads.get(author, 0)
+        if seq > known:
+            self.written += seq - known
+            self._heads[author] = seq
+
     def durable(self, node: Carrier, segment: Segment) -> None:
-        """A node has this on disk; it is new when it is its author's."""
+        """A node knows that it has this on disk; it is new when it is its author's."""
         if self.following and segment.author in node.local:
             number = self._numbers[node.name]
             for seq in range(segment.first, segment.last + 1):

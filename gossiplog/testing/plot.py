@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -49,7 +49,7 @@ def lines(
     title: str,
     x_label: str,
     y_label: str,
-    series: dict[str, Points],
+    series: Mapping[str, Points],
     *,
     log_x: bool = True,
     log_y: bool = True,

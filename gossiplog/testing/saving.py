@@ -1,0 +1,68 @@
+"""Scenarios as JSON, so that one that failed can be run again later.
+
+Responsible for: writing and reading them.
+Must not know: what they mean.
+Invariant: what is read is what was written; a file that is no scenario is an InvalidValueError.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gossiplog.errors import InvalidValueError
+from gossiplog.testing.faults import KINDS, Fault
+from gossiplog.testing.pipes import Quality
+from gossiplog.testing.scenario import Scenario, Write
+
+
+def save(path: Path, scenario: Scenario, about: str = "") -> None:
+    """Write a scenario, with a line ``about`` it for people."""
+    fields = {
+        **scenario._asdict(),
+        "qualities": [list(quality) for quality in scenario.qualities],
+        "writes": [list(write) for write in scenario.writes],
+        "faults": [list(fault) for fault in scenario.faults],
+    }
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
+    path.write_text(f'{{\n "about": {json.dumps(about)},\n{lines}\n}}\n')
+
+
+def load(path: Path) -> Scenario:
+    """Read a scenario; InvalidValueError if it is none, OSError if it cannot be read."""
+    try:
+        fields = json.loads(path.read_bytes())
+        del fields["about"]
+        scenario = Scenario(**{name: _frozen(value) for name, value in fields.items()})
+        scenario = scenario._replace(
+            qualities=tuple(Quality(*quality) for quality in scenario.qualities),
+            writes=tuple(Write(*write) for write in scenario.writes),
+            faults=tuple(Fault(*fault) for fault in scenario.faults),
+        )
+        _check(scenario)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise InvalidValueError(f"{path} is not a scenario: {error}") from None
+    return scenario
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
+
+
+def _check(scenario: Scenario) -> None:
+    count = len(scenario.writers)
+    numbers = [number for edge in scenario.edges for number in edge] + [w.node for w in scenario.writes]
+    numbers += [number for fault in scenario.faults for number in fault.nodes]
+    if not all(type(number) is int and 0 <= number < count for number in numbers):
+        raise ValueError("it names a node that it does not have")
+    if not len(scenario.starts) == len(scenario.clocks) == count:
+        raise ValueError("every node needs a start and a clock")
+    if len(scenario.qualities) != len(scenario.edges):
+        raise ValueError("every edge needs a quality")
+    for write in scenario.writes:
+        if not 0 <= write.writer < scenario.writers[write.node] + (write.node in scenario.shared):
+            raise ValueError("it names a writer that it does not have")
+    unknown = {fault.kind for fault in scenario.faults} - KINDS.keys()
+    if unknown:
+        raise ValueError(f"there is no fault {', '.join(sorted(map(str, unknown)))}")
