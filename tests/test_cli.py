@@ -31,7 +31,8 @@ class HelpTests(ProcessTestCase):
         helps = {verb: self.gossiplog(verb, "--help") for verb in VERBS}
         for verb, process in helps.items():
             self.assertEqual((process.finish(), process.err), (0, ""))
-            self.assertRegex(process.out, rf"(?s)\nexample:\n  gossiplog {verb} .*--store")
+            option = "--nodes" if verb == "simulate" else "--store"
+            self.assertRegex(process.out, rf"(?s)\nexample:\n  gossiplog {verb} .*{option}")
 
     def test_overview(self) -> None:
         """``gossiplog --help`` names every verb and every exit status."""

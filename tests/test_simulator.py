@@ -5,12 +5,19 @@ Run one by hand: ``python -m gossiplog.testing.simulator SEED``.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.testing import faults, scenario, simulator
+from gossiplog.errors import InvalidValueError
+from gossiplog.testing import faults, saving, scenario, simulator
 from gossiplog.testing.invariants import InvariantError
+from gossiplog.testing.topologies import TOPOLOGIES
 
-SEEDS = 160
+REGRESSIONS = Path(__file__).parent / "regressions"
+
+SEEDS = 200
 PARTS = 8
 
 
@@ -57,6 +64,69 @@ class RandomTests(SynchronousTestCase):
     def test_seeds_7(self) -> None:
         """Seeds 7, 15, 23, ..."""
         self.check(7)
+
+
+class RegressionTests(SynchronousTestCase):
+    """Scenarios that failed once, or that fail when a rule is taken away; each file says which."""
+
+    def test_all(self) -> None:
+        """Everything holds in every one."""
+        paths = sorted(REGRESSIONS.glob("*.json"))
+        self.assertGreaterEqual(len(paths), 3)
+        for path in paths:
+            try:
+                simulator.run(saving.load(path))
+            except InvariantError as error:
+                self.fail(f"{path.name}: {error}")
+
+    def test_saved_and_loaded(self) -> None:
+        """What is read is what was written."""
+        path = Path(self.mktemp())
+        for seed in range(20):
+            saving.save(path, scenario.draw(seed), "a line")
+            self.assertEqual(saving.load(path), scenario.draw(seed))
+
+    def test_files_that_are_no_scenario(self) -> None:
+        """One typed error, whatever is wrong."""
+        path = Path(self.mktemp())
+        saving.save(path, scenario.draw(0))
+        good = json.loads(path.read_text())
+        wrong = [
+            {"edges": [[0, 99]]},
+            {"faults": [["no such kind", 0, [0], 1]]},
+            {"writes": [[0.0, 0, 99, [1]]]},
+            {"writes": [[0.0]]},
+            {"clocks": []},
+            {"qualities": []},
+            {"writers": 3},
+            {"surplus": 1},
+        ]
+        for text in ("", "[]", "{}", "null", *[json.dumps({**good, **change}) for change in wrong]):
+            path.write_text(text)
+            self.assertRaises(InvalidValueError, saving.load, path)
+        path.write_text(json.dumps(good))
+        self.assertEqual(saving.load(path), scenario.draw(0))
+
+
+class LargeTests(SynchronousTestCase):
+    """Networks of any size, at an even pace."""
+
+    def test_every_topology(self) -> None:
+        """Each comes to rest, with checks sampled and verification shared above a size."""
+        for topology in ("regular", *TOPOLOGIES):
+            drawn = scenario.draw_large(
+                1, nodes=simulator.LARGE_NODES + 4, authors=8, topology=topology, links=4
+            )
+            cluster = simulator.run(drawn)
+            self.assertEqual({node.holdings.clock.total() for node in cluster.nodes}, {8}, topology)
+
+    def test_with_faults(self) -> None:
+        """Named kinds happen, as many as asked for."""
+        kinds = ("crash", "lose", "equivocator")
+        drawn = scenario.draw_large(2, nodes=30, authors=30, entries=3, kinds=kinds, faults=6)
+        self.assertEqual(len(drawn.faults), 6)
+        self.assertLessEqual({fault.kind for fault in drawn.faults}, set(kinds))
+        simulator.run(drawn)
 
 
 class ScenarioTests(SynchronousTestCase):

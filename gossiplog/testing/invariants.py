@@ -4,6 +4,23 @@ Responsible for: knowing what every author really signed, and saying at once whe
 forgets what it acknowledged, or keeps more than the limits allow.
 Must not know: scenarios; why a node does what it does.
 Invariant: what is checked after an event costs in proportion to what the event touched and to the open sessions.
+
+Which of the sentences of "What always holds" is checked where:
+
+1. a log is a verified prefix, without gaps       :meth:`Checker.committed` (continues the disk, was signed);
+   of what its author signed                      ``Cluster.check_agreement`` (every disk verifies, at rest)
+2. the clock never goes back, and is the disk's   :meth:`Checker.handled` (each commit); :meth:`Checker.started`
+   after a restart                                (equal, and nothing durable is lost)
+3. no second id for a seq of a local writer       :meth:`Checker.sign`, called for each commit and for what a failed
+   reaches a disk or leaves the process           one kept; :meth:`Checker.sent` (durable before it leaves)
+4. an unverified byte changes only counters       :meth:`Checker.handled` (an offence leaves heads and forks, and
+                                                  writes nothing); :meth:`Checker.committed` (nobody else's entries)
+5. connected nodes come to agree, then rest       ``Cluster.settle`` and ``Cluster.check_agreement``; ``simulator.run``
+                                                  (no PING had to find a difference, unless messages were lost)
+6. memory is bounded by ``limits.py``             :func:`bounds`
+7. what was acknowledged is there                 :meth:`Checker.acknowledged`, :meth:`Checker.started`; at rest
+                                                  everywhere: ``Cluster.check_agreement``
+8. the same seed gives the same trace             ``World.note`` hashes all lines; ``tests.test_simulator`` compares
 """
 
 from __future__ import annotations
