@@ -148,4 +148,12 @@ def _plot(path: Path, outcome: Outcome) -> None:
         name: [(point[0], 100 * point[at] / total) for point in outcome.curve]
         for at, name in ((1, "written"), (2, "held on average"), (3, "held by the last"))
     }
-    plot.lines(path, "Convergence", "seconds", "% of all entries", series, log_x=False, log_y=False)
+    plot.lines(
+        path,
+        f"Convergence, seed {outcome.seed}",
+        "seconds",
+        "% of all entries",
+        series,
+        log_x=False,
+        log_y=False,
+    )

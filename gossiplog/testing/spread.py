@@ -19,7 +19,7 @@ from gossiplog.testing.network import Net
 MAX_HOPS = 254
 
 CURVE_SECONDS = 0.1
-"""Between two points of a curve, at least."""
+"""So often at most a curve is looked at."""
 
 
 class Trip:
@@ -95,11 +95,16 @@ class Spread:
 
     def committed(self, node: Carrier, segments: Sequence[Segment]) -> None:
         """A node has these on disk."""
+        now = node.world.now
+        due = not self.curve or now >= self.curve[-1][0] + CURVE_SECONDS
+        if due:
+            self.sample(self.last_new)  # between two changes a curve is level
+            self.sample(now)
         for segment in segments:
             self.held[node.name] = self.held.get(node.name, 0) + segment.count
             self._reach(segment.author, segment.last)
-        self.last_new = now = node.world.now
-        if not self.curve or now >= self.curve[-1][0] + CURVE_SECONDS:
+        self.last_new = now
+        if due:
             self.sample(now)
 
     def sample(self, now: float) -> None:
