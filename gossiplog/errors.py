@@ -57,6 +57,14 @@ class EncodingError(InvalidValueError):
     """A payload does not fit the encoding asked for."""
 
 
+class LocalAuthorError(InvalidValueError):
+    """An author that writes here is always wanted: it can be neither unfollowed, blocked nor deleted."""
+
+
+class BlockedAuthorError(InvalidValueError):
+    """An author that is blocked cannot be followed; unblock it first."""
+
+
 # -- your disk ---------------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,12 @@ MAX_CODE: Final = 65_535
 MAX_EXCEPTIONS: Final = 1024
 """Authors named in HELLO's interest."""
 
+MAX_NAMED_AUTHORS: Final = 65_536
+"""Authors that a peer may name one by one to say what it wants, in HELLO and afterwards; above it the session ends."""
+
+MAX_CHOSEN_AUTHORS: Final = MAX_NAMED_AUTHORS // 2
+"""Authors that the owner of a node may name; as many more may be refused by a quota, and peers are told of all."""
+
 MAX_RANGES: Final = 4096
 """Ranges in one RANGES message."""
 
@@ -109,6 +115,9 @@ MAX_PARENTS: Final = 65_536
 
 RETRY_WRITE_SECONDS: Final = 5.0
 """After a full disk: when we ask for entries again."""
+
+QUOTA_BURST_SECONDS: Final = 10.0
+"""An author may be so far ahead of its entry rate: who writes now and then does so in bursts."""
 
 MAX_CLAIMS: Final = 1_000_000
 """Authors a peer may claim to be ahead in; above it the session ends."""

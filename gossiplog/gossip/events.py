@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip.messages import Message
+from gossiplog.gossip.quotas import Quota
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, Segment, segment_bytes
 
@@ -92,6 +93,18 @@ class Examined(NamedTuple):
     proof: ForkProof | None
 
 
+class InterestChanged(NamedTuple):
+    """The owner of the node chose anew about these authors; the choices say what."""
+
+    authors: tuple[bytes, ...]
+
+
+class Forgotten(NamedTuple):
+    """These authors were deleted from the disk, and the clock says so."""
+
+    authors: tuple[bytes, ...]
+
+
 class Probe(NamedTuple):
     """The application wants to know when both sides of this session hold the same."""
 
@@ -113,6 +126,8 @@ Event: TypeAlias = (
     | Committed
     | CommitFailed
     | Examined
+    | InterestChanged
+    | Forgotten
     | Probe
     | Tick
 )
@@ -230,5 +245,20 @@ class Forked(NamedTuple):
     proof: ForkProof
 
 
-Notice: TypeAlias = PeerUp | PeerDown | PeerRejected | CaughtUp | InSync | Forked
+class QuotaExceeded(NamedTuple):
+    """More of an author would break a quota: it is refused from now on."""
+
+    author: bytes
+    quota: Quota
+
+
+class QuotaLifted(NamedTuple):
+    """An author that a quota refused is taken again."""
+
+    author: bytes
+
+
+Notice: TypeAlias = (
+    PeerUp | PeerDown | PeerRejected | CaughtUp | InSync | Forked | QuotaExceeded | QuotaLifted
+)
 Effect: TypeAlias = Send | End | Write | WriteFork | Load | Examine | Reading | OwnAhead | Notice

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from heapq import merge
+from typing import TYPE_CHECKING
 
 from sortedcontainers import SortedSet
 
@@ -18,6 +19,9 @@ from gossiplog.log.fingerprint import FORKED_ID, FORKED_SEQ, FingerprintTree
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head
+
+if TYPE_CHECKING:
+    from gossiplog.gossip.view import View
 
 CHECK_BYTES = 8
 ROOT_BYTES = 16
@@ -34,6 +38,7 @@ class Holdings:
         self.forks = forks
         self.local = local
         self.ahead: dict[bytes, Head] = {}
+        self.views: set[View] = set()
         self._forked: SortedSet[bytes] = SortedSet(forks)
         self._tree: FingerprintTree | None = None
         self._touched: set[bytes] = set()
@@ -82,7 +87,25 @@ class Holdings:
         self._touch(proof.author)
         self.ahead.pop(proof.author, None)
 
+    def forget(self, author: bytes) -> None:
+        """``author`` was deleted, and the clock says so."""
+        self.forks.pop(author, None)
+        self._forked.discard(author)
+        self.ahead.pop(author, None)
+        self._touch(author)
+
     # -- what reconcile compares
+
+    def holds(self, author: bytes) -> bool:
+        """Whether anything of ``author`` is on disk, or it is known as forked."""
+        return author in self.clock or author in self.forks
+
+    def stands_for(self, author: bytes) -> tuple[int, bytes] | None:
+        """What a fingerprint says of ``author``: the durable head, or what stands for a fork; None if not held."""
+        if author in self.forks:
+            return FORKED_SEQ, FORKED_ID
+        head = self.clock.head(author)
+        return None if head is None else (head.seq, head.id)
 
     def item(self, author: bytes, salt: bytes) -> tuple[int, bytes]:
         """(seq, id check) of ``author`` as said in lists; a proven fork is (0, zeros) on every node."""
@@ -115,6 +138,8 @@ class Holdings:
         return self._tree
 
     def _touch(self, author: bytes) -> None:
+        for view in self.views:
+            view.touch(author)
         if self._tree is None:
             return
         self._touched.add(author)
@@ -123,13 +148,11 @@ class Holdings:
 
     def _bring_up_to_date(self, tree: FingerprintTree) -> None:
         for author in self._touched:
-            head = self.clock.head(author)
-            if author in self.forks:
-                tree.set(author, FORKED_SEQ, FORKED_ID)
-            elif head is not None:
-                tree.set(author, head.seq, head.id)
-            else:
+            head = self.stands_for(author)
+            if head is None:
                 tree.discard(author)
+            else:
+                tree.set(author, *head)
         self._touched.clear()
 
     def root(self, salt: bytes) -> bytes:

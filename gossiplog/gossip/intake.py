@@ -36,7 +36,11 @@ class Intake(Tree):
 
         ``may_wait``: it is news, which another peer may be about to send.
         """
-        if seq > self.holdings.clock.seq(author) and author not in self.holdings.forks:
+        if not self.wanted.wants(author):
+            session.unwanted_items += 1
+            return
+        behind = seq > self.holdings.clock.seq(author) and author not in self.holdings.forks
+        if behind and self._takes(author):
             own = author in self.holdings.local
             session.caught_up = False
             if may_wait and not own and self._comes_otherwise(session, author):
@@ -72,6 +76,9 @@ class Intake(Tree):
         author = segment.author
         if self.read_only or author in self.holdings.forks:
             return
+        if not self.wanted.wants(author):
+            session.unwanted_items += 1
+            return
         verdict = judge(segment, self.holdings.accepted(author))
         if isinstance(verdict, Extends):
             self._accept(session, verdict)
@@ -89,6 +96,10 @@ class Intake(Tree):
     def _accept(self, session: Session, news: Extends) -> None:
         segment, head = news
         author = segment.author
+        if not self._takes(author, segment):
+            session.unwanted_items += 1
+            return
+        self.ledger.accepted(segment, self.now)
         self.schedule.hold(session.number, author, head.seq)
         backlog = self.schedule.pulls(session.number, author)
         self._brought(session, author, pushed=not backlog)
@@ -123,6 +134,7 @@ class Intake(Tree):
             self.holdings.settle(author)
             self.schedule.durable(author, self.holdings.clock.seq(author))
         for segment in event.segments:
+            self.ledger.committed(segment)
             if segment.author in own:  # what was accepted went on its way then
                 self._relay(segment, None, backlog=False)
         if event.stale:
@@ -145,6 +157,7 @@ class Intake(Tree):
         """What was accepted (of ``authors``) is not going to be on disk."""
         for author in tuple(self.holdings.ahead) if authors is None else authors:
             self.holdings.revert(author)
+            self.ledger.lost(author, held=author in self.holdings.clock)
         self.schedule.reask(authors)
         for session in self.sessions.values():
             session.outbox.sweep(self._sent_all)
@@ -155,6 +168,9 @@ class Intake(Tree):
         """Same seq, another id, or a fork known to one side: show what we have, so that a proof can be made."""
         unknown = []
         for author in authors:
+            if not session.view.wants(author):
+                session.unwanted_items += 1
+                continue
             proof = self.holdings.forks.get(author)
             if proof is not None:
                 self._send(session, Fork(proof))
@@ -168,7 +184,9 @@ class Intake(Tree):
             self._freeze(event.proof, None)
 
     def _fork(self, session: Session, message: Fork) -> None:
-        if message.proof.author not in self.holdings.forks:
+        if not self.wanted.wants(message.proof.author):
+            session.unwanted_items += 1
+        elif message.proof.author not in self.holdings.forks:
             verify_proof(message.proof)
             self._freeze(message.proof, session)
 
@@ -186,7 +204,7 @@ class Intake(Tree):
                 session.late_proofs.append(proof)  # the root we said in HELLO does not know it
                 continue
             self.schedule.drop(session.number, author)
-            if session is not source:
+            if session is not source and session.wanted.wants(author):
                 self._send(session, Fork(proof))
             self._check_caught_up(session)
         self._ask()

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gossiplog.errors import LimitExceededError
-from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Item, Range, RangeKind, Ranges
-from gossiplog.gossip.splitting import Answer, Compared, Splitting, late, packed
+from gossiplog.gossip.splitting import Answer, Compared, Held, Splitting, late, packed
 from gossiplog.limits import MAX_LIST_ITEMS
 from gossiplog.log.fingerprint import FORKED_SEQ
 
@@ -55,14 +54,15 @@ class Reconcile:
         self._coming: dict[int, _Incoming] = {}
         self._steps: set[_Incoming] = set()
 
-    def start(self, holdings: Holdings) -> Iterator[Ranges]:
-        """The messages of a new exchange."""
+    def start(self, holdings: Held, *, by_fingerprint: bool = False) -> Iterator[Ranges]:
+        """The messages of a new exchange; ``by_fingerprint``: it may be that nothing differs."""
         exchange = self._next
         self._next += 2
-        opening = Splitting(holdings, self._salt).opening()
+        splitting = Splitting(holdings, self._salt)
+        opening = splitting.whole() if by_fingerprint else splitting.opening()
         return (Ranges(exchange, ranges, not last) for ranges, last in packed(opening))
 
-    def receive(self, message: Ranges, holdings: Holdings) -> Step:
+    def receive(self, message: Ranges, holdings: Held) -> Step:
         """Compare with what we hold, and answer.
 
         :raises LimitExceededError: more than ``MAX_STEPS`` steps are under way; nothing has changed.
@@ -94,7 +94,7 @@ class Reconcile:
     def _compare(
         self,
         message: Ranges,
-        holdings: Holdings,
+        holdings: Held,
         step: _Incoming,
         ahead: list[tuple[bytes, int]],
         conflicts: list[bytes],
@@ -123,7 +123,7 @@ class Reconcile:
     def _learn(
         self,
         items: tuple[Item, ...],
-        holdings: Holdings,
+        holdings: Held,
         ahead: list[tuple[bytes, int]],
         conflicts: list[bytes],
     ) -> set[bytes]:
@@ -148,7 +148,7 @@ class Reconcile:
                 settled.add(author)
         return settled
 
-    def _speak(self, exchange: int, step: _Incoming, holdings: Holdings) -> Iterator[Ranges]:
+    def _speak(self, exchange: int, step: _Incoming, holdings: Held) -> Iterator[Ranges]:
         """Answer what waits; the last message says that it is, when the step is whole, and then the step is over."""
         splitting = Splitting(holdings, self._salt)
         while step.waiting:

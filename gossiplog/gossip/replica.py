@@ -36,6 +36,7 @@ from gossiplog.gossip.messages import (
 )
 from gossiplog.gossip.reconcile import NOTHING
 from gossiplog.gossip.session import Phase, Service, Session
+from gossiplog.gossip.view import View
 from gossiplog.log.segment import Segment
 
 VERSION = 1
@@ -60,6 +61,8 @@ class Replica(Intake):
             events.Committed: self._committed,
             events.CommitFailed: self._commit_failed,
             events.Examined: self._examined,
+            events.InterestChanged: self._interest_changed,
+            events.Forgotten: self._forgotten,
             events.Probe: lambda event: self._probe(event.session),
             events.Tick: lambda event: self._tick(),
         }
@@ -84,17 +87,25 @@ class Replica(Intake):
         """Take one event; returns what is to be done, in order."""
         self.now = now
         self._on_event[type(event)](event)
+        self._say_names()
         effects, self._effects = self._effects, []
         return effects
 
     # -- sessions come and go
 
     def _opened(self, event: events.Opened) -> None:
+        if not self.sessions:
+            self._resume_quotas()
         session = Session(event.session, event.peer, event.salt, event.dialled, self.now)
         self.sessions[event.session] = session
-        session.root_said = self.holdings.root(session.salt)
+        session.view = View(self.holdings, self.wanted, session.wanted)
+        self._wait_for_rest()
+        session.root_in_hello = self._our_view.root(session.salt)
         session.announce.update(dict.fromkeys(self.holdings.ahead))  # what the root does not know yet
-        self._send(session, self.hello._replace(root=session.root_said))
+        names, rest = self._names()
+        hello = self.hello._replace(interest=self.wanted.mode, exceptions=names, root=session.root_in_hello)
+        for message in (hello, *rest):
+            self._send(session, message)
         self._watch(session, self.now + limits.HANDSHAKE_SECONDS)
 
     def _received(self, event: events.Received) -> None:
@@ -135,18 +146,28 @@ class Replica(Intake):
             self._close(session.number, ByeCode.DUPLICATE, "already connected")
             return
         session.phase = Phase.OPEN
+        session.their_root = hello.root
+        session.wanted.mode = hello.interest
+        self._introduce(session, hello.exceptions, limits.MAX_EXCEPTIONS)
         self.schedule.add(session.number)
         self._joined()
         self._emit(events.PeerUp(session.number, session.peer, session.agent))
         for proof in session.late_proofs:
-            self._send(session, Fork(proof))
+            if session.view.wants(proof.author):
+                self._send(session, Fork(proof))
         session.late_proofs.clear()
         self._say_announcements(session)
-        if session.root_said == hello.root:
-            session.settled = True  # what was news since then is owed
-            self._check_caught_up(session)
-        elif session.dialled:
-            self._start_reconcile(session)
+        self._begin(session)
+
+    def _begin(self, session: Session) -> None:
+        """Compare what both want, as soon as both have said what that is."""
+        if session.introduced:
+            same_interest = session.wanted == self.wanted
+            if same_interest and session.root_in_hello and session.root_in_hello == session.their_root:
+                session.settled = True  # what was news since then is owed
+                self._check_caught_up(session)
+            elif session.dialled:
+                self._start_reconcile(session, by_fingerprint=not same_interest)
         self._pump(session)
 
     def _survives(self, fresh: Session) -> bool:
@@ -165,7 +186,7 @@ class Replica(Intake):
     # -- clocks
 
     def _ranges(self, session: Session, message: Ranges) -> None:
-        step = session.reconcile.receive(message, self.holdings)
+        step = session.reconcile.receive(message, session.view)
         if step.replies is not NOTHING:
             session.ranges.append(step.replies)
         for author, seq in step.ahead:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.messages import Fork, Ranges, Want
+from gossiplog.gossip.following import Following
+from gossiplog.gossip.messages import Fork, Interest, Ranges, Want
 from gossiplog.gossip.session import Phase, Service, Session
-from gossiplog.gossip.upkeep import Upkeep
 from gossiplog.log.segment import Segment
 
 _RANGE_BYTES = 128
@@ -20,7 +20,7 @@ _ITEM_BYTES = 48
 """What a range and an item of it count against the window; a range more than its bytes, for the time it takes."""
 
 
-class Sending(Upkeep):
+class Sending(Following):
     """I serve the peers of one replica."""
 
     # -- news
@@ -59,6 +59,9 @@ class Sending(Upkeep):
 
     def _want(self, session: Session, want: Want) -> None:
         for author, first, _holes in want.items:
+            if author is not None and not self.wanted.wants(author):
+                session.announce[author] = None  # as if nothing were held
+                continue
             if author is not None and (proof := self.holdings.forks.get(author)) is not None:
                 self._send(session, Fork(proof))
                 continue
@@ -74,7 +77,13 @@ class Sending(Upkeep):
         self._pump(session)
 
     def _serve(self, session: Session, authors: tuple[bytes | None, ...], service: Service) -> None:
+        names_refused = session.wanted.mode is Interest.ALL
+        if not session.introduced and names_refused == (service is Service.REFUSED):
+            self._introduce(session, authors, limits.MAX_WANT_ITEMS)
+            self._begin(session)
+            return
         for author in authors:
+            wanted = author is None or session.wanted.wants(author)
             session.serve(author, service)
             if author is None and service is Service.LAZY:
                 self._given_none(session)
@@ -82,6 +91,15 @@ class Sending(Upkeep):
                 if service is Service.LAZY and session.outbox.owes(author):
                     self._announce(session, author)  # instead of what it is not sent now
                 session.outbox.forget(author)
+                if service is Service.REFUSED:
+                    self._refused(session, author)
+                elif not wanted:
+                    self._wanted_again(session, author)
+        self._ask()
+        self._check_caught_up(session)
+
+    def _begin(self, session: Session) -> None:
+        raise NotImplementedError
 
     def _given_all(self, session: Session) -> None:
         raise NotImplementedError

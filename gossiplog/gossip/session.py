@@ -14,6 +14,7 @@ from itertools import islice
 
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError, UnexpectedMessageError
+from gossiplog.gossip.interest import Wanted
 from gossiplog.gossip.messages import (
     Bye,
     Fill,
@@ -33,6 +34,7 @@ from gossiplog.gossip.messages import (
 )
 from gossiplog.gossip.outbox import Outbox
 from gossiplog.gossip.reconcile import Reconcile
+from gossiplog.gossip.view import View
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Segment
 
@@ -80,6 +82,11 @@ class Session:
         self.watch_at: float | None = None
         self.reconcile = Reconcile(salt, starts_even=dialled)
         self.ranges: deque[Iterator[Ranges]] = deque()
+        self.wanted = Wanted()
+        self.introduced = False
+        self.view: View
+        self.root_in_hello = b""
+        self.their_root = b""
         self.root_said = b""
         self.settled = False
         self.caught_up = False
@@ -88,6 +95,7 @@ class Session:
         self.quiet = False
         self.mismatch_at: float | None = None
         self.unknown_messages = 0
+        self.unwanted_items = 0
         self.outbox = Outbox()
         self.announce: dict[bytes, None] = {}
         self.expected: dict[bytes, float] = {}
@@ -109,15 +117,22 @@ class Session:
 
     def serves(self, author: bytes) -> Service:
         """How this peer wants ``author``."""
+        if not self.wanted.wants(author):
+            return Service.REFUSED
         return self.service.get(author, self.default_service)
 
     def serve(self, author: bytes | None, service: Service) -> None:
         """The peer said how it wants ``author``, or (None) every author that it did not name and does not name later.
 
-        Exceptions are bounded; forgetting them costs a duplicate or an announcement, never an entry.
+        How authors are served is bounded; forgetting it costs a duplicate or an announcement, never an entry.  Which
+        ones are wanted is never forgotten: too many names raise :class:`LimitExceededError`.
         """
         if author is None:
             self.default_service = service
+            return
+        self.wanted.say(author, service is not Service.REFUSED)
+        if service is Service.REFUSED:
+            self.service.pop(author, None)
             return
         if len(self.service) >= limits.MAX_OWED_AUTHORS and author not in self.service:
             self.service.clear()

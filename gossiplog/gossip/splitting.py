@@ -12,10 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from gossiplog.gossip.holdings import Holdings, fingerprint
 from gossiplog.gossip.messages import Item, Range, RangeKind
+from gossiplog.gossip.view import View
+
+Held: TypeAlias = Holdings | View
+"""What is compared: all that is held, or what of it both sides want."""
 
 LIST_AT_ONCE = 1024
 """A clock of so many authors goes as one list: 47 KB and one round trip."""
@@ -78,7 +82,7 @@ def late(*compared: Compared) -> Compared:
 class Splitting:
     """I say what we hold, in ranges, as it is when the next one is asked for."""
 
-    def __init__(self, holdings: Holdings, salt: bytes) -> None:
+    def __init__(self, holdings: Held, salt: bytes) -> None:
         self._holdings = holdings
         self._salt = salt
 
@@ -86,6 +90,10 @@ class Splitting:
         """How many authors we hold in a range, and what stands for them.  O(log n), about 50 us."""
         count, total = self._holdings.tree.range(lower, upper)
         return count, fingerprint(self._salt, count, total)
+
+    def whole(self) -> Iterator[Range]:
+        """Speak of everything, when it may well be that nothing differs."""
+        yield Range(b"", RangeKind.FINGERPRINT, self.fingerprint(b"", b"")[1])
 
     def opening(self) -> Iterator[Range]:
         """Speak of everything, without knowing what differs."""

@@ -117,16 +117,16 @@ class Upkeep:
             session.answer_by = self.now + within
             self._watch(session, session.answer_by)
         session.quiet = True
-        session.root_said = self.holdings.root(session.salt)
+        session.root_said = session.view.root(session.salt)
         self._token += 1
         self._send(session, Ping(self._token, session.root_said))
 
     def _ping(self, session: Session, ping: Ping) -> None:
-        self._send(session, Pong(ping.token, self.holdings.root(session.salt)))
+        self._send(session, Pong(ping.token, session.view.root(session.salt)))
 
     def _pong(self, session: Session, pong: Pong) -> None:
         """Compare root fingerprints: no lost message may need a restart."""
-        root = self.holdings.root(session.salt)
+        root = session.view.root(session.salt)
         same = pong.root == root
         if (
             session.probing
@@ -161,8 +161,8 @@ class Upkeep:
 
     # -- reconcile and catching up
 
-    def _start_reconcile(self, session: Session) -> None:
-        session.ranges.append(session.reconcile.start(self.holdings))
+    def _start_reconcile(self, session: Session, *, by_fingerprint: bool = False) -> None:
+        session.ranges.append(session.reconcile.start(session.view, by_fingerprint=by_fingerprint))
         self._pump(session)
 
     def _check_caught_up(self, session: Session) -> None:
@@ -211,7 +211,10 @@ class Upkeep:
 
     def _say_announcements(self, session: Session) -> None:
         while session.announce:
-            self._send(session, session.announcement(self.holdings.accepted_seq))
+            self._send(session, session.announcement(self._shown_seq))
+
+    def _shown_seq(self, author: bytes) -> int:
+        raise NotImplementedError
 
     # -- ends
 
@@ -227,6 +230,7 @@ class Upkeep:
             return
         was_open = session.phase is Phase.OPEN
         session.phase = Phase.ENDED
+        session.view.close()
         self.schedule.remove(number)
         if not self.sessions:
             self._rest()

@@ -1,0 +1,199 @@
+"""Keeping a replica to the authors that are wanted, by us and by each peer.
+
+Responsible for: what is said to peers about our interest, what follows when it changes, and who is refused by a quota.
+Must not know: how segments are accepted or sent; who changed the choices.
+Invariant: once :meth:`Following.handle` returns from a change, nothing of an author that is not wanted is asked for,
+accepted, announced or sent, and every peer has been told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from gossiplog import limits
+from gossiplog.gossip import events
+from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.interest import Choices, Wanted
+from gossiplog.gossip.messages import Fork, Interest, Lazy, Message, Refuse
+from gossiplog.gossip.quotas import Ledger, Quota, Quotas
+from gossiplog.gossip.session import Phase, Session
+from gossiplog.gossip.upkeep import Upkeep
+from gossiplog.gossip.view import View
+from gossiplog.log.segment import Segment
+
+
+class Following(Upkeep):
+    """I know which authors the peers of one replica and we want."""
+
+    def __init__(self, holdings: Holdings) -> None:
+        super().__init__(holdings)
+        self._renamed: dict[bytes, None] = {}
+        self._resting_until: float | None = None
+        self.limit_to(Choices(holdings.local), Ledger(Quotas(), holdings, {}))
+
+    def limit_to(self, choices: Choices, ledger: Ledger) -> None:
+        """Want what ``choices`` say and ``ledger`` allows; before there are sessions."""
+        self.choices = choices
+        self.ledger = ledger
+        self.wanted = Wanted(choices.mode, choices.named())
+        self.holdings.views.clear()
+        self._our_view = View(self.holdings, self.wanted, Wanted())
+
+    # -- what we say at the beginning
+
+    def _names(self) -> tuple[tuple[bytes, ...], Iterator[Message]]:
+        """The names in our HELLO, and the messages with the rest: a full list goes on in the next one."""
+        names: Sequence[bytes] = self.wanted.authors
+        first = tuple(names[: limits.MAX_EXCEPTIONS])
+        if len(first) < limits.MAX_EXCEPTIONS:
+            return first, iter(())
+        kind = Refuse if self.wanted.mode is Interest.ALL else Lazy
+        rest = names[limits.MAX_EXCEPTIONS :]
+        step = limits.MAX_WANT_ITEMS
+        return first, (kind(tuple(rest[at : at + step])) for at in range(0, len(rest) + 1, step))
+
+    def _introduce(self, session: Session, names: Sequence[bytes | None], most: int) -> None:
+        """The peer names what it wants, or does not; a list that is not full is the last."""
+        wanted = session.wanted.mode is Interest.WANTED
+        for author in names:
+            if author is not None:
+                session.wanted.say(author, wanted)
+        session.introduced = len(names) < most
+        if session.introduced:
+            session.view.renew()
+        for author in [*session.announce, *session.outbox.news]:
+            if not session.wanted.wants(author):
+                session.outbox.forget(author)
+                session.announce.pop(author, None)
+
+    # -- our interest changes
+
+    def _interest_changed(self, event: events.InterestChanged) -> None:
+        for author in event.authors:
+            self._reconsider(author)
+        self._ask()
+
+    def _reconsider(self, author: bytes) -> None:
+        """Want ``author`` or not, as the choices and quotas are now."""
+        wants = self.choices.wants(author) and author not in self.ledger.refused
+        if not self.wanted.say(author, wants):
+            return
+        self._renamed[author] = None
+        self._our_view.changed(author)
+        for session in self.sessions.values():
+            session.view.changed(author)
+            if not session.introduced:
+                session.root_in_hello = b""  # it covered another interest
+            if not wants:
+                session.outbox.forget(author)
+                session.announce.pop(author, None)
+                if session.phase is Phase.OPEN:
+                    self.schedule.drop(session.number, author)
+                    self._check_caught_up(session)
+
+    def _say_names(self) -> None:
+        """Tell every peer which authors we want now, and do not; and what we hold of those that are new."""
+        if not self._renamed:
+            return
+        wanted = [author for author in self._renamed if self.wanted.wants(author)]
+        refused = [author for author in self._renamed if not self.wanted.wants(author)]
+        self._renamed.clear()
+        for session in self.sessions.values():
+            for author in wanted:
+                if session.wanted.wants(author):
+                    self._show(session, author)
+            if session.phase is Phase.OPEN:
+                self._say_announcements(session)  # before they may send us more of our own logs
+            for kind, authors in ((Refuse, refused), (Lazy, wanted)):
+                for at in range(0, len(authors), limits.MAX_WANT_ITEMS):
+                    self._send(session, kind(tuple(authors[at : at + limits.MAX_WANT_ITEMS])))
+
+    def _show(self, session: Session, author: bytes) -> None:
+        """The peer did not hear of ``author`` while one side did not want it: say what we hold."""
+        proof = self.holdings.forks.get(author)
+        if proof is None:
+            if self.holdings.accepted_seq(author):
+                self._announce(session, author)
+        elif session.phase is Phase.OPEN:
+            self._send(session, Fork(proof))
+        else:
+            session.late_proofs.append(proof)
+
+    def _shown_seq(self, author: bytes) -> int:
+        """What a HAVE says: nothing is held of who is not wanted."""
+        return self.holdings.accepted_seq(author) if self.wanted.wants(author) else 0
+
+    # -- a peer's interest changes
+
+    def _refused(self, session: Session, author: bytes) -> None:
+        """The peer does not want ``author`` any more, and so has nothing of it for us."""
+        session.view.changed(author)
+        session.announce.pop(author, None)
+        self.schedule.drop(session.number, author)
+
+    def _wanted_again(self, session: Session, author: bytes) -> None:
+        """The peer wants ``author``, which it did not before."""
+        session.view.changed(author)
+        if self.wanted.wants(author):
+            self._show(session, author)
+
+    # -- quotas
+
+    def _takes(self, author: bytes, segment: Segment | None = None) -> bool:
+        """Whether ``author`` is wanted and the quotas have room (for ``segment``, if one came)."""
+        if not self.wanted.wants(author):
+            return False
+        quota = self.ledger.breach(author, segment, self.now)
+        if quota is None:
+            return True
+        self._refuse(author, quota)
+        return False
+
+    def _refuse(self, author: bytes, quota: Quota) -> None:
+        """Want no more of ``author`` while it is over a quota; above the limit of names, do so without a word."""
+        if len(self.ledger.refused) < limits.MAX_NAMED_AUTHORS - limits.MAX_CHOSEN_AUTHORS:
+            self.ledger.refused[author] = quota
+            self._reconsider(author)
+            self._emit(events.QuotaExceeded(author, quota))
+            self._wait_for_rest()
+        else:
+            for session in self.open_sessions():
+                self.schedule.drop(session.number, author)
+        self._ask()
+
+    def _lift(self, authors: Iterable[bytes]) -> None:
+        """These may be within the quotas again."""
+        for author in authors:
+            if self.ledger.refused.pop(author, None) is not None:
+                self._reconsider(author)
+                self._emit(events.QuotaLifted(author))
+
+    def _resume_quotas(self) -> None:
+        """The first session after a while, in which there were no timers."""
+        self._resting_until = None
+        self._lift(self.ledger.rested(self.now))
+        self._renamed.clear()  # HELLO says it
+
+    def _wait_for_rest(self) -> None:
+        """Look again when the next of those refused for their rate may go on."""
+        when = self.ledger.rests_until
+        if when is not None and self.sessions and when != self._resting_until:
+            self._resting_until = when
+            self._at(when, self._look_for_rested)
+
+    def _look_for_rested(self) -> None:
+        self._resting_until = None
+        self._lift(self.ledger.rested(self.now))
+        self._wait_for_rest()
+
+    def _forgotten(self, event: events.Forgotten) -> None:
+        """These were deleted: nothing is held of them."""
+        lifted: dict[bytes, None] = {}
+        for author in event.authors:
+            self.holdings.forget(author)
+            lifted.update(dict.fromkeys(self.ledger.forgotten(author)))
+            for session in self.sessions.values():
+                session.outbox.forget(author)
+                session.announce.pop(author, None)
+        self._lift(lifted)
+        self._ask()
