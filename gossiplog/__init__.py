@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gossiplog.errors import GossiplogError
+    from gossiplog.gossip.quotas import Quota, Quotas
     from gossiplog.log.body import Reference
     from gossiplog.log.clock import Clock, Cursor, Order
     from gossiplog.log.entry import Entry
@@ -36,6 +37,8 @@ __all__ = [
     "Node",
     "Order",
     "Peer",
+    "Quota",
+    "Quotas",
     "Reader",
     "Reference",
     "Result",
@@ -59,6 +62,8 @@ _HOME = {
     "Node": "node",
     "Order": "log.clock",
     "Peer": "net.notices",
+    "Quota": "gossip.quotas",
+    "Quotas": "gossip.quotas",
     "Reader": "net.reading",
     "Reference": "log.body",
     "Result": "net.awaiting",

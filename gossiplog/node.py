@@ -18,6 +18,8 @@ from twisted.logger import Logger
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError, InvalidValueError, NodeStoppedError
+from gossiplog.gossip.events import Forgotten, InterestChanged
+from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net import notices
@@ -38,6 +40,9 @@ class Node:
     ``network`` is a :class:`Network`, or text as :meth:`Network.parse` takes it: a network key, the id of an author,
     or a name.  Raises :class:`NetworkMismatchError` when the store belongs to another network.
 
+    ``only_followed``: want nobody but the authors followed, or (False) everybody but those unfollowed; None is as the
+    store remembers, at first the latter.  ``quotas`` bound what is taken from peers.
+
     ``agent`` is what peers are told about our software, at most 64 characters; ``random`` gives numbers in [0, 1) for
     the jitter of reconnections.
     """
@@ -50,6 +55,8 @@ class Node:
         network: Network | str,
         agent: str = "gossiplog",
         random: Callable[[], float] = random.random,
+        only_followed: bool | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self.network = Network.parse(network) if isinstance(network, str) else network
         self.store = store
@@ -64,10 +71,17 @@ class Node:
         store.check_open()
         store.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
         secret = store.thread.now(lambda logs: logs.node_key())
-        self._driver = Driver(reactor, store, self.network, secret, os.urandom(16), agent, random, self._tell)
+        if only_followed is not None:
+            store.interest.only_followed(only_followed)
+        quotas = quotas or Quotas()
+        sizes = store.thread.now(lambda logs: logs.sizes()) if quotas.weighs else {}
+        self._ledger = Ledger(quotas, store.clock, store.local, sizes)
+        self._driver = Driver(
+            reactor, store, self.network, secret, os.urandom(16), agent, random, self._tell, self._ledger
+        )
         self.id = self._driver.id
         self._meter = Meter(store.clock, self._driver.replica.schedule, store.clock.total())
-        self._stop_counting = store.listen(self._count)
+        self._counting = [store.listen(self._count), store.interest.listen(self._recount)]
         self._detach = store.attach(self.stop)
 
     # -- connections
@@ -124,6 +138,35 @@ class Node:
     def progress(self) -> Progress:
         """How far catching up is: entries held and known to exist, the rate, the time left.  O(authors behind)."""
         return self._meter.read(self._driver.peers)
+
+    # -- interest
+
+    def follow(self, *authors: bytes) -> Result[None]:
+        """Want these authors, at once; :class:`BlockedAuthorError` for one that is blocked.
+
+        As with the three methods below, the store remembers; the result fires when that is on disk.
+        """
+        return self.store.interest.follow(*authors)
+
+    def unfollow(self, *authors: bytes) -> Result[None]:
+        """Take nothing more of these authors, and pass nothing on.
+
+        :class:`LocalAuthorError` for one that writes here.
+        """
+        return self.store.interest.unfollow(*authors)
+
+    def block(self, *authors: bytes, delete: bool = False) -> Result[None]:
+        """As :meth:`unfollow`, and :meth:`follow` does not undo it; ``delete`` what is held of them."""
+        return self.store.interest.block(*authors, delete=delete)
+
+    def unblock(self, *authors: bytes) -> Result[None]:
+        """Take back :meth:`block`."""
+        return self.store.interest.unblock(*authors)
+
+    @property
+    def over_quota(self) -> dict[bytes, Quota]:
+        """The authors of whom nothing is taken now because of a quota, and which."""
+        return dict(self._ledger.refused)
 
     # -- events
 
@@ -212,7 +255,8 @@ class Node:
         return self._stopped.wait()
 
     def _over(self) -> None:
-        self._stop_counting()
+        for stop_counting in self._counting:
+            stop_counting()
         self._detach()
         self._stopped.come()
         for result in tuple(self._waiting):
@@ -226,6 +270,10 @@ class Node:
     def _count(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
         if self._meter.gained(sum([segment.count for segment in segments]), self.reactor.seconds()):
             self._tell(self.progress)
+
+    def _recount(self, event: InterestChanged | Forgotten) -> None:
+        if isinstance(event, Forgotten):
+            self._meter.forgot()
 
     def _tell(self, notice: Notice) -> None:
         for subscriber in tuple(self._subscribers):

@@ -132,6 +132,10 @@ def describe(notice: Notice) -> str | None:
             return f"no connection to {address}: {printable(reason)}"
         case notices.AuthorForked(proof):
             return f"author {short_key(proof.author)} has forked its log; nothing more is taken from it"
+        case notices.QuotaExceeded(author, quota):
+            return f"author {short_key(author)} is over the quota {quota.value}; nothing is taken from it"
+        case notices.QuotaLifted(author):
+            return f"author {short_key(author)} is within the quotas again"
         case notices.StoreFailing(error, final):
             end = "nothing is written any more" if final else "writing is tried again"
             return f"the store fails: {error}; {end}"

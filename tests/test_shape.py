@@ -28,6 +28,8 @@ PUBLIC = [
     "Node",
     "Order",
     "Peer",
+    "Quota",
+    "Quotas",
     "Reader",
     "Reference",
     "Result",

@@ -29,7 +29,7 @@ class Following(Upkeep):
         super().__init__(holdings)
         self._renamed: dict[bytes, None] = {}
         self._resting_until: float | None = None
-        self.limit_to(Choices(holdings.local), Ledger(Quotas(), holdings, {}))
+        self.limit_to(Choices(holdings.local), Ledger(Quotas(), (), holdings.local, {}))
 
     def limit_to(self, choices: Choices, ledger: Ledger) -> None:
         """Want what ``choices`` say and ``ledger`` allows; before there are sessions."""

@@ -26,6 +26,9 @@ from gossiplog.errors import BlockedAuthorError, InvalidValueError, LimitExceede
 from gossiplog.gossip.messages import Interest
 from gossiplog.log.keys import KEY_BYTES, short_key
 
+KEPT_AS: Final = "interest"
+"""The name under which a store keeps the choices."""
+
 _VERSION: Final = 1
 
 

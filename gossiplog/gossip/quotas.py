@@ -7,13 +7,13 @@ Invariant: a local writer is never refused; what is not on disk and not on its w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
 
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError
-from gossiplog.gossip.holdings import Holdings
 from gossiplog.log.segment import Segment
 
 
@@ -56,14 +56,17 @@ class Quotas:
 class Ledger:
     """I know what every author takes up, and who takes no more.
 
-    ``sizes``: the bytes of each log on disk; needed only where ``quotas.weighs``.
+    ``held`` are the authors on disk, ``local`` is the live set of those who write here; ``sizes`` are the bytes of each
+    log on disk, needed only where ``quotas.weighs``.
     """
 
-    def __init__(self, quotas: Quotas, holdings: Holdings, sizes: Mapping[bytes, int]) -> None:
+    def __init__(
+        self, quotas: Quotas, held: Iterable[bytes], local: AbstractSet[bytes], sizes: Mapping[bytes, int]
+    ) -> None:
         self.quotas = quotas
         self.refused: dict[bytes, Quota] = {}
-        self._local = holdings.local
-        self._authors = set(holdings.clock) if quotas.authors is not None else set()
+        self._local = local
+        self._authors = set(held) if quotas.authors is not None else set()
         self._durable = dict(sizes)
         self._durable_bytes = sum(sizes.values())
         self._pending: dict[bytes, int] = {}

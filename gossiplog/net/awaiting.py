@@ -61,6 +61,18 @@ class _Wait(Deferred[T]):
         return True
 
 
+def deliver(result: Result[Any], value: Any, read: Callable[[Any], Any] = lambda value: value) -> None:
+    """Fire ``result`` with what a job gave, unless nobody waits any more."""
+    if result.called:
+        return
+    if isinstance(value, Failure):
+        result.errback(value)
+    elif isinstance(value, BaseException):
+        result.errback(Failure(value))
+    else:
+        result.callback(read(value))
+
+
 class Ending:
     """I am an end that comes once, however often it is asked for and whoever stops waiting for it."""
 

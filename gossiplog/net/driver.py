@@ -21,6 +21,7 @@ from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Message, Ranges
+from gossiplog.gossip.quotas import Ledger
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
@@ -40,7 +41,7 @@ class Driver:
     """I run one replica on a reactor, with a store.
 
     ``secret`` is the node's X25519 key, ``instance`` 16 bytes of this process, ``random`` the jitter of dialling;
-    ``tell`` takes the notices and must not raise.
+    ``tell`` takes the notices and must not raise; ``ledger`` keeps the quotas.
     """
 
     def __init__(
@@ -53,11 +54,14 @@ class Driver:
         agent: str,
         random: Callable[[], float],
         tell: Callable[[Notice], None],
+        ledger: Ledger,
     ) -> None:
         self.reactor = reactor
         self.id = crypto_scalarmult_base(secret)
         self.peers: dict[int, Peer] = {}
-        self.dialers = Dialers(reactor, self, random, self._connected, self._dial_failed)
+        self.dialers = Dialers(
+            reactor, self, random, self._connected, lambda *why: tell(notices.DialFailed(*why))
+        )
         self._network = network
         self._secret = secret
         self._tell = tell
@@ -74,8 +78,9 @@ class Driver:
         self._stopped = Ending()
         self._holdings = Holdings(store.clock, store.forks, store.local)
         self.replica = Replica(self.id, instance, self._holdings, agent=agent)
+        self.replica.limit_to(store.interest.choices, ledger)
         self._errands = Errands(store, self._handle, tell, self._check_stopped)
-        self._stop_listening = store.listen(self._committed)
+        self._listening = [store.listen(self._committed), store.interest.listen(self._handle)]
         self._do: dict[type[Any], Callable[[Any], None]] = {
             events.Send: self._send,
             events.End: self._end,
@@ -91,6 +96,8 @@ class Driver:
             events.CaughtUp: lambda e: self._tell(notices.CaughtUp(self.peers[e.session])),
             events.InSync: lambda e: self._tell(notices.InSync(self.peers[e.session])),
             events.Forked: lambda e: self._tell(notices.AuthorForked(e.proof)),
+            events.QuotaExceeded: lambda e: self._tell(notices.QuotaExceeded(*e)),
+            events.QuotaLifted: lambda e: self._tell(notices.QuotaLifted(*e)),
         }
 
     # -- the node asks
@@ -190,9 +197,6 @@ class Driver:
     def _connected(self, peer: bytes) -> bool:
         return any(known.id == peer for known in self.peers.values())
 
-    def _dial_failed(self, endpoint: str, reason: str) -> None:
-        self._tell(notices.DialFailed(endpoint, reason))
-
     # -- the loop
 
     def _handle(self, event: Event) -> None:
@@ -253,7 +257,8 @@ class Driver:
             return
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        self._stop_listening()
+        for stop_listening in self._listening:
+            stop_listening()
         self._stopped.come()
 
     # -- effects

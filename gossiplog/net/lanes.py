@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from gossiplog.store.requests import Accept, AddFork, Append
+from gossiplog.store.requests import Accept, AddFork, Append, Forget
 
 NEWS_BYTES = 16 * 1024
 """A write up to this size is news: an append, or the live push of one."""
@@ -39,6 +39,8 @@ class Write:
             self.author, self.size = request.segment.author, len(request.segment.bodies)
         elif isinstance(request, AddFork):
             self.author = request.proof.author
+        elif isinstance(request, Forget):
+            self.author = request.author
 
 
 class Call:

@@ -17,7 +17,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gossiplog.errors import StoreClosedError, StoreInUseError
+from gossiplog.errors import StoreClosedError, StoreDamagedError, StoreInUseError
+from gossiplog.gossip.events import Forgotten
 from gossiplog.log.body import Reference, encode_bodies, encode_body
 from gossiplog.log.clock import Clock, Cursor
 from gossiplog.log.entry import Encoding, encode_payload
@@ -25,6 +26,7 @@ from gossiplog.log.entry import encoding as find_encoding
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
 from gossiplog.net.awaiting import Ending, Result, deliver
+from gossiplog.net.choosing import Choosing, load_choices
 from gossiplog.net.lanes import Answer
 from gossiplog.net.reading import Reader
 from gossiplog.net.returning import Returning
@@ -57,6 +59,7 @@ class Store:
 
     Every method that takes time returns a :class:`Result`: await it from Twisted or asyncio.  ``copied`` says why this
     may be a copy of a store that is in use elsewhere, ``""`` if it is not: its writers do not append until recovered.
+    ``interest`` says which authors are wanted.
     """
 
     def __init__(
@@ -82,6 +85,12 @@ class Store:
         self.clock, self.local, self.forks, self.copied = self.thread.now(
             lambda logs: (logs.clock.copy(), set(logs.local), dict(logs.forks), logs.copied)
         )
+        try:
+            choices = self.thread.now(lambda logs: load_choices(logs, self.local))
+        except StoreDamagedError:
+            self.thread.close(lambda _: None)
+            raise
+        self.interest = Choosing(choices, lambda request: self._write(request, lambda _: None))
         self.returning = Returning(reactor, self.clock, self.thread.write)
 
     # -- writing
@@ -102,6 +111,7 @@ class Store:
         def made(value: Keypair | Failure) -> None:
             if not isinstance(value, Failure):
                 self.local.add(value.author)
+                self.interest.joined(value.author)
             deliver(result, value, read)
 
         self.thread.call(lambda logs: logs.writer(name), made)
@@ -257,9 +267,14 @@ class Store:
 
     def _committed(self, outcome: Outcome, stale: Sequence[bytes]) -> None:
         """A commit is done: move the clock, then tell everyone."""
+        for author in outcome.forgotten:
+            self.clock.discard(author)
+            self.forks.pop(author, None)
         for author, head in outcome.heads.items():
             self.clock.replace(author, head)
         self.returning.moved(outcome.heads)
+        if outcome.forgotten:
+            self.interest.tell(Forgotten(outcome.forgotten))
         if not (outcome.segments or stale):
             return
         for listener in tuple(self._listeners):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gossiplog.errors import GossiplogError
+from gossiplog.gossip.quotas import Quota
 from gossiplog.log.fork import ForkProof
 
 
@@ -90,6 +91,21 @@ class AuthorForked:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaExceeded:
+    """More of ``author`` would break a quota: nothing is taken of it until that is over."""
+
+    author: bytes
+    quota: Quota
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaLifted:
+    """An author whom a quota refused is taken again: it rested, or others were deleted."""
+
+    author: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoreFailing:
     """The disk refused a write: ``final`` when the store takes no more until it is opened again."""
 
@@ -140,6 +156,8 @@ Notice: TypeAlias = (
     | InSync
     | NewEntries
     | AuthorForked
+    | QuotaExceeded
+    | QuotaLifted
     | StoreFailing
     | StoreDamaged
     | Progress

@@ -49,6 +49,11 @@ class Meter:
             self._marks.popleft()
         return True
 
+    def forgot(self) -> None:
+        """Some of what was held was deleted.  O(authors)."""
+        self._held = self._clock.total()
+        self._marks.clear()
+
     def read(self, peers: Mapping[int, Peer]) -> Progress:
         """The figures of this moment.  O(authors behind)."""
         missing: dict[bytes, int] = {}

@@ -12,7 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 
-from gossiplog.errors import ForkedWriterError, GossiplogError, InvalidValueError, UnknownWriterError
+from gossiplog.errors import (
+    ForkedWriterError,
+    GossiplogError,
+    InvalidValueError,
+    LocalAuthorError,
+    UnknownWriterError,
+)
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.items import check_bodies
@@ -48,7 +54,7 @@ class Batch:
         self._keypairs = keypairs
         self._new_heads: dict[bytes, Head | None] = {}
         self._new_forks: dict[bytes, ForkProof] = {}
-        self._forgotten: set[bytes] = set()
+        self.forgotten: dict[bytes, None] = {}
 
     @property
     def heads(self) -> dict[bytes, Head]:
@@ -62,7 +68,7 @@ class Batch:
 
     def forked(self, author: bytes) -> bool:
         """Tell whether the author's log is forked in this batch."""
-        return author in self._new_forks or (author in self._forks and author not in self._forgotten)
+        return author in self._new_forks or (author in self._forks and author not in self.forgotten)
 
     def receive(self, request: Request) -> Result:
         """Take any request but an Append."""
@@ -74,12 +80,13 @@ class Batch:
                 self.writes.append(PutFork(request.proof))
         elif isinstance(request, Forget):
             if request.author in self._keypairs:
-                return InvalidValueError(
+                return LocalAuthorError(
                     "the log of a local writer cannot be forgotten: its seqs would be reused"
                 )
             self._new_heads[request.author] = None
             self._new_forks.pop(request.author, None)
-            self._forgotten.add(request.author)
+            self.segments = [segment for segment in self.segments if segment.author != request.author]
+            self.forgotten[request.author] = None
             self.writes.append(DeleteAuthor(request.author))
         elif isinstance(request, Append):
             raise TypeError("appends come together, through append()")
@@ -120,7 +127,7 @@ class Batch:
 
     def publish(self) -> None:
         """Bring the durable state up to date, now that the writes are durable."""
-        for author in self._forgotten:
+        for author in self.forgotten:
             self._clock.discard(author)
             self._forks.pop(author, None)
         for author, head in self._new_heads.items():

@@ -89,8 +89,12 @@ Result: TypeAlias = Appended | Accepted | Stale | Done | GossiplogError
 
 class Outcome(NamedTuple):
     """The results, one per request in their order, the segments that became durable, each log ascending, and the
-    heads they made."""
+    heads they made.
+
+    The logs of ``forgotten`` were deleted before that; what of them is in ``segments`` came afterwards.
+    """
 
     results: list[Result]
     segments: list[Segment]
     heads: dict[bytes, Head]
+    forgotten: tuple[bytes, ...] = ()

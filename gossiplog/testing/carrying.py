@@ -75,6 +75,8 @@ class Carrier:
         self.watcher.committed(self, jobs, outcome)
 
     def _told(self, jobs: Sequence[Job], outcome: Outcome) -> None:
+        for author in outcome.forgotten:
+            self.holdings.clock.discard(author)
         for author, head in outcome.heads.items():
             self.holdings.clock.replace(author, head)
         stale = tuple(
@@ -82,6 +84,8 @@ class Carrier:
             for job, result in zip(jobs, outcome.results, strict=False)
             if isinstance(result, Stale) and isinstance(job.request, Accept)
         )
+        if outcome.forgotten:
+            self.handle(events.Forgotten(outcome.forgotten))
         if outcome.segments or stale:
             self.handle(events.Committed(tuple(outcome.segments), 0, stale))
 

@@ -109,6 +109,8 @@ class Checker:
         """1 and 3: what reaches a disk continues it, and is what the author signed."""
         own = appended(jobs)
         disk = self._disks[node.name]
+        for author in outcome.forgotten:
+            disk.pop(author, None)
         for segment in outcome.segments:
             author = segment.author
             self._require(segment.first == disk.get(author, 0) + 1, node, f"has a gap before {segment.first}")
@@ -135,6 +137,8 @@ class Checker:
     def sent(self, node: Carrier, session: int, message: Message, size: int) -> None:
         """1 and 3: what leaves a node verifies, goes in order, and own entries are durable before."""
         self.figures.sent(node, message, size)
+        for author in spoken_of(message):
+            self._require(node.replica.wanted.wants(author), node, "sends or asks for what it does not want")
         if type(message) is Segment and message.count:
             before = self._order[node.name].get((session, message.author), 0)
             self._require(message.last > before, node, f"sends {message.last} after {before}, unasked")
@@ -171,6 +175,9 @@ class Checker:
             self.figures.healed += any(
                 isinstance(effect, events.Send) and isinstance(effect.message, Ranges) for effect in effects
             )
+        if isinstance(event, events.Forgotten):
+            for author in event.authors:
+                self._clocks[node.name].pop(author, None)
         if isinstance(event, events.Committed):
             clock = self._clocks[node.name]
             for segment in event.segments:
@@ -196,6 +203,15 @@ class Checker:
     def _require(self, holds: bool, node: Carrier, fault: str) -> None:
         if not holds:
             raise InvariantError(f"{node.name} {fault}")
+
+
+def spoken_of(message: Message) -> list[bytes]:
+    """The authors of which a node sends something, or wants it."""
+    if type(message) is Segment:
+        return [message.author]
+    if type(message) is Want:
+        return [item.author for item in message.items if item.author is not None]
+    return []
 
 
 def bounds(replica: Replica) -> list[str]:
@@ -238,6 +254,8 @@ def bounds(replica: Replica) -> list[str]:
             faults.append("holds back what could go")
         if len(outbox.news) > limits.MAX_OWED_AUTHORS or len(session.service) > limits.MAX_OWED_AUTHORS:
             faults.append("remembers too many authors for one peer")
+        if len(session.wanted.authors) > limits.MAX_NAMED_AUTHORS:
+            faults.append("remembers too many names of one peer's interest")
         if outbox.news.keys() & outbox.backlog.keys():
             faults.append("owes an author twice")
     if not replica.sessions and replica.deadline is not None:

@@ -7,16 +7,20 @@ Invariant: what survives a crash is what its disk holds, its id and its writers,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip import events
 from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.interest import KEPT_AS, Choices
+from gossiplog.gossip.messages import Interest
+from gossiplog.gossip.quotas import Ledger, Quotas
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.body import encode_body
+from gossiplog.store.interface import PutMeta
 from gossiplog.store.memory import MemoryBackend
-from gossiplog.store.requests import Append, Appended
+from gossiplog.store.requests import Append, Appended, Forget, SetMeta
 from gossiplog.testing.carrying import Carrier
 from gossiplog.testing.disk import Disk, Speed
 from gossiplog.testing.network import Net
@@ -24,6 +28,8 @@ from gossiplog.testing.pipes import End
 from gossiplog.testing.watching import Watcher
 from gossiplog.testing.world import LocalClock, World
 from gossiplog.wire.codec import decode
+
+Change: TypeAlias = Callable[[Choices, Sequence[bytes]], None]
 
 
 class Node(Carrier):
@@ -45,6 +51,7 @@ class Node(Carrier):
         self.backend = backend
         self.watcher = watcher
         self.speed = speed or Speed()
+        self.quotas = Quotas()
         self.random = world.child()
         self.id = self.random.randbytes(32)
         self._sessions = 0
@@ -59,6 +66,10 @@ class Node(Carrier):
         self.local = tuple(logs.writers().values())
         self.holdings = Holdings(logs.clock.copy(), dict(logs.forks), set(logs.local))
         self.replica = Replica(self.id, self.random.randbytes(16), self.holdings, agent=self.name)
+        self.choices = Choices.load(logs.meta(KEPT_AS), self.holdings.local)
+        self.replica.limit_to(
+            self.choices, Ledger(self.quotas, self.holdings.clock, self.holdings.local, logs.sizes())
+        )
         self.reset()
         self.up = True
         self.world.note(f"{self.name} starts")
@@ -116,6 +127,20 @@ class Node(Carrier):
                 self.watcher.acknowledged(self, author, value.last)
 
         self.disk.write(Append(author, bodies), answer)
+
+    def only_followed(self) -> None:
+        """Want nobody but those followed; before it is started."""
+        choices = Choices.load(self.backend.meta(KEPT_AS), set())
+        choices.mode = Interest.WANTED
+        self.backend.commit([PutMeta(KEPT_AS, choices.dump())])
+
+    def choose(self, change: Change, *authors: bytes, delete: bool = False) -> None:
+        """Change the choices (``Choices.follow`` and its like) and write them down; ``delete`` what is held."""
+        change(self.choices, authors)
+        self.handle(events.InterestChanged(authors))
+        self.disk.write(SetMeta(KEPT_AS, self.choices.dump()), lambda _: None)
+        for author in authors if delete else ():
+            self.disk.write(Forget(author), lambda _: None)
 
     # -- connections report (gossiplog.testing.pipes.Party)
 
