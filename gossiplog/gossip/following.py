@@ -14,7 +14,7 @@ from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.interest import Choices, Wanted
-from gossiplog.gossip.messages import Fork, Interest, Lazy, Message, Refuse
+from gossiplog.gossip.messages import Fork, Interest, Lazy, Message, Ranges, Refuse
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.upkeep import Upkeep
@@ -136,6 +136,19 @@ class Following(Upkeep):
         session.view.changed(author)
         if self.wanted.wants(author):
             self._show(session, author)
+
+    def _heed_items(self, session: Session, message: Ranges) -> None:
+        """Who lists an author wants it, and believes that we do: put right what either side got wrong."""
+        if session.view.is_whole or not session.introduced:
+            return
+        unwanted = []
+        for author in [item.author for part in message.ranges for item in part.items]:
+            if session.wanted.say(author, True):
+                self._wanted_again(session, author)
+            if not self.wanted.wants(author):
+                unwanted.append(author)
+        for at in range(0, len(unwanted), limits.MAX_WANT_ITEMS):
+            self._send(session, Refuse(tuple(unwanted[at : at + limits.MAX_WANT_ITEMS])))
 
     # -- quotas
 

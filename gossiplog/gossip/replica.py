@@ -186,6 +186,7 @@ class Replica(Intake):
     # -- clocks
 
     def _ranges(self, session: Session, message: Ranges) -> None:
+        self._heed_items(session, message)
         step = session.reconcile.receive(message, session.view)
         if step.replies is not NOTHING:
             session.ranges.append(step.replies)

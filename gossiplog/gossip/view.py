@@ -40,6 +40,11 @@ class View:
         """Tell whether both sides want an author."""
         return self._ours.wants(author) and self._theirs.wants(author)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether both sides want everything."""
+        return self._named is None
+
     # -- what changes
 
     def renew(self) -> None:
