@@ -80,6 +80,8 @@ class Following(Upkeep):
             return
         self._renamed[author] = None
         self._our_view.changed(author)
+        if not wants:
+            self._part(author)
         for session in self.sessions.values():
             session.view.changed(author)
             if not session.introduced:
@@ -87,6 +89,7 @@ class Following(Upkeep):
             if not wants:
                 session.outbox.forget(author)
                 session.announce.pop(author, None)
+                session.expected.pop(author, None)
                 if session.phase is Phase.OPEN:
                     self.schedule.drop(session.number, author)
                     self._check_caught_up(session)
@@ -129,7 +132,12 @@ class Following(Upkeep):
         """The peer does not want ``author`` any more, and so has nothing of it for us."""
         session.view.changed(author)
         session.announce.pop(author, None)
+        session.expected.pop(author, None)
         self.schedule.drop(session.number, author)
+        self._part(author, session)
+
+    def _part(self, author: bytes, session: Session | None = None) -> None:
+        raise NotImplementedError
 
     def _wanted_again(self, session: Session, author: bytes) -> None:
         """The peer wants ``author``, which it did not before."""

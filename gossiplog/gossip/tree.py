@@ -93,6 +93,11 @@ class Tree(Sending):
             self._send(session, Lazy((None,)))
             self._take_none(session)
 
+    def _part(self, author: bytes, session: Session | None = None) -> None:
+        """``author`` does not come from ``session`` (None: from anybody) any more."""
+        if session is None or self._parents.get(author) == session.number:
+            self._parents.pop(author, None)
+
     def _explore(self, author: bytes, seq: int) -> None:
         """``author`` writes often: let everyone push its next entry, to find out who is first.
 
@@ -100,7 +105,7 @@ class Tree(Sending):
         """
         want = Want((WantItem(author, seq + 1),))
         for session in self.open_sessions():
-            if self._parents.get(author) != session.number:
+            if self._parents.get(author) != session.number and session.wanted.wants(author):
                 self._send(session, want)
 
     # -- what nobody asked for: one tree for all authors that write seldom
