@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
-from gossiplog.commands import local, show, simulate, verifying
-from gossiplog.errors import GossiplogError
+from gossiplog.commands import choosing, local, show, simulate, verifying
+from gossiplog.commands.arguments import checked
 from gossiplog.log.network import Network
 from gossiplog.printing import BROKEN_PIPE, complain, open_standard_files, report
 
@@ -148,16 +148,14 @@ def _parser() -> argparse.ArgumentParser:
     _network(log, required=False)
     _addresses(log)
 
-    clock = verb(
-        "clock",
-        local.clock,
-        "print how far the store holds each log",
-        "gossiplog clock --store ~/notes",
-    )
+    about = "print how far the store holds each log"
+    clock = verb("clock", local.clock, about, "gossiplog clock --store ~/notes")
     _json(clock)
 
     summary = "check every chain and signature on disk, and repair what is damaged"
     verifying.add_arguments(verb("verify", verifying.verify, summary, "gossiplog verify --store ~/notes"))
+
+    choosing.add_verbs(verb)
 
     sync = verb(
         "sync",
@@ -168,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument("peer", type=_peer, metavar="PEER", help="endpoint such as tcp:HOST:PORT")
     _timeout(sync)
     _network(sync)
+    choosing.add_limits(sync)
     _json(sync)
 
     recover = verb(
@@ -190,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _network(run)
     _addresses(run)
+    choosing.add_limits(run)
 
     chat = verb(
         "chat",
@@ -255,31 +255,19 @@ def _addresses(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Make argparse say what the check says."""
-
-    def convert(text: str) -> Any:
-        try:
-            return check(text)
-        except GossiplogError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return convert
-
-
-@_checked
+@checked
 def _network_of(text: str) -> Network:
     return Network.parse(text)
 
 
-@_checked
+@checked
 def _listen(text: str) -> str:
     from gossiplog.serving import check_listen
 
     return check_listen(text)
 
 
-@_checked
+@checked
 def _peer(text: str) -> str:
     from gossiplog.serving import check_peer
 

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
 from twisted.plugin import getPlugins
 
 from gossiplog.errors import EndpointError
+from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.keys import KeyKind, format_key, short_key
 from gossiplog.log.network import Network
 from gossiplog.net import notices
@@ -48,6 +49,8 @@ class Serving:
         *,
         init: bool,
         show: Callable[[str], None] | None = None,
+        only_followed: bool | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         """Remember what to run; ``tell`` is given what happens later, in words.  ``init``: create a missing store.
 
@@ -61,6 +64,8 @@ class Serving:
         self._tell = tell
         self._init = init
         self._show = show
+        self._only_followed = only_followed
+        self._quotas = quotas
         self.failure: Exception | None = None
         self._open = AsyncExitStack()
         self._unreachable: dict[str, str] = {}
@@ -83,7 +88,13 @@ class Serving:
     async def _start(self, opened: AsyncExitStack) -> str:
         store = open_store(self._path, self._reactor, init=self._init)
         opened.push_async_callback(store.close)
-        node = Node(self._reactor, store, network=self._network)
+        node = Node(
+            self._reactor,
+            store,
+            network=self._network,
+            only_followed=self._only_followed,
+            quotas=self._quotas,
+        )
         opened.push_async_callback(node.stop)
         node.subscribe(self._told)
         if store.copied:

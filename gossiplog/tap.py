@@ -18,7 +18,9 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from gossiplog.commands.choosing import QUOTAS, bound
 from gossiplog.errors import EndpointError, GossiplogError
+from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.network import Network
 from gossiplog.printing import complain
 from gossiplog.serving import Serving, check_listen, check_peer
@@ -32,12 +34,17 @@ class Options(usage.Options):
         "Keep a store of append-only logs and replicate it with peers.  Example: "
         "twistd --nodaemon gossiplog --store ./relay --network garden --listen tcp:4000 --peer tcp:example.org:4000"
     )
+    optFlags = [["only-followed", None, "Want nobody but the authors followed, from now on."]]
     optParameters = [
         ["store", "s", None, "Directory of the store; created if it is missing."],
         ["network", "n", None, "Network: a name, a key (network_... or 64 hex digits) or an author's id."],
+    ] + [
+        [option.removeprefix("--"), None, None, f"{about[0].upper()}{about[1:]}.", bound(quota)]
+        for quota, (option, about) in QUOTAS.items()
     ]
     store: str
     network: Network
+    quotas: Quotas
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
@@ -61,6 +68,8 @@ class Options(usage.Options):
             if not self[name]:
                 raise usage.UsageError(f"--{name} is needed")
         self.store = os.path.abspath(self["store"])
+        bounds = {quota.value: self[option.removeprefix("--")] for quota, (option, _) in QUOTAS.items()}
+        self.quotas = Quotas(**bounds)
         try:
             self.network = Network.parse(self["network"])
         except GossiplogError as error:
@@ -94,7 +103,15 @@ class NodeService(Service):
         self._started = False
         self._starting: Deferred[None] | None = None
         self._serving = Serving(
-            reactor, options.store, options.network, options.listen, options.peers, self._tell, init=True
+            reactor,
+            options.store,
+            options.network,
+            options.listen,
+            options.peers,
+            self._tell,
+            init=True,
+            only_followed=bool(options["only-followed"]) or None,
+            quotas=options.quotas,
         )
 
     def startService(self) -> None:

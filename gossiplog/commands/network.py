@@ -18,6 +18,7 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from gossiplog import chat as chatting
+from gossiplog.commands.choosing import quotas_of
 from gossiplog.commands.local import missing, say
 from gossiplog.errors import ByeCode, StoreNotFoundError
 from gossiplog.foreground import Main, foreground
@@ -68,7 +69,13 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
     async with AsyncExitStack() as stack:
         store = open_existing(arguments.store, reactor)
         stack.push_async_callback(store.close)
-        node = Node(reactor, store, network=arguments.network)
+        node = Node(
+            reactor,
+            store,
+            network=arguments.network,
+            only_followed=arguments.only_followed,
+            quotas=quotas_of(arguments),
+        )
         stack.push_async_callback(node.stop)
         show = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
         moved = await Sync(reactor, node, arguments.peer, arguments.timeout, show).run()
@@ -103,6 +110,8 @@ async def _run(reactor: Any, arguments: Namespace) -> None:
         tell,
         init=False,
         show=show if on_terminal else None,
+        only_followed=arguments.only_followed,
+        quotas=quotas_of(arguments),
     )
     try:
         say(await serving.start())

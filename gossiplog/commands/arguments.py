@@ -1,0 +1,26 @@
+"""What the definitions of arguments share.
+
+Responsible for: making argparse say what a check says.
+Must not know: which arguments there are.
+Invariant: a check raises GossiplogError for what it does not take.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from typing import Any
+
+from gossiplog.errors import GossiplogError
+
+
+def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return ``check`` as the type of an argument."""
+
+    def convert(text: str) -> Any:
+        try:
+            return check(text)
+        except GossiplogError as error:
+            raise ArgumentTypeError(str(error)) from None
+
+    return convert
