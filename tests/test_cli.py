@@ -14,10 +14,14 @@ from contextlib import closing
 from pathlib import Path
 
 from gossiplog.limits import MAX_BODY_BYTES
+from gossiplog.log.keys import format_author
 from gossiplog.store.logs import open_logs
 from tests.processes import DEADLINE_SECONDS, ProcessTestCase, environment
 
-VERBS = ("init", "id", "append", "log", "clock", "verify", "sync", "recover", "run", "chat", "simulate")
+VERBS = (
+    *("init", "id", "append", "log", "clock", "verify", "follow", "unfollow", "block", "unblock"),
+    *("sync", "recover", "run", "chat", "simulate"),
+)
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 NOBODY = "tcp:127.0.0.1:1"
 """Refuses: the lowest ports are for root, and nobody has given this one out."""
@@ -164,6 +168,32 @@ class LocalTests(ProcessTestCase):
         self.run_gossiplog("init")
         self.assertTrue((self.place / ".gossiplog").is_dir())
 
+    def test_choices(self) -> None:
+        """What is chosen is kept and shown; authors are named as in ``log``; what cannot be is one line."""
+        store = ("--store", "ann")
+        own = self.run_gossiplog("id", *store).strip()
+        ann, bob = (format_author(bytes([number]) * 32) for number in (1, 2))
+        self.assertEqual(self.run_gossiplog("follow", *store), "everyone\n")
+        self.assertEqual(self.run_gossiplog("unfollow", *store, ann), f"{ann} unfollowed\n")
+        self.assertEqual(
+            self.run_gossiplog("block", *store, "--delete", bob), f"{bob} blocked, 0 entries deleted\n"
+        )
+        self.assertEqual(self.run_gossiplog("follow", *store), f"everyone\n{ann} unfollowed\n{bob} blocked\n")
+        self.assert_one_line(self.gossiplog("follow", *store, bob), 1, "is blocked; unblock it first")
+        self.assert_one_line(
+            self.gossiplog("block", *store, own[7:15]), 1, "writes here, and is always wanted"
+        )
+        self.assert_one_line(self.gossiplog("block", *store, "author_x"), 1, "characters follow author_")
+        self.assert_one_line(self.gossiplog("block", *store, "zzzz"), 1, "unknown author 'zzzz'")
+        self.assertEqual(self.run_gossiplog("unblock", *store, bob[7:15]), f"{bob} unblocked\n")
+        self.assertEqual(
+            self.run_gossiplog("follow", *store, "--only", bob), f"only those followed\n{bob} followed\n"
+        )
+        self.assertEqual(
+            self.run_gossiplog("follow", *store), f"only those followed\n{ann} unfollowed\n{bob} followed\n"
+        )
+        self.assertEqual(self.run_gossiplog("follow", *store, "--everyone"), "everyone\n")
+
     def test_verify(self) -> None:
         """All is well: 0.  A flipped bit in a row: 3, and where it is."""
         self.run_gossiplog("append", "--store", "ann", "one", "two")
@@ -211,6 +241,7 @@ class FailureTests(ProcessTestCase):
         (self.place / "other" / "letter.txt").write_text("hello")
         node = ("--network", "n")
         verbs: list[tuple[str, ...]] = [("id",), ("append", "x"), ("log",), ("log", "--follow"), ("clock",)]
+        verbs += [(verb, "ab" * 32) for verb in ("follow", "unfollow", "block", "unblock")] + [("follow",)]
         verbs += [("verify",), ("sync", NOBODY, *node), ("run", *node), ("chat", "--nick", "ann", *node)]
         with closing(open_logs(self.place / "ann")):
             locked = [self.gossiplog(*verb, "--store", "ann") for verb in (*verbs, ("init",))]
@@ -356,6 +387,29 @@ class NetworkTests(ProcessTestCase):
         self.assertEqual(len(self.logged("ann")), 3)
         for store in ("ann", "bob"):
             self.assertIn("all is well", self.run_gossiplog("verify", "--store", store))
+
+    def test_interest(self) -> None:
+        """A block from the command line holds for nodes; what it deleted comes again when it is taken back."""
+        self.run_gossiplog("append", "--store", "ann", "a1", "a2")
+        author = self.run_gossiplog("id", "--store", "ann").strip()
+        node = self.gossiplog("run", "--store", "ann", "--network", "garden", "--listen", LOOPBACK)
+        [address] = node.ready()["listening"]
+        sync = ("sync", address, "--network", "garden", "--store", "bob")
+        self.run_gossiplog(*sync)
+        deleted = self.run_gossiplog("block", "--store", "bob", "--delete", author[7:15])
+        self.assertEqual(deleted, f"{author} blocked, 2 entries deleted\n")
+        self.assertIn("received 0 entries", self.run_gossiplog(*sync))
+        self.assertEqual(self.logged("bob"), {})
+        self.run_gossiplog("unblock", "--store", "bob", author)
+        self.assertIn("received 0 entries", self.run_gossiplog(*sync, "--only-followed"))
+        self.assertIn("received 0 entries", self.run_gossiplog(*sync))
+        self.run_gossiplog("follow", "--store", "bob", "--everyone")
+        self.assertIn("received 0 entries", self.run_gossiplog(*sync, "--max-author-bytes", "3"))
+        self.assertIn(
+            "received 2 entries", self.run_gossiplog(*sync, "--max-bytes", "1000", "--max-authors", "1")
+        )
+        self.assertEqual(node.terminate(), 0)
+        self.assertEqual(self.logged("ann"), self.logged("bob"))
 
     def test_progress(self) -> None:
         """On a terminal, and only there, a line says how far it is, and is gone at the end."""

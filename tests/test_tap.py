@@ -18,6 +18,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from gossiplog import tap
 from gossiplog.errors import StoreLockedError
+from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.network import Network
 from gossiplog.store.logs import open_logs
 from gossiplog.tap import CannotStart, NodeService, Options, makeService
@@ -39,6 +40,20 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(options.listen, ["tcp:4000", LOOPBACK])
         self.assertEqual(options.peers, ["tcp:a.example:1", "tcp:b.example:2"])
 
+    def test_interest_and_quotas(self) -> None:
+        """Nobody but those followed, and bounds on what is taken; without them everything is."""
+        options = Options()
+        arguments = ["--store", "here", "--network", "00" * 32, "--only-followed", "--max-authors", "5"]
+        options.parseOptions(
+            [*arguments, "--max-author-bytes", "6", "--max-bytes", "7", "--max-author-rate", "0.5"]
+        )
+        self.assertTrue(options["only-followed"])
+        self.assertEqual(options.quotas, Quotas(5, 6, 7, 0.5))
+        options = Options()
+        options.parseOptions(["--store", "here", "--network", "00" * 32])
+        self.assertFalse(options["only-followed"])
+        self.assertEqual(options.quotas, Quotas())
+
     def test_mistakes(self) -> None:
         """Each is a usage error that names what is wrong."""
         good = ["--store", "x", "--network", "00" * 32]
@@ -51,6 +66,7 @@ class OptionsTests(SynchronousTestCase):
             ([*good, "--listen", "tcp:http"], "'tcp:http' is no endpoint to listen on"),
             ([*good, "--peer", "tcp:example.org"], "'tcp:example.org' is no endpoint to dial"),
             ([*good, "--peer", "pigeon:post"], "'pigeon:post' is no endpoint to dial"),
+            ([*good, "--max-bytes", "many"], "a positive number, not many"),
             ([*good, "surplus"], "arguments"),
         ]
         for arguments, words in cases:

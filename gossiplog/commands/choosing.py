@@ -136,7 +136,7 @@ def _choose(
 ) -> int:
     with closing(opened(arguments.store)) as logs:
         choices = _choices(logs)
-        known = [*logs.clock, *choices.chosen, *choices.blocked]
+        known = [*logs.clock, *logs.local, *choices.chosen, *choices.blocked]
         authors = [_author(logs, known, text) for text in arguments.id]
         held = {author: logs.clock.seq(author) for author in authors}
         change(choices, authors)

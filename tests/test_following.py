@@ -1,0 +1,344 @@
+"""Ring 1: one replica and the interests: what it says, heeds, ignores and takes, event by event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from unittest.mock import patch
+
+from gossiplog import limits
+from gossiplog.errors import ByeCode
+from gossiplog.gossip import events
+from gossiplog.gossip.events import Effect, End, Send
+from gossiplog.gossip.interest import Choices
+from gossiplog.gossip.messages import (
+    Fork,
+    Have,
+    HaveItem,
+    Hello,
+    Interest,
+    Item,
+    Lazy,
+    Message,
+    Range,
+    RangeKind,
+    Ranges,
+    Refuse,
+    Want,
+    WantItem,
+)
+from gossiplog.gossip.quotas import Ledger, Quota, Quotas
+from gossiplog.gossip.replica import Replica
+from gossiplog.log.segment import Segment
+from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
+
+
+class FollowingCase(ReplicaCase):
+    """Three peers that want everything, and choices to change."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.choices = self.replica.choices
+
+    def choose(self, change: str, *authors: bytes) -> list[Effect]:
+        """Choose anew."""
+        getattr(self.choices, change)(authors)
+        return self.do(events.InterestChanged(authors))
+
+    def messages(self, effects: Sequence[Effect], number: int = 0) -> list[Message]:
+        """What one peer is told."""
+        return [effect.message for effect in effects if isinstance(effect, Send) and effect.session == number]
+
+    def claim(self, number: int, seq: int) -> list[Effect]:
+        """A peer says, in a reconcile, that it holds so much of ANN."""
+        items = (Item(ANN.author, seq, bytes(8)),)
+        return self.hear(number, Ranges(1, (Range(b"", RangeKind.DIFFERENCES, items=items),)))
+
+    def begin(self, choices: Choices, quotas: Quotas | None = None) -> None:
+        """A node with these choices, and nobody connected."""
+        self.replica = Replica(bytes(32), bytes(16), self.holdings)
+        self.replica.limit_to(choices, Ledger(quotas or Quotas(), self.clock, self.holdings.local, {}))
+        self.choices = choices
+
+    def connect(self, number: int = 0, *, dialled: bool = True) -> list[Message]:
+        """A connection comes up; what we say at once."""
+        opened = self.do(events.Opened(number, bytes([number + 1]) * 32, bytes(32), dialled=dialled))
+        return self.messages(opened, number)
+
+
+class ChoiceTests(FollowingCase):
+    """Our interest changes while sessions are open."""
+
+    def test_told_at_once(self) -> None:
+        """REFUSE to everyone, and LAZY to take it back; nothing when nothing changes."""
+        for change, message in (
+            ("block", Refuse((ANN.author,))),
+            ("unfollow", None),
+            ("unblock", None),
+            ("follow", Lazy((ANN.author,))),
+            ("follow", None),
+        ):
+            effects = self.choose(change, ANN.author)
+            for number in range(3):
+                self.assertEqual(self.messages(effects, number), [message] if message else [])
+
+    def test_nothing_is_taken(self) -> None:
+        """Segments, announcements, lists and proofs of an author not wanted are ignored and counted."""
+        self.choose("block", ANN.author)
+        item = Item(ANN.author, 9, bytes(8))
+        told = (
+            log(ANN, 1)[0],
+            Have((HaveItem(0, 5, ANN.author),)),
+            Fork(proof_of(ANN)),
+            log(ANN, 3)[2],
+        )
+        for number, message in enumerate(told, 1):
+            self.assertEqual(self.hear(0, message), [])
+            self.assertEqual(self.replica.sessions[0].unwanted_items, number)
+        self.assertEqual(self.holdings.forks, {})
+        effects = self.hear(0, Ranges(1, (Range(b"", RangeKind.DIFFERENCES, items=(item,)),)))
+        self.assertEqual(self.messages(effects), [Refuse((ANN.author,))])  # it seems not to know
+
+    def test_nothing_is_asked_for(self) -> None:
+        """A claim is forgotten, also one whose WANT is under way."""
+        self.claim(0, 5)
+        self.assertEqual(self.replica.schedule.pulled_from, {ANN.author: 0})
+        self.choose("unfollow", ANN.author)
+        self.assertEqual(self.replica.schedule.pulled_from, {})
+        self.assertEqual(self.sent(self.tick(20.0), Want), [])
+
+    def test_nothing_is_sent(self) -> None:
+        """What was owed is not sent, what was to be announced is not, and WANT is answered as if nothing were held."""
+        one, two, three = log(ANN, 3)
+        self.hear(1, one)
+        self.commit(one)
+        self.hear(1, two)
+        self.hear(0, Want((WantItem(ANN.author, 1),)))
+        self.choose("block", ANN.author)
+        self.commit(two)
+        loaded = self.do(events.Loaded(0, (one, two)))
+        self.assertEqual(self.given(loaded), [])
+        effects = self.hear(0, Want((WantItem(ANN.author, 1), WantItem(BOB.author, 1))))
+        [have] = [m for m in self.messages(effects) if isinstance(m, Have)]
+        self.assertEqual([item.seq for item in have.items], [0, 0])
+        self.assertEqual(self.given(self.hear(1, three)), [])
+
+    def test_what_is_held_is_shown_to_who_may_know_less(self) -> None:
+        """Before LAZY, so that nobody continues a log of which it lost the end; or the proof of a fork."""
+        segments = log(ANN, 2)
+        self.hear(1, *segments)
+        self.commit(*segments)
+        self.choose("unfollow", ANN.author)
+        [have, lazy] = self.messages(self.choose("follow", ANN.author))
+        self.assertEqual((lazy, have), (Lazy((ANN.author,)), Have((HaveItem(0, 2, ANN.author),))))
+        self.choose("unfollow", ANN.author)
+        self.replica.holdings.freeze(proof_of(ANN))
+        self.assertEqual(
+            self.messages(self.choose("follow", ANN.author)), [Fork(proof_of(ANN)), Lazy((ANN.author,))]
+        )
+
+    def test_many_at_once(self) -> None:
+        """They go in as few messages as the limit allows."""
+        with patch.object(limits, "MAX_WANT_ITEMS", 4):
+            told = self.messages(self.choose("block", *(bytes([9, number]) * 16 for number in range(9))))
+        self.assertEqual([len(message.authors) for message in told], [4, 4, 1])  # type: ignore[union-attr]
+
+    def test_deleted(self) -> None:
+        """Nothing is held then, for every purpose."""
+        segments = log(ANN, 2)
+        self.hear(0, *segments)
+        self.commit(*segments)
+        root = self.holdings.root(bytes(32))
+        self.choose("block", ANN.author)
+        self.clock.discard(ANN.author)
+        self.do(events.Forgotten((ANN.author,)))
+        self.assertNotEqual(self.holdings.root(bytes(32)), root)
+        self.assertEqual(self.holdings.accepted_seq(ANN.author), 0)
+
+
+class PeerTests(FollowingCase):
+    """A peer's interest."""
+
+    def test_refused_at_run_time(self) -> None:
+        """It is sent nothing, told nothing, asked for nothing, and its claims go to others."""
+        self.claim(0, 5)
+        self.claim(1, 5)
+        effects = self.hear(0, Refuse((ANN.author,)))
+        self.assertEqual(self.sent(effects, Want), [(1, Want((WantItem(ANN.author, 1),)))])
+        self.hear(1, log(ANN, 1)[0])
+        self.assertEqual([number for number, _ in self.sent(self.tick(2.0), Have)], [2])
+
+    def test_wanted_again(self) -> None:
+        """LAZY for an author refused before is answered with the head held; of a forked one with the proof."""
+        self.hear(0, Refuse((ANN.author, BOB.author)))
+        self.hear(1, log(ANN, 1)[0])
+        self.replica.holdings.freeze(proof_of(BOB))
+        effects = self.hear(0, Lazy((ANN.author, BOB.author))) + self.tick(1.0)
+        self.assertEqual(
+            [message for message in self.messages(effects) if not isinstance(message, Want)],
+            [Fork(proof_of(BOB)), Have((HaveItem(0, 1, ANN.author),))],
+        )
+
+    def test_listed_by_who_refused_it(self) -> None:
+        """Who lists an author wants it."""
+        self.hear(0, Refuse((ANN.author,)))
+        self.hear(0, Ranges(1, (Range(b"", RangeKind.LIST, items=(Item(ANN.author, 1, bytes(8)),)),)))
+        self.assertTrue(self.replica.sessions[0].wanted.wants(ANN.author))
+
+    def test_proofs_are_not_for_who_refused_the_author(self) -> None:
+        """Everyone else gets them."""
+        self.hear(0, Refuse((ANN.author,)))
+        effects = self.hear(1, Fork(proof_of(ANN)))
+        self.assertEqual([number for number, _ in self.sent(effects, Fork)], [2])
+
+    def test_names_above_the_limit(self) -> None:
+        """They would have to be forgotten, and entries lost: the session ends instead."""
+        with patch.object(limits, "MAX_NAMED_AUTHORS", 2):
+            self.assertEqual(self.hear(0, Refuse((ANN.author, BOB.author))), [])
+            effects = self.hear(0, Refuse((bytes(32),)))
+        [end] = [effect for effect in effects if isinstance(effect, End)]
+        self.assertEqual(end.code, ByeCode.LIMIT)
+
+    def test_nil_names_nobody(self) -> None:
+        """It says how what is wanted is served, and not what is wanted."""
+        self.hear(0, Refuse((ANN.author,)), Lazy((None,)), Want((WantItem(None, 1),)))
+        self.assertFalse(self.replica.sessions[0].wanted.wants(ANN.author))
+        self.assertEqual(self.given(self.hear(1, log(ANN, 1)[0])), [(2, 1)])
+
+
+class GreetingTests(FollowingCase):
+    """What HELLO says of it."""
+
+    def wanting(self, count: int, mode: Interest = Interest.ALL) -> Choices:
+        """Choices with so many names."""
+        choices = Choices(set(), mode)
+        names = [bytes([7, number]) * 16 for number in range(count)]
+        (choices.follow if mode is Interest.WANTED else choices.block)(names)
+        return choices
+
+    def test_names(self) -> None:
+        """A full list goes on in REFUSE or LAZY until one is not full, which may be empty."""
+        with patch.object(limits, "MAX_EXCEPTIONS", 4), patch.object(limits, "MAX_WANT_ITEMS", 4):
+            for mode, kind in ((Interest.ALL, Refuse), (Interest.WANTED, Lazy)):
+                for count, lists in ((3, [3]), (4, [4, 0]), (5, [4, 1]), (8, [4, 4, 0]), (9, [4, 4, 1])):
+                    choices = self.wanting(count, mode)
+                    self.begin(choices)
+                    hello, *rest = self.connect()
+                    assert isinstance(hello, Hello)
+                    self.assertIs(hello.interest, mode)
+                    self.assertEqual({type(message) for message in rest}, {kind} if rest else set())
+                    names = [hello.exceptions, *(message.authors for message in rest)]  # type: ignore[union-attr]
+                    self.assertEqual([len(part) for part in names], lists)
+                    self.assertEqual({name for part in names for name in part}, choices.named())
+
+    def test_comparing_waits_for_all_names(self) -> None:
+        """The dialler begins when the last list came, and not before."""
+        with patch.object(limits, "MAX_EXCEPTIONS", 1), patch.object(limits, "MAX_WANT_ITEMS", 2):
+            for mode, kind in ((Interest.ALL, Refuse), (Interest.WANTED, Lazy)):
+                self.begin(Choices(set()))
+                self.connect()
+                hello = Hello(1, 1, (), "test", bytes(16), mode, (ANN.author,), bytes(16))
+                for message in (hello, kind((BOB.author, bytes(32)))):
+                    self.assertEqual(self.sent(self.hear(0, message), Ranges), [])
+                self.assertEqual(len(self.sent(self.hear(0, kind(())), Ranges)), 1)
+                wanted = self.replica.sessions[0].wanted
+                self.assertEqual(set(wanted.authors), {ANN.author, BOB.author, bytes(32)})
+
+    def test_roots_settle_only_the_same_interest(self) -> None:
+        """Otherwise one fingerprint asks whether anything differs."""
+        for names, asks in (((), True), ((ANN.author,), False)):
+            choices = Choices(set())
+            choices.block([ANN.author])
+            self.begin(choices)
+            hello = self.connect()[0]
+            assert isinstance(hello, Hello)
+            effects = self.hear(0, hello._replace(exceptions=names))
+            kinds = [part.kind for _, m in self.sent(effects, Ranges) for part in m.ranges]  # type: ignore[union-attr]
+            self.assertEqual(kinds, [RangeKind.FINGERPRINT] if asks else [])
+            self.assertEqual(self.replica.sessions[0].settled, not asks)
+
+    def test_changed_between_the_greetings(self) -> None:
+        """The root in our HELLO covered another interest."""
+        self.begin(Choices(set()))
+        hello = self.connect()[0]
+        assert isinstance(hello, Hello)
+        self.assertEqual(self.messages(self.choose("block", ANN.author)), [Refuse((ANN.author,))])
+        effects = self.hear(0, hello, Refuse((ANN.author,)))
+        self.assertEqual(len(self.sent(effects, Ranges)), 1)
+        self.assertFalse(self.replica.sessions[0].settled)
+
+    def test_news_before_the_greeting(self) -> None:
+        """What HELLO refuses is not owed."""
+        self.begin(Choices(set()))
+        self.connect(0)
+        self.commit(*log(OWN, 1), done=False)
+        self.hear(0, Hello(1, 1, (), "test", bytes(16), Interest.ALL, (OWN.author,)))
+        self.assertTrue(self.replica.sessions[0].outbox.idle)
+
+
+class QuotaTests(FollowingCase):
+    """More is offered than is taken."""
+
+    sessions = 0
+
+    def start(self, quotas: Quotas) -> None:
+        """Two peers, and these bounds."""
+        self.begin(Choices(self.holdings.local), quotas)
+        for number in range(2):
+            self.open(number)
+
+    def test_a_refusal_is_visible_to_everyone(self) -> None:
+        """To the application once, to peers with REFUSE; the segment is not accepted."""
+        one, two, three = log(ANN, 3, bytes(40))
+        self.start(Quotas(bytes_per_author=len(one.bodies) * 2))
+        self.hear(0, one, two)
+        effects = self.hear(0, three)
+        self.assertIn(events.QuotaExceeded(ANN.author, Quota.AUTHOR_BYTES), effects)
+        self.assertEqual([message for _, message in self.sent(effects, Refuse)], [Refuse((ANN.author,))] * 2)
+        self.assertEqual(self.sent(effects, Segment), [])
+        self.assertEqual(self.hear(1, three), [])
+        self.assertEqual(self.holdings.accepted_seq(ANN.author), 2)
+
+    def test_only_what_is_verified_counts(self) -> None:
+        """A forged segment refuses nobody."""
+        one, two = log(ANN, 2, bytes(40))
+        self.start(Quotas(bytes_per_author=len(one.bodies)))
+        self.hear(0, one)
+        effects = self.hear(0, two._replace(signature=bytes(64)))
+        self.assertEqual(self.replica.ledger.refused, {})
+        self.assertTrue(any(isinstance(effect, End) for effect in effects))
+
+    def test_authors_are_refused_when_they_are_claimed(self) -> None:
+        """Without a segment of each in vain, and in one message."""
+        self.start(Quotas(authors=1))
+        self.hear(0, log(ANN, 1)[0])
+        items = tuple(Item(bytes([5, number]) * 16, 1, bytes(8)) for number in range(9))
+        effects = self.hear(1, Ranges(1, (Range(b"", RangeKind.DIFFERENCES, items=items),)))
+        self.assertEqual(self.sent(effects, Want), [])
+        self.assertEqual([len(m.authors) for _, m in self.sent(effects, Refuse)], [9, 9])  # type: ignore[union-attr]
+
+    def test_above_the_limit_of_names(self) -> None:
+        """Nobody is told any more, and nothing is taken all the same."""
+        self.start(Quotas(authors=1))
+        self.hear(0, log(ANN, 1)[0])
+        with patch.object(limits, "MAX_NAMED_AUTHORS", limits.MAX_CHOSEN_AUTHORS + 1):
+            self.hear(0, Have((HaveItem(0, 1, bytes(32)),)))
+            effects = self.hear(0, Have((HaveItem(1, 1, BOB.author),)))
+            self.assertEqual(self.sent(effects, Refuse) + self.sent(effects, Want), [])
+            self.assertEqual(self.hear(0, log(BOB, 1)[0]), [])
+
+    def test_rate_lifts_by_itself(self) -> None:
+        """LAZY when the author has rested, and the application hears."""
+        self.start(Quotas(entries_per_second=1.0))
+        segments = log(ANN, 20)
+        self.hear(0, *segments)
+        self.assertEqual(self.replica.ledger.refused, {ANN.author: Quota.RATE})
+        self.assertEqual(self.sent(self.tick(limits.QUOTA_BURST_SECONDS - 1.0), Lazy), [])
+        effects = self.tick(2.0)
+        self.assertIn(events.QuotaLifted(ANN.author), effects)
+        self.assertEqual([m for _, m in self.sent(effects, Lazy)], [Lazy((ANN.author,))] * 2)
+
+    def test_own_entries_are_never_refused(self) -> None:
+        """They come back whatever the quotas are."""
+        self.start(Quotas(authors=1, bytes_per_author=1, bytes=1, entries_per_second=0.001))
+        self.hear(0, *log(OWN, 30))
+        self.assertEqual(self.holdings.accepted_seq(OWN.author), 30)
