@@ -152,7 +152,9 @@ class ViewTests(SynchronousTestCase):
             ours, theirs = (
                 Wanted(mode, random.sample(authors, random.randint(0, len(authors) // 2))) for mode in modes
             )
-            view = View(holdings, ours, theirs)
+            below = View(holdings, ours)
+            holdings.views.add(below)
+            view = View(below, theirs)
             for _ in range(12):
                 self.check(random, view, self.brute(holdings, ours, theirs))
                 for author in random.sample(authors, 3):
@@ -166,9 +168,9 @@ class ViewTests(SynchronousTestCase):
                         clock.discard(author)
                         holdings.forget(author)
                     else:
-                        side = random.choice((ours, theirs))
+                        side, its = random.choice(((ours, below), (theirs, view)))
                         side.say(author, not side.wants(author))
-                        view.changed(author)
+                        its.changed(author)
 
     def test_two_sides_of_a_session(self) -> None:
         """Both have the same root when they hold the same of what both want, and not before."""
@@ -177,24 +179,24 @@ class ViewTests(SynchronousTestCase):
             theirs = Wanted(Interest(modes[1]), [A] if modes[1] else [C])
             left = Holdings(Clock({A: Head(1, A), B: Head(1, B)}), {}, set())
             right = Holdings(Clock({A: Head(1, A), C: Head(1, C)}), {}, set())
-            views = View(left, ours, theirs), View(right, theirs, ours)
+            views = View(View(left, ours), theirs), View(View(right, theirs), ours)
             self.assertEqual(views[0].root(SALT), views[1].root(SALT))
             right.clock.advance(A, Head(2, B))
             right.settle(A)
             self.assertNotEqual(views[0].root(SALT), views[1].root(SALT))
 
     def test_costs_nothing_where_everything_is_wanted(self) -> None:
-        """A head that moves is not looked at by sessions without names, nor by sessions that are over."""
+        """A head that moves is not looked at for sessions of peers without names, nor for those that are over."""
         holdings = Holdings(Clock({A: Head(1, A)}), {}, set())
-        ours, theirs = Wanted(), Wanted()
-        view = View(holdings, ours, theirs)
-        self.assertTrue(view.is_whole)
-        self.assertEqual(holdings.views, set())
+        below = View(holdings, Wanted(Interest.ALL, [B]))
+        theirs = Wanted()
+        view = View(below, theirs)
+        self.assertEqual((holdings.views, below.views), ({below}, set()))
         theirs.say(A, False)
         view.changed(A)
-        self.assertEqual(holdings.views, {view})
+        self.assertEqual(below.views, {view})
         view.close()
-        self.assertEqual(holdings.views, set())
+        self.assertEqual(below.views, set())
 
 
 class LedgerTests(SynchronousTestCase):

@@ -37,7 +37,8 @@ class Following(Upkeep):
         self.ledger = ledger
         self.wanted = Wanted(choices.mode, choices.named())
         self.holdings.views.clear()
-        self._our_view = View(self.holdings, self.wanted, Wanted())
+        self._our_view = View(self.holdings, self.wanted)
+        self.holdings.views.add(self._our_view)
 
     # -- what we say at the beginning
 
@@ -83,7 +84,6 @@ class Following(Upkeep):
         if not wants:
             self._part(author)
         for session in self.sessions.values():
-            session.view.changed(author)
             if not session.introduced:
                 session.root_in_hello = b""  # it covered another interest
             if not wants:
@@ -147,7 +147,8 @@ class Following(Upkeep):
 
     def _heed_items(self, session: Session, message: Ranges) -> None:
         """Who lists an author wants it, and believes that we do: put right what either side got wrong."""
-        if session.view.is_whole or not session.introduced:
+        everything = self.wanted.is_everything and session.wanted.is_everything
+        if everything or not session.introduced:
             return
         unwanted = []
         for author in [item.author for part in message.ranges for item in part.items]:

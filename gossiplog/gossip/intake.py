@@ -168,7 +168,7 @@ class Intake(Tree):
         """Same seq, another id, or a fork known to one side: show what we have, so that a proof can be made."""
         unknown = []
         for author in authors:
-            if not session.view.wants(author):
+            if not (self.wanted.wants(author) and session.wanted.wants(author)):
                 session.unwanted_items += 1
                 continue
             proof = self.holdings.forks.get(author)

@@ -41,6 +41,11 @@ class Wanted:
         self.mode = mode
         self.authors: SortedSet[bytes] = SortedSet(authors)
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether no author is left out."""
+        return self.mode is Interest.ALL and not self.authors
+
     def wants(self, author: bytes) -> bool:
         """Tell whether an author is wanted."""
         return (author in self.authors) == (self.mode is Interest.WANTED)

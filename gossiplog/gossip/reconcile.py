@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from gossiplog.errors import LimitExceededError
 from gossiplog.gossip.messages import Item, Range, RangeKind, Ranges
-from gossiplog.gossip.splitting import Answer, Compared, Held, Splitting, late, packed
+from gossiplog.gossip.splitting import Answer, Compared, Splitting, late, packed
+from gossiplog.gossip.view import Held
 from gossiplog.limits import MAX_LIST_ITEMS
 from gossiplog.log.fingerprint import FORKED_SEQ
 

@@ -98,7 +98,7 @@ class Replica(Intake):
             self._resume_quotas()
         session = Session(event.session, event.peer, event.salt, event.dialled, self.now)
         self.sessions[event.session] = session
-        session.view = View(self.holdings, self.wanted, session.wanted)
+        session.view = View(self._our_view, session.wanted)
         self._wait_for_rest()
         session.root_in_hello = self._our_view.root(session.salt)
         session.announce.update(dict.fromkeys(self.holdings.ahead))  # what the root does not know yet
@@ -153,7 +153,7 @@ class Replica(Intake):
         self._joined()
         self._emit(events.PeerUp(session.number, session.peer, session.agent))
         for proof in session.late_proofs:
-            if session.view.wants(proof.author):
+            if self.wanted.wants(proof.author) and session.wanted.wants(proof.author):
                 self._send(session, Fork(proof))
         session.late_proofs.clear()
         self._say_announcements(session)

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 from itertools import islice
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from gossiplog.gossip.holdings import Holdings, fingerprint
+from gossiplog.gossip.holdings import fingerprint
 from gossiplog.gossip.messages import Item, Range, RangeKind
-from gossiplog.gossip.view import View
-
-Held: TypeAlias = Holdings | View
-"""What is compared: all that is held, or what of it both sides want."""
+from gossiplog.gossip.view import Held
 
 LIST_AT_ONCE = 1024
 """A clock of so many authors goes as one list: 47 KB and one round trip."""

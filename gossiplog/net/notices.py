@@ -69,7 +69,10 @@ class CaughtUp:
 
 @dataclass(frozen=True, slots=True)
 class InSync:
-    """This peer and we hold the same, both on disk; told when asked for with :meth:`gossiplog.Node.when_in_sync`."""
+    """This peer and we hold the same of what both want, both on disk.
+
+    Told when asked for with :meth:`gossiplog.Node.when_in_sync`.
+    """
 
     peer: Peer
 
