@@ -8,14 +8,17 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
+from gossiplog.errors import BlockedAuthorError
 from gossiplog.gossip import events
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import Message, RangeKind, Ranges
 from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.testing.carrying import Carrier
 from gossiplog.testing.cluster import Cluster, held
+from gossiplog.testing.faults import ON_LINKS, Fault, Faults
 from gossiplog.testing.node import Node
 from gossiplog.testing.pipes import Quality
+from gossiplog.testing.simulator import tight_limits
 from tests.test_simulator_scenarios import QUICK_DISK, line, seq, write
 
 
@@ -292,8 +295,61 @@ class SubsetTests(SynchronousTestCase):
             if number:
                 bob.choose(Choices.follow if number == 4 else Choices.block, *ann.local[: 10 * number])
             if number == 2:
-                ann.choose(Choices.block, *(bytes([0, filler]) * 16 for filler in range(50)))
+                ann.choose(Choices.block, *(filler.to_bytes(32, "big") for filler in range(1100)))
             self.check_reconnect(cluster, ann, bob)
+
+
+class RandomTests(SynchronousTestCase):
+    """Choices, quotas and faults at random."""
+
+    def run_seed(self, seed: int) -> None:
+        """Whatever is chosen, refused, deleted and broken: neighbours agree on what both want when it is over."""
+        cluster = Cluster(seed)
+        random = Random(seed)
+        nodes = [cluster.add(2) for _ in range(random.randint(3, 8))]
+        edges = [(number, random.randrange(number)) for number in range(1, len(nodes))]
+        edges += [tuple(random.sample(range(len(nodes)), 2)) for _ in range(len(nodes) // 2)]  # type: ignore[misc]
+        for number, other in edges:
+            cluster.connect(nodes[number], nodes[other])
+        for node in nodes:
+            if random.random() < 0.4:
+                node.only_followed()
+            node.quotas = random.choice(
+                (
+                    Quotas(),
+                    Quotas(authors=random.randint(1, 6)),
+                    Quotas(bytes_per_author=random.randint(100, 3000)),
+                    Quotas(bytes=random.randint(1000, 20_000)),
+                    Quotas(entries_per_second=random.choice((0.5, 1.0, 5.0))),
+                )
+            )
+        cluster.start()
+        faults = Faults(cluster)
+        for kind in random.sample(("cut", "half-open", "crash", "vanish", "freeze", "slow", "full disk"), 2):
+            hit = random.choice(edges) if kind in ON_LINKS else (random.randrange(len(nodes)),)
+            faults.plan(Fault(kind, random.uniform(0.0, 20.0), hit, random.uniform(0.1, 20.0)))
+        authors = [author for node in nodes for author in node.local]
+        for _ in range(50):
+            node = random.choice([node for node in nodes if node.up and not node.frozen])
+            others = [author for author in authors if author not in node.local]
+            some = random.sample(others, random.randint(1, 3))
+            change = random.choice((Choices.follow, Choices.unfollow, Choices.block, Choices.unblock))
+            try:
+                node.choose(change, *some, delete=change is Choices.block and random.random() < 0.5)
+            except BlockedAuthorError:
+                pass
+            write(node, random.randint(1, 3), random.randrange(500), random.randrange(2))
+            cluster.run(random.random())
+        cluster.settle()
+
+    def test_seeds(self) -> None:
+        """Half of them with limits so low that all are reached."""
+        for seed in range(24):
+            if seed % 2:
+                self.run_seed(seed)
+            else:
+                with tight_limits():
+                    self.run_seed(seed)
 
 
 class QuotaTests(SynchronousTestCase):
