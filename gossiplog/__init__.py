@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from gossiplog.log.network import Network
     from gossiplog.log.segment import Head, Segment
     from gossiplog.net.awaiting import Result
-    from gossiplog.net.livestore import Store, Writer, open_store
+    from gossiplog.net.livestore import Store, open_store
     from gossiplog.net.notices import Peer
     from gossiplog.net.reading import Reader
+    from gossiplog.net.writing import Writer
     from gossiplog.node import Node
 
 __all__ = [
@@ -69,7 +70,7 @@ _HOME = {
     "Result": "net.awaiting",
     "Segment": "log.segment",
     "Store": "net.livestore",
-    "Writer": "net.livestore",
+    "Writer": "net.writing",
     "format_author": "log.keys",
     "open_store": "net.livestore",
     "parse_author": "log.keys",

@@ -13,7 +13,8 @@ from typing import Any, Final
 from gossiplog.foreground import first_of
 from gossiplog.log.clock import Cursor
 from gossiplog.log.entry import Entry
-from gossiplog.net.livestore import Store, Writer
+from gossiplog.net.livestore import Store
+from gossiplog.net.writing import Writer
 from gossiplog.printing import printable
 from gossiplog.terminal import Terminal
 

@@ -103,15 +103,3 @@ class Ending:
                 result.callback(None)
             else:
                 result.errback(self._failure)
-
-
-def deliver(result: Result[Any], value: Any, read: Callable[[Any], Any] = lambda value: value) -> None:
-    """Fire ``result`` with what a job gave, unless nobody waits any more."""
-    if result.called:
-        return
-    if isinstance(value, Failure):
-        result.errback(value)
-    elif isinstance(value, BaseException):
-        result.errback(Failure(value))
-    else:
-        result.callback(read(value))

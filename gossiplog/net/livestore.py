@@ -1,13 +1,12 @@
 """The store an application holds: writers, readers and the clock, on a reactor.
 
-Responsible for: :func:`open_store`, :class:`Store`, :class:`Writer`.
+Responsible for: :func:`open_store`, :class:`Store`.
 Must not know: peers; the node listens to :meth:`Store.listen` like every reader does.
 Invariant: ``Store.clock`` is the durable clock: it moves after the commit and before anyone is told.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,9 +18,7 @@ from twisted.python.failure import Failure
 
 from gossiplog.errors import StoreClosedError, StoreDamagedError, StoreInUseError
 from gossiplog.gossip.events import Forgotten
-from gossiplog.log.body import Reference, encode_bodies, encode_body
 from gossiplog.log.clock import Clock, Cursor
-from gossiplog.log.entry import Encoding, encode_payload
 from gossiplog.log.entry import encoding as find_encoding
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
@@ -31,6 +28,7 @@ from gossiplog.net.lanes import Answer
 from gossiplog.net.reading import Reader
 from gossiplog.net.returning import Returning
 from gossiplog.net.storing import StoreThread
+from gossiplog.net.writing import Writer
 from gossiplog.store.logs import Logs, VerifyReport, open_logs
 from gossiplog.store.repairing import RepairReport
 from gossiplog.store.requests import Append, Outcome, SetCursor
@@ -284,29 +282,3 @@ class Store:
                 _log.failure("a listener of {path} failed", path=self.path)
         for reader in tuple(self._readers):
             reader.committed(outcome.segments)
-
-
-class Writer:
-    """I append to one local log.  ``author`` is its key, ``name`` what this store calls it."""
-
-    def __init__(self, store: Store, name: str, author: bytes, chosen: Encoding) -> None:
-        self._store = store
-        self._encoding = chosen
-        self.name = name
-        self.author = author
-
-    def append(self, payload: Any, *, after: Sequence[Reference] = ()) -> Result[int]:
-        """Append one entry; fires with its seq once it is on disk.
-
-        Raises :class:`EncodingError` and :class:`PayloadTooLargeError` at once; nothing is written then.
-        """
-        body = encode_body(int(time.time() * 1000), encode_payload(payload, self._encoding), after)
-        return self._store.append(self.author, [body]).addCallback(lambda seqs: seqs.start)  # type: ignore[return-value]
-
-    def append_many(self, payloads: Sequence[Any]) -> Result[range]:
-        """Append all of them or none; fires with their seqs once they are on disk."""
-        if not payloads:
-            return self._store.run(lambda _: range(0))
-        chosen = self._encoding
-        encoded = [encode_payload(payload, chosen) for payload in payloads]
-        return self._store.append(self.author, encode_bodies(int(time.time() * 1000), encoded))

@@ -1,0 +1,45 @@
+"""Writers: the local authors of a store.
+
+Responsible for: :class:`Writer`.
+Must not know: threads, disks; how an append becomes durable.
+Invariant: what cannot be an entry is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gossiplog.log.body import Reference, encode_bodies, encode_body
+from gossiplog.log.entry import Encoding, encode_payload
+from gossiplog.net.awaiting import Result
+
+if TYPE_CHECKING:
+    from gossiplog.net.livestore import Store
+
+
+class Writer:
+    """I append to one local log.  ``author`` is its key, ``name`` what this store calls it."""
+
+    def __init__(self, store: Store, name: str, author: bytes, chosen: Encoding) -> None:
+        self._store = store
+        self._encoding = chosen
+        self.name = name
+        self.author = author
+
+    def append(self, payload: Any, *, after: Sequence[Reference] = ()) -> Result[int]:
+        """Append one entry; fires with its seq once it is on disk.
+
+        Raises :class:`EncodingError` and :class:`PayloadTooLargeError` at once; nothing is written then.
+        """
+        body = encode_body(int(time.time() * 1000), encode_payload(payload, self._encoding), after)
+        return self._store.append(self.author, [body]).addCallback(lambda seqs: seqs.start)  # type: ignore[return-value]
+
+    def append_many(self, payloads: Sequence[Any]) -> Result[range]:
+        """Append all of them or none; fires with their seqs once they are on disk."""
+        if not payloads:
+            return self._store.run(lambda _: range(0))
+        chosen = self._encoding
+        encoded = [encode_payload(payload, chosen) for payload in payloads]
+        return self._store.append(self.author, encode_bodies(int(time.time() * 1000), encoded))
