@@ -21,6 +21,9 @@ from gossiplog.gossip.upkeep import Upkeep
 from gossiplog.gossip.view import View
 from gossiplog.log.segment import Segment
 
+LOOK_SECONDS = 1.0
+"""Between two looks for authors within their rate again, at least: a look costs in proportion to those refused."""
+
 
 class Following(Upkeep):
     """I know which authors the peers of one replica and we want."""
@@ -28,7 +31,7 @@ class Following(Upkeep):
     def __init__(self, holdings: Holdings) -> None:
         super().__init__(holdings)
         self._renamed: dict[bytes, None] = {}
-        self._resting_until: float | None = None
+        self._looks_at: float | None = None
         self.limit_to(Choices(holdings.local), Ledger(Quotas(), (), holdings.local, {}))
 
     def limit_to(self, choices: Choices, ledger: Ledger) -> None:
@@ -177,10 +180,11 @@ class Following(Upkeep):
             self.ledger.refused[author] = quota
             self._reconsider(author)
             self._emit(events.QuotaExceeded(author, quota))
-            self._wait_for_rest()
+            if quota is Quota.RATE:
+                self._look_at(self.ledger.rested_at(author))
         else:
-            for session in self.open_sessions():
-                self.schedule.drop(session.number, author)
+            for number in tuple(self.schedule.claimants.get(author, ())):
+                self.schedule.drop(number, author)
         self._ask()
 
     def _lift(self, authors: Iterable[bytes]) -> None:
@@ -191,22 +195,25 @@ class Following(Upkeep):
                 self._emit(events.QuotaLifted(author))
 
     def _resume_quotas(self) -> None:
-        """The first session after a while, in which there were no timers."""
-        self._resting_until = None
+        """The first session after a while without timers is about to begin."""
+        self._looks_at = None
         self._lift(self.ledger.rested(self.now))
         self._renamed.clear()  # HELLO says it
 
-    def _wait_for_rest(self) -> None:
-        """Look again when the next of those refused for their rate may go on."""
-        when = self.ledger.rests_until
-        if when is not None and self.sessions and when != self._resting_until:
-            self._resting_until = when
+    def _look_at(self, when: float | None) -> None:
+        """Look then, or in a while, who may go on that was refused for its rate."""
+        if when is None:
+            return
+        when = max(when, self.now + LOOK_SECONDS)
+        if self._looks_at is None or when < self._looks_at:
+            self._looks_at = when
             self._at(when, self._look_for_rested)
 
     def _look_for_rested(self) -> None:
-        self._resting_until = None
-        self._lift(self.ledger.rested(self.now))
-        self._wait_for_rest()
+        if self._looks_at is not None and self.now >= self._looks_at:
+            self._looks_at = None
+            self._lift(self.ledger.rested(self.now))
+            self._look_at(self.ledger.rests_until)
 
     def _forgotten(self, event: events.Forgotten) -> None:
         """These were deleted: nothing is held of them."""

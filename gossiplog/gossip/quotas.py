@@ -146,13 +146,17 @@ class Ledger:
         return [
             author
             for author, quota in self.refused.items()
-            if quota is Quota.RATE and self._full_at.get(author, 0.0) <= now
+            if quota is Quota.RATE and self.rested_at(author) <= now
         ]
+
+    def rested_at(self, author: bytes) -> float:
+        """When an author will be within its rate again."""
+        return self._full_at.get(author, 0.0)
 
     @property
     def rests_until(self) -> float | None:
         """When the next of those refused for their rate may go on.  O(refused)."""
         return min(
-            (self._full_at.get(a, 0.0) for a, quota in self.refused.items() if quota is Quota.RATE),
+            (self.rested_at(author) for author, quota in self.refused.items() if quota is Quota.RATE),
             default=None,
         )

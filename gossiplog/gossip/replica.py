@@ -99,7 +99,8 @@ class Replica(Intake):
         session = Session(event.session, event.peer, event.salt, event.dialled, self.now)
         self.sessions[event.session] = session
         session.view = View(self._our_view, session.wanted)
-        self._wait_for_rest()
+        if len(self.sessions) == 1:
+            self._look_at(self.ledger.rests_until)
         session.root_in_hello = self._our_view.root(session.salt)
         session.announce.update(dict.fromkeys(self.holdings.ahead))  # what the root does not know yet
         names, rest = self._names()

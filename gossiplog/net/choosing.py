@@ -20,20 +20,13 @@ from gossiplog.gossip.events import Forgotten, InterestChanged
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.messages import Interest
 from gossiplog.net.awaiting import Result
+from gossiplog.net.storing import StoreThread
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Forget, Request, SetMeta
 
 Listener: TypeAlias = Callable[[InterestChanged | Forgotten], None]
 
 _log = Logger()
-
-
-def load_choices(logs: Logs, local: AbstractSet[bytes]) -> Choices:
-    """Return the choices that a store keeps; StoreDamagedError when they make no sense."""
-    try:
-        return Choices.load(logs.meta(KEPT_AS), local)
-    except InvalidValueError as error:
-        raise StoreDamagedError(f"{logs.path} is damaged: {error}") from error
 
 
 class Choosing:
@@ -46,6 +39,24 @@ class Choosing:
         self.choices = choices
         self._write = write
         self._listeners: list[Listener] = []
+
+    @classmethod
+    def on(
+        cls, thread: StoreThread, local: AbstractSet[bytes], write: Callable[[Request], Result[Any]]
+    ) -> Choosing:
+        """Return the choices that a store keeps; StoreDamagedError when they make no sense, and the store is closed."""
+
+        def load(logs: Logs) -> Choices:
+            try:
+                return Choices.load(logs.meta(KEPT_AS), local)
+            except InvalidValueError as error:
+                raise StoreDamagedError(f"{logs.path} is damaged: {error}") from error
+
+        try:
+            return cls(thread.now(load), write)
+        except StoreDamagedError:
+            thread.close(lambda _: None)
+            raise
 
     def follow(self, *authors: bytes) -> Result[None]:
         """Want these authors; :class:`BlockedAuthorError` for one that is blocked."""

@@ -16,14 +16,14 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gossiplog.errors import StoreClosedError, StoreDamagedError, StoreInUseError
+from gossiplog.errors import StoreClosedError, StoreInUseError
 from gossiplog.gossip.events import Forgotten
 from gossiplog.log.clock import Clock, Cursor
 from gossiplog.log.entry import encoding as find_encoding
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
 from gossiplog.net.awaiting import Ending, Result, deliver
-from gossiplog.net.choosing import Choosing, load_choices
+from gossiplog.net.choosing import Choosing
 from gossiplog.net.lanes import Answer
 from gossiplog.net.reading import Reader
 from gossiplog.net.returning import Returning
@@ -83,12 +83,9 @@ class Store:
         self.clock, self.local, self.forks, self.copied = self.thread.now(
             lambda logs: (logs.clock.copy(), set(logs.local), dict(logs.forks), logs.copied)
         )
-        try:
-            choices = self.thread.now(lambda logs: load_choices(logs, self.local))
-        except StoreDamagedError:
-            self.thread.close(lambda _: None)
-            raise
-        self.interest = Choosing(choices, lambda request: self._write(request, lambda _: None))
+        self.interest = Choosing.on(
+            self.thread, self.local, lambda request: self._write(request, lambda _: None)
+        )
         self.returning = Returning(reactor, self.clock, self.thread.write)
 
     # -- writing
