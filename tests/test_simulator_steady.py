@@ -28,6 +28,15 @@ class SteadyTests(SynchronousTestCase):
             figures.control_share * figures.new_bytes, sum(figures.bytes.values()) - figures.bytes["Segment"]
         )
 
+    def test_the_bars(self) -> None:
+        """One copy, little talk, nearly the shortest path; ``gossiplog simulate --steady`` is the larger network."""
+        figures, delivery = measure(Steady(nodes=30, authors=40, warm_up=20.0, window=5.0), seed=1)
+        self.assertGreater(delivery.entries, 150)
+        self.assertEqual(delivery.undelivered, 0)
+        self.assertLessEqual(figures.copies, 1.1)
+        self.assertLessEqual(figures.control_share, 0.15)
+        self.assertLessEqual(delivery.late_within(0.99), 2.0)
+
     def test_same_seed_same_figures(self) -> None:
         """Also with verification shared between the nodes."""
         steady = Steady(nodes=6, links=3, authors=3, warm_up=2.0, window=3.0)
