@@ -89,7 +89,7 @@ class Ledger:
                 return Quota.AUTHOR_BYTES
         if quotas.bytes is not None and self._durable_bytes + self._pending_bytes + size > quotas.bytes:
             return Quota.BYTES
-        if self._full_at.get(author, 0.0) - now >= limits.QUOTA_BURST_SECONDS:
+        if self._full_at.get(author, now) - now >= limits.QUOTA_BURST_SECONDS:
             return Quota.RATE
         return None
 
@@ -106,7 +106,7 @@ class Ledger:
             self._pending_bytes += len(segment.bodies)
         if quotas.entries_per_second is not None and author not in self._local:
             seconds = segment.count / quotas.entries_per_second
-            self._full_at[author] = max(now, self._full_at.get(author, 0.0)) + seconds
+            self._full_at[author] = max(now, self._full_at.get(author, now)) + seconds
 
     def committed(self, segment: Segment) -> None:
         """A segment, our own or a peer's, is on disk."""
