@@ -74,6 +74,22 @@ HANDSHAKE_SECONDS: Final = 10.0
 MAX_HANDSHAKES: Final = 64
 """Inbound connections in their handshake at once."""
 
+MAX_CONNECTIONS: Final = 1024
+"""Connections that others dialled: 10 KB each when idle, and file descriptors of a process are few."""
+
+MAX_CONNECTIONS_PER_HOST: Final = 32
+"""The same from one address that is not this machine's: behind one may be an office, not a city."""
+
+MAX_SCORES: Final = 4096
+"""Node keys and addresses whose offences are remembered; then the one that was quiet for longest is forgotten."""
+
+BAN_FIRST_SECONDS: Final = 60.0
+BAN_MOST_SECONDS: Final = 6 * 3600.0
+"""How long an offender is kept out: doubled each time from the first to the most."""
+
+BAN_FORGIVEN_SECONDS: Final = 24 * 3600.0
+"""After so long without an offence the next ban is a first one again."""
+
 PING_SECONDS: Final = 30.0
 """Silence after which we ask whether the peer is there."""
 
@@ -119,8 +135,15 @@ RETRY_WRITE_SECONDS: Final = 5.0
 QUOTA_BURST_SECONDS: Final = 10.0
 """An author may be so far ahead of its entry rate: who writes now and then does so in bursts."""
 
+ALLOWANCE_POINTS: Final = 60_000
+"""What a peer may cost without bringing anything new, in points of up to 0.5 ms: the lists of a peer that is behind in
+ten million authors are 50,000."""
+
+ALLOWANCE_POINTS_PER_SECOND: Final = 1000
+"""How fast that grows again: PINGs, or what is not wanted, without end take a tenth of a core."""
+
 MAX_CLAIMS: Final = 1_000_000
-"""Authors a peer may claim to be ahead in; above it the session ends."""
+"""Authors a peer may be ahead in that are remembered; when these are done, another reconcile finds the rest."""
 
 MAX_HANDLES: Final = 65_536
 """Authors that have a handle in one session and direction; then the oldest handles are used again."""

@@ -16,20 +16,20 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 
-from gossiplog import limits
-from gossiplog.errors import ByeCode, EndpointError, InvalidValueError, NodeStoppedError
+from gossiplog.errors import ByeCode, EndpointError, NodeStoppedError
 from gossiplog.gossip.events import Forgotten, InterestChanged
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net import notices
 from gossiplog.net.awaiting import Ending, Result
+from gossiplog.net.bans import Ban
 from gossiplog.net.dialing import Dialer
 from gossiplog.net.driver import Driver
 from gossiplog.net.livestore import Store
 from gossiplog.net.notices import Notice, Peer, Progress
 from gossiplog.net.progress import Meter
-from gossiplog.net.protocol import LinkFactory, describe
+from gossiplog.net.protocol import LinkFactory, check_agent, describe
 
 _log = Logger()
 
@@ -67,7 +67,7 @@ class Node:
         self._waiting: set[Result[Notice]] = set()
         self._stopping = False
         self._stopped = Ending()
-        _check_agent(agent)
+        check_agent(agent)
         store.check_open()
         store.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
         secret = store.thread.now(lambda logs: logs.node_key())
@@ -241,6 +241,17 @@ class Node:
         """
         return self.when_in_sync(peer).addCallback(lambda _: self.store.recovered())  # type: ignore[return-value]
 
+    # -- who is kept out
+
+    @property
+    def bans(self) -> list[Ban]:
+        """Nodes and addresses that are kept out, for offences against the protocol."""
+        return self._driver.admission.bans.all(self.reactor.seconds())
+
+    def unban(self, who: bytes | str) -> bool:
+        """Let a node (its id) or an address come back at once, its offences forgotten; False if it had none."""
+        return self._driver.admission.bans.lift(who)
+
     # -- the end
 
     def stop(self) -> Result[None]:
@@ -281,13 +292,3 @@ class Node:
                 subscriber(notice)
             except Exception:
                 _log.failure("a subscriber failed with {notice}", notice=type(notice).__name__)
-
-
-def _check_agent(agent: str) -> None:
-    """Raise :class:`InvalidValueError` for what HELLO cannot carry."""
-    if not isinstance(agent, str) or len(agent) > limits.MAX_AGENT_CHARS:
-        raise InvalidValueError(f"agent is a text of at most {limits.MAX_AGENT_CHARS} characters")
-    try:
-        agent.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidValueError(f"agent is no valid text: {error}") from None

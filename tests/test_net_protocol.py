@@ -164,7 +164,7 @@ class OffenceTests(OneNode):
     """What a member does wrong: BYE says what, a notice says it here, and nothing has changed."""
 
     def offend(self, deed: Callable[[Peer], None], error: type[Exception], *, greet: bool = True) -> str:
-        peer = self.come(Peer(True))
+        peer = self.come(Peer(True, self.world.random.randbytes(32)))
         self.world.run(0.1)
         if greet:
             peer.hello()

@@ -7,10 +7,9 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
-from gossiplog.errors import LimitExceededError
 from gossiplog.gossip.schedule import Schedule
 
-A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))
+A, B, C, D = (bytes([number]) * 32 for number in (1, 2, 3, 4))
 STALL = limits.STALL_SECONDS
 
 
@@ -125,13 +124,20 @@ class PullTests(ScheduleCase):
         self.assertEqual((self.schedule.claimants, self.schedule.pulled_from), ({}, {}))
 
     def test_claims_are_bounded(self) -> None:
-        """A peer that claims without end is not listened to."""
+        """Of a peer that claims without end the first are remembered, our own always, and once that there were more."""
         with patch.object(limits, "MAX_CLAIMS", 2):
             self.schedule.claim(1, A, 1)
             self.schedule.claim(1, B, 1)
             self.schedule.claim(1, B, 2)
-            self.assertRaises(LimitExceededError, self.schedule.claim, 1, C, 1)
-            self.schedule.claim(2, C, 1)
+            self.schedule.claim(1, C, 1)
+            self.assertEqual(self.schedule.missing(1), {A: 1, B: 2})
+            self.schedule.claim(1, D, 1, first=True)
+            self.assertEqual(self.schedule.missing(1), {A: 1, B: 2, D: 1})
+        self.schedule.claim(2, C, 1)
+        for author in (A, B, D):
+            self.assertFalse(self.schedule.claimed_more(1))
+            self.schedule.durable(author, 2)
+        self.assertEqual([self.schedule.claimed_more(session) for session in (1, 1, 2)], [True, False, False])
 
     def test_pushed_is_remembered_but_not_asked(self) -> None:
         """News that was accepted is asked for only if it is lost."""

@@ -104,6 +104,7 @@ class Intake(Tree):
         backlog = self.schedule.pulls(session.number, author)
         self._brought(session, author, pushed=not backlog)
         self.holdings.accept(author, head)
+        session.allowance.refill()
         self._emit(Write(segment, head))
         self.pending_bytes += segment_bytes(segment)
         self._throttle()
@@ -188,6 +189,7 @@ class Intake(Tree):
             session.unwanted_items += 1
         elif message.proof.author not in self.holdings.forks:
             verify_proof(message.proof)
+            session.allowance.refill()
             self._freeze(message.proof, session)
 
     def _freeze(self, proof: ForkProof, source: Session | None) -> None:

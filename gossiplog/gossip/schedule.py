@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from gossiplog import limits
-from gossiplog.errors import LimitExceededError
 
 
 class Source:
@@ -26,6 +25,7 @@ class Source:
         self.trickled_at = -limits.STALL_SECONDS
         self.patience = limits.STALL_SECONDS
         self.tardy = 0
+        self.claims_more = False
 
 
 class Schedule:
@@ -55,7 +55,7 @@ class Schedule:
 
     def claim(self, session: int, author: bytes, seq: int, *, first: bool = False) -> None:
         """``session`` says it holds ``author`` up to ``seq``, more than we do; ``first``: ask for it before others."""
-        if self.hold(session, author, seq):
+        if self.hold(session, author, seq, always=first):
             self._changed = True
             if self.pulled_from.get(author) != session:
                 todo = self.sources[session].todo
@@ -63,15 +63,27 @@ class Schedule:
                 if first:
                     todo.move_to_end(author, last=False)
 
-    def hold(self, session: int, author: bytes, seq: int) -> bool:
-        """``session`` sent us ``author`` up to ``seq``: to be asked for only if it is lost; False if that is old."""
+    def hold(self, session: int, author: bytes, seq: int, *, always: bool = False) -> bool:
+        """``session`` sent us ``author`` up to ``seq``: to be asked for only if it is lost; False if that is old.
+
+        Also False when it claims too many authors to remember, unless this one is to be remembered ``always``.
+        """
         source = self.sources[session]
         if seq <= source.claims.get(author, 0):
             return False
-        if len(source.claims) >= limits.MAX_CLAIMS and author not in source.claims:
-            raise LimitExceededError(f"peer claims more than {limits.MAX_CLAIMS} authors beyond us")
+        if len(source.claims) >= limits.MAX_CLAIMS and author not in source.claims and not always:
+            source.claims_more = True
+            return False
         source.claims[author] = seq
         self.claimants.setdefault(author, set()).add(session)
+        return True
+
+    def claimed_more(self, session: int) -> bool:
+        """Whether ``session`` claimed more than is remembered, once what is remembered is done; asked once."""
+        source = self.sources[session]
+        if source.claims or not source.claims_more:
+            return False
+        source.claims_more = False
         return True
 
     def want(self, session: int, author: bytes) -> None:

@@ -14,6 +14,7 @@ from itertools import islice
 
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError, UnexpectedMessageError
+from gossiplog.gossip.allowance import Allowance
 from gossiplog.gossip.interest import Wanted
 from gossiplog.gossip.messages import (
     Bye,
@@ -94,6 +95,7 @@ class Session:
         self.probe_interval = 0.0
         self.quiet = False
         self.mismatch_at: float | None = None
+        self.allowance = Allowance(now)
         self.unknown_messages = 0
         self.unwanted_items = 0
         self.outbox = Outbox()

@@ -166,7 +166,10 @@ class Upkeep:
         self._pump(session)
 
     def _check_caught_up(self, session: Session) -> None:
-        if session.settled and not session.caught_up and not self.schedule.missing(session.number):
+        if session.settled and self.schedule.claimed_more(session.number):
+            session.settled = False
+            self._start_reconcile(session)
+        elif session.settled and not session.caught_up and not self.schedule.missing(session.number):
             session.caught_up = True
             self._emit(events.CaughtUp(session.number, session.peer))
 

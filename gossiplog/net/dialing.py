@@ -89,6 +89,8 @@ class Dialer:
             return
         most = limits.RECONNECT_FIRST_SECONDS * 2.0 ** min(self._failures, 16)
         delay = min(most, limits.RECONNECT_MOST_SECONDS) * (0.5 + self._calls.random() / 2)
+        if self.peer is not None:
+            delay += self._calls.banned_for(self.peer)
         self._failures += 1
         self._call = self._calls.reactor.callLater(delay, self._again)
 
@@ -121,8 +123,9 @@ class Dialer:
 class Dialers:
     """I am the addresses of one node.
 
-    ``random`` gives numbers in [0, 1), ``connected(peer)`` says whether there is an open session with a node, and
-    ``failed(endpoint, reason)`` hears of every attempt in vain.
+    ``random`` gives numbers in [0, 1), ``connected(peer)`` says whether there is an open session with a node,
+    ``banned_for(peer)`` how many seconds it is kept out, and ``failed(endpoint, reason)`` hears of every attempt in
+    vain.
     """
 
     def __init__(
@@ -131,12 +134,14 @@ class Dialers:
         owner: Owner,
         random: Callable[[], float],
         connected: Callable[[bytes], bool],
+        banned_for: Callable[[bytes], float],
         failed: Callable[[str, str], None],
     ) -> None:
         self.reactor = reactor
         self.owner = owner
         self.random = random
         self.connected = connected
+        self.banned_for = banned_for
         self.failed = failed
         self._dialers: list[Dialer] = []
 

@@ -15,8 +15,7 @@ from typing import Any
 from nacl.bindings import crypto_scalarmult_base
 from twisted.logger import Logger
 
-from gossiplog import limits
-from gossiplog.errors import ByeCode, EndpointError, LimitExceededError, PeerError
+from gossiplog.errors import ByeCode, EndpointError, PeerError
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.holdings import Holdings
@@ -26,6 +25,7 @@ from gossiplog.gossip.replica import Replica
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net import notices
+from gossiplog.net.admission import Admission
 from gossiplog.net.awaiting import Ending, Result
 from gossiplog.net.dialing import Dialers
 from gossiplog.net.errands import Errands
@@ -59,14 +59,19 @@ class Driver:
         self.reactor = reactor
         self.id = crypto_scalarmult_base(secret)
         self.peers: dict[int, Peer] = {}
+        self.admission = Admission(reactor, tell)
         self.dialers = Dialers(
-            reactor, self, random, self._connected, lambda *why: tell(notices.DialFailed(*why))
+            reactor,
+            self,
+            random,
+            self._connected,
+            self.admission.wait,
+            lambda *why: tell(notices.DialFailed(*why)),
         )
         self._network = network
         self._secret = secret
         self._tell = tell
         self._links: dict[int, Link] = {}
-        self._strangers: dict[Link, None] = {}
         self._open: set[Link] = set()
         self._next_session = 0
         self._queue: deque[Event] = deque()
@@ -125,31 +130,23 @@ class Driver:
         return Channel(initiator, self._secret, self._network.key)
 
     def connection_made(self, link: Link) -> bool:
-        """A connection came up.
-
-        When too many are in their handshake, the oldest has to go: refusing new ones would let a few connections that
-        say nothing keep everyone out.
-        """
+        """A connection came up; False when it cannot stay."""
         self._open.add(link)
-        if self._stopping:
-            return False
-        if not link.initiator:
-            self._strangers[link] = None
-            if len(self._strangers) > limits.MAX_HANDSHAKES:
-                oldest = next(iter(self._strangers))
-                oldest.refuse(LimitExceededError(f"more than {limits.MAX_HANDSHAKES} handshakes at once"))
-                self._strangers.pop(oldest, None)
-        return True
+        return not self._stopping and self.admission.made(link)
 
     def established(self, link: Link) -> None:
         """The handshake is done: a session begins."""
-        self._strangers.pop(link, None)
+        peer = link.channel.peer
+        ban = self.admission.shaken(link, peer)
+        if ban is not None:
+            self.dialers.reached(link, peer, self.id)
+            link.say_bye(ByeCode.REFUSED, f"banned for {ban.seconds:.0f} s: {ban.reason}", by_peer=False)
+            return
         link.session = self._next_session
         self._next_session += 1
         self._links[link.session] = link
         if not self._reading:
             link.read(False)
-        peer = link.channel.peer
         if not self.dialers.reached(link, peer, self.id):
             error = EndpointError(f"{link.address} is our own address; it is not dialled any more")
             self._tell(notices.PeerRejected(link.address, error))
@@ -169,6 +166,7 @@ class Driver:
         """The peer's bytes made no sense."""
         if link.session is None:
             self._tell(notices.PeerRejected(link.address, error))
+            self.admission.offence(link, None, error)
         else:
             self._handle(events.Offended(link.session, error))
 
@@ -180,7 +178,7 @@ class Driver:
     def connection_lost(self, link: Link, reason: str) -> None:
         """It is gone."""
         self._open.discard(link)
-        self._strangers.pop(link, None)
+        self.admission.lost(link)
         self._bulk.discard(link)
         if link.session is not None:
             self._handle(events.Closed(link.session, ByeCode.NORMAL, f"connection lost: {reason}"))
@@ -296,3 +294,4 @@ class Driver:
         link = self._links.get(effect.session)
         if link is not None:
             self._tell(notices.PeerRejected(link.address, effect.error))
+            self.admission.offence(link, effect.peer, effect.error)

@@ -53,6 +53,16 @@ class PeerRejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Banned:
+    """A node (``peer``, its id) or an address (``host``) is kept out for ``seconds``, for what it did last."""
+
+    peer: bytes | None
+    host: str | None
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class DialFailed:
     """An address did not answer; it is tried again."""
 
@@ -154,6 +164,7 @@ Notice: TypeAlias = (
     PeerUp
     | PeerDown
     | PeerRejected
+    | Banned
     | DialFailed
     | CaughtUp
     | InSync

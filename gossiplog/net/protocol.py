@@ -21,7 +21,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gossiplog import limits
-from gossiplog.errors import HandshakeError, LimitExceededError, PeerError, PeerTimeoutError
+from gossiplog.errors import (
+    HandshakeError,
+    InvalidValueError,
+    LimitExceededError,
+    PeerError,
+    PeerTimeoutError,
+)
 from gossiplog.gossip.messages import Bye, Message
 from gossiplog.log.segment import Segment
 from gossiplog.wire.channel import Channel
@@ -66,6 +72,7 @@ class Link(Protocol):
         self.owner = owner
         self.initiator = initiator
         self.address = address
+        self.host = ""
         self.channel = owner.channel(initiator)
         self.session: int | None = None
         self.paused = False
@@ -81,6 +88,7 @@ class Link(Protocol):
         """Start the handshake, or wait for the dialler's."""
         transport: Any = self.transport
         transport.bufferSize = limits.OUTPUT_WINDOW_BYTES
+        self.host = getattr(transport.getPeer(), "host", "")
         _tune(transport)
         if not self.owner.connection_made(self):
             self.abort()
@@ -254,3 +262,13 @@ def describe(address: Any) -> str:
         name = address.name or b""
         return f"unix:{quoteStringArgument(os.fsdecode(name))}"
     return str(address)
+
+
+def check_agent(agent: str) -> None:
+    """Raise :class:`InvalidValueError` for what HELLO cannot carry."""
+    if not isinstance(agent, str) or len(agent) > limits.MAX_AGENT_CHARS:
+        raise InvalidValueError(f"agent is a text of at most {limits.MAX_AGENT_CHARS} characters")
+    try:
+        agent.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(f"agent is no valid text: {error}") from None

@@ -1,0 +1,81 @@
+"""Who may be connected.
+
+Responsible for: how many connections there may be, in their handshake, in all and from one host, and bans.
+Must not know: messages, sessions.
+Invariant: members that come later are not kept out by connections that say nothing.  A ban of a host ends no session:
+other nodes may be behind it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from gossiplog import limits
+from gossiplog.errors import GossiplogError, LimitExceededError
+from gossiplog.net.bans import Ban, Bans, is_local
+from gossiplog.net.notices import Banned, Notice
+from gossiplog.net.protocol import Link
+
+
+class Admission:
+    """I stand at the door of one node.  ``tell`` hears of bans."""
+
+    def __init__(self, reactor: Any, tell: Callable[[Notice], None]) -> None:
+        self.bans = Bans()
+        self._reactor = reactor
+        self._tell = tell
+        self._strangers: dict[Link, None] = {}
+        self._guests: dict[Link, str] = {}
+        self._per_host: Counter[str] = Counter()
+
+    def made(self, link: Link) -> bool:
+        """Whether a connection that came up may stay.
+
+        When too many are in their handshake, the oldest has to go: refusing new ones would let a few connections that
+        say nothing keep everyone out.  When there are too many in all, the new one has to go: who is served is not
+        dropped for who is not.
+        """
+        if self.bans.banned(link.host, self._reactor.seconds()) is not None:
+            return False
+        if link.initiator:
+            return True
+        if len(self._guests) >= limits.MAX_CONNECTIONS:
+            return False
+        if not is_local(link.host) and self._per_host[link.host] >= limits.MAX_CONNECTIONS_PER_HOST:
+            return False
+        self._guests[link] = link.host
+        self._per_host[link.host] += 1
+        self._strangers[link] = None
+        if len(self._strangers) > limits.MAX_HANDSHAKES:
+            oldest = next(iter(self._strangers))
+            oldest.refuse(LimitExceededError(f"more than {limits.MAX_HANDSHAKES} handshakes at once"))
+            self._strangers.pop(oldest, None)
+        return True
+
+    def shaken(self, link: Link, peer: bytes) -> Ban | None:
+        """The handshake is done; returns the ban on who that is, if there is one."""
+        self._strangers.pop(link, None)
+        return self.bans.banned(peer, self._reactor.seconds())
+
+    def lost(self, link: Link) -> None:
+        """A connection is gone."""
+        self._strangers.pop(link, None)
+        host = self._guests.pop(link, None)
+        if host is not None:
+            self._per_host[host] -= 1
+            if not self._per_host[host]:
+                del self._per_host[host]
+
+    def offence(self, link: Link, peer: bytes | None, error: GossiplogError) -> None:
+        """Whoever is at the other end of ``link`` broke the protocol."""
+        if isinstance(error, LimitExceededError) and peer is None:
+            return  # ours: it was in the way of others
+        for ban in self.bans.offence(peer, link.host, error, self._reactor.seconds()):
+            self._tell(Banned(ban.peer, ban.host, ban.reason, ban.seconds))
+
+    def wait(self, peer: bytes) -> float:
+        """How many seconds it is no use to dial ``peer``."""
+        ban = self.bans.banned(peer, self._reactor.seconds())
+        return 0.0 if ban is None else ban.seconds

@@ -1,0 +1,147 @@
+"""Who broke the protocol, and how long they are kept out for it.
+
+Responsible for: scores of node keys and of hosts, bans with back-off, and when all of that is forgiven.
+Must not know: connections, the reactor; it is told the time.
+Invariant: at most ``MAX_SCORES`` records; only what the other side did on purpose or by a fault of its own counts.
+
+An offence counts against the node key in full and against the host for an eighth: behind one address may be many nodes,
+and a new key costs an offender nothing.  Loopback hosts are never banned, for there every node of a machine lives.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from ipaddress import ip_address
+from math import inf
+
+from gossiplog import limits
+from gossiplog.errors import (
+    BadForkProofError,
+    BadSegmentError,
+    BadSignatureError,
+    FrameTooLargeError,
+    GossiplogError,
+    HandshakeError,
+    LimitExceededError,
+    MalformedMessageError,
+    UnexpectedMessageError,
+)
+
+POINTS: dict[type[GossiplogError], float] = {
+    BadSignatureError: 1.0,  # no accident makes one: entries are verified before they are sent
+    BadSegmentError: 1.0,
+    BadForkProofError: 1.0,
+    MalformedMessageError: 0.5,  # another version of the software may
+    UnexpectedMessageError: 0.5,
+    FrameTooLargeError: 0.5,
+    LimitExceededError: 0.25,  # a large and honest peer may
+}
+"""What an offence counts.  All else counts nothing: a channel that does not decrypt may be the line's
+fault, a timeout the network's, a version nobody's."""
+
+BAN_SCORE = 0.9
+"""A ban; a little less than 1, because scores fade between two offences."""
+
+HANDSHAKE_POINTS = 0.04
+"""Against the host only: browsers, port scanners and members of other networks do no harm one by one."""
+
+HOST_SHARE = 0.125
+"""Of an offence's points, against the host it came from."""
+
+HALVED_SECONDS = 600.0
+"""A score is half as much after so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """Somebody is kept out: ``peer`` a node id, or ``host`` an IP address, for ``seconds`` more.
+
+    ``reason`` is the last offence, in words.
+    """
+
+    peer: bytes | None
+    host: str | None
+    reason: str
+    seconds: float
+
+
+class _Record:
+    """What is held against one key or host."""
+
+    __slots__ = ("at", "bans", "reason", "score", "until")
+
+    def __init__(self, now: float) -> None:
+        self.at = now
+        self.score = 0.0
+        self.bans = 0
+        self.reason = ""
+        self.until = -inf
+
+
+class Bans:
+    """I am the memory of one node for offences; it is lost when the process ends."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[bytes | str, _Record] = OrderedDict()
+
+    def offence(self, peer: bytes | None, host: str | None, error: GossiplogError, now: float) -> list[Ban]:
+        """Count what ``error`` says; returns the bans that begin now."""
+        points = POINTS.get(type(error), 0.0)
+        made = []
+        if isinstance(error, HandshakeError):
+            points, share, peer = HANDSHAKE_POINTS, 1.0, None
+        else:
+            share = HOST_SHARE
+        if points and peer is not None:
+            made += self._count(peer, points, str(error), now)
+        if points and host is not None and not is_local(host):
+            made += self._count(host, points * share, str(error), now)
+        return made
+
+    def banned(self, who: bytes | str, now: float) -> Ban | None:
+        """The ban on a node id or host, if there is one.  O(1)."""
+        record = self._records.get(who)
+        if record is None or now >= record.until:
+            return None
+        return _ban(who, record, now)
+
+    def all(self, now: float) -> list[Ban]:
+        """Every ban of this moment."""
+        return [_ban(who, record, now) for who, record in self._records.items() if now < record.until]
+
+    def lift(self, who: bytes | str) -> bool:
+        """Forgive a node id or host everything; False when there was nothing."""
+        return self._records.pop(who, None) is not None
+
+    def _count(self, who: bytes | str, points: float, reason: str, now: float) -> list[Ban]:
+        record = self._records.pop(who, None)
+        if record is None or now - max(record.at, record.until) > limits.BAN_FORGIVEN_SECONDS:
+            record = _Record(now)
+        while len(self._records) >= limits.MAX_SCORES:
+            self._records.popitem(last=False)
+        self._records[who] = record
+        elapsed = max(0.0, now - record.at)
+        record.score = record.score * 0.5 ** (elapsed / HALVED_SECONDS) + points
+        record.at = now
+        record.reason = reason
+        if record.score < BAN_SCORE or now < record.until:
+            return []
+        record.score = 0.0
+        seconds = min(limits.BAN_FIRST_SECONDS * 2.0 ** min(record.bans, 30), limits.BAN_MOST_SECONDS)
+        record.until = now + seconds
+        record.bans += 1
+        return [_ban(who, record, now)]
+
+
+def is_local(host: str) -> bool:
+    """Whether ``host`` is this machine, or no IP address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
+def _ban(who: bytes | str, record: _Record, now: float) -> Ban:
+    peer, host = (who, None) if isinstance(who, bytes) else (None, who)
+    return Ban(peer, host, record.reason, record.until - now)

@@ -1,0 +1,262 @@
+"""Ring 1 and 6: offences, scores, bans, and who may be connected at all."""
+
+from __future__ import annotations
+
+from math import ceil
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog import limits
+from gossiplog.errors import (
+    BadSignatureError,
+    ByeCode,
+    ChannelError,
+    GossiplogError,
+    LimitExceededError,
+    MalformedMessageError,
+    PeerTimeoutError,
+    VersionMismatchError,
+    WrongNetworkError,
+    WrongProtocolError,
+)
+from gossiplog.gossip.messages import Hello, Ping
+from gossiplog.net import notices
+from gossiplog.net.admission import Admission
+from gossiplog.net.bans import BAN_SCORE, HALVED_SECONDS, HANDSHAKE_POINTS, HOST_SHARE, Bans, is_local
+from gossiplog.serving import describe
+from tests.netcase import Author, Peer, Raw
+from tests.test_net_protocol import OneNode
+
+KEY, OTHER = b"\x01" * 32, b"\x02" * 32
+HOST = "192.0.2.7"
+WORST = BadSignatureError("no signature")
+
+
+class ScoreTests(SynchronousTestCase):
+    """What counts, how much, and for how long."""
+
+    def setUp(self) -> None:
+        """Nobody did anything yet."""
+        self.bans = Bans()
+
+    def times(self, error: GossiplogError, peer: bytes | None = KEY, host: str | None = None) -> int:
+        """How often in a row ``error`` is forgiven before a ban begins; 100 for always."""
+        return next((n for n in range(100) if self.bans.offence(peer, host, error, 0.0)), 100)
+
+    def test_reasons(self) -> None:
+        """What cannot be an accident is a ban at once; what is nobody's fault never is."""
+        cases = [
+            (WORST, 0),
+            (MalformedMessageError(""), 1),
+            (LimitExceededError(""), 3),
+            (PeerTimeoutError(""), 100),
+            (ChannelError(""), 100),
+            (VersionMismatchError(""), 100),
+            (WrongNetworkError(""), 100),
+        ]
+        for error, forgiven in cases:
+            with self.subTest(type(error).__name__):
+                self.bans = Bans()
+                self.assertEqual(self.times(error), forgiven)
+
+    def test_a_host_counts_less(self) -> None:
+        """Other nodes may be behind it; loopback and sockets without an address are never banned."""
+        self.assertEqual(self.times(WORST, peer=None, host=HOST), ceil(BAN_SCORE / HOST_SHARE) - 1)
+        for host in ("127.0.0.1", "::1", "127.9.9.9", "", "/run/socket"):
+            self.assertTrue(is_local(host))
+            self.assertEqual(self.times(WORST, peer=None, host=host), 100)
+
+    def test_strangers_count_against_their_host_alone(self) -> None:
+        """A browser or two do no harm; a scan does."""
+        self.assertEqual(
+            self.times(WrongProtocolError(""), KEY, HOST), ceil(BAN_SCORE / HANDSHAKE_POINTS) - 1
+        )
+        self.assertIsNone(self.bans.banned(KEY, 0.0))
+        ban = self.bans.banned(HOST, 0.0)
+        assert ban is not None
+        self.assertEqual((ban.peer, ban.host), (None, HOST))
+
+    def test_scores_fade(self) -> None:
+        """Twice in a day is not twice in a minute."""
+        for number in range(20):
+            self.assertEqual(
+                self.bans.offence(KEY, None, MalformedMessageError(""), number * 5 * HALVED_SECONDS), []
+            )
+
+    def test_back_off(self) -> None:
+        """Each ban is twice as long, up to a limit, and after a quiet day it begins anew."""
+        now, lengths = 0.0, []
+        for _ in range(12):
+            [ban] = self.bans.offence(KEY, None, WORST, now)
+            lengths.append(ban.seconds)
+            self.assertIsNotNone(self.bans.banned(KEY, now + ban.seconds - 0.1))
+            self.assertIsNone(self.bans.banned(KEY, now + ban.seconds))
+            now += ban.seconds
+        self.assertEqual(lengths[:3], [limits.BAN_FIRST_SECONDS * factor for factor in (1, 2, 4)])
+        self.assertEqual(lengths[-1], limits.BAN_MOST_SECONDS)
+        [ban] = self.bans.offence(KEY, None, WORST, now + limits.BAN_FORGIVEN_SECONDS + 1)
+        self.assertEqual(ban.seconds, limits.BAN_FIRST_SECONDS)
+
+    def test_offences_during_a_ban(self) -> None:
+        """What was under way when it began does not prolong it."""
+        self.bans.offence(KEY, None, WORST, 0.0)
+        self.assertEqual(self.bans.offence(KEY, None, WORST, 1.0), [])
+        self.assertEqual([ban.seconds for ban in self.bans.all(1.0)], [limits.BAN_FIRST_SECONDS - 1.0])
+
+    def test_lifted(self) -> None:
+        """With everything that led to it."""
+        self.bans.offence(KEY, None, WORST, 0.0)
+        self.assertEqual((self.bans.lift(KEY), self.bans.lift(KEY)), (True, False))
+        self.assertEqual(self.bans.all(0.0), [])
+
+    def test_bounded(self) -> None:
+        """New keys cost an offender nothing, and us no more than this."""
+        with patch.object(limits, "MAX_SCORES", 3):
+            for number in range(10):
+                self.bans.offence(bytes([number]) * 32, None, WORST, 0.0)
+        self.assertEqual([ban.peer for ban in self.bans.all(0.0)], [bytes([n]) * 32 for n in (7, 8, 9)])
+
+    def test_time_that_goes_back(self) -> None:
+        """No score grows by it, and no ban lasts longer than it said."""
+        self.bans.offence(KEY, None, MalformedMessageError(""), 1000.0)
+        [ban] = self.bans.offence(KEY, None, MalformedMessageError(""), 0.0)
+        self.assertEqual(ban.seconds, limits.BAN_FIRST_SECONDS)
+        self.assertIsNone(self.bans.banned(KEY, limits.BAN_FIRST_SECONDS))
+
+
+class FakeLink:
+    """A connection as the door sees it."""
+
+    def __init__(self, host: str, initiator: bool = False) -> None:
+        self.host = host
+        self.initiator = initiator
+        self.refused: list[GossiplogError] = []
+
+    def refuse(self, error: GossiplogError) -> None:
+        """It has to go."""
+        self.refused.append(error)
+
+
+class AdmissionTests(OneNode):
+    """How many may be connected."""
+
+    def admission(self) -> Admission:
+        """A door without a node behind it."""
+        return Admission(self.world.reactor, lambda notice: None)
+
+    def enter(self, door: Admission, host: str, **options: bool) -> bool:
+        """Whether one more connection from ``host``, handshake done, may stay."""
+        link = FakeLink(host, **options)
+        stays = door.made(link)  # type: ignore[arg-type]
+        if stays:
+            door.shaken(link, KEY)  # type: ignore[arg-type]
+        self.last = link
+        return stays
+
+    def test_from_one_host(self) -> None:
+        """At the limit and above; others still come in, and so does this machine."""
+        door = self.admission()
+        for _ in range(limits.MAX_CONNECTIONS_PER_HOST):
+            self.assertTrue(self.enter(door, HOST))
+        last = self.last
+        self.assertFalse(self.enter(door, HOST))
+        self.assertTrue(self.enter(door, "192.0.2.8"))
+        self.assertTrue(self.enter(door, HOST, initiator=True))
+        for _ in range(2 * limits.MAX_CONNECTIONS_PER_HOST):
+            self.assertTrue(self.enter(door, "127.0.0.1"))
+        door.lost(last)  # type: ignore[arg-type]
+        self.assertTrue(self.enter(door, HOST))
+
+    def test_in_all(self) -> None:
+        """At the limit and above; what we dial ourselves does not count."""
+        door = self.admission()
+        for _ in range(limits.MAX_CONNECTIONS):
+            self.assertTrue(self.enter(door, "127.0.0.1"))
+        last = self.last
+        self.assertFalse(self.enter(door, "127.0.0.1"))
+        self.assertTrue(self.enter(door, "127.0.0.1", initiator=True))
+        door.lost(last)  # type: ignore[arg-type]
+        self.assertTrue(self.enter(door, "127.0.0.1"))
+
+    def test_banned_host(self) -> None:
+        """Neither answered nor, should an address lead there, dialled."""
+        door = self.admission()
+        with patch("gossiplog.net.bans.HOST_SHARE", 1.0):
+            door.offence(FakeLink(HOST), KEY, WORST)  # type: ignore[arg-type]
+        self.assertFalse(self.enter(door, HOST))
+        self.assertFalse(self.enter(door, HOST, initiator=True))
+        self.world.run(limits.BAN_FIRST_SECONDS)
+        self.assertTrue(self.enter(door, HOST))
+
+    def test_making_room_is_no_offence(self) -> None:
+        """The oldest of too many handshakes did nothing wrong."""
+        door = self.admission()
+        for _ in range(20):
+            door.offence(FakeLink(HOST), None, LimitExceededError(""))  # type: ignore[arg-type]
+        self.assertEqual(door.bans.all(0.0), [])
+
+
+class NodeTests(OneNode):
+    """A node that keeps an offender out."""
+
+    def come_with(self, secret: bytes) -> Peer:
+        """A peer with this node key, through the handshake and greeting."""
+        peer = self.come(Peer(True, secret))
+        self.world.run(0.1)
+        if peer.bye is None:
+            peer.hello()
+            self.world.run(0.1)
+        assert isinstance(peer, Peer)
+        return peer
+
+    def test_banned_key(self) -> None:
+        """Told why, once the handshake shows who it is; others come in, and after a while it does too."""
+        [segment] = Author().write(b"one")
+        offender = self.come_with(KEY)
+        offender.send(segment._replace(signature=bytes(64)))
+        self.world.run(1)
+        [banned] = self.site.of(notices.Banned)
+        [ban] = self.site.node.bans
+        self.assertEqual((ban.peer, ban.host, banned.peer), (banned.peer, None, banned.peer))
+        self.assertIn("not signed by its author", ban.reason)
+        self.assertIn("is kept out for 60 s", describe(banned) or "")
+        again = self.come_with(KEY)
+        assert again.bye is not None
+        self.assertEqual(again.bye.code, ByeCode.REFUSED)
+        self.assertIn("banned for", again.bye.reason)
+        self.assertEqual(again.of(Hello), [])
+        self.assertIsNone(self.come_with(OTHER).bye)
+        self.world.run(limits.BAN_FIRST_SECONDS)
+        self.assertEqual(self.site.node.bans, [])
+        self.assertIsNone(self.come_with(KEY).bye)
+
+    def test_unban(self) -> None:
+        """The application may know better."""
+        offender = self.come_with(KEY)
+        for _ in range(2):
+            offender.frame(b"\xc1")
+            self.world.run(1)
+            offender = self.come_with(KEY)
+        assert offender.bye is not None
+        [ban] = self.site.node.bans
+        assert ban.peer is not None
+        self.assertTrue(self.site.node.unban(ban.peer))
+        self.assertFalse(self.site.node.unban(ban.peer))
+        self.assertIsNone(self.come_with(KEY).bye)
+
+    def test_strangers_of_this_machine(self) -> None:
+        """Bring no ban about, however many come."""
+        for _ in range(40):
+            self.come(Raw(b"GET / HTTP/1.1\r\n\r\n"))
+        self.world.run(1)
+        self.assertEqual(self.site.node.bans, [])
+
+    def test_honest_end(self) -> None:
+        """Whoever goes without an offence may come back."""
+        for _ in range(10):
+            peer = self.come_with(KEY)
+            peer.send(Ping(1))
+            peer.transport.loseConnection()
+            self.world.run(1)
+        self.assertEqual(self.site.node.bans, [])
