@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 from html import escape
 from pathlib import Path
@@ -238,6 +239,13 @@ class TextTests(SynchronousTestCase):
         [chat] = [block for block in blocks(ROOT / "README.rst") if block.language == "text"]
         wanted = [f">{escape(line)}</text>" for line in chat.text.splitlines()]
         self.assertEqual([line for line in wanted if line not in picture], [])
+
+    def test_diagrams_are_those_of_the_code(self) -> None:
+        """``docs/make_diagrams.py`` draws them from its tables; what it draws is what is there."""
+        drawing = runpy.run_path(str(ROOT / "docs" / "make_diagrams.py"))
+        self.assertGreaterEqual(len(drawing["PICTURES"]), 4)
+        for file, draw in drawing["PICTURES"].items():
+            self.assertEqual((ROOT / "docs" / "diagrams" / file).read_text(), draw(), file)
 
     def test_words(self) -> None:
         """Words that say nothing stay out."""

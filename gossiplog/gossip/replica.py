@@ -35,7 +35,7 @@ from gossiplog.gossip.messages import (
     Want,
 )
 from gossiplog.gossip.reconcile import NOTHING
-from gossiplog.gossip.session import Phase, Service, Session
+from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.view import View
 from gossiplog.log.segment import Segment
 
@@ -70,8 +70,8 @@ class Replica(Intake):
             Hello: self._greeted,
             Ranges: self._ranges,
             Want: self._want,
-            Lazy: lambda session, m: self._serve(session, m.authors, Service.LAZY),
-            Refuse: lambda session, m: self._serve(session, m.authors, Service.REFUSED),
+            Lazy: self._serve,
+            Refuse: self._serve,
             Segment: self._segment,
             Have: self._have,
             Fill: self._skip,

@@ -11,8 +11,8 @@ from __future__ import annotations
 from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.following import Following
-from gossiplog.gossip.messages import Fork, Interest, Ranges, Want
-from gossiplog.gossip.session import Phase, Service, Session
+from gossiplog.gossip.messages import Fork, Interest, Lazy, Ranges, Refuse, Want
+from gossiplog.gossip.session import SERVICES, Phase, Service, Session
 from gossiplog.log.segment import Segment
 
 _RANGE_BYTES = 128
@@ -65,7 +65,7 @@ class Sending(Following):
             if author is not None and (proof := self.holdings.forks.get(author)) is not None:
                 self._send(session, Fork(proof))
                 continue
-            session.serve(author, Service.EAGER)
+            session.serve(author, SERVICES[Want])
             if author is None:
                 self._given_all(session)
                 continue
@@ -76,7 +76,8 @@ class Sending(Following):
         self._say_announcements(session)
         self._pump(session)
 
-    def _serve(self, session: Session, authors: tuple[bytes | None, ...], service: Service) -> None:
+    def _serve(self, session: Session, message: Lazy | Refuse) -> None:
+        service, authors = SERVICES[type(message)], message.authors
         names_refused = session.wanted.mode is Interest.ALL
         if not session.introduced and names_refused == (service is Service.REFUSED):
             self._introduce(session, authors, limits.MAX_WANT_ITEMS)

@@ -56,6 +56,13 @@ class Service(Enum):
     REFUSED = "neither"
 
 
+SERVICES: dict[type[Message], Service] = {
+    Want: Service.EAGER,
+    Lazy: Service.LAZY,
+    Refuse: Service.REFUSED,
+}
+"""What a peer says about authors, and how they are served then (specification, "Pushing")."""
+
 _TALK = frozenset({Ranges, Want, Lazy, Refuse, Segment, Have, Fill, Fork, Peers, Ping, Pong, Bye, Unknown})
 
 ALLOWED: dict[Phase, frozenset[type[Message]]] = {
