@@ -21,6 +21,9 @@ MAX_SEGMENT_BYTES: Final = 128 * 1024
 SEGMENT_TARGET_BYTES: Final = 130_560
 """What we build and merge up to: with its header a frame fits two Noise records (131,038) and its row eight pages."""
 
+MAX_PROOF_FILE_BYTES: Final = 192 * 1024
+"""A fork proof as a file: the largest has 128 KiB and 200 bytes, which are 174 KiB as lines of Base64."""
+
 MAX_REFERENCES: Final = 64
 """``after`` triples in one body."""
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import BadForkProofError, InvalidValueError
-from gossiplog.limits import MAX_SEGMENT_BYTES, MAX_SEGMENT_ENTRIES
-from gossiplog.log.fork import ForkProof, build_proof, decode_proof, encode_proof, verify_proof
+from gossiplog.limits import MAX_PROOF_FILE_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENT_ENTRIES
+from gossiplog.log.fork import FILE_MAGIC, ForkProof, build_proof, decode_proof, encode_proof, verify_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import (
     Head,
@@ -171,3 +171,87 @@ class Bytes(SynchronousTestCase):
 
     def test_limit(self) -> None:
         self.assertEqual(MAX_PROOF_BYTES, MAX_SEGMENT_BYTES + 200)
+
+
+class Files(SynchronousTestCase):
+    """A proof as a file: text that anybody may hand on, and nobody can make but the author."""
+
+    def test_round_trip(self) -> None:
+        """ASCII in short lines, as mails want it; the ends of lines may have been changed on the way."""
+        proof = a_proof()
+        content = proof.dump()
+        self.assertTrue(content.isascii())
+        self.assertLess(max(map(len, content.splitlines())), 80)
+        for same in (content, content.replace(b"\n", b"\r\n"), content[:-1]):
+            self.assertEqual(ForkProof.load(same), proof)
+
+    def test_cut_anywhere(self) -> None:
+        """All of it is needed, but for the end of the last line."""
+        content = a_proof().dump()
+        for end in range(len(content) - 1):
+            self.assertRaises(BadForkProofError, ForkProof.load, content[:end])
+        for more in (b"\n", b"=", b"A", content):
+            self.assertRaises(BadForkProofError, ForkProof.load, content + more)
+
+    def test_any_other_byte(self) -> None:
+        """Each byte, changed to each other one, is noticed; only LF may have become CR."""
+        proof = a_proof()
+        content = proof.dump()
+        for place in range(len(content)):
+            for value in {
+                0,
+                9,
+                10,
+                13,
+                32,
+                43,
+                45,
+                61,
+                65,
+                95,
+                128,
+                255,
+                content[place] ^ 1,
+                content[place] ^ 32,
+            }:
+                changed = content[:place] + bytes([value]) + content[place + 1 :]
+                if changed.splitlines() == content.splitlines():
+                    self.assertEqual(ForkProof.load(changed), proof)
+                else:
+                    self.assertRaises(BadForkProofError, ForkProof.load, changed)
+
+    @settings(derandomize=True, deadline=None)
+    @given(st.binary(max_size=200))
+    def test_any_bytes(self, noise: bytes) -> None:
+        """Nothing but the one error, whatever is in the file."""
+        about = a_proof().dump().splitlines()[1]
+        for content in (noise, FILE_MAGIC + b"\n" + noise, b"\n".join((FILE_MAGIC, about, noise))):
+            self.assertRaises(BadForkProofError, ForkProof.load, content)
+
+    def test_nobody_else_can_frame_an_author(self) -> None:
+        """One statement of the author, and another one signed with any other key."""
+        proof = a_proof()
+        stranger = Keypair(b"\1" * 32)
+        head = Head(2, b"\2" * 32)
+        forged = stranger.sign_head(*head)
+        for wrong in (
+            proof._replace(signature=stranger.sign_head(proof.seq, proof.id)),
+            proof._replace(segment=signed_head(stranger, head)._replace(author=PAIR.author)),
+            proof._replace(author=stranger.author, segment=proof.segment._replace(author=stranger.author)),
+            ForkProof(PAIR.author, 2, proof.id, forged, Segment(PAIR.author, 3, 0, head.id, forged, b"")),
+        ):
+            self.assertRaises(BadForkProofError, ForkProof.load, wrong.dump())
+
+    def test_limit(self) -> None:
+        """The largest proof fits; what is longer is not even looked at."""
+        tiny = log([b"x" * 29] * MAX_SEGMENT_ENTRIES)
+        largest = build_proof(signed_head(PAIR, Head(1, bytes(32))), tiny)
+        assert largest is not None
+        self.assertGreater(len(encode_proof(largest)), MAX_PROOF_BYTES * 0.95)
+        content = largest.dump()
+        self.assertEqual(ForkProof.load(content), largest)
+        self.assertLess(len(content) * MAX_PROOF_BYTES // len(encode_proof(largest)), MAX_PROOF_FILE_BYTES)
+        padding = b"\n" * (MAX_PROOF_FILE_BYTES - len(content))
+        for more, words in ((padding, "not as they were written"), (padding + b"\n", "it is longer than")):
+            with self.assertRaisesRegex(BadForkProofError, words):
+                ForkProof.load(content + more)

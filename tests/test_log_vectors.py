@@ -198,6 +198,16 @@ class ForkVectors(SynchronousTestCase):
                 raised(verify_proof, read_proof(vector["proof"])), "BadForkProofError", vector["reason"]
             )
 
+    def test_files(self) -> None:
+        for vector in self.vectors["files"]:
+            proof = decode_proof(hexed(vector["encoded"]))
+            self.assertEqual(proof.dump().decode(), vector["text"])
+            self.assertEqual(ForkProof.load(vector["text"].encode()), proof)
+
+    def test_no_files(self) -> None:
+        for reason, text in self.vectors["not_files"].items():
+            self.assertEqual(raised(ForkProof.load, text.encode()), "BadForkProofError", reason)
+
 
 class FingerprintVectors(SynchronousTestCase):
     vectors = load("fingerprints")

@@ -1,6 +1,7 @@
 """Fork proofs: two signed statements of one author that cannot both be true of one log.
 
-Responsible for: making a proof from any two segments that disagree, and checking one that somebody sent.
+Responsible for: making a proof from any two segments that disagree, checking one that somebody sent, and its forms on
+disk and as a file.
 Must not know: which branch this node keeps, who is told.
 Invariant: :func:`verify_proof` accepts only what the author alone could have signed, so nobody can frame an author; and
 a proof can always be made from what a node holds, in at most 128 KiB and 200 bytes.
@@ -8,15 +9,20 @@ a proof can always be made from what a node holds, in at most 128 KiB and 200 by
 
 from __future__ import annotations
 
+from base64 import b64decode, encodebytes
+from binascii import Error as _Base64Error
 from typing import Final, NamedTuple
 
 import msgpack
 
 from gossiplog.errors import BadForkProofError, BadSegmentError, BadSignatureError, InvalidValueError
-from gossiplog.limits import MAX_SEGMENT_BYTES
+from gossiplog.limits import MAX_PROOF_FILE_BYTES, MAX_SEGMENT_BYTES
 from gossiplog.log import items
-from gossiplog.log.keys import verify_head
+from gossiplog.log.keys import format_author, verify_head
 from gossiplog.log.segment import Segment, check_shape, drop_payloads, id_at, split_items, tail_after, verify
+
+FILE_MAGIC: Final = b"gossiplog/1 fork proof"
+"""The first line of a proof as a file, with the version of the format."""
 
 _UNPACK_ERRORS: Final = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
@@ -32,6 +38,34 @@ class ForkProof(NamedTuple):
     id: bytes
     signature: bytes
     segment: Segment
+
+    def dump(self) -> bytes:
+        """Return the proof as a file: text that survives a mail (specification, "Fork proof as a file").  O(n)."""
+        about = f"{format_author(self.author)} {self.seq}".encode()
+        return b"\n".join((FILE_MAGIC, about, encodebytes(encode_proof(self))))
+
+    @classmethod
+    def load(cls, content: bytes) -> ForkProof:
+        """Return the proof in a file, verified; BadForkProofError for anything that :meth:`dump` did not write.  O(n).
+
+        >>> ForkProof.load(b"hello")
+        Traceback (most recent call last):
+            ...
+        gossiplog.errors.BadForkProofError: this is no fork proof: its first line is not 'gossiplog/1 fork proof'
+        """
+        if len(content) > MAX_PROOF_FILE_BYTES:
+            raise BadForkProofError(f"this is no fork proof: it is longer than {MAX_PROOF_FILE_BYTES} bytes")
+        lines = content.splitlines()
+        if lines[:1] != [FILE_MAGIC]:
+            raise BadForkProofError(f"this is no fork proof: its first line is not {FILE_MAGIC.decode()!r}")
+        try:
+            proof = decode_proof(b64decode(b"".join(lines[2:]), validate=True))
+        except _Base64Error as error:
+            raise BadForkProofError("the fork proof is cut or damaged: it is not Base64") from error
+        if proof.dump().splitlines() != lines:
+            raise BadForkProofError("the fork proof was changed: its lines are not as they were written")
+        verify_proof(proof)
+        return proof
 
 
 def build_proof(ours: Segment, theirs: Segment) -> ForkProof | None:

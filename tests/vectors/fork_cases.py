@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
 from gossiplog.log.fork import ForkProof, build_proof, encode_proof
-from gossiplog.log.keys import genesis_id
+from gossiplog.log.keys import format_author, genesis_id
 from gossiplog.log.segment import Head, Segment, build, drop_payloads, id_at, merge, signed_head, tail_after
 from tests.vectors.segment_cases import OTHER, PAIR, START
 
@@ -56,7 +57,47 @@ def forks() -> dict[str, Any]:
 
     proof = build_proof(ours, theirs)
     assert proof is not None
-    return {"built": list(built()), "invalid": list(invalid(proof, theirs))}
+    padded = build_proof(theirs_at_1, merge([common, ours]))
+    assert padded is not None
+    return {
+        "built": list(built()),
+        "invalid": list(invalid(proof, theirs)),
+        "files": [{"encoded": encode_proof(one), "text": one.dump().decode()} for one in (proof, padded)],
+        "not_files": not_files(padded),
+    }
+
+
+def not_files(proof: ForkProof) -> dict[str, str]:
+    text = proof.dump().decode()
+    magic, about, *lines = text.splitlines()
+    base64 = "\n".join(lines)
+    assert base64.endswith("=")
+    forged = proof._replace(signature=bytes(64))
+    longer = b64encode(b"\xdc\x00\x05" + encode_proof(proof)[1:]).decode()
+
+    def joined(*parts: str) -> str:
+        return "".join(f"{part}\n" for part in parts)
+
+    return {
+        "empty": "",
+        "another first line": joined("gossiplog/1 fork", about, base64),
+        "a later version": joined("gossiplog/2 fork proof", about, base64),
+        "space in front": f" {text}",
+        "the first line alone": joined(magic),
+        "no second line": joined(magic, base64),
+        "another author": joined(magic, about.replace(about.split()[0], format_author(OTHER.author)), base64),
+        "another seq": joined(magic, f"{about}0", base64),
+        "the author in hex": joined(magic, f"{proof.author.hex()} {proof.seq}", base64),
+        "no padding": joined(magic, about, base64.rstrip("=")),
+        "not Base64": joined(magic, about, f"{base64[:-4]}*==="),
+        "one long line": joined(magic, about, base64.replace("\n", "")),
+        "cut": joined(magic, about, *lines[:-1]),
+        "an empty line behind": f"{text}\n",
+        "a longer form of its array": joined(
+            magic, about, *(longer[at : at + 76] for at in range(0, len(longer), 76))
+        ),
+        "not signed": forged.dump().decode(),
+    }
 
 
 def invalid(proof: ForkProof, theirs: Segment) -> Iterator[dict[str, Any]]:
