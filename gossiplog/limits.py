@@ -81,7 +81,7 @@ MAX_CONNECTIONS: Final = 1024
 """Connections that others dialled: 10 KB each when idle, and file descriptors of a process are few."""
 
 MAX_CONNECTIONS_PER_HOST: Final = 32
-"""The same from one address that is not this machine's: behind one may be an office, not a city."""
+"""The same from one address, or /64 of IPv6, that is not this machine's: behind it may be an office, not a city."""
 
 MAX_SCORES: Final = 4096
 """Node keys and addresses whose offences are remembered; then the one that was quiet for longest is forgotten."""

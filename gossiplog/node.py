@@ -30,6 +30,7 @@ from gossiplog.net.livestore import Store
 from gossiplog.net.notices import Notice, Peer, Progress
 from gossiplog.net.progress import Meter
 from gossiplog.net.protocol import LinkFactory, check_agent, describe
+from gossiplog.net.steadying import steady
 
 _log = Logger()
 
@@ -69,6 +70,7 @@ class Node:
         self._stopped = Ending()
         check_agent(agent)
         store.check_open()
+        steady(reactor)
         store.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
         secret = store.thread.now(lambda logs: logs.node_key())
         if only_followed is not None:
@@ -250,7 +252,9 @@ class Node:
 
     def unban(self, who: bytes | str) -> bool:
         """Let a node (its id) or an address come back at once, its offences forgotten; False if it had none."""
-        return self._driver.admission.bans.lift(who)
+        forgiven = self._driver.admission.bans.lift(who)
+        self._driver.dialers.forgiven()
+        return forgiven
 
     # -- the end
 

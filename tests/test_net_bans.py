@@ -23,9 +23,17 @@ from gossiplog.errors import (
 from gossiplog.gossip.messages import Hello, Ping
 from gossiplog.net import notices
 from gossiplog.net.admission import Admission
-from gossiplog.net.bans import BAN_SCORE, HALVED_SECONDS, HANDSHAKE_POINTS, HOST_SHARE, Bans, is_local
+from gossiplog.net.bans import (
+    BAN_SCORE,
+    HALVED_SECONDS,
+    HANDSHAKE_POINTS,
+    HOST_SHARE,
+    Bans,
+    is_local,
+    place,
+)
 from gossiplog.serving import describe
-from tests.netcase import Author, Peer, Raw
+from tests.netcase import LISTEN, LOCAL, Author, Peer, Raw, answer
 from tests.test_net_protocol import OneNode
 
 KEY, OTHER = b"\x01" * 32, b"\x02" * 32
@@ -63,7 +71,7 @@ class ScoreTests(SynchronousTestCase):
     def test_a_host_counts_less(self) -> None:
         """Other nodes may be behind it; loopback and sockets without an address are never banned."""
         self.assertEqual(self.times(WORST, peer=None, host=HOST), ceil(BAN_SCORE / HOST_SHARE) - 1)
-        for host in ("127.0.0.1", "::1", "127.9.9.9", "", "/run/socket"):
+        for host in ("127.0.0.1", "::1", "127.9.9.9", "::ffff:127.0.0.1", "", "/run/socket"):
             self.assertTrue(is_local(host))
             self.assertEqual(self.times(WORST, peer=None, host=host), 100)
 
@@ -125,6 +133,60 @@ class ScoreTests(SynchronousTestCase):
         self.assertIsNone(self.bans.banned(KEY, limits.BAN_FIRST_SECONDS))
 
 
+class PlaceTests(SynchronousTestCase):
+    """What an address stands for."""
+
+    def test_cases(self) -> None:
+        """Whoever has one IPv6 address has a /64; on a link that would be all neighbours."""
+        cases = [
+            (HOST, HOST),
+            ("2001:db8::7", "2001:db8::/64"),
+            ("2001:DB8:0:0:1:2:3:4", "2001:db8::/64"),
+            ("2001:db8:0:1::7", "2001:db8:0:1::/64"),
+            ("2001:db8::/64", "2001:db8::/64"),
+            ("::ffff:192.0.2.7", HOST),
+            ("64:ff9b::192.0.2.7", HOST),
+            ("fe80::7%eth0", "fe80::7"),
+            ("fe80::7%2", "fe80::7"),
+            ("fe80::8", "fe80::8"),
+            ("fd00::7%eth0", "fd00::/64"),
+            ("::1", "::1"),
+            ("::2", "::/64"),
+            ("", ""),
+            ("/run/socket", "/run/socket"),
+            ("fe80::7%", "fe80::7"),
+            ("%eth0", "%eth0"),
+            ("2001:db8::/x", "2001:db8::/64"),
+        ]
+        for host, where in cases:
+            with self.subTest(host):
+                self.assertEqual(place(host), where)
+
+    def test_a_new_address_for_each_offence(self) -> None:
+        """Is the same place; the ban names it, and any address of it lifts the ban."""
+        bans = Bans()
+        made = [
+            bans.offence(None, f"2001:db8::{n}:7", WORST, 0.0) for n in range(ceil(BAN_SCORE / HOST_SHARE))
+        ]
+        self.assertEqual(made[:-1], [[]] * (len(made) - 1))
+        self.assertEqual([(ban.peer, ban.host) for ban in made[-1]], [(None, "2001:db8::/64")])
+        banned = notices.Banned(None, made[-1][0].host, "lies", 60.0)
+        self.assertEqual(describe(banned), "address 2001:db8::/64 is kept out for 60 s: lies")
+        self.assertIsNotNone(bans.banned("2001:db8::ffff", 0.0))
+        self.assertIsNone(bans.banned("2001:db8:0:1::7", 0.0))
+        self.assertTrue(bans.lift("2001:db8::1234"))
+        self.assertEqual(bans.all(0.0), [])
+
+    def test_mapped(self) -> None:
+        """A socket for both families shows IPv4 addresses in IPv6 ones."""
+        bans = Bans()
+        for _ in range(ceil(BAN_SCORE / HOST_SHARE)):
+            bans.offence(None, "::ffff:192.0.2.7", WORST, 0.0)
+        self.assertIsNotNone(bans.banned(HOST, 0.0))
+        self.assertIsNone(bans.banned("::ffff:192.0.2.8", 0.0))
+        self.assertTrue(bans.lift(HOST))
+
+
 class FakeLink:
     """A connection as the door sees it."""
 
@@ -167,6 +229,17 @@ class AdmissionTests(OneNode):
             self.assertTrue(self.enter(door, "127.0.0.1"))
         door.lost(last)  # type: ignore[arg-type]
         self.assertTrue(self.enter(door, HOST))
+
+    def test_from_one_network(self) -> None:
+        """Of 2^64 addresses each is as good as another; the next network is somebody else's."""
+        door = self.admission()
+        for number in range(limits.MAX_CONNECTIONS_PER_HOST):
+            self.assertTrue(self.enter(door, f"2001:db8::{number:x}"))
+        last = self.last
+        self.assertFalse(self.enter(door, "2001:db8::ffff"))
+        self.assertTrue(self.enter(door, "2001:db8:0:1::1"))
+        door.lost(last)  # type: ignore[arg-type]
+        self.assertTrue(self.enter(door, "2001:db8::ffff"))
 
     def test_in_all(self) -> None:
         """At the limit and above; what we dial ourselves does not count."""
@@ -260,3 +333,102 @@ class NodeTests(OneNode):
             peer.transport.loseConnection()
             self.world.run(1)
         self.assertEqual(self.site.node.bans, [])
+
+
+class DialTests(OneNode):
+    """A node does not dial whom it keeps out, and does again afterwards."""
+
+    def setUp(self) -> None:
+        """Somebody listens, whose secrets are taken from a list; the node dials."""
+        super().setUp()
+        self.secrets = [KEY]
+        self.came: list[Peer] = []
+        port = self.world.result(answer(self.world.reactor, LISTEN, self.make))
+        self.addCleanup(port.stopListening)
+        self.dialer = self.site.node.connect(LOCAL.format(port.getHost().port))
+        self.world.run(0.1)
+
+    def make(self) -> Peer:
+        """The next one at this address."""
+        self.came.append(Peer(False, self.secrets[min(len(self.came), len(self.secrets) - 1)]))
+        return self.came[-1]
+
+    def offend(self, peer: Peer) -> None:
+        """What cannot be an accident."""
+        [segment] = Author().write(b"one")
+        peer.hello()
+        peer.send(segment._replace(signature=bytes(64)))
+        self.world.run(0.1)
+
+    def assert_dialled_after(self, seconds: float) -> None:
+        """Not before, and soon after."""
+        before = len(self.came)
+        self.world.run(seconds - 1)
+        self.assertEqual(len(self.came), before)
+        self.world.run(2)
+        self.assertEqual(len(self.came), before + 1)
+
+    def test_banned_node(self) -> None:
+        """By its key; when it comes back as it was, for twice as long."""
+        for factor in (1, 2):
+            self.offend(self.came[-1])
+            self.assert_dialled_after(factor * limits.BAN_FIRST_SECONDS)
+
+    def test_banned_host(self) -> None:
+        """By where it was last: who is there now has another key."""
+        self.secrets = [KEY, OTHER]
+        with patch("gossiplog.net.bans.is_local", lambda host: False):
+            for _ in range(ceil(BAN_SCORE / HANDSHAKE_POINTS)):
+                self.site.node._driver.admission.offence(
+                    FakeLink("127.0.0.1"),  # type: ignore[arg-type]
+                    None,
+                    WrongProtocolError(""),
+                )
+            self.came[-1].transport.loseConnection()
+            self.world.run(0.1)
+            [ban] = self.site.node.bans
+            self.assertEqual(ban.host, "127.0.0.1")
+            self.assert_dialled_after(ban.seconds)
+        self.came[-1].hello()
+        self.world.run(0.1)
+        self.assertEqual([peer.dialled for peer in self.site.node.peers], [True])
+
+    def test_address_found_to_be_banned(self) -> None:
+        """Where a name leads to is known only once it is dialled; then it waits, and says why."""
+        self.offend(self.came[-1])
+        port = self.world.result(answer(self.world.reactor, LISTEN, self.make))
+        self.addCleanup(port.stopListening)
+        self.site.node.connect(LOCAL.format(port.getHost().port))
+        self.world.run(0.1)
+        self.assertEqual(len(self.came), 2)
+        self.assertIn("banned for 60 s", self.site.of(notices.DialFailed)[-1].reason)
+        self.world.run(limits.BAN_FIRST_SECONDS - 2)
+        self.assertEqual(len(self.came), 2)
+        self.world.run(3)
+        self.assertEqual(len(self.came), 4)
+
+    def test_banned_while_it_waits(self) -> None:
+        """It had gone, came back from its side, and did it there."""
+        for _ in range(6):
+            self.came[-1].transport.loseConnection()
+            self.world.run(10)
+        self.came[-1].transport.loseConnection()
+        self.world.run(0.1)
+        offender = self.come(Peer(True, KEY))
+        self.world.run(0.1)
+        self.offend(offender)
+        [ban] = self.site.node.bans
+        self.assert_dialled_after(ban.seconds)
+
+    def test_lifted(self) -> None:
+        """Is dialled at once; nobody else is dialled twice."""
+        self.offend(self.came[-1])
+        self.world.run(5)
+        [ban] = self.site.node.bans
+        assert ban.peer is not None
+        self.assertTrue(self.site.node.unban(ban.peer))
+        self.world.run(1)
+        self.assertEqual(len(self.came), 2)
+        self.came[-1].hello()
+        self.world.run(2 * limits.BAN_FIRST_SECONDS)
+        self.assertEqual(len(self.came), 2)

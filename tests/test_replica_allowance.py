@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from random import Random
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import ByeCode, LimitExceededError
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import Allowance, price
+from gossiplog.gossip.allowance import Allowance, hashed, price
+from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import (
     Fork,
     Have,
@@ -26,7 +29,11 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
-from gossiplog.log.segment import Segment
+from gossiplog.gossip.replica import Replica
+from gossiplog.log.body import encode_body
+from gossiplog.log.clock import Clock
+from gossiplog.log.keys import genesis_id
+from gossiplog.log.segment import Head, Segment, build
 from tests.test_replica_exchange import ANN, BOB, ReplicaCase, log, proof_of
 
 AUTHOR = bytes(32)
@@ -47,7 +54,7 @@ class PriceTests(SynchronousTestCase):
             (Ping(1), 1),
             (Unknown(70), 1),
             (Segment(AUTHOR, 1, 1, AUTHOR, bytes(64), bytes(100)), 1),
-            (Segment(AUTHOR, 1, 4096, AUTHOR, bytes(64), bytes(128 * 1024)), 1 + 16 + 8),
+            (Segment(AUTHOR, 1, 4096, AUTHOR, bytes(64), bytes(128 * 1024)), 1),
             (Have(tuple(HaveItem(number, 1) for number in range(4096))), 17),
             (Want((WantItem(AUTHOR, 1),) * 1024), 5),
             (Lazy((AUTHOR,) * 1024), 5),
@@ -58,6 +65,11 @@ class PriceTests(SynchronousTestCase):
         for message, points in cases:
             with self.subTest(type(message).__name__):
                 self.assertEqual(price(message), points)
+
+    def test_looking_into_a_segment(self) -> None:
+        """Takes the time that hashing takes."""
+        self.assertEqual(hashed(Segment(AUTHOR, 1, 1, AUTHOR, bytes(64), bytes(100))), 0)
+        self.assertEqual(hashed(Segment(AUTHOR, 1, 4096, AUTHOR, bytes(64), bytes(128 * 1024))), 16 + 8)
 
     def test_lists_of_ten_million_authors(self) -> None:
         """A peer that is behind in all of them may say so."""
@@ -136,6 +148,114 @@ class SessionTests(ReplicaCase):
                 self.hear(7, entry)
         self.assertIn(7, self.replica.sessions)
 
+    def test_claims(self) -> None:
+        """Are not progress, however much is claimed: what backs them is."""
+        authors = [bytes([number]) * 32 for number in range(200)]
+        listed = [
+            Ranges(2 * number, (Range(b"", RangeKind.DIFFERENCES, items=(Item(author, 9, bytes(8)),)),))
+            for number, author in enumerate(authors)
+        ]
+        announced = [Have((HaveItem(0, number + 1, BOB.author),)) for number in range(200)]
+        beyond = [
+            Segment(author, 9, 1, bytes(32), bytes(64), b"\xc4\x00") for number, author in enumerate(authors)
+        ]
+        for messages in (listed, announced, beyond):
+            with self.subTest(type(messages[0]).__name__):
+                self.assertEqual(self.flood(*messages), 99)
+
     def test_proofs_that_are_known(self) -> None:
         """One is news, the same again is not."""
         self.assertEqual(self.flood(Fork(proof_of(ANN))), 11)
+
+    def test_a_large_segment_again_and_again(self) -> None:
+        """Of our head: it is hashed to see whether the author forked.  Of what is before our head: it is not."""
+        [large], head = build(ANN, Head(0, genesis_id(ANN.author)), [bytes(64 * 1024)])
+        self.hear(0, large)
+        self.assertEqual(self.flood(large), 100 // (1 + 4) - 1)
+        [more], _ = build(ANN, head, [encode_body(1, b"")])
+        self.hear(0, more)
+        self.assertEqual(self.flood(large), 99)
+
+
+class HonestTests(ReplicaCase):
+    """Who is far ahead, and who cannot keep what it is given, is no offender."""
+
+    sessions = 0
+
+    def test_a_first_reconcile(self) -> None:
+        """With a million authors that we do not hold, or hold another entry of: tested with a part of both."""
+        authors = 5_000
+        points = limits.ALLOWANCE_POINTS * authors // 1_000_000
+        for held_by_both in (0, authors):
+            with self.subTest(held_by_both), patch.object(limits, "ALLOWANCE_POINTS", points):
+                ours, theirs = Random(1), Random(1)
+                sides = [
+                    Replica(bytes([number]) * 32, bytes([number]) * 16, _holdings(random, count, seq))
+                    for number, random, count, seq in ((1, ours, held_by_both, 1), (2, theirs, authors, 2))
+                ]
+                _talk(sides, self)
+                [behind] = sides[0].sessions.values()
+                [ahead] = sides[1].sessions.values()
+                self.assertEqual(len(sides[0].schedule.missing(0)), authors)
+                self.assertTrue(behind.settled and ahead.settled)
+                for session in (behind, ahead):
+                    session.allowance.spend(points / 2)
+
+    def test_a_disk_that_is_full(self) -> None:
+        """What we accept is lost again and again, and what follows it comes all the same, at the speed of the line."""
+        entries = log(ANN, 40)
+        with patch.object(limits, "ALLOWANCE_POINTS", 50):
+            self.open(0)
+            self.hear(0, Have((HaveItem(0, 40, ANN.author),)))
+            for _ in range(10):
+                wants = self.sent(self.tick(limits.RETRY_WRITE_SECONDS), Want)
+                self.assertEqual([want.items[0].first for _, want in wants], [1])  # type: ignore[union-attr]
+                self.hear(0, *entries[:20])
+                self.do(events.CommitFailed(final=False))
+                self.hear(0, *entries[20:])
+        self.assertIn(0, self.replica.sessions)
+
+    def test_a_disk_that_takes_no_more(self) -> None:
+        """Others go on sending what is new."""
+        with patch.object(limits, "ALLOWANCE_POINTS", 10):
+            self.open(0)
+            self.do(events.CommitFailed(final=True))
+            self.hear(0, *log(ANN, 40))
+        self.assertIn(0, self.replica.sessions)
+
+    def test_who_asks_again_and_again(self) -> None:
+        """Its disk is full: everything it has room for is asked for every few seconds, for hours."""
+        entries = log(ANN, 2)
+        self.commit(*entries, done=False)
+        with patch.object(limits, "ALLOWANCE_POINTS", 50):
+            self.open(0)
+            for _ in range(1000):
+                self.hear(0, Want((WantItem(ANN.author, 1),) * limits.OPEN_WANTS_PER_PEER))
+                self.do(events.Loaded(0, tuple(entries)), after=limits.RETRY_WRITE_SECONDS)
+        self.assertIn(0, self.replica.sessions)
+
+
+def _holdings(random: Random, authors: int, seq: int) -> Holdings:
+    clock = Clock()
+    for _ in range(authors):
+        clock.replace(random.randbytes(32), Head(seq, bytes([seq]) * 32))
+    return Holdings(clock, {}, set())
+
+
+def _talk(sides: list[Replica], test: SynchronousTestCase) -> None:
+    """Connect both, and carry messages until nobody says anything but what it wants; no time passes."""
+    queues: list[deque[events.Event]] = [
+        deque([events.Opened(0, sides[1 - side].node, bytes(32), dialled=side == 0)]) for side in (0, 1)
+    ]
+    while any(queues):
+        for side, queue in enumerate(queues):
+            if not queue:
+                continue
+            for effect in sides[side].handle(queue.popleft(), 0.0):
+                test.assertNotIsInstance(effect, events.End)
+                if isinstance(effect, events.Send) and not isinstance(effect.message, Want):
+                    queues[1 - side].append(events.Received(0, effect.message))
+                    if isinstance(effect.message, Ranges) and not any(
+                        isinstance(event, events.Writable) for event in queue
+                    ):
+                        queue.append(events.Writable(0))

@@ -2,7 +2,8 @@
 
 Responsible for: the price of each message, and an allowance that time and progress refill.
 Must not know: sessions; what a message is for.
-Invariant: an honest peer never runs out: what it sends either brings something new or is rare.
+Invariant: an honest peer never runs out: what it sends either brings something new or is rare.  Only what was verified
+is progress: a claim costs a liar nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ FORK_POINTS = 10
 
 
 def price(message: Message) -> int:
-    """What a message costs, in points of up to 0.5 ms.  O(ranges of a RANGES)."""
-    if isinstance(message, Segment):
-        return 1 + len(message.bodies) // BYTES_PER_POINT + message.count // ENTRIES_PER_POINT
+    """What a message costs, in points of up to 0.5 ms.  O(ranges of a RANGES).
+
+    A segment costs no more than a PING as long as it is not :func:`hashed`: while what was accepted is lost to a full
+    disk, an honest peer sends on what cannot be taken.
+    """
     if isinstance(message, Have | Want):
         return 1 + len(message.items) // ITEMS_PER_POINT
     if isinstance(message, Lazy | Refuse):
@@ -35,6 +38,11 @@ def price(message: Message) -> int:
         items = sum(len(part.items) for part in message.ranges)
         return 1 + (len(message.ranges) + items) // ITEMS_PER_POINT
     return FORK_POINTS if isinstance(message, Fork) else 1
+
+
+def hashed(segment: Segment) -> int:
+    """What it costs besides to look into a segment that then brings nothing."""
+    return len(segment.bodies) // BYTES_PER_POINT + segment.count // ENTRIES_PER_POINT
 
 
 class Allowance:
@@ -49,10 +57,15 @@ class Allowance:
         elapsed = max(0.0, now - self._at)
         self._at = now
         earned = elapsed * limits.ALLOWANCE_POINTS_PER_SECOND
-        self._points = min(limits.ALLOWANCE_POINTS, self._points + earned) - price(message)
+        self._points = min(limits.ALLOWANCE_POINTS, self._points + earned)
+        self.spend(price(message))
+
+    def spend(self, points: float) -> None:
+        """Take so many points; raises :class:`LimitExceededError` when there are no more."""
+        self._points -= points
         if self._points < 0:
             raise LimitExceededError("too many messages that lead nowhere")
 
     def refill(self) -> None:
-        """The peer brought something new."""
+        """The peer brought something new, and it was verified."""
         self._points = limits.ALLOWANCE_POINTS

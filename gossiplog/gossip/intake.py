@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
+from gossiplog.gossip.allowance import hashed
 from gossiplog.gossip.events import Write
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Fork, Have, Want, WantItem
@@ -79,10 +80,14 @@ class Intake(Tree):
         if not self.wanted.wants(author):
             session.unwanted_items += 1
             return
-        verdict = judge(segment, self.holdings.accepted(author))
+        ours = self.holdings.accepted(author)
+        verdict = judge(segment, ours)
         if isinstance(verdict, Extends):
             self._accept(session, verdict)
-        elif verdict is Verdict.AHEAD:
+            return
+        if segment.first <= ours.seq + 1 and segment.last >= ours.seq:
+            session.allowance.spend(hashed(segment))
+        if verdict is Verdict.AHEAD:
             self._learn(session, author, segment.last)
             self._ask()
             if not self.schedule.pulls(session.number, author):

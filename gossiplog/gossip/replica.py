@@ -119,7 +119,8 @@ class Replica(Intake):
             session.quiet = False
         try:
             session.check(message)
-            session.allowance.charge(message, self.now)
+            if not (self.read_only and type(message) is Segment):  # it may be new, if not for our disk
+                session.allowance.charge(message, self.now)
             self._on_message[type(message)](session, message)
         except PeerError as error:
             self._offence(session.number, error)
@@ -192,8 +193,6 @@ class Replica(Intake):
         step = session.reconcile.receive(message, session.view)
         if step.replies is not NOTHING:
             session.ranges.append(step.replies)
-        if step.ahead:
-            session.allowance.refill()
         for author, seq in step.ahead:
             self._learn(session, author, seq)
         self._disagree(session, step.conflicts)

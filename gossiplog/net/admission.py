@@ -1,6 +1,6 @@
 """Who may be connected.
 
-Responsible for: how many connections there may be, in their handshake, in all and from one host, and bans.
+Responsible for: how many connections there may be, in their handshake, in all and from one place, and bans.
 Must not know: messages, sessions.
 Invariant: members that come later are not kept out by connections that say nothing.  A ban of a host ends no session:
 other nodes may be behind it.
@@ -14,7 +14,7 @@ from typing import Any
 
 from gossiplog import limits
 from gossiplog.errors import GossiplogError, LimitExceededError
-from gossiplog.net.bans import Ban, Bans, is_local
+from gossiplog.net.bans import Ban, Bans, is_local, place
 from gossiplog.net.notices import Banned, Notice
 from gossiplog.net.protocol import Link
 
@@ -28,7 +28,7 @@ class Admission:
         self._tell = tell
         self._strangers: dict[Link, None] = {}
         self._guests: dict[Link, str] = {}
-        self._per_host: Counter[str] = Counter()
+        self._per_place: Counter[str] = Counter()
 
     def made(self, link: Link) -> bool:
         """Whether a connection that came up may stay.
@@ -43,10 +43,11 @@ class Admission:
             return True
         if len(self._guests) >= limits.MAX_CONNECTIONS:
             return False
-        if not is_local(link.host) and self._per_host[link.host] >= limits.MAX_CONNECTIONS_PER_HOST:
+        where = place(link.host)
+        if not is_local(link.host) and self._per_place[where] >= limits.MAX_CONNECTIONS_PER_HOST:
             return False
-        self._guests[link] = link.host
-        self._per_host[link.host] += 1
+        self._guests[link] = where
+        self._per_place[where] += 1
         self._strangers[link] = None
         if len(self._strangers) > limits.MAX_HANDSHAKES:
             oldest = next(iter(self._strangers))
@@ -62,11 +63,11 @@ class Admission:
     def lost(self, link: Link) -> None:
         """A connection is gone."""
         self._strangers.pop(link, None)
-        host = self._guests.pop(link, None)
-        if host is not None:
-            self._per_host[host] -= 1
-            if not self._per_host[host]:
-                del self._per_host[host]
+        where = self._guests.pop(link, None)
+        if where is not None:
+            self._per_place[where] -= 1
+            if not self._per_place[where]:
+                del self._per_place[where]
 
     def offence(self, link: Link, peer: bytes | None, error: GossiplogError) -> None:
         """Whoever is at the other end of ``link`` broke the protocol."""
@@ -75,7 +76,7 @@ class Admission:
         for ban in self.bans.offence(peer, link.host, error, self._reactor.seconds()):
             self._tell(Banned(ban.peer, ban.host, ban.reason, ban.seconds))
 
-    def wait(self, peer: bytes) -> float:
-        """How many seconds it is no use to dial ``peer``."""
-        ban = self.bans.banned(peer, self._reactor.seconds())
-        return 0.0 if ban is None else ban.seconds
+    def wait(self, peer: bytes | None, host: str) -> float:
+        """How many seconds it is no use to dial the node ``peer`` (None: not known yet) at ``host``."""
+        bans = [self.bans.banned(who, self._reactor.seconds()) for who in (peer, host) if who is not None]
+        return max((ban.seconds for ban in bans if ban is not None), default=0.0)

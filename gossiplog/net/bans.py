@@ -1,18 +1,19 @@
 """Who broke the protocol, and how long they are kept out for it.
 
-Responsible for: scores of node keys and of hosts, bans with back-off, and when all of that is forgiven.
+Responsible for: scores of node keys and of places, bans with back-off, and when all of that is forgiven.
 Must not know: connections, the reactor; it is told the time.
 Invariant: at most ``MAX_SCORES`` records; only what the other side did on purpose or by a fault of its own counts.
 
-An offence counts against the node key in full and against the host for an eighth: behind one address may be many nodes,
-and a new key costs an offender nothing.  Loopback hosts are never banned, for there every node of a machine lives.
+An offence counts against the node key in full and against the place it came from (:func:`place`) for an eighth: behind
+one address may be many nodes, and a new key costs an offender nothing.  Loopback addresses are never banned, for there
+every node of a machine lives.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from math import inf
 
 from gossiplog import limits
@@ -44,10 +45,10 @@ BAN_SCORE = 0.9
 """A ban; a little less than 1, because scores fade between two offences."""
 
 HANDSHAKE_POINTS = 0.04
-"""Against the host only: browsers, port scanners and members of other networks do no harm one by one."""
+"""Against the place only: browsers, port scanners and members of other networks do no harm one by one."""
 
 HOST_SHARE = 0.125
-"""Of an offence's points, against the host it came from."""
+"""Of an offence's points, against the place it came from."""
 
 HALVED_SECONDS = 600.0
 """A score is half as much after so long."""
@@ -55,7 +56,7 @@ HALVED_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """Somebody is kept out: ``peer`` a node id, or ``host`` an IP address, for ``seconds`` more.
+    """Somebody is kept out: ``peer`` a node id, or ``host`` an IP address or network, for ``seconds`` more.
 
     ``reason`` is the last offence, in words.
     """
@@ -67,7 +68,7 @@ class Ban:
 
 
 class _Record:
-    """What is held against one key or host."""
+    """What is held against one key or place."""
 
     __slots__ = ("at", "bans", "reason", "score", "until")
 
@@ -96,11 +97,12 @@ class Bans:
         if points and peer is not None:
             made += self._count(peer, points, str(error), now)
         if points and host is not None and not is_local(host):
-            made += self._count(host, points * share, str(error), now)
+            made += self._count(place(host), points * share, str(error), now)
         return made
 
     def banned(self, who: bytes | str, now: float) -> Ban | None:
-        """The ban on a node id or host, if there is one.  O(1)."""
+        """The ban on a node id, or on the place of a host, if there is one.  O(1)."""
+        who = _key(who)
         record = self._records.get(who)
         if record is None or now >= record.until:
             return None
@@ -111,8 +113,8 @@ class Bans:
         return [_ban(who, record, now) for who, record in self._records.items() if now < record.until]
 
     def lift(self, who: bytes | str) -> bool:
-        """Forgive a node id or host everything; False when there was nothing."""
-        return self._records.pop(who, None) is not None
+        """Forgive a node id, or the place of a host, everything; False when there was nothing."""
+        return self._records.pop(_key(who), None) is not None
 
     def _count(self, who: bytes | str, points: float, reason: str, now: float) -> list[Ban]:
         record = self._records.pop(who, None)
@@ -134,12 +136,49 @@ class Bans:
         return [_ban(who, record, now)]
 
 
+def place(host: str) -> str:
+    """What an address stands for: itself, or for IPv6 its /64 network, of which an attacker has every address.
+
+    Of a link every neighbour has addresses in the same /64, so there it is the address, whichever the interface.  An
+    IPv4 address in an IPv6 one is the former.  What is no address stands for itself.  A network is taken for one of its
+    addresses.
+
+    >>> place("2001:db8::7"), place("::ffff:192.0.2.7"), place("fe80::7%eth0")
+    ('2001:db8::/64', '192.0.2.7', 'fe80::7')
+    """
+    address = _address(host)
+    if address is None:
+        return host
+    if isinstance(address, IPv4Address) or address.is_link_local or address.is_loopback:
+        return str(address)
+    return str(IPv6Network((int(address) >> 64 << 64, 64)))
+
+
 def is_local(host: str) -> bool:
     """Whether ``host`` is this machine, or no IP address."""
+    address = _address(host)
+    return address is None or address.is_loopback
+
+
+_IPV4_BEHIND_NAT64 = IPv6Network("64:ff9b::/96")
+"""All of IPv4, as a node sees it that has only IPv6 (RFC 6052)."""
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """``host`` without a zone or the length of a network, as IPv4 if it is; None for what is no address."""
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host.partition("/")[0].partition("%")[0])
     except ValueError:
-        return True
+        return None
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _IPV4_BEHIND_NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address
+
+
+def _key(who: bytes | str) -> bytes | str:
+    return place(who) if isinstance(who, str) else who
 
 
 def _ban(who: bytes | str, record: _Record, now: float) -> Ban:

@@ -1,7 +1,8 @@
 """Keeping connections to addresses.
 
 Responsible for: dialling each endpoint, again and again with back-off and jitter, until told to stop; not while the
-node that answers there is connected another way, and no more once it turns out to be ourselves.
+node that answers there is connected another way, not while it or where it was last is banned, and no more once it turns
+out to be ourselves.
 Must not know: what is said on a connection.
 Invariant: per address at most one attempt or connection at a time; of a stopped address no timer and no attempt.
 """
@@ -32,6 +33,7 @@ class Dialer:
         self.stopped = False
         self.link: Link | None = None
         self.peer: bytes | None = None
+        self.host = ""
         self._calls = calls
         self._factory = LinkFactory(calls.owner, endpoint)
         self._failures = 0
@@ -78,9 +80,9 @@ class Dialer:
         if up_at is not None and self._calls.reactor.seconds() - up_at >= STEADY_SECONDS:
             self._failures = 0
         if link is not None and link.session is None and not (link.offended or self.stopped):
-            self._calls.failed(
-                self.endpoint, "hung up in the handshake: not gossiplog, or of another network"
-            )
+            banned = self._banned_for()
+            hung_up = "hung up in the handshake: not gossiplog, or of another network"
+            self._calls.failed(self.endpoint, f"banned for {banned:.0f} s" if banned else hung_up)
         self.later()
 
     def later(self) -> None:
@@ -89,21 +91,35 @@ class Dialer:
             return
         most = limits.RECONNECT_FIRST_SECONDS * 2.0 ** min(self._failures, 16)
         delay = min(most, limits.RECONNECT_MOST_SECONDS) * (0.5 + self._calls.random() / 2)
-        if self.peer is not None:
-            delay += self._calls.banned_for(self.peer)
         self._failures += 1
-        self._call = self._calls.reactor.callLater(delay, self._again)
+        self._wait(delay)
+
+    def forgiven(self) -> None:
+        """A ban was lifted: it may have been this one that was waited for."""
+        if self._call is not None:
+            self._cancel()
+            self._failures = 0
+            self.later()
 
     # --
 
+    def _banned_for(self) -> float:
+        return self._calls.banned_for(self.peer, self.host)
+
+    def _wait(self, delay: float) -> None:
+        self._call = self._calls.reactor.callLater(max(delay, self._banned_for()), self._again)
+
     def _again(self) -> None:
         self._call = None
-        if self.peer is None or not self._calls.connected(self.peer):
+        if self._banned_for() > 0.0:  # since we began to wait
+            self._wait(limits.RECONNECT_FIRST_SECONDS)
+        elif self.peer is None or not self._calls.connected(self.peer):
             self.dial()  # otherwise Dialers.freed() comes when that connection is gone
 
     def _connected(self, link: Any) -> None:
         self._attempt = None
         self.link = link
+        self.host = link.host
         if link.closing:
             self.lost()
 
@@ -124,8 +140,8 @@ class Dialers:
     """I am the addresses of one node.
 
     ``random`` gives numbers in [0, 1), ``connected(peer)`` says whether there is an open session with a node,
-    ``banned_for(peer)`` how many seconds it is kept out, and ``failed(endpoint, reason)`` hears of every attempt in
-    vain.
+    ``banned_for(peer, host)`` how many seconds it is no use to dial it there, and ``failed(endpoint, reason)`` hears of
+    every attempt in vain.
     """
 
     def __init__(
@@ -134,7 +150,7 @@ class Dialers:
         owner: Owner,
         random: Callable[[], float],
         connected: Callable[[bytes], bool],
-        banned_for: Callable[[bytes], float],
+        banned_for: Callable[[bytes | None, str], float],
         failed: Callable[[str, str], None],
     ) -> None:
         self.reactor = reactor
@@ -182,6 +198,11 @@ class Dialers:
         for dialer in self._dialers:
             if dialer.peer == peer:
                 dialer.later()
+
+    def forgiven(self) -> None:
+        """A ban was lifted: dial who was kept out."""
+        for dialer in self._dialers:
+            dialer.forgiven()
 
     def _of(self, link: Link) -> list[Dialer]:
         return [dialer for dialer in self._dialers if dialer.link is link]
