@@ -1,0 +1,10 @@
+"""All targets by name."""
+
+from __future__ import annotations
+
+from tests.fuzz import signed, values, wire
+from tests.fuzz.target import Target
+
+TARGETS: dict[str, Target] = {
+    target.name: target for module in (values, wire, signed) for target in module.TARGETS
+}
