@@ -152,7 +152,8 @@ MAX_HANDLES: Final = 65_536
 """Authors that have a handle in one session and direction; then the oldest handles are used again."""
 
 MAX_OWED_AUTHORS: Final = 65_536
-"""Authors remembered for a peer that does not read; above it one bit says "reconcile owed"."""
+"""Authors with news remembered for a peer that does not read; above it one bit says "reconcile owed".  As many that it
+asked for; then the one that waited for longest is forgotten."""
 
 MAX_AGENT_CHARS: Final = 64
 

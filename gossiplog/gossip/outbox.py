@@ -2,13 +2,14 @@
 
 Responsible for: news a slow peer could not take, backlog it asked for, and reading both ahead from disk.
 Must not know: what a transport is; which peer this is; whether a segment is valid.
-Invariant: per author strictly ascending; memory is bounded by ``READ_AHEAD_BYTES`` and one seq per author, whatever
-the peer does.  News comes before backlog, backlog goes round-robin by author, one segment at a time.
+Invariant: per author strictly ascending; memory is bounded by ``READ_AHEAD_BYTES``, and one seq of each of
+``MAX_OWED_AUTHORS`` authors with news and as many that were asked for, whatever the peer does.  News comes before
+backlog, backlog goes round-robin by author, one segment at a time.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from gossiplog import limits
@@ -30,6 +31,7 @@ class Outbox:
         self.ready_news: deque[Segment] = deque()
         self.ready: deque[Segment] = deque()
         self.ready_bytes = 0
+        self._ready_of: Counter[bytes] = Counter()
         self.loading: dict[bytes, int] = {}
         self.refill()
         self.overflowed = False
@@ -40,8 +42,13 @@ class Outbox:
         self.news_credit_bytes = limits.NEWS_WINDOW_BYTES
 
     def want(self, author: bytes, first: int) -> None:
-        """The peer asked for ``author`` from ``first`` on; a later question replaces the earlier one."""
+        """The peer asked for ``author`` from ``first`` on; a later question replaces the earlier one.
+
+        Above ``MAX_OWED_AUTHORS`` the question that waited for longest is forgotten.
+        """
         self.forget(author)
+        if len(self.backlog) >= limits.MAX_OWED_AUTHORS:
+            self.forget(next(iter(self.backlog)))  # asked elsewhere by now, or asked for again
         self.backlog[author] = first
 
     def push(self, segment: Segment) -> bool:
@@ -70,12 +77,13 @@ class Outbox:
             self.news[author] = first
 
     def forget(self, author: bytes) -> None:
-        """Send nothing more of ``author``."""
+        """Send nothing more of ``author``.  O(1), unless something of it lies ready: O(all that does)."""
         self.news.pop(author, None)
         self.backlog.pop(author, None)
         if author in self.loading:
             self.loading[author] = -1  # what is being read answers an earlier question
-        if self.ready or self.ready_news:
+        if self._is_ready(author):
+            del self._ready_of[author]
             self.ready_news = deque(segment for segment in self.ready_news if segment.author != author)
             self.ready = deque(segment for segment in self.ready if segment.author != author)
             kept = (*self.ready_news, *self.ready)
@@ -127,6 +135,7 @@ class Outbox:
             overtakes = queue is self.news and author not in behind
             (self.ready_news if overtakes else self.ready).append(segment)
             self.ready_bytes += len(segment.bodies) + HEADER_BYTES
+            self._ready_of[author] += 1
         self.loading = {}
         for author, first in asked.items():
             if first >= 0 and (author in unread or done(author, first)):
@@ -147,12 +156,15 @@ class Outbox:
             size = len(segment.bodies) + HEADER_BYTES
             self.ready_bytes -= size
             self.credit_bytes -= size
+            self._ready_of[segment.author] -= 1
+            if not self._ready_of[segment.author]:
+                del self._ready_of[segment.author]
             taken.append(segment)
         return taken
 
     def _is_ready(self, author: bytes) -> bool:
-        """Whether the last of what ``author`` was owed is still to go; O(what lies ready)."""
-        return any(segment.author == author for queue in (self.ready_news, self.ready) for segment in queue)
+        """Whether the last of what ``author`` was owed is still to go."""
+        return author in self._ready_of
 
     @property
     def idle(self) -> bool:

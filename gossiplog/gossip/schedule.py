@@ -2,7 +2,8 @@
 
 Responsible for: what each peer claims to hold beyond us, and from which one each author is pulled.
 Must not know: messages, disks, the content of segments.
-Invariant: an author is pulled from at most one session; a session has at most ``OPEN_WANTS_PER_PEER`` authors open.
+Invariant: an author is pulled from at most one session; a session has at most ``OPEN_WANTS_PER_PEER`` authors open;
+what is not claimed any more is remembered nowhere.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ class Schedule:
         source = self.sources[session]
         if source.claims.pop(author, None) is not None:
             self._unclaim(author, session)
+            source.todo.pop(author, None)
         if author in source.open:
             del source.open[author]
             self._release(author, session)

@@ -71,12 +71,15 @@ class Tree(Sending):
 
     def _brought(self, session: Session, author: bytes, *, pushed: bool) -> None:
         """``session`` was the first with an entry of ``author``: its next ones are to come from there too."""
+        self._remember(author, session)
+        if pushed:
+            session.vain_pushes = max(0, session.vain_pushes - NEW_OUTWEIGHS)
+
+    def _remember(self, author: bytes, session: Session) -> None:
         self._parents.pop(author, None)
         if len(self._parents) >= limits.MAX_PARENTS:
             del self._parents[next(iter(self._parents))]
         self._parents[author] = session.number
-        if pushed:
-            session.vain_pushes = max(0, session.vain_pushes - NEW_OUTWEIGHS)
 
     def _brought_again(self, session: Session, author: bytes) -> None:
         """``session`` pushed an entry of ``author`` that we hold: it need not, if another peer does."""
@@ -85,7 +88,7 @@ class Tree(Sending):
         if parent == session.number or self.schedule.pulls(session.number, author):
             return
         if parent not in self.sessions and author not in self.holdings.local:
-            self._parents[author] = session.number
+            self._remember(author, session)
             return
         self._send(session, Lazy((author,)))
         session.vain_pushes += 1

@@ -25,6 +25,7 @@ Which of the sentences of "What always holds" is checked where:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from gossiplog import limits
@@ -236,6 +237,10 @@ def bounds(replica: Replica) -> list[str]:
             faults.append("pulls an author twice")
         if any(number not in schedule.claimants.get(author, ()) for author in source.claims):
             faults.append("forgot who claims an author")
+        if len(source.claims) > limits.MAX_CLAIMS + len(holdings.local):
+            faults.append(f"remembers {len(source.claims)} claims of one peer")
+        if not source.todo.keys() <= source.claims.keys():
+            faults.append("is going to ask for what nobody claims")
     if len(replica._parents) > limits.MAX_PARENTS:
         faults.append("remembers too many parents")
     if replica._eager_sources != sum(
@@ -246,14 +251,16 @@ def bounds(replica: Replica) -> list[str]:
         outbox = session.outbox
         if outbox.ready_bytes > limits.READ_AHEAD_BYTES * 3 + largest:
             faults.append(f"read {outbox.ready_bytes} bytes ahead")
-        if outbox.ready_bytes != sum(
-            len(s.bodies) + HEADER_BYTES for s in (*outbox.ready_news, *outbox.ready)
-        ):
+        ready = (*outbox.ready_news, *outbox.ready)
+        counted = (outbox.ready_bytes, outbox._ready_of)
+        if counted != (sum(len(s.bodies) + HEADER_BYTES for s in ready), Counter(s.author for s in ready)):
             faults.append("lost count of what it read ahead")
         if outbox.ready and outbox.credit_bytes > 0 and session.phase is Phase.OPEN:
             faults.append("holds back what could go")
-        if len(outbox.news) > limits.MAX_OWED_AUTHORS or len(session.service) > limits.MAX_OWED_AUTHORS:
+        if max(map(len, (outbox.news, outbox.backlog, session.service))) > limits.MAX_OWED_AUTHORS:
             faults.append("remembers too many authors for one peer")
+        if max(len(session._handles_in), len(session._handles_out)) > limits.MAX_HANDLES:
+            faults.append("remembers too many handles")
         if len(session.wanted.authors) > limits.MAX_NAMED_AUTHORS:
             faults.append("remembers too many names of one peer's interest")
         if outbox.news.keys() & outbox.backlog.keys():
