@@ -15,11 +15,12 @@ MAX_BODY_BYTES: Final = 1 << 20
 MAX_SEGMENT_ENTRIES: Final = 4096
 """Bounds hashing before the signature is checked: about 4 ms of one core."""
 
-MAX_SEGMENT_BYTES: Final = 128 * 1024
-"""Item bytes of a segment of more than one entry; two Noise records, eight 16 KiB pages."""
+MAX_SEGMENT_BYTES: Final = 129 * 1024
+"""Item bytes of a segment of more than one entry."""
 
-SEGMENT_TARGET_BYTES: Final = 130_560
-"""What we build and merge up to: with its header a frame fits two Noise records (131,038) and its row eight pages."""
+SEGMENT_TARGET_BYTES: Final = 131_200
+"""What we build and merge up to: room for two payloads of 64 KiB with all that is around them, as many who cut files
+choose; and the row still has eight 16 KiB pages."""
 
 MAX_PROOF_FILE_BYTES: Final = 192 * 1024
 """A fork proof as a file: the largest has 128 KiB and 200 bytes, which are 174 KiB as lines of Base64."""
@@ -172,10 +173,11 @@ SOCKET_BUFFER_BYTES: Final = 64 * 1024
 READ_AHEAD_BYTES: Final = 512 * 1024
 """Backlog read from disk ahead of one transport."""
 
-PENDING_WRITE_BYTES: Final = 1280 * 1024
-"""Accepted but not yet committed bytes; above it nothing more is read from any peer."""
+PENDING_WRITE_BYTES: Final = 2560 * 1024
+"""Accepted but not yet committed bytes; above it nothing more is read from any peer.  Four commits: with two, disk and
+network waited for each other at 64 KiB an entry."""
 
-PENDING_WRITE_LOW_BYTES: Final = 640 * 1024
+PENDING_WRITE_LOW_BYTES: Final = 1280 * 1024
 """Reading goes on again below this."""
 
 RECONNECT_FIRST_SECONDS: Final = 0.25

@@ -18,6 +18,7 @@ from gossiplog.limits import (
     MAX_SEQ,
     SEGMENT_TARGET_BYTES,
 )
+from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import (
     Head,
@@ -81,7 +82,7 @@ class Building(SynchronousTestCase):
         self.assert_one_log(segments, head)
 
     def test_splits_by_size(self) -> None:
-        half = SEGMENT_TARGET_BYTES // 2 - 3
+        half = SEGMENT_TARGET_BYTES // 2 - 5
         small, large, largest = b"s" * 100, b"l" * SEGMENT_TARGET_BYTES, b"x" * MAX_BODY_BYTES
         for bodies, counts in (
             ([b"a" * half, b"b" * half], [2]),
@@ -92,7 +93,8 @@ class Building(SynchronousTestCase):
             ([largest, largest], [1, 1]),
             ([small, largest], [1, 1]),
             ([largest, small], [1, 1]),
-            ([b"m" * 253] * 600, [512, 88]),
+            ([b"m" * 253] * 600, [514, 86]),
+            ([encode_body(2**42, bytes(65_536))] * 4, [2, 2]),
         ):
             segments, head = build(PAIR, START, bodies)
             self.assertEqual([segment.count for segment in segments], counts)

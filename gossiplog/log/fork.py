@@ -4,7 +4,7 @@ Responsible for: making a proof from any two segments that disagree, checking on
 disk and as a file.
 Must not know: which branch this node keeps, who is told.
 Invariant: :func:`verify_proof` accepts only what the author alone could have signed, so nobody can frame an author; and
-a proof can always be made from what a node holds, in at most 128 KiB and 200 bytes.
+a proof can always be made from what a node holds, in at most 129 KiB and 200 bytes.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ APPLICATION_ID: Final = int.from_bytes(b"glog", "big")
 SCHEMA_VERSION: Final = 1
 
 PAGE_BYTES: Final = 16384
-"""Eight hold a full segment; a row of 128 KiB in 4 KiB pages costs twice the time."""
+"""Eight hold a full segment; the same row in 4 KiB pages costs twice the time."""
 
 SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What a statement raises; the second when the message about a damaged schema is not text."""

@@ -82,7 +82,7 @@ def valid() -> Iterator[dict[str, Any]]:
     assert last.seq == 6
     for name, run, bodies in (
         ("4,096 entries", [(b"\xc4\x00", 4096)], [b""] * 4096),
-        ("128 KiB", bins(65533, 65533), [b"x" * 65533] * 2),
+        ("129 KiB", bins(66043, 66043), [b"x" * 66043] * 2),
         ("one entry of 1 MiB", [(b"\xc6\x00\x10\x00\x00", 1), (b"x", 2**20)], [b"x" * 2**20]),
         (
             "bin 8, 16 and 32 at their limits",
@@ -148,8 +148,8 @@ def invalid() -> Iterator[tuple[str, str, dict[str, Any]]]:
         return "BadSegmentError", reason, crafted(9, PREVIOUS, run, hashed(*bodies))
 
     yield crowd("4,097 entries", [(b"\xc4\x00", 4097)], [b""] * 4097)
-    yield crowd("128 KiB + 1", [*bins(65533), *bins(65534)], [b"x" * 65533, b"x" * 65534])
-    yield crowd("a large and an empty entry", [*bins(131_070), (b"\xc4\x00", 1)], [b"x" * 131_070, b""])
+    yield crowd("129 KiB + 1", [*bins(66043), *bins(66044)], [b"x" * 66043, b"x" * 66044])
+    yield crowd("a large and an empty entry", [*bins(132_090), (b"\xc4\x00", 1)], [b"x" * 132_090, b""])
     yield crowd("one entry of 1 MiB + 1", bins(2**20 + 1), [b"x" * (2**20 + 1)])
     yield crowd("arrays in arrays", [(b"\xdd\x00\x00\x10\x00", 26_000)], [b"one", b"two"])
     yield crowd("arrays of one in one another", [(b"\x91", 130_000)], [b"one", b"two"])
