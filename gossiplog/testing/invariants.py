@@ -257,7 +257,7 @@ def bounds(replica: Replica) -> list[str]:
             faults.append("lost count of what it read ahead")
         if outbox.ready and outbox.credit_bytes > 0 and session.phase is Phase.OPEN:
             faults.append("holds back what could go")
-        if max(map(len, (outbox.news, outbox.backlog, session.service))) > limits.MAX_OWED_AUTHORS:
+        if max(len(outbox.news), len(outbox.backlog), len(session.service)) > limits.MAX_OWED_AUTHORS:
             faults.append("remembers too many authors for one peer")
         if max(len(session._handles_in), len(session._handles_out)) > limits.MAX_HANDLES:
             faults.append("remembers too many handles")
