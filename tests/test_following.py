@@ -257,14 +257,15 @@ class GreetingTests(FollowingCase):
             self.assertEqual(self.replica.sessions[0].settled, not asks)
 
     def test_changed_between_the_greetings(self) -> None:
-        """The root in our HELLO covered another interest."""
-        self.begin(Choices(set()))
-        hello = self.connect()[0]
-        assert isinstance(hello, Hello)
-        self.assertEqual(self.messages(self.choose("block", ANN.author)), [Refuse((ANN.author,))])
-        effects = self.hear(0, hello, Refuse((ANN.author,)))
-        self.assertEqual(len(self.sent(effects, Ranges)), 1)
-        self.assertFalse(self.replica.sessions[0].settled)
+        """The root in our HELLO covered another interest; whoever dialled, the peer may take both for the same."""
+        for dialled in (True, False):
+            self.begin(Choices(set()))
+            hello = self.connect(dialled=dialled)[0]
+            assert isinstance(hello, Hello)
+            self.assertEqual(self.messages(self.choose("block", ANN.author)), [Refuse((ANN.author,))])
+            effects = self.hear(0, hello, Refuse((ANN.author,)))
+            self.assertEqual(len(self.sent(effects, Ranges)), 1)
+            self.assertFalse(self.replica.sessions[0].settled)
 
     def test_news_before_the_greeting(self) -> None:
         """What HELLO refuses is not owed."""
