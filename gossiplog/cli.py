@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
-from gossiplog.commands import choosing, local, show, simulate, verifying
+from gossiplog.commands import choosing, forks, local, show, simulate, verifying
 from gossiplog.commands.arguments import checked
 from gossiplog.log.network import Network
 from gossiplog.printing import BROKEN_PIPE, complain, open_standard_files, report
@@ -154,6 +154,10 @@ def _parser() -> argparse.ArgumentParser:
 
     summary = "check every chain and signature on disk, and repair what is damaged"
     verifying.add_arguments(verb("verify", verifying.verify, summary, "gossiplog verify --store ~/notes"))
+
+    summary = "show the authors that signed two logs, with proofs as files"
+    example = "gossiplog forks --store ~/notes\n  gossiplog forks --store ~/notes --export 62ohto7d ann.proof"
+    forks.add_arguments(verb("forks", forks.forks, summary, example))
 
     choosing.add_verbs(verb)
 

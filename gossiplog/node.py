@@ -17,13 +17,14 @@ from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 
 from gossiplog.errors import ByeCode, EndpointError, NodeStoppedError
-from gossiplog.gossip.events import Forgotten, InterestChanged
+from gossiplog.gossip.events import Forgotten
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net import notices
 from gossiplog.net.awaiting import Ending, Result
 from gossiplog.net.bans import Ban
+from gossiplog.net.choosing import Told
 from gossiplog.net.dialing import Dialer
 from gossiplog.net.driver import Driver
 from gossiplog.net.livestore import Store
@@ -286,7 +287,7 @@ class Node:
         if self._meter.gained(sum([segment.count for segment in segments]), self.reactor.seconds()):
             self._tell(self.progress)
 
-    def _recount(self, event: InterestChanged | Forgotten) -> None:
+    def _recount(self, event: Told) -> None:
         if isinstance(event, Forgotten):
             self._meter.forgot()
 

@@ -19,7 +19,7 @@ from gossiplog.store.logs import open_logs
 from tests.processes import DEADLINE_SECONDS, ProcessTestCase, environment
 
 VERBS = (
-    *("init", "id", "append", "log", "clock", "verify", "follow", "unfollow", "block", "unblock"),
+    *("init", "id", "append", "log", "clock", "verify", "forks", "follow", "unfollow", "block", "unblock"),
     *("sync", "recover", "run", "chat", "simulate"),
 )
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -242,7 +242,13 @@ class FailureTests(ProcessTestCase):
         node = ("--network", "n")
         verbs: list[tuple[str, ...]] = [("id",), ("append", "x"), ("log",), ("log", "--follow"), ("clock",)]
         verbs += [(verb, "ab" * 32) for verb in ("follow", "unfollow", "block", "unblock")] + [("follow",)]
-        verbs += [("verify",), ("sync", NOBODY, *node), ("run", *node), ("chat", "--nick", "ann", *node)]
+        verbs += [
+            ("forks",),
+            ("verify",),
+            ("sync", NOBODY, *node),
+            ("run", *node),
+            ("chat", "--nick", "ann", *node),
+        ]
         with closing(open_logs(self.place / "ann")):
             locked = [self.gossiplog(*verb, "--store", "ann") for verb in (*verbs, ("init",))]
             for process in locked:

@@ -22,9 +22,11 @@ from gossiplog.commands.choosing import quotas_of
 from gossiplog.commands.local import missing, say
 from gossiplog.errors import ByeCode, StoreNotFoundError
 from gossiplog.foreground import Main, foreground
+from gossiplog.log.keys import short_key
 from gossiplog.net.livestore import Store, open_store
 from gossiplog.net.notices import Notice, PeerDown, PeerUp
 from gossiplog.node import Node
+from gossiplog.printing import complain
 from gossiplog.serving import Serving, describe
 from gossiplog.syncing import Sync
 from gossiplog.terminal import Terminal
@@ -78,7 +80,12 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
         )
         stack.push_async_callback(node.stop)
         show = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
+        known = set(store.forks)
         moved = await Sync(reactor, node, arguments.peer, arguments.timeout, show).run()
+    for author in sorted(store.forks.keys() - known):
+        complain(
+            f"author {short_key(author)} has forked its log; see gossiplog forks --store {arguments.store}"
+        )
     if arguments.json:
         say(json.dumps(moved._asdict()))
     else:

@@ -11,14 +11,13 @@ import json
 import sys
 from argparse import Namespace
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AsyncExitStack, closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.commands.local import opened
 from gossiplog.errors import InvalidValueError
-from gossiplog.log.clock import Clock
 from gossiplog.log.entry import Entry, encoding, read_entries
 from gossiplog.log.keys import format_author, parse_author, short_key
 from gossiplog.printing import printable
@@ -63,16 +62,18 @@ def held(logs: Logs, author: bytes | None) -> Iterator[Entry]:
                 seq = segment.last + 1
 
 
-def find_author(clock: Clock, text: str) -> bytes:
-    """Return the author of a full id, or of the start of one that the clock holds."""
+def find_author(
+    known: Collection[bytes], text: str, otherwise: str = "the store holds no entry of it"
+) -> bytes:
+    """Return the author of a full id, or of the start of one, among those known; ``otherwise`` says why it is not."""
     if text.startswith("author_") or len(text) == 64:
         author = parse_author(text)
-        if author not in clock:
-            raise InvalidValueError(f"unknown author: the store holds no entry of {text}")
+        if author not in known:
+            raise InvalidValueError(f"unknown author {text}: {otherwise}")
         return author
-    found = [one for one in clock if format_author(one).partition("_")[2].startswith(text)]
+    found = [one for one in known if format_author(one).partition("_")[2].startswith(text)]
     if len(text) < SHORTEST_PREFIX or len(found) != 1:
-        reason = "it stands for several" if len(found) > 1 else "the store holds no entry of it"
+        reason = "it stands for several" if len(found) > 1 else otherwise
         raise InvalidValueError(f"unknown author {text!r}: {reason}")
     return found[0]
 

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 from contextlib import ExitStack, closing
 from typing import Final
 
+from gossiplog.commands.forks import fork_line
 from gossiplog.commands.local import opened, say
 from gossiplog.errors import StoreDamagedError
 from gossiplog.log.keys import format_author
@@ -55,6 +56,8 @@ def verify(arguments: Namespace) -> int:
     with closing(logs):
         report = logs.verify(_progress())
         path = logs.path
+        for _, proof in sorted(report.forks.items()):
+            say(f"forked: {fork_line(logs, proof)}")
     if not report.ok:
         _say_damages(report.damages)
         return _complain(f"{path} is damaged in {len(report.damages)} places; --repair brings it in order")

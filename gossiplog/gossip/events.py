@@ -105,6 +105,12 @@ class Forgotten(NamedTuple):
     authors: tuple[bytes, ...]
 
 
+class ForkFound(NamedTuple):
+    """The owner of the node has a verified proof from elsewhere than a peer."""
+
+    proof: ForkProof
+
+
 class Probe(NamedTuple):
     """The application wants to know when both sides of this session hold the same."""
 
@@ -128,6 +134,7 @@ Event: TypeAlias = (
     | Examined
     | InterestChanged
     | Forgotten
+    | ForkFound
     | Probe
     | Tick
 )

@@ -63,6 +63,7 @@ class Replica(Intake):
             events.Examined: self._examined,
             events.InterestChanged: self._interest_changed,
             events.Forgotten: self._forgotten,
+            events.ForkFound: lambda event: self._freeze(event.proof, None),
             events.Probe: lambda event: self._probe(event.session),
             events.Tick: lambda event: self._tick(),
         }

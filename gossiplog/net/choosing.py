@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gossiplog.errors import InvalidValueError, StoreDamagedError
-from gossiplog.gossip.events import Forgotten, InterestChanged
+from gossiplog.gossip.events import Forgotten, ForkFound, InterestChanged
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.messages import Interest
 from gossiplog.net.awaiting import Result
@@ -24,7 +24,8 @@ from gossiplog.net.storing import StoreThread
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Forget, Request, SetMeta
 
-Listener: TypeAlias = Callable[[InterestChanged | Forgotten], None]
+Told: TypeAlias = InterestChanged | Forgotten | ForkFound
+Listener: TypeAlias = Callable[[Told], None]
 
 _log = Logger()
 
@@ -104,7 +105,7 @@ class Choosing:
         """A new local writer is wanted from now on."""
         self.tell(InterestChanged((author,)))
 
-    def tell(self, event: InterestChanged | Forgotten) -> None:
+    def tell(self, event: Told) -> None:
         """Something changed."""
         for listener in tuple(self._listeners):
             try:

@@ -17,9 +17,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gossiplog.errors import StoreClosedError, StoreInUseError
-from gossiplog.gossip.events import Forgotten
+from gossiplog.gossip.events import Forgotten, ForkFound
 from gossiplog.log.clock import Clock, Cursor
 from gossiplog.log.entry import encoding as find_encoding
+from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
 from gossiplog.net.awaiting import Ending, Result, deliver
@@ -31,7 +32,7 @@ from gossiplog.net.storing import StoreThread
 from gossiplog.net.writing import Writer
 from gossiplog.store.logs import Logs, VerifyReport, open_logs
 from gossiplog.store.repairing import RepairReport
-from gossiplog.store.requests import Append, Outcome, SetCursor
+from gossiplog.store.requests import AddFork, Append, Outcome, SetCursor
 
 _log = Logger()
 
@@ -122,6 +123,20 @@ class Store:
             self.copied = ""
 
         return self.run(lambda logs: logs.recovered()).addCallback(done)  # type: ignore[return-value]
+
+    def add_fork(self, proof: ForkProof) -> Result[None]:
+        """Freeze the author of a proof that came by another way than a peer (:meth:`ForkProof.load`), and pass it on.
+
+        Raises :class:`BadForkProofError` for one that proves nothing; the result fires when it is on disk.
+        """
+        self.check_open()
+        verify_proof(proof)
+
+        def kept(_: Any) -> None:
+            self.forks.setdefault(proof.author, proof)
+
+        self.interest.tell(ForkFound(proof))
+        return self._write(AddFork(proof), kept)
 
     # -- reading
 

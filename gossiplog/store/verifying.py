@@ -19,7 +19,7 @@ from gossiplog.errors import (
     StoreError,
 )
 from gossiplog.log.clock import Clock
-from gossiplog.log.fork import verify_proof
+from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, verify
 from gossiplog.store.interface import Backend, Row
@@ -53,14 +53,15 @@ class Whole(NamedTuple):
 class VerifyReport:
     """What a check found; ``ok`` when there is no damage.  Rows that are damaged are not counted.
 
-    ``whole`` says how far the damaged logs are in order; ``sound`` whether everything but rows and heads is, without
-    which these cannot be repaired in their place.
+    ``forks`` are the proofs held, by author: a fork is no damage.  ``whole`` says how far the damaged logs are in
+    order; ``sound`` whether everything but rows and heads is, without which these cannot be repaired in their place.
     """
 
     authors: int = 0
     segments: int = 0
     entries: int = 0
     item_bytes: int = 0
+    forks: dict[bytes, ForkProof] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
     whole: dict[bytes, Whole] = field(default_factory=dict)
     sound: bool = True
@@ -107,6 +108,7 @@ class _Check:
         for author, proof in (self._tried(self._backend.forks, None) or {}).items():
             try:
                 verify_proof(proof)
+                self._report.forks[author] = proof
             except BadForkProofError as error:
                 self._report.sound = False
                 self._damage(author, proof.seq, proof.seq, f"the fork proof proves nothing: {error}")
