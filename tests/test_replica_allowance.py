@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import ByeCode, LimitExceededError
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import Allowance, hashed, price
+from gossiplog.gossip.allowance import BYTES_PER_POINT, NIL_POINTS, Allowance, hashed, price
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import (
     Fork,
@@ -54,10 +54,12 @@ class PriceTests(SynchronousTestCase):
             (Ping(1), 1),
             (Unknown(70), 1),
             (Segment(AUTHOR, 1, 1, AUTHOR, bytes(64), bytes(100)), 1),
-            (Segment(AUTHOR, 1, 4096, AUTHOR, bytes(64), bytes(128 * 1024)), 1),
+            (Unknown(70, 1024), 1 + 16),
+            (Segment(AUTHOR, 1, 4096, AUTHOR, bytes(64), bytes(128 * 1024)), 1 + 2),
             (Have(tuple(HaveItem(number, 1) for number in range(4096))), 17),
             (Want((WantItem(AUTHOR, 1),) * 1024), 5),
             (Lazy((AUTHOR,) * 1024), 5),
+            (Lazy((None, AUTHOR, None)), 1 + 2 * NIL_POINTS),
             (Refuse((AUTHOR,) * 255), 1),
             (everything(1023), 1 + 4),
             (Fork(proof_of(ANN)), 10),
@@ -131,7 +133,7 @@ class SessionTests(ReplicaCase):
             (Unknown(99),),
             (one,),
             (Want((WantItem(BOB.author, 1),)),),
-            (Lazy((None,)), Want((WantItem(None, 1),))),
+            (Lazy((BOB.author,)), Want((WantItem(None, 1),))),
             (Have((HaveItem(0, 1, ANN.author),)),),
             (Refuse((BOB.author,)),),
             (Ranges(0, (Range(b"", RangeKind.SKIP),)),),
@@ -171,10 +173,45 @@ class SessionTests(ReplicaCase):
         """Of our head: it is hashed to see whether the author forked.  Of what is before our head: it is not."""
         [large], head = build(ANN, Head(0, genesis_id(ANN.author)), [bytes(64 * 1024)])
         self.hear(0, large)
-        self.assertEqual(self.flood(large), 100 // (1 + 4) - 1)
+        self.assertEqual(self.flood(large), 99 // (2 + 4))
         [more], _ = build(ANN, head, [encode_body(1, b"")])
         self.hear(0, more)
-        self.assertEqual(self.flood(large), 99)
+        self.assertEqual(self.flood(large), 99 // 2)
+
+    def test_who_wants_all_announced_and_then_pushed(self) -> None:
+        """Again and again: each time we look for the authors that it is to go on pushing."""
+        with patch.object(limits, "ALLOWANCE_POINTS", 10 * NIL_POINTS):
+            self.open(7)
+            heard = 0
+            while heard < 5000 and 7 in self.replica.sessions:
+                self.hear(7, Lazy((None,)), Want((WantItem(None, 1),)))
+                heard += 1
+        self.assertEqual(heard, 10)
+
+    def test_what_is_read_in_vain(self) -> None:
+        """A log from its beginning, again before it is sent; and by a peer that does not read."""
+        entries = log(ANN, 2, bytes(30_000))
+        self.commit(*entries, done=False)
+        points = 1000
+        with patch.object(limits, "ALLOWANCE_POINTS", points):
+            self.open(7)
+            loads = 0
+            while loads < 5000 and 7 in self.replica.sessions:
+                effects = self.hear(7, Want((WantItem(ANN.author, 1),)))
+                loads += sum(isinstance(effect, events.Load) for effect in effects)
+                self.do(events.Loaded(7, tuple(entries)))
+        self.assertLess(loads * 60_000, points * BYTES_PER_POINT * 1.2)
+        with patch.object(limits, "ALLOWANCE_POINTS", points):
+            self.open(7)
+            heard = 0
+            while (
+                heard < 5000 and 7 in self.replica.sessions
+            ):  # what is being read is not wanted any more when it comes
+                self.hear(7, Want((WantItem(ANN.author, 1),)))
+                self.hear(7, Want((WantItem(ANN.author, 1),)))
+                self.do(events.Loaded(7, ()))
+                heard += 1
+        self.assertLess(heard * limits.READ_AHEAD_BYTES, points * BYTES_PER_POINT * 1.2)
 
 
 class HonestTests(ReplicaCase):

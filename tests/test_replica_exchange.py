@@ -437,6 +437,15 @@ class AliveTests(ReplicaCase):
         self.assertIn(events.InSync(0, bytes([1]) * 32), self.pong(effects))
         self.assertEqual(self.sent(self.tick(limits.PING_SECONDS - 5.0), Ping), [])
 
+    def test_answers_nobody_asked_for(self) -> None:
+        """Set no timers, compare nothing."""
+        ping = self.sent(self.do(events.Probe(0)), Ping)[0][1]
+        assert isinstance(ping, Ping)
+        timers = len(self.replica._timers)
+        for token in [ping.token, *range(ping.token - 50, ping.token + 50)]:
+            effects = self.hear(0, Pong(token, bytes(16)))
+        self.assertEqual((effects, len(self.replica._timers)), ([], timers + 1))
+
     def test_timers_do_not_pile_up(self) -> None:
         """One look at each session is enough."""
         for _ in range(50):

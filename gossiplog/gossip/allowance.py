@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError
-from gossiplog.gossip.messages import Fork, Have, Lazy, Message, Ranges, Refuse, Want
+from gossiplog.gossip.messages import Fork, Have, Lazy, Message, Ranges, Refuse, Unknown, Want
 from gossiplog.log.segment import Segment
 
 ITEMS_PER_POINT = 256
@@ -18,7 +18,14 @@ ITEMS_PER_POINT = 256
 
 ENTRIES_PER_POINT = 256
 BYTES_PER_POINT = 16 * 1024
-"""Of a segment: hashing 4,096 bodies before it turns out that they are known takes 4 ms."""
+"""Of a segment: hashing 4,096 bodies before it turns out that they are known takes 4 ms.  Or of what is read from disk
+for a peer that then does not want it."""
+
+RECEIVED_BYTES_PER_POINT = 64 * 1024
+"""Of what is only decrypted."""
+
+NIL_POINTS = 50
+"""LAZY for all that is not named: it goes through up to 65,536 parents, and answers with up to 1,024 authors."""
 
 FORK_POINTS = 10
 """Two signatures and up to 4,096 hashes."""
@@ -27,13 +34,17 @@ FORK_POINTS = 10
 def price(message: Message) -> int:
     """What a message costs, in points of up to 0.5 ms.  O(ranges of a RANGES).
 
-    A segment costs no more than a PING as long as it is not :func:`hashed`: while what was accepted is lost to a full
-    disk, an honest peer sends on what cannot be taken.
+    A segment costs little as long as it is not :func:`hashed`: while what was accepted is lost to a full disk, an
+    honest peer sends on what cannot be taken.
     """
     if isinstance(message, Have | Want):
         return 1 + len(message.items) // ITEMS_PER_POINT
+    if isinstance(message, Segment):
+        return 1 + len(message.bodies) // RECEIVED_BYTES_PER_POINT
+    if isinstance(message, Unknown):
+        return 1 + message.size_kib * 1024 // RECEIVED_BYTES_PER_POINT
     if isinstance(message, Lazy | Refuse):
-        return 1 + len(message.authors) // ITEMS_PER_POINT
+        return 1 + len(message.authors) // ITEMS_PER_POINT + NIL_POINTS * message.authors.count(None)
     if isinstance(message, Ranges):
         items = sum(len(part.items) for part in message.ranges)
         return 1 + (len(message.ranges) + items) // ITEMS_PER_POINT

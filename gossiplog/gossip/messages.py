@@ -159,9 +159,13 @@ class Bye(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A message this version does not read: its type is 64 or more, or its author is not 32 bytes."""
+    """A message this version does not read: its type is 64 or more, or its author is not 32 bytes.
+
+    ``size_kib`` are the whole KiB of its frame.
+    """
 
     type: int
+    size_kib: int = 0
 
 
 Message: TypeAlias = (

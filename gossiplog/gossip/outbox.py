@@ -21,6 +21,9 @@ READS_AT_ONCE = limits.OPEN_WANTS_PER_PEER
 HEADER_BYTES = 192
 """Counted for each segment beside its bodies."""
 
+LOOKED_AT_BYTES = 16
+"""What looking at a segment that lies ready counts against reading so many bytes."""
+
 
 class Outbox:
     """I am the queue towards one peer."""
@@ -41,15 +44,16 @@ class Outbox:
         self.credit_bytes = limits.OUTPUT_WINDOW_BYTES
         self.news_credit_bytes = limits.NEWS_WINDOW_BYTES
 
-    def want(self, author: bytes, first: int) -> None:
+    def want(self, author: bytes, first: int) -> int:
         """The peer asked for ``author`` from ``first`` on; a later question replaces the earlier one.
 
-        Above ``MAX_OWED_AUTHORS`` the question that waited for longest is forgotten.
+        Above ``MAX_OWED_AUTHORS`` the question that waited for longest is forgotten.  Returns as :meth:`forget`.
         """
-        self.forget(author)
+        wasted_bytes = self.forget(author)
         if len(self.backlog) >= limits.MAX_OWED_AUTHORS:
             self.forget(next(iter(self.backlog)))  # asked elsewhere by now, or asked for again
         self.backlog[author] = first
+        return wasted_bytes
 
     def push(self, segment: Segment) -> bool:
         """News: True when it can go out at once; otherwise its author is remembered."""
@@ -76,18 +80,26 @@ class Outbox:
         else:
             self.news[author] = first
 
-    def forget(self, author: bytes) -> None:
-        """Send nothing more of ``author``.  O(1), unless something of it lies ready: O(all that does)."""
+    def forget(self, author: bytes) -> int:
+        """Send nothing more of ``author``; returns about how many bytes were read for it in vain.
+
+        O(1), unless something of it lies ready: O(all that does).
+        """
         self.news.pop(author, None)
         self.backlog.pop(author, None)
-        if author in self.loading:
+        wasted_bytes = 0
+        if self.loading.get(author, -1) >= 0:
             self.loading[author] = -1  # what is being read answers an earlier question
+            wasted_bytes = limits.READ_AHEAD_BYTES // len(self.loading)
         if self._is_ready(author):
             del self._ready_of[author]
+            before_bytes, count = self.ready_bytes, len(self.ready_news) + len(self.ready)
             self.ready_news = deque(segment for segment in self.ready_news if segment.author != author)
             self.ready = deque(segment for segment in self.ready if segment.author != author)
             kept = (*self.ready_news, *self.ready)
             self.ready_bytes = sum(len(segment.bodies) + HEADER_BYTES for segment in kept)
+            wasted_bytes += before_bytes - self.ready_bytes + LOOKED_AT_BYTES * count
+        return wasted_bytes
 
     def owes(self, author: bytes) -> bool:
         """Whether anything of ``author`` waits here."""

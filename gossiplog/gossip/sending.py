@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from gossiplog import limits
 from gossiplog.gossip import events
+from gossiplog.gossip.allowance import BYTES_PER_POINT
 from gossiplog.gossip.following import Following
 from gossiplog.gossip.messages import Fork, Interest, Lazy, Ranges, Refuse, Want
 from gossiplog.gossip.session import SERVICES, Phase, Service, Session
@@ -70,7 +71,7 @@ class Sending(Following):
                 self._given_all(session)
                 continue
             if self.holdings.accepted_seq(author) >= first:
-                session.outbox.want(author, first)
+                self._wasted(session, session.outbox.want(author, first))
             else:
                 session.announce[author] = None
         self._say_announcements(session)
@@ -91,13 +92,17 @@ class Sending(Following):
             elif author is not None:
                 if service is Service.LAZY and session.outbox.owes(author):
                     self._announce(session, author)  # instead of what it is not sent now
-                session.outbox.forget(author)
+                self._wasted(session, session.outbox.forget(author))
                 if service is Service.REFUSED:
                     self._refused(session, author)
                 elif not wanted:
                     self._wanted_again(session, author)
         self._ask()
         self._check_caught_up(session)
+
+    def _wasted(self, session: Session, read_bytes: int) -> None:
+        """The peer had us read what it does not want any more."""
+        session.allowance.spend(read_bytes // BYTES_PER_POINT)
 
     def _begin(self, session: Session) -> None:
         raise NotImplementedError

@@ -87,6 +87,7 @@ class Session:
         self.heard_at = now
         self.sent_at = now
         self.answer_by: float | None = None
+        self.asked: int | None = None
         self.watch_at: float | None = None
         self.reconcile = Reconcile(salt, starts_even=dialled)
         self.ranges: deque[Iterator[Ranges]] = deque()

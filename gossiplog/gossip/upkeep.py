@@ -119,6 +119,7 @@ class Upkeep:
         session.quiet = True
         session.root_said = session.view.root(session.salt)
         self._token += 1
+        session.asked = self._token
         self._send(session, Ping(self._token, session.root_said))
 
     def _ping(self, session: Session, ping: Ping) -> None:
@@ -126,6 +127,9 @@ class Upkeep:
 
     def _pong(self, session: Session, pong: Pong) -> None:
         """Compare root fingerprints: no lost message may need a restart."""
+        if pong.token != session.asked:
+            return  # nobody asked, or we asked again since
+        session.asked = None
         root = session.view.root(session.salt)
         same = pong.root == root
         if (

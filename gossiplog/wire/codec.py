@@ -76,7 +76,7 @@ def decode(frame: bytes) -> m.Message:
     >>> decode(bytes.fromhex("930c01a56c61746572"))
     Bye(code=1, reason='later')
     >>> decode(bytes.fromhex("9240c3"))
-    Unknown(type=64)
+    Unknown(type=64, size_kib=0)
     """
     if frame.startswith(entries.USUAL_SEGMENT) and (segment := entries.read_usual_segment(frame)):
         return segment
@@ -103,4 +103,4 @@ def decode(frame: bytes) -> m.Message:
         raise MalformedMessageError(f"{name}: not msgpack within the limits ({error!r})") from error
     if fields.position != len(frame):
         raise MalformedMessageError(f"{name}: {len(frame) - fields.position} bytes after the message")
-    return message
+    return m.Unknown(number, len(frame) // 1024) if type(message) is m.Unknown else message
