@@ -149,6 +149,15 @@ ALLOWANCE_POINTS_PER_SECOND: Final = 1000
 MAX_CLAIMS: Final = 1_000_000
 """Authors a peer may be ahead in that are remembered; when these are done, another reconcile finds the rest."""
 
+MAX_CLAIMS_IN_ALL: Final = 4_000_000
+MIN_CLAIMS: Final = 4096
+"""Of all peers together, 600 bytes each; above the former no more than the latter are remembered of any one peer:
+liars slow a catch-up down and do not use up the memory."""
+
+MAX_FORKS: Final = 4096
+"""Fork proofs of logs of others that are kept, up to 128 KiB each.  Above it a log that forks is not frozen; the branch
+held first is kept all the same."""
+
 MAX_HANDLES: Final = 65_536
 """Authors that have a handle in one session and direction; then the oldest handles are used again."""
 

@@ -32,9 +32,10 @@ from gossiplog.gossip.messages import (
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
-from gossiplog.log.keys import genesis_id
+from gossiplog.log.fork import build_proof
+from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
-from tests.test_replica_exchange import ANN, BOB, ReplicaCase, log, proof_of
+from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
 
 AUTHOR = bytes(32)
 
@@ -168,6 +169,23 @@ class SessionTests(ReplicaCase):
     def test_proofs_that_are_known(self) -> None:
         """One is news, the same again is not."""
         self.assertEqual(self.flood(Fork(proof_of(ANN))), 11)
+
+    def test_proofs_without_end(self) -> None:
+        """Whoever makes up authors can make up forks of them: so many are kept, and of our own logs all."""
+        pairs = [Keypair(bytes([number]) * 32) for number in range(40, 45)]
+        left, right = (log(pairs[4], 1, text)[0] for text in (b"left", b"right"))
+        found = build_proof(left, right)
+        with patch.object(limits, "MAX_FORKS", 3):
+            effects = self.hear(0, *(Fork(proof_of(pair)) for pair in pairs[:4]))
+            self.assertEqual(sum(isinstance(effect, events.WriteFork) for effect in effects), 3)
+            self.assertEqual(
+                self.sent(effects, Fork), [(n, Fork(proof_of(p))) for p in pairs[:3] for n in (1, 2)]
+            )
+            self.assertEqual(self.do(events.Examined(0, found)), [])
+            self.assertEqual(len(self.holdings.forks), 3)
+            self.assertEqual(self.flood(Fork(proof_of(pairs[3]))), 99 // 10)
+            effects = self.do(events.Examined(0, proof_of(OWN)))
+            self.assertIn(events.WriteFork(proof_of(OWN)), effects)
 
     def test_a_large_segment_again_and_again(self) -> None:
         """Of our head: it is hashed to see whether the author forked.  Of what is before our head: it is not."""

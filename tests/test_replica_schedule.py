@@ -139,6 +139,28 @@ class PullTests(ScheduleCase):
             self.schedule.durable(author, 2)
         self.assertEqual([self.schedule.claimed_more(session) for session in (1, 1, 2)], [True, False, False])
 
+    def test_claims_of_all_are_bounded(self) -> None:
+        """Above it each peer is remembered a few, which are enough to go on; whoever goes makes room."""
+        with (
+            patch.object(limits, "MAX_CLAIMS", 3),
+            patch.object(limits, "MAX_CLAIMS_IN_ALL", 4),
+            patch.object(limits, "MIN_CLAIMS", 1),
+        ):
+            for session in (1, 2, 3):
+                for author in (A, B, C, D):
+                    self.schedule.claim(session, author, 1)
+            self.assertEqual([len(self.schedule.missing(session)) for session in (1, 2, 3)], [3, 1, 1])
+            self.schedule.durable(A, 1)
+            self.assertEqual(self.schedule.claimed, 2)
+            self.schedule.remove(1)
+            self.assertEqual([self.schedule.claimed_more(session) for session in (2, 3)], [True, True])
+            for author in (A, B, C):
+                self.schedule.claim(2, author, 2)
+            self.assertEqual((self.schedule.claimed, len(self.schedule.missing(2))), (3, 3))
+            self.schedule.remove(2)
+            self.schedule.remove(3)
+            self.assertEqual(self.schedule.claimed, 0)
+
     def test_pushed_is_remembered_but_not_asked(self) -> None:
         """News that was accepted is asked for only if it is lost."""
         self.assertTrue(self.schedule.hold(1, A, 5))
@@ -183,11 +205,53 @@ class StallTests(ScheduleCase):
             self.assertEqual(self.wants(105.0), {2: [A]})
 
     def test_progress_of_any_author_counts(self) -> None:
-        """It is served, if slowly."""
-        self.schedule.claim(1, B, 9)
+        """It is served, if slowly; and whoever else has A is busy as well."""
+        for session, author in ((1, B), (2, C)):
+            self.schedule.claim(session, author, 9)
         self.wants(100.0)
-        self.accept(1, B, 1, 104.0)
+        for session, author in ((1, B), (2, C)):
+            self.accept(session, author, 1, 104.0)
         self.assertFalse(self.schedule.stalled(104.0 + STALL - 0.1))
+
+    def test_who_has_nothing_to_do_takes_over(self) -> None:
+        """Whoever advances what it likes to, such as a log of its own, does not keep the rest from coming."""
+        self.schedule.claim(1, B, 10**9)
+        self.assertEqual(self.wants(100.0), {1: [B]})
+        for step in range(1, 5):
+            self.accept(1, B, step, 100.0 + step)
+            self.assertFalse(self.schedule.stalled(100.0 + step))
+        self.assertTrue(self.schedule.stalled(100.0 + STALL))
+        self.assertEqual(self.wants(100.0 + STALL), {2: [A]})
+        self.assertTrue(self.schedule.pulls(1, B))
+
+    def test_who_is_busy_takes_over_in_the_end(self) -> None:
+        """In the longest time that anybody gets."""
+        for session, author in ((1, B), (2, C)):
+            self.schedule.claim(session, author, 10**9)
+        self.wants(100.0)
+        now = 100.0
+        while now < 100.0 + limits.STALL_MOST_SECONDS - 1:
+            now += 1.0
+            for session, author in ((1, B), (2, C)):
+                self.accept(session, author, int(now), now)
+            self.assertFalse(self.schedule.stalled(now))
+        self.assertTrue(self.schedule.stalled(now + 1.0))
+        self.assertEqual(self.wants(now + 1.0), {2: [A]})
+
+    def test_who_was_late_before_gets_no_more_time_than_others_need(self) -> None:
+        """Its patience, doubled again and again, is for what nobody better has."""
+        self.schedule.remove(2)
+        now = 100.0
+        while self.schedule.sources[1].patience < limits.STALL_MOST_SECONDS:
+            now += 1.0
+            self.schedule.stalled(now)
+            self.wants(now)
+        self.schedule.claim(3, A, 9)
+        self.schedule.claim(3, B, 9)
+        self.assertEqual(self.wants(now), {3: [B]})
+        self.accept(3, B, 1, now + STALL - 1)
+        self.assertTrue(self.schedule.stalled(now + STALL))
+        self.assertEqual(self.wants(now + STALL), {3: [A]})
 
     def test_tardy_is_asked_last(self) -> None:
         """What others have goes to the others first."""

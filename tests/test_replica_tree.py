@@ -135,6 +135,22 @@ class GraftTests(ReplicaCase):
         self.assertEqual(asked, [(1, Want((WantItem(ANN.author, 2),)))])
         self.assertGreater(waited, limits.STALL_SECONDS - 1.0)
 
+    def test_parent_that_trickles_again_and_again(self) -> None:
+        """Each time it was first with an entry it is waited for once; then others send, and are not kept waiting."""
+        entries = log(ANN, 40)
+        for number in range(0, 40, 4):
+            first, *more = entries[number : number + 4]
+            self.hear(0, first)
+            for at, entry in enumerate(more):
+                self.hear(1, Have((HaveItem(0, entry.last, ANN.author),)))
+                waited = 0.0
+                while self.replica.schedule.pulled_from.get(ANN.author) != 1:
+                    self.do(events.Heard(0))
+                    self.tick(limits.GRAFT_SECONDS / 3)
+                    waited += limits.GRAFT_SECONDS / 3
+                    self.assertLess(waited, limits.GRAFT_SECONDS + (0 if at else limits.STALL_SECONDS))
+                self.hear(1, entry)
+
     def test_announcer_that_left(self) -> None:
         """And came back: its new announcement counts anew, with a timer."""
         self.hear(0, log(ANN, 1)[0])

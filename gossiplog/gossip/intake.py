@@ -192,14 +192,18 @@ class Intake(Tree):
     def _fork(self, session: Session, message: Fork) -> None:
         if not self.wanted.wants(message.proof.author):
             session.unwanted_items += 1
-        elif message.proof.author not in self.holdings.forks:
+        elif message.proof.author not in self.holdings.forks and self._has_room(message.proof.author):
             verify_proof(message.proof)
             session.allowance.refill()
             self._freeze(message.proof, session)
 
+    def _has_room(self, author: bytes) -> bool:
+        """Whether one more proof may be kept: who makes up authors can make up forks of them."""
+        return len(self.holdings.forks) < limits.MAX_FORKS or author in self.holdings.local
+
     def _freeze(self, proof: ForkProof, source: Session | None) -> None:
         author = proof.author
-        if author in self.holdings.forks:
+        if author in self.holdings.forks or not self._has_room(author):
             return
         self.holdings.freeze(proof)
         self._emit(events.WriteFork(proof))

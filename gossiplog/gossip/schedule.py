@@ -16,11 +16,11 @@ from gossiplog import limits
 
 
 class Source:
-    """What one session claims, and what we pull from it."""
+    """What one session claims, and what we pull from it: ``open``, with when each author was asked for or advanced."""
 
     def __init__(self) -> None:
         self.claims: dict[bytes, int] = {}
-        self.open: dict[bytes, None] = {}
+        self.open: dict[bytes, float] = {}
         self.todo: OrderedDict[bytes, None] = OrderedDict()
         self.progress_at = 0.0
         self.trickled_at = -limits.STALL_SECONDS
@@ -36,6 +36,7 @@ class Schedule:
         self.sources: dict[int, Source] = {}
         self.claimants: dict[bytes, set[int]] = {}
         self.pulled_from: dict[bytes, int] = {}
+        self.claimed = 0
         self._changed = False
 
     def add(self, session: int) -> None:
@@ -72,9 +73,12 @@ class Schedule:
         source = self.sources[session]
         if seq <= source.claims.get(author, 0):
             return False
-        if len(source.claims) >= limits.MAX_CLAIMS and author not in source.claims and not always:
-            source.claims_more = True
-            return False
+        if author not in source.claims and not always:
+            most = limits.MAX_CLAIMS if self.claimed < limits.MAX_CLAIMS_IN_ALL else limits.MIN_CLAIMS
+            if len(source.claims) >= most:
+                source.claims_more = True
+                return False
+        self.claimed += author not in source.claims
         source.claims[author] = seq
         self.claimants.setdefault(author, set()).add(session)
         return True
@@ -121,6 +125,7 @@ class Schedule:
         if puller is None:
             return
         source = self.sources[puller]
+        source.open[author] = now
         if seq >= source.claims.get(author, 0):
             del source.open[author]
             self._release(author, puller)
@@ -159,7 +164,7 @@ class Schedule:
                     continue
                 if not source.open:
                     source.progress_at = now
-                source.open[author] = None
+                source.open[author] = now
                 self.pulled_from[author] = session
                 opened.setdefault(session, []).append(author)
                 if len(source.open) < limits.OPEN_WANTS_PER_PEER:
@@ -167,26 +172,49 @@ class Schedule:
         return [*opened.items()]
 
     def stalled(self, now: float) -> bool:
-        """Whether a session advanced none of its open authors for too long; they were given back.
+        """Whether a session did not advance what we pull from it for too long; that was given back.
 
-        Each goes to the end of its session's queue and to the front of everyone else's that claims it.  The session is
-        given twice the time from then on.  One that is in the middle of a long segment keeps what nobody else has.
+        Each author goes to the end of its session's queue and to the front of everyone else's that claims it.  When
+        none advanced, the session is given twice the time from then on.  One that is in the middle of a long segment
+        keeps what nobody else has; one that advances others keeps what nobody is better placed for.
         """
         late = False
         for session, source in self.sources.items():
-            if not source.open or now - source.progress_at < source.patience:
+            if not source.open or now - min(source.open.values()) < limits.STALL_SECONDS:
                 continue
-            trickles = self.trickles(session, now)
-            given = [a for a in source.open if not trickles or len(self.claimants.get(a, ())) > 1]
+            is_late = now - source.progress_at >= source.patience
+            if is_late:
+                trickles = self.trickles(session, now)
+                given = [a for a in source.open if not trickles or len(self.claimants.get(a, ())) > 1]
+                source.patience = min(source.patience * (2 if given else 1), limits.STALL_MOST_SECONDS)
+            else:
+                given = [a for a, since in source.open.items() if self._better(a, source, since, now)]
             for author in given:
                 late = True
                 del source.open[author]
                 self._release(author, session)
                 source.todo[author] = None
-            if given:
-                source.tardy += 1
-                source.patience = min(source.patience * 2, limits.STALL_MOST_SECONDS)
+            source.tardy += bool(given)
         return late
+
+    def _better(self, author: bytes, source: Source, since: float, now: float) -> bool:
+        """Whether somebody else may take ``author``, which advanced last at ``since``, from ``source``.
+
+        Whoever advances what it likes to advance must not hold up the rest; but somebody who is busy is not better than
+        ``source``, whose turn for this author may come in a moment.
+        """
+        if now - since < limits.STALL_SECONDS:
+            return False
+        others = [self.sources[number] for number in self.claimants.get(author, ())]
+        free = [
+            other
+            for other in others
+            if other is not source and len(other.open) <= limits.OPEN_WANTS_PER_PEER // 2
+        ]
+        if now - source.progress_at >= limits.STALL_SECONDS:
+            return any(other.tardy < source.tardy for other in free)
+        waited_long = now - since >= limits.STALL_MOST_SECONDS
+        return any(other.tardy <= source.tardy and (waited_long or not other.open) for other in free)
 
     def trickled(self, session: int, now: float) -> None:
         """Part of a segment, or of something else, came from ``session``."""
@@ -202,6 +230,7 @@ class Schedule:
         """We read again after a pause of our own: nobody was late meanwhile."""
         for source in self.sources.values():
             source.progress_at = now
+            source.open.update(dict.fromkeys(source.open, now))
 
     def reask(self, authors: Iterable[bytes] | None = None) -> None:
         """What was accepted (of these ``authors``) is lost: whoever claims it is to be asked again."""
@@ -232,6 +261,7 @@ class Schedule:
                 todo.move_to_end(author, last=False)
 
     def _unclaim(self, author: bytes, session: int) -> None:
+        self.claimed -= 1
         sessions = self.claimants.get(author)
         if sessions is not None:
             sessions.discard(session)

@@ -241,6 +241,8 @@ def bounds(replica: Replica) -> list[str]:
             faults.append(f"remembers {len(source.claims)} claims of one peer")
         if not source.todo.keys() <= source.claims.keys():
             faults.append("is going to ask for what nobody claims")
+    if schedule.claimed != sum(len(source.claims) for source in schedule.sources.values()):
+        faults.append("lost count of what is claimed")
     if len(replica._parents) > limits.MAX_PARENTS:
         faults.append("remembers too many parents")
     if replica._eager_sources != sum(
