@@ -139,12 +139,12 @@ RETRY_WRITE_SECONDS: Final = 5.0
 QUOTA_BURST_SECONDS: Final = 10.0
 """An author may be so far ahead of its entry rate: who writes now and then does so in bursts."""
 
-ALLOWANCE_POINTS: Final = 60_000
-"""What a peer may cost without bringing anything new, in points of up to 0.5 ms: the lists of a peer that is behind in
-ten million authors are 50,000."""
+ALLOWANCE_POINTS: Final = 30_000
+"""What a peer may cost without bringing anything new, in points of up to a millisecond: to list three million authors
+is 27,000."""
 
-ALLOWANCE_POINTS_PER_SECOND: Final = 1000
-"""How fast that grows again: PINGs, or what is not wanted, without end take a tenth of a core."""
+ALLOWANCE_POINTS_PER_SECOND: Final = 500
+"""How fast that grows again: PINGs without end take a twentieth of a core, lists half of one."""
 
 MAX_CLAIMS: Final = 1_000_000
 """Authors a peer may be ahead in that are remembered; when these are done, another reconcile finds the rest."""

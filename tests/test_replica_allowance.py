@@ -57,12 +57,13 @@ class PriceTests(SynchronousTestCase):
             (Segment(AUTHOR, 1, 1, AUTHOR, bytes(64), bytes(100)), 1),
             (Unknown(70, 1024), 1 + 16),
             (Segment(AUTHOR, 1, 4096, AUTHOR, bytes(64), bytes(128 * 1024)), 1 + 2),
-            (Have(tuple(HaveItem(number, 1) for number in range(4096))), 17),
-            (Want((WantItem(AUTHOR, 1),) * 1024), 5),
-            (Lazy((AUTHOR,) * 1024), 5),
+            (Have(tuple(HaveItem(number, 1) for number in range(4096))), 33),
+            (Want((WantItem(AUTHOR, 1),) * 1024), 9),
+            (Lazy((AUTHOR,) * 1024), 9),
             (Lazy((None, AUTHOR, None)), 1 + 2 * NIL_POINTS),
-            (Refuse((AUTHOR,) * 255), 1),
-            (everything(1023), 1 + 4),
+            (Refuse((AUTHOR,) * 127), 1),
+            (everything(1023), 1 + 8),
+            (Ranges(0, (Range(b"", RangeKind.FINGERPRINT, bytes(16)),) * 512), 1 + 4 + 51),
             (Fork(proof_of(ANN)), 10),
         ]
         for message, points in cases:
@@ -74,9 +75,9 @@ class PriceTests(SynchronousTestCase):
         self.assertEqual(hashed(Segment(AUTHOR, 1, 1, AUTHOR, bytes(64), bytes(100))), 0)
         self.assertEqual(hashed(Segment(AUTHOR, 1, 4096, AUTHOR, bytes(64), bytes(128 * 1024))), 16 + 8)
 
-    def test_lists_of_ten_million_authors(self) -> None:
+    def test_lists_of_three_million_authors(self) -> None:
         """A peer that is behind in all of them may say so."""
-        self.assertLess(10_000_000 / 1024 * price(everything(1023)), limits.ALLOWANCE_POINTS)
+        self.assertLess(3_000_000 / 1024 * price(everything(1023)), limits.ALLOWANCE_POINTS)
 
 
 class AllowanceTests(SynchronousTestCase):
@@ -170,6 +171,29 @@ class SessionTests(ReplicaCase):
         """One is news, the same again is not."""
         self.assertEqual(self.flood(Fork(proof_of(ANN))), 11)
 
+    def test_proofs_on_request(self) -> None:
+        """A few bytes ask for 128 KiB: they go as the window allows, and are not free."""
+        large = build_proof(
+            build(ANN, Head(0, genesis_id(ANN.author)), [bytes(40_000)] * 3)[0][0],
+            build(ANN, Head(0, genesis_id(ANN.author)), [bytes(40_001)] * 3)[0][0],
+        )
+        assert large is not None
+        large = large._replace(segment=large.segment._replace(bodies=bytes(100_000)))
+        self.holdings.freeze(large)
+        want = Want((WantItem(ANN.author, 1),) * 1000)
+        effects = self.hear(0, want)
+        self.assertEqual(len(self.sent(effects, Fork)), 2)
+        self.assertEqual(len(self.sent(self.do(events.Writable(0)), Fork)), 2)
+        again = (Refuse((ANN.author,)), Lazy((ANN.author,)))
+        for messages, points in (((want,), 7000 + 9), (again, 9)):
+            with self.subTest(type(messages[0]).__name__), patch.object(limits, "ALLOWANCE_POINTS", 20_000):
+                self.open(7)
+                heard = 0
+                while heard < 5000 and 7 in self.replica.sessions:
+                    self.hear(7, *messages)
+                    heard += 1
+                self.assertLessEqual((heard - 1) * points, 20_000)
+
     def test_proofs_without_end(self) -> None:
         """Whoever makes up authors can make up forks of them: so many are kept, and of our own logs all."""
         pairs = [Keypair(bytes([number]) * 32) for number in range(40, 45)]
@@ -254,7 +278,7 @@ class HonestTests(ReplicaCase):
                 self.assertEqual(len(sides[0].schedule.missing(0)), authors)
                 self.assertTrue(behind.settled and ahead.settled)
                 for session in (behind, ahead):
-                    session.allowance.spend(points / 2)
+                    session.allowance.spend(points / 4)
 
     def test_a_disk_that_is_full(self) -> None:
         """What we accept is lost again and again, and what follows it comes all the same, at the speed of the line."""

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError
-from gossiplog.gossip.messages import Fork, Have, Lazy, Message, Ranges, Refuse, Unknown, Want
+from gossiplog.gossip.messages import Fork, Have, Lazy, Message, RangeKind, Ranges, Refuse, Unknown, Want
 from gossiplog.log.segment import Segment
 
-ITEMS_PER_POINT = 256
-"""Items of a list: up to 3 us each."""
+ITEMS_PER_POINT = 128
+"""Items of a list: up to 8 us each."""
+
+FINGERPRINTS_PER_POINT = 10
+"""Of a RANGES: 50 us each."""
 
 ENTRIES_PER_POINT = 256
 BYTES_PER_POINT = 16 * 1024
@@ -32,7 +35,7 @@ FORK_POINTS = 10
 
 
 def price(message: Message) -> int:
-    """What a message costs, in points of up to 0.5 ms.  O(ranges of a RANGES).
+    """What a message costs, in points of up to a millisecond.  O(ranges of a RANGES).
 
     A segment costs little as long as it is not :func:`hashed`: while what was accepted is lost to a full disk, an
     honest peer sends on what cannot be taken.
@@ -47,7 +50,8 @@ def price(message: Message) -> int:
         return 1 + len(message.authors) // ITEMS_PER_POINT + NIL_POINTS * message.authors.count(None)
     if isinstance(message, Ranges):
         items = sum(len(part.items) for part in message.ranges)
-        return 1 + (len(message.ranges) + items) // ITEMS_PER_POINT
+        fingerprints = sum(1 for part in message.ranges if part.kind is RangeKind.FINGERPRINT)
+        return 1 + (len(message.ranges) + items) // ITEMS_PER_POINT + fingerprints // FINGERPRINTS_PER_POINT
     return FORK_POINTS if isinstance(message, Fork) else 1
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gossiplog import limits
 from gossiplog.gossip import events
+from gossiplog.gossip.allowance import BYTES_PER_POINT
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.interest import Choices, Wanted
 from gossiplog.gossip.messages import Fork, Interest, Lazy, Message, Ranges, Refuse
@@ -19,6 +20,7 @@ from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.upkeep import Upkeep
 from gossiplog.gossip.view import View
+from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Segment
 
 LOOK_SECONDS = 1.0
@@ -125,6 +127,11 @@ class Following(Upkeep):
         else:
             session.late_proofs.append(proof)
 
+    def _prove(self, session: Session, proof: ForkProof) -> None:
+        """The peer asked for what forked, or has it otherwise: a proof goes when the window allows, and is not free."""
+        session.allowance.spend(1 + len(proof.segment.bodies) // BYTES_PER_POINT)
+        session.ranges.append(iter((Fork(proof),)))
+
     def _shown_seq(self, author: bytes) -> int:
         """What a HAVE says: nothing is held of who is not wanted."""
         return self.holdings.accepted_seq(author) if self.wanted.wants(author) else 0
@@ -145,7 +152,10 @@ class Following(Upkeep):
     def _wanted_again(self, session: Session, author: bytes) -> None:
         """The peer wants ``author``, which it did not before."""
         session.view.changed(author)
-        if self.wanted.wants(author):
+        proof = self.holdings.forks.get(author)
+        if proof is not None and self.wanted.wants(author):
+            self._prove(session, proof)
+        elif self.wanted.wants(author):
             self._show(session, author)
 
     def _heed_items(self, session: Session, message: Ranges) -> None:

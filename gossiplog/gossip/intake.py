@@ -179,7 +179,7 @@ class Intake(Tree):
                 continue
             proof = self.holdings.forks.get(author)
             if proof is not None:
-                self._send(session, Fork(proof))
+                self._prove(session, proof)
             else:  # who knows the fork answers with the proof
                 unknown.append(WantItem(author, max(1, self.holdings.clock.seq(author))))
         for start in range(0, len(unknown), limits.MAX_WANT_ITEMS):

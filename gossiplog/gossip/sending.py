@@ -13,6 +13,7 @@ from gossiplog.gossip import events
 from gossiplog.gossip.allowance import BYTES_PER_POINT
 from gossiplog.gossip.following import Following
 from gossiplog.gossip.messages import Fork, Interest, Lazy, Ranges, Refuse, Want
+from gossiplog.gossip.outbox import HEADER_BYTES
 from gossiplog.gossip.session import SERVICES, Phase, Service, Session
 from gossiplog.log.segment import Segment
 
@@ -64,7 +65,7 @@ class Sending(Following):
                 session.announce[author] = None  # as if nothing were held
                 continue
             if author is not None and (proof := self.holdings.forks.get(author)) is not None:
-                self._send(session, Fork(proof))
+                self._prove(session, proof)
                 continue
             session.serve(author, SERVICES[Want])
             if author is None:
@@ -97,6 +98,7 @@ class Sending(Following):
                     self._refused(session, author)
                 elif not wanted:
                     self._wanted_again(session, author)
+        self._pump(session)
         self._ask()
         self._check_caught_up(session)
 
@@ -154,5 +156,7 @@ class Sending(Following):
             self._pump(session)
 
 
-def _size(message: Ranges) -> int:
+def _size(message: Ranges | Fork) -> int:
+    if isinstance(message, Fork):
+        return HEADER_BYTES + len(message.proof.segment.bodies)
     return sum(_RANGE_BYTES + _ITEM_BYTES * len(part.items) for part in message.ranges)

@@ -90,7 +90,7 @@ class Session:
         self.asked: int | None = None
         self.watch_at: float | None = None
         self.reconcile = Reconcile(salt, starts_even=dialled)
-        self.ranges: deque[Iterator[Ranges]] = deque()
+        self.ranges: deque[Iterator[Ranges | Fork]] = deque()
         self.wanted = Wanted()
         self.introduced = False
         self.view: View

@@ -19,7 +19,7 @@ from gossiplog.errors import ByeCode, EndpointError, PeerError
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.holdings import Holdings
-from gossiplog.gossip.messages import Message, Ranges
+from gossiplog.gossip.messages import Fork, Message, Ranges
 from gossiplog.gossip.quotas import Ledger
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.network import Network
@@ -265,7 +265,7 @@ class Driver:
         link = self._links.get(effect.session)
         if link is not None:
             link.send(effect.message)
-            if type(effect.message) in (Segment, Ranges):
+            if type(effect.message) in (Segment, Ranges, Fork):
                 self._bulk.add(link)
 
     def _end(self, effect: events.End) -> None:

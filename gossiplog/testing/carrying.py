@@ -16,7 +16,7 @@ from gossiplog.errors import StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.gossip.holdings import Holdings
-from gossiplog.gossip.messages import Bye, Ranges
+from gossiplog.gossip.messages import Bye, Fork, Ranges
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.segment import Segment
 from gossiplog.store.memory import MemoryBackend
@@ -153,7 +153,7 @@ class Carrier:
         frame = encode(effect.message)
         self.watcher.sent(self, effect.session, effect.message, len(frame))
         end.write(frame)
-        if type(effect.message) in (Segment, Ranges):
+        if type(effect.message) in (Segment, Ranges, Fork):
             self._bulk.add(effect.session)
 
     def _end(self, effect: events.End) -> None:
