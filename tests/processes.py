@@ -54,6 +54,7 @@ class Process:
         self.command = [str(part) for part in command]
         self.out = ""
         self.err = ""
+        self.patience = DEADLINE_SECONDS
         self._seen = 0
         self._change = threading.Condition()
         options.setdefault("env", environment())
@@ -74,7 +75,7 @@ class Process:
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Wait for standard output to match ``pattern`` (line by line) behind what was waited for before."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + self.patience
         with self._change:
             while True:
                 found = re.compile(pattern, re.MULTILINE).search(self.out, self._seen)
