@@ -53,7 +53,8 @@ class Claims(Checker):
         """Remember what a node holds when it greets and when it answers a PING."""
         super().sent(node, session, message, size)
         if isinstance(message, Hello | Pong):
-            holds = dict(node.holdings.clock.items())
+            holdings = node.holdings
+            holds = {author: head for author, head in holdings.clock.items() if author not in holdings.forks}
             heard = end_of(node, session).other.heard
             if isinstance(message, Hello):
                 heard.greeted = holds
