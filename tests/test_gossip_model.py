@@ -98,7 +98,7 @@ class GossipMachine(RuleBasedStateMachine):
         self.durable: dict[tuple[str, bytes], int] = {}
         self.shown: dict[tuple[str, bytes], int] = {}
         self.appended = 0
-        self.syncs_failed = False
+        self.disks_failed = False
         for number, count in enumerate(entries):
             for n in range(count):
                 self.append(number, n, 1, 1)
@@ -187,6 +187,7 @@ class GossipMachine(RuleBasedStateMachine):
     @rule(number=NODES, steps=STEPS)
     def fill(self, number: int, steps: int) -> None:
         """A disk is full for a while, amid news."""
+        self.disks_failed = True
         node = self.nodes[number]
         node.disk.full = True
         self.append_everywhere()
@@ -196,7 +197,7 @@ class GossipMachine(RuleBasedStateMachine):
     @rule(number=NODES, fault=st.sampled_from((Fault.LOST, Fault.KEPT)), steps=STEPS)
     def fail(self, number: int, fault: Fault, steps: int) -> None:
         """The next sync fails, and the process gives up after a while."""
-        self.syncs_failed = True
+        self.disks_failed = True
         self.nodes[number].disk.fails = fault
         self.append_everywhere()
         drain(self.nodes, self.random, steps)
@@ -308,7 +309,7 @@ class GossipMachine(RuleBasedStateMachine):
             drain(self.nodes, self.random)
             timers = self.world._queue
             self.world.run(min(connect_at, timers[0][0]) if timers else connect_at)
-        assert self.syncs_failed or self.figures.healed == healed, "a difference was left for a PING to find"
+        assert self.disks_failed or self.figures.healed == healed, "a difference was left for a PING to find"
 
     def agree(self) -> None:
         """Who wants the same holds the same, everything acknowledged, and a proof of every fork."""

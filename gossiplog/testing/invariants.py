@@ -179,6 +179,9 @@ class Checker:
         if isinstance(event, events.Forgotten):
             for author in event.authors:
                 self._clocks[node.name].pop(author, None)
+            order = self._order[node.name]  # nor of what was passed on: it may come again
+            for key in [key for key in order if key[1] in event.authors]:
+                del order[key]
         if isinstance(event, events.Committed):
             clock = self._clocks[node.name]
             for segment in event.segments:
