@@ -193,5 +193,9 @@ RECONNECT_FIRST_SECONDS: Final = 0.25
 RECONNECT_MOST_SECONDS: Final = 60.0
 """Back-off of a dialler, doubled with jitter from the first to the most."""
 
+RECHECK_SECONDS: Final = 900.0
+"""An address is not dialled while the node that answered there last is connected another way; after so long we look who
+answers there now."""
+
 CLOSE_SECONDS: Final = 5.0
 """How long a closing connection may take to send what is queued."""

@@ -17,7 +17,7 @@ from twisted.internet.endpoints import clientFromString
 from twisted.python.failure import Failure
 
 from gossiplog import limits
-from gossiplog.errors import EndpointError
+from gossiplog.errors import ByeCode, EndpointError
 from gossiplog.net.protocol import Link, LinkFactory, Owner
 
 STEADY_SECONDS = 5.0
@@ -37,6 +37,7 @@ class Dialer:
         self._calls = calls
         self._factory = LinkFactory(calls.owner, endpoint)
         self._failures = 0
+        self._held_back = False
         self._up_at: float | None = None
         self._call: Any = None
         self._attempt: Deferred[Any] | None = None
@@ -46,6 +47,18 @@ class Dialer:
             raise EndpointError(
                 f"{endpoint!r} is not a client endpoint such as tcp:HOST:PORT: {error}"
             ) from error
+
+    def reached(self, peer: bytes) -> None:
+        """The handshake on my link shows who is there."""
+        if self._held_back and self.link is not None and self._calls.connected(peer):
+            self.link.say_bye(ByeCode.DUPLICATE, "already connected", by_peer=False)
+        self.peer = peer
+
+    def freed(self) -> None:
+        """The session that held me back may be the one that ended."""
+        if self._held_back and self.link is None:
+            self._cancel()
+        self.later()
 
     def dial(self) -> None:
         """Try now, unless there is a link or an attempt."""
@@ -76,6 +89,7 @@ class Dialer:
     def lost(self) -> None:
         """My link is gone: dial again after a while."""
         link, self.link = self.link, None
+        self._held_back = False
         up_at, self._up_at = self._up_at, None
         if up_at is not None and self._calls.reactor.seconds() - up_at >= STEADY_SECONDS:
             self._failures = 0
@@ -113,8 +127,11 @@ class Dialer:
         self._call = None
         if self._banned_for() > 0.0:  # since we began to wait
             self._wait(limits.RECONNECT_FIRST_SECONDS)
-        elif self.peer is None or not self._calls.connected(self.peer):
-            self.dial()  # otherwise Dialers.freed() comes when that connection is gone
+        elif self._held_back or self.peer is None or not self._calls.connected(self.peer):
+            self.dial()
+        else:  # freed() comes when that connection is gone; but who was here need not be here now
+            self._held_back = True
+            self._call = self._calls.reactor.callLater(limits.RECHECK_SECONDS, self._again)
 
     def _connected(self, link: Any) -> None:
         self._attempt = None
@@ -125,6 +142,7 @@ class Dialer:
 
     def _failed(self, reason: str | Failure) -> None:
         self._attempt = None
+        self._held_back = False
         if not self.stopped:
             text = reason.getErrorMessage() if isinstance(reason, Failure) else reason
             self._calls.failed(self.endpoint, text)
@@ -134,6 +152,7 @@ class Dialer:
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
+            self._held_back = False
 
 
 class Dialers:
@@ -177,7 +196,7 @@ class Dialers:
     def reached(self, link: Link, peer: bytes, own: bytes) -> bool:
         """The node ``peer`` is at the other end of ``link``; False when that is ourselves, dialled never again."""
         for dialer in self._of(link):
-            dialer.peer = peer
+            dialer.reached(peer)
             if peer == own:
                 dialer.stop()
                 return False
@@ -197,7 +216,7 @@ class Dialers:
         """A session with ``peer`` ended: who was held back by it goes on."""
         for dialer in self._dialers:
             if dialer.peer == peer:
-                dialer.later()
+                dialer.freed()
 
     def forgiven(self) -> None:
         """A ban was lifted: dial who was kept out."""
