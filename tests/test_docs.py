@@ -113,6 +113,7 @@ class TableTests(SynchronousTestCase):
 
     wire = ROOT / "docs" / "protocol" / "wire.rst"
     session = ROOT / "docs" / "protocol" / "session.rst"
+    security = ROOT / "docs" / "security.rst"
 
     def test_limits(self) -> None:
         """Every limit is listed once, with its value."""
@@ -124,6 +125,19 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(
             {name: (listed[name], ours[name]) for name in ours if listed[name] != ours[name]}, {}
         )
+
+    def test_limits_and_their_tests(self) -> None:
+        """The page on security has every limit too, with its value and at least one test of it."""
+        rows = re.findall(
+            r"^   \* - ``([A-Z_]+)``\n     - (.+)\n     - [^\0]+?\n     - (``test_[^\0]+?)\n(?=   \*|\n)",
+            self.security.read_text(),
+            re.MULTILINE,
+        )
+        listed = {name: number(value) for name, value, _ in rows}
+        self.assertEqual(len(listed), len(rows))
+        self.assertEqual(listed, {name: value for name, value in vars(limits).items() if name.isupper()})
+        unnamed = [name for name, _, tests in rows if not re.fullmatch(r"(``[\w.]+``,?\s*)+", tests)]
+        self.assertEqual(unnamed, [])
 
     def test_codes(self) -> None:
         """Every code of BYE is listed, in order."""
@@ -264,7 +278,9 @@ class TextTests(SynchronousTestCase):
             for module, case, name in re.findall(r"``(test_\w+)\.(\w+)\.(test_\w+)``", path.read_text()):
                 file = ROOT / "tests" / f"{module}.py"
                 source = file.read_text() if file.exists() else ""
-                after = re.search(rf"^class {case}\b[^\0]*?^    (async )?def {name}\b", source, re.MULTILINE)
+                after = re.search(
+                    rf"^class {case}\b[^\0]*?^    ((async )?def {name}\b|{name} = )", source, re.MULTILINE
+                )
                 if after is None or re.search(r"^class ", after[0][6:], re.MULTILINE):
                     missing.append(f"{path.relative_to(ROOT)}: {module}.{case}.{name}")
         self.assertEqual(missing, [])

@@ -1,0 +1,118 @@
+"""Ring 7: what only real sockets show of strangers and of peers that meet twice.
+
+In virtual time: ``test_net_strangers``.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from http.client import HTTPConnection, RemoteDisconnected
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+from twisted.internet.threads import deferToThread
+
+from gossiplog import limits
+from gossiplog.errors import WrongProtocolError
+from gossiplog.net.notices import DialFailed, PeerDown, PeerRejected, PeerUp
+from tests.netcase import LISTEN, Raw, dial
+from tests.test_net_tcp import TcpCase
+
+
+class StrayTests(TcpCase):
+    """Programs that look for something else at our port."""
+
+    async def test_http(self) -> None:
+        """A real client is hung up on without a byte, and the node says what it was."""
+        _, node = self.site()
+        address = await node.listen(LISTEN)
+        rejected = self.when(node, PeerRejected)
+
+        def ask() -> None:
+            connection = HTTPConnection("127.0.0.1", int(address.rpartition(":")[2]), timeout=30)
+            try:
+                connection.request("GET", "/")
+                connection.getresponse()
+            finally:
+                connection.close()
+
+        try:
+            await deferToThread(ask)
+        except (RemoteDisconnected, ConnectionResetError):
+            pass
+        else:
+            self.fail("it was answered")
+        error = (await rejected).error
+        self.assertIsInstance(error, WrongProtocolError)
+        self.assertIn("HTTP", str(error))
+
+    async def test_tls(self) -> None:
+        """The ClientHello of a real implementation; nothing comes back."""
+        _, node = self.site()
+        stranger = Raw(client_hello())
+        rejected = self.when(node, PeerRejected)
+        await dial(reactor, await node.listen(LISTEN), stranger)
+        error = (await rejected).error
+        self.assertIsInstance(error, WrongProtocolError)
+        self.assertIn("TLS", str(error))
+        await stranger.lost
+        self.assertEqual(stranger.raw, b"")
+
+
+class DialTests(TcpCase):
+    """Two nodes that dial each other."""
+
+    async def test_both_dial_at_once(self) -> None:
+        """One connection survives; then, for longer than the longest delay of a dialler, none is opened or tried."""
+        self.patch(limits, "RECONNECT_FIRST_SECONDS", 0.01)
+        self.patch(limits, "RECONNECT_MOST_SECONDS", 0.02)
+        a_store, a = self.site()
+        _, b = self.site()
+        addresses = await a.listen(LISTEN), await b.listen(LISTEN)
+        a.connect(addresses[1])
+        b.connect(addresses[0])
+        await gatherResults([self.when(a, PeerUp), self.when(b, PeerUp)])
+        writer = await a_store.writer()
+        while len(a._driver._open) + len(b._driver._open) > 2 or not (a.peers and b.peers):
+            await self.held(b, writer.author, await writer.append(b"meanwhile"))
+        before, links = self.counted(a, b), a._driver._open | b._driver._open
+        for _ in range(100):
+            await self.held(b, writer.author, await writer.append(b"later"))
+        self.assertEqual(self.counted(a, b), before)
+        self.assertEqual(a._driver._open | b._driver._open, links)
+        self.assertEqual([len(a.peers), len(b.peers)], [1, 1])
+
+    def counted(self, *nodes: Any) -> list[int]:
+        """How often connections came, went, or could not be made."""
+        return [len(self.of(node, kind)) for node in nodes for kind in (PeerUp, PeerDown, DialFailed)]
+
+
+class BufferTests(TcpCase):
+    """SOCKET_BUFFER_BYTES: what the kernel holds back of what is live."""
+
+    async def test_of_both_sides(self) -> None:
+        """As set; Linux counts twice that, for its own needs, and no system more."""
+        _, a = self.site()
+        _, b = self.site()
+        b.connect(await a.listen(LISTEN))
+        await gatherResults([self.when(a, PeerUp), self.when(b, PeerUp)])
+        for node in (a, b):
+            [link] = node._driver._open
+            transport: Any = link.transport
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                size = transport.getHandle().getsockopt(socket.SOL_SOCKET, buffer)
+                self.assertGreaterEqual(size, limits.SOCKET_BUFFER_BYTES)
+                self.assertLessEqual(size, 2 * limits.SOCKET_BUFFER_BYTES)
+
+
+def client_hello() -> bytes:
+    """What a client of TLS says first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="example.org")
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        return outgoing.read()
+    raise AssertionError("a handshake with nobody")
