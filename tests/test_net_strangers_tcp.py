@@ -85,8 +85,9 @@ class DialTests(TcpCase):
         self.assertEqual([len(a.peers), len(b.peers)], [1, 1])
 
     def counted(self, *nodes: Any) -> list[int]:
-        """How often connections came, went, or could not be made."""
-        return [len(self.of(node, kind)) for node in nodes for kind in (PeerUp, PeerDown, DialFailed)]
+        """How often connections were made, and came up, went, or could not be made."""
+        told = [len(self.of(node, kind)) for node in nodes for kind in (PeerUp, PeerDown, DialFailed)]
+        return [*told, *(node._driver._next_session for node in nodes)]
 
 
 class BufferTests(TcpCase):
