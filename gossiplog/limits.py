@@ -158,6 +158,12 @@ MAX_FORKS: Final = 4096
 """Fork proofs of logs of others that are kept, up to 128 KiB each.  Above it a log that forks is not frozen; the branch
 held first is kept all the same."""
 
+MAX_STEPS: Final = 8
+"""Steps of a peer's reconciles that are unfinished or unanswered: two of each, and more than two at once are rare."""
+
+MAX_WAITING_ITEMS: Final = MAX_LIST_ITEMS
+"""Ranges and list items whose answers wait for a peer that does not read; beyond, it is asked to say them again."""
+
 MAX_HANDLES: Final = 65_536
 """Authors that have a handle in one session and direction; then the oldest handles are used again."""
 

@@ -18,7 +18,7 @@ from gossiplog.errors import LimitExceededError
 from gossiplog.gossip import reconcile, splitting
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import FORKED_CHECK, Item, Range, RangeKind, Ranges
-from gossiplog.gossip.reconcile import MAX_STEPS, MAX_WAITING, Reconcile, Step
+from gossiplog.gossip.reconcile import Reconcile, Step
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, Segment
@@ -159,7 +159,7 @@ class ReconcileCase(SynchronousTestCase):
         }
         for name, size in sizes.items():
             self.patch(splitting, name, size)
-        self.patch(reconcile, "MAX_WAITING", 5)
+        self.patch(limits, "MAX_WAITING_ITEMS", 5)
 
     def agree(
         self, ours: Holdings, theirs: Holdings, talk: Talk | None = None, starters: tuple[int, ...] = (0,)
@@ -457,7 +457,7 @@ class Hostile(ReconcileCase):
             try:
                 step = ours.receive(message, held)
             except LimitExceededError:
-                self.assertEqual(before, (MAX_STEPS, ours._coming))
+                self.assertEqual(before, (limits.MAX_STEPS, ours._coming))
                 continue
             self.assertFalse(step.finished and message.more)
             for each, seq in step.ahead:
@@ -502,7 +502,7 @@ class Hostile(ReconcileCase):
         grown, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         self.assertLess(grown, 2_000_000)
-        self.assertLessEqual(sum(each.size for each in self.reconcile._steps), MAX_WAITING + 2)
+        self.assertLessEqual(sum(each.size for each in self.reconcile._steps), limits.MAX_WAITING_ITEMS + 2)
         last = self.say(held, Range(b"", RangeKind.SKIP))
         self.assertFalse(last.finished, "what was not answered is asked again")
         *_, said = answer
@@ -513,9 +513,9 @@ class Hostile(ReconcileCase):
     def test_many_exchanges(self) -> None:
         held = holdings({author(1): (1, entry_id(1))})
         first = self.say(held, Range(b"", RangeKind.LIST), exchange=1)
-        for number in range(2, MAX_STEPS + 1):
+        for number in range(2, limits.MAX_STEPS + 1):
             self.say(held, Range(b"", RangeKind.LIST), exchange=number)
-        for number in (MAX_STEPS + 1, 1):
+        for number in (limits.MAX_STEPS + 1, 1):
             with self.assertRaises(LimitExceededError):
                 self.say(held, Range(b"", RangeKind.LIST), exchange=number)
         self.assertEqual(len(list(first.replies)), 1)
@@ -523,13 +523,13 @@ class Hostile(ReconcileCase):
 
     def test_more_that_never_ends(self) -> None:
         held = holdings({author(number): (1, entry_id(1)) for number in range(2000)})
-        for number in range(MAX_STEPS):
+        for number in range(limits.MAX_STEPS):
             self.say(held, Range(b"", RangeKind.SKIP), exchange=number, more=True)
         for _ in range(500):
             items = (Item(bytes(32), 1, b"8 bytes!"),)
             step = self.say(held, Range(b"", RangeKind.DIFFERENCES, items=items), exchange=3, more=True)
             self.assertEqual((step.finished, list(step.replies)), (False, []))
-        self.assertEqual(len(self.reconcile._steps), MAX_STEPS)
+        self.assertEqual(len(self.reconcile._steps), limits.MAX_STEPS)
         self.assertEqual(sum(each.size for each in self.reconcile._steps), 0)
         with self.assertRaises(LimitExceededError):
             self.say(held, Range(b"", RangeKind.SKIP), exchange=99, more=True)

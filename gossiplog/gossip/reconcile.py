@@ -4,7 +4,7 @@ Responsible for: the content of RANGES (specification, "Reconcile"): range-based
 "Range-Based Set Reconciliation" (arXiv 2212.13567), over the authors of the clock.
 Must not know: who asks whom for what is missing; how ranges are split and packed.
 Invariant: an answer depends on the message and on what is held then, so heads may move and exchanges may overlap; all
-that is kept of an exchange is what was not answered yet, at most ``MAX_WAITING`` items and one message of each step.
+that is kept of an exchange is what was not answered yet, at most ``MAX_WAITING_ITEMS`` and one message of each step.
 Replies are sent in the order of the calls that gave them, each whole: the steps of an exchange do not mix.
 """
 
@@ -14,19 +14,12 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gossiplog import limits
 from gossiplog.errors import LimitExceededError
 from gossiplog.gossip.messages import Item, Range, RangeKind, Ranges
 from gossiplog.gossip.splitting import Answer, Compared, Splitting, late, packed
 from gossiplog.gossip.view import Held
-from gossiplog.limits import MAX_LIST_ITEMS
 from gossiplog.log.fingerprint import FORKED_SEQ
-
-MAX_STEPS = 8
-"""Steps of a peer that are unfinished or unanswered: two of each exchange, and more than two exchanges are rare."""
-
-MAX_WAITING = MAX_LIST_ITEMS
-"""Ranges and list items whose answers wait for a peer that does not read; beyond, it is asked to say them again."""
-
 
 NOTHING: Iterator[Ranges] = iter(())
 """No replies."""
@@ -70,8 +63,8 @@ class Reconcile:
         """
         step = self._coming.pop(message.exchange, None)
         if step is None:
-            if len(self._steps) >= MAX_STEPS:
-                raise LimitExceededError(f"more than {MAX_STEPS} unanswered steps of reconciles")
+            if len(self._steps) >= limits.MAX_STEPS:
+                raise LimitExceededError(f"more than {limits.MAX_STEPS} unanswered steps of reconciles")
             step = _Incoming()
             self._steps.add(step)
         ahead: list[tuple[bytes, int]] = []
@@ -185,7 +178,7 @@ class _Incoming:
 
         The first of a step is always kept, so that every exchange gets on.
         """
-        if self.size and held + compared.size > MAX_WAITING:
+        if self.size and held + compared.size > limits.MAX_WAITING_ITEMS:
             self.differs = True
             if self.waiting and self.waiting[-1].is_late:
                 before = self.waiting.pop()
