@@ -85,7 +85,8 @@ MAX_CONNECTIONS_PER_HOST: Final = 32
 """The same from one address, or /64 of IPv6, that is not this machine's: behind it may be an office, not a city."""
 
 MAX_SCORES: Final = 4096
-"""Node keys and addresses whose offences are remembered; then the one that was quiet for longest is forgotten."""
+"""Node keys and addresses whose offences are remembered; then the one that was quiet for longest is forgotten, one that
+is not banned if there is one."""
 
 BAN_FIRST_SECONDS: Final = 60.0
 BAN_MOST_SECONDS: Final = 6 * 3600.0

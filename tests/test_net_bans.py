@@ -125,6 +125,18 @@ class ScoreTests(SynchronousTestCase):
                 self.bans.offence(bytes([number]) * 32, None, WORST, 0.0)
         self.assertEqual([ban.peer for ban in self.bans.all(0.0)], [bytes([n]) * 32 for n in (7, 8, 9)])
 
+    def test_bans_are_forgotten_last(self) -> None:
+        """Many strangers, each of another address, set nobody free."""
+        with patch.object(limits, "MAX_SCORES", 3):
+            self.bans.offence(KEY, None, WORST, 0.0)
+            for number in range(10):
+                self.bans.offence(None, f"192.0.2.{number}", WrongProtocolError(""), 1.0)
+            self.assertIsNotNone(self.bans.banned(KEY, 2.0))
+            after = limits.BAN_FIRST_SECONDS + 1.0
+            for number in range(3):
+                self.bans.offence(None, f"192.0.2.{number}", WrongProtocolError(""), after)
+            self.assertFalse(self.bans.lift(KEY))
+
     def test_time_that_goes_back(self) -> None:
         """No score grows by it, and no ban lasts longer than it said."""
         self.bans.offence(KEY, None, MalformedMessageError(""), 1000.0)

@@ -15,6 +15,7 @@ from gossiplog.errors import BadSignatureError
 from gossiplog.net import steadying
 from gossiplog.net.admission import Admission
 from gossiplog.net.steadying import elapsed, steady
+from tests.netcase import World
 
 HOUR = 3600.0
 
@@ -100,6 +101,21 @@ class SteadyTests(SynchronousTestCase):
         steady(clock)
         clock.advance(5)
         self.assertEqual(clock.seconds(), 5)
+
+
+class NodeTests(SynchronousTestCase):
+    """Whoever runs a node need not think of it."""
+
+    def test_a_node_sees_to_it(self) -> None:
+        """Before it sets a timer."""
+        world = World()
+        on_the_wall = world.reactor.seconds
+        world.reactor.seconds = on_the_wall  # type: ignore[method-assign]
+        self.patch(runtime, "seconds", on_the_wall)
+        self.patch(steadying, "elapsed", on_the_wall)
+        world.site("node")
+        self.assertIsNot(world.reactor.seconds, on_the_wall)
+        self.assertEqual(world.close(), [])
 
 
 class ElapsedTests(SynchronousTestCase):

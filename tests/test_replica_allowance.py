@@ -14,12 +14,14 @@ from gossiplog.gossip import events
 from gossiplog.gossip.allowance import BYTES_PER_POINT, NIL_POINTS, Allowance, hashed, price
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import (
+    Fill,
     Fork,
     Have,
     HaveItem,
     Item,
     Lazy,
     Message,
+    Peers,
     Ping,
     Range,
     RangeKind,
@@ -139,6 +141,8 @@ class SessionTests(ReplicaCase):
             (Have((HaveItem(0, 1, ANN.author),)),),
             (Refuse((BOB.author,)),),
             (Ranges(0, (Range(b"", RangeKind.SKIP),)),),
+            (Fill(ANN.author, ((1, 9),) * 256),),
+            (Peers(("tcp:192.0.2.7:4000",) * 64),),
         ]
         for messages in cases:
             with self.subTest(type(messages[0]).__name__):

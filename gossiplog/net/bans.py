@@ -2,7 +2,8 @@
 
 Responsible for: scores of node keys and of places, bans with back-off, and when all of that is forgiven.
 Must not know: connections, the reactor; it is told the time.
-Invariant: at most ``MAX_SCORES`` records; only what the other side did on purpose or by a fault of its own counts.
+Invariant: at most ``MAX_SCORES`` records, of which bans are forgotten last; only what the other side did on purpose or
+by a fault of its own counts.
 
 An offence counts against the node key in full and against the place it came from (:func:`place`) for an eighth: behind
 one address may be many nodes, and a new key costs an offender nothing.  Loopback addresses are never banned, for there
@@ -120,8 +121,8 @@ class Bans:
         record = self._records.pop(who, None)
         if record is None or now - max(record.at, record.until) > limits.BAN_FORGIVEN_SECONDS:
             record = _Record(now)
-        while len(self._records) >= limits.MAX_SCORES:
-            self._records.popitem(last=False)
+        if len(self._records) >= limits.MAX_SCORES:
+            self._forget_one(now)
         self._records[who] = record
         elapsed = max(0.0, now - record.at)
         record.score = record.score * 0.5 ** (elapsed / HALVED_SECONDS) + points
@@ -134,6 +135,14 @@ class Bans:
         record.until = now + seconds
         record.bans += 1
         return [_ban(who, record, now)]
+
+    def _forget_one(self, now: float) -> None:
+        """Make room: not of a ban, while there are mere scores, which strangers with many addresses make for nothing.
+
+        O(bans).
+        """
+        scores = (who for who, record in self._records.items() if now >= record.until)
+        del self._records[next(scores, None) or next(iter(self._records))]
 
 
 def place(host: str) -> str:
