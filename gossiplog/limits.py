@@ -141,8 +141,8 @@ QUOTA_BURST_SECONDS: Final = 10.0
 """An author may be so far ahead of its entry rate: who writes now and then does so in bursts."""
 
 ALLOWANCE_POINTS: Final = 30_000
-"""What a peer may cost without bringing anything new, in points of up to a millisecond: to list three million authors
-is 27,000."""
+"""What a peer may cost without bringing anything new, in points of up to a millisecond: a reconcile of a million
+authors that all differ costs each side 28,000, the list of three million 27,000."""
 
 ALLOWANCE_POINTS_PER_SECOND: Final = 500
 """How fast that grows again: PINGs without end take a twentieth of a core, lists half of one."""

@@ -61,9 +61,9 @@ class PriceTests(SynchronousTestCase):
             (Segment(AUTHOR, 1, 4096, AUTHOR, bytes(64), bytes(128 * 1024)), 1 + 2),
             (Have(tuple(HaveItem(number, 1) for number in range(4096))), 33),
             (Want((WantItem(AUTHOR, 1),) * 1024), 9),
-            (Lazy((AUTHOR,) * 1024), 9),
+            (Lazy((AUTHOR,) * 1024), 17),
             (Lazy((None, AUTHOR, None)), 1 + 2 * NIL_POINTS),
-            (Refuse((AUTHOR,) * 127), 1),
+            (Refuse((AUTHOR,) * 63), 1),
             (everything(1023), 1 + 8),
             (Ranges(0, (Range(b"", RangeKind.FINGERPRINT, bytes(16)),) * 512), 1 + 4 + 51),
             (Fork(proof_of(ANN)), 10),
@@ -174,6 +174,22 @@ class SessionTests(ReplicaCase):
     def test_proofs_that_are_known(self) -> None:
         """One is news, the same again is not."""
         self.assertEqual(self.flood(Fork(proof_of(ANN))), 11)
+
+    def test_lists_on_request(self) -> None:
+        """A list of nothing is answered with all we hold: that counts like one that comes."""
+        for number in range(4000):
+            self.clock.replace(number.to_bytes(32, "big"), Head(1, bytes(32)))
+        with patch.object(limits, "ALLOWANCE_POINTS", 500):
+            self.open(7)
+            heard = listed = 0
+            while heard < 500 and 7 in self.replica.sessions:
+                effects = self.hear(7, Ranges(2 * heard, (Range(b"", RangeKind.LIST),)))
+                heard += 1
+                while 7 in self.replica.sessions and any(isinstance(e, events.Send) for e in effects):
+                    listed += sum(len(r.ranges[0].items) for _, r in self.sent(effects, Ranges))  # type: ignore[union-attr]
+                    effects = self.do(events.Writable(7))
+        self.assertGreater(listed, 4000)
+        self.assertLess(listed, 500 * 128 + 4000)
 
     def test_proofs_on_request(self) -> None:
         """A few bytes ask for 128 KiB: they go as the window allows, and are not free."""

@@ -16,6 +16,9 @@ from gossiplog.log.segment import Segment
 ITEMS_PER_POINT = 128
 """Items of a list: up to 8 us each."""
 
+NAMES_PER_POINT = 64
+"""Of a LAZY or REFUSE: up to 13 us each."""
+
 FINGERPRINTS_PER_POINT = 10
 """Of a RANGES: 50 us each."""
 
@@ -47,7 +50,7 @@ def price(message: Message) -> int:
     if isinstance(message, Unknown):
         return 1 + message.size_kib * 1024 // RECEIVED_BYTES_PER_POINT
     if isinstance(message, Lazy | Refuse):
-        return 1 + len(message.authors) // ITEMS_PER_POINT + NIL_POINTS * message.authors.count(None)
+        return 1 + len(message.authors) // NAMES_PER_POINT + NIL_POINTS * message.authors.count(None)
     if isinstance(message, Ranges):
         items = sum(len(part.items) for part in message.ranges)
         fingerprints = sum(1 for part in message.ranges if part.kind is RangeKind.FINGERPRINT)
@@ -80,6 +83,10 @@ class Allowance:
         self._points -= points
         if self._points < 0:
             raise LimitExceededError("too many messages that lead nowhere")
+
+    def owe(self, points: float) -> None:
+        """Take so many points, if need be of those to come: the next message finds that out."""
+        self._points -= points
 
     def refill(self) -> None:
         """The peer brought something new, and it was verified."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import BYTES_PER_POINT
+from gossiplog.gossip.allowance import BYTES_PER_POINT, price
 from gossiplog.gossip.following import Following
 from gossiplog.gossip.messages import Fork, Interest, Lazy, Ranges, Refuse, Want
 from gossiplog.gossip.outbox import HEADER_BYTES
@@ -126,6 +126,8 @@ class Sending(Following):
                 session.ranges.popleft()
             else:
                 outbox.credit_bytes -= _size(message)
+                if isinstance(message, Ranges):
+                    session.allowance.owe(price(message))  # an empty list is answered with all we hold
                 self._send(session, message)
         for segment in outbox.take():
             self._send(session, segment)
