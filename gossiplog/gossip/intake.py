@@ -134,6 +134,8 @@ class Intake(Tree):
     def _committed(self, event: events.Committed) -> None:
         self.pending_bytes -= event.done_bytes
         self._throttle()
+        if not event.segments and not event.stale:
+            return  # of a commit, what it put on disk is told first, and then each write on its own
         changed = dict.fromkeys(segment.author for segment in event.segments)
         own = changed.keys() - self.holdings.ahead.keys() - self.holdings.forks.keys()
         for author in changed:

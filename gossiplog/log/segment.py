@@ -186,6 +186,8 @@ def tail_after(segment: Segment, seq: int, id_at_seq: bytes) -> Segment:
     if not segment.first - 1 <= seq <= segment.last:
         raise InvalidValueError(f"seq {seq} is not from {segment.first - 1} to {segment.last}")
     cut = seq - segment.first + 1
+    if not cut and id_at_seq == segment.previous:
+        return segment  # as it comes in a catch-up: not unpacked a second time
     skipped = items.minimal_size(split_items(segment)[:cut])
     return segment._replace(
         first=seq + 1, count=segment.count - cut, previous=id_at_seq, bodies=segment.bodies[skipped:]

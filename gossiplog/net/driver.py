@@ -78,6 +78,7 @@ class Driver:
         self._busy = False
         self._bulk: set[Link] = set()
         self._timer: Any = None
+        self._timer_due = 0.0  # the timer says a little later, and would be set again for each event
         self._reading = True
         self._stopping = False
         self._stopped = Ending()
@@ -242,11 +243,12 @@ class Driver:
         deadline = self.replica.deadline
         timer = self._timer
         if timer is not None and timer.active():
-            if deadline is not None and deadline >= timer.getTime():
+            if deadline is not None and deadline >= self._timer_due:
                 return  # it looks again when it fires
             timer.cancel()
         self._timer = None
         if deadline is not None:
+            self._timer_due = deadline
             delay = max(0.0, deadline - self.reactor.seconds())
             self._timer = self.reactor.callLater(delay, self._handle, events.Tick())
 
