@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from types import ModuleType
 
 from gossiplog.log.keys import format_author, parse_author
 from gossiplog.store.logs import Logs, open_logs
-from tests.processes import EXAMPLES, Process, ProcessTestCase, free_port
+from tests.processes import EXAMPLES, Process, ProcessTestCase, environment, free_port
 
 
 def load(name: str) -> ModuleType:
@@ -315,6 +316,48 @@ class MultichatTests(ExampleTestCase):
         )
         self.assertEqual(one.interrupt(), 0)
         self.assert_usage(self.chat("../1"), "letters and digits")
+
+
+class TwoLaptopsTests(ExampleTestCase):
+    """A store is copied, and both copies append."""
+
+    def test_story(self) -> None:
+        """It ends well, and what it tells is in the stores that it leaves."""
+        story = self.example("two_laptops", "--dir", "stores")
+        self.assertEqual((story.finish(), story.err), (0, ""))
+        told = re.search(r"All four know now that (\w{8}) has two notes 3\.", story.out)
+        assert told is not None
+        for line in (
+            "The copy refuses to append: its database is another file than the one written here.",
+            "bob keeps what came first (written on the old-laptop), and takes no more of that log.",
+            "cleo keeps what came first (written on the new-laptop), and takes no more of that log.",
+            "Other logs go on.  The new laptop has: hello from bob",
+            f"On the old-laptop: the log of {told[1]} is forked; use another writer.",
+            f"On the new-laptop: the log of {told[1]} is forked; use another writer.",
+        ):
+            self.assertIn(line, story.out.splitlines())
+        author = self.author("stores/old-laptop")
+        self.assertEqual(author[7:15], told[1])
+        for name, text in (("bob", "written on the old-laptop"), ("cleo", "written on the new-laptop")):
+            self.assertEqual(self.logged(f"stores/{name}")[author, 3], text)
+        held = self.logged("stores/cleo")
+        again = self.author("stores/new-laptop", "ann-2")
+        self.assertIn(f"What I wrote as {told[1]} counts up to note 2", held[again, 1])
+        names = ("old-laptop", "new-laptop", "bob", "cleo")
+        for name in names:
+            forked = self.run_gossiplog("forks", "--store", f"stores/{name}")
+            self.assertRegex(forked, rf"\A{author} signed \w+ and \w+ as entry 3; .*; frozen at 3.*\n\Z")
+        self.assert_sound(*(f"stores/{name}" for name in names))
+        self.assertIn(author, self.run_gossiplog("forks", "--check", "stores/ann.proof"))
+
+    def test_leaves_nothing_unless_told(self) -> None:
+        """Without --dir; and over what a first run left it says what is in the way."""
+        self.assertEqual(self.example("two_laptops", env=environment(TMPDIR=str(self.place))).finish(), 0)
+        self.assertEqual(list(self.place.iterdir()), [])
+        (self.place / "new-laptop").mkdir()
+        again = self.example("two_laptops", "--dir", ".")
+        self.assertEqual(again.finish(), 1)
+        self.assertRegex(again.err, r"\Agossiplog: new-laptop: File exists\n\Z")
 
 
 class ProgramTests(ExampleTestCase):

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, Append, Appended, Result
 from gossiplog.store.sqlite import SQLiteBackend
+from tests.processes import environment
 
 ALL = 1 << 30
 DATABASE = "log.sqlite"
@@ -222,6 +224,109 @@ class NoFalseAlarmTests(IdentityTestCase):
         logs = Logs(backend.snapshot())
         self.assertEqual(logs.copied, NO_SIGN)
         self.assertIsInstance(self.append(logs, 1, ann), Appended)
+
+
+APPEND_AFTER_BOOT = """
+mount --bind "$1" /proc/sys/kernel/random/boot_id || exit 9
+shift
+exec "$@"
+"""
+
+
+class RemountTests(SynchronousTestCase):
+    """A file system that is really unmounted and mounted again, on a machine that was really not copied; for root."""
+
+    def setUp(self) -> None:
+        needed = ("mount", "umount", "mkfs.ext4", "unshare")
+        if sys.platform != "linux" or os.geteuid() or not all(map(shutil.which, needed)):
+            raise SkipTest("to mount a file system takes root on Linux")
+        self.place = Path(self.mktemp()).absolute()
+        self.disk = self.place / "disk"
+        self.disk.mkdir(parents=True)
+        self.store = self.disk / "store"
+        self.image = self.blank("image")
+
+    def blank(self, name: str) -> Path:
+        """Return a file with an empty file system in it."""
+        image = self.place / name
+        with open(image, "xb") as file:
+            file.truncate(8 << 20)
+        subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        return image
+
+    def mounted(self, image: Path, place: Path) -> int:
+        """Mount an image, if that is allowed here; return the number of the device."""
+        done = subprocess.run(["mount", "-o", "loop,user_xattr", image, place], capture_output=True)
+        if done.returncode:
+            raise SkipTest("mounting is not allowed here")
+        self.addCleanup(subprocess.run, ["umount", "-l", place], capture_output=True)
+        return os.stat(place).st_dev
+
+    def append(self) -> int:
+        """Open, append, close; return the seq."""
+        with closing(open_logs(self.store)) as logs:
+            self.assertEqual(logs.copied, NO_SIGN)
+            author = logs.writer("ann").author
+            [result] = logs.process([Append(author, [b"text"])]).results
+            self.assertIsInstance(result, Appended)
+            return logs.clock.seq(author)
+
+    def test_mounted_again(self) -> None:
+        """As another device, since something else was plugged in first: no alarm, again and again."""
+        devices = {self.mounted(self.image, self.disk)}
+        self.assertEqual(self.append(), 1)
+        others = []
+        for seq in (2, 3):
+            subprocess.run(["umount", self.disk], check=True)
+            other = self.place / f"other {seq}"
+            other.mkdir()
+            others.append(self.mounted(self.blank(f"blank {seq}"), other))
+            devices.add(self.mounted(self.image, self.disk))
+            self.assertEqual(self.append(), seq)
+        self.assertGreater(len(devices), 1)
+
+    def test_an_image_that_was_copied(self) -> None:
+        """The disk of a virtual machine, on the same host: its copy tells nothing, so the host's machine id has to."""
+        self.mounted(self.image, self.disk)
+        self.append()
+        subprocess.run(["umount", self.disk], check=True)
+        copy = self.place / "copy"
+        shutil.copy2(self.image, copy)
+        self.mounted(copy, self.disk)
+        other = self.place / "machine-id"
+        other.write_text("f" * 32)
+        self.patch(identity, "MACHINE_ID", str(other))
+        with closing(open_logs(self.store)) as logs:
+            if identity.machine_id(MACHINE_ID):
+                self.assertEqual(logs.copied, "this is another machine")
+
+    def test_rebooted(self) -> None:
+        """The same machine with another boot id, in a process of its own: it appends."""
+        self.mounted(self.image, self.disk)
+        self.append()
+        fresh = self.place / "boot_id"
+        fresh.write_text("00000000-0000-4000-8000-000000000000\n")
+        command = [
+            sys.executable,
+            "-m",
+            "gossiplog.cli",
+            "append",
+            "--store",
+            self.store,
+            "--writer",
+            "ann",
+            "x",
+        ]
+        told = subprocess.run(
+            ["unshare", "-m", "sh", "-c", APPEND_AFTER_BOOT, "sh", fresh, *command],
+            env=environment(),
+            capture_output=True,
+            text=True,
+        )
+        if told.returncode == 9 or "unshare" in told.stderr:
+            raise SkipTest("namespaces are not allowed here")
+        self.assertEqual((told.returncode, told.stderr), (0, ""))
+        self.assertEqual(self.append(), 3)
 
 
 class SignTests(IdentityTestCase):

@@ -18,6 +18,7 @@ from gossiplog.errors import (
     NetworkMismatchError,
     StoreDamagedError,
     StoreError,
+    StoreFailedError,
 )
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof, build_proof
@@ -64,6 +65,7 @@ class Logs:
         self._writers: dict[str, Keypair] = {}
         self._keypairs: dict[bytes, Keypair] = {}
         self._checked: set[bytes] = set()
+        self._failed = False
         for name in backend.seed_names():
             self._add_writer(name, backend.seed(name))
         self._custody = Custody(backend, self.clock, self.writers(), entropy)
@@ -141,6 +143,10 @@ class Logs:
         :raises StoreError: the commit failed: nothing was done (for ``AppendOutcomeUnknown``: as far as we know), the
             clock is as before.
         """
+        if self._failed:
+            self._backend.commit(
+                ()
+            )  # raises: nothing more is signed for a seq whose fate the disk did not tell
         batch = Batch(self.clock, self.forks, self._keypairs)
         results: list[Result] = [Done()] * len(requests)
         appends: dict[bytes, list[int]] = {}
@@ -154,7 +160,11 @@ class Logs:
             for place, result in zip(places, done, strict=True):
                 results[place] = result
         if batch.writes:
-            self._backend.commit(batch.writes)
+            try:
+                self._backend.commit(batch.writes)
+            except StoreFailedError:
+                self._failed = True
+                raise
             batch.publish()
             for request in requests:
                 if isinstance(request, Forget):

@@ -1,0 +1,110 @@
+"""One key on two laptops: how a log is forked, who notices, and how its author goes on.
+
+    python two_laptops.py
+
+Ann copies her notes to a new laptop and writes on both.  Bob meets one of them, cleo the other; then bob and cleo meet.
+Four nodes on ports of this machine tell the story in a second; with --dir DIR their stores stay to be looked at:
+
+    gossiplog forks --store DIR/bob
+"""
+
+import argparse
+import shutil
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.internet.task import react
+
+from gossiplog import ForkProof, Network, Node, open_store, short_key
+from gossiplog.errors import ForkedWriterError, StoreCopiedError
+from gossiplog.foreground import foreground
+from gossiplog.net.notices import AuthorForked, NewEntries
+
+
+class Place:
+    """A store with a node on it that others can dial."""
+
+    @classmethod
+    async def open(cls, stack, reactor, network, path):
+        place = cls()
+        place.name = path.name
+        place.store = open_store(path, reactor)
+        stack.push_async_callback(place.store.close)
+        place.node = Node(reactor, place.store, network=network)
+        stack.push_async_callback(place.node.stop)
+        place.address = await place.node.listen("tcp:0:interface=127.0.0.1")
+        place.writer = await place.store.writer(encoding="utf-8")
+        return place
+
+    async def holds(self, writer, seq):
+        """Wait for an entry, and return the text of it."""
+        while self.store.clock.seq(writer.author) < seq:
+            await self.node.when(lambda notice: isinstance(notice, NewEntries))
+        [entry] = [one async for one in self.store.read(writer.author, first=seq, last=seq, encoding="utf-8")]
+        return entry.payload
+
+    async def knows_fork(self, author):
+        """Wait for the proof; an application would subscribe to all notices and look for this one."""
+        while author not in self.store.forks:
+            await self.node.when(lambda notice: isinstance(notice, AuthorForked))
+        return self.store.forks[author]
+
+
+async def main(reactor, directory):
+    network = Network.random()
+    async with AsyncExitStack() as first:
+        old = await Place.open(first, reactor, network, directory / "old-laptop")
+        await old.writer.append_many(["buy milk", "call bob"])
+    shutil.copytree(directory / "old-laptop", directory / "new-laptop")
+    print("Ann wrote two notes, and copied the store to a new laptop.")
+
+    async with AsyncExitStack() as stack:
+        names = ("old-laptop", "new-laptop", "bob", "cleo")
+        old, new, bob, cleo = [await Place.open(stack, reactor, network, directory / name) for name in names]
+        ann = old.writer.author
+        try:
+            await new.writer.append("from the new one")
+        except StoreCopiedError as error:
+            print(f"The copy refuses to append: {error.reason}.")
+        print("She says that the old one is out of use, and it is not.")
+        await new.store.recovered()  # what `gossiplog recover --alone` does
+        old.node.connect(bob.address)
+        new.node.connect(cleo.address)
+        for place, friend in ((old, bob), (new, cleo)):
+            await place.writer.append(f"written on the {place.name}")
+            print(f"{friend.name} has note 3: {await friend.holds(old.writer, 3)}")
+
+        bob.node.connect(cleo.address)
+        proof = await bob.knows_fork(ann)
+        for place in (old, new, cleo):
+            await place.knows_fork(ann)
+        print(f"Bob and cleo meet.  All four know now that {short_key(ann)} has two notes {proof.seq}.")
+        for friend in (bob, cleo):
+            note = await friend.holds(old.writer, 3)
+            print(f"{friend.name} keeps what came first ({note}), and takes no more of that log.")
+        (directory / "ann.proof").write_bytes(proof.dump())
+        ForkProof.load((directory / "ann.proof").read_bytes())
+        print("The proof is in a file; whoever has it can check it, without a store.")
+
+        await bob.writer.append("hello from bob")
+        print(f"Other logs go on.  The new laptop has: {await new.holds(bob.writer, 1)}")
+        for place in (old, new):
+            try:
+                await place.writer.append("one more")
+            except ForkedWriterError as error:
+                print(f"On the {place.name}: {error}.")
+
+        again = await new.store.writer("ann-2", encoding="utf-8")
+        await again.append(f"I am ann. What I wrote as {short_key(ann)} counts up to note 2; I go on here.")
+        print(f"cleo has note 1 of {short_key(again.author)}: {await cleo.holds(again, 1)}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Tell the story of a forked log.")
+    parser.add_argument(
+        "--dir", type=Path, help="keep the stores here (default: in a directory that is removed)"
+    )
+    given = parser.parse_args()
+    with TemporaryDirectory() as temporary:
+        react(foreground(main), (given.dir or Path(temporary),))
