@@ -136,6 +136,9 @@ class NetworkMismatchError(StoreError):
 class ForkedWriterError(StoreError):
     """A local writer's log is forked; it can never be appended to again."""
 
+    def __init__(self, author: str) -> None:
+        super().__init__(f"the log of {author} is forked; use another writer")
+
 
 class UnknownWriterError(StoreError):
     """No writer of that name or author in this store."""

@@ -11,13 +11,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import ForkProof
 from gossiplog.errors import BadForkProofError, ForkedWriterError, StoreClosedError
+from gossiplog.gossip.messages import Fork
 from gossiplog.limits import MAX_PROOF_FILE_BYTES
 from gossiplog.log.body import encode_body
 from gossiplog.log.fork import build_proof
 from gossiplog.log.keys import Keypair, format_author, genesis_id
 from gossiplog.log.segment import Head, build, verify
 from gossiplog.net.notices import AuthorForked, NewEntries
+from gossiplog.store.interface import PutFork
 from gossiplog.store.logs import open_logs
+from gossiplog.store.memory import Fault
 from gossiplog.store.requests import Accept, AddFork
 from tests.netcase import LOCAL, Author, Site, World
 from tests.processes import ProcessTestCase
@@ -234,6 +237,26 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(a.store.forks, {author: proof})
         self.assertRaises(ForkedWriterError, a.append, b"no")
         self.assertEqual(list(a.append(b"yes", name="another")), [1])
+
+    def test_a_disk_that_has_no_room_for_it(self) -> None:
+        """Our own writer appends no more all the same, and the proof is on disk as soon as something is."""
+        a = self.site("a")
+        seed = a.backend.seed("default") if a.append(b"1") else None
+        assert seed is not None
+        proof = fork_of(Keypair(seed))
+        a.backend.fault = lambda writes: Fault.FULL if PutFork(proof) in writes else None
+        peer = self.world.peer(a)
+        peer.hello()
+        peer.send(Fork(proof))
+        self.world.run(1)
+        self.assertEqual(a.of(AuthorForked), [AuthorForked(proof)])
+        self.assertRaises(ForkedWriterError, a.append, b"no")
+        self.assertEqual(a.backend.forks(), {})
+        a.backend.fault = None
+        peer.send(*self.author.write(b"text"))
+        self.world.run(1)
+        self.assertEqual(a.backend.forks(), {proof.author: proof})
+        self.assertEqual(a.payloads(proof.author), [b"1"])
 
     def test_what_is_no_proof(self) -> None:
         """Refused before anything is done; so is everything once the store is closed."""

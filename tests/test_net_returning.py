@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock as Reactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.errors import StoreClosedError
+from gossiplog.errors import ForkedWriterError, StoreClosedError
 from gossiplog.gossip.messages import Item, Want
 from gossiplog.gossip.schedule import Schedule
 from gossiplog.limits import OPEN_WANTS_PER_PEER, OWN_ENTRIES_SECONDS, OWN_REST_SECONDS
@@ -32,9 +32,10 @@ class ReturningTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Reactor()
         self.clock = Clock()
+        self.forks: set[bytes] = set()
         self.written: list[str] = []
         self.answers: list[Any] = []
-        self.returning = Returning(self.reactor, self.clock, self.write)
+        self.returning = Returning(self.reactor, self.clock, self.forks, self.write)
 
     def write(self, request: Any, answer: Any) -> None:
         self.written += [body.decode() for body in request.bodies]
@@ -53,6 +54,17 @@ class ReturningTests(SynchronousTestCase):
         self.append("two")
         self.assertEqual(self.written, ["one", "two"])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_forked_log_is_not_continued(self) -> None:
+        """Neither by what comes now nor by what waited; other logs are."""
+        self.returning.claimed(ANN, 5)
+        self.append("waits")
+        self.forks.add(ANN)
+        self.come(5)
+        self.append("late")
+        self.append("other", BOB)
+        self.assertEqual(self.written, ["other"])
+        self.assertEqual([type(answer) for answer in self.answers], [ForkedWriterError] * 2)
 
     def test_appends_wait_and_keep_their_order(self) -> None:
         self.returning.claimed(ANN, 5)

@@ -47,6 +47,7 @@ class Errands:
         self._failure: Failure | None = None
         self._failed_for_good = False
         self._damaged: set[bytes] = set()
+        self._owed: list[events.WriteFork] = []
 
     def write(self, effect: events.Write) -> None:
         """Commit a segment."""
@@ -55,8 +56,14 @@ class Errands:
         self.pending_bytes += size
 
     def write_fork(self, effect: events.WriteFork) -> None:
-        """Commit a fork proof."""
-        self._put(AddFork(effect.proof), lambda value: self._written(0, value))
+        """Commit a fork proof; one that a full disk refused comes again with the next write that succeeds."""
+
+        def written(value: Any) -> None:
+            if isinstance(value, Failure) and value.check(StoreFullError):
+                self._owed.append(effect)
+            self._written(0, value)
+
+        self._put(AddFork(effect.proof), written)
 
     def load(self, effect: events.Load) -> None:
         """Read segments for a peer."""
@@ -104,6 +111,10 @@ class Errands:
         if isinstance(value, Failure) and value is not self._failure:
             self._failure = value  # all writes of one commit fail with the same
             self._refused(value)
+        elif not isinstance(value, Failure):
+            owed, self._owed = self._owed, []
+            for effect in owed:
+                self.write_fork(effect)
         self._report(events.Committed((), size))
         self._done()
 

@@ -87,7 +87,7 @@ class Store:
         self.interest = Choosing.on(
             self.thread, self.local, lambda request: self._write(request, lambda _: None)
         )
-        self.returning = Returning(reactor, self.clock, self.thread.write)
+        self.returning = Returning(reactor, self.clock, self.forks, self.thread.write)
 
     # -- writing
 

@@ -3,18 +3,20 @@
 Responsible for: holding a writer's appends while a peer says that it has entries of that log which are not here: this
 store was put back to an earlier state, and its next entry would have a seq that is taken.
 Must not know: peers, sessions; who is believed.
-Invariant: a writer's appends keep their order.  They wait as long as own entries come, and no longer than
-``OWN_ENTRIES_SECONDS`` for the first or the next one, which a peer that lies can cost once in ``OWN_REST_SECONDS``.
+Invariant: nothing continues a log that is known to be forked.  A writer's appends keep their order.  They wait as long
+as own entries come, and no longer than ``OWN_ENTRIES_SECONDS`` for the first or the next one: a liar can cost that once
+in ``OWN_REST_SECONDS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
-from gossiplog.errors import StoreClosedError
+from gossiplog.errors import ForkedWriterError, StoreClosedError
 from gossiplog.limits import OWN_ENTRIES_SECONDS, OWN_REST_SECONDS
 from gossiplog.log.clock import Clock
+from gossiplog.log.keys import short_key
 from gossiplog.net.lanes import Answer
 from gossiplog.store.requests import Append
 
@@ -29,11 +31,21 @@ class _Hold:
 
 
 class Returning:
-    """I am where appends go by on their way to a store's thread, which is ``write``; ``clock`` is the durable one."""
+    """I am where appends go by on their way to a store's thread, which is ``write``; ``clock`` is the durable one.
 
-    def __init__(self, reactor: Any, clock: Clock, write: Callable[[Any, Answer], None]) -> None:
+    ``forks`` are the logs known to be forked, whether or not that is on disk yet: a full disk may refuse the proof.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        clock: Clock,
+        forks: Container[bytes],
+        write: Callable[[Any, Answer], None],
+    ) -> None:
         self._reactor = reactor
         self._clock = clock
+        self._forks = forks
         self._write = write
         self._holds: dict[bytes, _Hold] = {}
         self._rests: dict[bytes, float] = {}
@@ -43,7 +55,7 @@ class Returning:
         """Pass an append on, now or later."""
         hold = self._holds.get(request.author)
         if hold is None:
-            self._write(request, answer)
+            self._pass_on(request, answer)
         else:
             hold.waiting.append((request, answer))
 
@@ -81,6 +93,12 @@ class Returning:
         self._rests[author] = self._reactor.seconds() + OWN_REST_SECONDS
         self._release(author)
 
+    def _pass_on(self, request: Append, answer: Answer) -> None:
+        if request.author in self._forks:
+            answer(ForkedWriterError(short_key(request.author)))
+        else:
+            self._write(request, answer)
+
     def _release(self, author: bytes) -> None:
         for request, answer in self._holds.pop(author).waiting:
-            self._write(request, answer)
+            self._pass_on(request, answer)

@@ -101,7 +101,7 @@ class Batch:
             if keypair is None:
                 raise UnknownWriterError(f"no writer here has the key {author.hex()}")
             if self.forked(author):
-                raise ForkedWriterError(f"the log of {short_key(author)} is forked; use another writer")
+                raise ForkedWriterError(short_key(author))
             try:
                 return self._sign(keypair, lists)
             except InvalidValueError:
