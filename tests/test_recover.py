@@ -161,6 +161,28 @@ class RecoverTests(ProcessTestCase):
         self.sync("copy")
         self.assert_no_fork()
 
+    def test_too_late(self) -> None:
+        """Both copies were appended to and have met the same peer: it is said, and nothing is ever appended again."""
+        copy = self.copy()
+        self.run_gossiplog("recover", "--alone", "--store", copy)
+        self.append(copy, "4 here")
+        self.append("ann", "4 there")
+        self.sync("ann")
+        told = self.gossiplog("sync", "--store", copy, *NETWORK, self.address)
+        self.assertEqual(told.finish(), 0)
+        self.assertEqual(
+            told.err,
+            f"gossiplog: author {self.short} has forked its log; see gossiplog forks --store {copy}\n",
+        )
+        subprocess.run(["cp", "-a", copy, "third"], cwd=self.place, check=True)
+        recovered = self.recover("third")
+        self.assertEqual((recovered.finish(), recovered.err), (0, ""))
+        self.assertEqual(recovered.out, f"{self.ann} default: 0 entries came back, its log is forked\n")
+        for store in (copy, "third"):
+            refused = self.gossiplog("append", "--store", store, "no")
+            self.assert_one_line(refused, 1, "is forked; use another writer")
+            self.assertEqual(len(self.logged(store)), 4)
+
     def test_nobody_answers(self) -> None:
         """Then the store stays as it is."""
         self.copy()
