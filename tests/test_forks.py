@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import ForkProof
+from gossiplog import ForkProof, limits
 from gossiplog.errors import BadForkProofError, ForkedWriterError, StoreClosedError
 from gossiplog.gossip.messages import Fork
 from gossiplog.limits import MAX_PROOF_FILE_BYTES
@@ -213,6 +213,17 @@ class NodeTests(SynchronousTestCase):
         self.world.run(2)
         self.assertEqual(a.payloads(c.author()), [b"goes on"])
         self.assertIn(NewEntries(c.author(), 1, 1), a.told)
+
+    def test_what_bounds_strangers_does_not_bound_the_owner(self) -> None:
+        """A node that takes no more proofs from peers takes this one."""
+        self.patch(limits, "MAX_FORKS", 0)
+        a, b = self.site("a"), self.site("b")
+        b.node.connect(LOCAL.format(a.port))
+        self.world.run(2)
+        self.world.result(a.store.add_fork(self.proof))
+        self.world.run(2)
+        self.assertEqual((a.of(AuthorForked), b.of(AuthorForked)), ([AuthorForked(self.proof)], []))
+        self.assertEqual(a.backend.forks(), {self.author.key: self.proof})
 
     def test_passed_on_at_the_next_connection(self) -> None:
         """Added while nobody was there."""

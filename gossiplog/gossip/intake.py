@@ -188,7 +188,7 @@ class Intake(Tree):
             self._send(session, Want(tuple(unknown[start : start + limits.MAX_WANT_ITEMS])))
 
     def _examined(self, event: events.Examined) -> None:
-        if event.proof is not None:
+        if event.proof is not None and self._has_room(event.proof.author):
             self._freeze(event.proof, None)
 
     def _fork(self, session: Session, message: Fork) -> None:
@@ -200,12 +200,12 @@ class Intake(Tree):
             self._freeze(message.proof, session)
 
     def _has_room(self, author: bytes) -> bool:
-        """Whether one more proof may be kept: who makes up authors can make up forks of them."""
+        """Whether one more proof may come from peers: who makes up authors can make up forks of them."""
         return len(self.holdings.forks) < limits.MAX_FORKS or author in self.holdings.local
 
     def _freeze(self, proof: ForkProof, source: Session | None) -> None:
         author = proof.author
-        if author in self.holdings.forks or not self._has_room(author):
+        if author in self.holdings.forks:
             return
         self.holdings.freeze(proof)
         self._emit(events.WriteFork(proof))
