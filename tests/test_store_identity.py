@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from msgpack import packb
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from gossiplog.errors import StoreCopiedError, StoreError, StoreFullError
@@ -448,11 +449,15 @@ class SignTests(IdentityTestCase):
         self.assert_copied("not marked")
 
     def test_a_stamp_of_nonsense(self) -> None:
-        connection = sqlite3.connect(self.path / DATABASE)
-        connection.execute("UPDATE meta SET value = x'00' WHERE key = 'identity'")
-        connection.commit()
-        connection.close()
-        self.assert_copied("not marked")
+        stamp = [bytes(16), 1, 1, 1, b"", True]
+        generations = (-1, 0, 2**63, 2**64 - 1)
+        nonsense = [packb([stamp[0], generation, *stamp[2:]]) for generation in generations]
+        for value in (b"\0", b"\xc1", packb(stamp[:5]), packb([*stamp[:3], 1.0, b"", True]), *nonsense):
+            connection = sqlite3.connect(self.path / DATABASE)
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'identity'", (value,))
+            connection.commit()
+            connection.close()
+            self.assert_copied("not marked")
 
 
 class CopyTests(IdentityTestCase):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -26,7 +27,10 @@ from gossiplog.errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
-from gossiplog.log.segment import Segment, entries
+from gossiplog.limits import MAX_SEQ
+from gossiplog.log.fork import build_proof, encode_proof
+from gossiplog.log.keys import Keypair, genesis_id
+from gossiplog.log.segment import Head, Segment, build, entries
 from gossiplog.store.interface import PutMeta, PutSegment
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Forget, SetMeta
@@ -564,6 +568,56 @@ class DamageTests(DirectoryTestCase):
             self.assertRaises(StoreDamagedError, logs.segments, chain.author, 1, 1)
             self.assertEqual(len(logs.segments(chain.author, 2, ALL)), 3)
             self.assertEqual({(d.author, d.first) for d in logs.verify().damages}, {(chain.author, 1)})
+            logs.close()
+
+    def alter(self, *statements: str, values: tuple[object, ...] = ()) -> None:
+        """Do to the closed store what only a bad disk does, NULL where there is none among it."""
+        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '')")
+        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
+            for statement in statements:
+                connection.execute(statement, values)
+
+    def test_a_value_of_another_type(self) -> None:
+        for value in ("7", "1.5", "NULL", "'text'"):
+            self.database.write_bytes(self.good)
+            self.alter(
+                f"UPDATE meta SET value = {value} WHERE key = 'a'",
+                f"INSERT INTO cursors VALUES ('c', {value})",
+            )
+            logs = self.open()
+            if value != "'text'":  # SQLite gives the bytes of a text
+                self.assertRaises(StoreDamagedError, logs.meta, "a")
+                self.assertRaises(StoreDamagedError, logs.cursor, "c")
+            logs.close()
+
+    def test_a_head_beyond_the_seqs_there_are(self) -> None:
+        for seq in (0, MAX_SEQ + 1, 2**63 - 1):
+            self.database.write_bytes(self.good)
+            self.alter(f"UPDATE authors SET seq = {seq}", "INSERT OR REPLACE INTO meta VALUES (x'', 1000)")
+            self.assertRaises(StoreDamagedError, open_logs, self.path)
+
+    def test_a_fork_proof_of_another_author(self) -> None:
+        cat = Keypair(bytes(32))
+        start = Head(0, genesis_id(cat.author))
+        left, right = (build(cat, start, [body])[0][0] for body in (b"left", b"right"))
+        proof = build_proof(left, right)
+        assert proof is not None
+        for author in (self.chains[0].author, b""):
+            self.database.write_bytes(self.good)
+            self.alter("INSERT INTO forks VALUES (?, ?)", values=(author, encode_proof(proof)))
+            self.assertRaises(StoreDamagedError, open_logs, self.path)
+
+    def test_a_row_of_nobody(self) -> None:
+        for number in ("NULL", "99", "'text'"):
+            self.database.write_bytes(self.good)
+            self.alter(
+                f"UPDATE segments SET author = {number} WHERE number = (SELECT max(number) FROM segments)"
+            )
+            logs = self.open()
+            reasons = [damage.reason for damage in logs.verify().damages if damage.author is None]
+            self.assertEqual(reasons, ["a row of segments is of no author"], number)
             logs.close()
 
     def test_writing_to_a_damaged_store(self) -> None:

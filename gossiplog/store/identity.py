@@ -27,6 +27,9 @@ ATTRIBUTE: Final = "user.gossiplog.token"
 
 TOKEN_BYTES: Final = 16
 
+MAX_GENERATION: Final = 2**63
+"""More than anybody opens a store; the next one still fits the eight bytes of a mark."""
+
 _OLDER: Final = "its database is older than its files"
 
 _MACHINE_TAG: Final = b"gossiplog/1 machine".ljust(32, b"\0")
@@ -71,7 +74,9 @@ class Stamp(NamedTuple):
         except (ValueError, TypeError, msgpack.UnpackException):
             return None
         kinds = (bytes, int, int, int, bytes, bool)
-        return stamp if tuple(map(type, stamp)) == kinds and len(stamp.token) == TOKEN_BYTES else None
+        if tuple(map(type, stamp)) != kinds or len(stamp.token) != TOKEN_BYTES:
+            return None
+        return stamp if 0 < stamp.generation < MAX_GENERATION else None
 
 
 def read_signs(database: str) -> Signs:

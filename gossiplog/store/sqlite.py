@@ -20,6 +20,7 @@ from gossiplog.errors import (
     StoreClosedError,
     StoreDamagedError,
 )
+from gossiplog.limits import MAX_SEQ
 from gossiplog.log.fork import ForkProof, decode_proof
 from gossiplog.log.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, short_key
 from gossiplog.log.segment import Head, Segment
@@ -88,7 +89,7 @@ class SQLiteBackend:
                 if (
                     (type(author), type(head.seq), type(head.id)) != (bytes, int, bytes)
                     or (len(author), len(head.id)) != (KEY_BYTES, ID_BYTES)
-                    or head.seq < 1
+                    or not 1 <= head.seq <= MAX_SEQ
                 ):
                     raise StoreDamagedError(
                         f"{self._file} is damaged: a row of the table of authors is not one"
@@ -103,6 +104,8 @@ class SQLiteBackend:
                 proofs[author] = decode_proof(proof)
             except GossiplogError as error:
                 raise StoreDamagedError(f"{self._file} is damaged: a fork proof does not decode") from error
+            if proofs[author].author != author:
+                raise StoreDamagedError(f"{self._file} is damaged: a fork proof is of another author")
         return proofs
 
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
@@ -171,7 +174,7 @@ class SQLiteBackend:
             found = self._all("PRAGMA integrity_check")
             found += self._all(
                 "SELECT 'a row of segments is of no author' FROM segments "
-                "WHERE author NOT IN (SELECT number FROM authors) LIMIT 1"
+                "WHERE (author IN (SELECT number FROM authors)) IS NOT TRUE LIMIT 1"  # NULL is of nobody either
             )
         except StoreDamagedError as error:
             found = [(str(error).encode(),)]
@@ -251,7 +254,12 @@ class SQLiteBackend:
 
     def _value(self, question: str, key: str) -> bytes | None:
         rows = self._all(question, (key,))
-        return rows[0][0] if rows else None
+        if not rows:
+            return None
+        value = rows[0][0]
+        if type(value) is not bytes:
+            raise StoreDamagedError(f"{self._file} is damaged: the value of {key} is not one")
+        return value
 
     def _all(self, question: str, parameters: tuple[object, ...] = ()) -> list[Any]:
         with self._reading():

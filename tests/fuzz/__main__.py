@@ -41,7 +41,9 @@ def main() -> int:
     if not TARGETS.keys() >= {*names}:
         parser.error(f"there is no target {options.target}; there are {', '.join(TARGETS)}")
     print(f"inputs by {'atheris' if is_guided else 'plain mutation'}, seed {options.seed}", flush=True)
-    with tempfile.TemporaryDirectory() as temporary:
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as temporary:
+        os.environ["TMPDIR"] = temporary  # where the processes leave what they have no time to remove
         place = options.place or Path(temporary)
         return _run_all(names, options, place, is_guided)
 

@@ -60,7 +60,7 @@ def check_segment(data: bytes) -> None:
     consumer = Consumer(data)
     pair = consumer.choose((ANN, BOB, CAT))
     honest = consumer.choose(log_of(pair))
-    segment = _altered(consumer, honest)
+    segment = altered(consumer, honest)
     ours = Head(seq := consumer.number(9), ids_of(pair)[min(seq, len(ids_of(pair)) - 1)])
     try:
         verdict = judge(decode(encode(segment)), ours)  # the codec has checked types and ranges
@@ -79,7 +79,7 @@ def check_segment(data: bytes) -> None:
         assert verdict.segment.previous == ours.id and verify(verdict.segment) == verdict.head
 
 
-def _altered(consumer: Consumer, segment: Segment) -> Segment:
+def altered(consumer: Consumer, segment: Segment) -> Segment:
     for _ in range(consumer.number(4)):
         kind = consumer.number(9)
         other = consumer.choose((*log_of(ANN), *log_of(CAT), *log_of(DAN)))
@@ -156,12 +156,12 @@ def check_framing(data: bytes) -> None:
     consumer = Consumer(data)
     proof = fork_of_cat()
     pair = consumer.choose((ANN, BOB, CAT))
-    left, right = consumer.choose(log_of(pair)), _altered(consumer, consumer.choose(log_of(pair)))
+    left, right = consumer.choose(log_of(pair)), altered(consumer, consumer.choose(log_of(pair)))
     if consumer.chance(2):
         seq = consumer.choose((left.last, *SEQS))
         proof = ForkProof(left.author, seq, ids_of(pair)[left.last], left.signature, right)
     if consumer.chance(2):
-        proof = proof._replace(segment=_altered(consumer, proof.segment))
+        proof = proof._replace(segment=altered(consumer, proof.segment))
     if consumer.chance(2):
         name = consumer.choose(("author", "seq", "id", "signature"))
         value = consumer.choose(

@@ -13,11 +13,15 @@ Value = TypeVar("Value")
 
 
 class Target(NamedTuple):
-    """One entrance: ``check`` takes any bytes, ``seeds`` are some that it likes."""
+    """One entrance: ``check`` takes any bytes, ``seeds`` are some that it likes.
+
+    ``slow``: ten milliseconds each and more, so that the suite runs fewer.
+    """
 
     name: str
     check: Callable[[bytes], None]
     seeds: Sequence[bytes]
+    slow: bool = False
 
 
 class Consumer:
