@@ -178,6 +178,17 @@ class PeerTests(FollowingCase):
             [Fork(proof_of(BOB)), Have((HaveItem(0, 1, ANN.author),))],
         )
 
+    def test_who_refused_it_is_not_asked_again(self) -> None:
+        """Whatever it says of the author later, and even if what it sent is lost, until it wants it again."""
+        self.hear(0, Refuse((ANN.author,)))
+        entries = log(ANN, 5)
+        effects = self.hear(0, Have((HaveItem(0, 9, ANN.author),)), entries[4], entries[0])
+        effects += self.do(events.CommitFailed(False)) + self.tick(limits.RETRY_WRITE_SECONDS + 1.0)
+        self.assertEqual(self.sent(effects, Want), [])
+        self.hear(0, Lazy((ANN.author,)))
+        effects = self.hear(0, Have((HaveItem(0, 9, ANN.author),))) + self.tick(limits.GRAFT_SECONDS + 1.0)
+        self.assertEqual(self.sent(effects, Want), [(0, Want((WantItem(ANN.author, 1),)))])
+
     def test_listed_by_who_refused_it(self) -> None:
         """Who lists an author wants it."""
         self.hear(0, Refuse((ANN.author,)))

@@ -37,8 +37,8 @@ class Intake(Tree):
 
         ``may_wait``: it is news, which another peer may be about to send.
         """
-        if not self.wanted.wants(author):
-            session.unwanted_items += 1
+        if not (self.wanted.wants(author) and session.wanted.wants(author)):
+            session.unwanted_items += 1  # who does not want it has nothing of it for us, whatever it says
             return
         behind = seq > self.holdings.clock.seq(author) and author not in self.holdings.forks
         if behind and self._takes(author):
@@ -105,7 +105,8 @@ class Intake(Tree):
             session.unwanted_items += 1
             return
         self.ledger.accepted(segment, self.now)
-        self.schedule.hold(session.number, author, head.seq)
+        if session.wanted.wants(author):
+            self.schedule.hold(session.number, author, head.seq)
         backlog = self.schedule.pulls(session.number, author)
         self._brought(session, author, pushed=not backlog)
         self.holdings.accept(author, head)
