@@ -100,6 +100,19 @@ class RegressionTests(SynchronousTestCase):
             {"qualities": []},
             {"writers": 3},
             {"surplus": 1},
+            {"seed": "1"},
+            {"tight": 1},
+            {"shared": [0, 99]},
+            {"writers": [-1, *good["writers"][1:]]},
+            {"starts": [[], *good["starts"][1:]]},
+            {"starts": [float("inf"), *good["starts"][1:]]},
+            {"writes": [[float("nan"), *good["writes"][0][1:]]]},
+            {"writes": [[*good["writes"][0][:3], ["1"]]]},
+            {"writes": [[*good["writes"][0][:3], [-1]]]},
+            {"writes": [[*good["writes"][0][:3], [1 << 20]]]},
+            {"faults": [["cut", 0.0, [0], 1.0]]},
+            {"faults": [["crash", 0.0, [], 1.0]]},
+            {"faults": [[[], 0.0, [0], 1.0]]},
         ]
         for text in ("", "[]", "{}", "null", *[json.dumps({**good, **change}) for change in wrong]):
             path.write_text(text)

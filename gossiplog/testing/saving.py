@@ -8,13 +8,18 @@ Invariant: what is read is what was written; a file that is no scenario is an In
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from gossiplog.errors import InvalidValueError
-from gossiplog.testing.faults import KINDS, Fault
+from gossiplog.limits import MAX_BODY_BYTES
+from gossiplog.testing.faults import KINDS, ON_LINKS, Fault
 from gossiplog.testing.pipes import Quality
 from gossiplog.testing.scenario import Scenario, Write
+
+ROOM_BYTES = 64
+"""For the number, the time and the headers around a payload."""
 
 
 def save(path: Path, scenario: Scenario, about: str = "") -> None:
@@ -50,11 +55,28 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
 
 
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind, down to the last number."""
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        if kinds[-1] is Ellipsis:
+            return type(value) is tuple and all(_fits(part, kinds[0]) for part in value)
+        return type(value) is tuple and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if hasattr(kind, "_fields"):
+        return isinstance(value, kind) and all(map(_fits, value, get_type_hints(kind).values()))
+    return type(value) is kind
+
+
 def _check(scenario: Scenario) -> None:
+    for name, kind in get_type_hints(Scenario).items():
+        if not _fits(getattr(scenario, name), kind):
+            raise ValueError(f"{name} is not of its kind")
     count = len(scenario.writers)
     numbers = [number for edge in scenario.edges for number in edge] + [w.node for w in scenario.writes]
-    numbers += [number for fault in scenario.faults for number in fault.nodes]
-    if not all(type(number) is int and 0 <= number < count for number in numbers):
+    numbers += [number for fault in scenario.faults for number in fault.nodes] + [*scenario.shared]
+    if not all(0 <= number < count for number in numbers) or min(scenario.writers, default=0) < 0:
         raise ValueError("it names a node that it does not have")
     if not len(scenario.starts) == len(scenario.clocks) == count:
         raise ValueError("every node needs a start and a clock")
@@ -63,6 +85,10 @@ def _check(scenario: Scenario) -> None:
     for write in scenario.writes:
         if not 0 <= write.writer < scenario.writers[write.node] + (write.node in scenario.shared):
             raise ValueError("it names a writer that it does not have")
+        if not all(0 <= size <= MAX_BODY_BYTES - ROOM_BYTES for size in write.sizes):
+            raise ValueError("it has a payload of a size that no entry has")
+    if any(len(fault.nodes) != 2 if fault.kind in ON_LINKS else not fault.nodes for fault in scenario.faults):
+        raise ValueError("it has a fault of another number of nodes")
     unknown = {fault.kind for fault in scenario.faults} - KINDS.keys()
     if unknown:
         raise ValueError(f"there is no fault {', '.join(sorted(map(str, unknown)))}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import islice
 
 from gossiplog import limits
-from gossiplog.errors import LimitExceededError, MalformedMessageError
+from gossiplog.errors import InvalidValueError, LimitExceededError, MalformedMessageError
 from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import Ranges
 from gossiplog.gossip.reconcile import Reconcile
 from gossiplog.log.clock import Clock
@@ -17,7 +18,7 @@ from gossiplog.testing.node import Node
 from gossiplog.testing.stranger import Stranger
 from gossiplog.wire.codec import decode, encode
 from tests.fuzz.people import ANN, BOB, CAT, DAN, fork_of_cat, ids_of, log_of, made
-from tests.fuzz.speech import EVERYBODY, Speech
+from tests.fuzz.speech import AUTHORS, EVERYBODY, Speech
 from tests.fuzz.target import Consumer, Target
 
 MOST_STEPS = 40
@@ -64,6 +65,13 @@ class _Meeting:
             self.node.append(ANN.author, [consumer.some(20)])
         elif kind == 2:
             peer.hang_up()
+        elif kind == 4:
+            change = consumer.choose((Choices.follow, Choices.unfollow, Choices.block, Choices.unblock))
+            deletes = change is Choices.block and consumer.chance(2)
+            try:
+                self.node.choose(change, consumer.choose(AUTHORS), delete=deletes)
+            except InvalidValueError:
+                pass  # it writes here, or is blocked
         elif kind == 3 and peer.end is not None:
             peer.end.read(consumer.chance(2))
         elif not peer.connected:
@@ -102,7 +110,8 @@ def check_session(data: bytes) -> None:
     node = meeting.node
     for author, head in node.holdings.clock.items():
         held = other.holdings.clock.head(author)
-        assert held == head or author in other.holdings.forks, "an honest peer does not get what is held"
+        shared = node.replica.wanted.wants(author) and author not in other.holdings.forks
+        assert held == head or not shared, "an honest peer does not get what is held"
     assert set(node.holdings.forks) <= {CAT.author}, "an author was framed"
     assert node.holdings.clock.seq(ANN.author) >= len(ids_of(ANN)) - 1, "the own log went back"
     assert len(node.replica.sessions) == 1 and not node.replica.pending_bytes

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from hashlib import sha256
+from pathlib import Path
 from unittest.mock import patch
 
 from gossiplog.commands.choosing import bound
@@ -27,7 +30,11 @@ from gossiplog.log.segment import Head, build
 from gossiplog.printing import printable
 from gossiplog.serving import check_listen, check_peer
 from gossiplog.store.names import check_writer_name, file_name, writer_name
-from tests.fuzz.people import ANN, BOB, EVE, log_of, vectors
+from gossiplog.testing.faults import KINDS
+from gossiplog.testing.pipes import Quality
+from gossiplog.testing.saving import load, save
+from tests.fuzz.people import ANN, BOB, EVE, VECTORS, log_of, vectors
+from tests.fuzz.survey import fast
 from tests.fuzz.target import Target, as_text
 
 
@@ -142,6 +149,25 @@ def check_argument(data: bytes) -> None:
             pass
 
 
+def check_scenario(data: bytes) -> None:
+    """A file is a scenario, of the kinds of values that a simulation takes, or none; what is saved is read again."""
+    with tempfile.TemporaryDirectory(dir=fast()) as place:
+        file = Path(place) / "scenario.json"
+        file.write_bytes(data)
+        try:
+            scenario = load(file)
+        except InvalidValueError:
+            return
+        save(file, scenario)
+        assert load(file) == scenario
+    for write in scenario.writes:
+        assert write.at < float("inf") and all(len(bytes(size)) < MAX_BODY_BYTES for size in write.sizes)
+    for fault in scenario.faults:
+        assert fault.kind in KINDS and fault.at + fault.seconds < float("inf")
+        assert all(scenario.writers[number] >= 0 for number in fault.nodes)
+    assert all(Quality(*quality).mean_delay < float("inf") for quality in scenario.qualities)
+
+
 def _texts() -> list[bytes]:
     keys = vectors("log_keys")
     texts = [text for key in keys["keys"] for text in key["texts"].values()]
@@ -182,7 +208,16 @@ def _choices() -> list[bytes]:
     return [choices.dump(), Choices(set()).dump()]
 
 
+def _scenarios() -> list[bytes]:
+    small = {**json.loads((VECTORS.parent / "regressions" / "lost-message.json").read_bytes()), "about": ""}
+    small |= {"edges": [[0, 1]], "qualities": [[0.1, 0.0, 1e6, 0.0]], "writers": [2, 0], "shared": [1, 0]}
+    small |= {"starts": [0.0, 1.0], "clocks": [[0.0, 1.0], [0, 1]]}
+    faults = [["crash", 1.0, [1], 2], ["cut", 2.0, [0, 1], 0.5]]
+    return [json.dumps({**small, "faults": chosen}).encode() for chosen in ([], faults)]
+
+
 TARGETS = [
+    Target("scenario", check_scenario, _scenarios()),
     Target("body", check_body, _BODIES + _PAYLOADS),
     Target("key", check_key, _texts()),
     Target("network", check_network, [*_texts(), b"music", "é".encode(), b"\xed\xa0\x80"]),
