@@ -61,14 +61,12 @@ def _text(value: Any) -> bytes:
     return value.encode()
 
 
-MAX_ARRAY_ITEMS = 65_536
-"""Items of one msgpack array or map: what a few bytes can claim is allocated before it is refused."""
-
-
 def _from_msgpack(payload: bytes) -> Any:
-    return msgpack.unpackb(
-        payload, strict_map_key=False, max_array_len=MAX_ARRAY_ITEMS, max_map_len=MAX_ARRAY_ITEMS
-    )
+    """Unpack only what is there: msgpack allocates what each array claims, and a few bytes can nest many claims."""
+    unpacker = msgpack.Unpacker(read_size=len(payload) + 1, max_buffer_size=len(payload) + 1)
+    unpacker.feed(payload)
+    unpacker.skip()
+    return msgpack.unpackb(payload, strict_map_key=False)
 
 
 ENCODINGS: dict[str, Encoding] = {

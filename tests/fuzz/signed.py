@@ -5,6 +5,7 @@ The fuzzer has no seed of anybody, so what is accepted must be what was signed.
 
 from __future__ import annotations
 
+from base64 import encodebytes
 from itertools import pairwise, product
 
 from gossiplog.errors import (
@@ -17,7 +18,7 @@ from gossiplog.errors import (
 from gossiplog.gossip.acceptance import Extends, judge
 from gossiplog.limits import MAX_SEGMENT_BYTES
 from gossiplog.log import items
-from gossiplog.log.fork import ForkProof, build_proof, decode_proof, encode_proof, verify_proof
+from gossiplog.log.fork import FILE_MAGIC, ForkProof, build_proof, decode_proof, encode_proof, verify_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import (
     Head,
@@ -151,6 +152,18 @@ def check_proof(data: bytes) -> None:
     assert len(encode_proof(proof)) <= MAX_SEGMENT_BYTES + 200 + 32
 
 
+def check_proof_file(data: bytes) -> None:
+    """A file is a proof only as it was written, in whatever lines, and only a proof that proves something."""
+    encoded = encodebytes(data)
+    for content in (data, b"\n".join((FILE_MAGIC, b"author_x 1", encoded)), _FILE[: len(_FILE) // 2] + data):
+        try:
+            proof = ForkProof.load(content)
+        except BadForkProofError:
+            continue
+        assert proof.author in _FORKED, "an author was framed"
+        assert proof.dump().splitlines() == content.splitlines() and ForkProof.load(proof.dump()) == proof
+
+
 def check_framing(data: bytes) -> None:
     """From pieces of honest logs, altered anyhow, no proof can be put together against those who did not fork."""
     consumer = Consumer(data)
@@ -223,7 +236,14 @@ _ITEMS = [
 _SEGMENTS = [bytes((who, which, 1, kind, 0, 3)) for who, which, kind in product(range(3), (0, 1), range(9))]
 _FRAMINGS = [bytes((who, 0, 0, 1, kind, 0, 0, 0, 1, 1)) for who, kind in product(range(3), range(9))]
 
+_FILE = fork_of_cat().dump()
+
 TARGETS = [
+    Target(
+        "proof-file",
+        check_proof_file,
+        [_FILE, _FILE[len(_FILE) // 2 :], *_VALID[:3], _FILE.replace(b"\n", b"\r\n")],
+    ),
     Target("items", check_items, _ITEMS),
     Target("segment", check_segment, _SEGMENTS),
     Target("cutting", check_cutting, [bytes(30), bytes(range(60)), bytes(range(99, 250))]),

@@ -8,9 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from unittest.mock import patch
 
+from gossiplog.chat import line_of
 from gossiplog.commands.choosing import bound
+from gossiplog.commands.show import as_json, find_author
 from gossiplog.commands.show import as_text as shown
-from gossiplog.commands.show import find_author
 from gossiplog.errors import (
     EndpointError,
     InvalidKeyError,
@@ -60,7 +61,17 @@ def check_body(data: bytes) -> None:
         else:
             assert entry.timestamp_ms == body.timestamp_ms and entry.after == body.after
         if encoding.name == "bytes":
-            assert "\n" not in shown(entry) and "\x1b" not in shown(entry)
+            _check_line(shown(entry))
+            assert json.loads(as_json(entry))["seq"] == 5 and "\n" not in as_json(entry)
+        if encoding.name == "json":
+            _check_line(line_of(entry) or "")
+
+
+def _check_line(line: str) -> None:
+    """Nothing in it steers a terminal, or cannot be written to one."""
+    codes = list(map(ord, line))
+    assert not any(code < 32 or 0x7F <= code < 0xA0 or code in (0x2028, 0x2029, 0x202E) for code in codes)
+    line.encode()
 
 
 def check_key(data: bytes) -> None:
@@ -128,10 +139,7 @@ def check_name(data: bytes) -> None:
 def check_argument(data: bytes) -> None:
     """What somebody typed is taken or refused; nothing that is printed steers a terminal."""
     text = as_text(data)
-    line = printable(text)
-    assert not any(
-        ord(char) < 32 or 0x7F <= ord(char) < 0xA0 or 0xD800 <= ord(char) < 0xE000 for char in line
-    )
+    _check_line(printable(text))
     for check in (check_listen, check_peer):
         try:
             assert check(text) == text and ":" in text
@@ -179,6 +187,7 @@ _BODIES = [bytes.fromhex(case["body"]) for cases in vectors("log_bodies").values
 _PAYLOADS = [
     encode_body(1, payload)
     for payload in (
+        b'{"type":"chat-message","nickname":"a\\u001b[2J","text":"\\ud800\\u202e","timestamp":""}',
         b'{"a":[1,2.5e9,null]}',
         b"\x82\xa1a\x91\x01\x02\xc0",
         b"\xd6\xff\0\0\0\1",
