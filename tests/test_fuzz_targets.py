@@ -51,6 +51,7 @@ BROKEN: dict[str, tuple[str, Any]] = {
     "choices": ("gossiplog.gossip.interest.Choices.dump", lambda self: b""),
     "rows": ("gossiplog.store.sqlite.SQLiteBackend._value", first_value),
     "session": ("gossiplog.gossip.holdings.Holdings.settle", accept),
+    "connection": ("gossiplog.gossip.replica.PeerError", KeyError),
     "name": ("gossiplog.store.names.check_writer_name", lambda name: name),
 }
 """One rule that each of these targets holds, and how it is broken."""
@@ -88,6 +89,7 @@ class Fuzzing(SynchronousTestCase):
             with patch(place, instead), patch.object(running, "SHRINK_SECONDS", 0.0):
                 outcome = plain(TARGETS[name], float("inf"), 1, [*TARGETS[name].seeds], 3000)
             self.assertNotEqual((name, outcome.finding), (name, None))
+        self.flushLoggedErrors()  # what a broken node logged
 
     def test_a_finding_is_shrunk(self) -> None:
         def check(data: bytes) -> None:
