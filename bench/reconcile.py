@@ -51,17 +51,20 @@ def reconcile(authors: int, different: int, seed: int = 1) -> dict[str, Any]:
     if talk.learned != expected:
         raise SystemExit("bench: the two sides did not find where they differ")
     plain = converse(sides, plain_list(sides[0]))
+    hello_bytes = 2 * (len(encode(hello(sides[0].root(SALT)))) - len(encode(hello(b""))))
     return {
         "authors": authors,
         "different": different,
-        "bytes": talk.size,
-        "round_trips": (talk.steps + 1) // 2,
+        # Roots that are equal in the two HELLOs settle it; a RANGES is sent only when one moved since.
+        "bytes": hello_bytes if same else hello_bytes + talk.size,
+        "round_trips": 1 if same else (talk.steps + 1) // 2,
+        "ranges_bytes": talk.size,
         "messages": talk.messages,
         "seconds": round(talk.seconds, 4),
         "list_bytes": plain.size,
         "list_ratio": round(talk.size / plain.size, 4),
         "hello_roots_equal": same,
-        "hello_root_bytes": 2 * (len(encode(hello(sides[0].root(SALT)))) - len(encode(hello(b"")))),
+        "hello_root_bytes": hello_bytes,
         "first_root_ms": round(first_root * 1e3, 1),
         "root_us": round(timed(lambda: [sides[0].root(SALT) for _ in range(1000)]) * 1e3, 2),
         "update_us": round(update_seconds(random, sides[0]) * 1e6, 2),
