@@ -53,6 +53,12 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         {"count": 200, "size": 100, "interval": 0.005, "load": 1_000_000},
         "the same while --load entries catch up on the same connection",
     ),
+    "merging": (
+        lambda work, o: workloads.merging(work, o.count, o.size),
+        "step_max_ms",
+        {"count": 20_000, "size": 100},
+        "what an append may wait for while small segments are merged",
+    ),
     "memory": (
         lambda work, o: system.memory(work, [int(c) for c in o.counts.split(",")], o.size),
         "size",

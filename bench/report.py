@@ -104,6 +104,11 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     (
+        "merging, 20,000 x 100 B",
+        lambda work: workloads.merging(work, 20_000, 100),
+        (("step_p99_ms", "p99 ms of a step, which an append may wait for", "<= 5"),),
+    ),
+    (
         "fan-out",
         lambda work: system.fanout(work, 100, 3),
         (("last_peer_ms", "ms to the last of 100 peers", "<= 60"),),

@@ -10,8 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.measure import child, disk_bytes, fill, hash_rate, merge_all, percentile
+from bench.measure import child, disk_bytes, fill, hash_rate, merge_all, payloads, percentile
+from gossiplog.log.body import encode_bodies
+from gossiplog.net.storing import MERGE_BYTES
 from gossiplog.store.logs import open_logs
+from gossiplog.store.requests import Append
 
 Fields = dict[str, Any]
 
@@ -105,6 +108,37 @@ def _live(work: Path, count: int, size: int, interval: float, load: int) -> tupl
             writer.say("go")
             seen = watcher.read()
     return seen["ages_ms"], seen["held"]
+
+
+def merging(work: Path, count: int, size: int) -> Fields:
+    """How long the store's thread is busy with one step of merging ``count`` entries written one at a time.
+
+    An append that comes meanwhile waits for that step and no other (the thread looks for jobs between two).
+    """
+    logs = open_logs(work / "store")
+    author = logs.writer("bench").author
+    for batch in payloads(count, size):
+        for body in encode_bodies(int(time.time() * 1000), batch):
+            logs.process([Append(author, [body])])
+    steps = []
+    more = True
+    while more:
+        started = time.perf_counter()
+        more = logs.merge_some(MERGE_BYTES)
+        steps.append((time.perf_counter() - started) * 1e3)
+    report = logs.verify()
+    logs.close()
+    if not report.ok:
+        raise SystemExit("bench: merging damaged the store")
+    return {
+        "entries": count,
+        "size": size,
+        "segments": report.segments,
+        "steps": len(steps),
+        "step_ms": round(percentile(steps, 50), 3),
+        "step_p99_ms": round(percentile(steps, 99), 3),
+        "step_max_ms": round(max(steps), 3),
+    }
 
 
 def bare_sqlite_rate(path: Path, count: int, size: int) -> float:

@@ -29,6 +29,7 @@ class Watched(MemoryBackend):
         self.read_bytes = 0
         self.rewritten_bytes = 0
         self.commits = 0
+        self.rows_read = 0
 
     def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
         self.calls += 1
@@ -37,6 +38,7 @@ class Watched(MemoryBackend):
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         found = super().segments(author, first, limit_bytes, last)
         self.calls += 1
+        self.rows_read += len(found)
         self.read_bytes += sum(len(segment.bodies) for segment in found)
         return found
 
@@ -154,6 +156,18 @@ class MergingTests(SynchronousTestCase):
         calls = self.merge_all()
         self.assertGreater(calls, 3_000_000 // (STEP + SEGMENT_TARGET_BYTES) - 1)
         self.assertWhole([b"x" * 1000] * 3000)
+
+    def test_many_tiny_rows_take_several_calls(self) -> None:
+        """A row of some bytes costs what one of some KiB does."""
+        self.append(*[b"x"] * 3000)
+        before = 0
+        most = 0
+        while self.logs.merge_some(512 * 1024):
+            most = max(most, self.backend.rows_read - before)
+            before = self.backend.rows_read
+        self.assertGreater(most, 0)
+        self.assertLessEqual(most, 256)
+        self.assertWhole([b"x"] * 3000)
 
     def test_many_logs_take_several_calls(self) -> None:
         chains = [Chain(number) for number in range(1, 101)]

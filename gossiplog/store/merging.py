@@ -9,6 +9,7 @@ what fills a row for good.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import groupby, islice
 from typing import Final
@@ -26,7 +27,15 @@ through three tiers only."""
 _TIER_BYTES: Final = (SEGMENT_TARGET_BYTES // 128, SEGMENT_TARGET_BYTES // 16)
 """Where tiers 1 and 2 begin, a factor of FAN_IN apart; half a segment ends tier 2."""
 
-_ROWS_AT_ONCE: Final = 4096
+_ROWS_AT_ONCE: Final = FAN_IN**3
+"""Looked at together: among fewer there need not be a run."""
+
+_MOST_ROWS: Final = 128
+"""Rows of a run."""
+
+_ROW_BYTES: Final = 2560
+"""What merging a row counts against the limit besides its size: it is found, checked and deleted in about 10 us."""
+
 _LOOK_BACK: Final = FAN_IN * MAX_SEGMENT_ENTRIES // 2
 """Seqs before the first small row of this process where an earlier process may have left some."""
 
@@ -90,7 +99,7 @@ class Merger:
             for run in runs:
                 if used >= limit_bytes and writes:
                     break
-                used += sum(row.size for row in run)
+                used += sum(row.size + _ROW_BYTES for row in run)
                 try:
                     write, passed = self._merged(author, run)
                 except (StoreDamagedError, BadSegmentError, BadSignatureError) as error:
@@ -145,7 +154,13 @@ def plan(rows: Sequence[Row]) -> list[list[Row]]:
         if not full:
             rest = _fill(list(group), runs)
             runs.extend(_of_one_tier(rest))
-    return runs
+    return [piece for run in runs for piece in _pieces(run)]
+
+
+def _pieces(run: list[Row]) -> list[list[Row]]:
+    """Cut a run of very many rows, for an append may wait until one is merged; a short end is left for later."""
+    pieces = [run[at : at + _MOST_ROWS] for at in range(0, len(run), _MOST_ROWS)]
+    return pieces if len(pieces) == 1 else [piece for piece in pieces if len(piece) >= FAN_IN]
 
 
 def _fill(rows: list[Row], runs: list[list[Row]]) -> list[Row]:
@@ -161,22 +176,17 @@ def _fill(rows: list[Row], runs: list[list[Row]]) -> list[Row]:
 
 
 def _of_one_tier(rows: list[Row]) -> list[list[Row]]:
+    tiers = [bisect_right(_TIER_BYTES, row.size) for row in rows]
     for tier in (2, 1, 0):
         runs: list[list[Row]] = []
-        for place, row in enumerate(rows):
-            if _tier(row) > tier:
-                continue
-            if place == 0 or _tier(rows[place - 1]) > tier:
-                runs.append([])
-            runs[-1].append(row)
-        runs = [run for run in runs if sum(_tier(row) == tier for row in run) >= FAN_IN]
+        end = 0
+        for low, group in groupby(tiers, tier.__ge__):
+            begin, end = end, end + len(run_tiers := list(group))
+            if low and run_tiers.count(tier) >= FAN_IN:
+                runs.append(rows[begin:end])
         if runs:
             return runs
     return []
-
-
-def _tier(row: Row) -> int:
-    return sum(row.size >= least for least in _TIER_BYTES)
 
 
 def _last(run: Sequence[Row]) -> int:
