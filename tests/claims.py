@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.messages import Hello, Message, Pong
+from gossiplog.store.requests import Outcome
 from gossiplog.testing.carrying import Carrier
+from gossiplog.testing.disk import Job
+from gossiplog.testing.figures import Figures
 from gossiplog.testing.invariants import Checker
 from tests.stepping import End
 
@@ -47,7 +50,26 @@ class Histories:
 
 
 class Claims(Checker):
-    """I am the simulator's checker, and hold nodes to what they say of each other."""
+    """I am the simulator's checker, and hold nodes to what they say of each other.
+
+    ``durable`` and ``shown`` are how far a disk and a clock are known to have come, by node and author.
+    """
+
+    def __init__(self, figures: Figures) -> None:
+        super().__init__(figures)
+        self.durable: dict[tuple[str, bytes], int] = {}
+        self.shown: dict[tuple[str, bytes], int] = {}
+
+    def started(self, node: Carrier) -> None:
+        """Its clock is what its disk holds."""
+        super().started(node)
+        self.shown = {key: seq for key, seq in self.shown.items() if key[0] != node.name}
+
+    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: Outcome) -> None:
+        """What was deleted on purpose begins anew."""
+        super().committed(node, jobs, outcome)
+        for author in outcome.forgotten:
+            self.durable.pop((node.name, author), None)
 
     def sent(self, node: Carrier, session: int, message: Message, size: int) -> None:
         """Remember what a node holds when it greets and when it answers a PING."""
@@ -62,8 +84,15 @@ class Claims(Checker):
                 heard.pongs.append(holds)
 
     def handled(self, node: Carrier, event: Event, effects: Sequence[Effect]) -> None:
-        """Hold it to "caught up" and "in sync"."""
+        """Hold it to "caught up" and "in sync"; what it deleted after it had greeted is not expected of anyone."""
         super().handled(node, event, effects)
+        if isinstance(event, events.Forgotten):
+            for author in event.authors:
+                self.shown.pop((node.name, author), None)
+            for session in node.ends:
+                end = end_of(node, session)
+                end.heard.exempt.update(event.authors)
+                end.other.heard.exempt.update(event.authors)
         for effect in effects:
             if isinstance(effect, events.CaughtUp):
                 check_caught_up(node, effect.session)
@@ -90,6 +119,8 @@ def check_caught_up(node: Carrier, session: int) -> None:
     for author, seq in end_of(node, session).heard.claims.items():
         if both_want(node, session, author):
             ours = node.disk.logs.clock.seq(author)
+            if node.holdings.clock.seq(author) > ours:
+                continue  # it was deleted this moment, and the node is yet to hear of it
             assert ours >= seq, f"{node.name} is not caught up: {author.hex()[:4]} is at {ours}, not {seq}"
 
 

@@ -200,7 +200,8 @@ class Checker:
             )
         self._holdings[node.name] = state
         self._handled += 1
-        if self._handled % self._every == 0:
+        # a commit that deletes is told in two events: between them the clock is ahead of what was accepted
+        if self._handled % self._every == 0 and not isinstance(event, events.Forgotten):
             for fault in bounds(node.replica):
                 self._require(False, node, fault)
 
