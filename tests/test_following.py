@@ -122,6 +122,15 @@ class ChoiceTests(FollowingCase):
         self.assertEqual([item.seq for item in have.items], [0, 0])
         self.assertEqual(self.given(self.hear(1, three)), [])
 
+    def test_nothing_is_passed_on_after_a_failed_commit(self) -> None:
+        """A later one succeeds with what was accepted before the block, and was given up for lost meanwhile."""
+        one, two = log(ANN, 2)
+        self.hear(1, one, two)
+        self.do(events.CommitFailed(False))
+        self.choose("block", ANN.author)
+        effects = self.commit(one, two)
+        self.assertEqual(self.given(effects) + self.sent(effects + self.tick(1.0), Have), [])
+
     def test_what_is_held_is_shown_to_who_may_know_less(self) -> None:
         """Before LAZY, so that nobody continues a log of which it lost the end; or the proof of a fork."""
         segments = log(ANN, 2)
