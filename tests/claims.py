@@ -52,16 +52,23 @@ class Histories:
 class Claims(Checker):
     """I am the simulator's checker, and hold nodes to what they say of each other.
 
-    ``durable`` and ``shown`` are how far a disk and a clock are known to have come, by node and author.
+    ``deleted`` is what was ever to be deleted; ``durable`` and ``shown`` are how far a disk and a clock are known to
+    have come, by node and author.
     """
 
     def __init__(self, figures: Figures) -> None:
         super().__init__(figures)
+        self.deleted: set[tuple[str, bytes]] = set()
         self.durable: dict[tuple[str, bytes], int] = {}
         self.shown: dict[tuple[str, bytes], int] = {}
 
     def started(self, node: Carrier) -> None:
-        """Its clock is what its disk holds."""
+        """Its clock is what its disk holds; a failed sync may have kept that something was deleted on purpose."""
+        held = dict(node.backend.heads())
+        for key in self.deleted:
+            if key[0] == node.name and key[1] not in held:
+                self._disks[node.name].pop(key[1], None)
+                self.durable.pop(key, None)
         super().started(node)
         self.shown = {key: seq for key, seq in self.shown.items() if key[0] != node.name}
 

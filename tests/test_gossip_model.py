@@ -94,9 +94,8 @@ class GossipMachine(RuleBasedStateMachine):
         for node in self.nodes:
             node.start()
         self.authors = sorted({author for node in self.nodes for author in node.local})
-        self.deleted: set[tuple[str, bytes]] = set()
         self.appended = 0
-        self.disks_failed = False
+        self.may_heal = False
         for number, count in enumerate(entries):
             for n in range(count):
                 self.append(number, n, 1, 1)
@@ -184,7 +183,7 @@ class GossipMachine(RuleBasedStateMachine):
     @rule(number=NODES, steps=STEPS)
     def fill(self, number: int, steps: int) -> None:
         """A disk is full for a while, amid news."""
-        self.disks_failed = True
+        self.may_heal = True
         node = self.nodes[number]
         node.disk.full = True
         self.append_everywhere()
@@ -194,7 +193,7 @@ class GossipMachine(RuleBasedStateMachine):
     @rule(number=NODES, fault=st.sampled_from((Fault.LOST, Fault.KEPT)), steps=STEPS)
     def fail(self, number: int, fault: Fault, steps: int) -> None:
         """The next sync fails, and the process gives up after a while."""
-        self.disks_failed = True
+        self.may_heal = True
         self.nodes[number].disk.fails = fault
         self.append_everywhere()
         drain(self.nodes, self.random, steps)
@@ -225,7 +224,8 @@ class GossipMachine(RuleBasedStateMachine):
                     end.heard.exempt.add(author)
         delete = delete and change is Choices.block
         if delete:
-            self.deleted.add((node.name, author))
+            self.may_heal = True  # what is wanted again before it is gone
+            self.checker.deleted.add((node.name, author))
         node.choose(change, author, delete=delete)
         if back is not None:
             drain(self.nodes, self.random, back)
@@ -260,7 +260,7 @@ class GossipMachine(RuleBasedStateMachine):
                 durable[key] = seq
                 clock = node.holdings.clock.seq(author)
                 assert clock >= shown.get(key, 0), f"the clock of {node.name} went back"
-                assert clock <= seq or key in self.deleted, f"{node.name} shows what is not durable"
+                assert clock <= seq or key in self.checker.deleted, f"{node.name} shows what is not durable"
                 shown[key] = clock
 
     @invariant()
@@ -287,7 +287,7 @@ class GossipMachine(RuleBasedStateMachine):
     def come_to_rest(self) -> None:
         """Connect everyone with everyone until nothing but PING and PONG is left to say.
 
-        What is left over is found by a PING, and only what a disk lost may be.
+        What is left over is found by a PING, and only what a disk lost, or what was deleted, may be.
         """
         begun = connect_at = self.world.now
         healed = self.figures.healed
@@ -305,7 +305,7 @@ class GossipMachine(RuleBasedStateMachine):
             drain(self.nodes, self.random)
             timers = self.world._queue
             self.world.run(min(connect_at, timers[0][0]) if timers else connect_at)
-        assert self.disks_failed or self.figures.healed == healed, "a difference was left for a PING to find"
+        assert self.may_heal or self.figures.healed == healed, "a difference was left for a PING to find"
 
     def agree(self) -> None:
         """Who wants the same holds the same, everything acknowledged, and a proof of every fork."""
