@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,7 +170,8 @@ class Shell:
         """End the shell and everything it started; daemons are found by their ``.pid`` files."""
         os.close(self._commands)
         for file in self._directory.glob("*.pid"):
-            _kill(os.kill, int(file.read_text() or 0))
+            with suppress(FileNotFoundError):  # it ends by itself just now
+                _kill(os.kill, int(file.read_text() or 0))
         _kill(os.killpg, self._bash.pid)
         self._bash.wait()
         assert self._bash.stdout is not None
