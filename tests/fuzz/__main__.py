@@ -19,6 +19,9 @@ from pathlib import Path
 
 from tests.fuzz.running import Outcome, guided, plain, regressions
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+"""Where the processes find these modules, wherever this one was started."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.partition("\n")[0])
@@ -43,18 +46,23 @@ def main() -> int:
     print(f"inputs by {'atheris' if is_guided else 'plain mutation'}, seed {options.seed}", flush=True)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as temporary:
-        os.environ["TMPDIR"] = temporary  # where the processes leave what they have no time to remove
-        place = options.place or Path(temporary)
-        return _run_all(names, options, place, is_guided)
+        # where the processes leave what they have no time to remove
+        environment = {**os.environ, "TMPDIR": temporary}
+        place = (options.place or Path(temporary)).resolve()
+        return _run_all(names, options, place, is_guided, environment)
 
 
-def _run_all(names: list[str], options: argparse.Namespace, place: Path, is_guided: bool) -> int:
+def _run_all(
+    names: list[str], options: argparse.Namespace, place: Path, is_guided: bool, environment: dict[str, str]
+) -> int:
     total = findings = 0
     for name in names:
         command = [sys.executable, "-m", "tests.fuzz", name, "--inside", "--seed", str(options.seed)]
         command += ["--seconds", str(options.seconds / len(names)), "--place", str(place)]
         command += [] if is_guided else ["--plain"]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=environment, cwd=ROOT
+        )
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         if done.returncode or not lines:
             print(
