@@ -29,6 +29,8 @@ def plain(value: Any) -> Any:
         return value.hex()
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, Unknown):
+        return {"type": value.type}  # how large it was is no part of it
     if hasattr(value, "_asdict"):
         return {name: plain(field) for name, field in value._asdict().items()}
     return [plain(item) for item in value] if isinstance(value, tuple) else value
