@@ -21,9 +21,9 @@ from gossiplog.net.lanes import Answer, Call, Job, Lanes, Write
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Outcome, Stale
 
-MERGE_BYTES = 512 * 1024
-"""Merged in one go when idle, or some 200 rows of few bytes: two or three milliseconds (``python -m bench merging``)
-during which an append would wait."""
+MERGE_BYTES = 256 * 1024
+"""Merged in one go when idle, or 128 rows of few bytes: three or four milliseconds (``python -m bench merging``) during
+which an append would wait."""
 
 IDLE_SECONDS = 0.02
 """Nothing to do for so long, and small segments are merged."""

@@ -32,7 +32,7 @@ from gossiplog.store.interface import (
 from gossiplog.store.sqlite_schema import PAGE_BYTES, SQLITE_ERRORS, connect, read_error
 from gossiplog.store.sqlite_writer import NUMBER, SQLiteWriter, row_crc
 
-_ROWS_AT_ONCE: Final = 1024
+_ROWS_AT_ONCE: Final = 512
 
 _COMPACT_FREE_PAGES: Final = 8
 _COMPACT_FREE_SHARE: Final = 0.02
