@@ -144,9 +144,8 @@ class Intake(Tree):
             self.schedule.durable(author, self.holdings.clock.seq(author))
         for segment in event.segments:
             self.ledger.committed(segment)
-            if segment.author in own and self.wanted.wants(
-                segment.author
-            ):  # else it went on its way when accepted
+            # what was accepted went on its way then
+            if segment.author in own and self.wanted.wants(segment.author):
                 self._relay(segment, None, backlog=False)
         if event.stale:
             self._lose(event.stale)

@@ -170,9 +170,8 @@ class Replica(Intake):
             if same_interest and session.root_in_hello and session.root_in_hello == session.their_root:
                 session.settled = True  # what was news since then is owed
                 self._check_caught_up(session)
-            elif (
-                session.dialled or not session.root_in_hello
-            ):  # a dialler that read our HELLO may see no difference
+            elif session.dialled or not session.root_in_hello:
+                # a dialler that read our HELLO may see no difference when our interest changed since
                 self._start_reconcile(session, by_fingerprint=not same_interest)
         self._pump(session)
 

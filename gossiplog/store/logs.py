@@ -144,9 +144,8 @@ class Logs:
             clock is as before.
         """
         if self._failed:
-            self._backend.commit(
-                ()
-            )  # raises: nothing more is signed for a seq whose fate the disk did not tell
+            # nothing more is signed for a seq whose fate the disk did not tell: this raises
+            self._backend.commit(())
         batch = Batch(self.clock, self.forks, self._keypairs)
         results: list[Result] = [Done()] * len(requests)
         appends: dict[bytes, list[int]] = {}

@@ -33,6 +33,7 @@ from gossiplog.store.sqlite_schema import PAGE_BYTES, SQLITE_ERRORS, connect, re
 from gossiplog.store.sqlite_writer import NUMBER, SQLiteWriter, row_crc
 
 _ROWS_AT_ONCE: Final = 512
+"""As many as a step of merging looks at: more would be read in vain."""
 
 _COMPACT_FREE_PAGES: Final = 8
 _COMPACT_FREE_SHARE: Final = 0.02
