@@ -17,6 +17,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from bench.measure import NETWORK, disk_bytes, peak_rss_mb
 from gossiplog import Network, Node, Store, open_store
+from gossiplog.foreground import SWITCH_SECONDS
 from gossiplog.net.notices import CaughtUp, NewEntries, PeerUp
 
 
@@ -177,4 +178,5 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, default=100)
     parser.add_argument("--interval", type=float, default=0.005)
     parser.add_argument("--loaded", action="store_true")
+    sys.setswitchinterval(SWITCH_SECONDS)
     react(main, [parser.parse_args(sys.argv[1:])])

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from gossiplog.commands.choosing import QUOTAS, bound
 from gossiplog.errors import EndpointError, GossiplogError
+from gossiplog.foreground import SWITCH_SECONDS
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.network import Network
 from gossiplog.printing import complain
@@ -155,4 +156,5 @@ def makeService(options: Options) -> NodeService:
     """Return the service for ``options``; twistd's reactor is installed by now."""
     from twisted.internet import reactor
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     return NodeService(reactor, options)

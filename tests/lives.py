@@ -13,11 +13,21 @@ from typing import Any
 
 from gossiplog.errors import AppendOutcomeUnknown, StoreError
 from gossiplog.log.segment import Segment, chain_ids
+from gossiplog.store import sqlite_journal
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Request
 from gossiplog.testing.conformance_rows import Chain
 
 ALL = 1 << 30
+
+BOTH_JOURNALS = {"BULK_BYTES": 2000, "LARGE": 1, "MOST": 2}
+"""With these two large commits in a row change the journal, and two small ones change it back."""
+
+
+def use_both_journals(set_to: Callable[[Any, str, int], Any]) -> None:
+    """Make a short life, or a process that is to die, go through both journals; ``set_to`` as ``setattr``."""
+    for name, value in BOTH_JOURNALS.items():
+        set_to(sqlite_journal, name, value)
 
 
 class Life:
@@ -46,6 +56,9 @@ class Life:
                 self.chain = Chain(1)
                 break
         self.tried(lambda: logs.merge_some(ALL))
+        for number in range(3):
+            if ann is not None:
+                self.commit(logs, Append(ann, [b"%d" % number]))
         self.read(logs)
         logs.close()
 

@@ -22,6 +22,7 @@ from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Request
 from gossiplog.store.sqlite import SQLiteBackend
 from gossiplog.testing.conformance_rows import Chain
+from tests.lives import use_both_journals
 from tests.shims import Point, StatementShim, between
 
 ALL = 1 << 30
@@ -49,6 +50,7 @@ class Mortal:
 
     def run(self) -> None:
         """Open, recover if need be, then append, catch up and merge; close."""
+        use_both_journals(setattr)
         backend = SQLiteBackend(self.store, factory=StatementShim)
         backend._connection.execute("PRAGMA wal_autocheckpoint = 12")
         logs = Logs(backend)

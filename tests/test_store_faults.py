@@ -17,7 +17,7 @@ from gossiplog.log.segment import Segment
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append
 from gossiplog.testing.conformance_rows import Chain
-from tests.lives import Life, held
+from tests.lives import Life, held, use_both_journals
 from tests.processes import environment
 from tests.shims import Fault, Point, between, usable
 
@@ -168,6 +168,51 @@ class FaultTests(SynchronousTestCase):
         return hits + (seen >= number)
 
 
+class BulkFaultTests(FaultTests):
+    """The same while the store goes from one journal to the other and back."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        use_both_journals(self.patch)
+
+    def test_the_disk_is_gone_from_some_call_on(self) -> None:
+        """Then reading may end too, since what a commit overwrote cannot be put back before the disk is."""
+        read = Life.read
+        self.patch(Life, "read", lambda life, logs: life.tried(lambda: read(life, logs)))
+        super().test_the_disk_is_gone_from_some_call_on()
+
+    def test_after_a_failed_sync_nothing_is_written(self) -> None:
+        """Undoing it reads and writes the file, so that readers see the state before; nothing after that."""
+        failed = 0
+        written: list[Point] = []
+
+        def hook(point: Point) -> Fault | None:
+            nonlocal failed
+            if point.call in CHANGES and point.file.startswith("log.sqlite"):
+                written.append(point)
+            if failed == 0 and armed and point == Point("sync", "log.sqlite"):
+                failed += 1
+                return Fault.FAILS
+            return None
+
+        armed = False
+        with between(hook):
+            logs = open_logs(self.place / "store")
+            ann = logs.writer("ann").author
+            for _ in range(3):
+                logs.process([Append(ann, [bytes(3000)])])
+            self.assertIn(Point("sync", "log.sqlite-journal"), written)
+            armed = True
+            self.assertRaises(AppendOutcomeUnknown, logs.process, [Append(ann, [bytes(3000)])])
+            self.assertEqual(len(held(logs, ann)), 3)
+            written.clear()
+            for _ in range(3):
+                self.assertRaises(StoreFailedError, logs.process, [Append(ann, [b"three"])])
+            self.assertEqual(len(held(logs, ann)), 3)
+            self.assertEqual(written, [])
+            logs.close()
+
+
 MOUNTED = """
 import sys
 from gossiplog.errors import StoreFullError
@@ -300,7 +345,7 @@ class FileTests(SynchronousTestCase):
         try:
             logs = open_logs(path)
         except StoreError as error:
-            self.assertIn(str(path / file.removesuffix("-wal")), str(error))
+            self.assertIn(str(path / file.removesuffix("-wal").removesuffix("-journal")), str(error))
             return
         try:
             for chain in self.chains:
@@ -321,3 +366,42 @@ class FileTests(SynchronousTestCase):
         except StoreError:
             return
         self.assertEqual(found, segments[: len(found)])
+
+
+class JournalFileTests(FileTests):
+    """The same of a store that was killed in the middle of a large commit, which its next opening undoes."""
+
+    if not usable():
+        skip = "this sqlite3 cannot be given another VFS"
+
+    def setUp(self) -> None:
+        use_both_journals(self.patch)
+        self.good = Path(self.mktemp()).absolute()
+        original = Path(self.mktemp()).absolute()
+        last = False
+
+        def hook(point: Point) -> None:
+            if last and point == Point("sync", "log.sqlite") and not self.good.exists():
+                shutil.copytree(original, self.good)
+
+        with between(hook):
+            logs = open_logs(original)
+            self.ann = logs.writer("ann").author
+            logs.node_key()
+            self.chains = [Chain(number) for number in (1, 2)]
+            for number in range(5):
+                payload = b"%d" % number * 3000
+                logs.process([Append(self.ann, [payload])])
+                last = number == 4
+                logs.process([Accept(*chain.put(payload)) for chain in self.chains])
+            self.own = held(logs, self.ann)
+            logs.close()
+
+    def test_all_files_are_looked_at(self) -> None:
+        self.assertEqual(
+            self.files(), ["generation", "log.sqlite", "log.sqlite-journal", "node.key", "seeds/ann"]
+        )
+        logs = open_logs(self.good)
+        self.addCleanup(logs.close)
+        self.assertEqual([logs.clock.seq(chain.author) for chain in self.chains], [4, 4])
+        self.assertTrue(logs.verify().ok)

@@ -60,6 +60,17 @@ class PhaseTests(SynchronousTestCase):
             ("append: write log.sqlite", 3), ("append: sync log.sqlite", 1), ("closing: before checkpoint", 1)
         )
 
+    def test_large_commit(self) -> None:
+        """It goes by a rollback journal: before that is synced, before the file is, before the journal is let go."""
+        self.killed_at(
+            ("catch up: write log.sqlite-journal", 5),
+            ("catch up: sync log.sqlite-journal", 3),
+            ("catch up: write log.sqlite", 4),
+            ("catch up: sync log.sqlite", 2),
+            ("catch up: sync log.sqlite-journal", 8),
+            ("merge: sync log.sqlite-journal", 2),
+        )
+
     def test_merge(self) -> None:
         """Rows are gone, the one in their place is there, neither is durable; and when it is."""
         self.killed_at(
@@ -75,5 +86,5 @@ class PhaseTests(SynchronousTestCase):
             ("adopt: before COMMIT", 1),
             ("adopt: after COMMIT", 1),
             ("recover: before BEGIN", 1),
-            ("recover: sync log.sqlite-wal", 1),
+            ("recover: sync log.sqlite-journal", 1),
         )

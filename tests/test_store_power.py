@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.store.logs import open_logs
-from tests.lives import Life, held
+from tests.lives import Life, held, use_both_journals
 from tests.shims import Fault, Point, between, usable
 
 SECTOR = 512
@@ -95,3 +95,10 @@ class PowerTests(SynchronousTestCase):
         self.assertGreater(
             self.cut_at_each(frozenset({"write", "sync", "fsync", "truncate", "pwrite", "rename"}), 9), 100
         )
+
+
+class BulkPowerTests(PowerTests):
+    """The same while the store goes from one journal to the other and back."""
+
+    def setUp(self) -> None:
+        use_both_journals(self.patch)

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from gossiplog.errors import StoreDamagedError, StoreError, StoreFormatError
 from gossiplog.log.keys import Keypair
@@ -18,6 +18,8 @@ from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, SetCursor
 from gossiplog.store.salvaging import salvage
 from gossiplog.testing.conformance_rows import Chain
+from tests.lives import use_both_journals
+from tests.shims import Point, between, usable
 
 ALL = 1 << 30
 PAGE = 16384
@@ -262,6 +264,30 @@ class SalvageTests(RepairTestCase):
         salvage(copy)
         logs = self.open()
         self.assertEqual(logs.clock.seq(self.ann), 16)
+        self.assertTrue(logs.verify().ok)
+
+    def test_killed_in_the_middle_of_a_large_commit(self) -> None:
+        """Its journal is played back into the old file, and is not there to be played into the new one."""
+        if not usable():
+            raise SkipTest("this sqlite3 cannot be given another VFS")
+        use_both_journals(self.patch)
+        copy = Path(self.mktemp()).absolute()
+
+        def hook(point: Point) -> None:
+            if point == Point("sync", "log.sqlite") and logs.clock.seq(self.ann) == 18 and not copy.exists():
+                shutil.copytree(self.path, copy)
+
+        with between(hook):
+            logs = open_logs(self.path)
+            for _ in range(4):
+                logs.process([Append(self.ann, [bytes(3000)])])
+            logs.close()
+        self.path = copy
+        self.assertTrue((copy / "log.sqlite-journal").exists())
+        salvage(copy)
+        self.assertFalse((copy / "log.sqlite-journal").exists())
+        logs = self.open()
+        self.assertEqual(logs.clock.seq(self.ann), 18)
         self.assertTrue(logs.verify().ok)
 
     def test_any_page(self) -> None:

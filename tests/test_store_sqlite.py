@@ -350,7 +350,35 @@ class SpaceTests(DirectoryTestCase):
         for number in range(40):
             logs.process([Append(ann, [bytes(500_000), bytes(500_000)])])
             logs.segments(ann, 1, 1)
-            self.assertLess((self.path / "log.sqlite-wal").stat().st_size, 8 << 20, number)
+            beside = [p.stat().st_size for p in self.path.glob("log.sqlite-*")]
+            self.assertLess(sum(beside), 8 << 20, number)
+
+    def test_what_comes_in_large_pieces_is_written_once(self) -> None:
+        """It goes past the write-ahead log, which comes back when only little is written."""
+        logs = self.open()
+        ann = logs.writer("ann").author
+        beside = self.path / "log.sqlite-wal", self.path / "log.sqlite-journal"
+        for _ in range(3):
+            logs.process([Append(ann, [bytes(60_000), bytes(60_000)])])
+        self.assertEqual([p.exists() for p in beside], [False, True])
+        self.assertLess(beside[1].stat().st_size, 10 * 16384)
+        for _ in range(31):
+            logs.process([Append(ann, [b"little"])])
+        self.assertEqual([p.exists() for p in beside], [False, True])
+        for _ in range(2):
+            logs.process([Append(ann, [b"little"])])
+        self.assertEqual([p.exists() for p in beside], [True, False])
+        logs.close()
+        self.assertEqual(self.open().verify().entries, 6 + 33)
+
+    def test_closed_while_much_comes_in(self) -> None:
+        """Nothing is left beside the file."""
+        logs = self.open()
+        ann = logs.writer("ann").author
+        for _ in range(3):
+            logs.process([Append(ann, [bytes(60_000), bytes(60_000)])])
+        logs.close()
+        self.assertEqual([p.name for p in self.path.glob("log.sqlite*")], ["log.sqlite"])
 
 
 class FullTests(DirectoryTestCase):

@@ -19,13 +19,14 @@ from gossiplog.errors import ByeCode, EndpointError, PeerError
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.holdings import Holdings
-from gossiplog.gossip.messages import Fork, Message, Ranges
+from gossiplog.gossip.messages import Message
 from gossiplog.gossip.quotas import Ledger
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net import notices
 from gossiplog.net.admission import Admission
+from gossiplog.net.alarm import Alarm
 from gossiplog.net.awaiting import Ending, Result
 from gossiplog.net.dialing import Dialers
 from gossiplog.net.errands import Errands
@@ -76,9 +77,8 @@ class Driver:
         self._next_session = 0
         self._queue: deque[Event] = deque()
         self._busy = False
-        self._bulk: set[Link] = set()
-        self._timer: Any = None
-        self._timer_due = 0.0  # the timer says a little later, and would be set again for each event
+        self._sent: dict[Link, None] = {}
+        self._alarm = Alarm(reactor, lambda: self._handle(events.Tick()))
         self._reading = True
         self._stopping = False
         self._stopped = Ending()
@@ -153,10 +153,12 @@ class Driver:
             self._tell(notices.PeerRejected(link.address, error))
         self._handle(events.Opened(link.session, peer, link.channel.handshake_hash, link.initiator))
 
-    def received(self, link: Link, message: Message) -> None:
-        """A message came."""
-        if link.session is not None:
-            self._handle(events.Received(link.session, message))
+    def received(self, link: Link, messages: Sequence[Message]) -> None:
+        """Messages came, all at once."""
+        session = link.session
+        if session is not None:
+            with self._errands.together():
+                self._handle(*[events.Received(session, message) for message in messages])
 
     def heard(self, link: Link) -> None:
         """Part of a message came."""
@@ -180,7 +182,7 @@ class Driver:
         """It is gone."""
         self._open.discard(link)
         self.admission.lost(link)
-        self._bulk.discard(link)
+        self._sent.pop(link, None)
         if link.session is not None:
             self._handle(events.Closed(link.session, ByeCode.NORMAL, f"connection lost: {reason}"))
         self.dialers.lost(link)
@@ -198,19 +200,19 @@ class Driver:
 
     # -- the loop
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, *new: Event) -> None:
         if self._stopped.over:
             return
-        self._queue.append(event)
+        self._queue.extend(new)
         if self._busy:
             return
         self._busy = True
         while self._queue:
             self._handle_one(self._queue.popleft())
             if not self._queue:
-                self._refill()
+                self._flush()
         self._busy = False
-        self._set_timer()
+        self._alarm.set(self.replica.deadline)
         self._check_stopped()
 
     def _handle_one(self, event: Event) -> None:
@@ -226,37 +228,26 @@ class Driver:
             except Exception:
                 self._fault(effect)
 
-    def _fault(self, culprit: Event | Effect) -> None:
+    def _fault(self, culprit: Event | Effect | Link) -> None:
         _log.failure("{name} was not handled", name=type(culprit).__name__)
         session = getattr(culprit, "session", None)
         if session in self._links and type(culprit) is not events.Closed:
             self._queue.append(events.Closed(session, ByeCode.INTERNAL, "internal error"))
 
-    def _refill(self) -> None:
-        """Tell the replica which transports took all of what they were given."""
-        for link in self._bulk:
-            if not (link.paused or link.closing) and link.session is not None:
-                self._queue.append(events.Writable(link.session))
-        self._bulk.clear()
-
-    def _set_timer(self) -> None:
-        deadline = self.replica.deadline
-        timer = self._timer
-        if timer is not None and timer.active():
-            if deadline is not None and deadline >= self._timer_due:
-                return  # it looks again when it fires
-            timer.cancel()
-        self._timer = None
-        if deadline is not None:
-            self._timer_due = deadline
-            delay = max(0.0, deadline - self.reactor.seconds())
-            self._timer = self.reactor.callLater(delay, self._handle, events.Tick())
+    def _flush(self) -> None:
+        """Write what was sent; tell the replica which transports took all of what they were given."""
+        sent, self._sent = self._sent, {}
+        for link in sent:
+            try:
+                if link.flush() and link.session is not None:
+                    self._queue.append(events.Writable(link.session))
+            except Exception:
+                self._fault(link)
 
     def _check_stopped(self) -> None:
         if not self._stopping or self._stopped.over or self._busy or self._open or self._errands.pending:
             return
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._alarm.cancel()
         for stop_listening in self._listening:
             stop_listening()
         self._stopped.come()
@@ -267,8 +258,7 @@ class Driver:
         link = self._links.get(effect.session)
         if link is not None:
             link.send(effect.message)
-            if type(effect.message) in (Segment, Ranges, Fork):
-                self._bulk.add(link)
+            self._sent[link] = None
 
     def _end(self, effect: events.End) -> None:
         link = self._links.pop(effect.session, None)

@@ -25,6 +25,11 @@ from gossiplog.store.requests import Accept, AddFork
 _log = Logger()
 
 
+REPORT_BYTES = 64 * 1024
+"""Written bytes that the replica hears of together, unless they are the last: an event for each of fifty small segments
+would cost more than their commit."""
+
+
 class Errands:
     """I run between one replica and its store.
 
@@ -40,6 +45,7 @@ class Errands:
     ) -> None:
         self.pending = 0
         self.pending_bytes = 0
+        self._done_bytes = 0
         self._store = store
         self._report = report
         self._tell = tell
@@ -48,6 +54,7 @@ class Errands:
         self._failed_for_good = False
         self._damaged: set[bytes] = set()
         self._owed: list[events.WriteFork] = []
+        self.together = store.thread.together
 
     def write(self, effect: events.Write) -> None:
         """Commit a segment."""
@@ -115,7 +122,10 @@ class Errands:
             owed, self._owed = self._owed, []
             for effect in owed:
                 self.write_fork(effect)
-        self._report(events.Committed((), size))
+        self._done_bytes += size
+        if self._done_bytes >= REPORT_BYTES or not self.pending_bytes or isinstance(value, Failure):
+            done_bytes, self._done_bytes = self._done_bytes, 0
+            self._report(events.Committed((), done_bytes))
         self._done()
 
     def _refused(self, failure: Failure) -> None:

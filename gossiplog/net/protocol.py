@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 from typing import Protocol as Interface
 
@@ -28,7 +29,7 @@ from gossiplog.errors import (
     PeerError,
     PeerTimeoutError,
 )
-from gossiplog.gossip.messages import Bye, Message
+from gossiplog.gossip.messages import Bye, Fork, Message, Ranges
 from gossiplog.log.segment import Segment
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode, encode
@@ -48,8 +49,8 @@ class Owner(Interface):
     def established(self, link: Link) -> None:
         """The handshake is done."""
 
-    def received(self, link: Link, message: Message) -> None:
-        """A message came."""
+    def received(self, link: Link, messages: Sequence[Message]) -> None:
+        """Messages came, all at once; those after one that closes ``link`` are to be ignored."""
 
     def heard(self, link: Link) -> None:
         """Bytes came that do not complete a message."""
@@ -80,6 +81,8 @@ class Link(Protocol):
         self.offended = False
         self.entries_out = 0
         self._unread_bytes = 0
+        self._unsent: list[bytes] = []
+        self._bulk = False
         self._deadline: Any = None
 
     # -- Twisted calls
@@ -117,15 +120,17 @@ class Link(Protocol):
             self.owner.established(self)
         if not frames:
             self.owner.heard(self)
-        for frame in frames:
-            if self.closing:
-                return
-            try:
-                message = decode(frame)
-            except PeerError as error:
-                self.refuse(error)
-                return
-            self.owner.received(self, message)
+        messages = []
+        garbage: PeerError | None = None
+        try:
+            for frame in frames:
+                messages.append(decode(frame))
+        except PeerError as error:
+            garbage = error
+        if messages:
+            self.owner.received(self, messages)
+        if garbage is not None and not self.closing:
+            self.refuse(garbage)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone."""
@@ -151,16 +156,26 @@ class Link(Protocol):
     # -- the node calls
 
     def send(self, message: Message) -> None:
-        """Put one message on the wire."""
+        """Put one message on the wire, with the next :meth:`flush`."""
         if self.closing:
             return
-        sent = self._write(self.channel.send(encode(message)))
+        frame = encode(message)
+        self._unsent.append(frame)
+        self._bulk = self._bulk or type(message) in (Segment, Ranges, Fork)
         if type(message) is Segment:
             self.entries_out += message.count  # how many bytes of these may wait, the windows say
         elif self.paused:
-            self._unread_bytes += sent
+            self._unread_bytes += len(frame)
             if self._unread_bytes > limits.MAX_CONTROL_BYTES:
                 self.refuse(LimitExceededError(f"the peer left {self._unread_bytes} bytes unread"))
+
+    def flush(self) -> bool:
+        """Write what was sent, small messages in one record; True if it was not small and the transport takes more."""
+        bulk, self._bulk = self._bulk, False
+        if self._unsent and not self.closing:
+            unsent, self._unsent = self._unsent, []
+            self._write(self.channel.send(*unsent))
+        return bulk and not (self.paused or self.closing)
 
     def say_bye(self, code: int, reason: str, *, by_peer: bool) -> None:
         """End the connection in order: BYE, unless it was the peer's, then close."""
@@ -171,7 +186,8 @@ class Link(Protocol):
             return
         if not by_peer:
             text = reason.encode(errors="replace")[: limits.MAX_TEXT_BYTES].decode(errors="ignore")
-            self._write(self.channel.send(encode(Bye(code, text))))
+            self._unsent.append(encode(Bye(code, text)))
+            self.flush()
         self._close()
 
     def abort(self) -> None:
@@ -189,10 +205,9 @@ class Link(Protocol):
 
     # --
 
-    def _write(self, data: bytes) -> int:
+    def _write(self, data: bytes) -> None:
         transport: Any = self.transport
         transport.write(data)
-        return len(data)
 
     def _too_late(self) -> None:
         self._deadline = None

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.interfaces import IReactorFromThreads
@@ -28,6 +29,9 @@ which an append would wait."""
 IDLE_SECONDS = 0.02
 """Nothing to do for so long, and small segments are merged."""
 
+TOGETHER_BYTES = 64 * 1024
+"""Bodies that wait for what comes with them; more is handed over at once, to be written while the rest is looked at."""
+
 ARENA_BYTES = 4 * 1024 * 1024
 """Freeing one block of this size lifts glibc's threshold for mmap above every frame and row: without it each is mapped
 and unmapped, and half of a sender's time at 64 KiB entries goes to page faults."""
@@ -37,6 +41,9 @@ _log = Logger()
 
 class StoreThread:
     """I own the Logs and the thread that uses them."""
+
+    _held: list[Job] | None = None
+    _held_bytes = 0
 
     def __init__(
         self,
@@ -49,7 +56,7 @@ class StoreThread:
         bytearray(ARENA_BYTES)  # allocated and freed
         self._reactor = reactor
         self._committed = committed
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
         self._opened: queue.SimpleQueue[Logs | BaseException] = queue.SimpleQueue()
         self._closed = False
         self._closing: Call | None = None
@@ -68,6 +75,20 @@ class StoreThread:
         """Queue any other work."""
         self._put(Call(work, answer))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is queued meanwhile is handed over at the end, as one commit if it can be.
+
+        Otherwise the thread would begin with the first of fifty entries that one read brought, and its commits, each a
+        few entries, would take the interpreter from whoever looks at the rest.
+        """
+        self._held = []
+        try:
+            yield
+        finally:
+            self._hand_over()
+            self._held = None
+
     def now(self, work: Callable[[Logs], Any]) -> Any:
         """Do ``work`` in the thread and wait for it here: for starting up only."""
         done: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -79,6 +100,7 @@ class StoreThread:
                 done.put((False, error))
 
         self._put(Call(run, lambda _: None))
+        self._hand_over()
         succeeded, value = done.get()
         if not succeeded:
             raise value
@@ -86,6 +108,7 @@ class StoreThread:
 
     def close(self, answer: Answer) -> None:
         """Finish what is queued, close the Logs, end the thread."""
+        self._hand_over()
         self._closed = True
         self._closing = Call(lambda logs: logs.close(), answer)
         self._jobs.put(None)
@@ -93,7 +116,21 @@ class StoreThread:
     def _put(self, job: Job) -> None:
         if self._closed:
             raise StoreClosedError("the store is closed")
-        self._jobs.put(job)
+        if self._held is None:
+            self._take([job])
+            return
+        self._held.append(job)
+        self._held_bytes += job.size if isinstance(job, Write) else 0
+        if self._held_bytes >= TOGETHER_BYTES:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._held:
+            held, self._held, self._held_bytes = self._held, [], 0
+            self._take(held)
+
+    def _take(self, jobs: Sequence[Job]) -> None:
+        self._jobs.put(jobs)
 
     # -- in the thread
 
@@ -110,12 +147,12 @@ class StoreThread:
         while lanes or not closing:
             if not lanes:
                 try:
-                    job = self._jobs.get(timeout=IDLE_SECONDS if merging else None)
+                    jobs = self._jobs.get(timeout=IDLE_SECONDS if merging else None)
                 except queue.Empty:
                     merging = self._merge(logs)
                     continue
                 merging = True
-                closing = self._queue(lanes, job)
+                closing = self._queue(lanes, jobs)
             while not self._jobs.empty():
                 closing = self._queue(lanes, self._jobs.get()) or closing
             if lanes:
@@ -124,11 +161,11 @@ class StoreThread:
             self._work(logs, [self._closing])
 
     @staticmethod
-    def _queue(lanes: Lanes, job: Job | None) -> bool:
-        """Queue a job; True for the mark that ends the thread."""
-        if job is not None:
+    def _queue(lanes: Lanes, jobs: Sequence[Job] | None) -> bool:
+        """Queue jobs; True for the mark that ends the thread."""
+        for job in jobs or ():
             lanes.put(job)
-        return job is None
+        return jobs is None
 
     @staticmethod
     def _merge(logs: Logs) -> bool:

@@ -20,6 +20,7 @@ from gossiplog.errors import GossiplogError, StoreDamagedError, StoreFormatError
 from gossiplog.log.fork import decode_proof, verify_proof
 from gossiplog.log.keys import ID_BYTES, KEY_BYTES
 from gossiplog.store.directory import StoreDirectory, store_error, sync_directory
+from gossiplog.store.sqlite_rows import row_crc
 from gossiplog.store.sqlite_schema import (
     PAGE_BYTES,
     SCHEMA_VERSION,
@@ -27,7 +28,6 @@ from gossiplog.store.sqlite_schema import (
     create_tables,
     read_error,
 )
-from gossiplog.store.sqlite_writer import row_crc
 
 ASIDE: Final = ".damaged"
 """Behind the name of the old database file."""
@@ -83,8 +83,9 @@ class _Salvage:
             new.execute("COMMIT")
         if os.path.exists(f"{self._file}-wal") and os.path.getsize(f"{self._file}-wal"):
             raise StoreDamagedError(f"{self._file}-wal could not be copied into its database")
-        with suppress(FileNotFoundError):
-            os.unlink(f"{self._file}-wal")  # empty; one that is not belongs to no other file than the old one
+        for leftover in ("wal", "journal"):  # what the old file needed of them is in it now
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self._file}-{leftover}")
         aside = _free_name(self._file + ASIDE)
         os.link(self._file, aside)
         os.rename(self._new, self._file)

@@ -29,8 +29,9 @@ from gossiplog.store.interface import (
     Row,
     Write,
 )
+from gossiplog.store.sqlite_rows import NUMBER, row_crc
 from gossiplog.store.sqlite_schema import PAGE_BYTES, SQLITE_ERRORS, connect, read_error
-from gossiplog.store.sqlite_writer import NUMBER, SQLiteWriter, row_crc
+from gossiplog.store.sqlite_writer import SQLiteWriter
 
 _ROWS_AT_ONCE: Final = 512
 """As many as a step of merging looks at: more would be read in vain."""
@@ -111,31 +112,24 @@ class SQLiteBackend:
 
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows from the one with ``first`` on; O(rows returned), two index searches."""
-        start = self._all(
-            f"SELECT first, count FROM segments WHERE author = {NUMBER} AND first <= ? "
-            "ORDER BY first DESC LIMIT 1",
-            (author, first),
-        )
-        if not start:
-            return []
-        following, count = self._integers(author, start[0])
-        if following + count <= first:
-            return []
         found: list[Segment] = []
-        size = 0
+        following = size = 0
         with self._reading():
             cursor = self._connection.execute(
                 "SELECT first, count, crc, id, previous, signature, bodies FROM segments "
-                f"WHERE author = {NUMBER} AND first >= ? ORDER BY first",
-                (author, following),
+                f"WHERE author = {NUMBER} AND first >= "
+                f"(SELECT max(first) FROM segments WHERE author = {NUMBER} AND first <= ?) ORDER BY first",
+                (author, author, first),
             )
             try:
                 for row in cursor:
-                    if row[0] != following or (last is not None and following > last):
+                    if found and (row[0] != following or (last is not None and following > last)):
                         break
                     segment = self._segment(author, row)
+                    if not found and segment.last < first:
+                        break
                     found.append(segment)
-                    following += segment.count
+                    following = segment.last + 1
                     size += len(segment.bodies)
                     if size >= limit_bytes:
                         break
@@ -151,8 +145,14 @@ class SQLiteBackend:
                 "ORDER BY first LIMIT ?",
                 (author, first, _ROWS_AT_ONCE),
             )
-            for row in found:
-                yield Row(*self._integers(author, row))
+            for begin, count, size in found:
+                if not (
+                    type(begin) is type(count) is type(size) is int and begin >= 0 <= count and size >= 0
+                ):
+                    raise StoreDamagedError(
+                        f"{self._file} is damaged: a row of {short_key(author)} is not one"
+                    )
+                yield Row(begin, count, size)
             if len(found) < _ROWS_AT_ONCE:
                 return
             first = found[-1][0] + 1
@@ -222,6 +222,7 @@ class SQLiteBackend:
         self._closed = True
         with suppress(*SQLITE_ERRORS):  # what is not copied stays durable in the write-ahead log
             if not self._writer.poison:
+                self._writer.journal.settle()
                 self._compact()
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         with suppress(*SQLITE_ERRORS):
@@ -238,20 +239,15 @@ class SQLiteBackend:
 
     def _segment(self, author: bytes, row: tuple[Any, ...]) -> Segment:
         first, count, crc, entry_id, previous, signature, bodies = row
-        kinds = (type(count), type(entry_id), type(previous), type(signature), type(bodies))
+        kinds = (type(first), type(count), type(entry_id), type(previous), type(signature), type(bodies))
         if (
-            kinds != (int, bytes, bytes, bytes, bytes)
+            kinds != (int, int, bytes, bytes, bytes, bytes)
             or len(previous) != ID_BYTES
             or len(signature) != SIGNATURE_BYTES
             or crc != row_crc(author, first, count, entry_id, previous, signature, bodies)
         ):
             raise StoreDamagedError(f"{self._file} is damaged: {short_key(author)} at entry {first}")
         return Segment(author, first, count, previous, signature, bodies)
-
-    def _integers(self, author: bytes, row: tuple[Any, ...]) -> tuple[int, ...]:
-        if any(type(value) is not int or value < 0 for value in row):
-            raise StoreDamagedError(f"{self._file} is damaged: a row of {short_key(author)} is not one")
-        return row
 
     def _value(self, question: str, key: str) -> bytes | None:
         rows = self._all(question, (key,))

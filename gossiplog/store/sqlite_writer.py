@@ -12,12 +12,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final
-from zlib import crc32
 
 from gossiplog.errors import AppendOutcomeUnknown, InvalidValueError, StoreError, StoreFailedError
 from gossiplog.log.fork import encode_proof
 from gossiplog.log.keys import short_key
-from gossiplog.log.segment import Head, Segment
+from gossiplog.log.segment import Head
 from gossiplog.store.interface import (
     Cut,
     DeleteAuthor,
@@ -34,24 +33,15 @@ from gossiplog.store.interface import (
     check_replace,
     check_value,
 )
+from gossiplog.store.sqlite_journal import Journal
+from gossiplog.store.sqlite_rows import NUMBER, Rows
 from gossiplog.store.sqlite_schema import DAMAGE, SQLITE_ERRORS, primary, read_error
-
-NUMBER: Final = "(SELECT number FROM authors WHERE author = ?)"
-"""An author's number, by which the rows of segments name it."""
-
 
 _SETTLED: Final = "coalesce((SELECT value FROM meta WHERE key = x''), 0)"
 """The number of the last row of segments that the heads in the table of authors count; no key of PutMeta is a blob."""
 
 _ROWS_AHEAD: Final = 1024
 """Rows that the heads in the table of authors may be behind; read again at each opening, in some milliseconds."""
-
-
-def row_crc(
-    author: bytes, first: int, count: int, entry_id: bytes, previous: bytes, signature: bytes, bodies: bytes
-) -> int:
-    """The checksum of a row: 40 us for a full one, and no flipped bit ever reaches a reader or a peer."""
-    return crc32(bodies, crc32(b"%b %d %d %b%b%b" % (author, first, count, entry_id, previous, signature)))
 
 
 class SQLiteWriter:
@@ -77,6 +67,9 @@ class SQLiteWriter:
             Cut: self._cut,
             Mend: self._mend,
         }
+        self.journal = Journal(connection)
+        self._rows = Rows(connection)
+        self._stored: dict[bytes, int] = {}
         self._staged: dict[bytes, Head | None] = {}
         self._settle = False
         rows = connection.execute(
@@ -94,12 +87,21 @@ class SQLiteWriter:
                 f"{self._file} takes no more writes until it is opened again: {self.poison}"
             )
         execute = self._connection.execute
-        self._staged, self._settle, rows = {}, False, self._rows_ahead
+        puts = [write.segment for write in writes if type(write) is PutSegment]
+        rows = self._rows_ahead + len(puts)
+        self._staged, self._settle = {}, False
+        self._rows.clear()
         try:
+            self.journal.choose(sum(len(segment.bodies) for segment in puts))
             execute("BEGIN IMMEDIATE")
+            self._stored = self._rows.seqs(
+                {segment.author for segment in puts if segment.author not in self.ahead}
+            )
             for write in writes:
+                if type(write) is not PutSegment:
+                    self._rows.flush()
                 self._writers[type(write)](write)
-            rows += sum(type(write) is PutSegment for write in writes)
+            self._rows.flush()
             if self._settle or rows >= _ROWS_AHEAD:
                 self._settle_heads()
         except BaseException as error:
@@ -157,19 +159,20 @@ class SQLiteWriter:
         if segment.first != before + 1:
             raise InvalidValueError(f"entry {segment.first} does not continue the log of {short_key(author)}")
         if not before:
-            self._connection.execute(
-                "INSERT INTO authors (author, seq, id) VALUES (?, ?, ?)", (author, *head)
-            )
+            self._rows.add_author(author, head)
         self._staged[author] = head
-        self._insert(segment, head.id)
+        self._rows.add_segment(segment, head.id)
 
     def _seq(self, author: bytes) -> int:
         """Return the seq of an author's last row, in this transaction."""
-        head = self._staged[author] if author in self._staged else self.ahead.get(author)
-        if head is not None:
-            return head.seq
-        row = self._connection.execute("SELECT seq FROM authors WHERE author = ?", (author,)).fetchone()
-        return int(row[0]) if row else 0
+        if author in self._staged:
+            head = self._staged[author]
+            return 0 if head is None else head.seq
+        if author in self.ahead:
+            return self.ahead[author].seq
+        if author not in self._stored:
+            self._stored.update(self._rows.seqs([author]))
+        return self._stored[author]
 
     def _replace(self, write: Replace) -> None:
         author, first, last, segment = check_replace(write)
@@ -184,16 +187,7 @@ class SQLiteWriter:
         ).fetchone()[0]
         self._connection.execute(f"DELETE {row}", (author, first, last))
         self._settle = True
-        self._insert(segment, entry_id)
-
-    def _insert(self, segment: Segment, entry_id: bytes) -> None:
-        author, first, count, previous, signature, bodies = segment
-        crc = row_crc(author, first, count, entry_id, previous, signature, bodies)
-        self._connection.execute(
-            "INSERT INTO segments (author, first, count, crc, id, previous, signature, bodies) "
-            f"VALUES ({NUMBER}, ?, ?, ?, ?, ?, ?, ?)",
-            (author, first, count, crc, entry_id, previous, signature, bodies),
-        )
+        self._rows.add_segment(segment, entry_id)
 
     def _put_fork(self, write: PutFork) -> None:
         self._connection.execute(
@@ -252,4 +246,4 @@ class SQLiteWriter:
             )
         self._settle = True
         for segment, head in write.rows:
-            self._insert(segment, head.id)
+            self._rows.add_segment(segment, head.id)

@@ -25,7 +25,7 @@ from gossiplog.errors import (
     WrongProtocolError,
 )
 from gossiplog.limits import MAX_FRAME_BYTES
-from gossiplog.wire.frames import FRAME_HEADER, RECORD_HEADER, FrameReader
+from gossiplog.wire.frames import FRAME_HEADER, RECORD_HEADER, FrameReader, cut
 from gossiplog.wire.noise import MESSAGE_BYTES, TAG_BYTES, CipherState, Handshake
 
 HANDSHAKE_VERSION: Final = 1
@@ -123,20 +123,20 @@ class Channel:
         data, self._outgoing = self._outgoing, b""
         return self._counted_out(data)
 
-    def send(self, body: bytes) -> bytes:
-        """Return the bytes that carry one frame; two records for a full segment."""
+    def send(self, *bodies: bytes) -> bytes:
+        """Return the bytes that carry one frame for each of ``bodies``, in as few records as they fit in."""
         sender = self._sender
         if sender is None:
             raise InvalidValueError("the channel is not established: nothing can be sent yet")
-        size = len(body)
-        if size > self._ceiling:
-            raise InvalidValueError(f"a frame of {size} bytes; at most {self._ceiling} are allowed")
-        header = FRAME_HEADER.pack(size)
-        end = MAX_RECORD_PLAINTEXT_BYTES - len(header)
-        ciphertext = sender.encrypt(b"".join((header, memoryview(body)[:end])))
-        parts = [RECORD_HEADER.pack(len(ciphertext)), ciphertext]
-        for start in range(end, size, MAX_RECORD_PLAINTEXT_BYTES):
-            ciphertext = sender.encrypt(body[start : start + MAX_RECORD_PLAINTEXT_BYTES])
+        plaintext: list[bytes] = []
+        for body in bodies:
+            size = len(body)
+            if size > self._ceiling:
+                raise InvalidValueError(f"a frame of {size} bytes; at most {self._ceiling} are allowed")
+            plaintext += (FRAME_HEADER.pack(size), body)
+        parts: list[bytes] = []
+        for piece in cut(plaintext, MAX_RECORD_PLAINTEXT_BYTES):
+            ciphertext = sender.encrypt(piece)
             parts += (RECORD_HEADER.pack(len(ciphertext)), ciphertext)
         return self._counted_out(b"".join(parts))
 

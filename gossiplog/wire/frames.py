@@ -8,6 +8,7 @@ unfinished piece is held; every byte is copied a fixed number of times however t
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Final
 
@@ -25,6 +26,25 @@ def frame(body: bytes) -> bytes:
     '000000026162'
     """
     return FRAME_HEADER.pack(len(body)) + body
+
+
+def cut(parts: Sequence[bytes], limit: int) -> Iterator[bytes]:
+    """Yield all of ``parts`` in pieces of ``limit`` bytes, the last of what is left; each byte is copied once.
+
+    >>> list(cut([b"ab", b"cdefg", b"h"], 3))
+    [b'abc', b'def', b'gh']
+    """
+    piece: list[bytes | memoryview] = []
+    room = limit
+    for part in parts:
+        rest = memoryview(part)
+        while len(rest) > room:
+            piece.append(rest[:room])
+            yield b"".join(piece)
+            rest, piece, room = rest[room:], [], limit
+        piece.append(rest)
+        room -= len(rest)
+    yield b"".join(piece)
 
 
 class FrameReader:

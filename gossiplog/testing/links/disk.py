@@ -8,7 +8,7 @@ Invariant: jobs are done in the order, and with the grouping, of the real thread
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gossiplog.errors import StoreClosedError
@@ -46,6 +46,7 @@ class VirtualThread(StoreThread):
 
     def close(self, answer: Answer) -> None:
         """Finish what is queued and close the Logs."""
+        self._hand_over()
         self._closed = True
         self._last = Call(lambda logs: logs.close(), answer)
         self._soon()
@@ -59,10 +60,9 @@ class VirtualThread(StoreThread):
         self.stalled = False
         self._soon()
 
-    def _put(self, job: Job) -> None:
-        if self._closed:
-            raise StoreClosedError("the store is closed")
-        self._lanes.put(job)
+    def _take(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._lanes.put(job)
         self._soon()
 
     def _soon(self) -> None:
