@@ -163,6 +163,20 @@ class ChoiceTests(FollowingCase):
         self.assertNotEqual(self.holdings.root(bytes(32)), root)
         self.assertEqual(self.holdings.accepted_seq(ANN.author), 0)
 
+    def test_wanted_again_before_it_is_gone(self) -> None:
+        """Every peer that wants it is asked what it holds: what it said before was compared with what we held then."""
+        segments = log(ANN, 2)
+        self.hear(0, *segments)
+        self.commit(*segments)
+        self.choose("block", ANN.author)
+        self.choose("unblock", ANN.author)
+        self.hear(2, Refuse((ANN.author,)))
+        self.clock.discard(ANN.author)
+        effects = self.do(events.Forgotten((ANN.author,)))
+        self.assertEqual([number for number, _ in self.sent(effects, Ranges)], [0, 1])
+        self.choose("block", ANN.author)
+        self.assertEqual(self.sent(self.do(events.Forgotten((ANN.author,))), Ranges), [])
+
 
 class PeerTests(FollowingCase):
     """A peer's interest."""

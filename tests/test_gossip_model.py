@@ -224,7 +224,6 @@ class GossipMachine(RuleBasedStateMachine):
                     end.heard.exempt.add(author)
         delete = delete and change is Choices.block
         if delete:
-            self.may_heal = True  # what is wanted again before it is gone
             self.checker.deleted.add((node.name, author))
         node.choose(change, author, delete=delete)
         if back is not None:

@@ -19,7 +19,7 @@ from gossiplog.testing.faults import ON_LINKS, Fault, Faults
 from gossiplog.testing.node import Node
 from gossiplog.testing.pipes import Quality
 from gossiplog.testing.simulator import tight_limits
-from tests.test_simulator_scenarios import QUICK_DISK, line, seq, write
+from tests.test_simulator_scenarios import QUICK_DISK, SLOW_DISK, line, seq, write
 
 
 def down(node: Node) -> list[events.Notice]:
@@ -73,6 +73,22 @@ class ChangeTests(SynchronousTestCase):
             write(ann)
             cluster.run(2.0)
             self.assertEqual(seq(bob, ann), 6)
+            cluster.settle()
+
+    def test_wanted_again_before_it_is_gone(self) -> None:
+        """It is gone all the same, and comes again at once from a peer who believes that it is held."""
+        for seed in range(6):
+            cluster = Cluster(seed)
+            ann, bob = cluster.add(), cluster.add(speed=SLOW_DISK)
+            cluster.connect(ann, bob)
+            ann.start()
+            bob.start()
+            write(ann, 4)
+            cluster.settle()
+            bob.choose(Choices.block, ann.local[0], delete=True)
+            bob.choose(Choices.unblock, ann.local[0])
+            cluster.run(25.0)
+            self.assertEqual(seq(bob, ann), 4)
             cluster.settle()
 
     def test_blocked_and_deleted_in_mid_transfer(self) -> None:

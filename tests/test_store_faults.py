@@ -12,10 +12,16 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from gossiplog.errors import AppendOutcomeUnknown, StoreError, StoreFailedError, StoreFullError
+from gossiplog.errors import (
+    AppendOutcomeUnknown,
+    StoreError,
+    StoreFailedError,
+    StoreFullError,
+    StoreLockedError,
+)
 from gossiplog.log.segment import Segment
 from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.requests import Accept, Append
+from gossiplog.store.requests import Accept, Append, SetCursor
 from gossiplog.testing.conformance_rows import Chain
 from tests.lives import Life, held, use_both_journals
 from tests.processes import environment
@@ -269,17 +275,30 @@ class MountTests(SynchronousTestCase):
         logs.close()
 
     def test_a_disk_that_turned_read_only(self) -> None:
-        """What is open reads on; appends fail with a typed error; written again when it is writable again."""
+        """It can be read; appends fail with a typed error; written again when it is writable again."""
         place = self.mount("size=8m")
         logs = open_logs(place / "store")
-        self.addCleanup(logs.close)
         ann = logs.writer("ann").author
         logs.process([Append(ann, [b"one"])])
+        left = place / "left"
+        shutil.copytree(place / "store", left)  # as a kill leaves it
         logs.close()
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
-        with self.assertRaises(StoreError) as caught:
+        logs = open_logs(place / "store")
+        self.assertEqual((logs.clock.seq(ann), len(held(logs, ann)), logs.copied), (1, 1, ""))
+        self.assertTrue(logs.verify().ok)
+        for request in (Append(ann, [b"two"]), SetCursor("me", b"here")):
+            with self.assertRaises(StoreFailedError) as caught:
+                logs.process([request])
+            self.assertIn("its file system is read-only", str(caught.exception))
+        self.assertFalse(logs.merge_some(ALL))
+        with self.assertRaises(StoreLockedError):
             open_logs(place / "store")
-        self.assertIn("Read-only file system", str(caught.exception))
+        logs.close()
+        for path, text in ((left, "was not closed"), (place / "new", "Read-only file system")):
+            with self.assertRaises(StoreError) as caught:
+                open_logs(path)
+            self.assertIn(text, str(caught.exception))
         subprocess.run(["mount", "-o", "remount,rw", place], check=True)
         logs = open_logs(place / "store")
         self.assertEqual(logs.copied, "")

@@ -235,4 +235,13 @@ class Following(Upkeep):
                 session.outbox.forget(author)
                 session.announce.pop(author, None)
         self._lift(lifted)
+        self._fetch_again([author for author in event.authors if self.wanted.wants(author)])
         self._ask()
+
+    def _fetch_again(self, authors: Sequence[bytes]) -> None:
+        """These were wanted again before they were gone: what peers said of them, they said of what we held then."""
+        for session in self.sessions.values():
+            if session.phase is Phase.GREETING:
+                session.root_in_hello = b""
+            elif any(session.wanted.wants(author) for author in authors):
+                self._start_reconcile(session)

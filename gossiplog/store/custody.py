@@ -28,7 +28,8 @@ _COPIED: Final = "copied"
 
 
 class Custody:
-    """I know which writers of one store may append.  In a store without a database file it is all of them."""
+    """I know which writers of one store may append.  In a store without a database file it is all of them, and where
+    nothing can be written there is nothing to know."""
 
     def __init__(
         self, backend: Backend, clock: Clock, writers: Mapping[str, bytes], entropy: Callable[[int], bytes]
@@ -44,7 +45,7 @@ class Custody:
         self._strangers: dict[bytes, str] = {}
         self._database_file = -1
         self._ledger: GenerationFile | None = None
-        if backend.database is None:
+        if backend.database is None or backend.read_only:
             return
         self._database = backend.database
         try:

@@ -42,7 +42,7 @@ _CHECK_BYTES: Final = 4
 
 
 class StoreDirectory:
-    """I hold the lock of one store directory and keep its secrets."""
+    """I hold the lock of one store directory and keep its secrets; ``read_only``: its file system takes no writes."""
 
     def __init__(self, path: str | os.PathLike[str], init: bool = True) -> None:
         """Lock the store directory at ``path``; ``init`` creates one in a new or empty directory.
@@ -52,6 +52,7 @@ class StoreDirectory:
         :raises StoreLockedError: it is open already, in this or another process.
         """
         self.path = os.path.abspath(os.fspath(path))
+        self.read_only = False
         self._lock = -1
         try:
             if init:
@@ -68,6 +69,8 @@ class StoreDirectory:
 
     def create_database_file(self) -> None:
         """Make sure that the database file exists with mode 0600: SQLite would follow the umask."""
+        if self.read_only:
+            return
         try:
             os.close(os.open(self.database, os.O_RDWR | os.O_CREAT, 0o600))
             sync_directory(self.path)
@@ -113,7 +116,14 @@ class StoreDirectory:
             os.close(lock)
 
     def _take_lock(self) -> int:
-        lock = os.open(os.path.join(self.path, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.path.join(self.path, LOCK)
+        try:
+            lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            self.read_only = True
+            lock = os.open(file if os.path.exists(file) else self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

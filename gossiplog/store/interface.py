@@ -151,6 +151,10 @@ class Backend(Protocol):
         """Where it is, for people to read."""
 
     @property
+    def read_only(self) -> bool:
+        """Whether nothing can be written, because of where it is: each commit raises ``StoreFailedError``."""
+
+    @property
     def database(self) -> str | None:
         """The file that holds the rows, in a directory of its own, if people can copy it; else ``None``."""
 

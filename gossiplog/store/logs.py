@@ -65,7 +65,7 @@ class Logs:
         self._writers: dict[str, Keypair] = {}
         self._keypairs: dict[bytes, Keypair] = {}
         self._checked: set[bytes] = set()
-        self._failed = False
+        self._failed = backend.read_only
         for name in backend.seed_names():
             self._add_writer(name, backend.seed(name))
         self._custody = Custody(backend, self.clock, self.writers(), entropy)

@@ -57,6 +57,7 @@ class MemoryBackend:
         """Begin empty; ``path`` is only for people to read."""
         self.path = path
         self.database = None
+        self.read_only = False
         self.fault: Callable[[Sequence[Write]], Fault | None] | None = None
         self._logs: dict[bytes, Log] = {}
         self._forks: dict[bytes, ForkProof] = {}

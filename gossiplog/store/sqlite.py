@@ -63,6 +63,7 @@ class SQLiteBackend:
             self._connection = connect(self._directory, init, factory)
             try:
                 self._writer = SQLiteWriter(self._connection, self._file)
+                self._writer.poison = "its file system is read-only" if self.read_only else ""
             except SQLITE_ERRORS as error:
                 self._connection.close()
                 raise read_error(error, self._file) from error
@@ -74,6 +75,11 @@ class SQLiteBackend:
     def path(self) -> str:
         """The directory."""
         return self._directory.path
+
+    @property
+    def read_only(self) -> bool:
+        """Whether its file system is."""
+        return self._directory.read_only
 
     @property
     def database(self) -> str:

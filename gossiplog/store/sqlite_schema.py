@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from typing import Final
+from urllib.parse import quote
 
 from gossiplog.errors import (
     StoreDamagedError,
@@ -79,8 +80,12 @@ _TABLES: Final = (
 def connect(directory: StoreDirectory, init: bool, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
     """Open the database of a locked store directory, its tables created if ``init`` and it is empty."""
     directory.create_database_file()
+    uri = f"file:{quote(directory.database)}"
+    if directory.read_only:
+        _require_closed(directory.database)
+        uri += "?immutable=1"  # or SQLite would want to write a file beside it
     try:
-        connection = sqlite3.connect(directory.database, timeout=0, isolation_level=None, factory=factory)
+        connection = sqlite3.connect(uri, timeout=0, isolation_level=None, factory=factory, uri=True)
     except sqlite3.Error as error:
         raise read_error(error, directory.database) from error
     connection.text_factory = bytes  # a damaged text is found by its content, not by a decoding error
@@ -93,13 +98,14 @@ def connect(directory: StoreDirectory, init: bool, factory: type[sqlite3.Connect
                 raise StoreDamagedError(f"{directory.database} is damaged: its end is missing")
             if not init:
                 raise StoreNotFoundError(f"no store at {directory.path}: {directory.database} is empty")
-        if _ask(connection, "PRAGMA journal_mode = WAL") != b"wal":
-            raise StoreError(
-                f"{directory.database}: SQLite's write-ahead log does not work on this file system"
-            )
-        _set(connection, _BEFORE_FIRST_WRITE)
-        if empty:
-            create_tables(connection)
+        if not directory.read_only:
+            if _ask(connection, "PRAGMA journal_mode = WAL") != b"wal":
+                raise StoreError(
+                    f"{directory.database}: SQLite's write-ahead log does not work on this file system"
+                )
+            _set(connection, _BEFORE_FIRST_WRITE)
+            if empty:
+                create_tables(connection)
     except SQLITE_ERRORS as error:
         connection.close()
         raise read_error(error, directory.database) from error
@@ -107,6 +113,16 @@ def connect(directory: StoreDirectory, init: bool, factory: type[sqlite3.Connect
         connection.close()
         raise
     return connection
+
+
+def _require_closed(file: str) -> None:
+    """Raise for a database that needs something from a file beside it, which only a writer takes over."""
+    for beside in (f"{file}-wal", f"{file}-journal"):
+        if os.path.exists(beside) and os.path.getsize(beside):
+            raise StoreError(
+                f"{file} was not closed, and its file system is read-only now: "
+                "copy the whole directory to another disk and read it there"
+            )
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
