@@ -55,7 +55,8 @@ class Life:
             if not self.commit(logs, Accept(*put)):
                 self.chain = Chain(1)
                 break
-        self.tried(lambda: logs.merge_some(ALL))
+        while self.tried(lambda: logs.merge_some(ALL)):
+            pass
         for number in range(3):
             if ann is not None:
                 self.commit(logs, Append(ann, [b"%d" % number]))

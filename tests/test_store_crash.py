@@ -52,7 +52,8 @@ while True:
     head = outcome.heads[ann]
     print("durable", head.seq, head.id.hex(), flush=True)
     if draw.random() < 0.3:
-        logs.merge_some(200_000)
+        while logs.merge_some(200_000):
+            pass
 """
 
 SENDER = """

@@ -23,8 +23,8 @@ from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Outcome, Stale
 
 MERGE_BYTES = 256 * 1024
-"""Merged in one go when idle, or 128 rows of few bytes: three or four milliseconds (``python -m bench merging``) during
-which an append would wait."""
+"""Prepared or committed in one go when idle, or 128 rows of few bytes: one or two milliseconds, seldom four or five
+(``python -m bench merging``), during which an append would wait."""
 
 IDLE_SECONDS = 0.02
 """Nothing to do for so long, and small segments are merged."""

@@ -174,6 +174,9 @@ class Backend(Protocol):
         :raises StoreFailedError: the disk failed now before anything could be kept, or in an earlier commit.
         """
 
+    def checkpoint(self) -> None:
+        """Do now what a later commit would have to wait for; nothing where there is no such thing.  Never raises."""
+
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows as stored, from the one that contains ``first``.
 

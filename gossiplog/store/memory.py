@@ -100,6 +100,9 @@ class MemoryBackend:
         self._require_open()
         return dict(self._forks)
 
+    def checkpoint(self) -> None:
+        """Do nothing."""
+
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows from the one with ``first`` on; O(log rows + rows returned)."""
         self._require_open()

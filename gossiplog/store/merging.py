@@ -45,8 +45,22 @@ _LOOK_BYTES: Final = 8192
 _HOLE: Final = b"\xc7\x20\x01"
 
 
+class _Prepared:
+    """What one commit will do: the rows to merge, and from where their logs are looked at next."""
+
+    def __init__(self) -> None:
+        self.writes: list[Replace] = []
+        self.starts: dict[bytes, int] = {}
+        self.damage: StoreDamagedError | None = None
+
+    def forget(self, author: bytes) -> None:
+        """Nothing is to be done with a log."""
+        self.writes = [write for write in self.writes if write.author != author]
+        self.starts.pop(author, None)
+
+
 class Merger:
-    """I merge the small rows of one backend when asked to."""
+    """I merge the small rows of one backend when asked to, in small steps: look, read and check, commit, make room."""
 
     def __init__(self, backend: Backend) -> None:
         """Begin with an empty work list; a log is looked at when it first grows by a small row."""
@@ -54,6 +68,9 @@ class Merger:
         self._small: dict[bytes, int] = {}
         self._start: dict[bytes, int] = {}
         self._queue: dict[bytes, int] = {}
+        self._runs: dict[bytes, list[list[Row]]] = {}
+        self._prepared = _Prepared()
+        self._committed = False
 
     def note(self, segment: Segment) -> None:
         """Take notice of a new row.  O(1)."""
@@ -67,61 +84,89 @@ class Merger:
 
     def forget(self, author: bytes) -> None:
         """Drop everything known about a log."""
-        for known in (self._small, self._start, self._queue):
+        for known in (self._small, self._start, self._queue, self._runs):
             known.pop(author, None)
+        self._prepared.forget(author)
 
     def step(self, limit_bytes: int) -> bool:
-        """Merge up to about ``limit_bytes`` (at least one run) in one commit; return whether to come again.
+        """Prepare up to about ``limit_bytes`` (at least one run), or commit what the last step prepared, or do what the
+        backend has to do after that; return whether to come again.
 
         O(1) without work.  What cannot be merged because it is damaged is passed over, and said once:
 
         :raises StoreDamagedError: after the merges that could be done.
         :raises StoreError: what a commit raises; the work list is as before.
         """
-        writes: list[Replace] = []
-        starts: dict[bytes, int] = {}
+        if self._committed:
+            self._committed = False
+            self._backend.checkpoint()
+            return True
+        if not self._prepared.writes:
+            self._prepare(limit_bytes)
+            if self._prepared.writes:
+                return True
+        prepared, self._prepared = self._prepared, _Prepared()
+        if prepared.writes:
+            try:
+                self._backend.commit(prepared.writes)
+            except BaseException:
+                self._runs.clear()
+                raise
+            self._committed = True
+        self._start.update(prepared.starts)
+        if prepared.damage is not None:
+            raise prepared.damage
+        return self._committed or bool(self._queue)
+
+    def _prepare(self, limit_bytes: int) -> None:
+        prepared = self._prepared
         settled: list[bytes] = []
-        damage: StoreDamagedError | None = None
         used = 0
         for author, noted in self._queue.items():
             if used >= limit_bytes:
                 break
-            used += _LOOK_BYTES
-            start = self._start.get(author, max(1, noted - _LOOK_BACK))
-            try:
-                rows = list(islice(self._backend.rows(author, start), _ROWS_AT_ONCE))
-            except StoreDamagedError as error:
-                damage = damage or error
-                starts[author] = noted + 1
-                settled.append(author)
-                continue
-            runs = plan(rows)
-            for run in runs:
-                if used >= limit_bytes and writes:
-                    break
-                used += sum(row.size + _ROW_BYTES for row in run)
+            runs = self._runs.pop(author, None)
+            if runs is None:
+                used += _LOOK_BYTES
+                start = self._start.get(author, max(1, noted - _LOOK_BACK))
                 try:
-                    write, passed = self._merged(author, run)
-                except (StoreDamagedError, BadSegmentError, BadSignatureError) as error:
-                    damage = damage or self._damage(author, run, error)
-                    write, passed = None, _last(run)
-                if write is not None:
-                    writes.append(write)
-                if passed:
-                    starts[author] = passed + 1
-            if not runs:
-                starts[author] = max((row.first + row.count for row in rows if is_full(row)), default=start)
-                if len(rows) < _ROWS_AT_ONCE:
+                    rows = list(islice(self._backend.rows(author, start), _ROWS_AT_ONCE))
+                except StoreDamagedError as error:
+                    prepared.damage = prepared.damage or error
+                    prepared.starts[author] = noted + 1
                     settled.append(author)
-        if writes:
-            self._backend.commit(writes)
-        self._start.update(starts)
+                    continue
+                runs = plan(rows)
+                if not runs:
+                    full = (row.first + row.count for row in rows if is_full(row))
+                    prepared.starts[author] = max(full, default=start)
+                    if len(rows) < _ROWS_AT_ONCE:
+                        settled.append(author)
+                    continue
+                if len(runs) > 1:  # a long look is a step of its own
+                    self._runs[author] = runs
+                    break
+            while runs and (used < limit_bytes or not prepared.writes):
+                used += self._try(author, runs.pop(0))
+            if runs:
+                self._runs[author] = runs
         for author in settled:
             del self._queue[author]
             self._small[author] = 0
-        if damage is not None:
-            raise damage
-        return bool(self._queue)
+
+    def _try(self, author: bytes, run: Sequence[Row]) -> int:
+        """Prepare to merge a run; return what that counts against the limit."""
+        prepared = self._prepared
+        try:
+            write, passed = self._merged(author, run)
+        except (StoreDamagedError, BadSegmentError, BadSignatureError) as error:
+            prepared.damage = prepared.damage or self._damage(author, run, error)
+            write, passed = None, _last(run)
+        if write is not None:
+            prepared.writes.append(write)
+        if passed:
+            prepared.starts[author] = passed + 1
+        return sum(row.size + _ROW_BYTES for row in run)
 
     def _merged(self, author: bytes, run: Sequence[Row]) -> tuple[Replace | None, int]:
         """Return the write for a run, and the last seq of a row that must stay as it is (0 if none).

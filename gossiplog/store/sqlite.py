@@ -195,6 +195,12 @@ class SQLiteBackend:
         self._require_open()
         self._writer.commit(writes)
 
+    def checkpoint(self) -> None:
+        """Copy the write-ahead log into the file; what is not copied stays durable in it."""
+        with suppress(*SQLITE_ERRORS):
+            if not (self._closed or self._writer.poison):
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     # -- secrets and the end ---------------------------------------------------------------------------------
 
     def seed(self, name: str) -> bytes | None:

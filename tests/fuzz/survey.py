@@ -119,7 +119,7 @@ def survey(store: Path, *, may_lack: bool = False) -> None:
                 assert logs.clock.head(author) == ((seq, ids[seq]) if seq else None), (
                     "not whole, and said to be"
                 )
-        for upkeep in (_append, lambda logs: logs.merge_some(READ_BYTES), lambda logs: logs.repair()):
+        for upkeep in (_append, *[lambda logs: logs.merge_some(READ_BYTES)] * 3, lambda logs: logs.repair()):
             try:
                 upkeep(logs)
             except StoreError:
