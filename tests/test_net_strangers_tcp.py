@@ -13,10 +13,12 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SkipTest
 
 from gossiplog import limits
 from gossiplog.errors import WrongProtocolError
 from gossiplog.net.notices import DialFailed, PeerDown, PeerRejected, PeerUp
+from gossiplog.net.sockets import round_trip
 from tests.netcase import LISTEN, Raw, dial
 from tests.test_net_tcp import TcpCase
 
@@ -93,19 +95,38 @@ class DialTests(TcpCase):
 class BufferTests(TcpCase):
     """SOCKET_BUFFER_BYTES: what the kernel holds back of what is live."""
 
-    async def test_of_both_sides(self) -> None:
-        """As set; Linux counts twice that, for its own needs, and no system more."""
+    async def sockets(self) -> list[socket.socket]:
+        """Both ends of a connection of two nodes."""
         _, a = self.site()
         _, b = self.site()
         b.connect(await a.listen(LISTEN))
         await gatherResults([self.when(a, PeerUp), self.when(b, PeerUp)])
-        for node in (a, b):
-            [link] = node._driver._open
-            transport: Any = link.transport
+        links: list[Any] = [link for node in (a, b) for link in node._driver._open]
+        return [link.transport.getHandle() for link in links]
+
+    async def test_of_both_sides(self) -> None:
+        """As set; Linux counts twice that, for its own needs, and no system more."""
+        self.patch(limits, "NEAR_SECONDS", 10.0)
+        for end in await self.sockets():
             for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                size = transport.getHandle().getsockopt(socket.SOL_SOCKET, buffer)
+                size = end.getsockopt(socket.SOL_SOCKET, buffer)
                 self.assertGreaterEqual(size, limits.SOCKET_BUFFER_BYTES)
                 self.assertLessEqual(size, 2 * limits.SOCKET_BUFFER_BYTES)
+
+    async def test_of_a_peer_that_is_far_away(self) -> None:
+        """As large as the system makes them, for all that is on its way; little of it waits to be sent."""
+        if not hasattr(socket, "TCP_INFO"):
+            raise SkipTest("this system does not say how far away a peer is")
+        self.patch(limits, "NEAR_SECONDS", 1e-6)
+        plain = socket.socket()
+        self.addCleanup(plain.close)
+        for end in await self.sockets():
+            self.assertGreater(round_trip(end), 1e-6)
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                usual = plain.getsockopt(socket.SOL_SOCKET, buffer)
+                self.assertGreaterEqual(end.getsockopt(socket.SOL_SOCKET, buffer), usual)
+            unsent = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            self.assertEqual(unsent, limits.SOCKET_BUFFER_BYTES)
 
 
 def client_hello() -> bytes:

@@ -9,7 +9,6 @@ connection only; a connection that is being closed is gone after ``CLOSE_SECONDS
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Sequence
 from typing import Any
 from typing import Protocol as Interface
@@ -31,6 +30,7 @@ from gossiplog.errors import (
 )
 from gossiplog.gossip.messages import Bye, Fork, Message, Ranges
 from gossiplog.log.segment import Segment
+from gossiplog.net.sockets import narrow, tune
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode, encode
 
@@ -92,7 +92,7 @@ class Link(Protocol):
         transport: Any = self.transport
         transport.bufferSize = limits.OUTPUT_WINDOW_BYTES
         self.host = getattr(transport.getPeer(), "host", "")
-        _tune(transport)
+        tune(transport)
         if not self.owner.connection_made(self):
             self.abort()
             return
@@ -117,6 +117,7 @@ class Link(Protocol):
             self._write(answer)
         if channel.established and not was_up:
             self._cancel_deadline()
+            narrow(self.transport)
             self.owner.established(self)
         if not frames:
             self.owner.heard(self)
@@ -255,18 +256,6 @@ class LinkFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Link:
         """A link for the connection from or to ``addr``."""
         return Link(self._owner, bool(self._address), self._address or describe(addr))
-
-
-def _tune(transport: Any) -> None:
-    """News must wait neither for more to send with it nor behind megabytes of backlog."""
-    sock = getattr(transport, "socket", None)
-    if not isinstance(sock, socket.socket):
-        return
-    if sock.family != socket.AF_UNIX:
-        transport.setTcpNoDelay(True)
-        transport.setTcpKeepAlive(True)
-    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-        sock.setsockopt(socket.SOL_SOCKET, buffer, limits.SOCKET_BUFFER_BYTES)
 
 
 def describe(address: Any) -> str:
