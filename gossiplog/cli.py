@@ -93,12 +93,21 @@ def _recover(arguments: argparse.Namespace) -> int:
 # -- arguments ---------------------------------------------------------------------------------------------------
 
 
+class _Version(argparse.Action):
+    """Looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"gossiplog {import_module('importlib.metadata').version('gossiplog')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gossiplog",
         description="Append-only logs that replicate themselves between peers.",
         epilog=EPILOG,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     def verb(name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str) -> _Parser:

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 from gossiplog.limits import MAX_BODY_BYTES
@@ -51,6 +52,11 @@ class HelpTests(ProcessTestCase):
             "GOSSIPLOG_STORE",
         ):
             self.assertIn(word, process.out)
+
+    def test_version(self) -> None:
+        process = self.gossiplog("--version")
+        self.assertEqual((process.finish(), process.err), (0, ""))
+        self.assertEqual(process.out, f"gossiplog {version('gossiplog')}\n")
 
 
 class StartTests(ProcessTestCase):
