@@ -109,7 +109,7 @@ class RelayTests(SynchronousTestCase):
         bob.start()
         reached = [0]
         for _ in range(3):
-            cluster.run(2.5)
+            cluster.run(2.0)
             reached.append(bob.holdings.clock.total())
             for link in tuple(cluster.net.links):
                 link.cut()
