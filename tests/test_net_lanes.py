@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog.errors import StoreClosedError, StoreNotFoundError
 from gossiplog.net.lanes import COMMIT_BYTES, NEWS_BYTES, Call, Lanes, Write
-from gossiplog.net.storing import StoreThread
+from gossiplog.net.storing import TOGETHER_BYTES, StoreThread
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, Append, Appended, Outcome, SetCursor
@@ -156,6 +156,29 @@ class StoreThreadTests(TestCase):
         [outcome] = self.outcomes
         self.assertEqual([segment.count for segment in outcome.segments], [100])
         self.assertFalse(done.called)
+
+    async def test_what_is_queued_together_is_handed_over_at_the_end(self) -> None:
+        """Or as soon as it is much; other work keeps its place; one within another ends with the outer one."""
+        thread = self.begin()
+        author = thread.now(lambda logs: logs.writer("w").author)
+        answers: list[Any] = []
+        with thread.together():
+            for number in range(10):
+                thread.write(Append(author, [bytes([number])]), answers.append)
+            with thread.together():
+                thread.call(lambda logs: logs.clock.seq(author), answers.append)
+            self.assertTrue(thread._jobs.empty())
+            self.assertEqual(thread.now(lambda logs: logs.clock.seq(author)), 10)
+            thread.write(Append(author, [bytes(TOGETHER_BYTES)]), answers.append)
+            thread.write(Append(author, [b"x"]), answers.append)
+        closed: Deferred[Any] = Deferred()
+        thread.close(closed.callback)
+        await closed
+        self.assertEqual(
+            answers, [*[Appended(seq, seq) for seq in range(1, 11)], 10, *map(Appended, (11, 12), (11, 12))]
+        )
+        self.assertEqual(sum(segment.count for outcome in self.outcomes for segment in outcome.segments), 12)
+        self.assertEqual(self.outcomes[0].segments[0].count, 10)
 
     async def test_close_finishes_what_is_queued_and_takes_nothing_more(self) -> None:
         thread = self.begin()

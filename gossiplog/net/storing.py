@@ -82,6 +82,9 @@ class StoreThread:
         Otherwise the thread would begin with the first of fifty entries that one read brought, and its commits, each a
         few entries, would take the interpreter from whoever looks at the rest.
         """
+        if self._held is not None:  # what reading led to another read
+            yield
+            return
         self._held = []
         try:
             yield
