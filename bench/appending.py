@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import Cooperator, react
 
-from bench.measure import BATCH, disk_bytes, payloads, peak_rss_mb
+from bench.measure import BATCH, disk_bytes, merge_all, payloads, peak_rss_mb
 from bench.workloads import bare_sqlite_rate
 from gossiplog import Writer, open_store
 
@@ -59,6 +59,7 @@ async def main(reactor: Any, work: Path, count: int, size: int, in_flight: int) 
         raise SystemExit("bench: not every batch is on disk")
     running = disk_bytes(work / "store")
     total = store.clock.total()
+    await store.run(merge_all)  # what was written one at a time; it happens when nothing else does
     await store.close()
     bare_rate, single_rate = sorted(bare)[1], sorted(single)[1]
     fields = {

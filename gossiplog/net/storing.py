@@ -29,6 +29,9 @@ MERGE_BYTES = 256 * 1024
 IDLE_SECONDS = 0.02
 """Nothing to do for so long, and small segments are merged."""
 
+PAUSE_SECONDS = 0.005
+"""Between two steps of merging, for the rest of the machine."""
+
 TOGETHER_BYTES = 64 * 1024
 """Bodies that wait for what comes with them; more is handed over at once, to be written while the rest is looked at."""
 
@@ -146,15 +149,16 @@ class StoreThread:
         self._opened.put(logs)
         lanes = Lanes()
         merging = True
+        pause = IDLE_SECONDS
         closing = False
         while lanes or not closing:
             if not lanes:
                 try:
-                    jobs = self._jobs.get(timeout=IDLE_SECONDS if merging else None)
+                    jobs = self._jobs.get(timeout=pause if merging else None)
                 except queue.Empty:
-                    merging = self._merge(logs)
+                    merging, pause = self._merge(logs), PAUSE_SECONDS
                     continue
-                merging = True
+                merging, pause = True, IDLE_SECONDS
                 closing = self._queue(lanes, jobs)
             while not self._jobs.empty():
                 closing = self._queue(lanes, self._jobs.get()) or closing
