@@ -144,6 +144,30 @@ class FaultTests(SynchronousTestCase):
             self.assertEqual(written, [])
             logs.close()
 
+    def test_a_failed_checkpoint_ends_writing(self) -> None:
+        """Merging goes on without a word; the next append says it, and everything can be read."""
+        failed: list[Point] = []
+        armed = False
+
+        def hook(point: Point) -> Fault | None:
+            if armed and point == Point("sync", "log.sqlite"):
+                failed.append(point)
+                return Fault.FAILS
+            return None
+
+        with between(hook):
+            logs = open_logs(self.place / "store")
+            ann = logs.writer("ann").author
+            for number in range(9):
+                logs.process([Append(ann, [b"%d" % number])])
+            armed = True
+            while logs.merge_some(ALL):
+                pass
+            self.assertEqual(len(failed), 1)
+            self.assertRaises(StoreFailedError, logs.process, [Append(ann, [b"ten"])])
+            self.assertEqual(len(held(logs, ann)), 9)
+            logs.close()
+
     def test_each_read_fails(self) -> None:
         """A typed error, once; what is read afterwards is right."""
         life = Life(self.place / "store")

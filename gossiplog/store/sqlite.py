@@ -197,9 +197,8 @@ class SQLiteBackend:
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the file; what is not copied stays durable in it."""
-        with suppress(*SQLITE_ERRORS):
-            if not (self._closed or self._writer.poison):
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        if not self._closed:
+            self._writer.checkpoint()
 
     # -- secrets and the end ---------------------------------------------------------------------------------
 

@@ -123,6 +123,17 @@ class SQLiteWriter:
             self.ahead.update((author, head) for author, head in self._staged.items() if head is not None)
             self._rows_ahead = rows
 
+    def checkpoint(self) -> None:
+        """Copy the write-ahead log into the file, unless the disk failed before; if it fails now, nothing is written
+        any more: what a failed sync left in the file is not known."""
+        if self.poison:
+            return
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except SQLITE_ERRORS as error:
+            if primary(error) != sqlite3.SQLITE_FULL:
+                self.poison = str(error)
+
     def _error_before_commit(self, error: Exception) -> StoreError:
         kind = primary(error)
         if kind == sqlite3.SQLITE_IOERR or kind in DAMAGE:
