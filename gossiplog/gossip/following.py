@@ -235,7 +235,9 @@ class Following(Upkeep):
                 session.outbox.forget(author)
                 session.announce.pop(author, None)
         self._lift(lifted)
-        self._fetch_again([author for author in event.authors if self.wanted.wants(author)])
+        again = [author for author in event.authors if self.wanted.wants(author)]
+        if again:
+            self._fetch_again(again)
         self._ask()
 
     def _fetch_again(self, authors: Sequence[bytes]) -> None:

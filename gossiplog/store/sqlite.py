@@ -63,7 +63,8 @@ class SQLiteBackend:
             self._connection = connect(self._directory, init, factory)
             try:
                 self._writer = SQLiteWriter(self._connection, self._file)
-                self._writer.poison = "its file system is read-only" if self.read_only else ""
+                if self.read_only:
+                    self._writer.poison = "its file system is read-only"
             except SQLITE_ERRORS as error:
                 self._connection.close()
                 raise read_error(error, self._file) from error

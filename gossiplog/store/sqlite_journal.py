@@ -35,8 +35,8 @@ class Journal:
         self._level = min(self._level + LARGE, MOST) if size >= BULK_BYTES else max(self._level - 1, 0)
         if self._mode == b"wal" and self._level == MOST:
             self._change("persist")
-        elif self._mode != b"wal" and not self._level:
-            self._change("wal")
+        elif not self._level:
+            self.settle()
 
     def settle(self) -> None:
         """Go back to the write-ahead log, which leaves nothing beside the file when it is closed."""
