@@ -33,6 +33,24 @@ CHANGES = frozenset(
 )
 
 
+class FailingSync:
+    """A hook: once armed, one sync fails (of ``file``, or of any); what is changed in the database is noted."""
+
+    def __init__(self, file: str = "") -> None:
+        self.armed = False
+        self.failed = False
+        self.written: list[Point] = []
+        self._file = file
+
+    def __call__(self, point: Point) -> Fault | None:
+        if point.call in CHANGES and point.file.startswith("log.sqlite"):
+            self.written.append(point)
+        if self.armed and not self.failed and point.call == "sync" and self._file in ("", point.file):
+            self.failed = True
+            return Fault.FAILS
+        return None
+
+
 class FaultTests(SynchronousTestCase):
     """The n-th call fails, for every n."""
 
@@ -119,53 +137,39 @@ class FaultTests(SynchronousTestCase):
 
     def test_after_a_failed_sync_nothing_is_written(self) -> None:
         """Not one byte, until the store is opened again; reading goes on."""
-        failed: list[Point] = []
-        written: list[Point] = []
-        armed = False
-
-        def hook(point: Point) -> Fault | None:
-            if failed and point.call in CHANGES and point.file.startswith("log.sqlite"):
-                written.append(point)
-            if armed and point.call == "sync" and not failed:
-                failed.append(point)
-                return Fault.FAILS
-            return None
-
-        with between(hook):
+        disk = FailingSync()
+        with between(disk):
             logs = open_logs(self.place / "store")
             ann = logs.writer("ann").author
             logs.process([Append(ann, [b"one"])])
-            armed = True
+            disk.armed = True
             self.assertRaises(AppendOutcomeUnknown, logs.process, [Append(ann, [b"two"])])
-            written.clear()
-            for _ in range(3):
-                self.assertRaises(StoreFailedError, logs.process, [Append(ann, [b"three"])])
-            self.assertEqual(len(held(logs, ann)), 1)
-            self.assertEqual(written, [])
+            self.assert_reads_only(logs, ann, 1, disk)
             logs.close()
+
+    def assert_reads_only(self, logs: Logs, ann: bytes, count: int, disk: FailingSync) -> None:
+        """Nothing is taken, nor written: not even by trying; ``count`` entries can be read."""
+        self.assertTrue(disk.failed)
+        disk.written.clear()
+        for _ in range(3):
+            self.assertRaises(StoreFailedError, logs.process, [Append(ann, [b"three"])])
+        self.assertEqual(len(held(logs, ann)), count)
+        self.assertEqual(disk.written, [])
 
     def test_a_failed_checkpoint_ends_writing(self) -> None:
         """Merging goes on without a word; the next append says it, and everything can be read."""
-        failed: list[Point] = []
-        armed = False
-
-        def hook(point: Point) -> Fault | None:
-            if armed and point == Point("sync", "log.sqlite"):
-                failed.append(point)
-                return Fault.FAILS
-            return None
-
-        with between(hook):
+        disk = FailingSync("log.sqlite")
+        with between(disk):
             logs = open_logs(self.place / "store")
             ann = logs.writer("ann").author
             for number in range(9):
                 logs.process([Append(ann, [b"%d" % number])])
-            armed = True
+            disk.armed = True
+            disk.written.clear()
             while logs.merge_some(ALL):
                 pass
-            self.assertEqual(len(failed), 1)
-            self.assertRaises(StoreFailedError, logs.process, [Append(ann, [b"ten"])])
-            self.assertEqual(len(held(logs, ann)), 9)
+            self.assertEqual(disk.written.count(Point("sync", "log.sqlite")), 1)
+            self.assert_reads_only(logs, ann, 9, disk)
             logs.close()
 
     def test_each_read_fails(self) -> None:
@@ -213,33 +217,17 @@ class BulkFaultTests(FaultTests):
 
     def test_after_a_failed_sync_nothing_is_written(self) -> None:
         """Undoing it reads and writes the file, so that readers see the state before; nothing after that."""
-        failed = 0
-        written: list[Point] = []
-
-        def hook(point: Point) -> Fault | None:
-            nonlocal failed
-            if point.call in CHANGES and point.file.startswith("log.sqlite"):
-                written.append(point)
-            if failed == 0 and armed and point == Point("sync", "log.sqlite"):
-                failed += 1
-                return Fault.FAILS
-            return None
-
-        armed = False
-        with between(hook):
+        disk = FailingSync("log.sqlite")
+        with between(disk):
             logs = open_logs(self.place / "store")
             ann = logs.writer("ann").author
             for _ in range(3):
                 logs.process([Append(ann, [bytes(3000)])])
-            self.assertIn(Point("sync", "log.sqlite-journal"), written)
-            armed = True
+            self.assertIn(Point("sync", "log.sqlite-journal"), disk.written)
+            disk.armed = True
             self.assertRaises(AppendOutcomeUnknown, logs.process, [Append(ann, [bytes(3000)])])
             self.assertEqual(len(held(logs, ann)), 3)
-            written.clear()
-            for _ in range(3):
-                self.assertRaises(StoreFailedError, logs.process, [Append(ann, [b"three"])])
-            self.assertEqual(len(held(logs, ann)), 3)
-            self.assertEqual(written, [])
+            self.assert_reads_only(logs, ann, 3, disk)
             logs.close()
 
 
