@@ -87,8 +87,8 @@ def encode_bodies(timestamp_ms: int, payloads: Sequence[bytes]) -> list[bytes]:
     largest = max(map(len, payloads))
     if len(prefix) + 5 + largest > MAX_BODY_BYTES:
         raise _too_large(largest)
-    pack = msgpack.Packer().pack
-    return [prefix + pack(payload) for payload in payloads]
+    starts = {size: prefix + _bin_header(size) for size in set(map(len, payloads))}
+    return [starts[len(payload)] + payload for payload in payloads]
 
 
 def decode_body(body: bytes) -> Body:
@@ -126,6 +126,13 @@ def _needed_elements(body: bytes) -> list[object]:
     if unpacker.tell() != len(body):
         raise MalformedBodyError("bytes follow the body's array")
     return found
+
+
+def _bin_header(size: int) -> bytes:
+    """What msgpack puts before so many bytes."""
+    if size < 256:
+        return bytes((0xC4, size))
+    return b"\xc5" + size.to_bytes(2, "big") if size < 65536 else b"\xc6" + size.to_bytes(4, "big")
 
 
 def _references(after: object) -> tuple[Reference, ...]:

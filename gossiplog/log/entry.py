@@ -8,7 +8,7 @@ Invariant: foreign bytes never raise here: what does not decode is delivered, ma
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -46,13 +46,18 @@ class Encoding(NamedTuple):
 
 
 def _as_bytes(value: Any) -> bytes:
+    if type(value) is bytes:
+        return value
     if not isinstance(value, bytes | bytearray | memoryview):
         raise TypeError(f"expected bytes, got {type(value).__name__}; choose an encoding for other values")
     return bytes(value)
 
 
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def _to_json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _encode_json(value).encode()
 
 
 def _text(value: Any) -> bytes:
@@ -88,10 +93,10 @@ def encoding(name: str) -> Encoding:
         raise InvalidValueError(f"unknown encoding {name!r}; known are {', '.join(ENCODINGS)}") from None
 
 
-def encode_payload(value: Any, chosen: Encoding) -> bytes:
-    """``value`` as payload bytes; :class:`EncodingError` says what does not fit."""
+def encode_payloads(values: Iterable[Any], chosen: Encoding) -> list[bytes]:
+    """``values`` as payload bytes; :class:`EncodingError` says what does not fit.  O(n)."""
     try:
-        return chosen.encode(value)
+        return list(map(chosen.encode, values))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise EncodingError(f"payload does not fit the encoding {chosen.name}: {error}") from error
 

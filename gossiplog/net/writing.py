@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gossiplog.log.body import Reference, encode_bodies, encode_body
-from gossiplog.log.entry import Encoding, encode_payload
+from gossiplog.log.entry import Encoding, encode_payloads
 from gossiplog.net.awaiting import Result
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ class Writer:
 
         Raises :class:`EncodingError` and :class:`PayloadTooLargeError` at once; nothing is written then.
         """
-        body = encode_body(int(time.time() * 1000), encode_payload(payload, self._encoding), after)
+        [encoded] = encode_payloads((payload,), self._encoding)
+        body = encode_body(int(time.time() * 1000), encoded, after)
         return self._store.append(self.author, [body]).addCallback(lambda seqs: seqs.start)  # type: ignore[return-value]
 
     def append_many(self, payloads: Sequence[Any]) -> Result[range]:
         """Append all of them or none; fires with their seqs once they are on disk."""
         if not payloads:
             return self._store.run(lambda _: range(0))
-        chosen = self._encoding
-        encoded = [encode_payload(payload, chosen) for payload in payloads]
+        encoded = encode_payloads(payloads, self._encoding)
         return self._store.append(self.author, encode_bodies(int(time.time() * 1000), encoded))
