@@ -7,6 +7,7 @@ Invariant: a pure function; whatever it raises or returns, nothing has changed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
@@ -28,11 +29,12 @@ class Verdict(Enum):
     SUSPECT = "verified, and not what we hold: the author may have forked"
 
 
-def judge(segment: Segment, ours: Head) -> Extends | Verdict:
+def judge(segment: Segment, ours: Head, check: Callable[[Segment], Head] = verify) -> Extends | Verdict:
     """Decide about ``segment`` when our head of its author is ``ours`` (seq 0 and the genesis id if we hold none).
 
     Raises :class:`BadSegmentError` or :class:`BadSignatureError` for an offence.  Duplicates from before our head and
     announcements are told apart from the header alone and cost no hash; a duplicate of our head costs no signature.
+    ``check`` is :func:`gossiplog.log.segment.verify`, or says the same.
     """
     if segment.last < ours.seq:
         return Verdict.DUPLICATE
@@ -42,7 +44,7 @@ def judge(segment: Segment, ours: Head) -> Extends | Verdict:
         check_shape(segment)
         if id_at(segment, ours.seq) == ours.id:
             return Verdict.DUPLICATE
-    head = verify(segment)
+    head = check(segment)
     if head.seq == ours.seq or id_at(segment, ours.seq) != ours.id:
         return Verdict.SUSPECT
     return Extends(tail_after(segment, ours.seq, ours.id), head)

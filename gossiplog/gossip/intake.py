@@ -7,7 +7,7 @@ Invariant: an unverified byte changes nothing but counters; what was accepted an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gossiplog import limits
 from gossiplog.gossip import events
@@ -15,18 +15,19 @@ from gossiplog.gossip.acceptance import Extends, Verdict, judge
 from gossiplog.gossip.allowance import hashed
 from gossiplog.gossip.events import Write
 from gossiplog.gossip.holdings import Holdings
-from gossiplog.gossip.messages import Fork, Have, Want, WantItem
+from gossiplog.gossip.messages import Fork, Have, Message, Want, WantItem
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.tree import Tree, explored_seq
 from gossiplog.log.fork import ForkProof, verify_proof
-from gossiplog.log.segment import Segment, segment_bytes
+from gossiplog.log.segment import Segment, segment_bytes, verify
 
 
 class Intake(Tree):
-    """I take what the peers of one replica offer."""
+    """I take what the peers of one replica offer.  ``verify`` may be another that says the same."""
 
     def __init__(self, holdings: Holdings) -> None:
         super().__init__(holdings)
+        self.verify = verify
         self.read_only = False
         self.pending_bytes = 0
 
@@ -73,6 +74,22 @@ class Intake(Tree):
 
     # -- segments
 
+    def awaited(self, number: int, messages: Iterable[Message]) -> list[Segment]:
+        """The segments among ``messages`` of one session that are going to be verified, as it looks now.  O(n)."""
+        session = self.sessions.get(number)
+        if session is None or session.phase is not Phase.OPEN or self.read_only:
+            return []
+        found: list[Segment] = []
+        following: dict[bytes, int] = {}
+        for message in messages:
+            if type(message) is Segment:
+                author = message.author
+                first = following.get(author) or self.holdings.accepted_seq(author) + 1
+                if message.first == first and self.wanted.wants(author) and author not in self.holdings.forks:
+                    following[author] = message.last + 1
+                    found.append(message)
+        return found
+
     def _segment(self, session: Session, segment: Segment) -> None:
         author = segment.author
         if self.read_only or author in self.holdings.forks:
@@ -81,7 +98,7 @@ class Intake(Tree):
             session.unwanted_items += 1
             return
         ours = self.holdings.accepted(author)
-        verdict = judge(segment, ours)
+        verdict = judge(segment, ours, self.verify)
         if isinstance(verdict, Extends):
             self._accept(session, verdict)
             return

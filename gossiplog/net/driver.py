@@ -28,6 +28,7 @@ from gossiplog.net import notices
 from gossiplog.net.admission import Admission
 from gossiplog.net.alarm import Alarm
 from gossiplog.net.awaiting import Ending, Result
+from gossiplog.net.checking import Checker
 from gossiplog.net.dialing import Dialers
 from gossiplog.net.errands import Errands
 from gossiplog.net.livestore import Store
@@ -84,6 +85,8 @@ class Driver:
         self._stopped = Ending()
         self._holdings = Holdings(store.clock, store.forks, store.local)
         self.replica = Replica(self.id, instance, self._holdings, agent=agent)
+        self._checker = Checker()
+        self.replica.verify = self._checker.verify
         self.replica.limit_to(store.interest.choices, ledger)
         self._errands = Errands(store, self._handle, tell, self._check_stopped)
         self._listening = [store.listen(self._committed), store.interest.listen(self._handle)]
@@ -157,7 +160,8 @@ class Driver:
         """Messages came, all at once."""
         session = link.session
         if session is not None:
-            with self._errands.together():
+            awaited = self.replica.awaited(session, messages)
+            with self._errands.together(), self._checker.ahead(awaited):
                 self._handle(*[events.Received(session, message) for message in messages])
 
     def heard(self, link: Link) -> None:
@@ -248,6 +252,7 @@ class Driver:
         if not self._stopping or self._stopped.over or self._busy or self._open or self._errands.pending:
             return
         self._alarm.cancel()
+        self._checker.close()
         for stop_listening in self._listening:
             stop_listening()
         self._stopped.come()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from gossiplog.gossip import acceptance
+from gossiplog.gossip import intake
 from gossiplog.gossip.messages import Message
 from gossiplog.log.segment import verify
 from gossiplog.store import logs, merging, verifying
@@ -35,6 +35,6 @@ def shared() -> Iterator[None]:
     def take(frame: bytes) -> Message:
         return decoded(frame) if frame[1:2] == bytes([_SEGMENT_TYPE]) else decode(frame)
 
-    verifying_modules = (acceptance, invariants, logs, merging, verifying)
+    verifying_modules = (intake, invariants, logs, merging, verifying)
     with patched({**{(module, "verify"): verified for module in verifying_modules}, (node, "decode"): take}):
         yield
