@@ -1,8 +1,9 @@
 """Run the tests away from the checkout, against the installed wheel: ``staged_trial.py DIR [OPTIONS] [TESTS]``.
 
 Copies what the tests read (themselves, examples, documents, benchmarks) to DIR and runs trial there with the
-options and tests given.  ``--needs-reactor`` stands for the modules whose tests use a reactor: those with an
-asynchronous ``TestCase``.  With ``--coverage`` trial runs under coverage and writes its data into the checkout.
+options and tests given.  ``tests`` stands for all modules, ``--needs-reactor`` for those with an asynchronous
+``TestCase``; either way each module is run on its own.  With ``--coverage`` trial runs under coverage, in one process,
+and writes its data into the checkout.
 """
 
 from __future__ import annotations
@@ -10,11 +11,17 @@ from __future__ import annotations
 import ast
 import os
 import shutil
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 ROOT = Path(__file__).resolve().parent.parent
 READ_BY_TESTS = ("tests", "examples", "docs", "bench", "README.rst", "CHANGELOG.rst", "CONTRIBUTING.rst")
+MOST_AT_ONCE = 4
+"""Modules: their tests start processes and sync to disk, and wait for that with deadlines."""
+
 LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "node_modules", "_build", "_trial_temp*", ".hypothesis")
 
 
@@ -40,21 +47,56 @@ def needs_reactor(path: Path) -> bool:
     return False
 
 
+def modules(directory: Path, only_with_reactor: bool) -> list[str]:
+    """Return the names of the test modules, as trial takes them."""
+    found = sorted(directory.glob("tests/**/test_*.py"))
+    return [
+        ".".join(path.relative_to(directory).with_suffix("").parts)
+        for path in found
+        if not only_with_reactor or needs_reactor(path)
+    ]
+
+
+def run_apart(options: list[str], names: list[str]) -> list[str]:
+    """Run each module in a trial of its own, as many at once as there are cores; return those that failed.
+
+    What a module prints comes in one piece, when it is done.  (trial's own ``--jobs`` talks to its workers over file
+    descriptors that the tests of processes close.)
+    """
+    printing = Lock()
+
+    def run(name: str) -> bool:
+        place = f"--temp-directory=_trial_temp-{name}"
+        command = [sys.executable, "-m", "twisted.trial", place, *options, name]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        with printing:
+            sys.stdout.buffer.write(done.stdout)
+            sys.stdout.flush()
+        return done.returncode == 0
+
+    with ThreadPoolExecutor(min(MOST_AT_ONCE, len(os.sched_getaffinity(0)))) as pool:
+        return [name for name, passed in zip(names, pool.map(run, names), strict=True) if not passed]
+
+
 def main() -> None:
-    """Stage the tests, then become trial."""
+    """Stage the tests and run them."""
     directory, arguments = Path(sys.argv[1]), sys.argv[2:]
     stage(directory)
-    if "--needs-reactor" in arguments:
-        arguments.remove("--needs-reactor")
-        modules = [path for path in sorted(directory.glob("tests/**/test_*.py")) if needs_reactor(path)]
-        if not modules:
+    os.chdir(directory)
+    here = Path()
+    if "--needs-reactor" in arguments or arguments[-1:] == ["tests"]:
+        names = modules(here, "--needs-reactor" in arguments)
+        if not names:
             sys.exit("staged_trial.py: no test needs a reactor")
-        arguments += [".".join(path.relative_to(directory).with_suffix("").parts) for path in modules]
+        arguments = [argument for argument in arguments if argument not in ("--needs-reactor", "tests")]
+        if "--coverage" not in arguments:
+            failed = run_apart(arguments, names)
+            sys.exit(f"staged_trial.py: failed: {', '.join(failed)}" if failed else None)
+        arguments += names
     under = []
     if "--coverage" in arguments:
         arguments.remove("--coverage")
         under = ["-m", "coverage", "run", f"--rcfile={ROOT}/pyproject.toml", f"--data-file={ROOT}/.coverage"]
-    os.chdir(directory)
     os.execv(sys.executable, [sys.executable, *under, "-m", "twisted.trial", *arguments])
 
 
