@@ -12,7 +12,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import Cooperator, react
 
 from bench.measure import BATCH, disk_bytes, merge_all, payloads, peak_rss_mb
-from bench.workloads import bare_sqlite_rate
+from bench.workloads import bare_sqlite
 from gossiplog import Writer, open_store
 
 SINGLES = 2000
@@ -47,7 +47,7 @@ async def main(reactor: Any, work: Path, count: int, size: int, in_flight: int) 
     store = open_store(work / "store", reactor)
     writer = await store.writer()
     for turn in range(3):
-        bare.append(bare_sqlite_rate(work / f"bare-{turn}.sqlite", SINGLES, size))
+        bare.append(SINGLES / sum(bare_sqlite(work / f"bare-{turn}.sqlite", SINGLES, size)))
         single.append(await one_at_a_time(writer, SINGLES, size))
     singles = [payload for batch in payloads(16 * SINGLES, size, seed=3) for payload in batch]
     flying = await many_in_flight(writer, reactor, singles, 64, batches=False)

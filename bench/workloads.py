@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import subprocess
 import sys
@@ -78,6 +79,7 @@ def append(work: Path, count: int, size: int, in_flight: int) -> Fields:
 def live(work: Path, count: int, size: int, interval: float, *, load: int = 0) -> Fields:
     """From before ``append`` in one process to the reader of another; ``load``: while that many entries catch up."""
     ages, held = _live(work, count, size, interval, load)
+    bare_ms = percentile(bare_sqlite(work / "bare.sqlite", count, size, interval), 50) * 1e3
     return {
         "entries": count,
         "size": size,
@@ -87,6 +89,8 @@ def live(work: Path, count: int, size: int, interval: float, *, load: int = 0) -
         "p90_ms": round(percentile(ages, 90), 3),
         "p99_ms": round(percentile(ages, 99), 3),
         "max_ms": round(max(ages), 3),
+        "bare_commit_ms": round(bare_ms, 3),
+        "bare_commits": round(percentile(ages, 50) / bare_ms, 2),
     }
 
 
@@ -141,17 +145,25 @@ def merging(work: Path, count: int, size: int) -> Fields:
     }
 
 
-def bare_sqlite_rate(path: Path, count: int, size: int) -> float:
-    """Inserts per second of a plain SQLite loop, each committed with full sync: what one append can cost at least."""
+def bare_sqlite(path: Path, count: int, size: int, interval: float = 0.0) -> list[float]:
+    """Seconds of each insert of a plain SQLite loop, committed with full sync: what one append can cost at least.
+
+    With pauses of ``interval`` seconds on average, as in :func:`live`: a disk and a core that had nothing to do take
+    longer.
+    """
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA page_size=16384")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("CREATE TABLE entries (seq INTEGER PRIMARY KEY, body BLOB)")
     body = bytes(size)
-    started = time.perf_counter()
+    jitter = random.Random(1)
+    seconds = []
     for _ in range(count):
+        if interval:
+            time.sleep(interval * (0.5 + jitter.random()))
+        started = time.perf_counter()
         connection.execute("INSERT INTO entries (body) VALUES (?)", (body,))
-    seconds = time.perf_counter() - started
+        seconds.append(time.perf_counter() - started)
     connection.close()
-    return count / seconds
+    return seconds
