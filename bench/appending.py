@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import Cooperator, react
 
-from bench.measure import BATCH, disk_bytes, merge_all, payloads, peak_rss_mb
+from bench.measure import BATCH, HashRate, disk_bytes, merge_all, payloads, peak_rss_mb
 from bench.workloads import bare_sqlite
 from gossiplog import Writer, open_store
 
@@ -54,7 +54,9 @@ async def main(reactor: Any, work: Path, count: int, size: int, in_flight: int) 
     del singles
     batches = list(payloads(count, size, seed=4))
     started = len(store.clock) and store.clock.total()
+    hashes = HashRate(count, size)
     rate = await many_in_flight(writer, reactor, batches, in_flight, batches=True)
+    hash_per_s = hashes.measured()
     if store.clock.total() - started != count:
         raise SystemExit("bench: not every batch is on disk")
     running = disk_bytes(work / "store")
@@ -74,6 +76,8 @@ async def main(reactor: Any, work: Path, count: int, size: int, in_flight: int) 
         "batches_in_flight": in_flight,
         "batch_per_s": round(rate),
         "seconds": round(count / rate, 4),
+        "hash_per_s": round(hash_per_s),
+        "hash_ratio": round(rate / hash_per_s, 3),
         "rss_mb": round(peak_rss_mb(), 1),
         "disk_bytes_per_entry_running": round(running / total, 1),
         "disk_bytes_per_entry": round(disk_bytes(work / "store") / total, 1),

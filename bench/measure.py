@@ -60,21 +60,34 @@ def merge_all(logs: Logs) -> None:
         pass
 
 
-def hash_rate(count: int, size: int) -> float:
-    """Entries per second of the bare id chain over ``count`` bodies of ``size``-byte payloads; best of three."""
-    bodies = [
-        body
-        for batch in payloads(min(count, 200_000), size)
-        for body in encode_bodies(1_790_000_000_000, batch)
-    ]
-    rates = []
-    for _ in range(3):
-        entry_id = bytes(32)
-        started = time.perf_counter()
-        for body in bodies:
-            entry_id = sha256(entry_id + sha256(body).digest()).digest()
-        rates.append(len(bodies) / (time.perf_counter() - started))
-    return statistics.median(rates)
+class HashRate:
+    """Entries per second of the bare id chain over bodies of ``size``-byte payloads, measured around a workload.
+
+    The machine may be twice as fast a moment later, so it is taken before and after: a median of three each time.
+    """
+
+    def __init__(self, count: int, size: int) -> None:
+        """Measure over ``count`` bodies, at most 50,000 or 8 MB, before the workload."""
+        self._bodies = [
+            body
+            for batch in payloads(min(count, 50_000, max(1, 8_000_000 // size)), size)
+            for body in encode_bodies(1_790_000_000_000, batch)
+        ]
+        self._before = self._measure()
+
+    def measured(self) -> float:
+        """The mean of before and now, after the workload."""
+        return (self._before + self._measure()) / 2
+
+    def _measure(self) -> float:
+        rates = []
+        for _ in range(3):
+            entry_id = bytes(32)
+            started = time.perf_counter()
+            for body in self._bodies:
+                entry_id = sha256(entry_id + sha256(body).digest()).digest()
+            rates.append(len(self._bodies) / (time.perf_counter() - started))
+        return statistics.median(rates)
 
 
 def peak_rss_mb() -> float:

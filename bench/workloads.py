@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.measure import child, disk_bytes, fill, hash_rate, merge_all, payloads, percentile
+from bench.measure import HashRate, child, disk_bytes, fill, merge_all, payloads, percentile
 from gossiplog.log.body import encode_bodies
 from gossiplog.net.storing import MERGE_BYTES
 from gossiplog.store.logs import open_logs
@@ -25,6 +25,7 @@ def catchup(work: Path, count: int, size: int, authors: int = 1, *, single: bool
     sender, receiver = work / "sender", work / "receiver"
     fill(sender, count, size, authors=authors, single=single)
     entries = count * authors
+    hashes = HashRate(entries, size)
     with child("serve", "--store", str(sender)) as server:
         address = server.read()["address"]
         with child("fetch", "--store", str(receiver), "--peer", address, "--expect", str(entries)) as fetcher:
@@ -33,13 +34,13 @@ def catchup(work: Path, count: int, size: int, authors: int = 1, *, single: bool
             told = fetcher.read()
             server.say("rss")
             served = server.read()
+    hash_per_s = hashes.measured()
     logs = open_logs(receiver)
     held = logs.clock.total()
     merge_all(logs)
     logs.close()
     if held != entries:
         raise SystemExit(f"bench: the receiver holds {held} of {entries} entries")
-    hashes = hash_rate(entries, size)
     rate = entries / told["seconds"]
     return {
         "entries": entries,
@@ -48,8 +49,8 @@ def catchup(work: Path, count: int, size: int, authors: int = 1, *, single: bool
         "seconds": round(told["seconds"], 4),
         "entries_per_s": round(rate),
         "mb_per_s": round(rate * size / 1e6, 1),
-        "hash_per_s": round(hashes),
-        "hash_ratio": round(rate / hashes, 3),
+        "hash_per_s": round(hash_per_s),
+        "hash_ratio": round(rate / hash_per_s, 3),
         "rss_mb": round(told["rss_mb"], 1),
         "sender_rss_mb": round(served["rss_mb"], 1),
         "disk_bytes_per_entry": round(disk_bytes(receiver) / entries, 1),
@@ -70,9 +71,6 @@ def append(work: Path, count: int, size: int, in_flight: int) -> Fields:
     if finished.returncode:
         raise SystemExit(f"bench: append failed:\n{finished.stderr}")
     fields: Fields = json.loads(finished.stdout)
-    hashes = hash_rate(count, size)
-    fields["hash_per_s"] = round(hashes)
-    fields["hash_ratio"] = round(fields["batch_per_s"] / hashes, 3)
     return fields
 
 
