@@ -199,6 +199,7 @@ def plots(root: Path | None, most: int, theirs_most: int, tell: Callable[[str], 
     work = Path(tempfile.mkdtemp(prefix="gossiplog-plots-", dir=root))
     ours, theirs = [], []
     try:
+        ages = workloads.live_ages(work / "live", 2000, 100, 0.005)  # before the disk is busy with large logs
         count = 10_000
         while count <= most:
             fields = workloads.catchup(work / "ours", count, 100)
@@ -217,7 +218,6 @@ def plots(root: Path | None, most: int, theirs_most: int, tell: Callable[[str], 
             "seconds",
             {"gossiplog": ours, "hypercore 11": theirs},
         )
-        ages = workloads.live_ages(work / "live", 2000, 100, 0.005)
         spread = [(percent / 10, percentile(ages, percent / 10)) for percent in range(1, 1000)]
         plot.lines(
             DOCS / "live.svg",

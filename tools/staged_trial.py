@@ -74,7 +74,7 @@ def run_apart(options: list[str], names: list[str]) -> list[str]:
             sys.stdout.flush()
         return done.returncode == 0
 
-    with ThreadPoolExecutor(min(MOST_AT_ONCE, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1)) as pool:
         return [name for name, passed in zip(names, pool.map(run, names), strict=True) if not passed]
 
 
