@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 from twisted.protocols.basic import LineOnlyReceiver
 
-from bench.measure import NETWORK, disk_bytes, peak_rss_mb
+from bench.measure import NETWORK, disk_bytes, pauses, peak_rss_mb
 from gossiplog import Network, Node, Store, open_store
 from gossiplog.foreground import SWITCH_SECONDS
 from gossiplog.net.notices import CaughtUp, NewEntries, PeerUp
@@ -102,10 +101,9 @@ async def write(reactor: Any, store: Store, node: Node, stdin: Stdin, options: a
     tell(address=address, author=writer.author.hex())
     await stdin.line()
     padding = bytes(max(0, options.size - 8))
-    jitter = random.Random(1)
-    for _ in range(options.count):
+    for pause in pauses(options.count, options.interval):
         await writer.append(time.monotonic_ns().to_bytes(8, "big") + padding)
-        await deferLater(reactor, options.interval * (0.5 + jitter.random()), lambda: None)
+        await deferLater(reactor, pause, lambda: None)
     tell(done=True)
     await stdin.line()
 

@@ -37,6 +37,13 @@ def payloads(count: int, size: int, seed: int = 1) -> Iterator[list[bytes]]:
         yield [source.randbytes(size) for _ in range(min(batch, count - start))]
 
 
+def pauses(count: int, mean: float) -> Iterator[float]:
+    """``count`` pauses of ``mean`` seconds on average, the same ones each time."""
+    jitter = random.Random(1)
+    for _ in range(count):
+        yield mean * (0.5 + jitter.random())
+
+
 def fill(path: Path, count: int, size: int, *, authors: int = 1, single: bool = False) -> None:
     """Write ``authors`` logs of ``count`` entries each; ``single``: one entry per append, merged afterwards."""
     logs = open_logs(path)

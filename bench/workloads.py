@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.measure import HashRate, child, disk_bytes, fill, merge_all, payloads, percentile
+from bench.measure import HashRate, child, disk_bytes, fill, merge_all, pauses, payloads, percentile
 from gossiplog.log.body import encode_bodies
 from gossiplog.net.storing import MERGE_BYTES
 from gossiplog.store.logs import open_logs
@@ -77,8 +76,7 @@ def append(work: Path, count: int, size: int, in_flight: int) -> Fields:
 def live(work: Path, count: int, size: int, interval: float, *, load: int = 0) -> Fields:
     """From before ``append`` in one process to the reader of another; ``load``: while that many entries catch up."""
     ages, held = _live(work, count, size, interval, load)
-    bare_ms = percentile(bare_sqlite(work / "bare.sqlite", count, size, interval), 50) * 1e3
-    return {
+    fields = {
         "entries": count,
         "size": size,
         "load": load,
@@ -87,9 +85,12 @@ def live(work: Path, count: int, size: int, interval: float, *, load: int = 0) -
         "p90_ms": round(percentile(ages, 90), 3),
         "p99_ms": round(percentile(ages, 99), 3),
         "max_ms": round(max(ages), 3),
-        "bare_commit_ms": round(bare_ms, 3),
-        "bare_commits": round(percentile(ages, 50) / bare_ms, 2),
     }
+    if not load:
+        bare_ms = percentile(bare_sqlite(work / "bare.sqlite", count, size, interval), 50) * 1e3
+        fields["bare_commit_ms"] = round(bare_ms, 3)
+        fields["bare_commits"] = round(percentile(ages, 50) / bare_ms, 2)
+    return fields
 
 
 def live_ages(work: Path, count: int, size: int, interval: float) -> list[float]:
@@ -155,11 +156,10 @@ def bare_sqlite(path: Path, count: int, size: int, interval: float = 0.0) -> lis
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("CREATE TABLE entries (seq INTEGER PRIMARY KEY, body BLOB)")
     body = bytes(size)
-    jitter = random.Random(1)
     seconds = []
-    for _ in range(count):
-        if interval:
-            time.sleep(interval * (0.5 + jitter.random()))
+    for pause in pauses(count, interval):
+        if pause:
+            time.sleep(pause)
         started = time.perf_counter()
         connection.execute("INSERT INTO entries (body) VALUES (?)", (body,))
         seconds.append(time.perf_counter() - started)

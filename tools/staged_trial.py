@@ -19,10 +19,9 @@ from threading import Lock
 
 ROOT = Path(__file__).resolve().parent.parent
 READ_BY_TESTS = ("tests", "examples", "docs", "bench", "README.rst", "CHANGELOG.rst", "CONTRIBUTING.rst")
+LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "node_modules", "_build", "_trial_temp*", ".hypothesis")
 MOST_AT_ONCE = 4
 """Modules: their tests start processes and sync to disk, and wait for that with deadlines."""
-
-LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "node_modules", "_build", "_trial_temp*", ".hypothesis")
 
 
 def stage(directory: Path) -> None:
@@ -83,9 +82,8 @@ def main() -> None:
     directory, arguments = Path(sys.argv[1]), sys.argv[2:]
     stage(directory)
     os.chdir(directory)
-    here = Path()
     if "--needs-reactor" in arguments or arguments[-1:] == ["tests"]:
-        names = modules(here, "--needs-reactor" in arguments)
+        names = modules(Path(), "--needs-reactor" in arguments)
         if not names:
             sys.exit("staged_trial.py: no test needs a reactor")
         arguments = [argument for argument in arguments if argument not in ("--needs-reactor", "tests")]
