@@ -43,7 +43,7 @@ PUBLIC = [
 ]
 """Every name an application may import from ``gossiplog``; adding one is a promise, dropping one a break."""
 
-LARGEST_MODULE_LINES = 300
+LARGEST_MODULE_LINES = 400
 
 VALUES = {"errors", "limits"}
 BELOW = {
