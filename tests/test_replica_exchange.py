@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -286,6 +287,74 @@ class WriteTests(ReplicaCase):
         self.assertEqual(self.sent(effects, Want), [(0, Want((WantItem(OWN.author, 2),)))])
         self.assertEqual(self.given(effects), [])
         self.assertEqual(self.hear(0, old[1]), [events.Examine(0, old[1])])
+
+
+class RetryModelTests(ReplicaCase):
+    """Commits that fail and succeed, peers that come and go: what is claimed is asked for in the end."""
+
+    authors = [Keypair(bytes([100 + number]) * 32) for number in range(3)]
+
+    def test_a_second_failure_before_the_retry(self) -> None:
+        """The retry moves with it."""
+        self.do(events.CommitFailed(False))
+        self.do(events.CommitFailed(False), after=limits.RETRY_WRITE_SECONDS - 1.0)
+        self.hear(0, Have((HaveItem(0, 1, BOB.author),)))
+        self.assertEqual(self.sent(self.tick(limits.RETRY_WRITE_SECONDS - 0.5), Want), [])
+        self.assertEqual(self.sent(self.tick(1.0), Want), [(0, Want((WantItem(BOB.author, 1),)))])
+
+    def test_peers_that_come_after_all_others_left(self) -> None:
+        """While the disk has its time nobody was there to be asked."""
+        self.do(events.CommitFailed(False))
+        for number in range(self.sessions):
+            self.do(events.Closed(number))
+        self.open(7)
+        self.hear(7, Have((HaveItem(0, 1, BOB.author),)))
+        self.assertEqual(
+            self.sent(self.tick(limits.RETRY_WRITE_SECONDS), Want), [(7, Want((WantItem(BOB.author, 1),)))]
+        )
+
+    def test_any_order(self) -> None:
+        """300 seeds; each failure names its own."""
+        for seed in range(300):
+            with self.subTest(seed=seed):
+                self.setUp()
+                self.some_steps(Random(seed))
+                self.tick(2 * limits.STALL_MOST_SECONDS)
+                schedule = self.replica.schedule
+                for session in self.replica.open_sessions():
+                    for author, seq in schedule.missing(session.number).items():
+                        if seq > self.holdings.accepted_seq(author):
+                            self.assertIn(author, schedule.pulled_from)
+
+    def some_steps(self, random: Random) -> None:
+        """Up to thirty, half a second to a retry apart."""
+        news: list[Segment] = []
+        fresh = self.sessions
+        for _ in range(random.randrange(1, 30)):
+            numbers = [session.number for session in self.replica.open_sessions()]
+            step = random.choice(("claim", "segment", "fail", "fail", "commit", "leave", "come"))
+            if step == "come":
+                self.open(fresh)
+                fresh += 1
+            elif step == "fail":
+                self.do(events.CommitFailed(False))
+                self.do(events.Committed((), sum(map(segment_bytes, news))))
+                news.clear()
+            elif step == "commit":
+                self.commit(*news)
+                news.clear()
+            elif numbers:
+                number, pair = random.choice(numbers), random.choice(self.authors)
+                held = self.holdings.accepted_seq(pair.author)
+                if step == "leave":
+                    self.do(events.Closed(number))
+                elif step == "claim":
+                    self.hear(number, Have((HaveItem(self.authors.index(pair), held + 2, pair.author),)))
+                else:
+                    segment = log(pair, held + 1)[held]
+                    self.hear(number, segment)
+                    news.append(segment)
+            self.tick(random.choice((0.0, 0.0, 0.5, 3.0, limits.RETRY_WRITE_SECONDS)))
 
 
 class OwnTests(ReplicaCase):

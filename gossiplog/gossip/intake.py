@@ -30,6 +30,8 @@ class Intake(Tree):
         self.verify = verify
         self.read_only = False
         self.pending_bytes = 0
+        self._ask_after = 0.0
+        self._asks_later = False
 
     # -- claims
 
@@ -65,12 +67,29 @@ class Intake(Tree):
 
     def _ask(self) -> None:
         """Send WANT for every author that has a free place with a peer ahead of us."""
-        if self.read_only or self.now < self._ask_after:
+        if self.read_only:
+            return
+        if self.now < self._ask_after:
+            self._ask_later()
             return
         for number, authors in self.schedule.next_wants(self.holdings.accepted_seq, self.now):
             items = tuple(WantItem(author, self.holdings.accepted_seq(author) + 1) for author in authors)
             self._send(self.sessions[number], Want(items))
             self._watch_stalls()
+
+    def _ask_later(self) -> None:
+        """Ask when the disk had its time; it may fail once more until then."""
+        if self.sessions and not self._asks_later:
+            self._asks_later = True
+            self._at(self._ask_after, self._ask_now)
+
+    def _ask_now(self) -> None:
+        self._asks_later = False
+        self._ask()
+
+    def _rest(self) -> None:
+        super()._rest()
+        self._asks_later = False
 
     # -- segments
 
@@ -174,11 +193,10 @@ class Intake(Tree):
 
     def _commit_failed(self, event: events.CommitFailed) -> None:
         self.read_only = event.final
-        if not event.final and self.sessions and self._ask_after <= self.now:
-            # a full disk stays full for a while: what comes again at once would fail again
-            self._at(self.now + limits.RETRY_WRITE_SECONDS, self._ask)
+        # a full disk stays full for a while: what comes again at once would fail again
         self._ask_after = self.now + limits.RETRY_WRITE_SECONDS
         self._lose(None)
+        self._ask()
 
     def _lose(self, authors: tuple[bytes, ...] | None) -> None:
         """What was accepted (of ``authors``) is not going to be on disk."""

@@ -38,7 +38,6 @@ class Upkeep:
         self._watching_stalls = False
         self._token = 0
         self._reading = True
-        self._ask_after = 0.0
 
     def open_sessions(self) -> Iterator[Session]:
         """Sessions in which both said HELLO."""
