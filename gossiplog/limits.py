@@ -28,6 +28,10 @@ MAX_PROOF_FILE_BYTES: Final = 192 * 1024
 MAX_REFERENCES: Final = 64
 """``after`` triples in one body."""
 
+MAX_OTHER_KEYS: Final = 256
+"""Keys of all maps in one msgpack payload that are neither text nor bytes: anybody can choose them so that each is
+compared with all before it, and a MiB of such payloads then takes no longer than one of empty maps."""
+
 # -- wire --------------------------------------------------------------------------------------------------------
 
 MAX_FRAME_BYTES: Final = MAX_BODY_BYTES + 1024

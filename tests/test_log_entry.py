@@ -8,7 +8,8 @@ import msgpack
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.log.body import encode_body
-from gossiplog.log.entry import ENCODINGS, Entry, read_entries
+from gossiplog.log.encodings import ENCODINGS
+from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.commands.local import opened
 from gossiplog.errors import InvalidValueError
-from gossiplog.log.entry import Entry, encoding, read_entries
+from gossiplog.log.encodings import encoding
+from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import format_author, parse_author, short_key
 from gossiplog.printing import printable
 from gossiplog.store.logs import Logs

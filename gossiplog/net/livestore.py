@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from gossiplog.errors import StoreClosedError, StoreInUseError
 from gossiplog.gossip.events import Forgotten, ForkFound
 from gossiplog.log.clock import Clock, Cursor
-from gossiplog.log.entry import encoding as find_encoding
+from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from gossiplog.errors import InvalidValueError, StoreDamagedError
 from gossiplog.log.clock import Clock, Cursor
-from gossiplog.log.entry import Encoding, Entry, read_entries
+from gossiplog.log.encodings import Encoding
+from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import KEY_BYTES, short_key
 from gossiplog.log.segment import Segment
 from gossiplog.net.awaiting import Result

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gossiplog.log.body import Reference, encode_bodies, encode_body
-from gossiplog.log.entry import Encoding, encode_payloads
+from gossiplog.log.encodings import Encoding, encode_payloads
 from gossiplog.net.awaiting import Result
 
 if TYPE_CHECKING:
