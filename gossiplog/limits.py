@@ -184,8 +184,12 @@ OUTPUT_WINDOW_BYTES: Final = 128 * 1024
 NEWS_WINDOW_BYTES: Final = 64 * 1024
 """News that may be queued behind a full window: it must not wait for a catch-up to be read from disk."""
 
-MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
-"""Control messages queued for a peer that does not read; above it the session ends."""
+CONTROL_WINDOW_BYTES: Final = 32 * 1024
+"""Announcements, names and the like given to a transport before it has taken them: half a second of 64 KB/s.  The rest
+waits as one bit per author."""
+
+MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
+"""What waits for a transport that takes nothing; above it the session ends.  All windows together are half of it."""
 
 SOCKET_BUFFER_BYTES: Final = 64 * 1024
 """What waits unsent in the kernel, and its buffers in each direction when the peer is near: what news waits behind

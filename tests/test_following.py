@@ -142,7 +142,7 @@ class ChoiceTests(FollowingCase):
         self.choose("unfollow", ANN.author)
         self.replica.holdings.freeze(proof_of(ANN))
         self.assertEqual(
-            self.messages(self.choose("follow", ANN.author)), [Fork(proof_of(ANN)), Lazy((ANN.author,))]
+            self.messages(self.choose("follow", ANN.author)), [Lazy((ANN.author,)), Fork(proof_of(ANN))]
         )
 
     def test_many_at_once(self) -> None:

@@ -193,17 +193,17 @@ class SessionTests(ReplicaCase):
 
     def test_proofs_on_request(self) -> None:
         """A few bytes ask for 128 KiB: they go as the window allows, and are not free."""
-        large = build_proof(
-            build(ANN, Head(0, genesis_id(ANN.author)), [bytes(40_000)] * 3)[0][0],
-            build(ANN, Head(0, genesis_id(ANN.author)), [bytes(40_001)] * 3)[0][0],
-        )
-        assert large is not None
-        large = large._replace(segment=large.segment._replace(bodies=bytes(100_000)))
-        self.holdings.freeze(large)
-        want = Want((WantItem(ANN.author, 1),) * 1000)
-        effects = self.hear(0, want)
+        pairs = [ANN, *(Keypair(bytes([number]) * 32) for number in range(40, 50))]
+        for pair in pairs:
+            proof = proof_of(pair)
+            self.holdings.freeze(proof._replace(segment=proof.segment._replace(bodies=bytes(100_000))))
+        effects = self.hear(0, Want(tuple(WantItem(pair.author, 1) for pair in pairs) * 9))
         self.assertEqual(len(self.sent(effects, Fork)), 2)
         self.assertEqual(len(self.sent(self.do(events.Writable(0)), Fork)), 2)
+        for _ in range(20):
+            effects += self.do(events.Writable(0))
+        self.assertEqual(len(self.sent(effects, Fork)), len(pairs) - 2)  # each of them once
+        want = Want((WantItem(ANN.author, 1),) * 1000)
         again = (Refuse((ANN.author,)), Lazy((ANN.author,)))
         for messages, points in (((want,), 7000 + 9), (again, 9)):
             with self.subTest(type(messages[0]).__name__), patch.object(limits, "ALLOWANCE_POINTS", 20_000):

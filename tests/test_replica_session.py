@@ -209,7 +209,7 @@ class HandleTests(SynchronousTestCase):
     def have(self, *authors: bytes) -> Have:
         """Announce these."""
         self.ours.announce.update(dict.fromkeys(authors))
-        return self.ours.announcement(lambda author: author[0])
+        return self.ours.announcement(lambda author: author[0], 1000)
 
     def test_an_author_is_named_once(self) -> None:
         """Then its handle is enough; the seq is the one at the time of sending."""
@@ -224,6 +224,8 @@ class HandleTests(SynchronousTestCase):
         with patch.object(limits, "MAX_HAVE_ITEMS", 2):
             self.assertEqual(len(self.have(A, B, C).items), 2)
         self.assertEqual(list(self.ours.announce), [C])
+        self.ours.announce[A] = None
+        self.assertEqual(len(self.ours.announcement(lambda author: 1, 1).items), 1)
 
     def test_handles_are_used_again(self) -> None:
         """Memory of both ends is bounded in a session of any length."""

@@ -15,10 +15,10 @@ from gossiplog.gossip import events
 from gossiplog.gossip.allowance import BYTES_PER_POINT
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.interest import Choices, Wanted
-from gossiplog.gossip.messages import Fork, Interest, Lazy, Message, Ranges, Refuse
+from gossiplog.gossip.messages import Interest, Lazy, Message, Ranges, Refuse
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.gossip.session import Phase, Session
-from gossiplog.gossip.upkeep import Upkeep
+from gossiplog.gossip.telling import Telling
 from gossiplog.gossip.view import View
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Segment
@@ -27,7 +27,7 @@ LOOK_SECONDS = 1.0
 """Between two looks for authors within their rate again, at least: a look costs in proportion to those refused."""
 
 
-class Following(Upkeep):
+class Following(Telling):
     """I know which authors the peers of one replica and we want."""
 
     def __init__(self, holdings: Holdings) -> None:
@@ -47,7 +47,7 @@ class Following(Upkeep):
 
     # -- what we say at the beginning
 
-    def _names(self) -> tuple[tuple[bytes, ...], Iterator[Message]]:
+    def _interest(self) -> tuple[tuple[bytes, ...], Iterator[Message]]:
         """The names in our HELLO, and the messages with the rest: a full list goes on in the next one."""
         names: Sequence[bytes] = self.wanted.authors
         first = tuple(names[: limits.MAX_EXCEPTIONS])
@@ -106,15 +106,12 @@ class Following(Upkeep):
         wanted = [author for author in self._renamed if self.wanted.wants(author)]
         refused = [author for author in self._renamed if not self.wanted.wants(author)]
         self._renamed.clear()
-        for session in self.sessions.values():
+        for session in tuple(self.sessions.values()):
             for author in wanted:
                 if session.wanted.wants(author):
                     self._show(session, author)
-            if session.phase is Phase.OPEN:
-                self._say_announcements(session)  # before they may send us more of our own logs
-            for kind, authors in ((Refuse, refused), (Lazy, wanted)):
-                for at in range(0, len(authors), limits.MAX_WANT_ITEMS):
-                    self._send(session, kind(tuple(authors[at : at + limits.MAX_WANT_ITEMS])))
+            self._name(session, [*refused, *wanted])
+            self._pump(session)
 
     def _show(self, session: Session, author: bytes) -> None:
         """The peer did not hear of ``author`` while one side did not want it: say what we hold."""
@@ -122,19 +119,13 @@ class Following(Upkeep):
         if proof is None:
             if self.holdings.accepted_seq(author):
                 self._announce(session, author)
-        elif session.phase is Phase.OPEN:
-            self._send(session, Fork(proof))
         else:
-            session.late_proofs.append(proof)
+            self._owe_proof(session, proof)
 
     def _prove(self, session: Session, proof: ForkProof) -> None:
         """The peer asked for what forked, or has it otherwise: a proof goes when the window allows, and is not free."""
         session.allowance.spend(1 + len(proof.segment.bodies) // BYTES_PER_POINT)
-        session.ranges.append(iter((Fork(proof),)))
-
-    def _shown_seq(self, author: bytes) -> int:
-        """What a HAVE says: nothing is held of who is not wanted."""
-        return self.holdings.accepted_seq(author) if self.wanted.wants(author) else 0
+        self._owe_proof(session, proof)
 
     # -- a peer's interest changes
 
@@ -169,8 +160,7 @@ class Following(Upkeep):
                 self._wanted_again(session, author)
             if not self.wanted.wants(author):
                 unwanted.append(author)
-        for at in range(0, len(unwanted), limits.MAX_WANT_ITEMS):
-            self._send(session, Refuse(tuple(unwanted[at : at + limits.MAX_WANT_ITEMS])))
+        self._name(session, unwanted)
 
     # -- quotas
 

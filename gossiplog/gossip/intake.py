@@ -211,7 +211,6 @@ class Intake(Tree):
 
     def _disagree(self, session: Session, authors: Sequence[bytes]) -> None:
         """Same seq, another id, or a fork known to one side: show what we have, so that a proof can be made."""
-        unknown = []
         for author in authors:
             if not (self.wanted.wants(author) and session.wanted.wants(author)):
                 session.unwanted_items += 1
@@ -220,9 +219,7 @@ class Intake(Tree):
             if proof is not None:
                 self._prove(session, proof)
             else:  # who knows the fork answers with the proof
-                unknown.append(WantItem(author, max(1, self.holdings.clock.seq(author))))
-        for start in range(0, len(unknown), limits.MAX_WANT_ITEMS):
-            self._send(session, Want(tuple(unknown[start : start + limits.MAX_WANT_ITEMS])))
+                session.owe(session.doubts, author)
 
     def _examined(self, event: events.Examined) -> None:
         if event.proof is not None and self._has_room(event.proof.author):
@@ -250,11 +247,12 @@ class Intake(Tree):
         for session in self.sessions.values():
             session.outbox.forget(author)
             session.announce.pop(author, None)
-            if session.phase is Phase.GREETING:
-                session.late_proofs.append(proof)  # the root we said in HELLO does not know it
-                continue
-            self.schedule.drop(session.number, author)
-            if session is not source and session.wanted.wants(author):
-                self._send(session, Fork(proof))
-            self._check_caught_up(session)
+            if session is not source:
+                self._owe_proof(
+                    session, proof
+                )  # also while greeting: the root we said in HELLO does not know it
+            if session.phase is Phase.OPEN:
+                self.schedule.drop(session.number, author)
+                self._pump(session)
+                self._check_caught_up(session)
         self._ask()

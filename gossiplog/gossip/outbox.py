@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from gossiplog import limits
+from gossiplog.gossip.messages import Fork, Have, Lazy, Message, Ranges, Refuse, Want
 from gossiplog.log.segment import Segment
 
 READS_AT_ONCE = limits.OPEN_WANTS_PER_PEER
@@ -21,8 +22,25 @@ READS_AT_ONCE = limits.OPEN_WANTS_PER_PEER
 HEADER_BYTES = 192
 """Counted for each segment beside its bodies."""
 
+FEW_BYTES = 4 * 1024
+"""That so few were taken is not reported: it is far below every window."""
+
+CONTROL_ITEM_BYTES = 48
+"""Counted for each author that a control message speaks of; 32 for the rest of it."""
+
 LOOKED_AT_BYTES = 16
 """What looking at a segment that lies ready counts against reading so many bytes."""
+
+
+def control_bytes(message: Message) -> int:
+    """About how many bytes a control message has; none for what has a window of its own."""
+    if isinstance(message, Segment | Ranges | Fork):
+        return 0
+    if isinstance(message, Have | Want):
+        return 32 + CONTROL_ITEM_BYTES * len(message.items)
+    if isinstance(message, Lazy | Refuse):
+        return 32 + CONTROL_ITEM_BYTES * len(message.authors)
+    return 32
 
 
 class Outbox:
@@ -40,9 +58,10 @@ class Outbox:
         self.overflowed = False
 
     def refill(self) -> None:
-        """The transport took what it was given: another window, and a smaller one that only news may use."""
+        """The transport took what it was given: another window, and smaller ones for news and for control messages."""
         self.credit_bytes = limits.OUTPUT_WINDOW_BYTES
         self.news_credit_bytes = limits.NEWS_WINDOW_BYTES
+        self.control_credit_bytes = limits.CONTROL_WINDOW_BYTES
 
     def want(self, author: bytes, first: int) -> int:
         """The peer asked for ``author`` from ``first`` on; a later question replaces the earlier one.

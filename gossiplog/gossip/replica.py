@@ -104,10 +104,10 @@ class Replica(Intake):
             self._look_at(self.ledger.rests_until)
         session.root_in_hello = self._our_view.root(session.salt)
         session.announce.update(dict.fromkeys(self.holdings.ahead))  # what the root does not know yet
-        names, rest = self._names()
+        names, session.introduction = self._interest()
         hello = self.hello._replace(interest=self.wanted.mode, exceptions=names, root=session.root_in_hello)
-        for message in (hello, *rest):
-            self._send(session, message)
+        self._send(session, hello)
+        self._tell(session)
         self._watch(session, self.now + limits.HANDSHAKE_SECONDS)
 
     def _received(self, event: events.Received) -> None:
@@ -156,11 +156,7 @@ class Replica(Intake):
         self.schedule.add(session.number)
         self._joined()
         self._emit(events.PeerUp(session.number, session.peer, session.agent))
-        for proof in session.late_proofs:
-            if self.wanted.wants(proof.author) and session.wanted.wants(proof.author):
-                self._send(session, Fork(proof))
-        session.late_proofs.clear()
-        self._say_announcements(session)
+        session.announces = True
         self._begin(session)
 
     def _begin(self, session: Session) -> None:

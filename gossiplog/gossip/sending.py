@@ -12,8 +12,7 @@ from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import BYTES_PER_POINT, price
 from gossiplog.gossip.following import Following
-from gossiplog.gossip.messages import Fork, Interest, Lazy, Ranges, Refuse, Want
-from gossiplog.gossip.outbox import HEADER_BYTES
+from gossiplog.gossip.messages import Interest, Lazy, Ranges, Refuse, Want
 from gossiplog.gossip.session import SERVICES, Phase, Service, Session
 from gossiplog.log.segment import Segment
 
@@ -62,7 +61,7 @@ class Sending(Following):
     def _want(self, session: Session, want: Want) -> None:
         for author, first, _holes in want.items:
             if author is not None and not self.wanted.wants(author):
-                session.announce[author] = None  # as if nothing were held
+                session.owe(session.announce, author)  # as if nothing were held
                 continue
             if author is not None and (proof := self.holdings.forks.get(author)) is not None:
                 self._prove(session, proof)
@@ -74,8 +73,8 @@ class Sending(Following):
             if self.holdings.accepted_seq(author) >= first:
                 self._wasted(session, session.outbox.want(author, first))
             else:
-                session.announce[author] = None
-        self._say_announcements(session)
+                session.owe(session.announce, author)
+        session.announces = True
         self._pump(session)
 
     def _serve(self, session: Session, message: Lazy | Refuse) -> None:
@@ -119,16 +118,25 @@ class Sending(Following):
 
     def _pump(self, session: Session) -> None:
         """Send what is ready and may go, and read ahead."""
+        self._tell(session)
+        if session.phase is not Phase.OPEN:
+            return
         outbox = session.outbox
+        if session.names or session.introduction is not None:  # what is compared depends on what both want
+            return
+        if session.reconcile_owed and outbox.credit_bytes > 0:
+            session.reconcile_owed = False
+            by_fingerprint = session.owed_by_fingerprint
+            session.ranges.append(session.reconcile.start(session.view, by_fingerprint=by_fingerprint))
         while session.ranges and outbox.credit_bytes > 0:
             message = next(session.ranges[0], None)
             if message is None:
                 session.ranges.popleft()
             else:
                 outbox.credit_bytes -= _size(message)
-                if isinstance(message, Ranges):
-                    session.allowance.owe(price(message))  # an empty list is answered with all we hold
+                session.allowance.owe(price(message))  # an empty list is answered with all we hold
                 self._send(session, message)
+        self._prove_owed(session)
         for segment in outbox.take():
             self._send(session, segment)
         wants = outbox.next_load(lambda author, first: self._readable(session, author, first))
@@ -147,7 +155,7 @@ class Sending(Following):
 
     def _writable(self, event: events.Writable) -> None:
         session = self.sessions.get(event.session)
-        if session is not None and session.phase is Phase.OPEN:
+        if session is not None:
             session.outbox.refill()
             self._pump(session)
 
@@ -158,7 +166,5 @@ class Sending(Following):
             self._pump(session)
 
 
-def _size(message: Ranges | Fork) -> int:
-    if isinstance(message, Fork):
-        return HEADER_BYTES + len(message.proof.segment.bodies)
+def _size(message: Ranges) -> int:
     return sum(_RANGE_BYTES + _ITEM_BYTES * len(part.items) for part in message.ranges)

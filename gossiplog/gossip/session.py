@@ -36,7 +36,6 @@ from gossiplog.gossip.messages import (
 from gossiplog.gossip.outbox import Outbox
 from gossiplog.gossip.reconcile import Reconcile
 from gossiplog.gossip.view import View
-from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Segment
 
 
@@ -90,7 +89,9 @@ class Session:
         self.asked: int | None = None
         self.watch_at: float | None = None
         self.reconcile = Reconcile(salt, starts_even=dialled)
-        self.ranges: deque[Iterator[Ranges | Fork]] = deque()
+        self.ranges: deque[Iterator[Ranges]] = deque()
+        self.reconcile_owed = False
+        self.owed_by_fingerprint = False
         self.wanted = Wanted()
         self.introduced = False
         self.view: View
@@ -107,12 +108,17 @@ class Session:
         self.unknown_messages = 0
         self.unwanted_items = 0
         self.outbox = Outbox()
+        self.introduction: Iterator[Message] | None = None
         self.announce: dict[bytes, None] = {}
+        self.announces = False
+        self.names: dict[bytes, None] = {}
+        self.doubts: dict[bytes, None] = {}
+        self.proofs: dict[bytes, None] = {}
+        self.ping: Ping | None = None
         self.expected: dict[bytes, float] = {}
         self.is_lazy = False
         self.vain_pushes = 0
         self.missed_pushes = 0
-        self.late_proofs: list[ForkProof] = []
         self.service: dict[bytes, Service] = {}
         self.default_service = Service.EAGER
         self._handles_out: dict[bytes, int] = {}
@@ -148,10 +154,17 @@ class Session:
             self.service.clear()
         self.service[author] = service
 
-    def announcement(self, seq_of: Callable[[bytes], int]) -> Have:
-        """What is to be announced, as one message of at most ``MAX_HAVE_ITEMS``, as it is now."""
+    def owe(self, authors: dict[bytes, None], author: bytes) -> None:
+        """Remember one more of ``announce``, ``doubts`` or ``proofs``; above the limit a reconcile is owed instead."""
+        if len(authors) >= limits.MAX_OWED_AUTHORS and author not in authors:
+            authors.clear()
+            self.outbox.overflowed = True
+        authors[author] = None
+
+    def announcement(self, seq_of: Callable[[bytes], int], most: int) -> Have:
+        """What is to be announced, as one message of at most ``MAX_HAVE_ITEMS`` and ``most``, as it is now."""
         items = []
-        for author in [*islice(self.announce, limits.MAX_HAVE_ITEMS)]:
+        for author in [*islice(self.announce, min(most, limits.MAX_HAVE_ITEMS))]:
             del self.announce[author]
             handle = self._handles_out.get(author)
             if handle is None:

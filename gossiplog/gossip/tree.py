@@ -90,7 +90,7 @@ class Tree(Sending):
         if parent not in self.sessions and author not in self.holdings.local:
             self._remember(author, session)
             return
-        self._send(session, Lazy((author,)))
+        self._advise(session, Lazy((author,)))
         session.vain_pushes += 1
         if session.vain_pushes >= VAIN_PUSHES and not session.is_lazy and self._eager_sources > 1:
             self._send(session, Lazy((None,)))
@@ -109,7 +109,7 @@ class Tree(Sending):
         want = Want((WantItem(author, seq + 1),))
         for session in self.open_sessions():
             if self._parents.get(author) != session.number and session.wanted.wants(author):
-                self._send(session, want)
+                self._advise(session, want)
 
     # -- what nobody asked for: one tree for all authors that write seldom
 
@@ -149,7 +149,7 @@ class Tree(Sending):
         """Let the peer go on pushing these."""
         if authors and session.phase is Phase.OPEN:
             items = [WantItem(author, self.holdings.accepted_seq(author) + 1) for author in authors]
-            self._send(session, Want(tuple(items)))
+            self._advise(session, Want(tuple(items)))
 
     # -- what was announced
 

@@ -1,6 +1,6 @@
 """What a replica does because time passes, and how its sessions end.
 
-Responsible for: timers, PING and PONG, stalls, batched announcements, "caught up" and "in sync", closing.
+Responsible for: timers, PING and PONG, stalls, "caught up" and "in sync", closing.
 Must not know: how segments are accepted or sent.
 Invariant: without sessions there is no timer; a session that is over leaves nothing behind.
 """
@@ -16,6 +16,7 @@ from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Message, Ping, Pong
+from gossiplog.gossip.outbox import control_bytes
 from gossiplog.gossip.schedule import Schedule
 from gossiplog.gossip.session import Phase, Session
 
@@ -34,7 +35,6 @@ class Upkeep:
         self._effects: list[Effect] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
-        self._announce_at: float | None = None
         self._watching_stalls = False
         self._token = 0
         self._reading = True
@@ -61,6 +61,7 @@ class Upkeep:
         if type(message) is not Ping and type(message) is not Pong:
             session.quiet = False
         session.sent_at = self.now
+        session.outbox.control_credit_bytes -= control_bytes(message)
         self._effects.append(Send(session.number, message))
 
     def _at(self, when: float, action: Callable[[], None]) -> None:
@@ -70,7 +71,6 @@ class Upkeep:
     def _rest(self) -> None:
         """Nobody is left to do anything for."""
         self._timers.clear()
-        self._announce_at = None
         self._watching_stalls = False
 
     def _tick(self) -> None:
@@ -122,7 +122,12 @@ class Upkeep:
         self._send(session, Ping(self._token, session.root_said))
 
     def _ping(self, session: Session, ping: Ping) -> None:
-        self._send(session, Pong(ping.token, session.view.root(session.salt)))
+        """Answer at once, or, while the peer does not read, the last one when it does: only that answer counts."""
+        if session.outbox.control_credit_bytes > 0:
+            session.ping = None
+            self._send(session, Pong(ping.token, session.view.root(session.salt)))
+        else:
+            session.ping = ping
 
     def _pong(self, session: Session, pong: Pong) -> None:
         """Compare root fingerprints: no lost message may need a restart."""
@@ -165,7 +170,9 @@ class Upkeep:
     # -- reconcile and catching up
 
     def _start_reconcile(self, session: Session, *, by_fingerprint: bool = False) -> None:
-        session.ranges.append(session.reconcile.start(session.view, by_fingerprint=by_fingerprint))
+        """Begin one when there is room; one that has not begun yet will say all that another would."""
+        session.owed_by_fingerprint = by_fingerprint
+        session.reconcile_owed = True
         self._pump(session)
 
     def _check_caught_up(self, session: Session) -> None:
@@ -197,29 +204,6 @@ class Upkeep:
         raise NotImplementedError
 
     def _left(self, session: Session) -> None:
-        raise NotImplementedError
-
-    # -- announcements
-
-    def _announce(self, session: Session, author: bytes, within: float = limits.ANNOUNCE_SECONDS) -> None:
-        session.announce[author] = None
-        when = self.now + within
-        if self._announce_at is None or when < self._announce_at:
-            self._announce_at = when
-            self._at(when, self._flush_announcements)
-
-    def _flush_announcements(self) -> None:
-        if self._announce_at is None or self.now < self._announce_at:
-            return  # it was due earlier, and is done
-        self._announce_at = None
-        for session in self.open_sessions():
-            self._say_announcements(session)
-
-    def _say_announcements(self, session: Session) -> None:
-        while session.announce:
-            self._send(session, session.announcement(self._shown_seq))
-
-    def _shown_seq(self, author: bytes) -> int:
         raise NotImplementedError
 
     # -- ends

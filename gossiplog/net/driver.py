@@ -182,6 +182,11 @@ class Driver:
         if link.session is not None:
             self._handle(events.Writable(link.session))
 
+    def unread(self, link: Link, size: int) -> None:
+        """The peer is too slow for what goes on here, or wants to hurt us; no offence: others may have caused it."""
+        if link.session is not None:
+            self._handle(events.Closed(link.session, ByeCode.LIMIT, f"{size} bytes were left unread"))
+
     def connection_lost(self, link: Link, reason: str) -> None:
         """It is gone."""
         self._open.discard(link)

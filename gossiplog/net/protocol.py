@@ -24,11 +24,11 @@ from gossiplog import limits
 from gossiplog.errors import (
     HandshakeError,
     InvalidValueError,
-    LimitExceededError,
     PeerError,
     PeerTimeoutError,
 )
-from gossiplog.gossip.messages import Bye, Fork, Message, Ranges
+from gossiplog.gossip.messages import Bye, Message
+from gossiplog.gossip.outbox import FEW_BYTES
 from gossiplog.log.segment import Segment
 from gossiplog.net.sockets import narrow, tune
 from gossiplog.wire.channel import Channel
@@ -61,6 +61,9 @@ class Owner(Interface):
     def writable(self, link: Link) -> None:
         """The transport wants more."""
 
+    def unread(self, link: Link, size: int) -> None:
+        """So many bytes wait for a peer that does not read: more than may; it did nothing wrong."""
+
     def connection_lost(self, link: Link, reason: str) -> None:
         """It is gone."""
 
@@ -80,9 +83,9 @@ class Link(Protocol):
         self.closing = False
         self.offended = False
         self.entries_out = 0
-        self._unread_bytes = 0
         self._unsent: list[bytes] = []
-        self._bulk = False
+        self._unsent_bytes = 0
+        self._given_bytes = 0
         self._deadline: Any = None
 
     # -- Twisted calls
@@ -146,8 +149,10 @@ class Link(Protocol):
     def resumeProducing(self) -> None:
         """The transport is empty."""
         self.paused = False
-        self._unread_bytes = 0
         if not self.closing:
+            self._write_unsent()
+        if not self.paused and not self.closing:
+            self._given_bytes = 0
             self.owner.writable(self)
 
     def stopProducing(self) -> None:
@@ -157,26 +162,26 @@ class Link(Protocol):
     # -- the node calls
 
     def send(self, message: Message) -> None:
-        """Put one message on the wire, with the next :meth:`flush`."""
+        """Put one message on the wire, with the next :meth:`flush` or when the transport takes more."""
         if self.closing:
             return
         frame = encode(message)
         self._unsent.append(frame)
-        self._bulk = self._bulk or type(message) in (Segment, Ranges, Fork)
+        self._unsent_bytes += len(frame)
+        self._given_bytes += len(frame)
         if type(message) is Segment:
-            self.entries_out += message.count  # how many bytes of these may wait, the windows say
-        elif self.paused:
-            self._unread_bytes += len(frame)
-            if self._unread_bytes > limits.MAX_CONTROL_BYTES:
-                self.refuse(LimitExceededError(f"the peer left {self._unread_bytes} bytes unread"))
+            self.entries_out += message.count
+        if self.paused and self._unsent_bytes > limits.MAX_UNSENT_BYTES:
+            self.owner.unread(self, self._unsent_bytes)
 
     def flush(self) -> bool:
-        """Write what was sent, small messages in one record; True if it was not small and the transport takes more."""
-        bulk, self._bulk = self._bulk, False
-        if self._unsent and not self.closing:
-            unsent, self._unsent = self._unsent, []
-            self._write(self.channel.send(*unsent))
-        return bulk and not (self.paused or self.closing)
+        """Write what was sent, small messages in one record; True if that was some and the transport takes more."""
+        if not (self.paused or self.closing):
+            self._write_unsent()
+        if self.paused or self.closing or self._given_bytes < FEW_BYTES:
+            return False
+        self._given_bytes = 0
+        return True
 
     def say_bye(self, code: int, reason: str, *, by_peer: bool) -> None:
         """End the connection in order: BYE, unless it was the peer's, then close."""
@@ -188,7 +193,7 @@ class Link(Protocol):
         if not by_peer:
             text = reason.encode(errors="replace")[: limits.MAX_TEXT_BYTES].decode(errors="ignore")
             self._unsent.append(encode(Bye(code, text)))
-            self.flush()
+        self._write_unsent()
         self._close()
 
     def abort(self) -> None:
@@ -205,6 +210,11 @@ class Link(Protocol):
             transport.resumeProducing() if allowed else transport.pauseProducing()
 
     # --
+
+    def _write_unsent(self) -> None:
+        if self._unsent:
+            unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
+            self._write(self.channel.send(*unsent))
 
     def _write(self, data: bytes) -> None:
         transport: Any = self.transport

@@ -8,17 +8,18 @@ every message passes through the real codec.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gossiplog.errors import StoreError, StoreFullError
+from gossiplog import limits
+from gossiplog.errors import ByeCode, StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.gossip.holdings import Holdings
-from gossiplog.gossip.messages import Bye, Fork, Ranges
+from gossiplog.gossip.messages import Bye
+from gossiplog.gossip.outbox import FEW_BYTES
 from gossiplog.gossip.replica import Replica
-from gossiplog.log.segment import Segment
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Outcome, Stale
 from gossiplog.testing.calls import Dialer
@@ -64,7 +65,7 @@ class Carrier:
         self.peers: dict[int, bytes] = {}
         self._queue: deque[Event] = deque()
         self._busy = False
-        self._bulk: set[int] = set()
+        self._given: Counter[int] = Counter()
         self._timer: Timer | None = None
         self._reading = True
         self._failing = False
@@ -128,11 +129,13 @@ class Carrier:
         self._set_timer()
 
     def _refill(self) -> None:
-        for session in sorted(self._bulk):
+        for session in [session for session, size in self._given.items() if size >= FEW_BYTES]:
             end = self.ends.get(session)
-            if end is not None and not end.paused:
+            if end is None:
+                del self._given[session]
+            elif not end.paused:
+                del self._given[session]
                 self._queue.append(events.Writable(session))
-        self._bulk.clear()
 
     def _set_timer(self) -> None:
         deadline = self.replica.deadline
@@ -153,8 +156,9 @@ class Carrier:
         frame = encode(effect.message)
         self.watcher.sent(self, effect.session, effect.message, len(frame))
         end.write(frame)
-        if type(effect.message) in (Segment, Ranges, Fork):
-            self._bulk.add(effect.session)
+        self._given[effect.session] += len(frame)
+        if end.paused and end.unread_bytes > limits.MAX_UNSENT_BYTES + limits.OUTPUT_WINDOW_BYTES:
+            self._queue.append(events.Closed(effect.session, ByeCode.LIMIT, "left too much unread"))
 
     def _end(self, effect: events.End) -> None:
         end = self.ends.get(effect.session)

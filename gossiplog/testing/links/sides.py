@@ -9,6 +9,7 @@ it was given what the other one sent in order.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address
@@ -45,6 +46,8 @@ class Side:
     """I am one side of a connection, a transport as Twisted's own: ``bufferSize`` bounds what is not sent yet."""
 
     bufferSize = 64 * 1024
+    bytes_per_second = inf
+    """How fast what comes is read."""
 
     def __init__(self, reactor: Surroundings, host: IPv4Address, peer: IPv4Address) -> None:
         self.reactor = reactor
@@ -66,6 +69,7 @@ class Side:
         self._disconnecting = False
         self._ended = False
         self._working = False
+        self._rests = False
 
     @property
     def unsent_bytes(self) -> int:
@@ -196,12 +200,15 @@ class Side:
 
     def _give(self) -> None:
         """Give the protocol what came."""
-        if not self.reading:
+        if not self.reading or self._rests:
             return
         if self._unread:
             size = self.reactor.cut(min(CHUNK_BYTES, len(self._unread)))
             data = bytes(self._unread[:size])
             del self._unread[:size]
+            if self.bytes_per_second < inf:
+                self._rests = True
+                self.reactor.callLater(size / self.bytes_per_second, self._go_on)
             self._soon()
             try:
                 self.protocol.dataReceived(data)
@@ -214,6 +221,10 @@ class Side:
                 self.protocol.readConnectionLost()
             else:
                 self._lose(ConnectionDone())
+
+    def _go_on(self) -> None:
+        self._rests = False
+        self._soon()
 
     def _lose(self, reason: Exception) -> None:
         """Our socket is closed: the other side reads to the end, or is reset if we left anything unread."""
