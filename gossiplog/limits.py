@@ -89,8 +89,8 @@ MAX_CONNECTIONS_PER_HOST: Final = 32
 """The same from one address, or /64 of IPv6, that is not this machine's: behind it may be an office, not a city."""
 
 MAX_SCORES: Final = 4096
-"""Node keys and addresses whose offences are remembered; then the one that was quiet for longest is forgotten, one that
-is not banned if there is one."""
+"""Node keys whose offences are remembered; then the one that was quiet for longest is forgotten, one that is not banned
+if there is one."""
 
 BAN_FIRST_SECONDS: Final = 60.0
 BAN_MOST_SECONDS: Final = 6 * 3600.0
@@ -213,9 +213,13 @@ RECONNECT_FIRST_SECONDS: Final = 0.25
 RECONNECT_MOST_SECONDS: Final = 60.0
 """Back-off of a dialler, doubled with jitter from the first to the most."""
 
+DIAL_SECONDS: Final = 120.0
+"""For one attempt to connect, whatever kind of endpoint: some, behind a proxy, would wait for ever."""
+
+RECHECK_FIRST_SECONDS: Final = 60.0
 RECHECK_SECONDS: Final = 900.0
-"""An address is not dialled while the node that answered there last is connected another way; after so long we look who
-answers there now."""
+"""An address is dialled rarely while the node that answered there last is connected another way or banned: after the
+former, then ever more rarely up to the latter, for whoever led us there may be gone."""
 
 CLOSE_SECONDS: Final = 5.0
 """How long a closing connection may take to send what is queued."""

@@ -248,12 +248,12 @@ class Node:
 
     @property
     def bans(self) -> list[Ban]:
-        """Nodes and addresses that are kept out, for offences against the protocol."""
+        """Nodes that are kept out, for offences against the protocol."""
         return self._driver.admission.bans.all(self.reactor.seconds())
 
-    def unban(self, who: bytes | str) -> bool:
-        """Let a node (its id) or an address come back at once, its offences forgotten; False if it had none."""
-        forgiven = self._driver.admission.bans.lift(who)
+    def unban(self, peer: bytes) -> bool:
+        """Let the node with the id ``peer`` come back at once, its offences forgotten; False if it had none."""
+        forgiven = self._driver.admission.bans.lift(peer)
         self._driver.dialers.forgiven()
         return forgiven
 

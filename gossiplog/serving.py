@@ -139,9 +139,8 @@ def describe(notice: Notice) -> str | None:
             return f"peer {short_key(peer.id)} is down: {printable(reason)}"
         case notices.PeerRejected(address, error):
             return f"rejected {address}: {printable(str(error))}"
-        case notices.Banned(peer, host, reason, seconds):
-            who = f"peer {short_key(peer)}" if peer is not None else f"address {host}"
-            return f"{who} is kept out for {seconds:.0f} s: {printable(reason)}"
+        case notices.Banned(peer, reason, seconds):
+            return f"peer {short_key(peer)} is kept out for {seconds:.0f} s: {printable(reason)}"
         case notices.DialFailed(address, reason):
             return f"no connection to {address}: {printable(reason)}"
         case notices.AuthorForked(proof):

@@ -88,12 +88,13 @@ class SteadyTests(SynchronousTestCase):
         steady(self.reactor)
         for jump in (-HOUR, HOUR):
             door = Admission(self.reactor, lambda notice: None)
-            [ban] = door.bans.offence(bytes(32), None, BadSignatureError(""), self.reactor.seconds())
+            ban = door.bans.offence(bytes(32), BadSignatureError(""), self.reactor.seconds())
+            assert ban is not None
             self.assertEqual(ban.seconds, limits.BAN_FIRST_SECONDS)
             self.after(1, set_by=jump)
-            self.assertAlmostEqual(door.wait(bytes(32), ""), limits.BAN_FIRST_SECONDS - 1)
+            self.assertAlmostEqual(door.wait(bytes(32)), limits.BAN_FIRST_SECONDS - 1)
             self.after(limits.BAN_FIRST_SECONDS)
-            self.assertEqual(door.wait(bytes(32), ""), 0.0)
+            self.assertEqual(door.wait(bytes(32)), 0.0)
 
     def test_others_keep_their_clock(self) -> None:
         """Virtual time stays virtual."""

@@ -2,8 +2,7 @@
 
 Responsible for: how many connections there may be, in their handshake, in all and from one place, and bans.
 Must not know: messages, sessions.
-Invariant: members that come later are not kept out by connections that say nothing.  A ban of a host ends no session:
-other nodes may be behind it.
+Invariant: members that come later are not kept out by connections that say nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from typing import Any
 
 from gossiplog import limits
 from gossiplog.errors import GossiplogError, LimitExceededError
-from gossiplog.net.bans import Ban, Bans, is_local, place
+from gossiplog.net.bans import Ban, Bans
 from gossiplog.net.notices import Banned, Notice
+from gossiplog.net.places import is_local, place
 from gossiplog.net.protocol import Link
 
 
@@ -37,8 +37,6 @@ class Admission:
         say nothing keep everyone out.  When there are too many in all, the new one has to go: who is served is not
         dropped for who is not.
         """
-        if self.bans.banned(link.host, self._reactor.seconds()) is not None:
-            return False
         if link.initiator:
             return True
         if len(self._guests) >= limits.MAX_CONNECTIONS:
@@ -69,14 +67,13 @@ class Admission:
             if not self._per_place[where]:
                 del self._per_place[where]
 
-    def offence(self, link: Link, peer: bytes | None, error: GossiplogError) -> None:
-        """Whoever is at the other end of ``link`` broke the protocol."""
-        if isinstance(error, LimitExceededError) and peer is None:
-            return  # ours: it was in the way of others
-        for ban in self.bans.offence(peer, link.host, error, self._reactor.seconds()):
-            self._tell(Banned(ban.peer, ban.host, ban.reason, ban.seconds))
+    def offence(self, link: Link, peer: bytes, error: GossiplogError) -> None:
+        """The node ``peer`` at the other end of ``link`` broke the protocol."""
+        ban = self.bans.offence(peer, error, self._reactor.seconds())
+        if ban is not None:
+            self._tell(Banned(ban.peer, ban.reason, ban.seconds))
 
-    def wait(self, peer: bytes | None, host: str) -> float:
-        """How many seconds it is no use to dial the node ``peer`` (None: not known yet) at ``host``."""
-        bans = [self.bans.banned(who, self._reactor.seconds()) for who in (peer, host) if who is not None]
-        return max((ban.seconds for ban in bans if ban is not None), default=0.0)
+    def wait(self, peer: bytes) -> float:
+        """How many seconds it is no use to dial the node ``peer``."""
+        ban = self.bans.banned(peer, self._reactor.seconds())
+        return 0.0 if ban is None else ban.seconds

@@ -1,10 +1,13 @@
 """Keeping connections to addresses.
 
-Responsible for: dialling each endpoint, again and again with back-off and jitter, until told to stop; not while the
-node that answers there is connected another way, not while it or where it was last is banned, and no more once it turns
-out to be ourselves.
+Responsible for: dialling each endpoint, again and again with back-off and jitter, until told to stop; rarely while the
+node that answered there last is connected another way or banned.
 Must not know: what is said on a connection.
-Invariant: per address at most one attempt or connection at a time; of a stopped address no timer and no attempt.
+Invariant: per address at most one attempt or connection at a time; of a stopped address no timer and no attempt; of
+every other one a timer of at most ``RECHECK_SECONDS``, an attempt of at most ``DIAL_SECONDS``, or a connection.
+
+Whoever is on the path can lead a connection elsewhere, also to ourselves.  So who answered at an address says nothing
+for good about it.
 """
 
 from __future__ import annotations
@@ -33,10 +36,10 @@ class Dialer:
         self.stopped = False
         self.link: Link | None = None
         self.peer: bytes | None = None
-        self.host = ""
         self._calls = calls
         self._factory = LinkFactory(calls.owner, endpoint)
         self._failures = 0
+        self._looks = 0
         self._held_back = False
         self._up_at: float | None = None
         self._call: Any = None
@@ -48,21 +51,30 @@ class Dialer:
                 f"{endpoint!r} is not a client endpoint such as tcp:HOST:PORT: {error}"
             ) from error
 
-    def reached(self, peer: bytes) -> None:
-        """The handshake on my link shows who is there."""
+    def reached(self, peer: bytes) -> bool:
+        """The handshake on my link shows who is there; returns whether that was somebody else the last time."""
+        changed = peer != self.peer
+        if changed:
+            self._looks = 0
         if self._held_back and self.link is not None and self._calls.connected(peer):
             self.link.say_bye(ByeCode.DUPLICATE, "already connected", by_peer=False)
         self.peer = peer
+        return changed
 
     def freed(self) -> None:
         """The session that held me back may be the one that ended."""
         if self._held_back and self.link is None:
             self._cancel()
+        self._looks = 0
         self.later()
 
     def dial(self) -> None:
-        """Try now, unless there is a link or an attempt."""
+        """Try now, unless there is a link or an attempt, and soon again: the network may have changed."""
         self._cancel()
+        self._failures = self._looks = 0
+        self._dial()
+
+    def _dial(self) -> None:
         if self.stopped or self.link is not None or self._attempt is not None:
             return
         try:
@@ -70,6 +82,7 @@ class Dialer:
         except Exception as error:  # some endpoints refuse their arguments only here
             self._failed(str(error))
             return
+        self._attempt.addTimeout(limits.DIAL_SECONDS, self._calls.reactor)
         self._attempt.addCallbacks(self._connected, self._failed)
 
     def stop(self) -> None:
@@ -85,6 +98,7 @@ class Dialer:
     def opened(self) -> None:
         """The session on my link is open."""
         self._up_at = self._calls.reactor.seconds()
+        self._looks = 0
 
     def lost(self) -> None:
         """My link is gone: dial again after a while."""
@@ -95,48 +109,55 @@ class Dialer:
             self._failures = 0
         if link is not None and link.session is None and not (link.offended or self.stopped):
             banned = self._banned_for()
-            hung_up = "hung up in the handshake: not gossiplog, or of another network"
-            self._calls.failed(self.endpoint, f"banned for {banned:.0f} s" if banned else hung_up)
+            if not link.channel.established:
+                why = "hung up in the handshake: not gossiplog, or of another network"
+            else:
+                why = f"banned for {banned:.0f} s" if banned else "it is our own address"
+            self._calls.failed(self.endpoint, why)
         self.later()
 
     def later(self) -> None:
         """Dial after a while, unless that is under way or done."""
         if self.stopped or self.link is not None or self._attempt is not None or self._call is not None:
             return
-        most = limits.RECONNECT_FIRST_SECONDS * 2.0 ** min(self._failures, 16)
-        delay = min(most, limits.RECONNECT_MOST_SECONDS) * (0.5 + self._calls.random() / 2)
+        delay = self._delay(limits.RECONNECT_FIRST_SECONDS, limits.RECONNECT_MOST_SECONDS, self._failures)
         self._failures += 1
-        self._wait(delay)
+        self._call = self._calls.reactor.callLater(delay, self._again)
 
     def forgiven(self) -> None:
         """A ban was lifted: it may have been this one that was waited for."""
         if self._call is not None:
             self._cancel()
-            self._failures = 0
+            self._failures = self._looks = 0
             self.later()
 
     # --
 
-    def _banned_for(self) -> float:
-        return self._calls.banned_for(self.peer, self.host)
+    def _delay(self, first: float, most: float, times: int) -> float:
+        return min(first * 2.0 ** min(times, 16), most) * (0.5 + self._calls.random() / 2)
 
-    def _wait(self, delay: float) -> None:
-        self._call = self._calls.reactor.callLater(max(delay, self._banned_for()), self._again)
+    def _banned_for(self) -> float:
+        return 0.0 if self.peer is None else self._calls.banned_for(self.peer)
 
     def _again(self) -> None:
         self._call = None
-        if self._banned_for() > 0.0:  # since we began to wait
-            self._wait(limits.RECONNECT_FIRST_SECONDS)
-        elif self._held_back or self.peer is None or not self._calls.connected(self.peer):
-            self.dial()
-        else:  # freed() comes when that connection is gone; but who was here need not be here now
-            self._held_back = True
-            self._call = self._calls.reactor.callLater(limits.RECHECK_SECONDS, self._again)
+        banned = self._banned_for()
+        connected = self.peer is not None and self._calls.connected(self.peer)
+        if self._held_back or not (banned or connected):
+            self._dial()
+            return
+        self._held_back = (
+            True  # freed() comes when that connection is gone; but who was here need not be here now
+        )
+        delay = self._delay(limits.RECHECK_FIRST_SECONDS, limits.RECHECK_SECONDS, self._looks)
+        self._looks += 1
+        if banned and not connected:
+            delay = min(delay, banned)
+        self._call = self._calls.reactor.callLater(delay, self._again)
 
     def _connected(self, link: Any) -> None:
         self._attempt = None
         self.link = link
-        self.host = link.host
         if link.closing:
             self.lost()
 
@@ -159,8 +180,8 @@ class Dialers:
     """I am the addresses of one node.
 
     ``random`` gives numbers in [0, 1), ``connected(peer)`` says whether there is an open session with a node,
-    ``banned_for(peer, host)`` how many seconds it is no use to dial it there, and ``failed(endpoint, reason)`` hears of
-    every attempt in vain.
+    ``banned_for(peer)`` how many seconds it is no use to dial that, and ``failed(endpoint, reason)`` hears of every
+    attempt in vain.
     """
 
     def __init__(
@@ -169,7 +190,7 @@ class Dialers:
         owner: Owner,
         random: Callable[[], float],
         connected: Callable[[bytes], bool],
-        banned_for: Callable[[bytes | None, str], float],
+        banned_for: Callable[[bytes], float],
         failed: Callable[[str, str], None],
     ) -> None:
         self.reactor = reactor
@@ -193,14 +214,10 @@ class Dialers:
         for dialer in self._dialers:
             dialer.stop()
 
-    def reached(self, link: Link, peer: bytes, own: bytes) -> bool:
-        """The node ``peer`` is at the other end of ``link``; False when that is ourselves, dialled never again."""
-        for dialer in self._of(link):
-            dialer.reached(peer)
-            if peer == own:
-                dialer.stop()
-                return False
-        return True
+    def reached(self, link: Link, peer: bytes) -> bool:
+        """The node ``peer`` is at the other end of ``link``; returns whether that was somebody else the last time."""
+        changed = [dialer.reached(peer) for dialer in self._of(link)]
+        return any(changed)
 
     def opened(self, link: Link) -> None:
         """The session on ``link`` is open."""

@@ -141,9 +141,15 @@ class Driver:
     def established(self, link: Link) -> None:
         """The handshake is done: a session begins."""
         peer = link.channel.peer
+        changed = self.dialers.reached(link, peer)
+        if peer == self.id:
+            if changed:
+                error = EndpointError(f"{link.address} is our own address, at least now; it is tried again")
+                self._tell(notices.PeerRejected(link.address, error))
+            link.say_bye(ByeCode.SELF, "this is our own address", by_peer=False)
+            return
         ban = self.admission.shaken(link, peer)
         if ban is not None:
-            self.dialers.reached(link, peer, self.id)
             link.say_bye(ByeCode.REFUSED, f"banned for {ban.seconds:.0f} s: {ban.reason}", by_peer=False)
             return
         link.session = self._next_session
@@ -151,9 +157,6 @@ class Driver:
         self._links[link.session] = link
         if not self._reading:
             link.read(False)
-        if not self.dialers.reached(link, peer, self.id):
-            error = EndpointError(f"{link.address} is our own address; it is not dialled any more")
-            self._tell(notices.PeerRejected(link.address, error))
         self._handle(events.Opened(link.session, peer, link.channel.handshake_hash, link.initiator))
 
     def received(self, link: Link, messages: Sequence[Message]) -> None:
@@ -173,7 +176,6 @@ class Driver:
         """The peer's bytes made no sense."""
         if link.session is None:
             self._tell(notices.PeerRejected(link.address, error))
-            self.admission.offence(link, None, error)
         else:
             self._handle(events.Offended(link.session, error))
 

@@ -54,10 +54,9 @@ class PeerRejected:
 
 @dataclass(frozen=True, slots=True)
 class Banned:
-    """A node (``peer``, its id) or an address (``host``) is kept out for ``seconds``, for what it did last."""
+    """The node with the id ``peer`` is kept out for ``seconds``, for what it did last."""
 
-    peer: bytes | None
-    host: str | None
+    peer: bytes
     reason: str
     seconds: float
 
