@@ -40,6 +40,12 @@ MAX_FRAME_BYTES: Final = MAX_BODY_BYTES + 1024
 MAX_ELEMENTS: Final = 64
 """Top-level elements of one message: room for later versions, and skipping what we do not read stays cheap."""
 
+MAX_ITEM_ELEMENTS: Final = 8
+"""Elements of an item about an author of a reserved length: a list of such items costs no more than of others."""
+
+MAX_NESTING: Final = 1024
+"""Arrays and maps in one another, in what is passed over: what msgpack skips without building it."""
+
 MAX_VERSION: Final = 65_535
 """Protocol versions in HELLO."""
 

@@ -13,6 +13,7 @@ from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import (
+    RESERVED,
     Bye,
     Fill,
     Fork,
@@ -235,6 +236,15 @@ class HandleTests(SynchronousTestCase):
             self.assertRaises(LimitExceededError, self.theirs.read_have, Have((HaveItem(2, 1, A),)))
 
     def test_handle_of_nobody(self) -> None:
-        """An author of reserved length was not decoded: its handle means nothing here, and is no offence."""
+        """A handle that nobody has, or an author of reserved length, means nothing here and is no offence."""
         have = Have((HaveItem(0, 1, A), HaveItem(2, 3, C), HaveItem(1, 9)))
         self.assertEqual(self.theirs.read_have(have), [(A, 1), (C, 3)])
+        have = Have((HaveItem(0, 5, RESERVED), HaveItem(0, 6), HaveItem(2, 4)))
+        self.assertEqual(self.theirs.read_have(have), [(C, 4)])
+
+    def test_handles_end(self) -> None:
+        """Whoever the author is, and whether it is said."""
+        for author in (A, None, RESERVED):
+            self.theirs.read_have(Have((HaveItem(limits.MAX_HANDLES - 1, 1, author),)))
+            have = Have((HaveItem(limits.MAX_HANDLES, 1, author),))
+            self.assertRaises(LimitExceededError, self.theirs.read_have, have)

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError, MalformedMessageError
 from gossiplog.gossip.messages import (
+    RESERVED,
     Bye,
     Fill,
     Fork,
@@ -60,7 +61,7 @@ def tuples(items: st.SearchStrategy[Any], most: int = 8) -> st.SearchStrategy[An
 def segments(draw: st.DrawFn, author: bytes | None = None) -> Segment:
     """Return segments whose header is in range; the bodies are any bytes."""
     count = draw(st.integers(0, limits.MAX_SEGMENT_ENTRIES))
-    first = draw(st.integers(1, limits.MAX_SEQ + 1 - count))
+    first = draw(st.integers(1 if count else 2, limits.MAX_SEQ + 1 - count))
     author = author if author is not None else draw(authors)
     return Segment(author, first, count, draw(ids), draw(signatures), draw(st.binary(max_size=300)))
 
@@ -111,13 +112,17 @@ STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
         st.sampled_from(Interest),
         tuples(authors),
         roots,
+        st.integers(0, 3),
     ),
     Ranges: reconciles(),
     Want: st.builds(Want, tuples(st.builds(WantItem, st.none() | authors, seqs, st.booleans()))),
-    Lazy: st.builds(Lazy, tuples(st.none() | authors)),
-    Refuse: st.builds(Refuse, tuples(st.none() | authors)),
+    Lazy: st.builds(Lazy, tuples(st.none() | authors), st.integers(0, 3)),
+    Refuse: st.builds(Refuse, tuples(st.none() | authors), st.integers(0, 3)),
     Segment: segments(),
-    Have: st.builds(Have, tuples(st.builds(HaveItem, counters, seqs_or_none_held, st.none() | authors))),
+    Have: st.builds(
+        Have,
+        tuples(st.builds(HaveItem, counters, seqs_or_none_held, st.none() | authors | st.just(RESERVED))),
+    ),
     Fill: st.builds(Fill, authors, tuples(spans)),
     Fork: forks(),
     Peers: st.builds(Peers, tuples(texts)),
@@ -205,7 +210,9 @@ class RoundTrip(SynchronousTestCase):
             many_ranges(limits.MAX_RANGES + 1),
             Want(tuple(WantItem(author, 1) for author in authors)),
             Lazy(authors),
+            Lazy(authors[1:], 1),
             Refuse(authors),
+            hello._replace(reserved=1),
             Have((HaveItem(0, 1),) * (limits.MAX_HAVE_ITEMS + 1)),
             Fill(AUTHOR, ((1, 1),) * (limits.MAX_FILL_RANGES + 1)),
             Peers(("p",) * (limits.MAX_PEERS + 1)),

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import ByeCode, MalformedMessageError
 from gossiplog.gossip.messages import (
+    RESERVED,
     Bye,
     Have,
     HaveItem,
@@ -146,12 +147,14 @@ LIMITS: list[tuple[str, list[Any], list[Any]]] = [
     ("segment count", [5, A, 1, 4096, ID, SIGNATURE, b""], [5, A, 1, 4097, ID, SIGNATURE, b""]),
     ("segment first", [5, A, TOP, 1, ID, SIGNATURE, b""], [5, A, TOP, 2, ID, SIGNATURE, b""]),
     ("segment head", [5, A, TOP + 1, 0, ID, SIGNATURE, b""], [5, A, TOP + 2, 0, ID, SIGNATURE, b""]),
-    ("segment first below", [5, A, 1, 0, ID, SIGNATURE, b""], [5, A, 0, 1, ID, SIGNATURE, b""]),
+    ("segment first below", [5, A, 1, 1, ID, SIGNATURE, b""], [5, A, 0, 1, ID, SIGNATURE, b""]),
+    ("segment last below", [5, A, 2, 0, ID, SIGNATURE, b""], [5, A, 1, 0, ID, SIGNATURE, b""]),
     ("segment previous", VALID["segment"], [5, A, 1, 1, bytes(31), SIGNATURE, b""]),
     ("segment signature", VALID["segment"], [5, A, 1, 1, ID, bytes(63), b""]),
     ("haves", [6, [[0, 1]] * limits.MAX_HAVE_ITEMS], [6, [[0, 1]] * (limits.MAX_HAVE_ITEMS + 1)]),
     ("have seq", [6, [[0, TOP]]], [6, [[0, TOP + 1]]]),
     ("have handle", [6, [[0, 0]]], [6, [[-1, 0]]]),
+    ("have handle above", [6, [[U64, 0]]], [6, [[U64, 0, A, 0]]]),
     (
         "fill ranges",
         [7, A, [[1, 1]] * limits.MAX_FILL_RANGES],
@@ -312,17 +315,38 @@ class Growing(SynchronousTestCase):
         for odd in ODD_AUTHORS:
             hello = decode(msgpack.packb([0, 1, 1, [], "", bytes(16), 1, [odd, A, odd], b""]))
             assert isinstance(hello, Hello)
-            self.assertEqual(hello.exceptions, (A,))
-            part = [b"", 2, [[odd, 1, CHECK], [A, 1, CHECK], [odd, "any", None]]]
-            expected = Range(b"", RangeKind.LIST, items=(Item(A, 1, CHECK),))
-            self.assertEqual(decode(msgpack.packb(ranges(part))), Ranges(0, (expected,)))
-            self.assertEqual(
-                decode(msgpack.packb([2, [[odd, 1, True], [A, 1, True]]])), Want((WantItem(A, 1, True),))
-            )
-            self.assertEqual(decode(msgpack.packb([3, [odd, None, A]])), Lazy((None, A)))
-            self.assertEqual(decode(msgpack.packb([4, [odd, None, A]])), Refuse((None, A)))
-            have = [6, [[0, 1, odd], [1, 1, A], [1, 2]]]
-            self.assertEqual(decode(msgpack.packb(have)), Have((HaveItem(1, 1, A), HaveItem(1, 2))))
+            self.assertEqual((hello.exceptions, hello.reserved), ((A,), 2))
+            for other in ([odd, "any", None], [odd], [odd, {"a": [[1.5]]}, "x" * 999, 4, 5, 6, 7, 8]):
+                part = [b"", 2, [other, [A, 1, CHECK], other]]
+                expected = Range(b"", RangeKind.LIST, items=(Item(A, 1, CHECK),))
+                self.assertEqual(decode(msgpack.packb(ranges(part))), Ranges(0, (expected,)))
+                want = [2, [other, [A, 1, True]]]
+                self.assertEqual(decode(msgpack.packb(want)), Want((WantItem(A, 1, True),)))
+            self.assertEqual(decode(msgpack.packb([3, [odd, None, A]])), Lazy((None, A), 1))
+            self.assertEqual(decode(msgpack.packb([4, [odd, None, A]])), Refuse((None, A), 1))
+            have = [6, [[0, 1, odd, [], {}, 6, 7, 8], [1, 1, A], [1, 2]]]
+            expected_items = HaveItem(0, 1, RESERVED), HaveItem(1, 1, A), HaveItem(1, 2)
+            self.assertEqual(decode(msgpack.packb(have)), Have(expected_items))
+
+    def test_items_of_authors_of_reserved_lengths_are_short(self) -> None:
+        for item in ([bytes(31), *range(limits.MAX_ITEM_ELEMENTS)], []):
+            for document in (ranges([b"", 2, [item]]), [2, [item]]):
+                self.assertRaises(MalformedMessageError, decode, msgpack.packb(document))
+        for item in ([0, 1, bytes(31), *range(limits.MAX_ITEM_ELEMENTS - 2)], [0]):
+            self.assertRaises(MalformedMessageError, decode, msgpack.packb([6, [item]]))
+
+    def test_items_of_other_authors_are_exact(self) -> None:
+        for document in (
+            ranges([b"", 2, [[A, 1]]]),
+            ranges([b"", 2, [[A, 1, CHECK, 0]]]),
+            ranges([b"", 2, [[None, 1, CHECK]]]),
+            [2, [[A, 1]]],
+            [2, [[A, 1, True, 0]]],
+            [2, [[None, 1, True, 0]]],
+            [6, [[0, 1, A, 0]]],
+            [6, [[0, 1, None]]],
+        ):
+            self.assertRaises(MalformedMessageError, decode, msgpack.packb(document))
 
     def test_messages_about_such_an_author_are_unknown(self) -> None:
         for odd in ODD_AUTHORS:
@@ -330,8 +354,23 @@ class Growing(SynchronousTestCase):
                 document = put(VALID[name], (1,), odd)
                 # Nothing is known of their other elements, so nothing is demanded of them.
                 strange = [document[0], odd, *["?" * 300 for _ in document[2:]], {}]
-                for frame in (msgpack.packb(document), msgpack.packb(strange)):
+                for frame in map(msgpack.packb, (document, strange, document[:2], document[:3])):
                     self.assertEqual(decode(frame), Unknown(document[0], len(frame) // 1024))
+
+    def test_what_is_passed_over_is_nested_no_deeper_than_said(self) -> None:
+        starts = {
+            "another type": b"\x92\x40",
+            "an element more": b"\x94\x0a\x01\xc4\x00",
+            "a segment": b"\x93\x05\xc4\x00",
+            "an item of RANGES": b"\x94\x01\x00\xc2\x91\x93\xc4\x00\x02\x91\x92\xc4\x00",
+            "an item of WANT": b"\x92\x02\x91\x92\xc4\x00",
+            "an item of HAVE": b"\x92\x06\x91\x94\x00\x00\xc4\x00",
+        }
+        for name, start in starts.items():
+            for inner in (b"\x91", b"\x81\x00", b"\xdd\x00\x00\x00\x01"):
+                decode(start + inner * limits.MAX_NESTING + b"\xc0")
+                with self.assertRaises(MalformedMessageError, msg=name):
+                    decode(start + inner * (limits.MAX_NESTING + 1) + b"\xc0")
 
     def test_of_reserved_length_is_not_of_another_type(self) -> None:
         for name in ("segment", "fill", "fork"):

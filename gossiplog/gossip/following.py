@@ -58,13 +58,13 @@ class Following(Telling):
         step = limits.MAX_WANT_ITEMS
         return first, (kind(tuple(rest[at : at + step])) for at in range(0, len(rest) + 1, step))
 
-    def _introduce(self, session: Session, names: Sequence[bytes | None], most: int) -> None:
-        """The peer names what it wants, or does not; a list that is not full is the last."""
+    def _introduce(self, session: Session, names: Sequence[bytes | None], *, is_last: bool) -> None:
+        """The peer names what it wants, or does not; how it wants to be served is not said with it."""
         wanted = session.wanted.mode is Interest.WANTED
         for author in names:
             if author is not None:
                 session.wanted.say(author, wanted)
-        session.introduced = len(names) < most
+        session.introduced = is_last
         if session.introduced:
             session.view.renew()
         for author in [*session.announce, *session.outbox.news]:
@@ -151,8 +151,7 @@ class Following(Telling):
 
     def _heed_items(self, session: Session, message: Ranges) -> None:
         """Who lists an author wants it, and believes that we do: put right what either side got wrong."""
-        everything = self.wanted.is_everything and session.wanted.is_everything
-        if everything or not session.introduced:
+        if self.wanted.is_everything and session.wanted.is_everything:
             return
         unwanted = []
         for author in [item.author for part in message.ranges for item in part.items]:

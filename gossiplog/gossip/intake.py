@@ -56,12 +56,16 @@ class Intake(Tree):
                 self._emit(events.OwnAhead(author, seq))
 
     def _have(self, session: Session, have: Have) -> None:
+        withdrawn = False
         for author, seq in session.read_have(have):
             if seq < self.schedule.missing(session.number).get(author, 0):
                 self.schedule.drop(session.number, author)  # it had more, or said so
+                withdrawn = True
             if seq >= self.holdings.accepted_seq(author):
                 session.announce.pop(author, None)
             self._learn(session, author, seq, may_wait=True)
+        if withdrawn:
+            self._pump(session)  # of a local writer it may have asked for what waited for that
         self._ask()
         self._check_caught_up(session)
 

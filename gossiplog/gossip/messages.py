@@ -21,6 +21,10 @@ FORKED_CHECK = bytes(8)
 """With seq 0: the check of a proven fork in RANGES, the same on every node."""
 
 
+RESERVED = b""
+"""Stands for an author of any length but 32."""
+
+
 class Interest(IntEnum):
     """What a node wants of authors that it does not name."""
 
@@ -38,7 +42,10 @@ class RangeKind(IntEnum):
 
 
 class Hello(NamedTuple):
-    """The first message of both sides; ``root`` as in PING: when both are the same there is nothing to compare."""
+    """The first message of both sides; ``root`` as in PING: when both are the same there is nothing to compare.
+
+    ``reserved``: how many authors of reserved lengths were among the ``exceptions``.
+    """
 
     low: int
     high: int
@@ -48,6 +55,7 @@ class Hello(NamedTuple):
     interest: Interest = Interest.ALL
     exceptions: tuple[bytes, ...] = ()
     root: bytes = b""
+    reserved: int = 0
 
 
 class Item(NamedTuple):
@@ -93,19 +101,27 @@ class Want(NamedTuple):
 
 
 class Lazy(NamedTuple):
-    """I am served elsewhere with these authors (``None``: all others): only announce."""
+    """I am served elsewhere with these authors (``None``: all others): only announce.
+
+    ``reserved``: how many authors of reserved lengths were among them.
+    """
 
     authors: tuple[bytes | None, ...]
+    reserved: int = 0
 
 
 class Refuse(NamedTuple):
-    """Neither send nor announce these authors (``None``: all others)."""
+    """Neither send nor announce these authors (``None``: all others); ``reserved`` as in :class:`Lazy`."""
 
     authors: tuple[bytes | None, ...]
+    reserved: int = 0
 
 
 class HaveItem(NamedTuple):
-    """An announcement; ``author`` is said with the first mention of its handle in a session and direction."""
+    """An announcement; ``author`` is said with the first mention of its handle in a session and direction.
+
+    It is :data:`RESERVED` for one of a reserved length.
+    """
 
     handle: int
     seq: int
@@ -175,6 +191,7 @@ Message: TypeAlias = (
 
 __all__ = [
     "FORKED_CHECK",
+    "RESERVED",
     "Bye",
     "Fill",
     "Fork",

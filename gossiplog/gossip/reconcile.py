@@ -131,7 +131,7 @@ class Reconcile:
                 else:
                     ahead.append((author, seq))
             elif seq == our_seq:
-                if check == our_check:
+                if check == our_check or seq == FORKED_SEQ:
                     settled.add(author)
                 else:
                     conflicts.append(author)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gossiplog import limits
-from gossiplog.errors import ByeCode, PeerError, VersionMismatchError
+from gossiplog.errors import ByeCode, PeerError, UnexpectedMessageError, VersionMismatchError
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.holdings import Holdings
@@ -152,7 +152,8 @@ class Replica(Intake):
         session.phase = Phase.OPEN
         session.their_root = hello.root
         session.wanted.mode = hello.interest
-        self._introduce(session, hello.exceptions, limits.MAX_EXCEPTIONS)
+        is_last = len(hello.exceptions) + hello.reserved < limits.MAX_EXCEPTIONS
+        self._introduce(session, hello.exceptions, is_last=is_last)
         self.schedule.add(session.number)
         self._joined()
         self._emit(events.PeerUp(session.number, session.peer, session.agent))
@@ -187,6 +188,8 @@ class Replica(Intake):
     # -- clocks
 
     def _ranges(self, session: Session, message: Ranges) -> None:
+        if not session.introduced:
+            raise UnexpectedMessageError("RANGES before the last of the names that HELLO began")
         self._heed_items(session, message)
         step = session.reconcile.receive(message, session.view)
         if step.replies is not NOTHING:

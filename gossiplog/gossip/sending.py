@@ -81,7 +81,8 @@ class Sending(Following):
         service, authors = SERVICES[type(message)], message.authors
         names_refused = session.wanted.mode is Interest.ALL
         if not session.introduced and names_refused == (service is Service.REFUSED):
-            self._introduce(session, authors, limits.MAX_WANT_ITEMS)
+            is_last = len(authors) + message.reserved < limits.MAX_WANT_ITEMS
+            self._introduce(session, authors, is_last=is_last)
             self._begin(session)
             return
         for author in authors:

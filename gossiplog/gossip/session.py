@@ -17,6 +17,7 @@ from gossiplog.errors import LimitExceededError, UnexpectedMessageError
 from gossiplog.gossip.allowance import Allowance
 from gossiplog.gossip.interest import Wanted
 from gossiplog.gossip.messages import (
+    RESERVED,
     Bye,
     Fill,
     Fork,
@@ -184,9 +185,12 @@ class Session:
         """
         known = []
         for handle, seq, author in have.items:
+            if handle >= limits.MAX_HANDLES:
+                raise LimitExceededError(f"HAVE has handle {handle}; there are {limits.MAX_HANDLES}")
+            if author == RESERVED:
+                self._handles_in.pop(handle, None)
+                continue
             if author is not None:
-                if handle >= limits.MAX_HANDLES:
-                    raise LimitExceededError(f"HAVE names handle {handle}, above {limits.MAX_HANDLES}")
                 self._handles_in[handle] = author
             else:
                 author = self._handles_in.get(handle)

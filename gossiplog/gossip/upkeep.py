@@ -130,7 +130,7 @@ class Upkeep:
             session.ping = ping
 
     def _pong(self, session: Session, pong: Pong) -> None:
-        """Compare root fingerprints: no lost message may need a restart."""
+        """Compare root fingerprints: no lost message may need a restart.  An empty one says nothing."""
         if pong.token != session.asked:
             return  # nobody asked, or we asked again since
         session.asked = None
@@ -145,7 +145,7 @@ class Upkeep:
         ):
             session.probing = False
             self._emit(events.InSync(session.number, session.peer))
-        if same or not session.quiet or session.root_said != root:
+        if same or not pong.root or not session.quiet or session.root_said != root:
             session.mismatch_at = None
         elif session.mismatch_at is None:
             session.mismatch_at = self.now

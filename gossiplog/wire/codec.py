@@ -20,7 +20,7 @@ from gossiplog import limits
 from gossiplog.errors import InvalidValueError, MalformedMessageError
 from gossiplog.gossip import messages as m
 from gossiplog.wire import entries, ranges, requests
-from gossiplog.wire.fields import MAX_UINT, Fields
+from gossiplog.wire.fields import MAX_UINT, Fields, is_reserved
 
 FIRST_FREE_TYPE: Final = 64
 """Types from here up are passed over by who does not know them; below, they belong to the version."""
@@ -32,7 +32,9 @@ class _Row(NamedTuple):
     elements: int
     """How many elements are read, the type included; more are passed over, fewer are malformed."""
     encode: Callable[[Any], bytes]
-    decode: Callable[[Fields], m.Message]
+    decode: Callable[..., m.Message]
+    about_author: bool = False
+    """Whether the second element is its author: of one whose length is reserved nothing more is read."""
 
 
 _ROWS: Final = (
@@ -41,10 +43,10 @@ _ROWS: Final = (
     _Row(2, m.Want, 2, requests.pack_want, requests.read_want),
     _Row(3, m.Lazy, 2, requests.pack_lazy, requests.read_lazy),
     _Row(4, m.Refuse, 2, requests.pack_refuse, requests.read_refuse),
-    _Row(5, m.Segment, 7, entries.pack_segment, entries.read_segment),
+    _Row(5, m.Segment, 7, entries.pack_segment, entries.read_segment, True),
     _Row(6, m.Have, 2, entries.pack_have, entries.read_have),
-    _Row(7, m.Fill, 3, entries.pack_fill, entries.read_fill),
-    _Row(8, m.Fork, 6, entries.pack_fork, entries.read_fork),
+    _Row(7, m.Fill, 3, entries.pack_fill, entries.read_fill, True),
+    _Row(8, m.Fork, 6, entries.pack_fork, entries.read_fork, True),
     _Row(9, m.Peers, 2, requests.pack_peers, requests.read_peers),
     _Row(10, m.Ping, 3, requests.pack_ping, requests.read_ping),
     _Row(11, m.Pong, 3, requests.pack_pong, requests.read_pong),
@@ -93,10 +95,15 @@ def decode(frame: bytes) -> m.Message:
             if row is None:
                 raise MalformedMessageError(f"no message has type {number}")
             name = row.kind.__name__
-            if elements < row.elements:
+            about = (fields.binary("author"),) if row.about_author and elements > 1 else ()
+            if any(map(is_reserved, about)):
+                message = m.Unknown(number)
+                fields.skip(elements - 2)
+            elif elements < row.elements:
                 raise MalformedMessageError(f"{elements} elements instead of {row.elements}")
-            message = row.decode(fields)
-            fields.skip(elements - row.elements)
+            else:
+                message = row.decode(fields, *about)
+                fields.skip(elements - row.elements)
     except MalformedMessageError as error:
         raise MalformedMessageError(f"{name}: {error}") from None
     except (ValueError, UnpackException) as error:

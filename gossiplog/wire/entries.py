@@ -14,9 +14,9 @@ from msgpack.exceptions import UnpackException
 
 from gossiplog import limits
 from gossiplog.errors import MalformedMessageError
-from gossiplog.gossip.messages import Fill, Fork, Have, HaveItem, Segment, Unknown
+from gossiplog.gossip.messages import RESERVED, Fill, Fork, Have, HaveItem, Segment
 from gossiplog.log.fork import ForkProof
-from gossiplog.wire.fields import AUTHOR_BYTES, Fields, counted, pack
+from gossiplog.wire.fields import AUTHOR_BYTES, MAX_UINT, Fields, counted, is_reserved, pack
 
 USUAL_SEGMENT: Final = b"\x97\x05"
 """How a SEGMENT of exactly seven elements begins."""
@@ -36,13 +36,9 @@ def pack_segment(m: Segment) -> bytes:
     return b"".join((b"\x97", memoryview(head)[1:], header, m.bodies))
 
 
-def read_segment(fields: Fields) -> Segment | Unknown:
-    """Read the elements of SEGMENT."""
-    author = fields.binary("author")
-    if len(author) != AUTHOR_BYTES:
-        fields.skip(5)
-        return Unknown(5)
-    return _read_segment(fields, author)
+def read_segment(fields: Fields, author: bytes) -> Segment:
+    """Read the elements of SEGMENT after its author."""
+    return _segment(author, *[fields.next() for _ in range(5)])
 
 
 def read_usual_segment(frame: bytes) -> Segment | None:
@@ -68,14 +64,10 @@ def read_usual_segment(frame: bytes) -> Segment | None:
     return None
 
 
-def _read_segment(fields: Fields, author: bytes) -> Segment:
-    return _segment(author, *[fields.next() for _ in range(5)])
-
-
 def _segment(author: bytes, first: Any, count: Any, previous: Any, signature: Any, bodies: Any) -> Segment:
     if type(first) is not int or type(count) is not int or not 0 <= count <= limits.MAX_SEGMENT_ENTRIES:
         raise MalformedMessageError("not a first seq and a count")
-    if first < 1 or first + count - 1 > limits.MAX_SEQ:
+    if first < 1 or not 1 <= first + count - 1 <= limits.MAX_SEQ:
         raise MalformedMessageError("goes beyond the seqs there are")
     if type(previous) is not bytes or len(previous) != 32:
         raise MalformedMessageError("not a previous id")
@@ -94,16 +86,16 @@ def read_have(fields: Fields) -> Have:
     """Read the elements of HAVE."""
     items: list[HaveItem] = []
     for _ in range(fields.array("items", limits.MAX_HAVE_ITEMS)):
-        handle, seq, *rest = fields.item("item", 2, 3)
-        author = rest[0] if rest else None
-        if type(handle) is not int or handle < 0:
-            raise MalformedMessageError("item: not a handle")
-        if type(seq) is not int or not 0 <= seq <= limits.MAX_SEQ:
-            raise MalformedMessageError("item: not a seq")
-        if rest and type(author) is not bytes:
-            raise MalformedMessageError("item: not an author")
-        if author is None or len(author) == AUTHOR_BYTES:
-            items.append(HaveItem(handle, seq, author))
+        size = fields.array("item", limits.MAX_ITEM_ELEMENTS, 2)
+        handle = fields.uint("handle", 0, MAX_UINT)
+        seq = fields.uint("seq", 0, limits.MAX_SEQ)
+        author = fields.binary("author") if size > 2 else None
+        if is_reserved(author):
+            fields.skip(size - 3)
+            author = RESERVED
+        elif size > 3:
+            raise MalformedMessageError(f"item: {size} elements instead of 2 or 3")
+        items.append(HaveItem(handle, seq, author))
     return Have(tuple(items))
 
 
@@ -112,15 +104,11 @@ def pack_fill(m: Fill) -> bytes:
     return pack((7, m.author, counted(m.ranges, limits.MAX_FILL_RANGES)))
 
 
-def read_fill(fields: Fields) -> Fill | Unknown:
-    """Read the elements of FILL."""
-    author = fields.binary("author")
-    if len(author) != AUTHOR_BYTES:
-        fields.skip(1)
-        return Unknown(7)
+def read_fill(fields: Fields, author: bytes) -> Fill:
+    """Read the elements of FILL after its author."""
     ranges: list[tuple[int, int]] = []
     for _ in range(fields.array("ranges", limits.MAX_FILL_RANGES)):
-        first, last = fields.item("range", 2, 2)
+        first, last = fields.item("range", 2)
         if type(first) is not int or type(last) is not int or not 1 <= first <= last <= limits.MAX_SEQ:
             raise MalformedMessageError("range: not a first and a last seq")
         ranges.append((first, last))
@@ -133,14 +121,10 @@ def pack_fork(m: Fork) -> bytes:
     return pack((8, proof.author, proof.seq, proof.id, proof.signature, proof.segment[1:]))
 
 
-def read_fork(fields: Fields) -> Fork | Unknown:
-    """Read the elements of FORK."""
-    author = fields.binary("author")
-    if len(author) != AUTHOR_BYTES:
-        fields.skip(4)
-        return Unknown(8)
+def read_fork(fields: Fields, author: bytes) -> Fork:
+    """Read the elements of FORK after its author."""
     seq = fields.uint("seq", 1, limits.MAX_SEQ)
     head = fields.binary("id", 32)
     signature = fields.binary("signature", 64)
     fields.array("segment", 5, 5)
-    return Fork(ForkProof(author, seq, head, signature, _read_segment(fields, author)))
+    return Fork(ForkProof(author, seq, head, signature, read_segment(fields, author)))

@@ -1,6 +1,7 @@
 """One frame's elements: packed at once, read one by one with their exact types.
 
-Responsible for: the types, lengths and ranges of what is read, and that reading is cheap whatever comes.
+Responsible for: the types, lengths and ranges of what is read, that reading is cheap whatever comes, and what of an
+author of a reserved length is passed over.
 Must not know: message types.
 Invariant: no array is built that is longer than a list item, so nesting costs nothing; longer arrays are read
 one element at a time, after their length was compared with a limit.
@@ -14,13 +15,16 @@ from typing import Any, Final, TypeVar
 from msgpack import Packer, Unpacker
 
 from gossiplog.errors import InvalidValueError, MalformedMessageError
-from gossiplog.limits import MAX_TEXT_BYTES
+from gossiplog.limits import MAX_ITEM_ELEMENTS, MAX_TEXT_BYTES
 
 AUTHOR_BYTES: Final = 32
 ITEM_ELEMENTS: Final = 3
 """The longest item of any list: ``[author, seq, check]``."""
 
 MAX_UINT: Final = 2**64 - 1
+
+_USUAL_ITEMS: Final = (b"\x93\xc4\x20", b"\x93\xc0")
+"""How an item of three elements begins whose author is 32 bytes, or nil."""
 
 pack: Final[Callable[[Any], bytes]] = Packer(autoreset=True).pack
 """Pack one document; made once, because a packer is dear to make."""
@@ -57,7 +61,7 @@ class Fields:
     (2, 7, 'a', 4)
     """
 
-    __slots__ = ("_unpacker", "next")
+    __slots__ = ("_frame", "_unpacker", "next")
 
     def __init__(self, frame: bytes) -> None:
         size = len(frame) or 1
@@ -72,6 +76,7 @@ class Fields:
             max_ext_len=0,
         )
         unpacker.feed(frame)
+        self._frame = frame
         self._unpacker = unpacker
         self.next = unpacker.unpack
         """Read any element: a scalar, or a tuple of at most three."""
@@ -127,24 +132,45 @@ class Fields:
         """Read an array of strings."""
         return tuple([self.text(name) for _ in range(self.array(name, most))])
 
-    def item(self, name: str, least: int, most: int) -> tuple[Any, ...]:
+    def item(self, name: str, count: int) -> tuple[Any, ...]:
         """Read one list item: a short array of scalars, whose types the caller checks."""
         value: Any = self.next()
-        if type(value) is not tuple or not least <= len(value) <= most:
-            raise MalformedMessageError(f"{name}: not an array of {least} to {most} elements")
+        if type(value) is not tuple or len(value) != count:
+            raise MalformedMessageError(f"{name}: not an array of {count} elements")
         return value
 
-    def authors(self, name: str, most: int) -> tuple[bytes, ...]:
-        """Read an array of authors, leaving out those of a reserved length."""
-        return tuple([author for author in self._authors(name, most) if author is not None])
+    def authored_item(self, name: str) -> tuple[Any, ...] | None:
+        """Read one list item of three elements that begins with its author; None if that has a reserved length.
 
-    def authors_or_all(self, name: str, most: int) -> tuple[bytes | None, ...]:
-        """Read an array of authors or nil (all others), leaving out those of a reserved length."""
-        return tuple(self._authors(name, most, nil=True))
+        Of such an item nothing else is looked at, so that later formats may put there what they need.
+        """
+        start = self.position
+        if self._frame.startswith(_USUAL_ITEMS, start):
+            return self.item(name, ITEM_ELEMENTS)
+        size = self.array(name, MAX_ITEM_ELEMENTS, 1)
+        author: Any = self.next()
+        if is_reserved(author):
+            self.skip(size - 1)
+            return None
+        if size != ITEM_ELEMENTS:
+            raise MalformedMessageError(f"{name}: {size} elements instead of {ITEM_ELEMENTS}")
+        return (author, self.next(), self.next())
 
-    def _authors(self, name: str, most: int, nil: bool = False) -> list[bytes | None]:
+    def authors(self, name: str, most: int) -> tuple[tuple[bytes, ...], int]:
+        """Read an array of authors; returns those of 32 bytes, and how many have a reserved length."""
+        authors, reserved = self._authors(name, most)
+        return tuple([author for author in authors if author is not None]), reserved
+
+    def authors_or_all(self, name: str, most: int) -> tuple[tuple[bytes | None, ...], int]:
+        """Read an array of authors or nil (all others), as :meth:`authors`."""
+        authors, reserved = self._authors(name, most, nil=True)
+        return tuple(authors), reserved
+
+    def _authors(self, name: str, most: int, nil: bool = False) -> tuple[list[bytes | None], int]:
         authors: list[bytes | None] = []
-        for _ in range(self.array(name, most)):
+        count = self.array(name, most)
+        reserved = 0
+        for _ in range(count):
             author: Any = self.next()
             if author is None and nil:
                 authors.append(None)
@@ -152,4 +178,11 @@ class Fields:
                 raise MalformedMessageError(f"{name}: not an author")
             elif len(author) == AUTHOR_BYTES:
                 authors.append(author)
-        return authors
+            else:
+                reserved += 1
+        return authors, reserved
+
+
+def is_reserved(author: Any) -> bool:
+    """Tell whether this names an author of a later format."""
+    return type(author) is bytes and len(author) != AUTHOR_BYTES

@@ -66,11 +66,12 @@ def _read_items(fields: Fields, count: int, lower: bytes, upper: bytes) -> tuple
     items: list[Item] = []
     floor = lower
     for _ in range(count):
-        author, seq, check = fields.item("item", 3, 3)
+        item = fields.authored_item("item")
+        if item is None:
+            continue
+        author, seq, check = item
         if type(author) is not bytes:
             raise MalformedMessageError("item: not an author")
-        if len(author) != AUTHOR_BYTES:
-            continue
         if type(seq) is not int or not 0 <= seq <= limits.MAX_SEQ:
             raise MalformedMessageError("item: not a seq")
         if type(check) is not bytes or len(check) != CHECK_BYTES:

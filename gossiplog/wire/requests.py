@@ -11,8 +11,20 @@ from typing import Final
 
 from gossiplog import limits
 from gossiplog.errors import MalformedMessageError
-from gossiplog.gossip.messages import Bye, Hello, Interest, Lazy, Peers, Ping, Pong, Refuse, Want, WantItem
-from gossiplog.wire.fields import AUTHOR_BYTES, MAX_UINT, Fields, checked_text, counted, pack
+from gossiplog.gossip.messages import (
+    RESERVED,
+    Bye,
+    Hello,
+    Interest,
+    Lazy,
+    Peers,
+    Ping,
+    Pong,
+    Refuse,
+    Want,
+    WantItem,
+)
+from gossiplog.wire.fields import MAX_UINT, Fields, checked_text, counted, pack
 
 _ROOT_LENGTHS: Final = (0, 16)
 """A root fingerprint is empty while it is not known."""
@@ -21,7 +33,7 @@ _ROOT_LENGTHS: Final = (0, 16)
 def pack_hello(m: Hello) -> bytes:
     """Return the frame of HELLO."""
     features = [checked_text(feature) for feature in counted(m.features, limits.MAX_FEATURES)]
-    exceptions = counted(m.exceptions, limits.MAX_EXCEPTIONS)
+    exceptions = counted(m.exceptions + (RESERVED,) * m.reserved, limits.MAX_EXCEPTIONS)
     agent = checked_text(m.agent)
     return pack((0, m.low, m.high, features, agent, m.instance, int(m.interest), exceptions, m.root))
 
@@ -29,16 +41,14 @@ def pack_hello(m: Hello) -> bytes:
 def read_hello(fields: Fields) -> Hello:
     """Read the elements of HELLO."""
     low = fields.uint("low", 0, limits.MAX_VERSION)
-    return Hello(
-        low,
-        fields.uint("high", low, limits.MAX_VERSION),
-        fields.texts("features", limits.MAX_FEATURES),
-        fields.text("agent"),
-        fields.binary("instance", 16),
-        Interest(fields.uint("interest", 0, Interest.WANTED)),
-        fields.authors("exceptions", limits.MAX_EXCEPTIONS),
-        fields.binary("root", *_ROOT_LENGTHS),
-    )
+    high = fields.uint("high", low, limits.MAX_VERSION)
+    features = fields.texts("features", limits.MAX_FEATURES)
+    agent = fields.text("agent")
+    instance = fields.binary("instance", 16)
+    interest = Interest(fields.uint("interest", 0, Interest.WANTED))
+    exceptions, reserved = fields.authors("exceptions", limits.MAX_EXCEPTIONS)
+    root = fields.binary("root", *_ROOT_LENGTHS)
+    return Hello(low, high, features, agent, instance, interest, exceptions, root, reserved)
 
 
 def pack_want(m: Want) -> bytes:
@@ -50,35 +60,40 @@ def read_want(fields: Fields) -> Want:
     """Read the elements of WANT."""
     items: list[WantItem] = []
     for _ in range(fields.array("items", limits.MAX_WANT_ITEMS)):
-        author, first, holes = fields.item("item", 3, 3)
+        item = fields.authored_item("item")
+        if item is None:
+            continue
+        author, first, holes = item
         if author is not None and type(author) is not bytes:
             raise MalformedMessageError("item: not an author")
-        if author is not None and len(author) != AUTHOR_BYTES:
-            continue
         if type(first) is not int or not 1 <= first <= limits.MAX_SEQ or type(holes) is not bool:
             raise MalformedMessageError("item: not a seq and whether holes are allowed")
         items.append(WantItem(author, first, holes))
     return Want(tuple(items))
 
 
+def _names(m: Lazy | Refuse) -> tuple[bytes | None, ...]:
+    return counted(m.authors + (RESERVED,) * m.reserved, limits.MAX_WANT_ITEMS)
+
+
 def pack_lazy(m: Lazy) -> bytes:
     """Return the frame of LAZY."""
-    return pack((3, counted(m.authors, limits.MAX_WANT_ITEMS)))
+    return pack((3, _names(m)))
 
 
 def read_lazy(fields: Fields) -> Lazy:
     """Read the elements of LAZY."""
-    return Lazy(fields.authors_or_all("authors", limits.MAX_WANT_ITEMS))
+    return Lazy(*fields.authors_or_all("authors", limits.MAX_WANT_ITEMS))
 
 
 def pack_refuse(m: Refuse) -> bytes:
     """Return the frame of REFUSE."""
-    return pack((4, counted(m.authors, limits.MAX_WANT_ITEMS)))
+    return pack((4, _names(m)))
 
 
 def read_refuse(fields: Fields) -> Refuse:
     """Read the elements of REFUSE."""
-    return Refuse(fields.authors_or_all("authors", limits.MAX_WANT_ITEMS))
+    return Refuse(*fields.authors_or_all("authors", limits.MAX_WANT_ITEMS))
 
 
 def pack_peers(m: Peers) -> bytes:

@@ -36,7 +36,7 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
-from gossiplog.limits import MAX_SEQ
+from gossiplog.limits import MAX_NESTING, MAX_SEQ
 from gossiplog.log.fork import ForkProof
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode, encode
@@ -98,6 +98,20 @@ MESSAGES: list[tuple[str, Message]] = [
     ("bye of an application", Bye(64)),
 ]
 
+DEEP = b"\x91" * MAX_NESTING + b"\xc0"
+"""An element nested as deep as it may be."""
+
+LATER = [SHORT, {"later": [1.5, None]}, "x", 4, 5, 6, 7, 8]
+"""An item about an author of a later format, as long as it may be."""
+
+SAID = [bytes(32), bytes(64), b""]
+
+
+def ranges_of(item: Any) -> bytes:
+    """Return a RANGES of a list with this item and one of A."""
+    return msgpack.packb([1, 0, False, [[b"", 2, [item, [A, 1, bytes(8)]]]]])
+
+
 PASSED_OVER: list[tuple[str, bytes]] = [
     ("type 64", msgpack.packb([64])),
     ("type 1000 with anything inside", msgpack.packb([1000, {"a": [1.5, None]}, "x" * 300])),
@@ -110,6 +124,29 @@ PASSED_OVER: list[tuple[str, bytes]] = [
     ),
     ("author of 31 bytes in HAVE", msgpack.packb([6, [[0, 1, SHORT], [1, 1, A]]])),
     ("segment of an author of 31 bytes", msgpack.packb([5, SHORT, 1, 1, bytes(32), bytes(114), b"?"])),
+    ("nothing but a segment's author of 31 bytes", msgpack.packb([5, SHORT])),
+    ("fill of an author of 33 bytes and anything", msgpack.packb([7, A + b"\0", {"a": 1}, None, "x"])),
+    ("fork of an author of no bytes and anything", msgpack.packb([8, b"", []])),
+    ("item of 31 bytes and anything in RANGES", ranges_of(LATER)),
+    ("item of nothing but 33 bytes in RANGES", ranges_of([A + b"\0"])),
+    ("item of 31 bytes and anything in WANT", msgpack.packb([2, [LATER, [A, 1, False]]])),
+    ("item of nothing but no bytes in WANT", msgpack.packb([2, [[b""], [A, 1, False]]])),
+    ("item of 31 bytes and anything in HAVE", msgpack.packb([6, [[0, 1, *LATER[:6]], [0, 2]]])),
+    ("authors of 31, 0 and 1,000 bytes in REFUSE", msgpack.packb([4, [SHORT, None, b"", A, bytes(1000)]])),
+    (
+        "author of 31 bytes in HELLO",
+        msgpack.packb([0, 1, 1, [], "", derived("instance", 16), 0, [A, SHORT], b""]),
+    ),
+    ("str that is not UTF-8 in another type", bytes.fromhex("9240a1ff")),
+    (
+        "timestamps that are none in another type",
+        bytes.fromhex("9340c70cffffffffff0000000000000000c703ff000000"),
+    ),
+    ("64 elements", bytes.fromhex("dc00400a01c400") + b"\xc0" * 61),
+    ("nested 1,024 deep in another type", b"\x92\x40" + DEEP),
+    ("nested 1,024 deep after the elements of PING", b"\x94\x0a\x01\xc4\x00" + DEEP),
+    ("nested 1,024 deep in an item", b"\x92\x02\x91\x92\xc4\x00" + DEEP),
+    ("maps nested 1,024 deep", b"\x92\x40" + b"\x81\x00" * MAX_NESTING + b"\xc0"),
 ]
 
 REFUSED: list[tuple[str, bytes]] = [
@@ -126,6 +163,7 @@ REFUSED: list[tuple[str, bytes]] = [
     ("a byte after the message", msgpack.packb([10, 1, b""]) + b"\0"),
     ("reason that is not UTF-8", bytes.fromhex("930c00a1ff")),
     ("seq above the last", msgpack.packb([2, [[A, MAX_SEQ + 1, False]]])),
+    ("seq above the last in a list", ranges_of([b"\0" * 32, MAX_SEQ + 1, bytes(8)])),
     ("bounds that do not ascend", msgpack.packb([1, 0, False, [[B, 0, None], [A, 0, None]]])),
     (
         "items that do not ascend",
@@ -133,7 +171,33 @@ REFUSED: list[tuple[str, bytes]] = [
     ),
     ("item outside its range", msgpack.packb([1, 0, False, [[A, 2, [[B, 1, bytes(8)]]]]])),
     ("range after the end", msgpack.packb([1, 0, False, [[b"", 0, None], [A, 0, None]]])),
-    ("segment of 4,097 entries", msgpack.packb([5, A, 1, 4097, bytes(32), bytes(64), b""])),
+    ("segment of 4,097 entries", msgpack.packb([5, A, 1, 4097, *SAID])),
+    ("segment that ends at seq 0", msgpack.packb([5, A, 1, 0, *SAID])),
+    ("segment that ends above the last seq", msgpack.packb([5, A, MAX_SEQ, 2, *SAID])),
+    ("fork whose segment has 4,097 entries", msgpack.packb([8, A, 7, *SAID[:2], [8, 4097, *SAID]])),
+    ("fork whose segment has an element more", msgpack.packb([8, A, 7, *SAID[:2], [8, 0, *SAID, 0]])),
+    ("fork whose id has 31 bytes", msgpack.packb([8, A, 7, bytes(31), bytes(64), [8, 0, *SAID]])),
+    ("item of 9 elements and 31 bytes in RANGES", ranges_of([*LATER, 9])),
+    ("item of 9 elements and 31 bytes in WANT", msgpack.packb([2, [[*LATER, 9]]])),
+    ("item of 9 elements and 31 bytes in HAVE", msgpack.packb([6, [[0, 1, *LATER[:6], 9]]])),
+    ("item of 2 elements in RANGES", ranges_of([b"\0" * 32, 1])),
+    ("item of 4 elements in RANGES", ranges_of([b"\0" * 32, 1, bytes(8), 0])),
+    ("item without elements in WANT", msgpack.packb([2, [[]]])),
+    ("item of 4 elements in HAVE", msgpack.packb([6, [[0, 1, A, 0]]])),
+    ("nil for an author in HAVE", msgpack.packb([6, [[0, 1, None]]])),
+    ("nil for an author in HELLO", msgpack.packb([0, 1, 1, [], "", bytes(16), 0, [None], b""])),
+    ("negative handle", msgpack.packb([6, [[-1, 1, A]]])),
+    ("first 0 of nil", msgpack.packb([2, [[None, 0, False]]])),
+    ("address that is bin", msgpack.packb([9, [b"tcp:192.0.2.1:1"]])),
+    ("address of 257 bytes", msgpack.packb([9, ["x" * 257]])),
+    ("65 addresses", msgpack.packb([9, [""] * 65])),
+    ("65 elements", bytes.fromhex("dc00410a01c400") + b"\xc0" * 62),
+    ("the byte c1 in another type", bytes.fromhex("9240c1")),
+    ("an element of another type cut off", bytes.fromhex("9240c40561")),
+    ("nested 1,025 deep in another type", b"\x92\x40\x91" + DEEP),
+    ("nested 1,025 deep after the elements of PING", b"\x94\x0a\x01\xc4\x00\x91" + DEEP),
+    ("nested 1,025 deep in an item", b"\x92\x02\x91\x92\xc4\x00\x91" + DEEP),
+    ("maps nested 1,025 deep", b"\x92\x40" + b"\x81\x00" * (MAX_NESTING + 1) + b"\xc0"),
 ]
 
 

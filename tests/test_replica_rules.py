@@ -1,0 +1,207 @@
+"""Ring 1: rules of the specification for what a session hears rarely, or never from an honest peer."""
+
+from __future__ import annotations
+
+from gossiplog import limits
+from gossiplog.errors import ByeCode
+from gossiplog.gossip import events
+from gossiplog.gossip.events import Effect, End
+from gossiplog.gossip.messages import (
+    Fork,
+    Have,
+    HaveItem,
+    Hello,
+    Interest,
+    Item,
+    Lazy,
+    Ping,
+    Pong,
+    Range,
+    RangeKind,
+    Ranges,
+    Refuse,
+    Want,
+    WantItem,
+)
+from gossiplog.gossip.upkeep import MISMATCH_SECONDS
+from gossiplog.log.keys import Keypair
+from gossiplog.log.segment import Segment
+from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
+
+NAMES = tuple(number.to_bytes(32, "big") for number in range(limits.MAX_EXCEPTIONS))
+EMPTY_LIST = Ranges(1000, (Range(b"", RangeKind.LIST),))
+CAROL = Keypair(bytes([9]) * 32)
+
+
+class RulesCase(ReplicaCase):
+    """A replica that holds some of Ann's log, and peers that greet as they are told."""
+
+    sessions = 0
+
+    def setUp(self) -> None:
+        """Three entries are on disk."""
+        super().setUp()
+        for segment in log(ANN, 3):
+            self.commit(segment)
+
+    def greet(
+        self,
+        *names: bytes,
+        interest: Interest = Interest.ALL,
+        reserved: int = 0,
+        root: bytes = b"",
+        dialled: bool = False,
+    ) -> list[Effect]:
+        """A peer greets, as session 0."""
+        self.do(events.Opened(0, bytes([1]) * 32, bytes(32), dialled=dialled))
+        hello = Hello(1, 1, (), "test", bytes(16), interest, names, root, reserved)
+        return self.hear(0, hello)
+
+    def code(self, effects: list[Effect]) -> int | None:
+        """Why the session ends, None if it does not."""
+        return next((effect.code for effect in effects if isinstance(effect, End)), None)
+
+    def answered(self, effects: list[Effect]) -> list[object]:
+        """What is said."""
+        return [effect.message for effect in effects if isinstance(effect, events.Send)]
+
+
+class NamesTests(RulesCase):
+    """More names than HELLO has room for."""
+
+    def test_nothing_is_compared_before_the_last(self) -> None:
+        """Who said that more names come, and compares, breaks the protocol: an honest peer sends them at once."""
+        self.greet(*NAMES)
+        self.assertEqual(self.code(self.hear(0, EMPTY_LIST)), ByeCode.UNEXPECTED)
+
+    def test_and_then_it_is(self) -> None:
+        """The last list is not full, and may be empty."""
+        for kind, interest in ((Refuse, Interest.ALL), (Lazy, Interest.WANTED)):
+            self.setUp()
+            self.greet(*NAMES, interest=interest, dialled=True)
+            self.assertEqual(self.sent(self.hear(0, kind(NAMES[: limits.MAX_WANT_ITEMS])), Ranges), [])
+            self.assertEqual(len(self.sent(self.hear(0, kind(())), Ranges)), 1)
+            self.assertEqual(self.code(self.hear(0, EMPTY_LIST)), None)
+
+    def test_authors_of_reserved_lengths_fill_a_list(self) -> None:
+        """Its sender counted them, whether we can read them or not."""
+        self.assertEqual(self.sent(self.greet(*NAMES[1:], reserved=1, dialled=True), Ranges), [])
+        full = Refuse(NAMES[1 : limits.MAX_WANT_ITEMS], 1)
+        self.assertEqual(self.sent(self.hear(0, full), Ranges), [])
+        self.assertEqual(len(self.sent(self.hear(0, Refuse((), 1)), Ranges)), 1)
+
+    def test_names_do_not_say_how_they_are_served(self) -> None:
+        """LAZY that goes on with HELLO's names makes none lazy, is not answered, and nil in it says nothing."""
+        self.greet(*NAMES, interest=Interest.WANTED)
+        self.assertEqual(self.answered(self.hear(0, Lazy((ANN.author, BOB.author, None)))), [])
+        self.hear(0, EMPTY_LIST)
+        session = self.replica.sessions[0]
+        self.assertEqual((session.service, session.is_lazy), ({}, False))
+        *_, four = log(ANN, 4)
+        self.open(1)
+        self.assertIn((0, four), self.sent(self.hear(1, four), Segment))
+
+    def test_own_writers_are_named(self) -> None:
+        """Where only exceptions are wanted, and are none where all but the exceptions are."""
+        self.replica.choices.mode = Interest.WANTED
+        self.replica.limit_to(self.replica.choices, self.replica.ledger)
+        opened = self.do(events.Opened(0, bytes([1]) * 32, bytes(32), dialled=False))
+        [(_, hello)] = self.sent(opened, Hello)
+        self.assertEqual(hello.exceptions, (OWN.author,))  # type: ignore[union-attr]
+
+    def test_who_does_not_name_its_own_gets_nothing_back(self) -> None:
+        """Not even by saying that it holds more: to us it wants nothing of that log."""
+        self.greet(interest=Interest.WANTED)
+        self.hear(0, EMPTY_LIST)
+        [item] = [HaveItem(0, 7, ANN.author)]
+        self.assertEqual(self.answered(self.hear(0, Have((item,)))), [])
+
+
+class WantTests(RulesCase):
+    """Questions with odd answers."""
+
+    def test_nil(self) -> None:
+        """Asks for nothing that is held, whatever stands beside it, and is not answered."""
+        self.greet()
+        self.hear(0, EMPTY_LIST)
+        for first, holes in ((1, False), (1, True), (limits.MAX_SEQ, False)):
+            self.assertEqual(self.hear(0, Want((WantItem(None, first, holes),))), [])
+
+    def test_own_log_before_it_is_settled(self) -> None:
+        """The answer waits, and comes once it may."""
+        own = log(OWN, 2)
+        self.commit(*own)
+        self.greet()
+        self.assertEqual(self.hear(0, Want((WantItem(OWN.author, 1),))), [])
+        [load] = [e for e in self.hear(0, EMPTY_LIST) if isinstance(e, events.Load)]
+        self.assertEqual(load.wants, ((OWN.author, 1),))
+        self.assertEqual(self.given(self.do(events.Loaded(0, tuple(own)))), [(0, 1), (0, 2)])
+
+    def test_own_log_of_which_a_peer_claims_more(self) -> None:
+        """As long as it does."""
+        own = log(OWN, 2)
+        self.commit(*own)
+        self.greet()
+        self.hear(0, EMPTY_LIST, Have((HaveItem(0, 9, OWN.author),)))
+        self.assertEqual(self.hear(0, Want((WantItem(OWN.author, 1),))), [])
+        effects = self.hear(0, Have((HaveItem(0, 2),)), Ping(1))
+        self.assertEqual(len([e for e in effects if isinstance(e, events.Load)]), 1)
+
+
+class RangesTests(RulesCase):
+    """What a reconcile takes although nobody honest says it."""
+
+    def setUp(self) -> None:
+        """A peer that greeted."""
+        super().setUp()
+        self.greet()
+
+    def test_number_of_an_exchange(self) -> None:
+        """Any number is answered, and as often as it comes."""
+        for exchange in (0, 1, 2, 3, 2**64 - 1, 0, 1):
+            [(_, answer)] = self.sent(self.hear(0, EMPTY_LIST._replace(exchange=exchange)), Ranges)
+            self.assertEqual((answer.exchange, len(answer.ranges[0].items)), (exchange, 1))  # type: ignore[union-attr]
+
+    def test_short_of_the_end(self) -> None:
+        """Only what is spoken of is answered; without any range, nothing."""
+        self.assertEqual(self.sent(self.hear(0, Ranges(0, ())), Ranges), [])
+        for upper in (b"\0", b"\xff" * 32):
+            part = Range(upper, RangeKind.LIST)
+            [(_, answer)] = self.sent(self.hear(0, Ranges(0, (part,))), Ranges)
+            said = [item.author for each in answer.ranges for item in each.items]  # type: ignore[union-attr]
+            self.assertEqual(said, [ANN.author] if ANN.author < upper else [])
+            self.assertEqual(answer.ranges[-1].upper, b"")  # type: ignore[union-attr]
+
+    def test_seq_0_is_a_fork_whatever_its_check(self) -> None:
+        """Who knows of none asks for the proof."""
+        for author, first in ((ANN.author, 3), (CAROL.author, 1)):
+            for check in (bytes(8), b"\7" * 8):
+                part = Range(b"", RangeKind.DIFFERENCES, items=(Item(author, 0, check),))
+                wants = self.sent(self.hear(0, Ranges(0, (part,))), Want)
+                self.assertEqual(wants, [(0, Want((WantItem(author, first),)))])
+        self.hear(0, Fork(proof_of(ANN)))
+        for check in (bytes(8), b"\7" * 8):
+            part = Range(b"", RangeKind.DIFFERENCES, items=(Item(ANN.author, 0, check),))
+            self.assertEqual(self.answered(self.hear(0, Ranges(0, (part,)))), [])
+
+
+class PongTests(RulesCase):
+    """A peer that does not say its root."""
+
+    def setUp(self) -> None:
+        """A peer that greeted, in a session where nothing is to be compared."""
+        super().setUp()
+        self.open(0)
+
+    def test_an_empty_root_says_nothing(self) -> None:
+        """It is no difference, which would start a reconcile each time, and no agreement."""
+        for _ in range(5):
+            effects = self.tick(limits.PING_SECONDS + MISMATCH_SECONDS)
+            [(_, ping)] = self.sent(effects, Ping)
+            self.assertEqual(self.hear(0, Pong(ping.token)), [])  # type: ignore[union-attr]
+        effects = self.do(events.Probe(0))
+        for _ in range(5):
+            [(_, ping)] = self.sent(effects, Ping)
+            answered = self.hear(0, Pong(ping.token))  # type: ignore[union-attr]
+            self.assertEqual(answered, [])
+            effects = self.tick(1.0)[:1]
