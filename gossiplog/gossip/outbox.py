@@ -23,7 +23,7 @@ HEADER_BYTES = 192
 """Counted for each segment beside its bodies."""
 
 FEW_BYTES = 4 * 1024
-"""That so few were taken is not reported: it is far below every window."""
+"""That so few bytes of control messages were taken is not reported: they are far below the window."""
 
 CONTROL_ITEM_BYTES = 48
 """Counted for each author that a control message speaks of; 32 for the rest of it."""
@@ -41,6 +41,11 @@ def control_bytes(message: Message) -> int:
     if isinstance(message, Lazy | Refuse):
         return 32 + CONTROL_ITEM_BYTES * len(message.authors)
     return 32
+
+
+def weight(message: Message, size: int) -> int:
+    """What a message of ``size`` bytes counts against :data:`FEW_BYTES`: one with a window of its own is not few."""
+    return max(size, FEW_BYTES) if isinstance(message, Segment | Ranges | Fork) else size
 
 
 class Outbox:

@@ -28,7 +28,7 @@ from gossiplog.errors import (
     PeerTimeoutError,
 )
 from gossiplog.gossip.messages import Bye, Message
-from gossiplog.gossip.outbox import FEW_BYTES
+from gossiplog.gossip.outbox import FEW_BYTES, weight
 from gossiplog.log.segment import Segment
 from gossiplog.net.sockets import narrow, tune
 from gossiplog.wire.channel import Channel
@@ -168,7 +168,7 @@ class Link(Protocol):
         frame = encode(message)
         self._unsent.append(frame)
         self._unsent_bytes += len(frame)
-        self._given_bytes += len(frame)
+        self._given_bytes += weight(message, len(frame))
         if type(message) is Segment:
             self.entries_out += message.count
         if self.paused and self._unsent_bytes > limits.MAX_UNSENT_BYTES:

@@ -18,7 +18,7 @@ from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Bye
-from gossiplog.gossip.outbox import FEW_BYTES
+from gossiplog.gossip.outbox import FEW_BYTES, weight
 from gossiplog.gossip.replica import Replica
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Outcome, Stale
@@ -156,7 +156,7 @@ class Carrier:
         frame = encode(effect.message)
         self.watcher.sent(self, effect.session, effect.message, len(frame))
         end.write(frame)
-        self._given[effect.session] += len(frame)
+        self._given[effect.session] += weight(effect.message, len(frame))
         if end.paused and end.unread_bytes > limits.MAX_UNSENT_BYTES + limits.OUTPUT_WINDOW_BYTES:
             self._queue.append(events.Closed(effect.session, ByeCode.LIMIT, "left too much unread"))
 
