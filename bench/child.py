@@ -17,7 +17,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from bench.measure import NETWORK, disk_bytes, pauses, peak_rss_mb
 from gossiplog import Network, Node, Store, open_store
 from gossiplog.foreground import SWITCH_SECONDS
-from gossiplog.net.notices import CaughtUp, NewEntries, PeerUp
+from gossiplog.notices import CaughtUp, NewEntries, PeerUp
 
 
 def tell(**fields: Any) -> None:
@@ -84,7 +84,7 @@ async def fetch(reactor: Any, store: Store, node: Node, stdin: Stdin, options: a
     started = time.perf_counter()
     node.connect(options.peer)
     while True:
-        await node.when(lambda notice: isinstance(notice, CaughtUp))
+        await node.when(CaughtUp)
         if store.clock.total() >= options.expect:
             break
     seconds = time.perf_counter() - started
@@ -111,7 +111,7 @@ async def write(reactor: Any, store: Store, node: Node, stdin: Stdin, options: a
 async def watch(reactor: Any, store: Store, node: Node, stdin: Stdin, options: argparse.Namespace) -> None:
     """Read news of ``--author`` live and note how old each is."""
     author = bytes.fromhex(options.author)
-    connected = node.when(lambda notice: isinstance(notice, CaughtUp if not options.loaded else PeerUp))
+    connected = node.when(PeerUp if options.loaded else CaughtUp)
     node.connect(options.peer)
     reader = store.read(author, live=True)
     await connected
@@ -133,11 +133,11 @@ async def relay(reactor: Any, store: Store, node: Node, stdin: Stdin, options: a
         other = open_store(Path(store.path).parent / f"fan-{number}", reactor)
         nodes.append((other, Node(reactor, other, network=network)))
     for _, each in nodes:
-        up = each.when(lambda notice: isinstance(notice, CaughtUp))
+        up = each.when(CaughtUp)
         each.connect(options.peer)
         await up
     tell(ready=True)
-    arrivals = [each.when(lambda notice: isinstance(notice, NewEntries)) for _, each in nodes]
+    arrivals = [each.when(NewEntries) for _, each in nodes]
     for arrival in arrivals:
         await arrival
     tell(last_ns=time.monotonic_ns())

@@ -15,11 +15,11 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.task import react
 
-from gossiplog import Network, Node, open_store
-from gossiplog.errors import EndpointError
+from gossiplog import EndpointError, Entry, Network, Node, Reader, Writer, open_store
 from gossiplog.foreground import first_of, foreground
 from gossiplog.printing import printable
 from gossiplog.terminal import Terminal
@@ -28,26 +28,24 @@ SEATS = 8
 """So many can take part on one machine."""
 
 
-async def main(reactor, suffix, topic, nickname, directory):
+async def main(reactor: Any, suffix: str, topic: str, nickname: str, directory: Path) -> None:
     key = sha256(topic.encode()).digest()
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor))
-        store = open_store(directory / f"multichat-{suffix}", reactor)
-        stack.push_async_callback(store.close)
+        store = await stack.enter_async_context(open_store(directory / f"multichat-{suffix}", reactor))
         writer = await store.writer("local", encoding="json")
 
         past = store.read(encoding="json")
         for entry in sorted([entry async for entry in past], key=lambda entry: entry.timestamp_ms):
             await show(terminal, entry)
 
-        node = Node(reactor, store, network=Network.from_key(key))
-        stack.push_async_callback(node.stop)
+        node = await stack.enter_async_context(Node(reactor, store, network=Network.from_key(key)))
         await take_a_seat(node, key)
         news = store.read(after=past.cursor(), live=True, encoding="json")
         await first_of(speak(terminal, writer, nickname), listen(terminal, news, writer.author))
 
 
-async def take_a_seat(node, key):
+async def take_a_seat(node: Node, key: bytes) -> None:
     """Listen on the first free port of the topic, dial the others: whoever comes later finds us there."""
     first = 10_000 + int.from_bytes(key[:4]) % 20_000
     ports = range(first, first + SEATS)
@@ -63,7 +61,7 @@ async def take_a_seat(node, key):
     raise EndpointError(f"ports {ports[0]} to {ports[-1]} are all in use: the chat is full")
 
 
-async def speak(terminal, writer, nickname):
+async def speak(terminal: Terminal, writer: Writer, nickname: str) -> None:
     async for line in terminal:
         if line.strip():
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -72,13 +70,13 @@ async def speak(terminal, writer, nickname):
             terminal.put(f"Data was appended as entry #{seq}\n")
 
 
-async def listen(terminal, news, own):
+async def listen(terminal: Terminal, news: Reader, own: bytes) -> None:
     async for entry in news:
         if entry.author != own:
             await show(terminal, entry)
 
 
-async def show(terminal, entry):
+async def show(terminal: Terminal, entry: Entry) -> None:
     match entry.payload:
         case {"type": "chat-message", "nickname": str(nickname), "text": str(text)}:
             await terminal.write(f"{printable(nickname)}: {printable(text)}\n")

@@ -20,36 +20,35 @@ import re
 from contextlib import AsyncExitStack
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.task import react
 
-from gossiplog import Node, open_store
-from gossiplog.errors import ByeCode
+from gossiplog import ByeCode, Entry, Node, Notice, PeerDown, PeerUp, Reader, Writer, open_store
 from gossiplog.foreground import first_of, foreground
-from gossiplog.net.notices import PeerDown, PeerUp
 from gossiplog.printing import printable
 from gossiplog.terminal import Terminal
 
 
-def to_port(name):
+def to_port(name: str) -> int:
     """Everyone listens on a port of this machine that follows from the name."""
     return 10_000 + int.from_bytes(sha256(name.encode()).digest()[:4]) % 20_000
 
 
-async def main(reactor, me, others, directory):
+async def main(reactor: Any, me: str, others: list[str], directory: Path) -> None:
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor))
-        store = open_store(directory / f"{me}.chat", reactor)  # a store per user
-        stack.push_async_callback(store.close)
+        # a store per user
+        store = await stack.enter_async_context(open_store(directory / f"{me}.chat", reactor))
         writer = await store.writer(encoding="json")
 
         past = store.read(encoding="json")
         for entry in sorted([entry async for entry in past], key=lambda entry: entry.timestamp_ms):
             await show(terminal, entry)
 
-        present = set()
+        present: set[bytes] = set()
 
-        def greet(notice):
+        def greet(notice: Notice) -> None:
             match notice:
                 case PeerUp(peer) if peer.id not in present:
                     present.add(peer.id)
@@ -57,8 +56,7 @@ async def main(reactor, me, others, directory):
                 case PeerDown(peer, code) if code != ByeCode.DUPLICATE:  # not just one of two connections
                     present.discard(peer.id)
 
-        node = Node(reactor, store, network="persisted-chat", agent=me)
-        stack.push_async_callback(node.stop)
+        node = await stack.enter_async_context(Node(reactor, store, network="persisted-chat", agent=me))
         node.subscribe(greet)
         await node.listen(f"tcp:{to_port(me)}:interface=127.0.0.1")
         for name in others:
@@ -68,7 +66,7 @@ async def main(reactor, me, others, directory):
         await first_of(speak(terminal, writer, me), listen(terminal, news, writer.author))
 
 
-async def speak(terminal, writer, me):
+async def speak(terminal: Terminal, writer: Writer, me: str) -> None:
     async for line in terminal:
         if line.strip() == "/quit":
             return
@@ -76,26 +74,26 @@ async def speak(terminal, writer, me):
             await writer.append({"username": me, "message": line})
 
 
-async def listen(terminal, news, own):
+async def listen(terminal: Terminal, news: Reader, own: bytes) -> None:
     async for entry in news:
         if entry.author != own:  # my own words are on the screen already
             await show(terminal, entry)
 
 
-async def show(terminal, entry):
+async def show(terminal: Terminal, entry: Entry) -> None:
     match entry.payload:
         case {"username": str(name), "message": str(text)}:
             # Others wrote this: nothing in it may move the cursor, clear the screen or turn text around.
             await terminal.write(f"{printable(name)}> {printable(text)}\n")
 
 
-def arguments():
+def arguments() -> tuple[str, list[str], Path]:
     parser = argparse.ArgumentParser(description="Chat with people by name.")
     parser.add_argument("me", metavar="YOUR-NAME")
     parser.add_argument("others", metavar="OTHER-NAME", nargs="*")
     parser.add_argument("--dir", type=Path, default=Path(), help="where the stores are (default: here)")
     given = parser.parse_args()
-    owners = {}
+    owners: dict[int, str] = {}
     for name in [given.me, *given.others]:
         if not re.fullmatch(r"[\w-]{1,40}", name):
             parser.error(f"{name!r} is no name: use letters, digits, _ and -")

@@ -10,34 +10,43 @@ import argparse
 from contextlib import AsyncExitStack
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.task import react
 
-from gossiplog import GossiplogError, Network, Node, open_store, parse_author, short_key
+from gossiplog import (
+    CaughtUp,
+    DialFailed,
+    GossiplogError,
+    Network,
+    Node,
+    Reader,
+    open_store,
+    parse_author,
+    short_key,
+)
 from gossiplog.foreground import first_of, foreground
-from gossiplog.net.notices import CaughtUp, DialFailed
 from gossiplog.printing import printable
 from gossiplog.terminal import Terminal
 
 
-def to_port(key):
+def to_port(key: bytes) -> int:
     """Writer and reader meet on a port of this machine that follows from the key."""
     return 10_000 + int.from_bytes(sha256(key).digest()[:4]) % 20_000
 
 
-async def main(reactor, key, directory, port, peers):
+async def main(reactor: Any, key: bytes, directory: Path | None, port: int | None, peers: list[str]) -> None:
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor, stdin=None))
-        store = open_store(directory or f"reader-storage-{short_key(key)}", reactor)
-        stack.push_async_callback(store.close)
-        node = Node(reactor, store, network=Network.of_author(key))
-        stack.push_async_callback(node.stop)
+        path = directory or f"reader-storage-{short_key(key)}"
+        store = await stack.enter_async_context(open_store(path, reactor))
+        node = await stack.enter_async_context(Node(reactor, store, network=Network.of_author(key)))
         if port is not None:
             address = await node.listen(f"tcp:{port}:interface=127.0.0.1")
             await terminal.write(f"listening on {address}\n")
 
         # Until either all that the first peer has is here, or there is no peer.
-        found = node.when(lambda notice: isinstance(notice, CaughtUp | DialFailed))
+        found = node.when(CaughtUp, DialFailed)
         for peer in peers or [f"tcp:127.0.0.1:{to_port(key)}"]:
             node.connect(peer)
         if isinstance(await found, DialFailed):
@@ -49,12 +58,12 @@ async def main(reactor, key, directory, port, peers):
         await first_of(show(terminal, news), terminal.broken())  # the latter ends it behind "| head"
 
 
-async def show(terminal, news):
+async def show(terminal: Terminal, news: Reader) -> None:
     async for entry in news:
         await terminal.write(f"Block {entry.seq}: {printable(str(entry.payload))}\n")
 
 
-def a_key(text):
+def a_key(text: str) -> bytes:
     try:
         return parse_author(text)
     except GossiplogError as error:

@@ -13,45 +13,58 @@ import shutil
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from twisted.internet.task import react
 
-from gossiplog import ForkProof, Network, Node, open_store, short_key
-from gossiplog.errors import ForkedWriterError, StoreCopiedError
+from gossiplog import (
+    AuthorForked,
+    ForkedWriterError,
+    ForkProof,
+    Network,
+    NewEntries,
+    Node,
+    Store,
+    StoreCopiedError,
+    Writer,
+    open_store,
+    short_key,
+)
 from gossiplog.foreground import foreground
-from gossiplog.net.notices import AuthorForked, NewEntries
 
 
 class Place:
     """A store with a node on it that others can dial."""
 
-    @classmethod
-    async def open(cls, stack, reactor, network, path):
-        place = cls()
-        place.name = path.name
-        place.store = open_store(path, reactor)
-        stack.push_async_callback(place.store.close)
-        place.node = Node(reactor, place.store, network=network)
-        stack.push_async_callback(place.node.stop)
-        place.address = await place.node.listen("tcp:0:interface=127.0.0.1")
-        place.writer = await place.store.writer(encoding="utf-8")
-        return place
+    def __init__(self, name: str, store: Store, node: Node, address: str, writer: Writer) -> None:
+        self.name = name
+        self.store = store
+        self.node = node
+        self.address = address
+        self.writer = writer
 
-    async def holds(self, writer, seq):
+    @classmethod
+    async def open(cls, stack: AsyncExitStack, reactor: Any, network: Network, path: Path) -> "Place":
+        store = await stack.enter_async_context(open_store(path, reactor))
+        node = await stack.enter_async_context(Node(reactor, store, network=network))
+        address = await node.listen("tcp:0:interface=127.0.0.1")
+        return cls(path.name, store, node, address, await store.writer(encoding="utf-8"))
+
+    async def holds(self, writer: Writer, seq: int) -> str:
         """Wait for an entry, and return the text of it."""
         while self.store.clock.seq(writer.author) < seq:
-            await self.node.when(lambda notice: isinstance(notice, NewEntries))
+            await self.node.when(NewEntries)
         [entry] = [one async for one in self.store.read(writer.author, first=seq, last=seq, encoding="utf-8")]
-        return entry.payload
+        return str(entry.payload)
 
-    async def knows_fork(self, author):
+    async def knows_fork(self, author: bytes) -> ForkProof:
         """Wait for the proof; an application would subscribe to all notices and look for this one."""
         while author not in self.store.forks:
-            await self.node.when(lambda notice: isinstance(notice, AuthorForked))
+            await self.node.when(AuthorForked)
         return self.store.forks[author]
 
 
-async def main(reactor, directory):
+async def main(reactor: Any, directory: Path) -> None:
     network = Network.random()
     async with AsyncExitStack() as first:
         old = await Place.open(first, reactor, network, directory / "old-laptop")

@@ -14,6 +14,7 @@ import argparse
 from contextlib import AsyncExitStack
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
@@ -23,21 +24,19 @@ from gossiplog.foreground import foreground
 from gossiplog.terminal import Terminal
 
 
-def to_port(key):
+def to_port(key: bytes) -> int:
     """Writer and reader meet on a port of this machine that follows from the key."""
     return 10_000 + int.from_bytes(sha256(key).digest()[:4]) % 20_000
 
 
-async def main(reactor, directory, port):
+async def main(reactor: Any, directory: Path, port: int | None) -> None:
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor))
-        store = open_store(directory, reactor)
-        stack.push_async_callback(store.close)
+        store = await stack.enter_async_context(open_store(directory, reactor))
         writer = await store.writer(encoding="utf-8")
 
         # The network key follows from the log's key: knowing the log is what lets a reader connect.
-        node = Node(reactor, store, network=Network.of_author(writer.author))
-        stack.push_async_callback(node.stop)
+        node = await stack.enter_async_context(Node(reactor, store, network=Network.of_author(writer.author)))
         if port is None:
             port = to_port(writer.author)
         address = await node.listen(f"tcp:{port}:interface=127.0.0.1")
@@ -45,7 +44,7 @@ async def main(reactor, directory, port):
 
         async for line in terminal:
             await writer.append(line)
-        await Deferred()  # until Ctrl-C
+        await Deferred[None]()  # until Ctrl-C
 
 
 if __name__ == "__main__":

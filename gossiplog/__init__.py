@@ -11,7 +11,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gossiplog.errors import GossiplogError
+    from gossiplog.errors import (
+        AppendOutcomeUnknown,
+        BadForkProofError,
+        BadSegmentError,
+        BadSignatureError,
+        BlockedAuthorError,
+        ByeCode,
+        ChannelError,
+        EncodingError,
+        EndpointError,
+        ForkedWriterError,
+        FrameTooLargeError,
+        GossiplogError,
+        HandshakeError,
+        InvalidKeyError,
+        InvalidValueError,
+        LimitExceededError,
+        LocalAuthorError,
+        MalformedBodyError,
+        MalformedMessageError,
+        NetworkMismatchError,
+        NodeError,
+        NodeStoppedError,
+        PayloadTooLargeError,
+        PeerError,
+        PeerTimeoutError,
+        StoreClosedError,
+        StoreCopiedError,
+        StoreDamagedError,
+        StoreError,
+        StoreFailedError,
+        StoreFormatError,
+        StoreFullError,
+        StoreInUseError,
+        StoreLockedError,
+        StoreNotFoundError,
+        UnexpectedMessageError,
+        UnknownWriterError,
+        VersionMismatchError,
+        WrongNetworkError,
+        WrongProtocolError,
+    )
     from gossiplog.gossip.quotas import Quota, Quotas
     from gossiplog.log.body import Reference
     from gossiplog.log.clock import Clock, Cursor, Order
@@ -21,31 +62,112 @@ if TYPE_CHECKING:
     from gossiplog.log.network import Network
     from gossiplog.log.segment import Head, Segment
     from gossiplog.net.awaiting import Result
+    from gossiplog.net.bans import Ban
+    from gossiplog.net.dialing import Dialer
     from gossiplog.net.livestore import Store, open_store
-    from gossiplog.net.notices import Peer
     from gossiplog.net.reading import Reader
+    from gossiplog.net.subscriptions import Events
     from gossiplog.net.writing import Writer
     from gossiplog.node import Node
+    from gossiplog.notices import (
+        AuthorForked,
+        Banned,
+        CaughtUp,
+        DialFailed,
+        InSync,
+        Lagged,
+        NewEntries,
+        Notice,
+        Peer,
+        PeerDown,
+        PeerProgress,
+        PeerRejected,
+        PeerUp,
+        Progress,
+        QuotaExceeded,
+        QuotaLifted,
+        StoreDamaged,
+        StoreFailing,
+    )
 
 __all__ = [
+    "AppendOutcomeUnknown",
+    "AuthorForked",
+    "BadForkProofError",
+    "BadSegmentError",
+    "BadSignatureError",
+    "Ban",
+    "Banned",
+    "BlockedAuthorError",
+    "ByeCode",
+    "CaughtUp",
+    "ChannelError",
     "Clock",
     "Cursor",
+    "DialFailed",
+    "Dialer",
+    "EncodingError",
+    "EndpointError",
     "Entry",
+    "Events",
     "ForkProof",
+    "ForkedWriterError",
+    "FrameTooLargeError",
     "GossiplogError",
+    "HandshakeError",
     "Head",
+    "InSync",
+    "InvalidKeyError",
+    "InvalidValueError",
+    "Lagged",
+    "LimitExceededError",
+    "LocalAuthorError",
+    "MalformedBodyError",
+    "MalformedMessageError",
     "Network",
+    "NetworkMismatchError",
+    "NewEntries",
     "Node",
+    "NodeError",
+    "NodeStoppedError",
+    "Notice",
     "Order",
+    "PayloadTooLargeError",
     "Peer",
+    "PeerDown",
+    "PeerError",
+    "PeerProgress",
+    "PeerRejected",
+    "PeerTimeoutError",
+    "PeerUp",
+    "Progress",
     "Quota",
+    "QuotaExceeded",
+    "QuotaLifted",
     "Quotas",
     "Reader",
     "Reference",
     "Result",
     "Segment",
     "Store",
+    "StoreClosedError",
+    "StoreCopiedError",
+    "StoreDamaged",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreFailedError",
+    "StoreFailing",
+    "StoreFormatError",
+    "StoreFullError",
+    "StoreInUseError",
+    "StoreLockedError",
+    "StoreNotFoundError",
+    "UnexpectedMessageError",
+    "UnknownWriterError",
+    "VersionMismatchError",
     "Writer",
+    "WrongNetworkError",
+    "WrongProtocolError",
     "format_author",
     "open_store",
     "parse_author",
@@ -53,16 +175,17 @@ __all__ = [
 ]
 
 _HOME = {
+    "Ban": "net.bans",
     "Clock": "log.clock",
     "Cursor": "log.clock",
+    "Dialer": "net.dialing",
     "Entry": "log.entry",
+    "Events": "net.subscriptions",
     "ForkProof": "log.fork",
-    "GossiplogError": "errors",
     "Head": "log.segment",
     "Network": "log.network",
     "Node": "node",
     "Order": "log.clock",
-    "Peer": "net.notices",
     "Quota": "gossip.quotas",
     "Quotas": "gossip.quotas",
     "Reader": "net.reading",
@@ -76,16 +199,19 @@ _HOME = {
     "parse_author": "log.keys",
     "short_key": "log.keys",
 }
-"""The module of each public name."""
+"""The module of each public name that is neither an error nor a notice."""
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Import a public name."""
-        if name not in _HOME:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-        return value
+        if name in __all__:
+            for home in (_HOME[name],) if name in _HOME else ("errors", "notices"):
+                module = import_module(f"{__name__}.{home}")
+                if hasattr(module, name):
+                    value = globals()[name] = getattr(module, name)
+                    return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
         """What is here, imported or not."""

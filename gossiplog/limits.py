@@ -32,6 +32,9 @@ MAX_OTHER_KEYS: Final = 256
 """Keys of all maps in one msgpack payload that are neither text nor bytes: anybody can choose them so that each is
 compared with all before it, and a MiB of such payloads then takes no longer than one of empty maps."""
 
+MAX_WAITING_NOTICES: Final = 1024
+"""What happened in a node and an application did not read yet; then the oldest is lost, and the reader is told."""
+
 # -- wire --------------------------------------------------------------------------------------------------------
 
 MAX_FRAME_BYTES: Final = MAX_BODY_BYTES + 1024

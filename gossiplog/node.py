@@ -10,30 +10,30 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
-from twisted.logger import Logger
 
 from gossiplog.errors import ByeCode, EndpointError, NodeStoppedError
 from gossiplog.gossip.events import Forgotten
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
-from gossiplog.net import notices
 from gossiplog.net.awaiting import Ending, Result
 from gossiplog.net.bans import Ban
 from gossiplog.net.choosing import Told
 from gossiplog.net.dialing import Dialer
 from gossiplog.net.driver import Driver
 from gossiplog.net.livestore import Store
-from gossiplog.net.notices import Notice, Peer, Progress
 from gossiplog.net.progress import Meter
 from gossiplog.net.protocol import LinkFactory, check_agent, describe
 from gossiplog.net.steadying import steady
+from gossiplog.net.subscriptions import Events, Subscribers
+from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress
 
-_log = Logger()
+N = TypeVar("N")
+M = TypeVar("M")
 
 
 class Node:
@@ -65,8 +65,7 @@ class Node:
         self.reactor = reactor
         self._ports: list[Any] = []
         self._binding: set[Deferred[Any]] = set()
-        self._subscribers: list[Callable[[Notice], None]] = []
-        self._waiting: set[Result[Notice]] = set()
+        self._subscribers = Subscribers()
         self._stopping = False
         self._stopped = Ending()
         check_agent(agent)
@@ -80,7 +79,15 @@ class Node:
         sizes = store.thread.now(lambda logs: logs.sizes()) if quotas.weighs else {}
         self._ledger = Ledger(quotas, store.clock, store.local, sizes)
         self._driver = Driver(
-            reactor, store, self.network, secret, os.urandom(16), agent, random, self._tell, self._ledger
+            reactor,
+            store,
+            self.network,
+            secret,
+            os.urandom(16),
+            agent,
+            random,
+            self._subscribers.tell,
+            self._ledger,
         )
         self.id = self._driver.id
         self._meter = Meter(store.clock, self._driver.replica.schedule, store.clock.total())
@@ -173,66 +180,70 @@ class Node:
 
     # -- events
 
-    def subscribe(self, subscriber: Callable[[Notice], None]) -> Callable[[], None]:
-        """Call ``subscriber`` with everything that happens (``gossiplog.net.notices``); returns how to stop that.
+    def subscribe(self, subscriber: Callable[[Notice], object]) -> Callable[[], None]:
+        """Call ``subscriber`` with everything that happens (``gossiplog.notices``); returns how to stop that.
 
         What a subscriber raises is logged; it is called again with the next notice.
         """
-        self._subscribers.append(subscriber)
-        return lambda: self._subscribers.remove(subscriber) if subscriber in self._subscribers else None
+        return self._subscribers.add(subscriber)
 
-    def when(self, wanted: Callable[[Notice], bool]) -> Result[Notice]:
-        """Fire with the next notice for which ``wanted(notice)`` is true; cancel it to stop waiting.
+    @overload
+    def when(self, kind: type[N], /, *, where: Callable[[N], bool] | None = None) -> Result[N]: ...
 
-        Fails with :class:`NodeStoppedError` when the node has stopped, and with what ``wanted`` raises.
+    @overload
+    def when(
+        self, kind: type[N], other: type[M], /, *, where: Callable[[N | M], bool] | None = None
+    ) -> Result[N | M]: ...
+
+    @overload
+    def when(self, *kinds: type[Any], where: Callable[[Any], bool] | None = None) -> Result[Any]: ...
+
+    def when(self, *kinds: type[Any], where: Callable[[Any], bool] | None = None) -> Result[Any]:
+        """Fire with the next notice of one of these ``kinds`` (any, if none) for which ``where(notice)`` is true.
+
+        ``peer = (await node.when(PeerUp)).peer``.  Cancel it to stop waiting.  Fails with :class:`NodeStoppedError`
+        when the node has stopped, and with what ``where`` raises.
         """
-        result: Result[Notice] = Result(lambda _: forget())
-        if self._stopped.over:
-            result.errback(NodeStoppedError("the node was stopped"))
-            return result
+        return self._subscribers.next_of(kinds, where)
 
-        def forget() -> None:
-            unsubscribe()
-            self._waiting.discard(result)
+    @overload
+    def events(self, kind: type[N], /) -> Events[N]: ...
 
-        def look(notice: Notice) -> None:
-            try:
-                found = wanted(notice)
-            except Exception:
-                forget()
-                result.errback()
-                return
-            if found and not result.called:
-                forget()
-                result.callback(notice)
+    @overload
+    def events(self, kind: type[N], other: type[M], /) -> Events[N | M]: ...
 
-        unsubscribe = self.subscribe(look)
-        self._waiting.add(result)
-        return result
+    @overload
+    def events(self, *kinds: type[Any]) -> Events[Any]: ...
 
-    def when_in_sync(self, peer: Peer) -> Result[Notice]:
+    def events(self, *kinds: type[Any]) -> Events[Any]:
+        """What happens from now on: ``async for notice in node.events(PeerUp, PeerDown)``; everything, without kinds.
+
+        Ends when the node has stopped.  At most ``MAX_WAITING_NOTICES`` wait to be read; who is slower gets a
+        :class:`~gossiplog.notices.Lagged` in the place of the oldest.
+        """
+        return self._subscribers.iterate(kinds)
+
+    def when_in_sync(self, peer: Peer) -> Result[InSync]:
         """Fire once this peer and we hold the same, both on disk.
 
         Fails with :class:`NodeStoppedError` when there is no session with the peer, or it ends before.
         """
         if peer not in self._driver.peers.values():
-            missing: Result[Notice] = Result()
+            missing: Result[InSync] = Result()
             missing.errback(NodeStoppedError(f"there is no session with {peer.address}"))
             return missing
-        result = self.when(
-            lambda notice: isinstance(notice, notices.InSync | notices.PeerDown) and notice.peer == peer
-        )
+        result = self.when(InSync, PeerDown, where=lambda notice: notice.peer == peer)
 
-        def check(notice: Notice) -> Notice:
-            if isinstance(notice, notices.PeerDown):
+        def check(notice: InSync | PeerDown) -> InSync:
+            if isinstance(notice, PeerDown):
                 raise NodeStoppedError(
                     f"{peer.address} went away before both sides were in sync: {notice.reason}"
                 )
             return notice
 
-        result.addCallback(check)
+        checked = result.addCallback(check)
         self._driver.probe(peer)
-        return result
+        return checked  # type: ignore[return-value]
 
     def recover(self, peer: Peer) -> Result[None]:
         """Let the writers of a copied store append again, once we and this peer hold the same; see ``Store.copied``.
@@ -259,6 +270,12 @@ class Node:
 
     # -- the end
 
+    async def __aenter__(self) -> Node:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
     def stop(self) -> Result[None]:
         """Stop listening and dialling, say BYE, commit what was accepted; the store stays open."""
         if not self._stopping:
@@ -275,9 +292,7 @@ class Node:
             stop_counting()
         self._detach()
         self._stopped.come()
-        for result in tuple(self._waiting):
-            result.errback(NodeStoppedError("the node was stopped"))
-        self._waiting.clear()
+        self._subscribers.close()
 
     def _check_running(self) -> None:
         if self._stopping:
@@ -285,15 +300,8 @@ class Node:
 
     def _count(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
         if self._meter.gained(sum([segment.count for segment in segments]), self.reactor.seconds()):
-            self._tell(self.progress)
+            self._subscribers.tell(self.progress)
 
     def _recount(self, event: Told) -> None:
         if isinstance(event, Forgotten):
             self._meter.forgot()
-
-    def _tell(self, notice: Notice) -> None:
-        for subscriber in tuple(self._subscribers):
-            try:
-                subscriber(notice)
-            except Exception:
-                _log.failure("a subscriber failed with {notice}", notice=type(notice).__name__)

@@ -20,15 +20,15 @@ from twisted.internet.interfaces import (
 )
 from twisted.plugin import getPlugins
 
+from gossiplog import notices
 from gossiplog.errors import EndpointError
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.keys import KeyKind, format_key, short_key
 from gossiplog.log.network import Network
-from gossiplog.net import notices
 from gossiplog.net.livestore import open_store
-from gossiplog.net.notices import Notice
 from gossiplog.net.progress import in_words
 from gossiplog.node import Node
+from gossiplog.notices import Notice
 from gossiplog.printing import printable
 
 _BUILT_IN: Final = frozenset({"tcp", "unix", "ssl"})

@@ -13,9 +13,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 
 from gossiplog.errors import NodeError
-from gossiplog.net.notices import DialFailed, NewEntries, Notice, PeerRejected, PeerUp
 from gossiplog.net.progress import in_words
 from gossiplog.node import Node
+from gossiplog.notices import DialFailed, NewEntries, Notice, PeerRejected, PeerUp
 
 LOOK_SECONDS: Final = 0.2
 """How often silence is noticed and progress is shown."""
@@ -71,7 +71,7 @@ class Sync:
         return self._moved()
 
     async def _catch_up(self) -> None:
-        up = await self._node.when(lambda notice: isinstance(notice, PeerUp))
+        up = await self._node.when(PeerUp)
         assert isinstance(up, PeerUp)
         await self._node.when_in_sync(up.peer)
         self._count()

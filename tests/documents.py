@@ -59,6 +59,16 @@ def blocks(path: Path) -> Iterator[Block]:
         yield Block(found[2], number + 1, "\n".join(body).strip("\n") + "\n")
 
 
+def programs(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield place and source of every example, and of every Python block of a document."""
+    for path in sorted((root / "examples").glob("*.py")):
+        yield str(path.relative_to(root)), path.read_text()
+    for path in [root / "README.rst", *sorted((root / "docs").rglob("*.rst"))]:
+        for block in blocks(path):
+            if block.language == "python":
+                yield f"{path.relative_to(root)}:{block.line}", block.text
+
+
 def steps(block: Block) -> list[Step]:
     """Return the commands of a console block; ``> `` continues the line of a command."""
     found: list[Step] = []

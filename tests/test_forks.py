@@ -17,7 +17,7 @@ from gossiplog.log.body import encode_body
 from gossiplog.log.fork import build_proof
 from gossiplog.log.keys import Keypair, format_author, genesis_id
 from gossiplog.log.segment import Head, build, verify
-from gossiplog.net.notices import AuthorForked, NewEntries
+from gossiplog.notices import AuthorForked, NewEntries
 from gossiplog.store.interface import PutFork
 from gossiplog.store.logs import open_logs
 from gossiplog.store.memory import Fault

@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred
 
 from gossiplog import Network, Node, open_store
 from gossiplog.errors import NodeStoppedError, StoreClosedError
-from gossiplog.net.notices import CaughtUp, NewEntries, PeerUp
+from gossiplog.notices import CaughtUp, NewEntries, PeerUp
 
 
 async def collect(reader, count):
@@ -59,8 +59,8 @@ async def main(directory):
     # a live reader in a task, cancelled while it waits, without losing anything
     live = stores[1].read(live=True, encoding="utf-8")
     first = asyncio.create_task(collect(live, 22))
-    caught = asyncio.ensure_future(b.when(lambda notice: isinstance(notice, CaughtUp)))
-    up = asyncio.ensure_future(b.when(lambda notice: isinstance(notice, PeerUp)))
+    caught = asyncio.ensure_future(b.when(CaughtUp))
+    up = asyncio.ensure_future(b.when(PeerUp))
     b.connect(await a.listen("tcp:0:interface=127.0.0.1"))
     peer = (await asyncio.wait_for(up, 30)).peer
     async with asyncio.timeout(30):
@@ -76,7 +76,7 @@ async def main(directory):
         pass
     try:
         async with asyncio.timeout(0.01):
-            await b.when(lambda notice: False)
+            await b.when(where=lambda notice: False)
         raise AssertionError("no timeout")
     except TimeoutError:
         pass
@@ -99,7 +99,7 @@ async def main(directory):
     # a Twisted coroutine that is resumed inside a task, because the task stops the node
     async def hears_the_end():
         try:
-            await b.when(lambda notice: False)
+            await b.when(where=lambda notice: False)
         except NodeStoppedError:
             return (await stores[1].verify()).damages
 

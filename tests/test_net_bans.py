@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import limits
+from gossiplog import limits, notices
 from gossiplog.errors import (
     BadSignatureError,
     ByeCode,
@@ -19,7 +19,6 @@ from gossiplog.errors import (
     WrongNetworkError,
 )
 from gossiplog.gossip.messages import Hello, Ping
-from gossiplog.net import notices
 from gossiplog.net.admission import Admission
 from gossiplog.net.bans import HALVED_SECONDS, Bans
 from gossiplog.net.places import is_local, place

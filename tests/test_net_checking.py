@@ -20,7 +20,7 @@ from gossiplog.log.fork import build_proof
 from gossiplog.log.segment import Head, Segment, verify
 from gossiplog.net import checking
 from gossiplog.net.checking import LEAST, SMALL_BYTES, Checker
-from gossiplog.net.notices import CaughtUp
+from gossiplog.notices import CaughtUp
 from tests.netcase import LISTEN, NETWORK, Author
 
 HERE = threading.get_ident
@@ -169,7 +169,7 @@ class RealTests(TestCase):
         for number in range(100):
             await (await stores[0].writer(f"w{number}")).append(b"x")
         nodes = [Node(reactor, store, network=NETWORK) for store in stores]
-        caught_up = nodes[1].when(lambda notice: isinstance(notice, CaughtUp))
+        caught_up = nodes[1].when(CaughtUp)
         nodes[1].connect(await nodes[0].listen(LISTEN))
         await caught_up
         self.assertEqual(stores[1].clock.total(), 100)

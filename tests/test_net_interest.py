@@ -17,7 +17,7 @@ from gossiplog.errors import (
 )
 from gossiplog.gossip.interest import KEPT_AS
 from gossiplog.net.livestore import Store
-from gossiplog.net.notices import InSync, QuotaExceeded, QuotaLifted
+from gossiplog.notices import InSync, QuotaExceeded, QuotaLifted
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import Fault, MemoryBackend

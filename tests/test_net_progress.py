@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog.gossip.schedule import Schedule
 from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head
-from gossiplog.net.notices import Peer, PeerProgress, Progress
 from gossiplog.net.progress import INTERVAL_SECONDS, Meter, in_words
+from gossiplog.notices import Peer, PeerProgress, Progress
 from tests.netcase import World
 
 ANN, BOB = b"a" * 32, b"b" * 32

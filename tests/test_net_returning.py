@@ -16,8 +16,8 @@ from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head, Segment, verify
 from gossiplog.net.lanes import COMMIT_BYTES, NEWS_BYTES, Job, Lanes, Write
-from gossiplog.net.notices import AuthorForked
 from gossiplog.net.returning import Returning
+from gossiplog.notices import AuthorForked
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, Append, Appended

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import ByeCode, InvalidValueError, NodeStoppedError
 from gossiplog.gossip.messages import Hello
-from gossiplog.net.notices import (
+from gossiplog.notices import (
     AuthorForked,
     CaughtUp,
     DialFailed,

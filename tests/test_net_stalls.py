@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import Node, Store, limits, open_store
 from gossiplog.net.lanes import Write
-from gossiplog.net.notices import CaughtUp, NewEntries, PeerDown
+from gossiplog.notices import CaughtUp, NewEntries, PeerDown
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.testing.links import WINDOW_BYTES
@@ -226,7 +226,7 @@ class RealTests(TestCase):
             for _ in range(4):
                 await writer.append_many([bytes(ENTRY_BYTES)] * 40)
             self.backend.go.clear()
-            caught = b.when(lambda notice: isinstance(notice, CaughtUp))
+            caught = b.when(CaughtUp)
             b.connect(await a.listen(LISTEN))
             driver = b._driver
             while driver._reading:
@@ -251,7 +251,7 @@ class RealTests(TestCase):
         a, b = self.site(source), self.site(Store(lambda: Logs(self.backend), reactor))
         try:
             writer = await source.writer()
-            up = b.when(lambda notice: isinstance(notice, CaughtUp))
+            up = b.when(CaughtUp)
             b.connect(await a.listen(LISTEN))
             await up
             self.backend.go.clear()

@@ -22,7 +22,7 @@ from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id, head_message
 from gossiplog.log.segment import Head, Segment, build
 from gossiplog.net import dialing
-from gossiplog.net.notices import AuthorForked, DialFailed, PeerDown, PeerRejected, PeerUp
+from gossiplog.notices import AuthorForked, DialFailed, PeerDown, PeerRejected, PeerUp
 from gossiplog.wire.codec import encode
 from tests.netcase import LOCAL, Author, Peer, Raw, Site, World, answer, dial
 from tests.test_net_protocol import HTTP, OneNode

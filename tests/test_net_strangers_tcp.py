@@ -17,8 +17,8 @@ from twisted.trial.unittest import SkipTest
 
 from gossiplog import limits
 from gossiplog.errors import WrongProtocolError
-from gossiplog.net.notices import DialFailed, PeerDown, PeerRejected, PeerUp
 from gossiplog.net.sockets import round_trip
+from gossiplog.notices import DialFailed, PeerDown, PeerRejected, PeerUp
 from tests.netcase import LISTEN, Raw, dial
 from tests.test_net_tcp import TcpCase
 

@@ -15,7 +15,7 @@ from gossiplog import Node, Store, limits, open_store
 from gossiplog.errors import BadSignatureError, ByeCode, HandshakeError, WrongNetworkError, WrongProtocolError
 from gossiplog.gossip.messages import Hello, Ping, Want, WantItem
 from gossiplog.log.segment import Segment
-from gossiplog.net.notices import CaughtUp, DialFailed, NewEntries, Notice, PeerDown, PeerRejected, PeerUp
+from gossiplog.notices import CaughtUp, DialFailed, NewEntries, Notice, PeerDown, PeerRejected, PeerUp
 from gossiplog.wire.channel import Channel
 from tests.netcase import LISTEN, NETWORK, OTHER_NETWORK, Author, Peer, Raw, answer, dial
 
@@ -51,12 +51,12 @@ class TcpCase(TestCase):
             done: Deferred[Any] = Deferred()
             done.callback(seen[count - 1])
             return done
-        return node.when(lambda notice: isinstance(notice, kind) and len(self.of(node, kind)) >= count)
+        return node.when(kind, where=lambda _: len(self.of(node, kind)) >= count)
 
     async def held(self, node: Node, author: bytes, seq: int) -> None:
         """Wait until a node holds an author up to ``seq``."""
         while node.store.clock.seq(author) < seq:
-            await node.when(lambda notice: isinstance(notice, NewEntries))
+            await node.when(NewEntries)
 
     async def payloads(self, store: Store, author: bytes) -> list[bytes]:
         return [entry.payload async for entry in store.read(author)]
@@ -291,7 +291,7 @@ class TogetherTests(TcpCase):
             self.assertEqual(store.clock.seq(writer.author), seq)
             node.connect(address)
             while store.clock.seq(writer.author) == seq < 60:
-                await node.when(lambda notice: isinstance(notice, NewEntries))
+                await node.when(NewEntries)
             await node.stop()
             seq = store.clock.seq(writer.author)
             self.assertEqual((await store.verify()).damages, [])
@@ -307,7 +307,7 @@ class TogetherTests(TcpCase):
         await writer.append_many([bytes(60_000)] * 100)
         b_store, b = self.site()
         b.connect(await a.listen(LISTEN))
-        await b.when(lambda notice: isinstance(notice, NewEntries))
+        await b.when(NewEntries)
         [link] = b._driver._open
         sock = link.transport.getHandle()  # type: ignore[union-attr]
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import tempfile
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from gossiplog import Network, Node, Store, limits, open_store
+from gossiplog import Entry, Events, Head, Network, Node, Reader, Segment, Store, limits, open_store
 from gossiplog import node as node_module
 from gossiplog.errors import (
     ByeCode,
@@ -22,11 +25,146 @@ from gossiplog.errors import (
     StoreClosedError,
 )
 from gossiplog.gossip.messages import Hello
-from gossiplog.log.keys import format_author
-from gossiplog.net.notices import CaughtUp, NewEntries, PeerDown, PeerUp, StoreFailing
+from gossiplog.log.keys import KeyKind, format_author, format_key
+from gossiplog.net import subscriptions
+from gossiplog.notices import CaughtUp, Lagged, NewEntries, Peer, PeerDown, PeerUp, StoreFailing
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import Fault, MemoryBackend
 from tests.netcase import LISTEN, LOCAL, NETWORK, OTHER_NETWORK, Author, World, factory
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class EventTests(SynchronousTestCase):
+    """What happens, as an async iterator."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a = self.world.site("a")
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.world.close(), [])
+
+    def read(self, events: Events[Any], count: int) -> list[Any]:
+        """The next ones, which have to be there."""
+
+        async def some() -> list[Any]:
+            return [await anext(events) for _ in range(count)]
+
+        return self.successResultOf(Deferred.fromCoroutine(some()))
+
+    def test_of_a_kind(self) -> None:
+        events = self.a.node.events(NewEntries)
+        for payload in (b"1", b"2"):
+            self.a.append(payload)
+        self.assertEqual([notice.first for notice in self.read(events, 2)], [1, 2])
+        waiting = Deferred.fromCoroutine(anext(events))
+        self.assertNoResult(waiting)
+        self.failureResultOf(Deferred.fromCoroutine(anext(events)), RuntimeError)
+        self.a.append(b"3")
+        self.assertEqual(self.successResultOf(waiting).first, 3)
+
+    def test_a_slow_reader_is_told(self) -> None:
+        """Of MAX_WAITING_NOTICES the oldest go first, and it learns how many."""
+        with patch.object(subscriptions, "MAX_WAITING_NOTICES", 3):
+            events = self.a.node.events(NewEntries)
+            for number in range(5):
+                self.a.append(b"%d" % number)
+            lagged, *rest = self.read(events, 4)
+        self.assertEqual(lagged, Lagged(2))
+        self.assertEqual([notice.first for notice in rest], [3, 4, 5])
+
+    def test_ends_with_the_node(self) -> None:
+        """What happened before is read; then, and of a stopped node at once, there is an end."""
+        events = self.a.node.events()
+        self.a.append(b"1")
+        self.world.result(self.a.node.stop())
+
+        async def rest(events: Events[Any]) -> list[Any]:
+            return [notice async for notice in events]
+
+        found = self.successResultOf(Deferred.fromCoroutine(rest(events)))
+        self.assertIn(NewEntries(self.a.author(), 1, 1), found)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(rest(self.a.node.events()))), [])
+
+    def test_closed(self) -> None:
+        """Nothing more is kept for it, and who waits is let go."""
+
+        async def first(events: Events[Any]) -> list[Any]:
+            async with events:
+                return [notice async for notice in events]
+
+        events = self.a.node.events()
+        waiting = Deferred.fromCoroutine(first(events))
+        events.close()
+        self.a.append(b"1")
+        self.assertEqual(self.successResultOf(waiting), [])
+        self.assertEqual(len(events._notices), 0)
+
+    def test_cancelled(self) -> None:
+        """Waiting again goes on where it was."""
+        events = self.a.node.events(NewEntries)
+        waiting = Deferred.fromCoroutine(anext(events))
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.a.append(b"1")
+        self.assertEqual(self.read(events, 1), [NewEntries(self.a.author(), 1, 1)])
+
+
+class ContextTests(SynchronousTestCase):
+    """Stores, nodes and readers end with their block."""
+
+    def test_all(self) -> None:
+        world = World()
+        site = world.site("a")
+        site.append(b"1")
+
+        async def use() -> Reader:
+            async with site.store as store, site.node as node:
+                async with store.read(live=True) as reader:
+                    self.assertEqual((await anext(reader)).payload, b"1")
+                await node.listen(LISTEN)
+            return reader
+
+        reader = world.result(Deferred.fromCoroutine(use()))
+        self.failureResultOf(site.node.when(), NodeStoppedError)
+        self.assertRaises(StoreClosedError, site.store.check_open)
+        self.failureResultOf(Deferred.fromCoroutine(anext(reader)), StopAsyncIteration)
+        self.assertEqual(world.close(), [])
+
+
+class TextTests(SynchronousTestCase):
+    """What people see of values."""
+
+    def test_reprs(self) -> None:
+        """One short line that names things as people do."""
+        author = bytes(32)
+        peer = Peer(author, "tcp:h:1", "\x1b[2J", True)
+        node = format_key(KeyKind.NODE, author)
+        for value, shown in (
+            (peer, f"Peer({node}, 'tcp:h:1')"),
+            (PeerUp(peer), f"PeerUp(peer=Peer({node}, 'tcp:h:1'))"),
+            (NewEntries(author, 1, 2), "NewEntries(author=aaaaaaaa, first=1, last=2)"),
+            (Lagged(3), "Lagged(missed=3)"),
+            (Head(3, b"\1" * 32), "<Head 3 0101010101010101>"),
+            (Segment(author, 4, 2, author, bytes(64), b"xy"), "<Segment aaaaaaaa 4-5, 2 bytes>"),
+            (
+                Entry(author, 4, author, 1000, "x" * 99),
+                f"<Entry aaaaaaaa 4 1970-01-01 00:00:01 {'x' * 59!r}...>",
+            ),
+        ):
+            self.assertEqual(repr(value).replace("'...", "..."), shown.replace("'...", "..."))
+
+    def test_time(self) -> None:
+        """In UTC, for any timestamp that an entry may have."""
+        times = [Entry(bytes(32), 1, bytes(32), at, b"").time for at in (0, 1_700_000_000_123, 2**53 - 1)]
+        self.assertEqual(times[:2], [EPOCH, EPOCH + timedelta(milliseconds=1_700_000_000_123)])
+        self.assertEqual(times[2].year, 9999)
+
+    def test_network_as_text(self) -> None:
+        network = Network.random()
+        self.assertEqual(Network.parse(network.text), network)
+        self.assertNotIn(network.text, repr(network))
 
 
 class SubscriberTests(SynchronousTestCase):
@@ -83,7 +221,7 @@ class SubscriberTests(SynchronousTestCase):
         self.assertEqual(len(told), 1)
 
     def test_when(self) -> None:
-        waiting = self.a.node.when(lambda notice: isinstance(notice, NewEntries) and notice.first == 2)
+        waiting = self.a.node.when(NewEntries, where=lambda notice: notice.first == 2)
         self.a.append(b"1")
         self.assertNoResult(waiting)
         self.a.append(b"2")
@@ -91,22 +229,50 @@ class SubscriberTests(SynchronousTestCase):
         self.a.append(b"3")
 
     def test_when_cancelled(self) -> None:
-        waiting = self.a.node.when(lambda notice: True)
+        waiting = self.a.node.when()
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
         self.a.append(b"1")
 
     def test_when_with_a_predicate_that_raises(self) -> None:
-        waiting = self.a.node.when(lambda notice: bool(1 // 0))
+        waiting = self.a.node.when(where=lambda notice: bool(1 // 0))
         self.a.append(b"1")
         self.failureResultOf(waiting, ZeroDivisionError)
         self.a.append(b"2")
 
     def test_when_the_node_stops(self) -> None:
-        waiting = self.a.node.when(lambda notice: False)
+        waiting = self.a.node.when(where=lambda notice: False)
         self.world.result(self.a.node.stop())
         self.failureResultOf(waiting, NodeStoppedError)
-        self.failureResultOf(self.a.node.when(lambda notice: True), NodeStoppedError)
+        self.failureResultOf(self.a.node.when(), NodeStoppedError)
+
+    def test_when_of_several_kinds(self) -> None:
+        waiting = self.a.node.when(PeerUp, NewEntries)
+        self.a.append(b"1")
+        self.assertIsInstance(self.successResultOf(waiting), NewEntries)
+
+    def test_what_is_no_kind_of_notice(self) -> None:
+        """The old form took a predicate in its place; a mistake must not wait for ever."""
+        for kind in (lambda notice: True, int, "PeerUp", PeerUp | PeerDown, Lagged):
+            error = self.assertRaises(InvalidValueError, self.a.node.when, kind)
+            self.assertIn("PeerUp", str(error))
+            self.assertRaises(InvalidValueError, self.a.node.events, kind)
+
+    def test_what_is_no_subscriber(self) -> None:
+        """A coroutine would never run."""
+
+        async def subscriber(notice: Any) -> None: ...
+
+        for wrong in (subscriber, None, 5):
+            error = self.assertRaises(InvalidValueError, self.a.node.subscribe, wrong)
+            self.assertIn("events()", str(error))
+
+    def test_an_abandoned_wait_is_no_news(self) -> None:
+        """Whoever asked and does not wait any more is told nothing, and nothing is logged."""
+        self.a.node.when(PeerUp)
+        self.world.result(self.a.node.stop())
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_calls_from_within(self) -> None:
         """A subscriber may append, dial, listen and ask, in the middle of everything."""
@@ -343,12 +509,12 @@ class RealTests(TestCase):
         writer = await a_store.writer()
         await writer.append(b"1")
         address = await a.listen(endpoint)
-        caught = b.when(lambda notice: isinstance(notice, CaughtUp))
+        caught = b.when(CaughtUp)
         b.connect(address)
         await caught
         self.assertEqual([entry.payload async for entry in b_store.read()], [b"1"])
         addresses = [peer.address for node in (a, b) for peer in node.peers]
-        down = b.when(lambda notice: isinstance(notice, PeerDown))
+        down = b.when(PeerDown)
         await a.stop()
         notice = await down
         assert isinstance(notice, PeerDown)

@@ -16,7 +16,7 @@ from gossiplog import Node, Peer, Store, open_store
 from gossiplog.errors import NodeStoppedError, StoreCopiedError
 from gossiplog.log.body import encode_body
 from gossiplog.log.segment import chain_ids
-from gossiplog.net.notices import PeerUp
+from gossiplog.notices import PeerUp
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Append
 from tests.processes import Process, ProcessTestCase
@@ -257,7 +257,7 @@ class NodeTests(TestCase):
         with self.assertRaises(NodeStoppedError):
             await node.recover(gone)
         self.assertTrue(copy.copied)
-        up = node.when(lambda notice: isinstance(notice, PeerUp))
+        up = node.when(PeerUp)
         node.connect(await served.listen(LOOPBACK))
         await node.recover((await up).peer)  # type: ignore[union-attr]
         self.assertEqual(copy.copied, "")

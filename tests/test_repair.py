@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import StoreDamagedError, StoreInUseError
-from gossiplog.net.notices import StoreDamaged
+from gossiplog.notices import StoreDamaged
 from gossiplog.serving import describe
 from gossiplog.store.logs import open_logs
 from tests.netcase import World

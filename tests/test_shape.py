@@ -13,21 +13,25 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import gossiplog
 import twisted.plugins
+from gossiplog import errors, notices
+from tests.documents import programs
 
 PACKAGE = Path(gossiplog.__file__).parent
 SOURCE = Path(os.environ.get("GOSSIPLOG_SOURCE", PACKAGE.parent))
 
 PUBLIC = [
+    "Ban",
     "Clock",
     "Cursor",
+    "Dialer",
     "Entry",
+    "Events",
     "ForkProof",
-    "GossiplogError",
     "Head",
     "Network",
     "Node",
+    "Notice",
     "Order",
-    "Peer",
     "Quota",
     "Quotas",
     "Reader",
@@ -41,7 +45,11 @@ PUBLIC = [
     "parse_author",
     "short_key",
 ]
-"""Every name an application may import from ``gossiplog``; adding one is a promise, dropping one a break."""
+"""Every name an application may import from ``gossiplog``, beside all errors and notices; adding one is a promise,
+dropping one a break."""
+
+PUBLIC_MODULES = {"", "errors", "notices", "foreground", "printing", "terminal", "protocol", "testing"}
+"""Where applications, examples and documents import from."""
 
 LARGEST_MODULE_LINES = 400
 
@@ -53,7 +61,8 @@ BELOW = {
     "gossip": VALUES | {"log"},
     "wire": VALUES | {"log", "gossip.messages"},
     "store": VALUES | {"log"},
-    "net": VALUES | {"log", "gossip", "wire", "store"},
+    "notices": VALUES | {"log", "gossip.quotas"},
+    "net": VALUES | {"log", "gossip", "wire", "store", "notices"},
 }
 """What each layer may import besides itself; modules above ``net`` import anything but what is in FRONT."""
 
@@ -246,9 +255,27 @@ class ModuleTests(SynchronousTestCase):
 class PublicNameTests(SynchronousTestCase):
     """What an application may rely on."""
 
+    def test_documents_use_nothing_else(self) -> None:
+        """Examples, and programs in documents, import from public addresses only."""
+        offences = [
+            f"{place}:{line} imports {name}"
+            for place, source in programs(Path(__file__).resolve().parent.parent)
+            for line, name in imports(ast.parse(source))
+            if layer(name) == "gossiplog"
+            and name.partition(".")[2] not in PUBLIC_MODULES
+            and name.partition(".")[2].rpartition(".")[0] not in PUBLIC_MODULES
+        ]
+        self.assertEqual(offences, [], "\n" + "\n".join(offences))
+
     def test_names(self) -> None:
-        """``gossiplog.__all__`` is the list in this file."""
-        self.assertEqual(sorted(gossiplog.__all__), sorted(PUBLIC))
+        """``gossiplog.__all__`` is the list in this file, and every error and notice."""
+        told = [
+            name
+            for module in (errors, notices)
+            for name, value in vars(module).items()
+            if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
+        ]
+        self.assertEqual(sorted(gossiplog.__all__), sorted(PUBLIC + told))
         self.assertEqual(len(set(gossiplog.__all__)), len(gossiplog.__all__))
 
     def test_names_exist(self) -> None:

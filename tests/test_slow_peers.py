@@ -31,7 +31,7 @@ from gossiplog.log.body import encode_body
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
-from gossiplog.net.notices import PeerDown, PeerRejected
+from gossiplog.notices import PeerDown, PeerRejected
 from tests.netcase import LOCAL, Peer, Site, World
 from tests.test_following import FollowingCase
 from tests.test_replica_exchange import ANN, log

@@ -67,7 +67,7 @@ async def main(reactor, path, seed, peer):
     writer = await store.writer("ann")
     node = Node(reactor, store, network="garden")
     node.connect(peer)
-    await node.when(lambda notice: type(notice).__name__ == "PeerUp")
+    await node.when(PeerUp)
 
     async def append_all():
         while True:

@@ -24,8 +24,8 @@ from gossiplog.errors import ByeCode, StoreNotFoundError
 from gossiplog.foreground import Main, foreground
 from gossiplog.log.keys import short_key
 from gossiplog.net.livestore import Store, open_store
-from gossiplog.net.notices import Notice, PeerDown, PeerUp
 from gossiplog.node import Node
+from gossiplog.notices import Notice, PeerDown, PeerUp
 from gossiplog.printing import complain
 from gossiplog.serving import Serving, describe
 from gossiplog.syncing import Sync

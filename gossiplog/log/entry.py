@@ -8,15 +8,20 @@ Invariant: foreign bytes never raise here: what does not decode is delivered, ma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gossiplog.errors import MalformedBodyError
 from gossiplog.log.body import Reference, decode_body
 from gossiplog.log.encodings import DECODE_ERRORS, Encoding
+from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Segment, entries
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOWN_CHARS = 60
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Entry:
     """One entry of one author's log.
 
@@ -32,6 +37,24 @@ class Entry:
     after: tuple[Reference, ...] = ()
     dropped: bool = False
     malformed: str = ""
+
+    @property
+    def time(self) -> datetime:
+        """``timestamp_ms`` in UTC: what the author's clock said.
+
+        The last moment that a datetime can name stands for every later one.
+        """
+        try:
+            return _EPOCH + timedelta(milliseconds=self.timestamp_ms)
+        except OverflowError:
+            return datetime.max.replace(tzinfo=UTC)
+
+    def __repr__(self) -> str:
+        """One line, however long the payload is."""
+        payload = repr(self.payload)
+        shown = payload if len(payload) <= _SHOWN_CHARS else f"{payload[:_SHOWN_CHARS]}..."
+        state = " dropped" if self.dropped else " malformed" if self.malformed else ""
+        return f"<Entry {short_key(self.author)} {self.seq} {self.time:%Y-%m-%d %H:%M:%S}{state} {shown}>"
 
 
 def read_entries(

@@ -18,7 +18,7 @@ import msgpack
 from gossiplog.errors import BadForkProofError, BadSegmentError, BadSignatureError, InvalidValueError
 from gossiplog.limits import MAX_PROOF_FILE_BYTES, MAX_SEGMENT_BYTES
 from gossiplog.log import items
-from gossiplog.log.keys import format_author, verify_head
+from gossiplog.log.keys import format_author, short_key, verify_head
 from gossiplog.log.segment import Segment, check_shape, drop_payloads, id_at, split_items, tail_after, verify
 
 FILE_MAGIC: Final = b"gossiplog/1 fork proof"
@@ -38,6 +38,9 @@ class ForkProof(NamedTuple):
     id: bytes
     signature: bytes
     segment: Segment
+
+    def __repr__(self) -> str:
+        return f"<ForkProof {short_key(self.author)} at {self.seq}>"
 
     def dump(self) -> bytes:
         """Return the proof as a file: text that survives a mail (specification, "Fork proof as a file").  O(n)."""

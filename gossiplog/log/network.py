@@ -21,7 +21,7 @@ from typing import Final
 from nacl.pwhash import argon2id
 
 from gossiplog.errors import InvalidKeyError, InvalidValueError
-from gossiplog.log.keys import KEY_BYTES, KeyKind, parse_author, parse_key, short_key
+from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, parse_author, parse_key, short_key
 
 MAX_NAME_BYTES: Final = 128
 
@@ -95,6 +95,11 @@ class Network:
             return cls(parse_key(KeyKind.NETWORK, text))
         except InvalidKeyError:
             return cls.from_name(text)
+
+    @property
+    def text(self) -> str:
+        """The key, which is the network's secret, as :meth:`parse` takes it: ``network_...``."""
+        return format_key(KeyKind.NETWORK, self.key)
 
     def __eq__(self, other: object) -> bool:
         return compare_digest(self.key, other.key) if isinstance(other, Network) else NotImplemented

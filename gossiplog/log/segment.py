@@ -25,7 +25,15 @@ from msgpack import ExtType
 from gossiplog.errors import BadSegmentError, InvalidValueError
 from gossiplog.limits import MAX_SEGMENT_ENTRIES, MAX_SEQ, SEGMENT_TARGET_BYTES
 from gossiplog.log import items
-from gossiplog.log.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, Keypair, genesis_id, verify_head
+from gossiplog.log.keys import (
+    ID_BYTES,
+    KEY_BYTES,
+    SIGNATURE_BYTES,
+    Keypair,
+    genesis_id,
+    short_key,
+    verify_head,
+)
 
 _FIXED_BYTES: Final = KEY_BYTES + ID_BYTES + SIGNATURE_BYTES + 16
 """Author, previous, signature, first and count."""
@@ -36,6 +44,9 @@ class Head(NamedTuple):
 
     seq: int
     id: bytes
+
+    def __repr__(self) -> str:
+        return f"<Head {self.seq} {self.id.hex()[:16]}>"
 
 
 class Segment(NamedTuple):
@@ -56,6 +67,9 @@ class Segment(NamedTuple):
     def last(self) -> int:
         """The seq of the signed head."""
         return self.first + self.count - 1
+
+    def __repr__(self) -> str:
+        return f"<Segment {short_key(self.author)} {self.first}-{self.last}, {len(self.bodies)} bytes>"
 
 
 # -- making ------------------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from typing import Any
 from gossiplog import limits
 from gossiplog.errors import GossiplogError, LimitExceededError
 from gossiplog.net.bans import Ban, Bans
-from gossiplog.net.notices import Banned, Notice
 from gossiplog.net.places import is_local, place
 from gossiplog.net.protocol import Link
+from gossiplog.notices import Banned, Notice
 
 
 class Admission:

@@ -73,6 +73,13 @@ def deliver(result: Result[Any], value: Any, read: Callable[[Any], Any] = lambda
         result.callback(read(value))
 
 
+def fail_quietly(result: Result[Any], error: BaseException) -> None:
+    """Fail ``result`` with ``error``, which is no news to who asked and does not wait: nothing is logged then."""
+    result.errback(Failure(error))
+    if result._debugInfo is not None:
+        result._debugInfo.failResult = None
+
+
 class Ending:
     """I am an end that comes once, however often it is asked for and whoever stops waiting for it."""
 

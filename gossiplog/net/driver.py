@@ -15,6 +15,7 @@ from typing import Any
 from nacl.bindings import crypto_scalarmult_base
 from twisted.logger import Logger
 
+from gossiplog import notices
 from gossiplog.errors import ByeCode, EndpointError, PeerError
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
@@ -24,7 +25,6 @@ from gossiplog.gossip.quotas import Ledger
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
-from gossiplog.net import notices
 from gossiplog.net.admission import Admission
 from gossiplog.net.alarm import Alarm
 from gossiplog.net.awaiting import Ending, Result
@@ -32,8 +32,8 @@ from gossiplog.net.checking import Checker
 from gossiplog.net.dialing import Dialers
 from gossiplog.net.errands import Errands
 from gossiplog.net.livestore import Store
-from gossiplog.net.notices import Notice, Peer
 from gossiplog.net.protocol import Link
+from gossiplog.notices import Notice, Peer
 from gossiplog.wire.channel import Channel
 
 _log = Logger()

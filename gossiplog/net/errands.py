@@ -19,7 +19,7 @@ from gossiplog.errors import StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.net.livestore import Store
-from gossiplog.net.notices import Notice, StoreDamaged, StoreFailing
+from gossiplog.notices import Notice, StoreDamaged, StoreFailing
 from gossiplog.store.requests import Accept, AddFork
 
 _log = Logger()

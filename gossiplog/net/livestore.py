@@ -80,6 +80,8 @@ class Store:
         self._closed = Ending()
         self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
         self.clock: Clock
+        self.local: set[bytes]
+        self.forks: dict[bytes, ForkProof]
         self.copied: str
         self.clock, self.local, self.forks, self.copied = self.thread.now(
             lambda logs: (logs.clock.copy(), set(logs.local), dict(logs.forks), logs.copied)
@@ -222,6 +224,12 @@ class Store:
             else:
                 self.thread.close(self._thread_closed)
         return self._closed.wait()
+
+    async def __aenter__(self) -> Store:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
 
     # -- for the node and readers
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from gossiplog.gossip.schedule import Schedule
 from gossiplog.log.clock import Clock
-from gossiplog.net.notices import Peer, PeerProgress, Progress
+from gossiplog.notices import Peer, PeerProgress, Progress
 
 INTERVAL_SECONDS = 0.25
 """How often an application is told while entries come."""

@@ -108,6 +108,12 @@ class Reader:
         """As :meth:`close`, for ``contextlib.aclosing``."""
         self.close()
 
+    async def __aenter__(self) -> Reader:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.close()
+
     def cursor(self) -> Cursor:
         """How far this reader is: read on from here with ``after=``.  O(authors read)."""
         cursor = Cursor(self._read)

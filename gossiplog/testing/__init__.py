@@ -6,8 +6,38 @@ is what goes wrong, ``byzantine`` who does not mean well, ``invariants`` what mu
 ``simulator`` draw and run random ones, ``steady`` measures what gossip costs, ``stranger`` is a peer that says whatever
 a test wants.  A store of your own has to pass ``conformance``.
 
-Public, with names that stay: ``Cluster``, ``Node.append``, ``crash``, ``start``, ``freeze`` and ``jump``, ``Quality``,
-``Speed``, ``Fault`` and ``Faults.plan``, ``KINDS``, ``InvariantError``, ``Figures``, ``Spread``, ``Stranger``,
-``Scenario``, ``draw``, ``draw_large``, ``simulator.run``, ``check`` and ``shrink``, ``saving.save`` and ``load``,
-``Steady`` and ``measure``, and the suites of ``conformance``.  What else the modules hold may change.
+Public, with names that stay, is what can be imported from here, of ``Node`` its ``append``, ``crash``, ``start``,
+``freeze`` and ``jump``; ``simulator.run``, ``check`` and ``shrink``, ``saving.save`` and ``load``, and the suites of
+``conformance``.  What else the modules hold may change.
 """
+
+from gossiplog.testing.cluster import Cluster
+from gossiplog.testing.disk import Speed
+from gossiplog.testing.faults import KINDS, Fault, Faults
+from gossiplog.testing.figures import Figures
+from gossiplog.testing.invariants import InvariantError
+from gossiplog.testing.node import Node
+from gossiplog.testing.pipes import Quality
+from gossiplog.testing.scenario import Scenario, draw, draw_large
+from gossiplog.testing.spread import Spread
+from gossiplog.testing.steady import Steady, measure
+from gossiplog.testing.stranger import Stranger
+
+__all__ = [
+    "KINDS",
+    "Cluster",
+    "Fault",
+    "Faults",
+    "Figures",
+    "InvariantError",
+    "Node",
+    "Quality",
+    "Scenario",
+    "Speed",
+    "Spread",
+    "Steady",
+    "Stranger",
+    "draw",
+    "draw_large",
+    "measure",
+]

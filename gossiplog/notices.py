@@ -1,21 +1,36 @@
 """What a node tells its application.
 
-Responsible for: the values given to :meth:`gossiplog.Node.subscribe`.
+Responsible for: the values given by :meth:`gossiplog.Node.subscribe`, ``when`` and ``events``.
 Must not know: how they come about.
 Invariant: immutable; a peer is named by the same :class:`Peer` from its PeerUp to its PeerDown.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 from gossiplog.errors import GossiplogError
 from gossiplog.gossip.quotas import Quota
 from gossiplog.log.fork import ForkProof
+from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, short_key
 
 
-@dataclass(frozen=True, slots=True)
+class _Notice:
+    """I show myself in one short line."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
+        shown = (
+            f"{name}={short_key(value) if type(value) is bytes and len(value) == KEY_BYTES else repr(value)}"
+            for name, value in values
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Peer:
     """The node at the other end of an open session: its node id, its address, what it calls its software.
 
@@ -27,16 +42,19 @@ class Peer:
     agent: str
     dialled: bool
 
+    def __repr__(self) -> str:
+        return f"Peer({format_key(KeyKind.NODE, self.id)}, {self.address!r})"
 
-@dataclass(frozen=True, slots=True)
-class PeerUp:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PeerUp(_Notice):
     """A session with a peer is open."""
 
     peer: Peer
 
 
-@dataclass(frozen=True, slots=True)
-class PeerDown:
+@dataclass(frozen=True, slots=True, repr=False)
+class PeerDown(_Notice):
     """The session with a peer ended: ``code`` is a :class:`gossiplog.errors.ByeCode`."""
 
     peer: Peer
@@ -44,16 +62,16 @@ class PeerDown:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class PeerRejected:
+@dataclass(frozen=True, slots=True, repr=False)
+class PeerRejected(_Notice):
     """Whoever is at this address broke the protocol or does not belong here; the session is over."""
 
     address: str
     error: GossiplogError
 
 
-@dataclass(frozen=True, slots=True)
-class Banned:
+@dataclass(frozen=True, slots=True, repr=False)
+class Banned(_Notice):
     """The node with the id ``peer`` is kept out for ``seconds``, for what it did last."""
 
     peer: bytes
@@ -61,23 +79,23 @@ class Banned:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class DialFailed:
+@dataclass(frozen=True, slots=True, repr=False)
+class DialFailed(_Notice):
     """An address did not answer; it is tried again."""
 
     address: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CaughtUp:
+@dataclass(frozen=True, slots=True, repr=False)
+class CaughtUp(_Notice):
     """All that this peer had when it last told us is on our disk."""
 
     peer: Peer
 
 
-@dataclass(frozen=True, slots=True)
-class InSync:
+@dataclass(frozen=True, slots=True, repr=False)
+class InSync(_Notice):
     """This peer and we hold the same of what both want, both on disk.
 
     Told when asked for with :meth:`gossiplog.Node.when_in_sync`.
@@ -86,8 +104,8 @@ class InSync:
     peer: Peer
 
 
-@dataclass(frozen=True, slots=True)
-class NewEntries:
+@dataclass(frozen=True, slots=True, repr=False)
+class NewEntries(_Notice):
     """Entries ``first`` to ``last`` of ``author`` are on our disk, from a peer or a local writer."""
 
     author: bytes
@@ -95,38 +113,38 @@ class NewEntries:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorForked:
+@dataclass(frozen=True, slots=True, repr=False)
+class AuthorForked(_Notice):
     """An author was proven to have signed two logs; what we hold of it stays readable, nothing more is taken."""
 
     proof: ForkProof
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaExceeded:
+@dataclass(frozen=True, slots=True, repr=False)
+class QuotaExceeded(_Notice):
     """More of ``author`` would break a quota: nothing is taken of it until that is over."""
 
     author: bytes
     quota: Quota
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaLifted:
+@dataclass(frozen=True, slots=True, repr=False)
+class QuotaLifted(_Notice):
     """An author whom a quota refused is taken again: it rested, or others were deleted."""
 
     author: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoreFailing:
+@dataclass(frozen=True, slots=True, repr=False)
+class StoreFailing(_Notice):
     """The disk refused a write: ``final`` when the store takes no more until it is opened again."""
 
     error: GossiplogError
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StoreDamaged:
+@dataclass(frozen=True, slots=True, repr=False)
+class StoreDamaged(_Notice):
     """A peer asked for entries of ``author`` that cannot be read; told once for each author while the node runs.
 
     Everything else goes on.  Stop the node and :meth:`gossiplog.Store.repair` its store.
@@ -136,16 +154,16 @@ class StoreDamaged:
     error: GossiplogError
 
 
-@dataclass(frozen=True, slots=True)
-class PeerProgress:
+@dataclass(frozen=True, slots=True, repr=False)
+class PeerProgress(_Notice):
     """How many entries a peer claims to hold beyond us."""
 
     peer: Peer
     missing: int
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+@dataclass(frozen=True, slots=True, repr=False)
+class Progress(_Notice):
     """How far a catch-up is; told a few times a second while entries come, and when it is done.
 
     ``held`` and ``known`` are entries of all authors (``known`` is what peers claim), ``rate`` entries per second,
@@ -157,6 +175,13 @@ class Progress:
     rate: float
     seconds_left: float | None
     peers: tuple[PeerProgress, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Lagged(_Notice):
+    """Whoever read :meth:`gossiplog.Node.events` was too slow for ``missed`` of them; those that follow are newer."""
+
+    missed: int
 
 
 Notice: TypeAlias = (
