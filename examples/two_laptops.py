@@ -61,7 +61,7 @@ class Place:
         """Wait for the proof; an application would subscribe to all notices and look for this one."""
         while author not in self.store.forks:
             await self.node.when(AuthorForked)
-        return self.store.forks[author]
+        return await self.store.fork_proof(author)
 
 
 async def main(reactor: Any, directory: Path) -> None:

@@ -168,10 +168,6 @@ MIN_CLAIMS: Final = 4096
 """Of all peers together, 600 bytes each; above the former no more than the latter are remembered of any one peer:
 liars slow a catch-up down and do not use up the memory."""
 
-MAX_FORKS: Final = 4096
-"""Fork proofs of logs of others that are kept, up to 128 KiB each.  Above it a log that forks is not frozen; the branch
-held first is kept all the same."""
-
 MAX_STEPS: Final = 8
 """Steps of a peer's reconciles that are unfinished or unanswered: two of each, and more than two at once are rare."""
 

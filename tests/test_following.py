@@ -94,7 +94,7 @@ class ChoiceTests(FollowingCase):
         for number, message in enumerate(told, 1):
             self.assertEqual(self.hear(0, message), [])
             self.assertEqual(self.replica.sessions[0].unwanted_items, number)
-        self.assertEqual(self.holdings.forks, {})
+        self.assertEqual(self.holdings.forks, set())
         effects = self.hear(0, Ranges(1, (Range(b"", RangeKind.DIFFERENCES, items=(item,)),)))
         self.assertEqual(self.messages(effects), [Refuse((ANN.author,))])  # it seems not to know
 
@@ -132,7 +132,7 @@ class ChoiceTests(FollowingCase):
         self.assertEqual(self.given(effects) + self.sent(effects + self.tick(1.0), Have), [])
 
     def test_what_is_held_is_shown_to_who_may_know_less(self) -> None:
-        """Before LAZY, so that nobody continues a log of which it lost the end; or the proof of a fork."""
+        """Before LAZY, so that nobody continues a log of which it lost the end; the proof of a fork once it is read."""
         segments = log(ANN, 2)
         self.hear(1, *segments)
         self.commit(*segments)
@@ -140,7 +140,7 @@ class ChoiceTests(FollowingCase):
         [have, lazy] = self.messages(self.choose("follow", ANN.author))
         self.assertEqual((lazy, have), (Lazy((ANN.author,)), Have((HaveItem(0, 2, ANN.author),))))
         self.choose("unfollow", ANN.author)
-        self.replica.holdings.freeze(proof_of(ANN))
+        self.freeze(proof_of(ANN))
         self.assertEqual(
             self.messages(self.choose("follow", ANN.author)), [Lazy((ANN.author,)), Fork(proof_of(ANN))]
         )
@@ -194,7 +194,7 @@ class PeerTests(FollowingCase):
         """LAZY for an author refused before is answered with the head held; of a forked one with the proof."""
         self.hear(0, Refuse((ANN.author, BOB.author)))
         self.hear(1, log(ANN, 1)[0])
-        self.replica.holdings.freeze(proof_of(BOB))
+        self.freeze(proof_of(BOB))
         effects = self.hear(0, Lazy((ANN.author, BOB.author))) + self.tick(1.0)
         self.assertEqual(
             [message for message in self.messages(effects) if not isinstance(message, Want)],

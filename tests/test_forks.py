@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import ForkProof, limits
+from gossiplog import ForkProof
 from gossiplog.errors import BadForkProofError, ForkedWriterError, StoreClosedError
 from gossiplog.gossip.messages import Fork
 from gossiplog.limits import MAX_PROOF_FILE_BYTES
@@ -207,23 +207,12 @@ class NodeTests(SynchronousTestCase):
         for site in (a, b, c):
             self.assertEqual(site.of(AuthorForked), [AuthorForked(self.proof)])
             self.assertEqual(site.payloads(self.author.key), [b"left"])
-            self.assertEqual(site.backend.forks(), {self.author.key: self.proof})
+            self.assertEqual(site.backend.fork(self.author.key), self.proof)
         self.assertEqual((len(a.node.peers), a.node.bans, b.node.bans), (2, [], []))
         c.append(b"goes on")
         self.world.run(2)
         self.assertEqual(a.payloads(c.author()), [b"goes on"])
         self.assertIn(NewEntries(c.author(), 1, 1), a.told)
-
-    def test_what_bounds_strangers_does_not_bound_the_owner(self) -> None:
-        """A node that takes no more proofs from peers takes this one."""
-        self.patch(limits, "MAX_FORKS", 0)
-        a, b = self.site("a"), self.site("b")
-        b.node.connect(LOCAL.format(a.port))
-        self.world.run(2)
-        self.world.result(a.store.add_fork(self.proof))
-        self.world.run(2)
-        self.assertEqual((a.of(AuthorForked), b.of(AuthorForked)), ([AuthorForked(self.proof)], []))
-        self.assertEqual(a.backend.forks(), {self.author.key: self.proof})
 
     def test_passed_on_at_the_next_connection(self) -> None:
         """Added while nobody was there."""
@@ -234,7 +223,7 @@ class NodeTests(SynchronousTestCase):
         b.node.connect(LOCAL.format(a.port))
         self.world.run(2)
         self.assertEqual(b.of(AuthorForked), [AuthorForked(self.proof)])
-        self.assertEqual((a.store.forks, b.store.forks), ({self.author.key: self.proof},) * 2)
+        self.assertEqual((a.store.forks, b.store.forks), ({self.author.key},) * 2)
 
     def test_store_without_a_node(self) -> None:
         """Kept all the same, and in force at once."""
@@ -245,7 +234,7 @@ class NodeTests(SynchronousTestCase):
         self.world.result(a.node.stop())
         proof = fork_of(Keypair(seed))
         self.world.result(a.store.add_fork(proof))
-        self.assertEqual(a.store.forks, {author: proof})
+        self.assertEqual((a.store.forks, self.world.result(a.store.fork_proof(author))), ({author}, proof))
         self.assertRaises(ForkedWriterError, a.append, b"no")
         self.assertEqual(list(a.append(b"yes", name="another")), [1])
 
@@ -266,7 +255,8 @@ class NodeTests(SynchronousTestCase):
         a.backend.fault = None
         peer.send(*self.author.write(b"text"))
         self.world.run(1)
-        self.assertEqual(a.backend.forks(), {proof.author: proof})
+        self.assertEqual(a.backend.fork(proof.author), proof)
+        self.assertEqual(a.store.unwritten, {})
         self.assertEqual(a.payloads(proof.author), [b"1"])
 
     def test_what_is_no_proof(self) -> None:
@@ -275,7 +265,7 @@ class NodeTests(SynchronousTestCase):
         with self.assertRaises(BadForkProofError):
             a.store.add_fork(self.proof._replace(signature=bytes(64)))
         self.world.run(1)
-        self.assertEqual((a.told, a.store.forks, a.backend.forks()), ([], {}, {}))
+        self.assertEqual((a.told, a.store.forks, a.backend.forks()), ([], set(), {}))
         self.world.result(a.store.close())
         with self.assertRaises(StoreClosedError):
             a.store.add_fork(self.proof)

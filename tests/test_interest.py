@@ -17,7 +17,6 @@ from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.gossip.view import View
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
-from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
 
@@ -118,7 +117,7 @@ class ViewTests(SynchronousTestCase):
         heads = [(author, holdings.clock.head(author)) for author in both]
         return Holdings(
             Clock([(author, head) for author, head in heads if head is not None]),
-            {author: holdings.forks[author] for author in both if author in holdings.forks},
+            {author for author in both if author in holdings.forks},
             set(),
         )
 
@@ -147,7 +146,7 @@ class ViewTests(SynchronousTestCase):
             random = Random(seed)
             authors = [random.randbytes(32) for _ in range(random.choice((3, 40, 300)))]
             clock = Clock([(author, Head(1, author)) for author in random.sample(authors, len(authors) // 2)])
-            holdings = Holdings(clock, {}, set())
+            holdings = Holdings(clock, set(), set())
             modes = random.choice([*Interest]), random.choice([*Interest])
             ours, theirs = (
                 Wanted(mode, random.sample(authors, random.randint(0, len(authors) // 2))) for mode in modes
@@ -163,7 +162,7 @@ class ViewTests(SynchronousTestCase):
                         holdings.clock.replace(author, Head(clock.seq(author) + 1, random.randbytes(32)))
                         holdings.settle(author)
                     elif what == 1:
-                        holdings.freeze(ForkProof(author, 1, bytes(32), bytes(64), None))  # type: ignore[arg-type]
+                        holdings.freeze(author)
                     elif what == 2:
                         clock.discard(author)
                         holdings.forget(author)

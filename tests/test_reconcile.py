@@ -46,7 +46,7 @@ def holdings(
     heads: dict[bytes, tuple[int, bytes]], forked: set[bytes] | frozenset[bytes] = frozenset()
 ) -> Holdings:
     clock = Clock({author: Head(*head) for author, head in heads.items()})
-    return Holdings(clock, {author: proof(author) for author in forked}, set())
+    return Holdings(clock, set(forked), set())
 
 
 def advance(held: Holdings, of: bytes, seq: int, branch: int = 0) -> None:
@@ -353,7 +353,7 @@ class Steps(ReconcileCase):
                 side = random.choice(talk.sides)
                 each = author(random.randrange(100))
                 if random.random() < 0.1:
-                    side.freeze(proof(each))
+                    side.freeze(each)
                 elif each not in side.forks:
                     advance(side, each, side.clock.seq(each) + random.randrange(1, 4))
                 moved.add(each)
@@ -590,7 +590,7 @@ class Roots(ReconcileCase):
         for _ in range(300):
             each = author(random.randrange(40))
             if random.random() < 0.05:
-                held.freeze(proof(each))
+                held.freeze(each)
                 forked.add(each)
             else:
                 seq = held.clock.seq(each) + 1

@@ -28,6 +28,7 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
+from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.replica import Replica
 from gossiplog.gossip.upkeep import MISMATCH_SECONDS
 from gossiplog.log.body import encode_body
@@ -65,7 +66,8 @@ class ReplicaCase(SynchronousTestCase):
         """Peers 0, 1 and 2, which dialled us, and hold nothing either."""
         self.now = 100.0
         self.clock = Clock()
-        self.holdings = Holdings(self.clock, {}, {OWN.author})
+        self.holdings = Holdings(self.clock, set(), {OWN.author})
+        self.proofs: dict[bytes, ForkProof] = {}
         self.replica = Replica(bytes(32), bytes(16), self.holdings)
         for number in range(self.sessions):
             self.open(number)
@@ -79,9 +81,22 @@ class ReplicaCase(SynchronousTestCase):
         )
 
     def do(self, event: events.Event, after: float = 0.0) -> list[Effect]:
-        """Let something happen."""
+        """Let something happen; proofs that are to be read are there at once."""
         self.now += after
-        return self.replica.handle(event, self.now)
+        effects = self.replica.handle(event, self.now)
+        for effect in tuple(effects):
+            if isinstance(effect, events.WriteFork):
+                self.proofs[effect.proof.author] = effect.proof
+            elif isinstance(effect, events.Load) and all(first == PROOF for _, first in effect.wants):
+                effects.remove(effect)
+                read = tuple(self.proofs[author] for author, _ in effect.wants)
+                effects += self.do(events.Loaded(effect.session, read))
+        return effects
+
+    def freeze(self, proof: ForkProof) -> None:
+        """The disk has a proof."""
+        self.proofs[proof.author] = proof
+        self.holdings.freeze(proof.author)
 
     def hear(self, number: int, *messages: Message) -> list[Effect]:
         """Messages come."""

@@ -30,7 +30,7 @@ class HeadTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A is held up to 5."""
         self.clock = Clock({A: head(5)})
-        self.holdings = Holdings(self.clock, {}, set())
+        self.holdings = Holdings(self.clock, set(), set())
 
     def commit(self, author: bytes, seq: int) -> None:
         """More is on disk."""
@@ -73,7 +73,7 @@ class HeadTests(SynchronousTestCase):
     def test_freezing(self) -> None:
         """Nothing of a forked author is pending any more."""
         self.holdings.accept(A, head(6))
-        self.holdings.freeze(proof(A))
+        self.holdings.freeze(A)
         self.assertEqual(self.holdings.accepted_seq(A), 5)
         self.assertEqual(set(self.holdings.forks), {A})
 
@@ -84,8 +84,8 @@ class ComparisonTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Two nodes with the same."""
         self.clock = Clock({A: head(1), B: head(2)})
-        self.holdings = Holdings(self.clock, {}, set())
-        self.same = Holdings(self.clock.copy(), {}, set())
+        self.holdings = Holdings(self.clock, set(), set())
+        self.same = Holdings(self.clock.copy(), set(), set())
 
     def test_root(self) -> None:
         """It is the same exactly when both hold the same, and another in every session."""
@@ -115,7 +115,7 @@ class ComparisonTests(SynchronousTestCase):
         self.same.settle(B)
         for holdings in (self.holdings, self.same):
             for author in (A, B):
-                holdings.freeze(proof(author))
+                holdings.freeze(author)
         self.assertEqual(self.holdings.root(SALT), self.same.root(SALT))
         self.assertEqual(self.holdings.item(A, SALT), (0, bytes(8)))
         self.assertEqual(list(self.same.authors()), [A, B])
@@ -128,7 +128,7 @@ class ComparisonTests(SynchronousTestCase):
 
     def test_authors_of_a_range(self) -> None:
         """The lower bound belongs to it, the upper does not, an empty upper is the end."""
-        self.holdings.freeze(proof(C))
+        self.holdings.freeze(C)
         self.assertEqual(list(self.holdings.authors(b"", b"")), [A, B, C])
         self.assertEqual(list(self.holdings.authors(B, C)), [B])
         self.assertEqual(list(self.holdings.authors(b"", B)), [A])

@@ -74,7 +74,7 @@ ONE_OF_EACH: dict[type[Message], Message] = {
 
 def replica_in(phase: Phase) -> Replica:
     """A node with two sessions: 0 in ``phase`` and 1 open, with a claim and a question under way."""
-    replica = Replica(B, bytes(16), Holdings(Clock({A: Head(2, bytes(32))}), {}, set()))
+    replica = Replica(B, bytes(16), Holdings(Clock({A: Head(2, bytes(32))}), set(), set()))
     for session in (1, 0):
         replica.handle(events.Opened(session, bytes([session]) * 32, bytes(32), dialled=True), 1.0)
         if session == 1 or phase is not Phase.GREETING:
@@ -91,7 +91,7 @@ def state(replica: Replica) -> object:
     return (
         dict(replica.holdings.clock.items()),
         dict(replica.holdings.ahead),
-        dict(replica.holdings.forks),
+        set(replica.holdings.forks),
         replica.pending_bytes,
         {number: dict(source.claims) for number, source in schedule.sources.items() if number},
         dict(schedule.pulled_from),

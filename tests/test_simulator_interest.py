@@ -181,7 +181,7 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(seq(ann, ann), 5)
         write(ann)
         cluster.settle()
-        self.assertEqual((seq(bob, ann), bob.holdings.forks), (6, {}))
+        self.assertEqual((seq(bob, ann), bob.holdings.forks), (6, set()))
 
     def test_fork_proven_while_refused(self) -> None:
         """Who refuses an author hears of its fork when it wants it again, in either direction."""

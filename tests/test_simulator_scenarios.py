@@ -333,7 +333,7 @@ class DiskTests(SynchronousTestCase):
         write(ann, 1, 7)
         cluster.settle()
         self.assertEqual(seq(bob, ann), 4)
-        self.assertEqual(bob.holdings.forks, {})
+        self.assertEqual(bob.holdings.forks, set())
 
     def test_failed_sync(self) -> None:
         """Kept or lost, the outcome of a failed sync forks nobody, and what came in between is fetched again."""
@@ -352,7 +352,7 @@ class DiskTests(SynchronousTestCase):
             write(bob)
             cluster.settle()
             self.assertEqual(seq(bob, ann), 3)
-            self.assertEqual(ann.holdings.forks, {})
+            self.assertEqual(ann.holdings.forks, set())
 
     def test_full_disk_then_space_again(self) -> None:
         """While it is full it is not tried at the pace of the network; then everything comes, soon."""
@@ -402,7 +402,7 @@ class DiskTests(SynchronousTestCase):
         write(ann)
         cluster.settle()
         self.assertEqual(seq(bob, ann), 8)
-        self.assertEqual(bob.holdings.forks, {})
+        self.assertEqual(bob.holdings.forks, set())
 
     def test_restored_store_that_already_wrote(self) -> None:
         """That is a fork: proven to everyone, frozen, and its writer writes no more; however long the new branch."""

@@ -174,7 +174,7 @@ class SlowCase(SynchronousTestCase):
             self.assertEqual(site.of(PeerRejected), [])
             self.assertEqual(site.node.bans, [])
         self.assertEqual(self.hub.store.clock, self.slow.store.clock)
-        self.assertEqual(self.hub.store.forks.keys(), self.slow.store.forks.keys())
+        self.assertEqual(self.hub.store.forks, self.slow.store.forks)
 
 
 class ProofTests(SlowCase):

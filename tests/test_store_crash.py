@@ -186,7 +186,7 @@ class PeerTests(ProcessTestCase):
         logs = open_logs(path)
         try:
             self.assertTrue(logs.verify().ok)
-            self.assertEqual((logs.copied, logs.forks), ("", {}))
+            self.assertEqual((logs.copied, logs.forks), ("", set()))
             [author] = logs.clock
             return [one for segment in logs.segments(author, 1, ALL) for one in chain_ids(segment)]
         finally:

@@ -248,7 +248,7 @@ class LogsTests:
         outcome = self.logs.process([AddFork(chain.fork()), AddFork(chain.fork()), accept(second)])
         self.assertEqual(outcome.results, [Done(), Done(), Stale(first.head)])
         for logs in self.now_and_reopened():
-            self.assertEqual(logs.forks, {chain.author: chain.fork()})
+            self.assertEqual((logs.forks, logs.fork_proof(chain.author)), ({chain.author}, chain.fork()))
             self.assertEqual(logs.process([accept(second)]).results, [Stale(first.head)])
             self.assertEqual(logs.clock.head(chain.author), first.head)
 
@@ -306,14 +306,14 @@ class LogsTests:
             self.logs.process([Forget(chain.author), Forget(bytes(32))]).results, [Done(), Done()]
         )
         for logs in self.now_and_reopened():
-            self.assertEqual((len(logs.clock), logs.forks), (0, {}))
+            self.assertEqual((len(logs.clock), logs.forks), (0, set()))
             self.assertEqual(logs.segments(chain.author, 1, ALL), [])
         self.assertEqual(self.logs.process([accept(put)]).results, [Accepted(put.head)])
         outcome = self.logs.process([Forget(chain.author), accept(put)])
         self.assertEqual(outcome.results, [Done(), Accepted(put.head)])
         self.assertEqual(self.logs.clock.head(chain.author), put.head)
         self.assertEqual(self.logs.process([AddFork(chain.fork()), Forget(chain.author)]).heads, {})
-        self.assertEqual(self.reopened().forks, {})
+        self.assertEqual(self.reopened().forks, set())
 
     def test_a_local_writer_is_not_forgotten(self) -> None:
         ann = self.logs.writer("ann")
@@ -400,7 +400,7 @@ class FaultTests(SynchronousTestCase):
 
     def assertUnchanged(self, logs: Logs) -> None:
         self.assertEqual(logs.clock, self.before)
-        self.assertEqual(logs.forks, {})
+        self.assertEqual(logs.forks, set())
         self.assertIsNone(logs.meta("a"))
         self.assertEqual(bodies_of(logs, self.ann.author), [b"before"])
 

@@ -637,7 +637,14 @@ class DamageTests(DirectoryTestCase):
         for author in (self.chains[0].author, b""):
             self.database.write_bytes(self.good)
             self.alter("INSERT INTO forks VALUES (?, ?)", values=(author, encode_proof(proof)))
-            self.assertRaises(StoreDamagedError, open_logs, self.path)
+            if not author:
+                self.assertRaises(StoreDamagedError, open_logs, self.path)
+                continue
+            logs = self.open()
+            self.assertRaises(StoreDamagedError, logs.fork_proof, author)
+            report = logs.verify()
+            self.assertEqual(([damage.author for damage in report.damages], report.sound), ([author], False))
+            logs.close()
 
     def test_a_row_of_nobody(self) -> None:
         for number in ("NULL", "99", "'text'"):

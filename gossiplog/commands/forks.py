@@ -59,7 +59,8 @@ def forks(arguments: Namespace) -> int:
             return _add(logs, added, arguments.json)
         if arguments.export is not None:
             return _export(logs, *arguments.export)
-        for _, proof in sorted(logs.forks.items()):
+        for author in sorted(logs.forks):
+            proof = logs.fork_proof(author)
             say(json.dumps(_about(logs, proof)) if arguments.json else fork_line(logs, proof))
     return 0
 
@@ -103,7 +104,7 @@ def _about(logs: Logs, proof: ForkProof) -> dict[str, object]:
 
 
 def _export(logs: Logs, text: str, file: str) -> int:
-    proof = logs.forks[find_author(logs.forks, text, "the store knows no fork of it")]
+    proof = logs.fork_proof(find_author(logs.forks, text, "the store knows no fork of it"))
     if file == STANDARD:
         sys.stdout.buffer.write(proof.dump())
         return 0
@@ -118,7 +119,7 @@ def _add(logs: Logs, proof: ForkProof, as_json: bool) -> int:
     [result] = logs.process([AddFork(proof)]).results
     if isinstance(result, GossiplogError):
         raise result
-    kept = logs.forks[proof.author]
+    kept = logs.fork_proof(proof.author)
     if as_json:
         say(json.dumps({**_about(logs, kept), "added": not known}))
     else:

@@ -82,7 +82,7 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
         show = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
         known = set(store.forks)
         moved = await Sync(reactor, node, arguments.peer, arguments.timeout, show).run()
-    for author in sorted(store.forks.keys() - known):
+    for author in sorted(store.forks - known):
         complain(
             f"author {short_key(author)} has forked its log; see gossiplog forks --store {arguments.store}"
         )

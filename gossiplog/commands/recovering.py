@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack, closing
 from typing import Any
 
 from gossiplog.commands.local import opened, say
 from gossiplog.commands.network import open_existing, react
 from gossiplog.log.clock import Clock
-from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import format_author
 from gossiplog.node import Node
 from gossiplog.printing import printable
@@ -61,9 +60,7 @@ def _no_need(path: str) -> str:
     return f"store {path} was not copied; nothing is to be done"
 
 
-def _report(
-    writers: Mapping[str, bytes], before: Clock, now: Clock, forks: Mapping[bytes, ForkProof]
-) -> None:
+def _report(writers: Mapping[str, bytes], before: Clock, now: Clock, forks: Collection[bytes]) -> None:
     for name, author in sorted(writers.items()):
         back = now.seq(author) - before.seq(author)
         further = "its log is forked" if author in forks else f"goes on with {now.seq(author) + 1}"

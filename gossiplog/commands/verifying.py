@@ -56,8 +56,8 @@ def verify(arguments: Namespace) -> int:
     with closing(logs):
         report = logs.verify(_progress())
         path = logs.path
-        for _, proof in sorted(report.forks.items()):
-            say(f"forked: {fork_line(logs, proof)}")
+        for author in report.forks:
+            say(f"forked: {fork_line(logs, logs.fork_proof(author))}")
     if not report.ok:
         _say_damages(report.damages)
         return _complain(f"{path} is damaged in {len(report.damages)} places; --repair brings it in order")

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gossiplog.errors import StoreError
+from gossiplog.gossip.outbox import PROOF, Sent
+from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Segment, id_at, tail_after
 
 Read = Callable[[bytes, int, int], list[Segment]]
@@ -20,21 +22,28 @@ def read(
     wants: Sequence[tuple[bytes, int]],
     limit_bytes: int,
     stored: Read,
+    proof_of: Callable[[bytes], ForkProof | None],
     damages: dict[bytes, StoreError] | None = None,
-) -> tuple[Segment, ...]:
+) -> tuple[Sent, ...]:
     """Segments of each author from its seq on, a fair share of ``limit_bytes`` each, in the order of ``wants``.
 
-    Authors at the end are left out when the others take all; so is what cannot be read, which ``damages`` then says.
-    What a row holds before the
-    seq asked for is cut off: after a merge that may be nearly all of it.
+    Of those from ``PROOF`` on it is the proof.  Authors at the end are left out when the others take all; so is what
+    cannot be read, which ``damages`` then says.  What a row holds before the seq asked for is cut off: after a merge
+    that may be nearly all of it.
     """
     share = limit_bytes // max(1, len(wants))
-    found: list[Segment] = []
+    found: list[Sent] = []
     size = 0
     for author, first in wants:
         if size >= limit_bytes:
             break
         try:
+            if first == PROOF:
+                proof = proof_of(author)
+                if proof is not None:
+                    found.append(proof)
+                    size += len(proof.segment.bodies)
+                continue
             segments = stored(author, first, share)
         except StoreError as error:  # damaged: the others can be read all the same
             if damages is not None:

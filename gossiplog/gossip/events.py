@@ -62,10 +62,10 @@ class Writable(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """Segments read for a :class:`Load` by :func:`gossiplog.gossip.backlog.read`."""
+    """Segments and proofs read for a :class:`Load` by :func:`gossiplog.gossip.backlog.read`."""
 
     session: int
-    segments: tuple[Segment, ...]
+    segments: tuple[Segment | ForkProof, ...]
 
 
 class Committed(NamedTuple):
@@ -87,10 +87,11 @@ class CommitFailed(NamedTuple):
 
 
 class Examined(NamedTuple):
-    """The store compared a suspicious segment with ours: ``proof`` when they contradict each other."""
+    """The store compared a suspicious segment, of ``done_bytes``, with ours: ``proof`` when they contradict."""
 
     session: int
     proof: ForkProof | None
+    done_bytes: int = 0
 
 
 class InterestChanged(NamedTuple):
@@ -109,6 +110,12 @@ class ForkFound(NamedTuple):
     """The owner of the node has a verified proof from elsewhere than a peer."""
 
     proof: ForkProof
+
+
+class ForkLost(NamedTuple):
+    """There is no room for the proof of a :class:`WriteFork`, neither on disk nor in memory."""
+
+    author: bytes
 
 
 class Probe(NamedTuple):
@@ -135,6 +142,7 @@ Event: TypeAlias = (
     | InterestChanged
     | Forgotten
     | ForkFound
+    | ForkLost
     | Probe
     | Tick
 )
@@ -175,9 +183,14 @@ class WriteFork(NamedTuple):
 
     proof: ForkProof
 
+    @property
+    def size_bytes(self) -> int:
+        """What it counts as in :class:`Committed`."""
+        return segment_bytes(self.proof.segment)
+
 
 class Load(NamedTuple):
-    """Read segments of these authors from these seqs on, about ``limit_bytes`` in all, for sending."""
+    """Read segments of these authors from these seqs on (``PROOF``: the proof), about ``limit_bytes``, for sending."""
 
     session: int
     wants: tuple[tuple[bytes, int], ...]

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import BYTES_PER_POINT
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.interest import Choices, Wanted
 from gossiplog.gossip.messages import Interest, Lazy, Message, Ranges, Refuse
@@ -20,7 +19,6 @@ from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.telling import Telling
 from gossiplog.gossip.view import View
-from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Segment
 
 LOOK_SECONDS = 1.0
@@ -115,17 +113,12 @@ class Following(Telling):
 
     def _show(self, session: Session, author: bytes) -> None:
         """The peer did not hear of ``author`` while one side did not want it: say what we hold."""
-        proof = self.holdings.forks.get(author)
-        if proof is None:
-            if self.holdings.accepted_seq(author):
-                self._announce(session, author)
-        else:
-            self._owe_proof(session, proof)
-
-    def _prove(self, session: Session, proof: ForkProof) -> None:
-        """The peer asked for what forked, or has it otherwise: a proof goes when the window allows, and is not free."""
-        session.allowance.spend(1 + len(proof.segment.bodies) // BYTES_PER_POINT)
-        self._owe_proof(session, proof)
+        if author in self.holdings.forks:
+            session.outbox.prove(author)
+            if session.phase is Phase.OPEN:
+                self._pump(session)
+        elif self.holdings.accepted_seq(author):
+            self._announce(session, author)
 
     # -- a peer's interest changes
 
@@ -143,10 +136,7 @@ class Following(Telling):
     def _wanted_again(self, session: Session, author: bytes) -> None:
         """The peer wants ``author``, which it did not before."""
         session.view.changed(author)
-        proof = self.holdings.forks.get(author)
-        if proof is not None and self.wanted.wants(author):
-            self._prove(session, proof)
-        elif self.wanted.wants(author):
+        if self.wanted.wants(author):
             self._show(session, author)
 
     def _heed_items(self, session: Session, message: Ranges) -> None:

@@ -16,7 +16,6 @@ from sortedcontainers import SortedSet
 
 from gossiplog.log.clock import Clock
 from gossiplog.log.fingerprint import FORKED_ID, FORKED_SEQ, FingerprintTree
-from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head
 
@@ -33,7 +32,7 @@ TOUCHED_AT_ONCE = 1024
 class Holdings:
     """I answer what we have, and what of it is safe on disk."""
 
-    def __init__(self, clock: Clock, forks: dict[bytes, ForkProof], local: set[bytes]) -> None:
+    def __init__(self, clock: Clock, forks: set[bytes], local: set[bytes]) -> None:
         self.clock = clock
         self.forks = forks
         self.local = local
@@ -80,16 +79,16 @@ class Holdings:
         """Whether anything accepted is not on disk yet."""
         return bool(self.ahead)
 
-    def freeze(self, proof: ForkProof) -> None:
-        """``proof`` shows that its author forked."""
-        self.forks[proof.author] = proof
-        self._forked.add(proof.author)
-        self._touch(proof.author)
-        self.ahead.pop(proof.author, None)
+    def freeze(self, author: bytes) -> None:
+        """A proof shows that ``author`` forked."""
+        self.forks.add(author)
+        self._forked.add(author)
+        self._touch(author)
+        self.ahead.pop(author, None)
 
     def forget(self, author: bytes) -> None:
-        """``author`` was deleted, and the clock says so."""
-        self.forks.pop(author, None)
+        """``author`` was deleted, and the clock says so; or the proof that it forked is lost."""
+        self.forks.discard(author)
         self._forked.discard(author)
         self.ahead.pop(author, None)
         self._touch(author)

@@ -16,6 +16,7 @@ from gossiplog.gossip.allowance import hashed
 from gossiplog.gossip.events import Write
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Fork, Have, Message, Want, WantItem
+from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.tree import Tree, explored_seq
 from gossiplog.log.fork import ForkProof, verify_proof
@@ -137,6 +138,8 @@ class Intake(Tree):
                 self._brought_again(session, author)
         elif verdict is Verdict.SUSPECT:
             self._emit(events.Examine(session.number, segment))
+            self.pending_bytes += segment_bytes(segment)
+            self._throttle()
 
     def _accept(self, session: Session, news: Extends) -> None:
         segment, head = news
@@ -178,7 +181,7 @@ class Intake(Tree):
         if not event.segments and not event.stale:
             return  # of a commit, what it put on disk is told first, and then each write on its own
         changed = dict.fromkeys(segment.author for segment in event.segments)
-        own = changed.keys() - self.holdings.ahead.keys() - self.holdings.forks.keys()
+        own = changed.keys() - self.holdings.ahead.keys() - self.holdings.forks
         for author in changed:
             self.holdings.settle(author)
             self.schedule.durable(author, self.holdings.clock.seq(author))
@@ -219,44 +222,50 @@ class Intake(Tree):
             if not (self.wanted.wants(author) and session.wanted.wants(author)):
                 session.unwanted_items += 1
                 continue
-            proof = self.holdings.forks.get(author)
-            if proof is not None:
-                self._prove(session, proof)
+            if author in self.holdings.forks:
+                session.outbox.prove(author)
             else:  # who knows the fork answers with the proof
                 session.owe(session.doubts, author)
 
     def _examined(self, event: events.Examined) -> None:
-        if event.proof is not None and self._has_room(event.proof.author):
+        self.pending_bytes -= event.done_bytes
+        self._throttle()
+        if event.proof is not None and event.proof.author not in self.holdings.forks:
+            if event.session in self.sessions:
+                self.sessions[event.session].allowance.refill()
             self._freeze(event.proof, None)
 
     def _fork(self, session: Session, message: Fork) -> None:
         if not self.wanted.wants(message.proof.author):
             session.unwanted_items += 1
-        elif message.proof.author not in self.holdings.forks and self._has_room(message.proof.author):
+        elif message.proof.author not in self.holdings.forks and not self.read_only:
             verify_proof(message.proof)
             session.allowance.refill()
             self._freeze(message.proof, session)
-
-    def _has_room(self, author: bytes) -> bool:
-        """Whether one more proof may come from peers: who makes up authors can make up forks of them."""
-        return len(self.holdings.forks) < limits.MAX_FORKS or author in self.holdings.local
 
     def _freeze(self, proof: ForkProof, source: Session | None) -> None:
         author = proof.author
         if author in self.holdings.forks:
             return
-        self.holdings.freeze(proof)
-        self._emit(events.WriteFork(proof))
+        self.holdings.freeze(author)
+        write = events.WriteFork(proof)
+        self._emit(write)
         self._emit(events.Forked(proof))
+        self.pending_bytes += write.size_bytes
+        self._throttle()
         for session in self.sessions.values():
             session.outbox.forget(author)
             session.announce.pop(author, None)
-            if session is not source:
-                self._owe_proof(
-                    session, proof
-                )  # also while greeting: the root we said in HELLO does not know it
+            if session is not source and session.wanted.wants(author):
+                session.outbox.owe(author, PROOF)
             if session.phase is Phase.OPEN:
                 self.schedule.drop(session.number, author)
                 self._pump(session)
                 self._check_caught_up(session)
         self._ask()
+
+    def _fork_lost(self, event: events.ForkLost) -> None:
+        """As if the proof had never come: what shows the fork is asked for again, once there is room."""
+        self.holdings.forget(event.author)
+        for session in self.sessions.values():
+            session.outbox.forget(event.author)

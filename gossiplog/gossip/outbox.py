@@ -1,6 +1,6 @@
 """What one peer is still to be sent, and in which order.
 
-Responsible for: news a slow peer could not take, backlog it asked for, and reading both ahead from disk.
+Responsible for: news a slow peer could not take, backlog and proofs it asked for, and reading all ahead from disk.
 Must not know: what a transport is; which peer this is; whether a segment is valid.
 Invariant: per author strictly ascending; memory is bounded by ``READ_AHEAD_BYTES``, and one seq of each of
 ``MAX_OWED_AUTHORS`` authors with news and as many that were asked for, whatever the peer does.  News comes before
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import TypeAlias
 
 from gossiplog import limits
 from gossiplog.gossip.messages import Fork, Have, Lazy, Message, Ranges, Refuse, Want
+from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Segment
 
 READS_AT_ONCE = limits.OPEN_WANTS_PER_PEER
@@ -30,6 +32,13 @@ CONTROL_ITEM_BYTES = 48
 
 LOOKED_AT_BYTES = 16
 """What looking at a segment that lies ready counts against reading so many bytes."""
+
+
+PROOF = 0
+"""As the seq to send an author from: the proof that it forked, which is all that is sent of it."""
+
+Sent: TypeAlias = Segment | ForkProof
+"""What goes out of here."""
 
 
 def control_bytes(message: Message) -> int:
@@ -54,8 +63,8 @@ class Outbox:
     def __init__(self) -> None:
         self.news: dict[bytes, int] = {}
         self.backlog: dict[bytes, int] = {}
-        self.ready_news: deque[Segment] = deque()
-        self.ready: deque[Segment] = deque()
+        self.ready_news: deque[Sent] = deque()
+        self.ready: deque[Sent] = deque()
         self.ready_bytes = 0
         self._ready_of: Counter[bytes] = Counter()
         self.loading: dict[bytes, int] = {}
@@ -78,6 +87,11 @@ class Outbox:
             self.forget(next(iter(self.backlog)))  # asked elsewhere by now, or asked for again
         self.backlog[author] = first
         return wasted_bytes
+
+    def prove(self, author: bytes) -> None:
+        """The peer asked for an author that forked: it gets the proof, once, however often it asks meanwhile."""
+        if not (self.owes(author) or self._is_ready(author)):
+            self.want(author, PROOF)
 
     def push(self, segment: Segment) -> bool:
         """News: True when it can go out at once; otherwise its author is remembered."""
@@ -121,7 +135,7 @@ class Outbox:
             self.ready_news = deque(segment for segment in self.ready_news if segment.author != author)
             self.ready = deque(segment for segment in self.ready if segment.author != author)
             kept = (*self.ready_news, *self.ready)
-            self.ready_bytes = sum(len(segment.bodies) + HEADER_BYTES for segment in kept)
+            self.ready_bytes = sum(map(size_bytes, kept))
             wasted_bytes += before_bytes - self.ready_bytes + LOOKED_AT_BYTES * count
         return wasted_bytes
 
@@ -147,7 +161,7 @@ class Outbox:
         self.loading = dict(chosen)
         return tuple(chosen)
 
-    def loaded(self, segments: tuple[Segment, ...], done: Callable[[bytes, int], bool]) -> None:
+    def loaded(self, segments: tuple[Sent, ...], done: Callable[[bytes, int], bool]) -> None:
         """What the last read gave; each author moves to the end of its queue, or leaves it when ``done``.
 
         ``done(author, next seq)``: the peer has then been sent all we accepted.  Authors behind the last one read are
@@ -162,15 +176,16 @@ class Outbox:
         for segment in segments:
             author = segment.author
             unread.discard(author)
-            if not self.owes(author) or asked[author] < 0 or segment.last < asked[author]:
+            following = segment.last + 1 if isinstance(segment, Segment) else PROOF + 1
+            if not self.owes(author) or asked[author] < 0 or following <= asked[author]:
                 continue
-            asked[author] = segment.last + 1
+            asked[author] = following
             queue = self.news if author in self.news else self.backlog
             del queue[author]
-            queue[author] = segment.last + 1
+            queue[author] = following
             overtakes = queue is self.news and author not in behind
             (self.ready_news if overtakes else self.ready).append(segment)
-            self.ready_bytes += len(segment.bodies) + HEADER_BYTES
+            self.ready_bytes += size_bytes(segment)
             self._ready_of[author] += 1
         self.loading = {}
         for author, first in asked.items():
@@ -184,12 +199,12 @@ class Outbox:
             for author in [a for a, first in queue.items() if a not in self.loading and done(a, first)]:
                 del queue[author]
 
-    def take(self) -> list[Segment]:
-        """Segments that may go out now."""
+    def take(self) -> list[Sent]:
+        """What may go out now."""
         taken = []
         while (self.ready_news or self.ready) and self.credit_bytes > 0:
             segment = (self.ready_news or self.ready).popleft()
-            size = len(segment.bodies) + HEADER_BYTES
+            size = size_bytes(segment)
             self.ready_bytes -= size
             self.credit_bytes -= size
             self._ready_of[segment.author] -= 1
@@ -206,3 +221,8 @@ class Outbox:
     def idle(self) -> bool:
         """Whether the peer has been sent everything we owe it."""
         return not (self.news or self.backlog or self.ready_news or self.ready or self.loading)
+
+
+def size_bytes(sent: Sent) -> int:
+    """What ``sent`` counts as."""
+    return HEADER_BYTES + len((sent if isinstance(sent, Segment) else sent.segment).bodies)

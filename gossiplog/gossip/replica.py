@@ -64,6 +64,7 @@ class Replica(Intake):
             events.InterestChanged: self._interest_changed,
             events.Forgotten: self._forgotten,
             events.ForkFound: lambda event: self._freeze(event.proof, None),
+            events.ForkLost: self._fork_lost,
             events.Probe: lambda event: self._probe(event.session),
             events.Tick: lambda event: self._tick(),
         }

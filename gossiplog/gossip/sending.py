@@ -12,7 +12,8 @@ from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import BYTES_PER_POINT, price
 from gossiplog.gossip.following import Following
-from gossiplog.gossip.messages import Interest, Lazy, Ranges, Refuse, Want
+from gossiplog.gossip.messages import Fork, Interest, Lazy, Ranges, Refuse, Want
+from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.session import SERVICES, Phase, Service, Session
 from gossiplog.log.segment import Segment
 
@@ -63,8 +64,8 @@ class Sending(Following):
             if author is not None and not self.wanted.wants(author):
                 session.owe(session.announce, author)  # as if nothing were held
                 continue
-            if author is not None and (proof := self.holdings.forks.get(author)) is not None:
-                self._prove(session, proof)
+            if author in self.holdings.forks:
+                session.outbox.prove(author)
                 continue
             session.serve(author, SERVICES[Want])
             if author is None:
@@ -137,9 +138,8 @@ class Sending(Following):
                 outbox.credit_bytes -= _size(message)
                 session.allowance.owe(price(message))  # an empty list is answered with all we hold
                 self._send(session, message)
-        self._prove_owed(session)
-        for segment in outbox.take():
-            self._send(session, segment)
+        for sent in outbox.take():
+            self._send(session, sent if isinstance(sent, Segment) else Fork(sent))
         wants = outbox.next_load(lambda author, first: self._readable(session, author, first))
         if wants:
             self._emit(events.Load(session.number, wants, limits.READ_AHEAD_BYTES))
@@ -149,10 +149,12 @@ class Sending(Following):
 
     def _readable(self, session: Session, author: bytes, first: int) -> bool:
         """Whether disk holds ``author`` from ``first`` on, and this peer may have it yet."""
+        if first == PROOF:
+            return author in self.holdings.forks
         return first <= self.holdings.clock.seq(author) and self._may_have(session, author)
 
     def _sent_all(self, author: bytes, first: int) -> bool:
-        return first > self.holdings.accepted_seq(author)
+        return first > (PROOF if author in self.holdings.forks else self.holdings.accepted_seq(author))
 
     def _writable(self, event: events.Writable) -> None:
         session = self.sessions.get(event.session)

@@ -114,7 +114,6 @@ class Session:
         self.announces = False
         self.names: dict[bytes, None] = {}
         self.doubts: dict[bytes, None] = {}
-        self.proofs: dict[bytes, None] = {}
         self.ping: Ping | None = None
         self.expected: dict[bytes, float] = {}
         self.is_lazy = False
@@ -156,7 +155,7 @@ class Session:
         self.service[author] = service
 
     def owe(self, authors: dict[bytes, None], author: bytes) -> None:
-        """Remember one more of ``announce``, ``doubts`` or ``proofs``; above the limit a reconcile is owed instead."""
+        """Remember one more of ``announce`` or ``doubts``; above the limit a reconcile is owed instead."""
         if len(authors) >= limits.MAX_OWED_AUTHORS and author not in authors:
             authors.clear()
             self.outbox.overflowed = True

@@ -1,7 +1,7 @@
 """What a peer is to be told beside entries, as far as it reads.
 
-Responsible for: announcements, the names of our interest, questions about authors that disagree, fork proofs: one bit
-per author each until there is room, and then what is true at that moment.
+Responsible for: announcements, the names of our interest, questions about authors that disagree: one bit per author
+each until there is room, and then what is true at that moment.
 Must not know: entries; what a transport is.
 Invariant: whatever others do, what waits for a peer that reads slowly is bounded, and nothing that a third party caused
 is given to its transport beyond a window.
@@ -16,11 +16,10 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.interest import Wanted
-from gossiplog.gossip.messages import Fork, Lazy, Message, Refuse, Want, WantItem
-from gossiplog.gossip.outbox import CONTROL_ITEM_BYTES, HEADER_BYTES
+from gossiplog.gossip.messages import Lazy, Message, Refuse, Want, WantItem
+from gossiplog.gossip.outbox import CONTROL_ITEM_BYTES
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.upkeep import Upkeep
-from gossiplog.log.fork import ForkProof
 
 
 class Telling(Upkeep):
@@ -61,9 +60,6 @@ class Telling(Upkeep):
             reason = f"left unread what we want of {len(session.names)} authors"
             self._at(self.now, lambda: self._close(session.number, ByeCode.LIMIT, reason))
 
-    def _owe_proof(self, session: Session, proof: ForkProof) -> None:
-        session.owe(session.proofs, proof.author)
-
     def _advise(self, session: Session, message: Message) -> None:
         """Say what only saves a copy or a delay: to a peer that reads slowly, nothing."""
         if session.outbox.control_credit_bytes > 0:
@@ -72,7 +68,7 @@ class Telling(Upkeep):
     # -- when there is room
 
     def _tell(self, session: Session) -> None:
-        """Say what is owed, but proofs, as far as there is room.
+        """Say what is owed, as far as there is room.
 
         What we hold of an author comes before that we want it, or the peer may send more of our own log than it should.
         """
@@ -123,17 +119,6 @@ class Telling(Upkeep):
             if author not in self.holdings.forks and self.wanted.wants(author):
                 items.append(WantItem(author, max(1, self.holdings.clock.seq(author))))
         return Want(tuple(items)) if items else None
-
-    def _prove_owed(self, session: Session) -> None:
-        """Send the proofs that are owed, as the window allows."""
-        outbox = session.outbox
-        while session.proofs and outbox.credit_bytes > 0:
-            author = next(iter(session.proofs))
-            del session.proofs[author]
-            proof = self.holdings.forks.get(author)
-            if proof is not None and self.wanted.wants(author) and session.wanted.wants(author):
-                outbox.credit_bytes -= HEADER_BYTES + len(proof.segment.bodies)
-                self._send(session, Fork(proof))
 
     def _shown_seq(self, author: bytes) -> int:
         """What a HAVE says: nothing is held of who is not wanted."""

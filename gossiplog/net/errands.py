@@ -15,11 +15,16 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gossiplog import limits
 from gossiplog.errors import StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
+from gossiplog.gossip.outbox import PROOF
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import segment_bytes
 from gossiplog.net.livestore import Store
 from gossiplog.notices import Notice, StoreDamaged, StoreFailing
+from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Accept, AddFork
 
 _log = Logger()
@@ -54,6 +59,7 @@ class Errands:
         self._failed_for_good = False
         self._damaged: set[bytes] = set()
         self._owed: list[events.WriteFork] = []
+        self._owed_bytes = 0
         self.together = store.thread.together
 
     def write(self, effect: events.Write) -> None:
@@ -63,33 +69,55 @@ class Errands:
         self.pending_bytes += size
 
     def write_fork(self, effect: events.WriteFork) -> None:
-        """Commit a fork proof; one that a full disk refused comes again with the next write that succeeds."""
+        """Commit a fork proof; one that a full disk refused comes again with the next write that succeeds.
+
+        Of these as many are kept as may be pending: the others are lost.
+        """
+        unwritten, proof, size = self._store.unwritten, effect.proof, effect.size_bytes
 
         def written(value: Any) -> None:
-            if isinstance(value, Failure) and value.check(StoreFullError):
-                self._owed.append(effect)
-            self._written(0, value)
+            if not isinstance(value, Failure):
+                unwritten.pop(proof.author, None)
+            elif value.check(StoreFullError):
+                if self._owed_bytes + size <= limits.PENDING_WRITE_BYTES or proof.author in self._store.local:
+                    self._owed.append(effect)
+                    self._owed_bytes += size
+                else:
+                    unwritten.pop(proof.author, None)
+                    self._report(events.ForkLost(proof.author))
+            self._written(size, value)
 
-        self._put(AddFork(effect.proof), written)
+        unwritten[proof.author] = proof
+        self._put(AddFork(proof), written)
+        self.pending_bytes += size
 
     def load(self, effect: events.Load) -> None:
-        """Read segments for a peer."""
+        """Read segments and proofs for a peer."""
         session, wants, limit_bytes = effect
         damages: dict[bytes, StoreError] = {}
+        unwritten = {author: self._store.unwritten.get(author) for author, first in wants if first == PROOF}
 
         def loaded(value: Any) -> Event:
             for author, error in damages.items():
                 self._found_damage(author, error)
             return events.Loaded(session, () if isinstance(value, Failure) else value)
 
-        self._call(lambda logs: backlog.read(wants, limit_bytes, logs.segments, damages), loaded)
+        def read(logs: Logs) -> Any:
+            def proof_of(author: bytes) -> ForkProof:
+                return unwritten[author] or logs.fork_proof(author)
+
+            return backlog.read(wants, limit_bytes, logs.segments, proof_of, damages)
+
+        self._call(read, loaded)
 
     def examine(self, effect: events.Examine) -> None:
         """Compare a segment with what is stored."""
         session, theirs = effect
         self._call(
             lambda logs: logs.examine(theirs),
-            lambda value: events.Examined(session, None if isinstance(value, Failure) else value),
+            lambda value: events.Examined(
+                session, None if isinstance(value, Failure) else value, segment_bytes(theirs)
+            ),
         )
 
     def _put(self, request: Any, answer: Callable[[Any], None]) -> None:
@@ -119,7 +147,7 @@ class Errands:
             self._failure = value  # all writes of one commit fail with the same
             self._refused(value)
         elif not isinstance(value, Failure):
-            owed, self._owed = self._owed, []
+            owed, self._owed, self._owed_bytes = self._owed, [], 0
             for effect in owed:
                 self.write_fork(effect)
         self._done_bytes += size

@@ -38,7 +38,7 @@ class Write:
         elif isinstance(request, Accept):
             self.author, self.size = request.segment.author, len(request.segment.bodies)
         elif isinstance(request, AddFork):
-            self.author = request.proof.author
+            self.author, self.size = request.proof.author, len(request.proof.segment.bodies)
         elif isinstance(request, Forget):
             self.author = request.author
 

@@ -58,7 +58,7 @@ class Store:
 
     Every method that takes time returns a :class:`Result`: await it from Twisted or asyncio.  ``copied`` says why this
     may be a copy of a store that is in use elsewhere, ``""`` if it is not: its writers do not append until recovered.
-    ``interest`` says which authors are wanted.
+    ``interest`` says which authors are wanted, ``forks`` are those whose logs are known as forked.
     """
 
     def __init__(
@@ -78,13 +78,14 @@ class Store:
         self._held: set[Reader] = set()
         self._closing = False
         self._closed = Ending()
+        self.unwritten: dict[bytes, ForkProof] = {}
         self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
         self.clock: Clock
         self.local: set[bytes]
-        self.forks: dict[bytes, ForkProof]
+        self.forks: set[bytes]
         self.copied: str
         self.clock, self.local, self.forks, self.copied = self.thread.now(
-            lambda logs: (logs.clock.copy(), set(logs.local), dict(logs.forks), logs.copied)
+            lambda logs: (logs.clock.copy(), set(logs.local), set(logs.forks), logs.copied)
         )
         self.interest = Choosing.on(
             self.thread, self.local, lambda request: self._write(request, lambda _: None)
@@ -135,12 +136,17 @@ class Store:
         verify_proof(proof)
 
         def kept(_: Any) -> None:
-            self.forks.setdefault(proof.author, proof)
+            self.forks.add(proof.author)
 
         self.interest.tell(ForkFound(proof))
         return self._write(AddFork(proof), kept)
 
     # -- reading
+
+    def fork_proof(self, author: bytes) -> Result[ForkProof]:
+        """The proof that one of the authors in ``forks`` has forked its log."""
+        proof = self.unwritten.get(author)
+        return self.run(lambda logs: proof or logs.fork_proof(author))
 
     def read(
         self,
@@ -287,7 +293,7 @@ class Store:
         """A commit is done: move the clock, then tell everyone."""
         for author in outcome.forgotten:
             self.clock.discard(author)
-            self.forks.pop(author, None)
+            self.forks.discard(author)
         for author, head in outcome.heads.items():
             self.clock.replace(author, head)
         self.returning.moved(outcome.heads)

@@ -20,7 +20,6 @@ from gossiplog.errors import (
     UnknownWriterError,
 )
 from gossiplog.log.clock import Clock
-from gossiplog.log.fork import ForkProof
 from gossiplog.log.items import check_bodies
 from gossiplog.log.keys import Keypair, genesis_id, short_key
 from gossiplog.log.segment import Head, Segment, build
@@ -43,9 +42,7 @@ from gossiplog.store.requests import (
 class Batch:
     """I turn requests into writes; my heads are the clock's with everything asked so far."""
 
-    def __init__(
-        self, clock: Clock, forks: dict[bytes, ForkProof], keypairs: Mapping[bytes, Keypair]
-    ) -> None:
+    def __init__(self, clock: Clock, forks: set[bytes], keypairs: Mapping[bytes, Keypair]) -> None:
         """Begin with the durable state, which stays untouched until :meth:`publish`."""
         self.writes: list[Write] = []
         self.segments: list[Segment] = []
@@ -53,7 +50,7 @@ class Batch:
         self._forks = forks
         self._keypairs = keypairs
         self._new_heads: dict[bytes, Head | None] = {}
-        self._new_forks: dict[bytes, ForkProof] = {}
+        self._new_forks: set[bytes] = set()
         self.forgotten: dict[bytes, None] = {}
 
     @property
@@ -76,7 +73,7 @@ class Batch:
             return self._accept(request)
         if isinstance(request, AddFork):
             if not self.forked(request.proof.author):
-                self._new_forks[request.proof.author] = request.proof
+                self._new_forks.add(request.proof.author)
                 self.writes.append(PutFork(request.proof))
         elif isinstance(request, Forget):
             if request.author in self._keypairs:
@@ -84,7 +81,7 @@ class Batch:
                     "the log of a local writer cannot be forgotten: its seqs would be reused"
                 )
             self._new_heads[request.author] = None
-            self._new_forks.pop(request.author, None)
+            self._new_forks.discard(request.author)
             self.segments = [segment for segment in self.segments if segment.author != request.author]
             self.forgotten[request.author] = None
             self.writes.append(DeleteAuthor(request.author))
@@ -129,7 +126,7 @@ class Batch:
         """Bring the durable state up to date, now that the writes are durable."""
         for author in self.forgotten:
             self._clock.discard(author)
-            self._forks.pop(author, None)
+            self._forks.discard(author)
         for author, head in self._new_heads.items():
             if head is not None:
                 self._clock.advance(author, head)

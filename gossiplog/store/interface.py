@@ -161,8 +161,11 @@ class Backend(Protocol):
     def heads(self) -> Iterable[tuple[bytes, Head]]:
         """Every author that has entries with its head, in any order; O(authors)."""
 
-    def forks(self) -> dict[bytes, ForkProof]:
-        """The fork proofs held, by author."""
+    def forks(self) -> dict[bytes, int]:
+        """The authors whose logs are known as forked, with the bytes of each proof; O(authors found)."""
+
+    def fork(self, author: bytes) -> ForkProof | None:
+        """The fork proof held of ``author``."""
 
     def commit(self, writes: Sequence[Write]) -> None:
         """Do all ``writes`` in order, or none of them; they are durable when this returns.

@@ -61,7 +61,7 @@ class Logs:
         self._entropy = entropy
         self._merger = Merger(backend)
         self.clock = Clock(backend.heads())
-        self.forks: dict[bytes, ForkProof] = backend.forks()
+        self.forks = set(backend.forks())
         self._writers: dict[str, Keypair] = {}
         self._keypairs: dict[bytes, Keypair] = {}
         self._checked: set[bytes] = set()
@@ -211,6 +211,13 @@ class Logs:
         not held.
         """
         return self._backend.segments(author, first, limit_bytes, last)
+
+    def fork_proof(self, author: bytes) -> ForkProof:
+        """Return the proof that ``author``, one of :attr:`forks`, has forked its log."""
+        proof = self._backend.fork(author)
+        if proof is None:
+            raise InvalidValueError(f"no fork of {short_key(author)} is known here")
+        return proof
 
     def examine(self, segment: Segment) -> ForkProof | None:
         """Compare a verified segment with what is held of its author: the proof if they are of different logs."""

@@ -20,7 +20,7 @@ from gossiplog.errors import (
     StoreFailedError,
     StoreFullError,
 )
-from gossiplog.log.fork import ForkProof
+from gossiplog.log.fork import ForkProof, encode_proof
 from gossiplog.log.segment import Head, Segment
 from gossiplog.store.interface import (
     Cut,
@@ -95,10 +95,15 @@ class MemoryBackend:
         self._require_open()
         return [(author, log.head) for author, log in self._logs.items() if log.head is not None]
 
-    def forks(self) -> dict[bytes, ForkProof]:
-        """Return the fork proofs by author."""
+    def forks(self) -> dict[bytes, int]:
+        """Return the bytes of the fork proofs by author."""
         self._require_open()
-        return dict(self._forks)
+        return {author: len(encode_proof(proof)) for author, proof in self._forks.items()}
+
+    def fork(self, author: bytes) -> ForkProof | None:
+        """Return the fork proof of an author."""
+        self._require_open()
+        return self._forks.get(author)
 
     def checkpoint(self) -> None:
         """Do nothing."""

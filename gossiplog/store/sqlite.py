@@ -105,17 +105,27 @@ class SQLiteBackend:
                     )
                 yield author, head
 
-    def forks(self) -> dict[bytes, ForkProof]:
-        """Return the fork proofs by author."""
-        proofs = {}
-        for author, proof in self._all("SELECT author, proof FROM forks"):
-            try:
-                proofs[author] = decode_proof(proof)
-            except GossiplogError as error:
-                raise StoreDamagedError(f"{self._file} is damaged: a fork proof does not decode") from error
-            if proofs[author].author != author:
-                raise StoreDamagedError(f"{self._file} is damaged: a fork proof is of another author")
-        return proofs
+    def forks(self) -> dict[bytes, int]:
+        """Return the bytes of the fork proofs by author; proofs in overflow pages are not read."""
+        sizes = {}
+        for author, size in self._all("SELECT author, length(proof) FROM forks"):
+            if (type(author), type(size)) != (bytes, int) or len(author) != KEY_BYTES:
+                raise StoreDamagedError(f"{self._file} is damaged: a fork proof is of no author")
+            sizes[author] = size
+        return sizes
+
+    def fork(self, author: bytes) -> ForkProof | None:
+        """Return the fork proof of an author."""
+        rows = self._all("SELECT proof FROM forks WHERE author = ?", (author,))
+        if not rows:
+            return None
+        try:
+            proof = decode_proof(rows[0][0])
+        except (GossiplogError, TypeError) as error:
+            raise StoreDamagedError(f"{self._file} is damaged: a fork proof does not decode") from error
+        if proof.author != author:
+            raise StoreDamagedError(f"{self._file} is damaged: a fork proof is of another author")
+        return proof
 
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows from the one with ``first`` on; O(rows returned), two index searches."""

@@ -19,7 +19,7 @@ from gossiplog.errors import (
     StoreError,
 )
 from gossiplog.log.clock import Clock
-from gossiplog.log.fork import ForkProof, verify_proof
+from gossiplog.log.fork import verify_proof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, verify
 from gossiplog.store.interface import Backend, Row
@@ -53,15 +53,15 @@ class Whole(NamedTuple):
 class VerifyReport:
     """What a check found; ``ok`` when there is no damage.  Rows that are damaged are not counted.
 
-    ``forks`` are the proofs held, by author: a fork is no damage.  ``whole`` says how far the damaged logs are in
-    order; ``sound`` whether everything but rows and heads is, without which these cannot be repaired in their place.
+    ``forks`` are the authors of whom a proof is held: a fork is no damage.  ``whole`` says how far the damaged logs are
+    in order; ``sound`` whether everything but rows and heads is, without which these cannot be repaired in their place.
     """
 
     authors: int = 0
     segments: int = 0
     entries: int = 0
     item_bytes: int = 0
-    forks: dict[bytes, ForkProof] = field(default_factory=dict)
+    forks: list[bytes] = field(default_factory=list)
     damages: list[Damage] = field(default_factory=list)
     whole: dict[bytes, Whole] = field(default_factory=dict)
     sound: bool = True
@@ -105,14 +105,22 @@ class _Check:
                 self._check_log(author, head)
             if len(self._report.damages) > found:
                 self._report.whole[author] = self._whole
-        for author, proof in (self._tried(self._backend.forks, None) or {}).items():
-            try:
-                verify_proof(proof)
-                self._report.forks[author] = proof
-            except BadForkProofError as error:
-                self._report.sound = False
-                self._damage(author, proof.seq, proof.seq, f"the fork proof proves nothing: {error}")
+        for author in sorted(self._tried(self._backend.forks, None) or ()):
+            self._check_fork(author)
         return self._report
+
+    def _check_fork(self, author: bytes) -> None:
+        seq = self._clock.seq(author)
+        proof = self._tried(lambda: self._backend.fork(author), author, seq, seq)
+        if proof is None:
+            self._report.sound = False
+            return
+        try:
+            verify_proof(proof)
+            self._report.forks.append(author)
+        except BadForkProofError as error:
+            self._report.sound = False
+            self._damage(author, proof.seq, proof.seq, f"the fork proof proves nothing: {error}")
 
     def _check_log(self, author: bytes, head: Head) -> None:
         before: Head | None = self._whole.head  # None behind a row that says nothing about the next

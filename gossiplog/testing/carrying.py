@@ -18,8 +18,10 @@ from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Bye
-from gossiplog.gossip.outbox import FEW_BYTES, weight
+from gossiplog.gossip.outbox import FEW_BYTES, PROOF, weight
 from gossiplog.gossip.replica import Replica
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import segment_bytes
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Outcome, Stale
 from gossiplog.testing.calls import Dialer
@@ -53,7 +55,7 @@ class Carrier:
             events.Send: self._send,
             events.End: self._end,
             events.Write: self._write,
-            events.WriteFork: lambda effect: self.disk.write(AddFork(effect.proof), self._answer(0)),
+            events.WriteFork: self._write_fork,
             events.Load: self._load,
             events.Examine: self._examine,
             events.Reading: self._read,
@@ -69,6 +71,7 @@ class Carrier:
         self._timer: Timer | None = None
         self._reading = True
         self._failing = False
+        self._unwritten: dict[bytes, ForkProof] = {}
 
     # -- the disk reports
 
@@ -174,10 +177,24 @@ class Carrier:
         segment, head = effect
         self.disk.write(Accept(segment, head), self._answer(effect.size_bytes))
 
+    def _write_fork(self, effect: events.WriteFork) -> None:
+        author, answer = effect.proof.author, self._answer(effect.size_bytes)
+
+        def written(value: Any) -> None:
+            if not isinstance(value, StoreError):
+                self._unwritten.pop(author, None)
+            answer(value)
+
+        self._unwritten[author] = effect.proof
+        self.disk.write(AddFork(effect.proof), written)
+
     def _load(self, effect: events.Load) -> None:
         session, wants, limit_bytes = effect
+        unwritten = {author: self._unwritten.get(author) for author, first in wants if first == PROOF}
         self.disk.call(
-            lambda logs: backlog.read(wants, limit_bytes, logs.segments),
+            lambda logs: backlog.read(
+                wants, limit_bytes, logs.segments, lambda author: unwritten[author] or logs.fork_proof(author)
+            ),
             lambda value: self.handle(events.Loaded(session, () if isinstance(value, StoreError) else value)),
         )
 
@@ -186,7 +203,9 @@ class Carrier:
         self.disk.call(
             lambda logs: logs.examine(theirs),
             lambda value: self.handle(
-                events.Examined(session, None if isinstance(value, StoreError) else value)
+                events.Examined(
+                    session, None if isinstance(value, StoreError) else value, segment_bytes(theirs)
+                )
             ),
         )
 

@@ -32,7 +32,7 @@ from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.messages import Message, Pong, Ranges, Want
-from gossiplog.gossip.outbox import HEADER_BYTES
+from gossiplog.gossip.outbox import HEADER_BYTES, size_bytes
 from gossiplog.gossip.replica import Replica
 from gossiplog.gossip.session import Phase
 from gossiplog.log.segment import Segment, chain_ids, verify
@@ -259,7 +259,7 @@ def bounds(replica: Replica) -> list[str]:
             faults.append(f"read {outbox.ready_bytes} bytes ahead")
         ready = (*outbox.ready_news, *outbox.ready)
         counted = (outbox.ready_bytes, outbox._ready_of)
-        if counted != (sum(len(s.bodies) + HEADER_BYTES for s in ready), Counter(s.author for s in ready)):
+        if counted != (sum(map(size_bytes, ready)), Counter(s.author for s in ready)):
             faults.append("lost count of what it read ahead")
         if outbox.ready and outbox.credit_bytes > 0 and session.phase is Phase.OPEN:
             faults.append("holds back what could go")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
-from gossiplog.gossip.messages import Message
+from gossiplog.gossip.messages import Fork, Message
 from gossiplog.log.segment import Segment
 
 
@@ -23,7 +23,7 @@ def describe(value: Event | Effect) -> str:
     if isinstance(value, events.Write | events.Examine):
         return f"{name} {_message(value.segment)}"
     if isinstance(value, events.Loaded):
-        return f"{name} {value.session} {[_message(s) for s in value.segments]}"
+        return f"{name} {value.session} {[_message(s if isinstance(s, Segment) else Fork(s)) for s in value.segments]}"
     if isinstance(value, events.Load):
         return f"{name} {value.session} {[(author.hex()[:4], first) for author, first in value.wants]}"
     if isinstance(value, events.End | events.PeerDown):

@@ -123,7 +123,7 @@ def check_reconcile(data: bytes) -> None:
     heads = {pair.author: Head(n := len(ids_of(pair)) - 1, ids_of(pair)[n]) for pair in (ANN, BOB, DAN)}
     more = consumer.number(200)
     heads |= {bytes((7,)) * 30 + number.to_bytes(2, "big"): Head(1, bytes(32)) for number in range(more)}
-    holdings = Holdings(Clock(heads), {CAT.author: fork_of_cat()}, {ANN.author})
+    holdings = Holdings(Clock(heads), {CAT.author}, {ANN.author})
     salt = bytes(32)
     before = holdings.root(salt)
     reconcile = Reconcile(salt, starts_even=consumer.chance(2))
