@@ -45,6 +45,17 @@ class InvalidKeyError(InvalidValueError):
     """A key's text or bytes are not a key of the kind asked for."""
 
 
+class CursorMismatchError(InvalidValueError):
+    """A cursor is of another history: its reader had another entry at some seq of ``author`` than the store has."""
+
+    def __init__(self, author: bytes, shown: str, seq: int) -> None:
+        super().__init__(
+            f"the cursor had read another entry {seq} of {shown} than this store holds; "
+            "discard that author from the cursor to read it from its beginning"
+        )
+        self.author = author
+
+
 class PayloadTooLargeError(InvalidValueError):
     """An entry would be larger than the format allows; nothing was written."""
 

@@ -73,6 +73,20 @@ class Clocks(SynchronousTestCase):
     def test_no_head_without_entries(self) -> None:
         self.assertRaises(InvalidValueError, Clock, {ANN: Head(0, bytes(32))})
 
+    def test_changes_while_it_is_looped_over(self) -> None:
+        """Each author comes at most once, in order, and those that stay come; nothing is raised."""
+        for loop in (iter, Clock.range, Clock.items):
+            held = clock({number.to_bytes(32, "big"): 1 for number in range(0, 4000, 2)})
+            seen = []
+            for number, found in enumerate(loop(held)):
+                author = found if isinstance(found, bytes) else found[0]
+                seen.append(author)
+                held.discard((2 * number - 1000).to_bytes(32, "big", signed=True))
+                held.discard((2 * number + 700).to_bytes(32, "big"))
+                held.advance((number * 2 + 1).to_bytes(32, "big"), Head(1, bytes(32)))
+            self.assertEqual(seen, sorted(set(seen)))
+            self.assertTrue({number.to_bytes(32, "big") for number in range(0, 700, 2)} <= set(seen))
+
     def test_range(self) -> None:
         held = clock({ANN: 1, BOB: 2, CAT: 3})
         for lower, upper, expected in (

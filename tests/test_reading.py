@@ -13,13 +13,14 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import Cursor, Entry, Reader, Store, Writer, open_store
-from gossiplog.errors import InvalidValueError, StoreClosedError, StoreDamagedError
+from gossiplog.errors import CursorMismatchError, InvalidValueError, StoreClosedError, StoreDamagedError
 from gossiplog.log.body import encode_body
+from gossiplog.log.keys import short_key
 from gossiplog.net import reading
 from gossiplog.net.awaiting import Result
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import MemoryBackend
-from gossiplog.store.requests import Accept
+from gossiplog.store.requests import Accept, SetCursor
 from gossiplog.testing.links import VirtualReactor, VirtualThread
 from tests.netcase import Author, World
 
@@ -403,6 +404,98 @@ class InterruptedTests(VirtualCase):
         self.world.result(Consumer(reader).done)
         self.assertEqual(reader.cursor().seq(writer.author), 5)
         self.assertEqual(len(reader.cursor()), 1)
+
+    def other_history(self, writer: Writer, seq: int) -> Cursor:
+        """A cursor that read another entry of ``writer`` at ``seq``."""
+        cursor = Cursor()
+        cursor.advance(writer.author, seq, b"another!" * 4)
+        return cursor
+
+    def test_cursor_of_another_history(self) -> None:
+        """At the head that is seen at once; the error names the author, and others can be read without it."""
+        writer, other = self.writer(), self.writer("other")
+        self.append(writer, b"1", b"2")
+        self.append(other, b"a")
+        cursor = self.other_history(writer, 2)
+        error = self.assertRaises(CursorMismatchError, self.store.read, after=cursor)
+        self.assertEqual(error.author, writer.author)
+        self.assertIn(short_key(writer.author), str(error))
+        cursor.discard(error.author)
+        self.assertEqual(sorted(self.read(after=cursor)), [b"1", b"2", b"a"])
+
+    def test_cursor_of_another_history_before_the_head(self) -> None:
+        """Inside a segment, between two, and of what comes later; the reader goes on with the others."""
+        for seq, live in ((1, False), (2, False), (3, False), (2, True)):
+            self.setUp()
+            writer, other = self.writer(), self.writer("other")
+            self.append(writer, b"1", b"2")
+            if not live:
+                self.append(writer, b"3", b"4")
+            self.append(other, b"a")
+            cursor = self.other_history(writer, seq)
+            if live:  # nothing to compare with, yet
+                cursor.discard(writer.author)
+                cursor.advance(writer.author, 3, b"another!")
+            reader = self.store.read(after=cursor, live=live)
+            mismatched: list[bytes] = []
+            payloads: list[bytes] = []
+
+            async def read(
+                reader: Reader = reader, found: list[bytes] = payloads, wrong: list[bytes] = mismatched
+            ) -> None:
+                while True:
+                    try:
+                        async for entry in reader:
+                            found.append(entry.payload)
+                        return
+                    except CursorMismatchError as error:
+                        wrong.append(error.author)
+
+            reading = Deferred.fromCoroutine(read())
+            self.reactor.settle()
+            if live:
+                self.append(writer, b"3", b"4")
+                self.reactor.settle()
+                reader.close()
+            self.world.result(reading)
+            self.assertEqual((payloads, mismatched), ([b"a"], [writer.author]))
+
+    def test_cursor_of_the_same_history(self) -> None:
+        """Saved anywhere, it is never taken for another one's."""
+        writer = self.writer()
+        for size in (1, 3, 2):
+            self.append(writer, *(b"%d" % number for number in range(size)))
+        reader = self.store.read()
+        for left in range(5, -1, -1):
+            self.world.result(Deferred.fromCoroutine(anext(reader)))
+            cursor = Cursor.load(reader.cursor().dump())
+            self.assertEqual(len(self.read(after=cursor)), left)
+
+    def test_what_is_no_name_or_cursor(self) -> None:
+        """Is refused when asked for; nothing else of the same commit fails."""
+        appended = self.world.result(self.store.writer()).append(b"1")
+        for name in (5, None, "", "x" * 257, "\ud800", b"bytes"):
+            self.assertRaises(InvalidValueError, self.store.cursor, name)
+            self.assertRaises(InvalidValueError, self.store.save_cursor, name, Cursor())
+        for cursor in (5, b"", "cursor", {}):
+            self.assertRaises(InvalidValueError, self.store.save_cursor, "name", cursor)
+        self.assertEqual(self.world.result(appended), 1)
+
+    def test_one_bad_request_of_a_commit(self) -> None:
+        """Whatever gets past the checks fails for itself."""
+        writer = self.writer()
+        appended = writer.append_many([b"1", b"2"])
+        bad = self.store._write(SetCursor("\ud800", b""), lambda _: None)
+        saved = self.store.save_cursor("good", self.store.clock)
+        self.assertRaises(InvalidValueError, self.world.result, bad)
+        self.assertEqual(self.world.result(appended), range(1, 3))
+        self.world.result(saved)
+
+    def test_removed_cursor(self) -> None:
+        """As if it had never been."""
+        self.world.result(self.store.save_cursor("app", self.other_history(self.writer(), 2)))
+        self.world.result(self.store.save_cursor("app", None))
+        self.assertEqual(len(self.world.result(self.store.cursor("app"))), 0)
 
     def test_saved_cursor(self) -> None:
         writer = self.writer()

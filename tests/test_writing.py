@@ -155,6 +155,17 @@ class AppendTests(DiskCase):
                 writer.append(value)
         self.assertEqual(self.store.clock.total(), 0)
 
+    async def test_many(self) -> None:
+        """Whatever gives payloads is a list of them; one payload is none."""
+        writer = await self.store.writer()
+        self.assertEqual(await writer.append_many(payload for payload in (b"1", b"2")), range(1, 3))
+        self.assertEqual(await writer.append_many(iter(())), range(0))
+        self.assertEqual(await writer.append_many(()), range(0))
+        for single in (None, 5, "hello", b"hello", bytearray(b"x"), {"a": 1}):
+            with self.assertRaises(InvalidValueError):
+                writer.append_many(single)
+        self.assertEqual(self.store.clock.total(), 2)
+
     async def test_after(self) -> None:
         writer = await self.store.writer()
         await writer.append(b"first")

@@ -7,7 +7,7 @@ Responsible for: that map, sorted by author; comparing, merging and differences;
 reader, which says how far it has read.
 Must not know: where the entries are, who else holds them, which logs are forked.
 Invariant: :meth:`Clock.advance` and :meth:`Clock.merge` never take an author back; iteration is always in the order of
-the authors' bytes.
+the authors' bytes, and a loop over a clock may wait for something while the clock moves.
 
 >>> ours, theirs = Clock(), Clock()
 >>> ours.advance(b"ann", Head(2, b"id")); theirs.advance(b"bob", Head(1, b"id"))
@@ -17,10 +17,10 @@ the authors' bytes.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgpack
 from sortedcontainers import SortedDict
@@ -34,6 +34,8 @@ ID8_BYTES: Final = 8
 """As much of an id as a cursor keeps: enough to notice by accident that a log is another one, not a proof."""
 
 _CURSOR_VERSION: Final = 1
+_SOME: Final = 256
+V = TypeVar("V")
 _UNPACK_ERRORS: Final = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
 
@@ -119,17 +121,16 @@ class Clock:
         return sorted(found for found in self._pairs(other) if found[1] != found[2])
 
     def range(self, lower: bytes = b"", upper: bytes = b"") -> Iterator[tuple[bytes, Head]]:
-        """Iterate over (author, head) with ``lower <= author < upper``; ``b""`` above means the end.
+        """Iterate over (author, head) with ``lower <= author < upper``; ``b""`` above means the end.  O(log n + found).
 
-        O(log n + found).  The clock must not change meanwhile.
+        As with every iteration over a clock, it may change meanwhile: each author comes at most once, in order, as it
+        was shortly before; one that is new may be left out.
         """
-        heads = self._heads
-        authors = heads.irange(lower or None, upper or None, (True, False))
-        return ((author, heads[author]) for author in authors)
+        return _walk(self._heads, lower, upper)
 
-    def items(self) -> ItemsView[bytes, Head]:
-        """Return a live view of (author, head), sorted by author."""
-        return self._heads.items()
+    def items(self) -> Iterator[tuple[bytes, Head]]:
+        """Iterate over (author, head), sorted by author; safe as :meth:`range` is."""
+        return _walk(self._heads)
 
     def total(self) -> int:
         """Return how many entries are held altogether.  O(n)."""
@@ -154,7 +155,7 @@ class Clock:
         return len(self._heads)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._heads)
+        return (author for author, _ in _walk(self._heads))
 
     def __contains__(self, author: object) -> bool:
         return author in self._heads
@@ -212,9 +213,13 @@ class Cursor:
             raise InvalidValueError(f"the cursor is at seq {self.seq(author)} of this author, beyond {seq}")
         self._read[author] = (seq, entry_id[:ID8_BYTES])
 
-    def items(self) -> ItemsView[bytes, tuple[int, bytes]]:
-        """Return a live view of (author, (seq, id8)), sorted by author."""
-        return self._read.items()
+    def discard(self, author: bytes) -> None:
+        """Forget an author, which is read from its beginning then.  O(log n)."""
+        self._read.pop(author, None)
+
+    def items(self) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
+        """Iterate over (author, (seq, id8)), sorted by author; safe as :meth:`Clock.range` is."""
+        return _walk(self._read)
 
     def dump(self) -> bytes:
         """Return the cursor as bytes: a flat msgpack array of version, then author, seq and id8 of each.  O(n)."""
@@ -243,7 +248,7 @@ class Cursor:
         return len(self._read)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._read)
+        return (author for author, _ in _walk(self._read))
 
     def __contains__(self, author: object) -> bool:
         return author in self._read
@@ -255,6 +260,18 @@ class Cursor:
 
     def __repr__(self) -> str:
         return f"<Cursor over {len(self)} authors>"
+
+
+def _walk(heads: SortedDict[bytes, V], lower: bytes = b"", upper: bytes = b"") -> Iterator[tuple[bytes, V]]:
+    """Items from ``lower`` on and below ``upper``, some at a time, so that nothing breaks if they change meanwhile."""
+    includes_lower = True
+    while True:
+        authors = heads.irange(lower or None, upper or None, (includes_lower, False))
+        some = [(author, heads[author]) for author in islice(authors, _SOME)]
+        yield from some
+        if len(some) < _SOME:
+            return
+        lower, includes_lower = some[-1][0], False
 
 
 def _flat_array(dumped: bytes) -> list[Any]:

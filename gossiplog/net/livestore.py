@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gossiplog.errors import StoreClosedError, StoreInUseError
+from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError
 from gossiplog.gossip.events import Forgotten, ForkFound
 from gossiplog.log.clock import Clock, Cursor
 from gossiplog.log.encodings import encoding as find_encoding
@@ -31,6 +31,7 @@ from gossiplog.net.returning import Returning
 from gossiplog.net.storing import StoreThread
 from gossiplog.net.writing import Writer
 from gossiplog.store.logs import Logs, VerifyReport, open_logs
+from gossiplog.store.names import check_cursor_name
 from gossiplog.store.repairing import RepairReport
 from gossiplog.store.requests import AddFork, Append, Outcome, SetCursor
 
@@ -180,6 +181,7 @@ class Store:
 
     def cursor(self, name: str) -> Result[Cursor]:
         """The cursor saved as ``name``, an empty one if there is none."""
+        check_cursor_name(name)
 
         def load(logs: Logs) -> Cursor:
             saved = logs.cursor(name)
@@ -187,9 +189,14 @@ class Store:
 
         return self.run(load)
 
-    def save_cursor(self, name: str, cursor: Cursor) -> Result[None]:
-        """Keep ``cursor`` on disk as ``name``."""
-        return self._write(SetCursor(name, cursor.dump()), lambda _: None)
+    def save_cursor(self, name: str, cursor: Cursor | Clock | None) -> Result[None]:
+        """Keep ``cursor`` on disk as ``name``, up to 256 characters; None removes it."""
+        check_cursor_name(name)
+        if not isinstance(cursor, Cursor | Clock | None):
+            raise InvalidValueError(
+                f"a cursor is kept, not {type(cursor).__name__}; a reader's is reader.cursor()"
+            )
+        return self._write(SetCursor(name, None if cursor is None else cursor.dump()), lambda _: None)
 
     def verify(self) -> Result[VerifyReport]:
         """Check every chain, signature and head against the disk."""

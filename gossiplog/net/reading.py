@@ -12,16 +12,18 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gossiplog.errors import InvalidValueError, StoreDamagedError
-from gossiplog.log.clock import Clock, Cursor
+from gossiplog.errors import CursorMismatchError, InvalidValueError, StoreDamagedError
+from gossiplog.log.clock import ID8_BYTES, Clock, Cursor
 from gossiplog.log.encodings import Encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import KEY_BYTES, short_key
-from gossiplog.log.segment import Segment
+from gossiplog.log.segment import Segment, id_at
 from gossiplog.net.awaiting import Result
 
 if TYPE_CHECKING:
     from gossiplog.net.livestore import Store
+
+_UNREAD: tuple[int, bytes] = (0, b"")
 
 CHUNK_BYTES = 256 * 1024
 """Read from disk, or taken over from commits, at once."""
@@ -60,8 +62,11 @@ class Reader:
         self._read: dict[bytes, tuple[int, bytes]] = {} if after is None else dict(after.items())
         self._todo: OrderedDict[bytes, int] = OrderedDict()  # author -> last seq that is there to be read
         if after is not store.clock:
-            for held in [author] if author is not None else store.clock:
-                self._note(held, store.clock.seq(held))
+            for held, head in store.clock.items() if author is None else [(author, store.clock.head(author))]:
+                if head is not None:
+                    if head.seq == self._read.get(held, _UNREAD)[0]:
+                        self._compare(held, head.id)
+                    self._note(held, head.seq)
         self._segments: deque[tuple[Segment, int]] = deque()
         self._entries: deque[Entry] = deque()
         self._waiting: Result[None] | None = None
@@ -72,7 +77,11 @@ class Reader:
         return self
 
     async def __anext__(self) -> Entry:
-        """The next entry, waiting for one if the reader is live."""
+        """The next entry, waiting for one if the reader is live.
+
+        Raises :class:`CursorMismatchError` for an author of whom ``after`` had read another entry; asked again, it goes
+        on with the others.
+        """
         if self._asked:
             raise RuntimeError("this reader is being waited for already; give every consumer its own")
         self._asked = True
@@ -140,6 +149,12 @@ class Reader:
         if self._todo or self._segments:
             self._wake()
 
+    def _compare(self, author: bytes, entry_id: bytes) -> None:
+        """Raise :class:`CursorMismatchError` if the cursor knows another id for what it had read of ``author``."""
+        seq, known = self._read[author]
+        if entry_id[: len(known)] != known:
+            raise CursorMismatchError(author, short_key(author), seq)
+
     def _wants(self, author: bytes) -> bool:
         return self._author is None or author == self._author
 
@@ -182,7 +197,16 @@ class Reader:
 
     def _unpack(self, segment: Segment, end: int) -> None:
         """Decode one segment at a time: entries take several times the memory of their bytes."""
-        position = self._position(segment.author)
+        author = segment.author
+        seq, known = self._read.get(author, _UNREAD)
+        if len(known) == ID8_BYTES and segment.first <= seq + 1:  # the first after what the cursor had read
+            try:
+                self._compare(author, segment.previous if seq < segment.first else id_at(segment, seq))
+            except CursorMismatchError:
+                self._todo.pop(author, None)
+                self._segments = deque(each for each in self._segments if each[0].author != author)
+                raise
+        position = self._position(author)
         self._entries.extend(read_entries(segment, self._encoding, position, min(end, segment.last)))
 
     async def _news(self) -> None:

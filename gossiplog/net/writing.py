@@ -8,15 +8,20 @@ Invariant: what cannot be an entry is refused before anything is written.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gossiplog.errors import InvalidValueError
 from gossiplog.log.body import Reference, encode_bodies, encode_body
 from gossiplog.log.encodings import Encoding, encode_payloads
 from gossiplog.net.awaiting import Result
 
 if TYPE_CHECKING:
     from gossiplog.net.livestore import Store
+
+
+_SINGLE = (str, bytes, bytearray, memoryview, Mapping)
+"""What can be iterated over and is one payload all the same."""
 
 
 class Writer:
@@ -37,9 +42,13 @@ class Writer:
         body = encode_body(int(time.time() * 1000), encoded, after)
         return self._store.append(self.author, [body]).addCallback(lambda seqs: seqs.start)  # type: ignore[return-value]
 
-    def append_many(self, payloads: Sequence[Any]) -> Result[range]:
-        """Append all of them or none; fires with their seqs once they are on disk."""
-        if not payloads:
-            return self._store.run(lambda _: range(0))
+    def append_many(self, payloads: Iterable[Any]) -> Result[range]:
+        """Append all of them or none; fires with their seqs once they are on disk, at once if there are none."""
+        if isinstance(payloads, _SINGLE) or not isinstance(payloads, Iterable):
+            raise InvalidValueError(
+                f"append_many takes a list of payloads, not one {type(payloads).__name__}"
+            )
         encoded = encode_payloads(payloads, self._encoding)
+        if not encoded:
+            return self._store.run(lambda _: range(0))
         return self._store.append(self.author, encode_bodies(int(time.time() * 1000), encoded))

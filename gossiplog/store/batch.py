@@ -24,6 +24,7 @@ from gossiplog.log.items import check_bodies
 from gossiplog.log.keys import Keypair, genesis_id, short_key
 from gossiplog.log.segment import Head, Segment, build
 from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, Write
+from gossiplog.store.names import check_cursor_name
 from gossiplog.store.requests import (
     Accept,
     Accepted,
@@ -87,8 +88,14 @@ class Batch:
             self.writes.append(DeleteAuthor(request.author))
         elif isinstance(request, Append):
             raise TypeError("appends come together, through append()")
+        elif isinstance(request, SetMeta):
+            self.writes.append(PutMeta(*request))
         else:
-            self.writes.append((PutMeta if isinstance(request, SetMeta) else PutCursor)(*request))
+            try:
+                check_cursor_name(request.name)
+            except InvalidValueError as error:
+                return error
+            self.writes.append(PutCursor(*request))
         return Done()
 
     def append(self, author: bytes, lists: Sequence[Sequence[bytes]]) -> list[Result]:

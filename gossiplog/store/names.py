@@ -1,6 +1,6 @@
-"""Writer names and the file names they become.
+"""Writer names and the file names they become; names of cursors.
 
-Responsible for: which names a local writer may have, and an escaped file name for each.
+Responsible for: which names a local writer or a cursor may have, and an escaped file name for each writer.
 Must not know: files.
 Invariant: two names never share a file name, and no file name leaves its directory or begins with a dot.
 
@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from gossiplog.errors import InvalidValueError
 
 MAX_NAME_CHARS: Final = 64
+MAX_CURSOR_NAME_CHARS: Final = 256
 MAX_FILE_NAME_BYTES: Final = 240
 """Common file systems take 255; the rest is for the suffix of a file that is being written."""
 
@@ -35,6 +36,19 @@ def check_writer_name(name: str) -> str:
         )
     if len(_escape(name)) > MAX_FILE_NAME_BYTES:
         raise InvalidValueError(f"the writer's name {name!r} is too long for a file name")
+    return name
+
+
+def check_cursor_name(name: str) -> str:
+    """Return ``name`` if a cursor may be called so, else raise :class:`InvalidValueError`."""
+    if type(name) is not str or not 1 <= len(name) <= MAX_CURSOR_NAME_CHARS:
+        raise InvalidValueError(
+            f"a cursor's name is 1 to {MAX_CURSOR_NAME_CHARS} characters, not {name!r:.80}"
+        )
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidValueError(f"a cursor's name is text that UTF-8 can write, not {name!r:.80}") from None
     return name
 
 
