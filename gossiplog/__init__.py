@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         PayloadTooLargeError,
         PeerError,
         PeerTimeoutError,
+        ReplayError,
         StoreClosedError,
         StoreCopiedError,
         StoreDamagedError,
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
         QuotaLifted,
         StoreDamaged,
         StoreFailing,
+        StrangersTurnedAway,
     )
 
 __all__ = [
@@ -149,6 +151,7 @@ __all__ = [
     "Quotas",
     "Reader",
     "Reference",
+    "ReplayError",
     "Result",
     "Segment",
     "Store",
@@ -164,6 +167,7 @@ __all__ = [
     "StoreInUseError",
     "StoreLockedError",
     "StoreNotFoundError",
+    "StrangersTurnedAway",
     "UnexpectedMessageError",
     "UnknownWriterError",
     "VersionMismatchError",

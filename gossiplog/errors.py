@@ -191,6 +191,10 @@ class WrongNetworkError(HandshakeError):
     """The other side does not know the network key."""
 
 
+class ReplayError(HandshakeError):
+    """The first message of a handshake is one that was seen before: it may have been recorded."""
+
+
 class ChannelError(PeerError):
     """A record did not decrypt: damaged, replayed or out of order."""
 

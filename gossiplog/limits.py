@@ -88,14 +88,44 @@ MAX_FEATURES: Final = 32
 HANDSHAKE_SECONDS: Final = 10.0
 """From the connection to the end of the handshake, and once more until HELLO; a slow loris gets no longer."""
 
-MAX_HANDSHAKES: Final = 64
-"""Inbound connections in their handshake at once."""
+MAX_STRANGERS: Final = 512
+"""Inbound connections that did not show yet that they know the network key: at 2,000 a second from one address somebody
+else behind it has a quarter of a second to do so.  No more than a quarter of the descriptors of the process."""
+
+MAX_HANDSHAKES: Final = 256
+"""Inbound connections in their handshake at once that did.  No more than a quarter of the descriptors either."""
 
 MAX_CONNECTIONS: Final = 1024
-"""Connections that others dialled: 10 KB each when idle, and file descriptors of a process are few."""
+"""Connections that others dialled: 10 KB each when idle.  No more than half of the descriptors."""
 
 MAX_CONNECTIONS_PER_HOST: Final = 32
-"""The same from one address, or /64 of IPv6, that is not this machine's: behind it may be an office, not a city."""
+"""The same from one address, or /64 of IPv6: behind it may be an office, not a city.  From a loopback address half of
+``MAX_CONNECTIONS``: behind it may be a tunnel or a proxy, and everybody."""
+
+ACCEPTS_PER_SECOND: Final = 2500
+"""Connections that come up, of strangers too, and as many at once; about half of a core.  Above it those from addresses
+where others wait already are closed at once, which costs a tenth."""
+
+HANDSHAKES_PER_SECOND: Final = 200
+"""First messages that are answered, and as many at once: 5 % of a core."""
+
+HANDSHAKES_PER_HOST: Final = 64
+HOST_HANDSHAKES_PER_SECOND: Final = 4
+"""The same to one address that is no loopback address: the former at once, then the latter."""
+
+FIRST_MESSAGE_SECONDS: Final = 600.0
+MAX_FIRST_MESSAGES: Final = 16_384
+"""First messages of handshakes are remembered for so long, and so many; at most twice as many, 100 bytes each."""
+
+MAX_PLACES: Final = 4096
+"""Addresses whose rates are remembered."""
+
+LISTEN_BACKLOG: Final = 1024
+"""Connections that the kernel holds for us: half a second of 2,000 a second.  When they are too many, it makes those
+that come wait for a second, then for three."""
+
+RESERVED_DESCRIPTORS: Final = 128
+"""For the store, for connections that we dial, for the application."""
 
 MAX_SCORES: Final = 4096
 """Node keys whose offences are remembered; then the one that was quiet for longest is forgotten, one that is not banned

@@ -28,6 +28,7 @@ from gossiplog.net.driver import Driver
 from gossiplog.net.livestore import Store
 from gossiplog.net.progress import Meter
 from gossiplog.net.protocol import LinkFactory, check_agent, describe
+from gossiplog.net.sockets import lengthen
 from gossiplog.net.steadying import steady
 from gossiplog.net.subscriptions import Events, Subscribers
 from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress
@@ -105,7 +106,8 @@ class Node:
         result: Result[str] = Result()
         try:
             server = serverFromString(self.reactor, endpoint)
-            listening = server.listen(LinkFactory(self._driver))
+            factory = LinkFactory(self._driver)
+            listening = server.listen(factory)
         except Exception as error:
             raise EndpointError(f"cannot listen on {endpoint!r}: {error}") from error
 
@@ -115,6 +117,9 @@ class Node:
                 result.errback(NodeStoppedError("the node was stopped"))
                 return port.stopListening()
             self._ports.append(port)
+            lengthen(port)
+            if getattr(port, "factory", None) is factory:
+                factory.port = port
             result.callback(describe(port.getHost()))
             return None
 

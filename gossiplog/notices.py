@@ -71,6 +71,21 @@ class PeerRejected(_Notice):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class StrangersTurnedAway(_Notice):
+    """``count`` connections of the last minute came to nothing and were not told one by one as :class:`PeerRejected`.
+
+    They came from ``places`` addresses (of IPv6: /64 networks), ``most`` of them from ``place``; ``reason`` is what the
+    last one did.
+    """
+
+    count: int
+    places: int
+    place: str
+    most: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Banned(_Notice):
     """The node with the id ``peer`` is kept out for ``seconds``, for what it did last."""
 
@@ -188,6 +203,7 @@ Notice: TypeAlias = (
     PeerUp
     | PeerDown
     | PeerRejected
+    | StrangersTurnedAway
     | Banned
     | DialFailed
     | CaughtUp

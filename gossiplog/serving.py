@@ -27,6 +27,7 @@ from gossiplog.log.keys import KeyKind, format_key, short_key
 from gossiplog.log.network import Network
 from gossiplog.net.livestore import open_store
 from gossiplog.net.progress import in_words
+from gossiplog.net.sockets import take_descriptors
 from gossiplog.node import Node
 from gossiplog.notices import Notice
 from gossiplog.printing import printable
@@ -76,6 +77,7 @@ class Serving:
         Raises StoreError, EndpointError.  ``failure`` is set at once then, while closing takes a moment.
         """
         self.failure = None
+        take_descriptors()
         async with AsyncExitStack() as opened:
             try:
                 ready = await self._start(opened)
@@ -139,6 +141,11 @@ def describe(notice: Notice) -> str | None:
             return f"peer {short_key(peer.id)} is down: {printable(reason)}"
         case notices.PeerRejected(address, error):
             return f"rejected {address}: {printable(str(error))}"
+        case notices.StrangersTurnedAway(count, places, where, most, reason):
+            return (
+                f"turned away {count:,} more strangers from {places:,} addresses in a minute, {most:,} of them from "
+                f"{printable(where)}; the last: {printable(reason)}"
+            )
         case notices.Banned(peer, reason, seconds):
             return f"peer {short_key(peer)} is kept out for {seconds:.0f} s: {printable(reason)}"
         case notices.DialFailed(address, reason):

@@ -19,7 +19,6 @@ from gossiplog.errors import (
     WrongNetworkError,
 )
 from gossiplog.gossip.messages import Hello, Ping
-from gossiplog.net.admission import Admission
 from gossiplog.net.bans import HALVED_SECONDS, Bans
 from gossiplog.net.places import is_local, place
 from gossiplog.serving import describe
@@ -153,72 +152,6 @@ class PlaceTests(SynchronousTestCase):
         for host in ("127.0.0.1", "::1", "127.9.9.9", "::ffff:127.0.0.1", "", "/run/socket"):
             self.assertTrue(is_local(host))
         self.assertFalse(is_local(HOST))
-
-
-class FakeLink:
-    """A connection as the door sees it."""
-
-    def __init__(self, host: str, initiator: bool = False) -> None:
-        self.host = host
-        self.initiator = initiator
-        self.refused: list[GossiplogError] = []
-
-    def refuse(self, error: GossiplogError) -> None:
-        """It has to go."""
-        self.refused.append(error)
-
-
-class AdmissionTests(OneNode):
-    """How many may be connected."""
-
-    def admission(self) -> Admission:
-        """A door without a node behind it."""
-        return Admission(self.world.reactor, lambda notice: None)
-
-    def enter(self, door: Admission, host: str, **options: bool) -> bool:
-        """Whether one more connection from ``host``, handshake done, may stay."""
-        link = FakeLink(host, **options)
-        stays = door.made(link)  # type: ignore[arg-type]
-        if stays:
-            door.shaken(link, KEY)  # type: ignore[arg-type]
-        self.last = link
-        return stays
-
-    def test_from_one_host(self) -> None:
-        """At the limit and above; others still come in, and so does this machine."""
-        door = self.admission()
-        for _ in range(limits.MAX_CONNECTIONS_PER_HOST):
-            self.assertTrue(self.enter(door, HOST))
-        last = self.last
-        self.assertFalse(self.enter(door, HOST))
-        self.assertTrue(self.enter(door, "192.0.2.8"))
-        self.assertTrue(self.enter(door, HOST, initiator=True))
-        for _ in range(2 * limits.MAX_CONNECTIONS_PER_HOST):
-            self.assertTrue(self.enter(door, "127.0.0.1"))
-        door.lost(last)  # type: ignore[arg-type]
-        self.assertTrue(self.enter(door, HOST))
-
-    def test_from_one_network(self) -> None:
-        """Of 2^64 addresses each is as good as another; the next network is somebody else's."""
-        door = self.admission()
-        for number in range(limits.MAX_CONNECTIONS_PER_HOST):
-            self.assertTrue(self.enter(door, f"2001:db8::{number:x}"))
-        last = self.last
-        self.assertFalse(self.enter(door, "2001:db8::ffff"))
-        self.assertTrue(self.enter(door, "2001:db8:0:1::1"))
-        door.lost(last)  # type: ignore[arg-type]
-        self.assertTrue(self.enter(door, "2001:db8::ffff"))
-
-    def test_in_all(self) -> None:
-        """At the limit and above; what we dial ourselves does not count."""
-        door = self.admission()
-        for _ in range(limits.MAX_CONNECTIONS):
-            self.assertTrue(self.enter(door, "127.0.0.1"))
-        last = self.last
-        self.assertFalse(self.enter(door, "127.0.0.1"))
-        self.assertTrue(self.enter(door, "127.0.0.1", initiator=True))
-        door.lost(last)  # type: ignore[arg-type]
-        self.assertTrue(self.enter(door, "127.0.0.1"))
 
 
 class NodeTests(OneNode):

@@ -19,6 +19,7 @@ from gossiplog.errors import (
     LimitExceededError,
     MalformedMessageError,
     PeerTimeoutError,
+    ReplayError,
     UnexpectedMessageError,
     VersionMismatchError,
     WrongNetworkError,
@@ -130,9 +131,17 @@ class StrangerTests(OneNode):
         self.assertEqual(self.site.told, [])
 
     def test_replayed_first_message(self) -> None:
-        """It gets an answer and nothing more: whoever recorded it cannot go on."""
-        stranger = self.come(Raw(Channel(True, b"\x01" * 32, NETWORK.key).start()))
+        """The first one to come gets an answer and nothing more: whoever recorded it cannot go on.  Others get none."""
+        first = Channel(True, b"\x01" * 32, NETWORK.key).start()
+        stranger = self.come(Raw(first))
         self.world.run(1)
+        for _ in range(3):
+            again = self.come(Raw(first))
+            self.world.run(1)
+            self.assertEqual(again.raw, b"")
+            self.assertIsNotNone(again.reason)
+            self.assertIsInstance(self.site.of(PeerRejected)[-1].error, ReplayError)
+        self.site.told.clear()
         self.assertEqual(len(stranger.raw), 96)
         stranger.transport.write(bytes(64))
         self.world.run(1)
@@ -142,7 +151,8 @@ class StrangerTests(OneNode):
 
     def test_many_that_say_nothing_keep_nobody_out(self) -> None:
         """Over the limit the oldest has to go."""
-        crowd = [self.come(Raw()) for _ in range(limits.MAX_HANDSHAKES)]
+        self.patch(limits, "MAX_STRANGERS", 64)
+        crowd = [self.come(Raw()) for _ in range(limits.MAX_STRANGERS)]
         self.world.run(0.5)
         self.assertEqual(self.site.told, [])
         member = self.come(Peer(True))

@@ -19,6 +19,7 @@ from gossiplog.notices import (
     PeerDown,
     PeerRejected,
     PeerUp,
+    StrangersTurnedAway,
 )
 from tests.netcase import LOCAL, OTHER_NETWORK, Author, Peer, Site, World, answer
 
@@ -202,7 +203,7 @@ class DiallingTests(Several):
         self.assertGreater(len(b.of(DialFailed)), 5)
         self.assertLess(len(b.of(DialFailed)), 25)
         self.assertEqual({notice.address for notice in b.told}, {address})
-        self.assertEqual({type(notice) for notice in a.told}, {PeerRejected})
+        self.assertEqual({type(notice) for notice in a.told}, {PeerRejected, StrangersTurnedAway})
         self.assertIn("network", str(a.told[0].error))
         self.assertIn("network", b.told[0].reason)
         self.assertEqual(a.node.peers + b.node.peers, [])

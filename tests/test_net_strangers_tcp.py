@@ -5,6 +5,7 @@ In virtual time: ``test_net_strangers``.
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 from http.client import HTTPConnection, RemoteDisconnected
@@ -17,6 +18,7 @@ from twisted.trial.unittest import SkipTest
 
 from gossiplog import limits
 from gossiplog.errors import WrongProtocolError
+from gossiplog.net import sockets
 from gossiplog.net.sockets import round_trip
 from gossiplog.notices import DialFailed, PeerDown, PeerRejected, PeerUp
 from tests.netcase import LISTEN, Raw, dial
@@ -90,6 +92,44 @@ class DialTests(TcpCase):
         """How often connections were made, and came up, went, or could not be made."""
         told = [len(self.of(node, kind)) for node in nodes for kind in (PeerUp, PeerDown, DialFailed)]
         return [*told, *(node._driver._next_session for node in nodes)]
+
+
+class PortTests(TcpCase):
+    """LISTEN_BACKLOG, RESERVED_DESCRIPTORS: what the system does for us, and how much there is of it."""
+
+    async def test_many_wait(self) -> None:
+        """While the node is busy, the kernel takes connections up to the limit."""
+        self.patch(limits, "LISTEN_BACKLOG", 200)
+        _, node = self.site()
+        port = int((await node.listen(LISTEN)).rpartition(":")[2])
+        waiting = []
+        for _ in range(150):  # in one go: the reactor accepts none of them
+            stranger = socket.socket()
+            self.addCleanup(stranger.close)
+            stranger.setblocking(False)
+            stranger.connect_ex(("127.0.0.1", port))
+            waiting.append(stranger)
+        _, up, _ = select.select([], waiting, [], 0.5)
+        self.assertEqual(len(up), 150)
+
+    def test_descriptors(self) -> None:
+        """All but some, or half of few; a program asks for enough."""
+        if sockets.resource is None:
+            raise SkipTest("this system has no such limit")
+        limit = [(1024, 4096)]
+        self.patch(sockets.resource, "getrlimit", lambda which: limit[0])
+        self.patch(sockets.resource, "setrlimit", lambda which, both: limit.insert(0, both))
+        self.assertEqual(sockets.descriptors(), 1024 - limits.RESERVED_DESCRIPTORS)
+        sockets.take_descriptors()
+        self.assertEqual(limit[0], (limits.RESERVED_DESCRIPTORS + 2 * limits.MAX_CONNECTIONS, 4096))
+        sockets.take_descriptors()
+        self.assertEqual(len(limit), 2)
+        limit.insert(0, (64, 64))
+        sockets.take_descriptors()
+        self.assertEqual((limit[0], sockets.descriptors()), ((64, 64), 32))
+        limit.insert(0, (sockets.resource.RLIM_INFINITY, sockets.resource.RLIM_INFINITY))
+        sockets.take_descriptors()
+        self.assertEqual((len(limit), sockets.descriptors()), (4, sockets.UNLIMITED))
 
 
 class BufferTests(TcpCase):

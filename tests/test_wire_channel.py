@@ -223,7 +223,10 @@ class Strangers(SynchronousTestCase):
             return bytes(32)
 
         self.patch(dialler._handshake, "_write_ephemeral", write_ephemeral)
-        self.refused(listener, dialler.start(), HandshakeError)
+        listener.receive(dialler.start())
+        self.assertRaises(HandshakeError, listener.outgoing)
+        self.assertRaises(HandshakeError, listener.receive, bytes(64))
+        self.assertEqual(listener.outgoing(), b"")
 
     def test_a_dialler_that_reached_something_else(self) -> None:
         for name, answer in {

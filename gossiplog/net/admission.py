@@ -1,8 +1,13 @@
 """Who may be connected.
 
-Responsible for: how many connections there may be, in their handshake, in all and from one place, and bans.
+Responsible for: how many connections there may be, from one place and in all, that said nothing, that are in their
+handshake and that are open; whose handshake is answered when; bans.
 Must not know: messages, sessions.
-Invariant: members that come later are not kept out by connections that say nothing.
+Invariant: who does not know the network key takes no place of who does.  A first message that shows the key is answered
+once, and what that costs is bounded for each place and in all.  A place with few connections goes before one with many.
+
+A connection from outside is a *stranger* until its first message shows that it knows the network key, then an
+*applicant* until the third shows which node it is, then a *guest*.
 """
 
 from __future__ import annotations
@@ -12,68 +17,172 @@ from collections.abc import Callable
 from typing import Any
 
 from gossiplog import limits
-from gossiplog.errors import GossiplogError, LimitExceededError
-from gossiplog.net.bans import Ban, Bans
+from gossiplog.errors import ByeCode, GossiplogError, LimitExceededError, PeerError, ReplayError
+from gossiplog.net.bans import POINTS, Bans
+from gossiplog.net.crowd import Crowd
 from gossiplog.net.places import is_local, place
 from gossiplog.net.protocol import Link
+from gossiplog.net.rates import Bucket, PlaceRates
+from gossiplog.net.replays import FirstMessages
+from gossiplog.net.sockets import descriptors
+from gossiplog.net.turned_away import TurnedAway
 from gossiplog.notices import Banned, Notice
+
+UNFINISHED_COST = 2.0
+"""What a handshake that the other side does not finish costs its place in addition: it may be the line's fault."""
+
+OFFENCE_COST = 16.0
+"""What an offence for which a node key is banned costs its place: a new key costs nothing."""
 
 
 class Admission:
-    """I stand at the door of one node.  ``tell`` hears of bans."""
+    """I stand at the door of one node.  ``tell`` hears of bans and of who was turned away."""
 
     def __init__(self, reactor: Any, tell: Callable[[Notice], None]) -> None:
+        now = reactor.seconds()
         self.bans = Bans()
+        self.turned_away = TurnedAway(reactor, tell)
         self._reactor = reactor
         self._tell = tell
-        self._strangers: dict[Link, None] = {}
-        self._guests: dict[Link, str] = {}
-        self._per_place: Counter[str] = Counter()
+        self._descriptors = descriptors()
+        self._strangers: Crowd[Link] = Crowd()
+        self._applicants: Crowd[Link] = Crowd()
+        self._unanswered: Crowd[Link] = Crowd()
+        self._guests: dict[Link, tuple[str, bytes]] = {}
+        self._guests_at: Counter[str | bytes] = Counter()
+        self._first_messages = FirstMessages(now)
+        self._accepts = Bucket(limits.ACCEPTS_PER_SECOND, limits.ACCEPTS_PER_SECOND, now)
+        self._answers = Bucket(limits.HANDSHAKES_PER_SECOND, limits.HANDSHAKES_PER_SECOND, now)
+        self._answers_to = PlaceRates(limits.HANDSHAKES_PER_HOST, limits.HOST_HANDSHAKES_PER_SECOND)
+        self._next_turn: Any = None
 
-    def made(self, link: Link) -> bool:
-        """Whether a connection that came up may stay.
+    # -- strangers
 
-        When too many are in their handshake, the oldest has to go: refusing new ones would let a few connections that
-        say nothing keep everyone out.  When there are too many in all, the new one has to go: who is served is not
-        dropped for who is not.
-        """
-        if link.initiator:
-            return True
-        if len(self._guests) >= limits.MAX_CONNECTIONS:
+    def admits(self, host: str) -> bool:
+        """Whether a connection from ``host`` is worth a look: when too many come, not from where others wait."""
+        busy = self._accepts.wait(self._reactor.seconds()) > 0.0
+        if busy and self._strangers.at(place(host)):
             return False
-        where = place(link.host)
-        if not is_local(link.host) and self._per_place[where] >= limits.MAX_CONNECTIONS_PER_HOST:
-            return False
-        self._guests[link] = where
-        self._per_place[where] += 1
-        self._strangers[link] = None
-        if len(self._strangers) > limits.MAX_HANDSHAKES:
-            oldest = next(iter(self._strangers))
-            oldest.refuse(LimitExceededError(f"more than {limits.MAX_HANDSHAKES} handshakes at once"))
-            self._strangers.pop(oldest, None)
+        self._accepts.take()
         return True
 
-    def shaken(self, link: Link, peer: bytes) -> Ban | None:
-        """The handshake is done; returns the ban on who that is, if there is one."""
-        self._strangers.pop(link, None)
-        return self.bans.banned(peer, self._reactor.seconds())
+    def made(self, link: Link) -> None:
+        """A connection from outside came up.
+
+        When too many say nothing, one of those has to go: refusing new ones would let them keep everyone out.
+        """
+        self._strangers.add(link, place(link.host))
+        most = min(limits.MAX_STRANGERS, self._descriptors // 4)
+        if len(self._strangers) > most:
+            self._turn_out(self._strangers, f"more than {most} connections that said nothing")
+
+    # -- applicants
+
+    def asked(self, link: Link) -> None:
+        """The first message of ``link`` shows that it knows the network key, or somebody who did."""
+        self._strangers.remove(link)
+        if self._first_messages.repeated(link.channel.first, self._reactor.seconds()):
+            link.refuse(ReplayError("the first message of a handshake came a second time"))
+            return
+        where = place(link.host)
+        self._applicants.add(link, where)
+        self._unanswered.add(link, where)
+        most = min(limits.MAX_HANDSHAKES, self._descriptors // 4)
+        if len(self._applicants) > most:
+            self._turn_out(self._applicants, f"more than {most} handshakes at once")
+        self._answer()
+
+    def _answer(self) -> None:
+        """Answer all whose turn it is; come back when the next may be answered."""
+        self._cancel_turn()
+        now = self._reactor.seconds()
+        soonest, answered = 0.0, True
+        while self._unanswered and answered:
+            soonest, answered = limits.HANDSHAKE_SECONDS, False
+            for where, link in self._unanswered.turns():
+                wait = self._answers.wait(now)
+                if not is_local(link.host):
+                    wait = max(wait, self._answers_to.wait(where, now))
+                if wait > 0.0:
+                    soonest = min(soonest, wait)
+                    continue
+                answered = True
+                self._answers.take()
+                self._answers_to.take(where, now)
+                self._unanswered.served(link)
+                link.answer()
+        if self._unanswered:
+            self._next_turn = self._reactor.callLater(soonest, self._answer)
+
+    def _turn_out(self, crowd: Crowd[Link], reason: str) -> None:
+        link = crowd.fullest()
+        link.refuse(LimitExceededError(reason))
+        self._forget(link)
+
+    def _forget(self, link: Link) -> None:
+        """``link`` is no stranger and no applicant any more."""
+        self._strangers.remove(link)
+        waits = self._unanswered.remove(link)
+        if self._applicants.remove(link) and not waits:
+            self._charge(link, UNFINISHED_COST)
+
+    def _charge(self, link: Link, cost: float) -> None:
+        self._answers_to.take(place(link.host), self._reactor.seconds(), cost)
+
+    # -- guests
+
+    def shaken(self, link: Link, peer: bytes) -> tuple[ByeCode, str] | None:
+        """The handshake shows that this is the node ``peer``; returns why it has to go, or None."""
+        self._applicants.remove(link)
+        ban = self.bans.banned(peer, self._reactor.seconds())
+        if ban is not None:
+            return ByeCode.REFUSED, f"banned for {ban.seconds:.0f} s: {ban.reason}"
+        if link.initiator:
+            return None
+        where = place(link.host)
+        most = min(limits.MAX_CONNECTIONS, self._descriptors // 2)
+        most_here = most // 2 if is_local(link.host) else limits.MAX_CONNECTIONS_PER_HOST
+        again = self._guests_at[peer] == 1  # one of the two connections goes as soon as both have greeted
+        if len(self._guests) >= most + again * most // 8:
+            return ByeCode.LIMIT, f"{most} nodes are connected, and no more have room"
+        if self._guests_at[where] >= most_here + again * most_here // 8:
+            return ByeCode.LIMIT, f"{most_here} nodes of this address are connected, and no more have room"
+        self._guests[link] = where, peer
+        self._guests_at.update((where, peer))
+        return None
 
     def lost(self, link: Link) -> None:
         """A connection is gone."""
-        self._strangers.pop(link, None)
-        where = self._guests.pop(link, None)
-        if where is not None:
-            self._per_place[where] -= 1
-            if not self._per_place[where]:
-                del self._per_place[where]
+        self._forget(link)
+        for counted in self._guests.pop(link, ()):
+            self._guests_at[counted] -= 1
+            if not self._guests_at[counted]:
+                del self._guests_at[counted]
 
     def offence(self, link: Link, peer: bytes, error: GossiplogError) -> None:
         """The node ``peer`` at the other end of ``link`` broke the protocol."""
+        if not link.initiator:
+            self._charge(link, OFFENCE_COST * POINTS.get(type(error), 0.0))
         ban = self.bans.offence(peer, error, self._reactor.seconds())
         if ban is not None:
             self._tell(Banned(ban.peer, ban.reason, ban.seconds))
+
+    def refused(self, link: Link, error: PeerError) -> None:
+        """``link`` went wrong before its handshake was done."""
+        self._forget(link)
+        self.turned_away.add(link.address, link.host, error)
 
     def wait(self, peer: bytes) -> float:
         """How many seconds it is no use to dial the node ``peer``."""
         ban = self.bans.banned(peer, self._reactor.seconds())
         return 0.0 if ban is None else ban.seconds
+
+    def stop(self) -> None:
+        """Nobody is answered any more."""
+        self._cancel_turn()
+        self.turned_away.stop()
+
+    def _cancel_turn(self) -> None:
+        turn, self._next_turn = self._next_turn, None
+        if turn is not None and turn.active():
+            turn.cancel()

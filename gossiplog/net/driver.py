@@ -120,6 +120,7 @@ class Driver:
         """Dial no more, say BYE to everyone; fires when every link is closed and every errand is done."""
         self._stopping = True
         self.dialers.stop()
+        self.admission.stop()
         for link in tuple(self._open):
             if link.session is not None:
                 self._handle(events.Closed(link.session, code, reason))
@@ -136,21 +137,32 @@ class Driver:
     def connection_made(self, link: Link) -> bool:
         """A connection came up; False when it cannot stay."""
         self._open.add(link)
-        return not self._stopping and self.admission.made(link)
+        if self._stopping:
+            return False
+        if not link.initiator:
+            self.admission.made(link)
+        return True
+
+    def admits(self, host: str) -> bool:
+        """Whether a connection that somebody at ``host`` dialled is worth a look."""
+        return self.admission.admits(host)
+
+    def asked(self, link: Link) -> None:
+        """Who dialled knows the network key."""
+        self.admission.asked(link)
 
     def established(self, link: Link) -> None:
         """The handshake is done: a session begins."""
         peer = link.channel.peer
+        refusal = self.admission.shaken(link, peer)
         changed = self.dialers.reached(link, peer)
         if peer == self.id:
             if changed:
                 error = EndpointError(f"{link.address} is our own address, at least now; it is tried again")
                 self._tell(notices.PeerRejected(link.address, error))
-            link.say_bye(ByeCode.SELF, "this is our own address", by_peer=False)
-            return
-        ban = self.admission.shaken(link, peer)
-        if ban is not None:
-            link.say_bye(ByeCode.REFUSED, f"banned for {ban.seconds:.0f} s: {ban.reason}", by_peer=False)
+            refusal = ByeCode.SELF, "this is our own address"
+        if refusal is not None:
+            link.say_bye(*refusal, by_peer=False)
             return
         link.session = self._next_session
         self._next_session += 1
@@ -174,10 +186,12 @@ class Driver:
 
     def offended(self, link: Link, error: PeerError) -> None:
         """The peer's bytes made no sense."""
-        if link.session is None:
+        if link.session is not None:
+            self._handle(events.Offended(link.session, error))
+        elif link.initiator:
             self._tell(notices.PeerRejected(link.address, error))
         else:
-            self._handle(events.Offended(link.session, error))
+            self.admission.refused(link, error)
 
     def writable(self, link: Link) -> None:
         """The transport wants more."""

@@ -43,8 +43,14 @@ class Owner(Interface):
     def channel(self, initiator: bool) -> Channel:
         """A fresh channel for a new connection."""
 
+    def admits(self, host: str) -> bool:
+        """Whether a connection that somebody at ``host`` dialled is worth a look."""
+
     def connection_made(self, link: Link) -> bool:
-        """A connection came up; False when there are too many in their handshake."""
+        """A connection came up; False when it cannot stay."""
+
+    def asked(self, link: Link) -> None:
+        """Who dialled knows the network key: call :meth:`Link.answer` when its turn has come."""
 
     def established(self, link: Link) -> None:
         """The handshake is done."""
@@ -95,13 +101,13 @@ class Link(Protocol):
         transport: Any = self.transport
         transport.bufferSize = limits.OUTPUT_WINDOW_BYTES
         self.host = getattr(transport.getPeer(), "host", "")
-        tune(transport)
         if not self.owner.connection_made(self):
             self.abort()
             return
-        transport.registerProducer(self, True)
         self._deadline = self.owner.reactor.callLater(limits.HANDSHAKE_SECONDS, self._too_late)
         if self.initiator:
+            tune(transport)
+            transport.registerProducer(self, True)
             transport.write(self.channel.start())
 
     def dataReceived(self, data: bytes) -> None:
@@ -115,9 +121,11 @@ class Link(Protocol):
         except PeerError as error:
             self.refuse(error)
             return
-        answer = channel.outgoing()
-        if answer:
-            self._write(answer)
+        if channel.unanswered:
+            self.owner.asked(self)
+            return
+        if self.initiator and not was_up:
+            self._write(channel.outgoing())
         if channel.established and not was_up:
             self._cancel_deadline()
             narrow(self.transport)
@@ -160,6 +168,18 @@ class Link(Protocol):
         self.paused = True
 
     # -- the node calls
+
+    def answer(self) -> None:
+        """Go on with the handshake of who dialled."""
+        try:
+            answer = self.channel.outgoing()
+        except PeerError as error:
+            self.refuse(error)
+            return
+        transport: Any = self.transport
+        tune(transport)
+        transport.registerProducer(self, True)
+        transport.write(answer)
 
     def send(self, message: Message) -> None:
         """Put one message on the wire, with the next :meth:`flush` or when the transport takes more."""
@@ -254,17 +274,32 @@ class Link(Protocol):
             deadline.cancel()
 
 
+class _Closed(Protocol):
+    """I am a connection that is closed at once, where something is wrapped around it."""
+
+    def connectionMade(self) -> None:
+        """Close it."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+
 class LinkFactory(Factory):
-    """I make the links of one node: those answered, or those to ``address``."""
+    """I make the links of one node: those answered, or those to ``address``.
+
+    ``port`` is what listens, if it is ours and nothing is wrapped around the connections.
+    """
 
     noisy = False
 
     def __init__(self, owner: Owner, address: str = "") -> None:
         self._owner = owner
         self._address = address
+        self.port: Any = None
 
-    def buildProtocol(self, addr: IAddress | None) -> Link:
-        """A link for the connection from or to ``addr``."""
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        """A link for the connection from or to ``addr``; None for one that is not worth a look."""
+        if not self._address and not self._owner.admits(getattr(addr, "host", "")):
+            return None if self.port is not None else _Closed()
         return Link(self._owner, bool(self._address), self._address or describe(addr))
 
 

@@ -1,6 +1,6 @@
 """What the kernel is asked for, for each connection.
 
-Responsible for: options of TCP sockets, and how far away the other side is.
+Responsible for: options of TCP sockets, how far away the other side is, how many sockets there may be.
 Must not know: what a connection carries.
 Invariant: where a connection is no socket of ours (a test, a tunnel, another system), nothing happens.
 """
@@ -8,10 +8,19 @@ Invariant: where a connection is no socket of ours (a test, a tunnel, another sy
 from __future__ import annotations
 
 import socket
+import sys
 from struct import Struct
 from typing import Any, Final
 
 from gossiplog import limits
+
+if sys.platform == "win32":
+    resource = None
+else:
+    import resource
+
+UNLIMITED: Final = 1 << 20
+"""Descriptors, where nothing bounds them."""
 
 _TCP_INFO_RTT: Final = Struct("68xI")
 """Where Linux's ``struct tcp_info`` has ``tcpi_rtt``, in microseconds."""
@@ -39,6 +48,32 @@ def narrow(transport: Any) -> None:
     if sock is not None and round_trip(sock) < limits.NEAR_SECONDS:
         for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             sock.setsockopt(socket.SOL_SOCKET, buffer, limits.SOCKET_BUFFER_BYTES)
+
+
+def lengthen(port: Any) -> None:
+    """For a port that listens: let more connections wait than Twisted's 50, for they may come faster than turns."""
+    sock = _socket_of(port)
+    if sock is not None:
+        sock.listen(limits.LISTEN_BACKLOG)
+
+
+def descriptors() -> int:
+    """Return how many files this process may have open, without what it needs for itself."""
+    if resource is None:
+        return UNLIMITED
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return UNLIMITED if soft == resource.RLIM_INFINITY else max(soft - limits.RESERVED_DESCRIPTORS, soft // 2)
+
+
+def take_descriptors() -> None:
+    """For a program: allow this process as many open files as a node can use, if the system lets it."""
+    if resource is not None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = limits.RESERVED_DESCRIPTORS + 2 * limits.MAX_CONNECTIONS
+        if hard != resource.RLIM_INFINITY:
+            wanted = min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def round_trip(sock: socket.socket) -> float:

@@ -86,6 +86,10 @@ class Channel:
         self._expected = MESSAGE_BYTES[1] if initiator else 1
         self._received = b""
         self._outgoing = b""
+        self.first = b""
+        """The first message of a dialler that knows the network key, once it came."""
+        self.unanswered = False
+        """Whether :meth:`outgoing` would answer it, which costs three exchanges of keys."""
         self._sender: CipherState | None = None
         self._receiver: CipherState | None = None
         self._ceiling = ceiling
@@ -119,7 +123,17 @@ class Channel:
         return self._counted_out(bytes((HANDSHAKE_VERSION,)) + self._handshake.write())
 
     def outgoing(self) -> bytes:
-        """Return, once, what the handshake has to send; empty most of the time."""
+        """Return, once, what the handshake has to send; empty most of the time.
+
+        :raises HandshakeError: there is no answer to the first message, for its key is of low order.
+        """
+        if self.unanswered:
+            self.unanswered = False
+            try:
+                self._outgoing = self._handshake.write()
+            except HandshakeError as error:
+                self._failure = error
+                raise
         data, self._outgoing = self._outgoing, b""
         return self._counted_out(data)
 
@@ -166,12 +180,17 @@ class Channel:
         except PeerError as error:
             self._failure = error
             self._outgoing = b""
+            self.unanswered = False
             raise
 
     def _receive_handshake(self, data: bytes) -> bytes:
         """Take the elements that are complete; return what comes after the handshake."""
         position = 0
         while self._receiver is None:
+            if self.unanswered:
+                if position < len(data):
+                    raise HandshakeError("the dialler went on before it was answered")
+                return b""
             end = position + self._expected - len(self._received)
             self._received += data[position:end]
             if self.initiator:
@@ -201,7 +220,8 @@ class Channel:
             self._handshake.read(message)
         except HandshakeError as error:
             raise WrongNetworkError(f"the dialler does not know our network key: {error}") from None
-        self._outgoing = self._handshake.write()
+        self.first = message
+        self.unanswered = True
         self._expected = MESSAGE_BYTES[2]
 
     def _take_last(self, message: bytes) -> None:
