@@ -78,13 +78,13 @@ class Published(SynchronousTestCase):
         initiator = Handshake(True, value("init_static"), psk, prologue, value("init_ephemeral"))
         responder = Handshake(False, value("resp_static"), psk, prologue, value("resp_ephemeral"))
         messages = [(bytes.fromhex(m["payload"]), bytes.fromhex(m["ciphertext"])) for m in vector["messages"]]
+        senders = [m["from"] == "initiator" for m in vector["messages"]]
         for turn, (payload, ciphertext) in enumerate(messages[:3]):
-            writer, reader = (initiator, responder) if turn % 2 == 0 else (responder, initiator)
+            writer, reader = (initiator, responder) if senders[turn] else (responder, initiator)
             self.assertEqual(writer.write(payload), ciphertext, turn)
             self.assertEqual(reader.read(ciphertext), payload, turn)
         ciphers = {True: initiator.split(), False: responder.split()}
-        # The two transport messages of these vectors: the first from the initiator, the second from the responder.
-        for (payload, ciphertext), from_initiator in zip(messages[3:], (True, False), strict=True):
+        for (payload, ciphertext), from_initiator in zip(messages[3:], senders[3:], strict=True):
             self.assertEqual(ciphers[from_initiator][0].encrypt(payload), ciphertext)
             self.assertEqual(ciphers[not from_initiator][1].decrypt(ciphertext), payload)
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import msgpack
 
 from gossiplog.errors import InvalidValueError, MalformedBodyError, PayloadTooLargeError
-from gossiplog.limits import MAX_BODY_BYTES, MAX_REFERENCES, MAX_SEQ
+from gossiplog.limits import MAX_BODY_BYTES, MAX_ITEM_ELEMENTS, MAX_REFERENCES, MAX_SEQ
 
 MAX_TIMESTAMP_MS: Final = 2**53 - 1
 """Every language with doubles can hold it exactly; 285,000 years."""
@@ -94,7 +94,8 @@ def encode_bodies(timestamp_ms: int, payloads: Sequence[bytes]) -> list[bytes]:
 def decode_body(body: bytes) -> Body:
     """Return what a body says; MalformedBodyError if it says nothing.
 
-    Elements after ``after`` are ignored; so are references to authors of a length other than 32 (reserved).
+    Elements after ``after`` are ignored; so are references to authors of a length other than 32 (reserved), of which
+    nothing but the number of their elements is looked at.
     """
     if type(body) is not bytes or len(body) > MAX_BODY_BYTES:
         raise MalformedBodyError(f"a body is at most {MAX_BODY_BYTES} bytes")
@@ -113,12 +114,14 @@ def decode_body(body: bytes) -> Body:
 
 
 def _needed_elements(body: bytes) -> list[object]:
-    """Unpack only the elements that mean something; skip the others unbuilt, whatever msgpack they are.  O(n)."""
+    """Unpack only what means something; skip the rest unbuilt, whatever msgpack it is.  O(n)."""
     unpacker = msgpack.Unpacker(read_size=len(body) + 1, max_buffer_size=len(body) + 1, **_LIMITS)
     unpacker.feed(body)
     try:
         count = unpacker.read_array_header()
-        found = [unpacker.unpack() for _ in range(min(count, _NEEDED))]
+        found = [unpacker.unpack() for _ in range(min(count, 2))]
+        if count > 2:
+            found.append(_unpack_references(unpacker))
         for _ in range(count - _NEEDED):
             unpacker.skip()
     except _UNPACK_ERRORS as error:
@@ -126,6 +129,30 @@ def _needed_elements(body: bytes) -> list[object]:
     if unpacker.tell() != len(body):
         raise MalformedBodyError("bytes follow the body's array")
     return found
+
+
+def _unpack_references(unpacker: msgpack.Unpacker) -> list[list[object]]:
+    """Unpack ``after``; of references to authors of reserved lengths, the author alone."""
+    count = unpacker.read_array_header()
+    if count > MAX_REFERENCES:
+        raise MalformedBodyError(f"after names at most {MAX_REFERENCES} entries")
+    found: list[list[object]] = []
+    for _ in range(count):
+        size = unpacker.read_array_header()
+        if not 1 <= size <= MAX_ITEM_ELEMENTS:
+            raise MalformedBodyError("a reference is author, seq and id")
+        author = unpacker.unpack()
+        if _is_reserved(author):
+            found.append([author])
+            for _ in range(size - 1):
+                unpacker.skip()
+        else:
+            found.append([author, *[unpacker.unpack() for _ in range(size - 1)]])
+    return found
+
+
+def _is_reserved(author: object) -> bool:
+    return type(author) is bytes and len(author) != _AUTHOR_BYTES
 
 
 def _bin_header(size: int) -> bytes:
@@ -140,13 +167,13 @@ def _references(after: object) -> tuple[Reference, ...]:
         raise MalformedBodyError(f"after is an array of at most {MAX_REFERENCES} references")
     found = []
     for triple in after:
-        if type(triple) is not list or len(triple) != 3:
+        if type(triple) is not list or not 1 <= len(triple) <= MAX_ITEM_ELEMENTS:
             raise MalformedBodyError("a reference is author, seq and id")
-        reference = Reference(*triple)
-        if not _well_formed(reference):
+        if _is_reserved(triple[0]):
+            continue
+        if len(triple) != 3 or not _well_formed(Reference(*triple)):
             raise MalformedBodyError("a reference is author, seq and the first 16 bytes of the id")
-        if len(reference.author) == _AUTHOR_BYTES:
-            found.append(reference)
+        found.append(Reference(*triple))
     return tuple(found)
 
 

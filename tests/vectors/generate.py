@@ -14,6 +14,8 @@ from typing import Any
 
 import msgpack
 
+from gossiplog.gossip import holdings
+from gossiplog.limits import MAX_NESTING
 from gossiplog.log import fingerprint, keys, segment
 from gossiplog.log.body import Reference, decode_body, encode_body
 from gossiplog.log.clock import Clock, Cursor
@@ -115,6 +117,18 @@ def bodies() -> dict[str, Any]:
         "empty after": msgpack.packb([5, b"a", []]),
         "further elements ignored": msgpack.packb([5, b"a", [reference], {"k": [1.5, None]}, "é", -1]),
         "many further elements": msgpack.packb([5, b"a", []] + [0] * 100),
+        "a further element nested 1,024 deep": b"\x94\x05\xc4\x00\x90" + b"\x91" * MAX_NESTING + b"\xc0",
+        "a further str that is not UTF-8": b"\x94\x05\xc4\x00\x90\xa1\xff",
+        "after of reserved author lengths in any form": msgpack.packb(
+            [
+                5,
+                b"a",
+                [[b""], [bytes(33), {"k": 1.5}, "x", [None], 5, 6, 7, 8], reference, [b"short", 0, b""]],
+            ]
+        ),
+        "nested 1,024 deep after a reserved author length": b"\x93\x05\xc4\x00\x91\x92\xc4\x00"
+        + b"\x91" * MAX_NESTING
+        + b"\xc0",
         "after of a reserved author length is skipped": msgpack.packb(
             [5, b"a", [[b"short", 1, bytes(16)], reference]]
         ),
@@ -139,6 +153,15 @@ def bodies() -> dict[str, Any]:
         "reference to seq 2^53": msgpack.packb([5, b"a", [[seed("ann"), 2**53, bytes(16)]]]),
         "reference with a short id": msgpack.packb([5, b"a", [[seed("ann"), 1, bytes(15)]]]),
         "reference with a str author": msgpack.packb([5, b"a", [["a" * 32, 1, bytes(16)]]]),
+        "a further element nested 1,025 deep": b"\x94\x05\xc4\x00\x90\x91" + b"\x91" * MAX_NESTING + b"\xc0",
+        "nested 1,025 deep after a reserved author length": b"\x93\x05\xc4\x00\x91\x92\xc4\x00\x91"
+        + b"\x91" * MAX_NESTING
+        + b"\xc0",
+        "a further element cut off": b"\x94\x05\xc4\x00\x90\xa2a",
+        "a further byte c1": b"\x94\x05\xc4\x00\x90\xc1",
+        "reference of none": msgpack.packb([5, b"a", [[]]]),
+        "reference of nine, to a reserved author length": msgpack.packb([5, b"a", [[b"short", *range(8)]]]),
+        "reference that is no array": msgpack.packb([5, b"a", [b"short"]]),
         "nested arrays": b"\x93\x05\xc4\x00" + b"\x91" * 2000,
         "array that announces four billion": b"\xdd\xff\xff\xff\xff\x05\xc4\x00",
     }
@@ -223,6 +246,7 @@ def fingerprints() -> dict[str, Any]:
     heads = sorted((seed(f"author {n}"), n * n + 1, seed(f"id {n}")) for n in range(200))
     heads[7] = (heads[7][0], fingerprint.FORKED_SEQ, fingerprint.FORKED_ID)
     tree = fingerprint.FingerprintTree(heads)
+    salts = [seed("handshake"), seed("another handshake")]
     authors = [author for author, _, _ in heads]
     bounds = [(b"", b""), (b"", b"\x80"), (b"\x80", b""), (b"\x10", b"\x13\x37"), (authors[5], authors[99])]
     bounds += [(authors[5], authors[5] + b"\0"), (authors[5], authors[5]), (b"\xff" * 32, b"")]
@@ -230,10 +254,27 @@ def fingerprints() -> dict[str, Any]:
     def ranges() -> Iterator[dict[str, Any]]:
         for lower, upper in bounds:
             count, total = tree.range(lower, upper)
-            yield {"lower": lower, "upper": upper, "count": count, "total": total.to_bytes(256, "big")}
+            yield {
+                "lower": lower,
+                "upper": upper,
+                "count": count,
+                "total": total.to_bytes(256, "big"),
+                "fingerprints": [holdings.fingerprint(salt, count, total) for salt in salts],
+            }
 
     items = [{"head": head, "item": fingerprint.item(*head).to_bytes(256, "big")} for head in heads[6:8]]
-    return {"heads": heads, "items": items, "ranges": list(ranges())}
+    held = holdings.Holdings(Clock((author, Head(seq, id_)) for author, seq, id_ in heads if seq), {}, set())
+    checks = [
+        {"id": id_, "checks": [held.item(author, salt)[1] for salt in salts]}
+        for author, _, id_ in (heads[0], heads[99])
+    ]
+    return {
+        "heads": heads,
+        "items": items,
+        "handshake_hashes": salts,
+        "ranges": list(ranges()),
+        "checks": checks,
+    }
 
 
 def signatures() -> list[dict[str, Any]]:

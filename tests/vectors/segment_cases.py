@@ -91,7 +91,14 @@ def valid() -> Iterator[dict[str, Any]]:
         ),
         ("one entry of 65,536", bins(65536), [b"x" * 65536]),
     ):
-        yield {"name": name, "segment": crafted(9, PREVIOUS, run, hashed(*bodies)), "ids": None, "head": None}
+        made = crafted(9, PREVIOUS, run, hashed(*bodies))
+        id_ = chained(PREVIOUS, hashed(*bodies))
+        ids = (
+            [chained(PREVIOUS, hashed(*bodies[: n + 1])) for n in range(len(bodies))]
+            if len(bodies) < 9
+            else None
+        )
+        yield {"name": name, "segment": made, "ids": ids, "head": Head(8 + len(bodies), id_)}
 
 
 def bins(*sizes: int) -> Run:
@@ -183,6 +190,30 @@ def invalid() -> Iterator[tuple[str, str, dict[str, Any]]]:
     )
 
 
+def without_payloads() -> Iterator[dict[str, Any]]:
+    """Runs of one body each, and what is left when all are dropped that can be."""
+
+    def case(name: str, *groups: tuple[int, int, bool]) -> dict[str, Any]:
+        bodies = [(bytes([size]) * size, times, stays) for size, times, stays in groups]
+        before = [(msgpack.packb(body), times) for body, times, _ in bodies]
+        after = [
+            (msgpack.packb(body) if stays else b"\xc7\x20\x01" + sha256(body).digest(), times)
+            for body, times, stays in bodies
+        ]
+        digests = [sha256(body).digest() for body, times, _ in bodies for _ in range(times)]
+        made = crafted(9, PREVIOUS, before, digests)
+        return {"name": name, "segment": made, "dropped": [[part, times] for part, times in after]}
+
+    yield case("within the limits, all", (5, 2000, False), (33, 1000, False), (60, 700, False))
+    yield case(
+        "above them, all that are larger",
+        (5, 2000, True),
+        (33, 1000, True),
+        (34, 400, False),
+        (60, 500, False),
+    )
+
+
 def segments() -> dict[str, Any]:
     refused = [{"reason": reason, "error": error, "segment": made} for error, reason, made in invalid()]
-    return {"valid": list(valid()), "invalid": refused}
+    return {"valid": list(valid()), "hashed": list(without_payloads()), "invalid": refused}
