@@ -72,7 +72,7 @@ class End:
         self.reading = True
         self.heard = Heard()
         self.waiting: deque[bytes | None] = deque()
-        self._unread_bytes = 0
+        self.unread_bytes = 0
 
     @property
     def other(self) -> End:
@@ -101,8 +101,8 @@ class End:
     def write(self, frame: bytes) -> None:
         """Send a frame."""
         if not (self.closing or self.gone):
-            self._unread_bytes += len(frame) + OVERHEAD_BYTES
-            self.paused = self.paused or self._unread_bytes > limits.OUTPUT_WINDOW_BYTES
+            self.unread_bytes += len(frame) + OVERHEAD_BYTES
+            self.paused = self.paused or self.unread_bytes > limits.OUTPUT_WINDOW_BYTES
             self._put(frame)
 
     def close(self) -> None:
@@ -128,8 +128,8 @@ class End:
 
     def was_read(self, size: int) -> None:
         """The other side took ``size`` bytes of what we wrote."""
-        self._unread_bytes -= size
-        if self.paused and self._unread_bytes <= 0 and not (self.gone or self.closing):
+        self.unread_bytes -= size
+        if self.paused and self.unread_bytes <= 0 and not (self.gone or self.closing):
             self.paused = False
             self.party.drained(cast(Any, self))
 
