@@ -239,6 +239,10 @@ class BadSegmentError(PeerError):
     code = ByeCode.BAD_SEGMENT
 
 
+class UnaskedHolesError(BadSegmentError):
+    """A segment without all of its bodies, from a peer that was not asked for such."""
+
+
 class BadSignatureError(PeerError):
     """A signature that is not one."""
 

@@ -94,7 +94,9 @@ class Mortal:
         self.doing = "adopt"
         with closing(open_logs(self.peer)) as peer:
             for author in logs.local:
-                for segment in read([(author, logs.clock.seq(author) + 1)], ALL, peer.segments):
+                for segment in read(
+                    [(author, logs.clock.seq(author) + 1)], ALL, peer.segments, {}.get
+                ).segments:
                     self.commit(logs, [Accept(segment, verify(segment))])
         self.doing = "recover"
         logs.recovered()

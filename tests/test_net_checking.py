@@ -80,7 +80,7 @@ class CheckerTests(SynchronousTestCase):
             return verify(segment)
 
         main = HERE()
-        with patch.object(checking, "verify", slow), self.checker.ahead(segments):
+        with patch.object(checking, "verify_whole", slow), self.checker.ahead(segments):
             heads = [self.checker.verify(segment) for segment in segments]
         self.assertEqual(heads, [verify(segment) for segment in segments])
         self.assertEqual([author for author in threads if threads[author] == main], [segments[0].author])
@@ -97,7 +97,7 @@ class CheckerTests(SynchronousTestCase):
             go.wait()
             return verify(segment)
 
-        with patch.object(checking, "verify", slow):
+        with patch.object(checking, "verify_whole", slow):
             with self.checker.ahead(segments):
                 begun.wait()
             go.set()

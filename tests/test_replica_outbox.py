@@ -219,19 +219,19 @@ class BacklogTests(SynchronousTestCase):
 
     def test_the_front_of_a_row_is_cut_off(self) -> None:
         """Only what was asked for is sent, however large the row."""
-        [cut] = backlog.read([(self.one, 29)], 10_000, self.stored, {}.get)
+        [cut] = backlog.read([(self.one, 29)], 10_000, self.stored, {}.get).segments
         self.assertEqual((cut.first, cut.last), (29, 30))
         self.assertEqual(verify(cut), verify(self.logs[self.one][0]))
 
     def test_fair_shares(self) -> None:
         """In the order asked for, and not more than the limit and one row."""
-        found = backlog.read([(self.two, 1), (self.one, 1)], 400, self.stored, {}.get)
+        found = backlog.read([(self.two, 1), (self.one, 1)], 400, self.stored, {}.get).segments
         self.assertEqual(self.asked, [200, 200])
         self.assertEqual([(s.author, s.first) for s in found], [(self.two, 1), (self.two, 4), (self.one, 1)])
 
     def test_the_limit_holds_for_all_together(self) -> None:
         """Authors at the end are left for the next time."""
-        found = backlog.read([(self.one, 1), (self.two, 1)], 400, self.stored, {}.get)
+        found = backlog.read([(self.one, 1), (self.two, 1)], 400, self.stored, {}.get).segments
         self.assertEqual([s.author for s in found], [self.one])
 
     def test_a_damaged_log_does_not_hide_the_others(self) -> None:
@@ -242,5 +242,5 @@ class BacklogTests(SynchronousTestCase):
                 raise StoreDamagedError("damaged")
             return self.stored(author, first, limit_bytes)
 
-        found = backlog.read([(self.one, 1), (self.two, 28)], 10_000, stored, {}.get)
+        found = backlog.read([(self.one, 1), (self.two, 28)], 10_000, stored, {}.get).segments
         self.assertEqual([(s.author, s.first) for s in found], [(self.two, 28)])

@@ -12,11 +12,12 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from gossiplog.errors import StoreDamagedError, StoreError, StoreFormatError
 from gossiplog.log.keys import Keypair
-from gossiplog.log.segment import Segment, chain_ids, merge, verify
+from gossiplog.log.segment import Segment, chain_ids, drop_payloads, merge, verify
 from gossiplog.store.interface import PutFork, Replace
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, SetCursor
 from gossiplog.store.salvaging import salvage
+from gossiplog.store.sqlite_schema import SCHEMA_VERSION
 from gossiplog.testing.conformance_rows import Chain
 from tests.lives import use_both_journals
 from tests.shims import Point, between, usable
@@ -210,6 +211,17 @@ class OwnTests(RepairTestCase):
         self.assertEqual(report.mended, [(self.ann, 4, 6)])
         self.assertEqual([(d.first, d.last) for d in report.left], [(13, 15)])
 
+    def test_a_donor_that_lacks_payloads(self) -> None:
+        """Our own entries come back whole or not at all."""
+        self.flip(self.own[1])
+        shutil.rmtree(self.donor_path)
+        donor = self.donor()
+        for segment in self.own:
+            holed = drop_payloads(segment, [segment.first]) if segment is self.own[1] else segment
+            donor.process([Accept(holed, verify(holed))])
+        self.assertEqual(donor.clock.seq(self.ann), self.own[-1].last)
+        self.assertEqual(self.open().repair(donor.segments).mended, [])
+
     def test_a_donor_with_another_log_of_ours(self) -> None:
         """A fork mends nothing."""
         self.flip(self.own[1])
@@ -357,7 +369,7 @@ class SalvageTests(RepairTestCase):
         for content, refusal in (
             (b"not a database" * 5000, StoreDamagedError),
             (b"", StoreDamagedError),
-            (self.good[:63] + b"\x02" + self.good[64:], StoreFormatError),
+            (self.good[:63] + bytes([SCHEMA_VERSION + 1]) + self.good[64:], StoreFormatError),
         ):
             self.renew(content)
             self.assertRaises(refusal, salvage, self.path)

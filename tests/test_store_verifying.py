@@ -46,7 +46,10 @@ class VerifyTests(SynchronousTestCase):
             puts[1] = puts[1]._replace(segment=drop_payloads(puts[1].segment, [3]))
 
         self.write(drop)
-        self.assertEqual(self.damages(), [])
+        report = Logs(self.backend).verify()
+        self.assertEqual(report.damages, [])
+        self.assertEqual(report.holes, {self.chain.author: 1})
+        self.assertEqual(Logs(self.backend).holes(), {self.chain.author: 1})
 
     def test_changed_rows(self) -> None:
         def change(field: str, value: object) -> Callable[[list[PutSegment]], None]:

@@ -56,12 +56,18 @@ def verify(arguments: Namespace) -> int:
     with closing(logs):
         report = logs.verify(_progress())
         path = logs.path
+        for author, holes in sorted(report.holes.items()):
+            say(f"without payload: {holes} entries of {format_author(author)}; sync asks peers for them")
         for author in report.forks:
             say(f"forked: {fork_line(logs, logs.fork_proof(author))}")
     if not report.ok:
         _say_damages(report.damages)
         return _complain(f"{path} is damaged in {len(report.damages)} places; --repair brings it in order")
-    say(f"{report.entries} entries of {report.authors} authors in {report.segments} segments: all is well")
+    lacking = sum(report.holes.values())
+    say(
+        f"{report.entries} entries of {report.authors} authors in {report.segments} segments: "
+        + (f"all is well but {lacking} payloads are missing" if lacking else "all is well")
+    )
     return 0
 
 

@@ -11,14 +11,25 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from gossiplog.log.segment import Head, Segment, check_shape, id_at, tail_after, verify
+from gossiplog.log.segment import (
+    Head,
+    Segment,
+    check_shape,
+    check_whole,
+    has_holes,
+    id_at,
+    tail_after,
+    verify,
+    verify_whole,
+)
 
 
 class Extends(NamedTuple):
-    """The part of a verified segment that continues our log, and the head it leads to."""
+    """The part of a verified segment that continues our log, the head it leads to, and whether it has holes."""
 
     segment: Segment
     head: Head
+    holed: bool = False
 
 
 class Verdict(Enum):
@@ -29,12 +40,19 @@ class Verdict(Enum):
     SUSPECT = "verified, and not what we hold: the author may have forked"
 
 
-def judge(segment: Segment, ours: Head, check: Callable[[Segment], Head] = verify) -> Extends | Verdict:
+def judge(
+    segment: Segment,
+    ours: Head,
+    check: Callable[[Segment], Head] = verify_whole,
+    *,
+    holes: bool = False,
+) -> Extends | Verdict:
     """Decide about ``segment`` when our head of its author is ``ours`` (seq 0 and the genesis id if we hold none).
 
     Raises :class:`BadSegmentError` or :class:`BadSignatureError` for an offence.  Duplicates from before our head and
     announcements are told apart from the header alone and cost no hash; a duplicate of our head costs no signature.
-    ``check`` is :func:`gossiplog.log.segment.verify`, or says the same.
+    Unless ``holes`` are welcome one is an offence too, found before anything is hashed (:class:`UnaskedHolesError`).
+    ``check`` is :func:`gossiplog.log.segment.verify_whole`, or says the same.
     """
     if segment.last < ours.seq:
         return Verdict.DUPLICATE
@@ -42,9 +60,12 @@ def judge(segment: Segment, ours: Head, check: Callable[[Segment], Head] = verif
         return Verdict.AHEAD
     if segment.last == ours.seq:
         check_shape(segment)
+        if not holes:
+            check_whole(segment)
         if id_at(segment, ours.seq) == ours.id:
             return Verdict.DUPLICATE
-    head = check(segment)
+    head = verify(segment) if holes else check(segment)
     if head.seq == ours.seq or id_at(segment, ours.seq) != ours.id:
         return Verdict.SUSPECT
-    return Extends(tail_after(segment, ours.seq, ours.id), head)
+    tail = tail_after(segment, ours.seq, ours.id)
+    return Extends(tail, head, holes and has_holes(tail))

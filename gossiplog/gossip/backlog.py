@@ -2,20 +2,29 @@
 
 Responsible for: carrying out a :class:`gossiplog.gossip.events.Load`, in whatever thread the store lives.
 Must not know: sessions; which peer it is for.
-Invariant: memory is bounded by the limit asked for and one segment more, however many authors were named.
+Invariant: memory is bounded by the limit asked for and one segment more, however many authors were named.  No segment
+with holes is given for an author whose holes were not asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 from gossiplog.errors import StoreError
 from gossiplog.gossip.outbox import PROOF, Sent
 from gossiplog.log.fork import ForkProof
-from gossiplog.log.segment import Segment, id_at, tail_after
+from gossiplog.log.segment import Segment, count_holes, id_at, tail_after
 
 Read = Callable[[bytes, int, int], list[Segment]]
 """``read(author, first, limit_bytes)``: stored neighbours from the one with ``first`` on, as a store gives them."""
+
+
+class Backlog(NamedTuple):
+    """What is to be sent; ``withheld`` are authors of whom nothing can be sent, since a payload there was dropped."""
+
+    segments: tuple[Sent, ...]
+    withheld: tuple[bytes, ...] = ()
 
 
 def read(
@@ -24,15 +33,18 @@ def read(
     stored: Read,
     proof_of: Callable[[bytes], ForkProof | None],
     damages: dict[bytes, StoreError] | None = None,
-) -> tuple[Sent, ...]:
+    holes: Collection[bytes] = (),
+) -> Backlog:
     """Segments of each author from its seq on, a fair share of ``limit_bytes`` each, in the order of ``wants``.
 
     Of those from ``PROOF`` on it is the proof.  Authors at the end are left out when the others take all; so is what
     cannot be read, which ``damages`` then says.  What a row holds before the seq asked for is cut off: after a merge
-    that may be nearly all of it.
+    that may be nearly all of it.  The first segment with a hole ends what is given of an author, unless it is one of
+    those in ``holes``.
     """
     share = limit_bytes // max(1, len(wants))
     found: list[Sent] = []
+    withheld: list[bytes] = []
     size = 0
     for author, first in wants:
         if size >= limit_bytes:
@@ -51,6 +63,11 @@ def read(
             continue
         if segments and segments[0].first < first:
             segments[0] = tail_after(segments[0], first - 1, id_at(segments[0], first - 1))
+        if author not in holes:
+            whole = next((at for at, segment in enumerate(segments) if count_holes(segment)), None)
+            if whole == 0:
+                withheld.append(author)
+            segments = segments[:whole]
         found += segments
         size += sum(len(segment.bodies) for segment in segments)
-    return tuple(found)
+    return Backlog(tuple(found), tuple(withheld))

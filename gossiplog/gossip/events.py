@@ -62,10 +62,11 @@ class Writable(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """Segments and proofs read for a :class:`Load` by :func:`gossiplog.gossip.backlog.read`."""
+    """What :func:`gossiplog.gossip.backlog.read` read for a :class:`Load`."""
 
     session: int
     segments: tuple[Segment | ForkProof, ...]
+    withheld: tuple[bytes, ...] = ()
 
 
 class Committed(NamedTuple):
@@ -190,11 +191,15 @@ class WriteFork(NamedTuple):
 
 
 class Load(NamedTuple):
-    """Read segments of these authors from these seqs on (``PROOF``: the proof), about ``limit_bytes``, for sending."""
+    """Read segments of these authors from these seqs on (``PROOF``: the proof), about ``limit_bytes``, for sending.
+
+    With holes only of those authors in ``holes``.
+    """
 
     session: int
     wants: tuple[tuple[bytes, int], ...]
     limit_bytes: int
+    holes: frozenset[bytes] = frozenset()
 
 
 class Examine(NamedTuple):

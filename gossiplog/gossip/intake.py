@@ -20,15 +20,15 @@ from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.tree import Tree, explored_seq
 from gossiplog.log.fork import ForkProof, verify_proof
-from gossiplog.log.segment import Segment, segment_bytes, verify
+from gossiplog.log.segment import Segment, segment_bytes, verify_whole
 
 
 class Intake(Tree):
-    """I take what the peers of one replica offer.  ``verify`` may be another that says the same."""
+    """I take what the peers of one replica offer.  ``verify`` may be another that says the same as its default."""
 
     def __init__(self, holdings: Holdings) -> None:
         super().__init__(holdings)
-        self.verify = verify
+        self.verify = verify_whole
         self.read_only = False
         self.pending_bytes = 0
         self._ask_after = 0.0
@@ -142,7 +142,7 @@ class Intake(Tree):
             self._throttle()
 
     def _accept(self, session: Session, news: Extends) -> None:
-        segment, head = news
+        segment, head, holed = news
         author = segment.author
         if not self._takes(author, segment):
             session.unwanted_items += 1
@@ -158,7 +158,7 @@ class Intake(Tree):
         self.pending_bytes += segment_bytes(segment)
         self._throttle()
         self.schedule.accepted(session.number, author, head.seq, self.now)
-        self._relay(segment, session, backlog)
+        self._relay(segment, session, backlog, holed)
         if not backlog and segment.first <= explored_seq(head.seq):
             self._explore(author, head.seq)
         self._ask()

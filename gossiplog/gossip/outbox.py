@@ -10,7 +10,7 @@ backlog, backlog goes round-robin by author, one segment at a time.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from gossiplog import limits
@@ -161,15 +161,22 @@ class Outbox:
         self.loading = dict(chosen)
         return tuple(chosen)
 
-    def loaded(self, segments: tuple[Sent, ...], done: Callable[[bytes, int], bool]) -> None:
+    def loaded(
+        self,
+        segments: tuple[Sent, ...],
+        done: Callable[[bytes, int], bool],
+        withheld: Iterable[bytes] = (),
+    ) -> dict[bytes, int]:
         """What the last read gave; each author moves to the end of its queue, or leaves it when ``done``.
 
         ``done(author, next seq)``: the peer has then been sent all we accepted.  Authors behind the last one read are
-        still to be read; one before it, of which nothing was read, cannot be: it is forgotten.
+        still to be read; one before it, of which nothing was read, cannot be: it is forgotten.  So are those
+        ``withheld``, which are returned with the seq that the peer cannot be sent.
         """
         asked = self.loading
         reached = [*asked].index(segments[-1].author) if segments else 0
-        unread = {author for author in [*asked][: reached + 1] if asked[author] >= 0}
+        refused = {author: asked[author] for author in withheld if asked.get(author, -1) >= 0}
+        unread = {*refused, *(author for author in [*asked][: reached + 1] if asked[author] >= 0)}
         behind = {
             segment.author for segment in self.ready
         }  # their news cannot overtake the end of their backlog
@@ -192,6 +199,7 @@ class Outbox:
             if first >= 0 and (author in unread or done(author, first)):
                 self.news.pop(author, None)
                 self.backlog.pop(author, None)
+        return refused
 
     def sweep(self, done: Callable[[bytes, int], bool]) -> None:
         """What we had accepted became less: drop authors that have nothing more to come."""

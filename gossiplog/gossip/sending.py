@@ -3,7 +3,7 @@
 Responsible for: who is given a new segment, and when what waits for a peer is read from disk and sent.
 Must not know: how segments are accepted; what we ask of others.
 Invariant: nothing of a local writer goes to a peer before reconcile has settled that writer with this peer, or while
-the peer claims more of it than we hold.
+the peer claims more of it than we hold.  A segment with holes goes to nobody but in answer to a WANT that allows them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ class Sending(Following):
 
     # -- news
 
-    def _relay(self, segment: Segment, source: Session | None, backlog: bool) -> None:
-        """Give a segment to everyone who may not have it: news is pushed, backlog announced unless asked for."""
+    def _relay(self, segment: Segment, source: Session | None, backlog: bool, holed: bool = False) -> None:
+        """Give a segment to everyone who may not have it: news is pushed, backlog announced unless asked for.
+
+        One with holes is only announced: who lacks it may find somebody who has it whole.
+        """
         author = segment.author
         for session in self.sessions.values():
             if session is source:
@@ -36,7 +39,7 @@ class Sending(Following):
             service = session.serves(author)
             if service is Service.REFUSED:
                 continue
-            if session.phase is Phase.GREETING and backlog:
+            if session.phase is Phase.GREETING and (backlog or holed):
                 self._announce(session, author)
             elif session.phase is Phase.GREETING:
                 session.outbox.owe(author, segment.first)  # it comes after the root we said in HELLO
@@ -44,7 +47,7 @@ class Sending(Following):
                 continue  # it told us that it holds this
             elif service is Service.LAZY:
                 self._announce(session, author, limits.LAZY_ANNOUNCE_SECONDS)
-            elif backlog and author not in session.service:
+            elif holed or (backlog and author not in session.service):
                 self._announce(session, author)
             elif not self._may_have(session, author):
                 session.outbox.owe(author, segment.first)
@@ -60,7 +63,7 @@ class Sending(Following):
     # -- requests
 
     def _want(self, session: Session, want: Want) -> None:
-        for author, first, _holes in want.items:
+        for author, first, holes in want.items:
             if author is not None and not self.wanted.wants(author):
                 session.owe(session.announce, author)  # as if nothing were held
                 continue
@@ -71,6 +74,7 @@ class Sending(Following):
             if author is None:
                 self._given_all(session)
                 continue
+            session.welcome_holes(author, holes)
             if self.holdings.accepted_seq(author) >= first:
                 self._wasted(session, session.outbox.want(author, first))
             else:
@@ -142,7 +146,8 @@ class Sending(Following):
             self._send(session, sent if isinstance(sent, Segment) else Fork(sent))
         wants = outbox.next_load(lambda author, first: self._readable(session, author, first))
         if wants:
-            self._emit(events.Load(session.number, wants, limits.READ_AHEAD_BYTES))
+            holes = frozenset(a for a, _ in wants if a in session.takes_holes and a in outbox.backlog)
+            self._emit(events.Load(session.number, wants, limits.READ_AHEAD_BYTES, holes))
         elif outbox.overflowed and outbox.idle:
             outbox.overflowed = False
             self._start_reconcile(session)
@@ -165,7 +170,9 @@ class Sending(Following):
     def _loaded(self, event: events.Loaded) -> None:
         session = self.sessions.get(event.session)
         if session is not None and session.phase is Phase.OPEN:
-            session.outbox.loaded(event.segments, self._sent_all)
+            refused = session.outbox.loaded(event.segments, self._sent_all, event.withheld)
+            for author, first in refused.items():
+                session.withhold(author, first - 1)
             self._pump(session)
 
 

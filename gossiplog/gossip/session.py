@@ -121,6 +121,8 @@ class Session:
         self.missed_pushes = 0
         self.service: dict[bytes, Service] = {}
         self.default_service = Service.EAGER
+        self.takes_holes: set[bytes] = set()
+        self.withheld: dict[bytes, int] = {}
         self._handles_out: dict[bytes, int] = {}
         self._handles_in: dict[int, bytes] = {}
 
@@ -158,22 +160,42 @@ class Session:
         """Remember one more of ``announce`` or ``doubts``; above the limit a reconcile is owed instead."""
         if len(authors) >= limits.MAX_OWED_AUTHORS and author not in authors:
             authors.clear()
+            if authors is self.announce:
+                self.withheld.clear()
             self.outbox.overflowed = True
         authors[author] = None
+
+    def welcome_holes(self, author: bytes, holes: bool) -> None:
+        """The peer's WANT for ``author`` says whether it takes entries without their bodies; forgotten, it does not."""
+        self.withheld.pop(author, None)
+        if not holes:
+            self.takes_holes.discard(author)
+            return
+        if len(self.takes_holes) >= limits.MAX_OWED_AUTHORS:
+            self.takes_holes.clear()
+        self.takes_holes.add(author)
+
+    def withhold(self, author: bytes, seq: int) -> None:
+        """What was asked for cannot be sent without holes beyond ``seq``: say so, with the next announcement."""
+        self.owe(self.announce, author)
+        self.withheld[author] = seq
+        self.announces = True
 
     def announcement(self, seq_of: Callable[[bytes], int], most: int) -> Have:
         """What is to be announced, as one message of at most ``MAX_HAVE_ITEMS`` and ``most``, as it is now."""
         items = []
         for author in [*islice(self.announce, min(most, limits.MAX_HAVE_ITEMS))]:
             del self.announce[author]
+            withheld = self.withheld.pop(author, None)
+            seq = seq_of(author) if withheld is None else withheld
             handle = self._handles_out.get(author)
             if handle is None:
                 if len(self._handles_out) == limits.MAX_HANDLES:
                     self._handles_out.clear()
                 handle = self._handles_out[author] = len(self._handles_out)
-                items.append(HaveItem(handle, seq_of(author), author))
+                items.append(HaveItem(handle, seq, author))
             else:
-                items.append(HaveItem(handle, seq_of(author)))
+                items.append(HaveItem(handle, seq))
         return Have(tuple(items))
 
     def read_have(self, have: Have) -> list[tuple[bytes, int]]:

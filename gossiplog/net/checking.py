@@ -2,7 +2,8 @@
 
 Responsible for: verifying many small segments at once in a thread, and handing over what came of each.
 Must not know: where segments come from, what is done with them.
-Invariant: :meth:`Checker.verify` returns and raises what :func:`gossiplog.log.segment.verify` does, whoever does it.
+Invariant: :meth:`Checker.verify` returns and raises what :func:`gossiplog.log.segment.verify_whole` does, whoever does
+it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 
-from gossiplog.log.segment import Head, Segment, verify
+from gossiplog.log.segment import Head, Segment, verify_whole
 
 LEAST = 4
 """Fewer are not worth the thread: waking it takes about as long as a signature."""
@@ -65,10 +66,10 @@ class Checker:
         """Return the head that ``segment`` proves, or raise why it proves none."""
         work, key = self._work, id(segment)
         if work is None or key not in work.theirs:
-            return verify(segment)
+            return verify_whole(segment)
         if work.todo.pop(key, None) is not None:
             work.theirs.discard(key)
-            return verify(segment)
+            return verify_whole(segment)
         while key not in work.done:  # at most the one that the thread is busy with
             number, told = work.told.get()
             work.done[number] = told
@@ -92,6 +93,6 @@ class Checker:
                 except KeyError:  # the reactor took it in this moment
                     break
                 try:
-                    work.told.put((key, verify(segment)))
+                    work.told.put((key, verify_whole(segment)))
                 except Exception as error:
                     work.told.put((key, error))

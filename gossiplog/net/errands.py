@@ -93,20 +93,20 @@ class Errands:
 
     def load(self, effect: events.Load) -> None:
         """Read segments and proofs for a peer."""
-        session, wants, limit_bytes = effect
+        session, wants, limit_bytes, holes = effect
         damages: dict[bytes, StoreError] = {}
         unwritten = {author: self._store.unwritten.get(author) for author, first in wants if first == PROOF}
 
         def loaded(value: Any) -> Event:
             for author, error in damages.items():
                 self._found_damage(author, error)
-            return events.Loaded(session, () if isinstance(value, Failure) else value)
+            return events.Loaded(session, *(((),) if isinstance(value, Failure) else value))
 
         def read(logs: Logs) -> Any:
             def proof_of(author: bytes) -> ForkProof:
                 return unwritten[author] or logs.fork_proof(author)
 
-            return backlog.read(wants, limit_bytes, logs.segments, proof_of, damages)
+            return backlog.read(wants, limit_bytes, logs.segments, proof_of, damages, holes)
 
         self._call(read, loaded)
 

@@ -202,6 +202,13 @@ class Store:
         """Check every chain, signature and head against the disk."""
         return self.run(lambda logs: logs.verify())
 
+    def holes(self) -> Result[dict[bytes, int]]:
+        """How many entries of each author lack their payload; authors of whom every payload is held are left out.
+
+        They are held and passed on all the same, and filled as soon as a peer has the payloads.
+        """
+        return self.run(lambda logs: logs.holes())
+
     def repair(self) -> Result[RepairReport]:
         """Cut damaged logs of others back to what is whole; a node fetches the rest again, once it is started.
 

@@ -22,7 +22,7 @@ from gossiplog.errors import (
 from gossiplog.log.clock import Clock
 from gossiplog.log.items import check_bodies
 from gossiplog.log.keys import Keypair, genesis_id, short_key
-from gossiplog.log.segment import Head, Segment, build
+from gossiplog.log.segment import Head, Segment, build, has_holes
 from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, Write
 from gossiplog.store.names import check_cursor_name
 from gossiplog.store.requests import (
@@ -147,6 +147,9 @@ class Batch:
             (segment.first, segment.previous) != (ours.seq + 1, ours.id)
             or segment.count < 1
             or self.forked(author)
+            or (
+                author in self._keypairs and has_holes(segment)
+            )  # our own payloads come back whole or not at all
         ):
             return Stale(ours)
         self._put(segment, head)

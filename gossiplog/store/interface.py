@@ -139,6 +139,20 @@ class Row(NamedTuple):
     size: int
 
 
+class HoledRow(NamedTuple):
+    """A stored segment with holes: whose it is, its first seq, its entries, and how many of them lack their body."""
+
+    author: bytes
+    first: int
+    count: int  # type: ignore[assignment]  # the specification's word
+    holes: int
+
+    @property
+    def last(self) -> int:
+        """The seq of its last entry."""
+        return self.first + self.count - 1
+
+
 class Backend(Protocol):
     """A place that keeps segments, blocking, used from the thread that opened it.
 
@@ -189,6 +203,19 @@ class Backend(Protocol):
 
     def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
         """Yield the outlines of rows that begin at ``first`` or later, ascending; commits in between are fine."""
+
+    def holes(self) -> dict[bytes, int]:
+        """Return how many entries of each author lack their body, of those where any does.  O(rows with holes)."""
+
+    def holed(self, author: bytes, first: int, last: int) -> list[HoledRow]:
+        """Return the rows of ``author`` with holes that hold anything from ``first`` to ``last``, ascending."""
+
+    def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:
+        """Return up to ``limit`` rows with holes: the first ones, or those behind ``row``.
+
+        They come in an order of the backend's own, with the rows of an author together and ascending.  Commits in
+        between are fine.  O(limit).
+        """
 
     def meta(self, key: str) -> bytes | None:
         """Return a value of the store itself."""

@@ -229,6 +229,10 @@ class Logs:
         """Return the bytes that the items of each log take on disk.  O(rows)."""
         return {author: sum(row.size for row in self._backend.rows(author)) for author in self.clock}
 
+    def holes(self) -> dict[bytes, int]:
+        """Return how many entries of each author lack their payload, of those where any does.  O(rows with holes)."""
+        return self._backend.holes()
+
     def meta(self, key: str) -> bytes | None:
         """Return a value of the store itself."""
         return self._backend.meta(key)

@@ -25,6 +25,7 @@ from gossiplog.log.segment import Head, Segment
 from gossiplog.store.interface import (
     Cut,
     DeleteAuthor,
+    HoledRow,
     Mend,
     PutCursor,
     PutFork,
@@ -73,8 +74,7 @@ class MemoryBackend:
         self._require_open()
         copy = MemoryBackend(self.path)
         for author, log in self._logs.items():
-            into = copy._logs[author] = Log()
-            into.rows, into.firsts, into.head = list(log.rows), list(log.firsts), log.head
+            copy._logs[author] = log.copy()
         copy._forks = dict(self._forks)
         copy._values = dict(self._values)
         copy._seeds = dict(self._seeds)
@@ -135,6 +135,29 @@ class MemoryBackend:
         while log is not None and (segment := log.row_from(first)) is not None:
             yield Row(segment.first, segment.count, len(segment.bodies))
             first = segment.first + 1
+
+    def holes(self) -> dict[bytes, int]:
+        """Return how many entries of each author lack their body."""
+        self._require_open()
+        return {author: sum(log.holes.values()) for author, log in self._logs.items() if log.holes}
+
+    def holed(self, author: bytes, first: int, last: int) -> list[HoledRow]:
+        """Return an author's rows with holes that hold anything from ``first`` to ``last``."""
+        self._require_open()
+        return [row for row in self._holed(author) if row.first <= last and row.last >= first]
+
+    def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:
+        """Return the next rows with holes, authors ascending; O(rows with holes)."""
+        self._require_open()
+        found = (holed for author in sorted(self._logs) for holed in self._holed(author))
+        return [*islice((holed for holed in found if row is None or holed[:2] > row[:2]), limit)]
+
+    def _holed(self, author: bytes) -> Iterator[HoledRow]:
+        log = self._logs.get(author)
+        if log is not None:
+            for first in log.holed:
+                count = log.rows[bisect_right(log.firsts, first) - 1].count
+                yield HoledRow(author, first, count, log.holes[first])
 
     def meta(self, key: str) -> bytes | None:
         """Return a value of the store."""

@@ -7,11 +7,11 @@ Invariant: a write that is refused changed nothing, and what it returns undoes i
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
 
 from gossiplog.errors import InvalidValueError
-from gossiplog.log.segment import Head, Segment
+from gossiplog.log.segment import Head, Segment, count_holes
 from gossiplog.store.interface import (
     Cut,
     Mend,
@@ -35,6 +35,15 @@ class Log:
         self.rows: list[Segment] = []
         self.firsts: list[int] = []
         self.head: Head | None = None
+        self.holes: dict[int, int] = {}
+        self.holed: list[int] = []
+
+    def copy(self) -> Log:
+        """Return an independent log with the same rows."""
+        copy = Log()
+        copy.rows, copy.firsts, copy.head = list(self.rows), list(self.firsts), self.head
+        copy.holes, copy.holed = dict(self.holes), list(self.holed)
+        return copy
 
     def row_from(self, first: int) -> Segment | None:
         """Return the first row that begins at ``first`` or later."""
@@ -77,12 +86,16 @@ class Log:
     def _swap(self, place: slice, rows: list[Segment], head: Head | None) -> Undo:
         start = place.start
         old, old_head = self.rows[place], self.head
+        self._put_rows(place, rows, head)
+        return lambda: self._put_rows(slice(start, start + len(rows)), old, old_head)
+
+    def _put_rows(self, place: slice, rows: list[Segment], head: Head | None) -> None:
+        for first in self.firsts[place]:
+            if self.holes.pop(first, 0):
+                self.holed.remove(first)
         self.rows[place], self.head = rows, head
         self.firsts[place] = [row.first for row in rows]
-
-        def undo() -> None:
-            back = slice(start, start + len(rows))
-            self.rows[back], self.head = old, old_head
-            self.firsts[back] = [row.first for row in old]
-
-        return undo
+        for row in rows:
+            if holes := count_holes(row):
+                self.holes[row.first] = holes
+                insort(self.holed, row.first)

@@ -17,7 +17,7 @@ from typing import Final
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
 from gossiplog.limits import MAX_SEGMENT_ENTRIES, SEGMENT_TARGET_BYTES
 from gossiplog.log.keys import short_key
-from gossiplog.log.segment import Segment, has_holes, merge, verify
+from gossiplog.log.segment import Segment, count_holes, merge, verify
 from gossiplog.store.interface import Backend, Replace, Row
 
 FAN_IN: Final = 8
@@ -41,8 +41,6 @@ _LOOK_BACK: Final = FAN_IN * MAX_SEGMENT_ENTRIES // 2
 
 _LOOK_BYTES: Final = 8192
 """What looking at a log counts against the limit, so that many logs without work don't make a long call."""
-
-_HOLE: Final = b"\xc7\x20\x01"
 
 
 class _Prepared:
@@ -171,10 +169,11 @@ class Merger:
     def _merged(self, author: bytes, run: Sequence[Row]) -> tuple[Replace | None, int]:
         """Return the write for a run, and the last seq of a row that must stay as it is (0 if none).
 
-        Rows with holes stay alone: peers get whole segments without holes only.
+        Rows with holes stay alone: what is merged with one could not go to a peer that wants none, and a full row has
+        no room for the bodies to come back.
         """
         segments = self._backend.segments(author, run[0].first, 2 * SEGMENT_TARGET_BYTES, _last(run))
-        whole = next((place for place, segment in enumerate(segments) if _with_holes(segment)), len(segments))
+        whole = next((place for place, segment in enumerate(segments) if count_holes(segment)), len(segments))
         passed = segments[whole].last if whole < len(segments) else 0
         if whole < 2:
             return None, passed or _last(run)
@@ -236,7 +235,3 @@ def _of_one_tier(rows: list[Row]) -> list[list[Row]]:
 
 def _last(run: Sequence[Row]) -> int:
     return run[-1].first + run[-1].count - 1
-
-
-def _with_holes(segment: Segment) -> bool:
-    return _HOLE in segment.bodies and has_holes(segment)

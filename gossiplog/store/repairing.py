@@ -2,9 +2,9 @@
 
 Responsible for: the writes that bring a damaged store in order, and what became of each log.
 Must not know: peers; how a damaged database file is read (``salvaging``).
-Invariant: nothing verified of a local writer is ever removed, and what is put in the place of damaged entries has the
-ids that the rest of the log gives them.  Logs of others are cut to their whole beginning: what is behind it comes again
-from peers.
+Invariant: nothing verified of a local writer is ever removed, and what is put in the place of damaged entries is whole
+and has the ids that the rest of the log gives them.  Logs of others are cut to their whole beginning: what is behind it
+comes again from peers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
 from gossiplog.log.clock import Clock
 from gossiplog.log.keys import genesis_id
-from gossiplog.log.segment import Head, Segment, id_at, tail_after, verify
+from gossiplog.log.segment import Head, Segment, id_at, tail_after, verify, verify_whole
 from gossiplog.store.interface import Backend, Cut, Mend, PutSegment
 from gossiplog.store.verifying import Damage, VerifyReport
 
@@ -113,18 +113,20 @@ class Repairing:
 
     def _from_donor(self, author: bytes, position: Head) -> PutSegment | None:
         assert self._donor is not None
-        row = _row(self._donor, author, position.seq + 1)
+        row = _row(self._donor, author, position.seq + 1, verify_whole)
         behind = None if row is None else _behind(row, position)
         if row is None or behind is None or row.head.seq > self._clock.seq(author):
             return None
         return behind[0] if behind else row
 
 
-def _row(read: Donor, author: bytes, seq: int) -> PutSegment | None:
+def _row(
+    read: Donor, author: bytes, seq: int, check: Callable[[Segment], Head] = verify
+) -> PutSegment | None:
     """Return the row that contains ``seq`` if it is what its author signed."""
     try:
         rows = read(author, seq, 1)
-        return PutSegment(rows[0], verify(rows[0])) if rows else None
+        return PutSegment(rows[0], check(rows[0])) if rows else None
     except (StoreDamagedError, BadSegmentError, BadSignatureError):
         return None
 

@@ -72,7 +72,8 @@ class Accepted(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """An Accept did not continue the log (or the log is forked): nothing was done, the head is ``head``.
+    """An Accept did not continue the log (or the log is forked, or is a local writer's and lacks bodies): nothing was
+    done, the head is ``head``.
 
     Without any entries that is seq 0 and the genesis id.
     """

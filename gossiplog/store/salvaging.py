@@ -111,11 +111,12 @@ class _Reading:
             if author is None:
                 continue
             number = numbers.setdefault(author, len(numbers) + 1)
-            _, _, first, count, crc, entry_id, *rest = row
+            _, _, first, count, holes, crc, entry_id, *rest = row
             rows += self._new.execute(
-                "INSERT OR IGNORE INTO segments (author, first, count, crc, id, previous, signature, bodies) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (number, first, count, crc, entry_id, *rest),
+                "INSERT OR IGNORE INTO segments "
+                "(author, first, count, holes, crc, id, previous, signature, bodies) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (number, first, count, holes, crc, entry_id, *rest),
             ).rowcount
             last = first + count - 1
             if last >= heads.get(author, (0, b""))[0]:
@@ -152,7 +153,7 @@ class _Reading:
 
     def _segments(self) -> Iterator[Any]:
         """Yield the rows that can be read: from both ends to the damage, then those that the index knows."""
-        columns = "number, author, first, count, crc, id, previous, signature, bodies FROM segments"
+        columns = "number, author, first, count, holes, crc, id, previous, signature, bodies FROM segments"
         seen: set[int] = set()
         for order in ("ASC", "DESC"):
             for row in self._scan(f"SELECT {columns} ORDER BY number {order}"):
@@ -221,12 +222,12 @@ def _mend_header(file: str, template: str) -> None:
 
 def _author_of(row: tuple[Any, ...], authors: set[bytes]) -> bytes | None:
     """Return whose row this is, ``None`` if it is not what was written."""
-    _, _, first, count, crc, *rest = row
-    if any(type(value) is not int for value in (first, count)) or any(
+    _, _, first, count, holes, crc, *rest = row
+    if any(type(value) is not int for value in (first, count, holes)) or any(
         type(part) is not bytes for part in rest
     ):
         return None
-    return next((author for author in authors if row_crc(author, first, count, *rest) == crc), None)
+    return next((author for author in authors if row_crc(author, first, count, holes, *rest) == crc), None)
 
 
 def _is_key(author: object) -> bool:

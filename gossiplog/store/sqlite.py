@@ -26,6 +26,7 @@ from gossiplog.log.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, short_key
 from gossiplog.log.segment import Head, Segment
 from gossiplog.store.directory import StoreDirectory
 from gossiplog.store.interface import (
+    HoledRow,
     Row,
     Write,
 )
@@ -35,6 +36,11 @@ from gossiplog.store.sqlite_writer import SQLiteWriter
 
 _ROWS_AT_ONCE: Final = 512
 """As many as a step of merging looks at: more would be read in vain."""
+
+_HOLED: Final = (
+    "FROM segments INDEXED BY segments_with_holes CROSS JOIN authors ON authors.number = segments.author "
+    "WHERE holes > 0"
+)
 
 _COMPACT_FREE_PAGES: Final = 8
 _COMPACT_FREE_SHARE: Final = 0.02
@@ -133,7 +139,7 @@ class SQLiteBackend:
         following = size = 0
         with self._reading():
             cursor = self._connection.execute(
-                "SELECT first, count, crc, id, previous, signature, bodies FROM segments "
+                "SELECT first, count, holes, crc, id, previous, signature, bodies FROM segments "
                 f"WHERE author = {NUMBER} AND first >= "
                 f"(SELECT max(first) FROM segments WHERE author = {NUMBER} AND first <= ?) ORDER BY first",
                 (author, author, first),
@@ -173,6 +179,31 @@ class SQLiteBackend:
             if len(found) < _ROWS_AT_ONCE:
                 return
             first = found[-1][0] + 1
+
+    def holes(self) -> dict[bytes, int]:
+        """Return how many entries of each author lack their body; the index alone is read."""
+        return dict(
+            self._all(
+                f"SELECT authors.author, sum(holes) {_HOLED} GROUP BY segments.author ORDER BY segments.author"
+            )
+        )
+
+    def holed(self, author: bytes, first: int, last: int) -> list[HoledRow]:
+        """Return an author's rows with holes that hold anything from ``first`` to ``last``."""
+        return self._holed(
+            f"AND segments.author = {NUMBER} AND first <= ? AND first + count > ? ORDER BY first",
+            (author, last, first),
+        )
+
+    def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:
+        """Return the next rows with holes, authors as they came; none when the author of ``row`` was deleted."""
+        place = "" if row is None else f"AND (segments.author, first) > ({NUMBER}, ?) "
+        parameters = (limit,) if row is None else (row.author, row.first, limit)
+        return self._holed(f"{place}ORDER BY segments.author, first LIMIT ?", parameters)
+
+    def _holed(self, condition: str, parameters: tuple[object, ...]) -> list[HoledRow]:
+        found = self._all(f"SELECT authors.author, first, count, holes {_HOLED} {condition}", parameters)
+        return [HoledRow(*row) for row in found]
 
     def meta(self, key: str) -> bytes | None:
         """Return a value of the store."""
@@ -260,13 +291,13 @@ class SQLiteBackend:
     # -- small things ----------------------------------------------------------------------------------------
 
     def _segment(self, author: bytes, row: tuple[Any, ...]) -> Segment:
-        first, count, crc, entry_id, previous, signature, bodies = row
-        kinds = (type(first), type(count), type(entry_id), type(previous), type(signature), type(bodies))
+        first, count, holes, crc, entry_id, previous, signature, bodies = row
+        kinds = tuple(map(type, (first, count, holes, entry_id, previous, signature, bodies)))
         if (
-            kinds != (int, int, bytes, bytes, bytes, bytes)
+            kinds != (int, int, int, bytes, bytes, bytes, bytes)
             or len(previous) != ID_BYTES
             or len(signature) != SIGNATURE_BYTES
-            or crc != row_crc(author, first, count, entry_id, previous, signature, bodies)
+            or crc != row_crc(author, first, count, holes, entry_id, previous, signature, bodies)
         ):
             raise StoreDamagedError(f"{self._file} is damaged: {short_key(author)} at entry {first}")
         return Segment(author, first, count, previous, signature, bodies)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 from zlib import crc32
 
-from gossiplog.log.segment import Head, Segment
+from gossiplog.log.segment import Head, Segment, count_holes
 
 NUMBER: Final = "(SELECT number FROM authors WHERE author = ?)"
 """An author's number, by which the rows of segments name it."""
@@ -29,10 +29,17 @@ _LOCKED_BYTES: Final = 5 * 1024
 
 
 def row_crc(
-    author: bytes, first: int, count: int, entry_id: bytes, previous: bytes, signature: bytes, bodies: bytes
+    author: bytes,
+    first: int,
+    count: int,
+    holes: int,
+    entry_id: bytes,
+    previous: bytes,
+    signature: bytes,
+    bodies: bytes,
 ) -> int:
     """The checksum of a row: 40 us for a full one, and no flipped bit ever reaches a reader or a peer."""
-    crc = crc32(b"%b %d %d %b%b%b" % (author, first, count, entry_id, previous, signature))
+    crc = crc32(b"%b %d %d %d %b%b%b" % (author, first, count, holes, entry_id, previous, signature))
     view = memoryview(bodies)
     for place in range(0, len(view), _LOCKED_BYTES):
         crc = crc32(view[place : place + _LOCKED_BYTES], crc)
@@ -60,15 +67,16 @@ class Rows:
     def add_segment(self, segment: Segment, entry_id: bytes) -> None:
         """A row for ``segment``, whose last entry has ``entry_id``."""
         author, first, count, previous, signature, bodies = segment
-        crc = row_crc(author, first, count, entry_id, previous, signature, bodies)
-        self._segments.append((author, first, count, crc, entry_id, previous, signature, bodies))
+        holes = count_holes(segment)
+        crc = row_crc(author, first, count, holes, entry_id, previous, signature, bodies)
+        self._segments.append((author, first, count, holes, crc, entry_id, previous, signature, bodies))
 
     def flush(self) -> None:
         """Insert what was added."""
         self._insert("authors (author, seq, id)", "(?, ?, ?)", self._authors)
         self._insert(
-            "segments (author, first, count, crc, id, previous, signature, bodies)",
-            f"({NUMBER}, ?, ?, ?, ?, ?, ?, ?)",
+            "segments (author, first, count, holes, crc, id, previous, signature, bodies)",
+            f"({NUMBER}, ?, ?, ?, ?, ?, ?, ?, ?)",
             self._segments,
         )
         self.clear()

@@ -23,7 +23,7 @@ from gossiplog.errors import (
 from gossiplog.store.directory import StoreDirectory, require_no_seeds
 
 APPLICATION_ID: Final = int.from_bytes(b"glog", "big")
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 PAGE_BYTES: Final = 16384
 """Eight hold a full segment; the same row in 4 KiB pages costs twice the time."""
@@ -62,13 +62,15 @@ _BEFORE_FIRST_WRITE: Final = (
 _TABLES: Final = (
     """CREATE TABLE authors (
         number INTEGER PRIMARY KEY, author BLOB NOT NULL UNIQUE, seq INTEGER NOT NULL, id BLOB NOT NULL)""",
-    # A rowid table: rows are added at its end, large ones in overflow pages.  `crc` is over the whole row, `id` is that
-    # of its last entry.  The heads in `authors` are those of a while ago, see SQLiteWriter.
+    # A rowid table: rows are added at its end, large ones in overflow pages.  `holes` counts bodies that were dropped,
+    # `crc` is over the whole row, `id` is that of its last entry.  The heads in `authors` are those of a while ago, see
+    # SQLiteWriter.
     """CREATE TABLE segments (
         number INTEGER PRIMARY KEY, author INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
-        crc INTEGER NOT NULL, id BLOB NOT NULL, previous BLOB NOT NULL, signature BLOB NOT NULL,
-        bodies BLOB NOT NULL)""",
+        holes INTEGER NOT NULL, crc INTEGER NOT NULL, id BLOB NOT NULL, previous BLOB NOT NULL,
+        signature BLOB NOT NULL, bodies BLOB NOT NULL)""",
     "CREATE UNIQUE INDEX segments_by_seq ON segments (author, first)",
+    "CREATE INDEX segments_with_holes ON segments (author, first, count, holes) WHERE holes > 0",
     "CREATE TABLE forks (author BLOB PRIMARY KEY, proof BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE cursors (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",

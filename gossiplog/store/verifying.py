@@ -21,7 +21,7 @@ from gossiplog.errors import (
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import verify_proof
 from gossiplog.log.keys import genesis_id
-from gossiplog.log.segment import Head, verify
+from gossiplog.log.segment import Head, count_holes, verify
 from gossiplog.store.interface import Backend, Row
 
 Progress = Callable[[int, int], object]
@@ -53,6 +53,7 @@ class Whole(NamedTuple):
 class VerifyReport:
     """What a check found; ``ok`` when there is no damage.  Rows that are damaged are not counted.
 
+    ``holes`` counts, by author, entries whose payload was dropped: they come back from peers, and are no damage.
     ``forks`` are the authors of whom a proof is held: a fork is no damage.  ``whole`` says how far the damaged logs are
     in order; ``sound`` whether everything but rows and heads is, without which these cannot be repaired in their place.
     """
@@ -61,6 +62,7 @@ class VerifyReport:
     segments: int = 0
     entries: int = 0
     item_bytes: int = 0
+    holes: dict[bytes, int] = field(default_factory=dict)
     forks: list[bytes] = field(default_factory=list)
     damages: list[Damage] = field(default_factory=list)
     whole: dict[bytes, Whole] = field(default_factory=dict)
@@ -164,6 +166,8 @@ class _Check:
         self._report.segments += 1
         self._report.entries += segment.count
         self._report.item_bytes += len(segment.bodies)
+        if holes := count_holes(segment):
+            self._report.holes[author] = self._report.holes.get(author, 0) + holes
         return head
 
     def _tried(

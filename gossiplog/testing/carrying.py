@@ -22,6 +22,7 @@ from gossiplog.gossip.outbox import FEW_BYTES, PROOF, weight
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import segment_bytes
+from gossiplog.store.logs import Logs
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Outcome, Stale
 from gossiplog.testing.calls import Dialer
@@ -189,13 +190,20 @@ class Carrier:
         self.disk.write(AddFork(effect.proof), written)
 
     def _load(self, effect: events.Load) -> None:
-        session, wants, limit_bytes = effect
+        session, wants, limit_bytes, holes = effect
         unwritten = {author: self._unwritten.get(author) for author, first in wants if first == PROOF}
+
+        def read(logs: Logs) -> backlog.Backlog:
+            def proof_of(author: bytes) -> ForkProof:
+                return unwritten[author] or logs.fork_proof(author)
+
+            return backlog.read(wants, limit_bytes, logs.segments, proof_of, holes=holes)
+
         self.disk.call(
-            lambda logs: backlog.read(
-                wants, limit_bytes, logs.segments, lambda author: unwritten[author] or logs.fork_proof(author)
+            read,
+            lambda value: self.handle(
+                events.Loaded(session, *(((),) if isinstance(value, StoreError) else value))
             ),
-            lambda value: self.handle(events.Loaded(session, () if isinstance(value, StoreError) else value)),
         )
 
     def _examine(self, effect: events.Examine) -> None:

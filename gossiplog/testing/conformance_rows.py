@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, Segment, build, merge
+from gossiplog.log.segment import Head, Segment, build, drop_payloads, merge
 from gossiplog.store.interface import (
     Backend,
     Cut,
     DeleteAuthor,
+    HoledRow,
     Mend,
     PutFork,
     PutSegment,
@@ -99,6 +100,39 @@ class RowConformance(_Base):
             self.assertEqual(backend.segments(ann.author, 1, 1_000_000), ann.segments)
             self.assertEqual(backend.segments(bob.author, 1, 1_000_000), bob.segments)
             backend = self.reopen(backend)
+
+    def test_rows_with_holes_are_remembered(self) -> None:
+        """Whatever puts them there or takes them away, and when opened again."""
+        backend, ann, bob = self.make_backend(), Chain(1), Chain(2)
+
+        def holed(chain: Chain, *seqs: int) -> PutSegment:
+            segment, head = chain.put(*[b"\xc7\x20\x01 a body of %d bytes" % place for place in range(4)])
+            return PutSegment(drop_payloads(segment, seqs), head)
+
+        def whole(number: int) -> Replace:
+            segment = ann.segments[number]
+            return Replace(ann.author, segment.first, segment.last, segment)
+
+        backend.commit([holed(ann, 1), holed(bob, 2), holed(ann), holed(ann, 9, 10), holed(ann, 16)])
+        for _ in range(2):
+            self.assertEqual(backend.holes(), {ann.author: 4, bob.author: 1})
+            rows = [HoledRow(ann.author, *row) for row in ((1, 4, 1), (9, 4, 2), (13, 4, 1))]
+            self.assertEqual(backend.holed(ann.author, 1, 99), rows)
+            self.assertEqual(backend.holed(ann.author, 4, 9), rows[:2])
+            self.assertEqual(backend.holed(ann.author, 5, 8), [])
+            found = backend.holed_after(None, 3)
+            found += backend.holed_after(found[-1], 3)
+            self.assertEqual(sorted(found), sorted([*rows, HoledRow(bob.author, 1, 4, 1)]))
+            self.assertEqual([row for row in found if row.author == ann.author], rows)
+            self.assertEqual(backend.holed_after(found[-1], 3), [])
+            backend = self.reopen(backend)
+        backend.commit([whole(0), Mend([PutSegment(ann.segments[2], Head(12, ann.segments[3].previous))])])
+        self.assertEqual(backend.holes(), {ann.author: 1, bob.author: 1})
+        self._refused(backend, [DeleteAuthor(ann.author), whole(1)])
+        self.assertEqual(backend.holed(ann.author, 1, 99), rows[2:])
+        backend.commit([DeleteAuthor(bob.author), Cut(ann.author, 9, Head(12, ann.segments[3].previous))])
+        self.assertEqual(backend.holes(), {})
+        self.assertEqual(self.reopen(backend).holed_after(None, 9), [])
 
     def test_a_row_of_the_largest_size(self) -> None:
         """One entry of 1 MiB is a row."""

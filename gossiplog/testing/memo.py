@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from gossiplog.gossip import intake
 from gossiplog.gossip.messages import Message
-from gossiplog.log.segment import verify
+from gossiplog.log.segment import verify, verify_whole
 from gossiplog.store import logs, merging, verifying
 from gossiplog.testing import invariants, node
 from gossiplog.testing.patching import patched
@@ -30,11 +30,13 @@ _SEGMENT_TYPE = 5
 def shared() -> Iterator[None]:
     """Within it, simulated nodes verify each segment once between them."""
     verified = lru_cache(REMEMBERED)(verify)
+    verified_whole = lru_cache(REMEMBERED)(verify_whole)
     decoded = lru_cache(REMEMBERED)(decode)
 
     def take(frame: bytes) -> Message:
         return decoded(frame) if frame[1:2] == bytes([_SEGMENT_TYPE]) else decode(frame)
 
-    verifying_modules = (intake, invariants, logs, merging, verifying)
-    with patched({**{(module, "verify"): verified for module in verifying_modules}, (node, "decode"): take}):
+    verifying_modules = (invariants, logs, merging, verifying)
+    patches = {(module, "verify"): verified for module in verifying_modules}
+    with patched({**patches, (intake, "verify_whole"): verified_whole, (node, "decode"): take}):
         yield

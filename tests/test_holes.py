@@ -1,0 +1,162 @@
+"""Ring 1: payloads that were dropped: who may send entries without them, to whom, and who takes them."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog.errors import BadSegmentError, ByeCode, PeerError, UnaskedHolesError
+from gossiplog.gossip import backlog, events
+from gossiplog.gossip.acceptance import Extends, Verdict, judge
+from gossiplog.gossip.messages import Have, HaveItem, Want, WantItem
+from gossiplog.log.keys import genesis_id
+from gossiplog.log.segment import Head, Segment, drop_payloads, has_holes, id_at, verify
+from gossiplog.store.logs import Logs
+from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.requests import Accept, Stale
+from gossiplog.testing.conformance_rows import Chain
+from tests.test_replica_exchange import ANN, OWN, ReplicaCase, log
+
+
+def stripped(segment: Segment) -> Segment:
+    """The same without any payload."""
+    return drop_payloads(segment, range(segment.first, segment.last + 1))
+
+
+class AcceptanceTests(SynchronousTestCase):
+    """A hole that nobody asked for is an offence, found before anything is hashed."""
+
+    def setUp(self) -> None:
+        """A log of two segments."""
+        self.chain = Chain()
+        for _ in range(2):
+            self.chain.put(b"one", b"two", b"three")
+        self.one, self.two = self.chain.segments
+        self.start = Head(0, genesis_id(self.chain.author))
+
+    def test_unasked(self) -> None:
+        """Wherever it would be looked at; its signature is not."""
+        for segment, ours in (
+            (stripped(self.one), self.start),
+            (drop_payloads(self.two, [5]), Head(3, self.two.previous)),
+            (drop_payloads(self.two, [4]), self.chain.head),
+        ):
+            for variant in (segment, segment._replace(signature=bytes(64))):
+                self.assertRaises(UnaskedHolesError, judge, variant, ours)
+        self.assertEqual(UnaskedHolesError.code, ByeCode.BAD_SEGMENT)
+
+    def test_what_is_no_hole(self) -> None:
+        """An extension of another length or type is none, whoever asked."""
+        for item in (b"\xc7\x1f\x01" + bytes(31), b"\xc7\x20\x02" + bytes(32), b"\xd8\x01" + bytes(16)):
+            segment = self.one._replace(count=1, bodies=item)
+            for holes in (False, True):
+                with self.assertRaises(BadSegmentError) as caught:
+                    judge(segment, self.start, holes=holes)
+                self.assertIs(type(caught.exception), BadSegmentError)
+
+    def test_asked_for(self) -> None:
+        """Then it is a segment like others, and said to have holes."""
+        judged = judge(stripped(self.one), self.start, holes=True)
+        self.assertEqual(judged, Extends(stripped(self.one), Head(3, self.two.previous), holed=True))
+        judged = judge(drop_payloads(self.one, [1]), Head(1, id_at(self.one, 1)), holes=True)
+        assert isinstance(judged, Extends)
+        self.assertFalse(judged.holed)  # what is new of it has none
+        self.assertIs(judge(stripped(self.two), self.chain.head, holes=True), Verdict.DUPLICATE)
+
+
+class SendingTests(ReplicaCase):
+    """Nobody is sent a segment with holes who did not ask for such."""
+
+    def setUp(self) -> None:
+        """Three entries on our disk, the second without its payload."""
+        super().setUp()
+        self.segments = log(ANN, 3)
+        self.segments[1] = stripped(self.segments[1])
+        backend = MemoryBackend()
+        self.logs = Logs(backend)
+        self.logs.process([Accept(segment, verify(segment)) for segment in self.segments])
+
+    def held(self) -> None:
+        """They are."""
+        self.holdings.clock.replace(ANN.author, verify(self.segments[-1]))
+        self.holdings.settle(ANN.author)
+
+    def ask(self, first: int, holes: bool) -> list[events.Effect]:
+        """A peer asks, and the disk answers until it has nothing more to say."""
+        effects = self.hear(0, Want((WantItem(ANN.author, first, holes),)))
+        for effect in effects:
+            if isinstance(effect, events.Load):
+                found = backlog.read(
+                    effect.wants, effect.limit_bytes, self.logs.segments, {}.get, None, effect.holes
+                )
+                effects += self.do(events.Loaded(effect.session, *found))
+        return effects
+
+    def test_a_want_without_holes(self) -> None:
+        """Is answered up to the first one, and then by how far that is."""
+        self.held()
+        effects = self.ask(1, holes=False)
+        self.assertEqual(self.given(effects), [(0, 1)])
+        self.assertEqual(self.sent(effects, Have), [(0, Have((HaveItem(0, 1, ANN.author),)))])
+        self.assertEqual(self.given(self.ask(3, holes=False)), [(0, 3)])
+
+    def test_a_want_with_holes(self) -> None:
+        """Is answered by what is held; a later one without holds from then on."""
+        self.held()
+        effects = self.ask(1, holes=True)
+        self.assertEqual([m for _, m in self.sent(effects, Segment)], self.segments)
+        self.assertEqual(self.given(self.ask(2, holes=False)), [])
+
+    def test_the_others_of_one_read(self) -> None:
+        """Who is withheld does not take the place of others."""
+        other = Chain(9)
+        self.logs.process([Accept(*other.put(b"other"))])
+        wants = [(other.author, 1), (ANN.author, 2)]
+        found = backlog.read(wants, 10_000, self.logs.segments, {}.get)
+        self.assertEqual(found, backlog.Backlog((other.segments[0],), (ANN.author,)))
+        self.holdings.clock.replace(other.author, other.head)
+        self.held()
+        items = (WantItem(other.author, 1), WantItem(ANN.author, 2))
+        self.hear(0, Want(items))
+        effects = self.do(events.Loaded(0, *found))
+        self.assertEqual(self.sent(effects, Have), [(0, Have((HaveItem(0, 1, ANN.author),)))])
+        self.assertTrue(self.replica.sessions[0].outbox.idle)
+
+
+class TakingTests(ReplicaCase):
+    """What comes with holes."""
+
+    def test_unasked_ends_the_session(self) -> None:
+        """Pushed or asked for without; nothing changes, and the next peer that claims the author is asked."""
+        for pulled in (False, True):
+            if pulled:
+                self.open(3)
+                for number in (3, 1):
+                    self.hear(number, Have((HaveItem(0, 1, ANN.author),)))
+                effects = self.tick(1.0)
+                [(number, _)] = self.sent(effects, Want)
+            else:
+                number = 0
+            effects = self.hear(number, stripped(log(ANN, 1)[0]))
+            [rejected] = [e for e in effects if isinstance(e, events.PeerRejected)]
+            self.assertEqual((rejected.session, rejected.error.code), (number, ByeCode.BAD_SEGMENT))
+            self.assertFalse([e for e in effects if isinstance(e, events.Write)])
+            self.assertEqual(self.holdings.accepted_seq(ANN.author), 0)
+        self.assertEqual(self.sent(effects, Want), [(4 - number, Want((WantItem(ANN.author, 1),)))])
+
+    def test_own_entries(self) -> None:
+        """Never, from nobody, by no way."""
+        effects = self.hear(0, stripped(log(OWN, 1)[0]))
+        self.assertTrue([e for e in effects if isinstance(e, events.PeerRejected)])
+        backend = MemoryBackend()
+        logs = Logs(backend)
+        chain = Chain()
+        chain.keypair = logs.writer("me")
+        chain.author = chain.keypair.author
+        chain.head = Head(0, genesis_id(chain.author))
+        segment, head = chain.put(b"lost", b"with a disk")
+        outcome = logs.process([Accept(drop_payloads(segment, [2]), head)])
+        self.assertEqual(outcome.results, [Stale(Head(0, genesis_id(chain.author)))])
+        self.assertEqual(logs.clock.seq(chain.author), 0)
+        self.assertEqual(logs.process([Accept(segment, head)]).segments, [segment])
+        self.assertFalse(has_holes(segment))
+        self.assertTrue(issubclass(UnaskedHolesError, PeerError))
