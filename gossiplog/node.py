@@ -15,9 +15,10 @@ from typing import Any, TypeVar, overload
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 
-from gossiplog.errors import ByeCode, EndpointError, NodeStoppedError
+from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, NodeStoppedError
 from gossiplog.gossip.events import Forgotten
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
+from gossiplog.log.keys import is_node_id
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net.awaiting import Ending, Result
@@ -268,7 +269,12 @@ class Node:
         return self._driver.admission.bans.all(self.reactor.seconds())
 
     def unban(self, peer: bytes) -> bool:
-        """Let the node with the id ``peer`` come back at once, its offences forgotten; False if it had none."""
+        """Let the node with the id ``peer`` come back at once, its offences forgotten; False if it had none.
+
+        Raises :class:`InvalidKeyError` for what is no node id.
+        """
+        if not is_node_id(peer):
+            raise InvalidKeyError("a node is named by its id, 32 bytes")
         forgiven = self._driver.admission.bans.lift(peer)
         self._driver.dialers.forgiven()
         return forgiven

@@ -103,6 +103,8 @@ class Texts(SynchronousTestCase):
     @settings(derandomize=True)
     @given(st.binary(min_size=32, max_size=32), st.sampled_from(KeyKind))
     def test_round_trip(self, key: bytes, kind: KeyKind) -> None:
+        if kind is KeyKind.NODE:
+            key = key[:31] + bytes([key[31] & 0x7F])
         text = format_key(kind, key)
         self.assertEqual(len(text), len(kind.value) + 56)
         self.assertEqual(parse_key(kind, text), key)
@@ -139,6 +141,28 @@ class Texts(SynchronousTestCase):
         ):
             error = self.assertRaises(InvalidKeyError, parse_author, typo)
             self.assertIn(words, str(error), typo)
+
+    def test_node_ids_that_are_none(self) -> None:
+        """X25519 takes them for others: an id, as text or as bytes, is below 2^255 - 19."""
+        field = 2**255 - 19
+        for number, right in (
+            (9, True),
+            (field - 1, True),
+            (field, False),
+            (field + 9, False),
+            (2**255 + 9, False),
+        ):
+            key = number.to_bytes(32, "little")
+            self.assertEqual(keys.is_node_id(key), right)
+            for text in (format_key(KeyKind.NODE, key), key.hex()):
+                if right:
+                    self.assertEqual(parse_key(KeyKind.NODE, text), key)
+                else:
+                    error = self.assertRaises(InvalidKeyError, parse_key, KeyKind.NODE, text)
+                    self.assertIn("canonical", str(error))
+            self.assertEqual(parse_key(KeyKind.NETWORK, key.hex()), key)
+        for key in (b"", bytes(31), bytes(33), bytearray(32), "a" * 32, None):
+            self.assertFalse(keys.is_node_id(key))
 
     def test_not_text_and_not_keys(self) -> None:
         self.assertRaises(InvalidKeyError, parse_author, PAIR.author)

@@ -82,6 +82,11 @@ class KeyVectors(SynchronousTestCase):
             self.assertEqual(network.key.hex(), vector["key"], vector["text"])
             self.assertEqual(network.discovery_id.hex(), vector["discovery_id"])
 
+    def test_texts_that_are_no_node(self) -> None:
+        for reason, text in self.vectors["not_node_texts"].items():
+            refused = raised(keys.parse_key, keys.KeyKind.NODE, text)
+            self.assertEqual(refused, "InvalidKeyError", reason)
+
     def test_texts_that_are_no_network(self) -> None:
         for text in self.vectors["not_networks"]:
             self.assertIn(raised(Network.parse, text), ("InvalidValueError", "InvalidKeyError"), repr(text))

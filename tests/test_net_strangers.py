@@ -11,12 +11,12 @@ from hashlib import sha256, sha512
 from pathlib import Path
 from typing import Any
 
-from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
+from nacl.bindings import crypto_scalarmult_base, crypto_scalarmult_ed25519_base_noclamp
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
-from gossiplog.errors import BadSignatureError, ByeCode, ForkedWriterError
+from gossiplog.errors import BadSignatureError, ByeCode, ForkedWriterError, InvalidKeyError
 from gossiplog.gossip.messages import Have, HaveItem, Hello, Ping, Want
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id, head_message
@@ -223,6 +223,22 @@ class KeyTests(OneNode):
         peer.send(segment)
         self.world.run(0.5)
         self.assertEqual(self.site.store.clock.seq(segment.author), 1)
+
+    def test_node_id_that_is_not_canonical(self) -> None:
+        """A ban would concern one of the two ids of a secret."""
+        peer = Peer(True)
+        handshake = peer.channel._handshake
+        node = crypto_scalarmult_base(b"\x07" * 32)
+        other = node[:31] + bytes([node[31] | 0x80])
+        handshake._write_static = lambda: handshake._symmetric.encrypt_and_hash(other)  # type: ignore[method-assign]
+        self.come(peer)
+        self.world.run(0.5)
+        self.assertEqual(peer.got, [])
+        self.assertIsNotNone(peer.reason)
+        self.assertIn("canonical", str(self.rejected().error))
+        self.assertRaises(InvalidKeyError, self.site.node.unban, other)
+        self.assertRaises(InvalidKeyError, self.site.node.unban, "127.0.0.1")
+        self.assertFalse(self.site.node.unban(node))
 
 
 def is_small(case: dict[str, str]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.errors import MalformedMessageError
+from gossiplog.errors import HandshakeError, MalformedMessageError
 from gossiplog.gossip.messages import Unknown
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode, encode
@@ -100,3 +100,14 @@ class Handshake(SynchronousTestCase):
             body, data = bytes.fromhex(record["frame"]), bytes.fromhex(record["bytes"])
             self.assertEqual(sender.send(body), data)
             self.assertEqual(receiver.receive(data), [body])
+
+    def test_refused(self) -> None:
+        vector = load("wire_channel.json")
+        names = ("network_key", "listener_static", "listener_ephemeral", "first", "second")
+        network, static, ephemeral, first, second = (bytes.fromhex(vector[name]) for name in names)
+        for name, third in vector["refused_third"].items():
+            listener = Channel(False, static, network, ephemeral=ephemeral)
+            listener.receive(first)
+            self.assertEqual(listener.outgoing(), second)
+            self.assertRaises(HandshakeError, listener.receive, bytes.fromhex(third))
+            self.assertFalse(listener.established, name)

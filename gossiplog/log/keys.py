@@ -44,6 +44,10 @@ _TEXT_CHARS: Final = 55
 """34 bytes in base32: 272 bits and 3 spare ones."""
 
 
+_FIELD: Final = 2**255 - 19
+"""Coordinates of X25519 are numbers below it."""
+
+
 class KeyKind(Enum):
     """What a key is for; the prefix of its text form."""
 
@@ -121,7 +125,7 @@ def parse_key(kind: KeyKind, text: str) -> bytes:
     if not isinstance(text, str):
         raise InvalidKeyError(f"a {kind.value} key as text is a str, not {type(text).__name__}")
     if "_" not in text:
-        return _parse_hex(kind, text)
+        return _checked(kind, _parse_hex(kind, text))
     prefix, _, body = text.partition("_")
     if prefix != kind.value:
         if prefix in {other.value for other in KeyKind}:
@@ -137,7 +141,7 @@ def parse_key(kind: KeyKind, text: str) -> bytes:
         raise InvalidKeyError("the last character of the key is wrong (its spare bits are not zero)")
     if raw[KEY_BYTES:] != _checksum(kind, key):
         raise InvalidKeyError("the checksum does not match: a character of the key is wrong")
-    return key
+    return _checked(kind, key)
 
 
 def format_author(author: bytes) -> str:
@@ -153,6 +157,20 @@ def parse_author(text: str) -> bytes:
 def short_key(key: bytes) -> str:
     """Return the first 8 characters of a key's base32: for people to tell keys apart, never to identify one."""
     return _base32(key[:5])
+
+
+def is_node_id(key: object) -> bool:
+    """Return whether these are 32 bytes that a node's X25519 key can be.
+
+    X25519 takes 2^255 - 19 and more for other, smaller numbers: with these one secret would have two ids.
+    """
+    return type(key) is bytes and len(key) == KEY_BYTES and int.from_bytes(key, "little") < _FIELD
+
+
+def _checked(kind: KeyKind, key: bytes) -> bytes:
+    if kind is KeyKind.NODE and not is_node_id(key):
+        raise InvalidKeyError("no node has this id: it is not the canonical form of an X25519 key")
+    return key
 
 
 def _parse_hex(kind: KeyKind, text: str) -> bytes:

@@ -25,6 +25,7 @@ from nacl.bindings import (
 from nacl.exceptions import CryptoError
 
 from gossiplog.errors import ChannelError, HandshakeError, InvalidValueError
+from gossiplog.log.keys import is_node_id
 
 PROTOCOL_NAME: Final = b"Noise_XXpsk0_25519_ChaChaPoly_SHA256"
 KEY_BYTES: Final = 32
@@ -235,6 +236,8 @@ class Handshake:
     def _read_static(self, message: bytes) -> bytes:
         size = KEY_BYTES + TAG_BYTES
         self.peer_static = self._symmetric.decrypt_and_hash(message[:size])
+        if not is_node_id(self.peer_static):
+            raise HandshakeError("a node's key that is not in its canonical form")
         return message[size:]
 
     def _mix_dh(self, secret: bytes, public: bytes) -> None:

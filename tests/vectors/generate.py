@@ -70,12 +70,21 @@ def keys_and_networks() -> dict[str, Any]:
                 "author": pair.author,
                 "genesis_id": genesis_id(pair.author),
                 "short": keys.short_key(pair.author),
-                "texts": {kind.value: keys.format_key(kind, pair.author) for kind in KeyKind},
+                "texts": {
+                    kind.value: keys.format_key(kind, pair.author)
+                    for kind in KeyKind
+                    if kind is not KeyKind.NODE or keys.is_node_id(pair.author)
+                },
                 "head": {"seq": 7, "id": seed("id"), "signature": pair.sign_head(7, seed("id"))},
             }
             for pair in pairs
         ],
         "not_author_texts": wrong,
+        "not_node_texts": {
+            "bit 255": keys.format_key(KeyKind.NODE, bytes([9]) + bytes(30) + b"\x80"),
+            "2^255 - 19": keys.format_key(KeyKind.NODE, (2**255 - 19).to_bytes(32, "little")),
+            "bit 255, hex": (bytes([9]) + bytes(30) + b"\x80").hex(),
+        },
         "networks": [
             {"text": text, "key": network.key, "discovery_id": network.discovery_id}
             for text in (

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+from nacl.bindings import crypto_scalarmult_base
 
 from gossiplog.gossip.messages import (
     FORKED_CHECK,
@@ -252,7 +253,22 @@ def channel() -> dict[str, Any]:
         "dialler_id": listener.peer,
         "listener_id": dialler.peer,
     }
-    return {name: data.hex() for name, data in {**keys, **said, **known}.items()} | {"records": records}
+    whole = {name: data.hex() for name, data in {**keys, **said, **known}.items()}
+    return whole | {"records": records, "refused_third": {"bit 255 of the node id": _bit_255(keys).hex()}}
+
+
+def _bit_255(keys: dict[str, bytes]) -> bytes:
+    """Return the third message of a dialler whose id is not canonical: X25519 takes it for the right one."""
+    network = keys["network_key"]
+    dialler = Channel(True, keys["dialler_static"], network, ephemeral=keys["dialler_ephemeral"])
+    listener = Channel(False, keys["listener_static"], network, ephemeral=keys["listener_ephemeral"])
+    listener.receive(dialler.start())
+    handshake = dialler._handshake
+    node = crypto_scalarmult_base(keys["dialler_static"])
+    node = node[:31] + bytes([node[31] | 0x80])
+    handshake._write_static = lambda: handshake._symmetric.encrypt_and_hash(node)  # type: ignore[method-assign]
+    dialler.receive(listener.outgoing())
+    return dialler.outgoing()
 
 
 def write(directory: Path = VECTORS) -> None:
