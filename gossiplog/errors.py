@@ -107,6 +107,14 @@ class StoreFormatError(StoreError):
     """The directory holds something that this version does not read."""
 
 
+class StoreUnsafeError(StoreError):
+    """The store is not ours alone: others own it or may write to it, or something in it leads elsewhere.
+
+    That is a link, a pipe, a device, a journal that names another file.  Nothing was changed; the message says what is
+    in the way, and how to go on.
+    """
+
+
 class StoreFullError(StoreError):
     """The disk is full (or over quota); nothing of this write is on disk."""
 

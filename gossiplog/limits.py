@@ -25,6 +25,12 @@ choose; and the row still has eight 16 KiB pages."""
 MAX_PROOF_FILE_BYTES: Final = 192 * 1024
 """A fork proof as a file: the largest has 128 KiB and 200 bytes, which are 174 KiB as lines of Base64."""
 
+MAX_WRITERS: Final = 16_384
+"""Local writers of a store: each is a file that is read at every opening, in 0.1 ms."""
+
+MAX_VALUE_BYTES: Final = 64 * 1024 * 1024
+"""A cursor, or a value that a store keeps of itself: a cursor of a million authors has 50 MB."""
+
 MAX_REFERENCES: Final = 64
 """``after`` triples in one body."""
 

@@ -136,7 +136,7 @@ class Custody:
         token = self._entropy(TOKEN_BYTES)
         write_mark(self._database, mark(token, 1))
         if self._database_file < 0:
-            self._database_file = os.open(self._database, os.O_RDONLY | os.O_CLOEXEC)
+            self._database_file = os.open(self._database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.fsync(self._database_file)  # the mark is there when the stamp says so
         ledger.create(token, 1)
         stamp = stamped(read_signs(self._database), token, 1)

@@ -1,10 +1,11 @@
 """The directory of a store: its lock, its modes, its secret files.
 
-Responsible for: creating the directory (0700), holding its lock, keeping secrets in files of their own (0600).
+Responsible for: creating the directory (0700), holding its lock, keeping secrets in files of their own (0600), and
+writing only to what is ours alone.
 Must not know: the database, or what a secret is for.
 Invariant: a secret is there whole and synced or not at all, and while the lock is held nobody else opens the
-store.  POSIX only: the lock is ``flock``, which also keeps out a second opening in the same process, and ends with
-the process.
+store.  A store that others made, own or may change leads to no file outside of it.  POSIX only: the lock is ``flock``,
+which also keeps out a second opening in the same process, and ends with the process.
 """
 
 from __future__ import annotations
@@ -13,25 +14,39 @@ import errno
 import fcntl
 import hashlib
 import os
-from contextlib import suppress
+import stat
+from contextlib import closing, suppress
 from typing import Final
 
 from gossiplog.errors import (
     InvalidValueError,
     StoreDamagedError,
     StoreError,
+    StoreFailedError,
     StoreFormatError,
     StoreFullError,
     StoreLockedError,
     StoreNotFoundError,
+    StoreUnsafeError,
 )
+from gossiplog.limits import MAX_WRITERS
 from gossiplog.store import generation
+from gossiplog.store.folder import FILE_MODE, Folder, create_folders, open_folder, require_private_parent
 from gossiplog.store.names import file_name, writer_name
 
 DATABASE: Final = "log.sqlite"
 LOCK: Final = "lock"
 SEEDS: Final = "seeds"
 NODE_KEY: Final = "node.key"
+
+ASIDE: Final = ".damaged"
+"""Behind the name of a database file that was rebuilt."""
+
+_BESIDE: Final = ("-wal", "-shm", "-journal")
+"""What SQLite looks for beside a database."""
+
+_JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
+"""At the end of a rollback journal: before it is the name of a file that belongs to the transaction too."""
 
 _OURS: Final = frozenset({LOCK, SEEDS, NODE_KEY, generation.NAME, "lost+found"})
 """What may stand in a directory without a database: a start cut short, or the root of a fresh file system."""
@@ -42,90 +57,132 @@ _CHECK_BYTES: Final = 4
 
 
 class StoreDirectory:
-    """I hold the lock of one store directory and keep its secrets; ``read_only``: its file system takes no writes."""
+    """I hold the lock of one store directory and keep its secrets.
 
-    def __init__(self, path: str | os.PathLike[str], init: bool = True) -> None:
+    ``read_only``: nothing in it is written, because that was asked for or its file system takes no writes.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], init: bool = True, read_only: bool = False) -> None:
         """Lock the store directory at ``path``; ``init`` creates one in a new or empty directory.
+
+        With ``read_only`` nothing is changed, and secrets are not looked at: it may be anybody's store.
 
         :raises StoreNotFoundError: no store there, and not ``init``.
         :raises StoreFormatError: something else is there.
+        :raises StoreUnsafeError: it is not ours alone.
         :raises StoreLockedError: it is open already, in this or another process.
         """
         self.path = os.path.abspath(os.fspath(path))
-        self.read_only = False
+        self.read_only = self._is_guest = read_only
         self._lock = -1
         try:
-            if init:
-                _create(self.path)
-            _check_contents(self.path, init)
-            self._lock = self._take_lock()
+            self.folder = self._open(init and not read_only)
         except OSError as error:
             raise store_error(error, self.path) from error
+        try:
+            self._look_around()
+            self._lock = self._take_lock()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise store_error(error, self.path) from error
+            raise
 
     @property
     def database(self) -> str:
         """The path of the database file."""
-        return os.path.join(self.path, DATABASE)
+        return self.folder.file(DATABASE)
 
     def create_database_file(self) -> None:
         """Make sure that the database file exists with mode 0600: SQLite would follow the umask."""
         if self.read_only:
             return
         try:
-            os.close(os.open(self.database, os.O_RDWR | os.O_CREAT, 0o600))
-            sync_directory(self.path)
+            with suppress(FileExistsError):
+                os.close(self.folder.create(DATABASE))
+                self.folder.sync()
+            _restrict(self.folder, DATABASE)
         except OSError as error:
             raise store_error(error, self.database) from error
 
+    def require_in_place(self) -> None:
+        """Raise :class:`StoreUnsafeError` if another directory stands where this one was."""
+        try:
+            if os.stat(self.folder.path).st_ino == self.folder.stat().st_ino:
+                return
+        except OSError:
+            pass
+        raise StoreUnsafeError(f"{self.path} was moved while it was opened")
+
     def seed(self, name: str) -> bytes | None:
         """Return the seed of a writer."""
-        return self._read(os.path.join(self.path, SEEDS, file_name(name)))
+        if not self.folder.holds(SEEDS):
+            return None
+        with closing(_seeds(self.folder)) as folder:
+            return self._read(folder, file_name(name))
 
     def seed_names(self) -> list[str]:
         """Return the names of all writers, sorted."""
-        return _seed_names(self.path)
+        return [] if self._is_guest else _seed_names(self.folder)
 
     def create_seed(self, name: str, seed: bytes) -> None:
         """Write a writer's seed; :class:`InvalidValueError` when the name is taken."""
-        folder = os.path.join(self.path, SEEDS)
-        file = os.path.join(folder, file_name(name))
+        file = file_name(name)
+        self._require_writable()
         try:
-            if not os.path.isdir(folder):
-                os.mkdir(folder, 0o700)
-                sync_directory(self.path)
+            self.folder.make_folder(SEEDS)
         except OSError as error:
-            raise store_error(error, folder) from error
-        self._write(file, seed)
+            raise store_error(error, self.folder.file(SEEDS)) from error
+        with closing(_seeds(self.folder)) as folder:
+            self._write(folder, file, seed)
 
     def node_key(self) -> bytes | None:
         """Return the node's secret."""
-        return self._read(os.path.join(self.path, NODE_KEY))
+        return None if self._is_guest else self._read(self.folder, NODE_KEY)
 
     def create_node_key(self, secret: bytes) -> None:
         """Write the node's secret; :class:`InvalidValueError` when there is one."""
-        self._write(os.path.join(self.path, NODE_KEY), secret)
+        self._write(self.folder, NODE_KEY, secret)
 
     def replace_node_key(self, secret: bytes) -> None:
         """Write another secret for the node, in the place of the one there is."""
-        self._write(os.path.join(self.path, NODE_KEY), secret, replace=True)
+        self._write(self.folder, NODE_KEY, secret, replace=True)
 
     def close(self) -> None:
         """Release the lock; the lock file stays, removing it would let two processes hold different ones."""
         lock, self._lock = self._lock, -1
         if lock >= 0:
             os.close(lock)
+        self.folder.close()
+
+    def _open(self, init: bool) -> Folder:
+        if init:
+            create_folders(self.path)
+        try:
+            folder = open_folder(self.path)
+        except FileNotFoundError:
+            if os.path.lexists(self.path):
+                raise StoreFormatError(f"{self.path} is not a directory") from None
+            raise StoreNotFoundError(f"no store at {self.path}") from None
+        try:
+            is_new = not folder.holds(DATABASE)
+            if is_new:
+                _require_nothing_else(folder, self.path, init)
+            if not (self.read_only or folder.is_read_only()):
+                if is_new:
+                    _make_ours(folder)
+                require_private_parent(folder.path)
+                folder.guard()
+                _finish_rebuild(folder)
+        except BaseException:
+            folder.close()
+            raise
+        return folder
 
     def _take_lock(self) -> int:
-        file = os.path.join(self.path, LOCK)
+        lock = self._open_lock()
         try:
-            lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            if error.errno != errno.EROFS:
-                raise
-            self.read_only = True
-            lock = os.open(file if os.path.exists(file) else self.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if self._is_guest else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             os.close(lock)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
@@ -133,9 +190,54 @@ class StoreDirectory:
             raise
         return lock
 
-    def _read(self, file: str) -> bytes | None:
+    def _open_lock(self) -> int:
+        """Return a descriptor to lock; of the directory where nothing is to be written and no lock file can be read."""
         try:
-            with open(file, "rb") as stream:
+            if not self.read_only:
+                with suppress(FileExistsError):
+                    return self.folder.create(LOCK)
+                return self.folder.open(LOCK, os.O_RDWR)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            self.read_only = True
+        try:
+            return self.folder.open(LOCK)
+        except (FileNotFoundError, PermissionError):
+            return self.folder.duplicate()
+
+    def _look_around(self) -> None:
+        """Refuse what leads out of the directory, before anything is written, and before SQLite follows it."""
+        for name in (LOCK, generation.NAME, NODE_KEY, DATABASE):
+            self.folder.size(name)
+        if self.folder.holds(SEEDS):
+            with closing(_seeds(self.folder)) as seeds:
+                for name in _seed_files(seeds):
+                    seeds.size(name)
+        sizes = {suffix: self.folder.size(DATABASE + suffix) for suffix in _BESIDE}
+        size = sizes["-journal"]
+        if size and size >= len(_JOURNAL_MAGIC):
+            journal = self.folder.open(DATABASE + "-journal")
+            try:
+                end = os.pread(journal, len(_JOURNAL_MAGIC), size - len(_JOURNAL_MAGIC))
+            finally:
+                os.close(journal)
+            if end == _JOURNAL_MAGIC:
+                raise StoreUnsafeError(
+                    f"{self.database}-journal names another file, which SQLite would read and delete; no store has "
+                    "such a journal, so somebody put it there: remove it"
+                )
+
+    def _require_writable(self) -> None:
+        if self.read_only:
+            raise StoreFailedError(f"{self.path} is open for reading only")
+
+    def _read(self, folder: Folder, name: str) -> bytes | None:
+        file = folder.file(name)
+        try:
+            if folder.guarded:
+                _restrict(folder, name)
+            with open(folder.open(name), "rb") as stream:
                 content = stream.read(_SECRET_BYTES + _CHECK_BYTES + 1)
         except FileNotFoundError:
             return None
@@ -149,26 +251,22 @@ class StoreDirectory:
             )
         return secret
 
-    def _write(self, file: str, secret: bytes, *, replace: bool = False) -> None:
+    def _write(self, folder: Folder, name: str, secret: bytes, *, replace: bool = False) -> None:
         """Write a secret beside its place and move it there: nobody ever sees half of one."""
         if type(secret) is not bytes or len(secret) != _SECRET_BYTES:
             raise InvalidValueError(f"a secret is {_SECRET_BYTES} bytes")
-        if not replace and os.path.lexists(file):  # no race: we hold the lock
-            raise InvalidValueError(f"{file} exists already")
-        folder, name = os.path.split(file)
-        draft = os.path.join(folder, f".{name}.new")
+        self._require_writable()
+        if not replace and folder.holds(name):  # no race: we hold the lock
+            raise InvalidValueError(f"{folder.file(name)} exists already")
         try:
-            if os.path.lexists(draft):
-                os.unlink(draft)
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = folder.draft(name)
             with open(descriptor, "wb") as stream:
                 stream.write(secret + _check(secret))
                 stream.flush()
                 os.fsync(descriptor)
-            os.rename(draft, file)
-            sync_directory(folder)
+            folder.put(name)
         except OSError as error:
-            raise store_error(error, file) from error
+            raise store_error(error, folder.file(name)) from error
 
 
 def store_error(error: OSError, path: str) -> StoreError:
@@ -178,59 +276,78 @@ def store_error(error: OSError, path: str) -> StoreError:
     return StoreError(f"{path}: {error.strerror or error}")
 
 
-def _create(path: str) -> None:
-    """Create the directory and missing parents, each 0700 and durable before the next."""
-    if os.path.lexists(path):
-        return
-    parent = os.path.dirname(path)
-    _create(parent)
-    with suppress(FileExistsError):  # another process was faster; the lock decides
-        os.mkdir(path, 0o700)
-    sync_directory(parent)
+def _make_ours(folder: Folder) -> None:
+    """Let only us into an empty directory that is to become a store, unless it is one for everybody."""
+    found = folder.stat()
+    if found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
+        folder.restrict()
 
 
-def _check_contents(path: str, init: bool) -> None:
-    if not os.path.lexists(path):
-        raise StoreNotFoundError(f"no store at {path}")
-    if not os.path.isdir(path):
-        raise StoreFormatError(f"{path} is not a directory")
-    names = set(os.listdir(path))
-    if DATABASE in names:
-        return
-    if names - _OURS:
-        raise StoreFormatError(f"{path} is not a store: it holds {min(names - _OURS)!r} and no {DATABASE!r}")
-    require_no_seeds(path)
+def _finish_rebuild(folder: Folder) -> None:
+    """Take away the second name that a rebuilding of the database, cut short, left it: it still is the old one."""
+    with suppress(FileNotFoundError):
+        for name in folder.twins(DATABASE):
+            if name.startswith(DATABASE + ASIDE):
+                folder.remove(name)
+
+
+def _restrict(folder: Folder, name: str) -> None:
+    """Let only us read a file: one that was copied or unpacked may have any mode."""
+    descriptor = folder.open(name)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, FILE_MODE)
+    finally:
+        os.close(descriptor)
+
+
+def _require_nothing_else(folder: Folder, path: str, init: bool) -> None:
+    for name in folder.names():
+        if name not in _OURS:
+            raise StoreFormatError(f"{path} is not a store: it holds {name!r} and no {DATABASE!r}")
+    require_no_seeds(folder)
     if not init:
         raise StoreNotFoundError(f"no store at {path}: the directory holds no {DATABASE!r}")
 
 
-def require_no_seeds(path: str) -> None:
+def require_no_seeds(folder: Folder) -> None:
     """Raise :class:`StoreDamagedError` if writers are there: without their logs they would fork them."""
-    if names := _seed_names(path):
+    if names := _seed_names(folder):
         raise StoreDamagedError(
-            f"{os.path.join(path, DATABASE)} is missing or empty, but writer {names[0]!r} has a seed; "
-            f"move {os.path.join(path, SEEDS)} away to start with new writers"
+            f"{folder.file(DATABASE)} is missing or empty, but writer {names[0]!r} has a seed; "
+            f"move {folder.file(SEEDS)} away to start with new writers"
         )
 
 
-def _seed_names(path: str) -> list[str]:
+def _seeds(folder: Folder) -> Folder:
     try:
-        files = os.listdir(os.path.join(path, SEEDS))
-    except FileNotFoundError:
-        return []
+        return Folder(SEEDS, folder)
     except OSError as error:
-        raise store_error(error, path) from error
-    return sorted(name for name in map(writer_name, files) if name is not None)
+        raise store_error(error, folder.file(SEEDS)) from error
+
+
+def _seed_names(folder: Folder) -> list[str]:
+    if not folder.holds(SEEDS):
+        return []
+    with closing(_seeds(folder)) as seeds:
+        return sorted(name for name in map(writer_name, _seed_files(seeds)) if name is not None)
+
+
+def _seed_files(seeds: Folder) -> list[str]:
+    """Return the names of the files of seeds, and of no others."""
+    found: list[str] = []
+    try:
+        for place, file in enumerate(seeds.names()):
+            if len(found) >= MAX_WRITERS or place >= 2 * MAX_WRITERS:
+                raise StoreFormatError(
+                    f"{seeds.path} holds more than {MAX_WRITERS} files; a store has no more"
+                )
+            if writer_name(file) is not None:
+                found.append(file)
+    except OSError as error:
+        raise store_error(error, seeds.path) from error
+    return found
 
 
 def _check(secret: bytes) -> bytes:
     return hashlib.sha256(secret).digest()[:_CHECK_BYTES]
-
-
-def sync_directory(folder: str) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,6 +16,8 @@ import struct
 import zlib
 from typing import Final, NamedTuple
 
+from gossiplog.store.folder import Folder
+
 NAME: Final = "generation"
 
 SLOT_BYTES: Final = 512
@@ -41,12 +43,16 @@ class GenerationFile:
 
     def __init__(self, directory: str) -> None:
         """Open it if it is there."""
-        self._directory = directory
-        self._path = os.path.join(directory, NAME)
+        self._file = -1
+        self._folder = Folder(directory)
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            self._folder.guard()
+            self._file = self._folder.open(NAME, os.O_RDWR)
         except FileNotFoundError:
-            self._file = -1
+            pass
+        except BaseException:
+            self._folder.close()
+            raise
 
     def read(self) -> Ledger | None:
         """Return what it says, ``None`` if there is no file."""
@@ -62,18 +68,14 @@ class GenerationFile:
 
     def create(self, token: bytes, generation: int) -> None:
         """Begin a new file, durable on return, in the place of any other."""
-        self.close()
-        draft = os.path.join(self._directory, f".{NAME}.new")
-        self._file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        self._file = self._folder.draft(NAME)
         for place in (0, 1):
             self._write(_GENERATION, place, token, generation)
         os.fsync(self._file)
-        os.rename(draft, self._path)
-        directory = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        self._folder.put(NAME)
 
     def begin(self, token: bytes, generation: int) -> None:
         """Add ``generation`` to the one that is there; both hold now, durably."""
@@ -96,6 +98,7 @@ class GenerationFile:
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
+        self._folder.close()
 
     def _write(self, kind: struct.Struct, slot: int, key: bytes, number: int) -> None:
         record = kind.pack(key, number)

@@ -145,14 +145,14 @@ if sys.platform == "linux":
     def read_mark(file: str) -> bytes | None:
         """Return the mark at a file: ``b""`` if it has none, ``None`` if the file system keeps none."""
         try:
-            return os.getxattr(file, ATTRIBUTE)
+            return os.getxattr(file, ATTRIBUTE, follow_symlinks=False)
         except OSError as error:
             return b"" if error.errno == errno.ENODATA else None
 
     def write_mark(file: str, content: bytes) -> None:
         """Mark a file, where that is possible."""
         with suppress(OSError):
-            os.setxattr(file, ATTRIBUTE, content)
+            os.setxattr(file, ATTRIBUTE, content, follow_symlinks=False)
 
 else:
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from gossiplog.errors import InvalidValueError
+from gossiplog.limits import MAX_VALUE_BYTES
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, Segment
 
@@ -126,6 +127,8 @@ def check_value(write: PutMeta | PutCursor) -> tuple[str, bytes | None]:
     name, value = write
     if type(name) is not str or not (value is None or type(value) is bytes):
         raise InvalidValueError("a value is bytes, by a name that is a string")
+    if value is not None and len(value) > MAX_VALUE_BYTES:
+        raise InvalidValueError(f"a value has at most {MAX_VALUE_BYTES} bytes, not {len(value)}")
     if any("\ud800" <= char <= "\udfff" for char in name):
         raise InvalidValueError("a name is Unicode text without lone surrogates")
     return name, value

@@ -20,6 +20,7 @@ from gossiplog.errors import (
     StoreError,
     StoreFailedError,
 )
+from gossiplog.limits import MAX_WRITERS
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
@@ -39,12 +40,14 @@ __all__ = ["Logs", "VerifyReport", "open_logs"]
 _NETWORK = "network"
 
 
-def open_logs(path: str | os.PathLike[str], init: bool = True) -> Logs:
+def open_logs(path: str | os.PathLike[str], init: bool = True, read_only: bool = False) -> Logs:
     """Open the store in the directory ``path``; ``init`` creates one where there is none or an empty directory.
 
-    :raises StoreError: its subclass says what is wrong: not found, locked, of another format, damaged.
+    With ``read_only`` not a byte is changed there, it may be anybody's, and none of its writers is one here.
+
+    :raises StoreError: its subclass says what is wrong: not found, locked, not ours alone, of another format, damaged.
     """
-    backend = SQLiteBackend(path, init)
+    backend = SQLiteBackend(path, init, read_only=read_only)
     try:
         return Logs(backend)
     except BaseException:
@@ -95,6 +98,8 @@ class Logs:
         if keypair is None:
             seed = self._entropy(KEY_BYTES)
             check_writer_name(name)
+            if len(self._writers) >= MAX_WRITERS:
+                raise InvalidValueError(f"a store has at most {MAX_WRITERS} writers")
             self._custody.adopt(Keypair(seed).author)
             self._backend.create_seed(name, seed)
             keypair = self._add_writer(name, seed)

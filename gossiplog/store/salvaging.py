@@ -13,13 +13,15 @@ import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any, Final, NamedTuple
 
 from gossiplog.errors import GossiplogError, StoreDamagedError, StoreFormatError
 from gossiplog.log.fork import decode_proof, verify_proof
 from gossiplog.log.keys import ID_BYTES, KEY_BYTES
-from gossiplog.store.directory import StoreDirectory, store_error, sync_directory
+from gossiplog.store.directory import ASIDE, DATABASE, StoreDirectory, store_error
+from gossiplog.store.folder import Folder
+from gossiplog.store.sqlite_opening import Effort, open_database
 from gossiplog.store.sqlite_rows import row_crc
 from gossiplog.store.sqlite_schema import (
     PAGE_BYTES,
@@ -29,10 +31,7 @@ from gossiplog.store.sqlite_schema import (
     read_error,
 )
 
-ASIDE: Final = ".damaged"
-"""Behind the name of the old database file."""
-
-_NEW: Final = ".new"
+_NEW: Final = f"{DATABASE}.new"
 _HEADER_BYTES: Final = 100
 _SCHEMA: Final = b"CREATE TABLE segments"
 """Stands in the first page of every file of ours."""
@@ -54,7 +53,7 @@ def salvage(path: str | os.PathLike[str]) -> Salvage:
     with closing(StoreDirectory(path, init=False)) as directory:
         file = directory.database
         try:
-            return _Salvage(file).run()
+            return _Salvage(directory).run()
         except SQLITE_ERRORS as error:
             raise read_error(error, file) from error
         except OSError as error:
@@ -62,35 +61,76 @@ def salvage(path: str | os.PathLike[str]) -> Salvage:
 
 
 class _Salvage:
-    def __init__(self, file: str) -> None:
-        self._file = file
-        self._new = file + _NEW
+    def __init__(self, directory: StoreDirectory) -> None:
+        self._directory = directory
+        self._folder = directory.folder
+        self._file = directory.database
 
     def run(self) -> Salvage:
-        for leftover in (self._new, f"{self._new}-journal"):
-            with suppress(FileNotFoundError):
-                os.unlink(leftover)
-        os.close(os.open(self._new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        with closing(sqlite3.connect(self._new, isolation_level=None)) as new:
-            new.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            new.execute("PRAGMA synchronous = FULL")
+        folder = self._folder
+        for leftover in (_NEW, f"{_NEW}-journal"):
+            folder.remove(leftover)
+        os.close(folder.create(_NEW))
+        with closing(sqlite3.connect(folder.file(_NEW), isolation_level=None)) as new:
+            for setting in (f"page_size = {PAGE_BYTES}", "synchronous = FULL", "temp_store = MEMORY"):
+                new.execute(f"PRAGMA {setting}")
             create_tables(new)
-            _mend_header(self._file, self._new)
+            self._mend_header()
             new.execute("BEGIN IMMEDIATE")
-            with closing(_opened(self._file)) as old:
+            with closing(self._opened()) as old:
                 rows, authors = _Reading(self._file, old, new).run()
                 old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             new.execute("COMMIT")
-        if os.path.exists(f"{self._file}-wal") and os.path.getsize(f"{self._file}-wal"):
+        if folder.size(f"{DATABASE}-wal"):
             raise StoreDamagedError(f"{self._file}-wal could not be copied into its database")
         for leftover in ("wal", "journal"):  # what the old file needed of them is in it now
-            with suppress(FileNotFoundError):
-                os.unlink(f"{self._file}-{leftover}")
-        aside = _free_name(self._file + ASIDE)
-        os.link(self._file, aside)
-        os.rename(self._new, self._file)
-        sync_directory(os.path.dirname(self._file))
-        return Salvage(rows, authors, aside)
+            folder.remove(f"{DATABASE}-{leftover}")
+        aside = _free_name(folder, DATABASE + ASIDE)
+        folder.link(DATABASE, aside)
+        folder.rename(_NEW, DATABASE)
+        folder.sync()
+        return Salvage(rows, authors, folder.file(aside))
+
+    def _opened(self) -> sqlite3.Connection:
+        """Open the damaged file.
+
+        :raises StoreFormatError: it has what we never make, and what would be run when it is read.
+        """
+        connection = open_database(self._directory, around_damage=True)
+        try:
+            for kind, sql in connection.execute("SELECT type, sql FROM sqlite_master LIMIT 32"):
+                if kind in (b"view", b"trigger") or (sql or b"").upper().startswith(b"CREATE VIRTUAL"):
+                    raise StoreFormatError(f"{self._file} was not made by gossiplog: it has SQL of its own")
+        except SQLITE_ERRORS:
+            pass  # what can be read is seen table by table
+        except BaseException:
+            connection.close()
+            raise
+        Effort(connection, self._directory)
+        return connection
+
+    def _mend_header(self) -> None:
+        """Write our header over the one of a damaged file of ours, which SQLite may not even open as it is.
+
+        It says that no page is free, so nothing may be written to the file afterwards.
+        """
+        folder, file = self._folder, self._file
+        with open(folder.open(DATABASE, os.O_RDWR), "r+b") as damaged, open(folder.open(_NEW), "rb") as good:
+            header = bytearray(good.read(_HEADER_BYTES))
+            page = damaged.read(PAGE_BYTES)
+            application, version = page[68:72], page[60:64]
+            if application == header[68:72] and int.from_bytes(version, "big") == SCHEMA_VERSION + 1:
+                raise StoreFormatError(f"{file} is of a newer version of gossiplog")
+            if _SCHEMA not in page:
+                raise StoreDamagedError(f"{file} is damaged: nothing can be read from it")
+            pages = os.fstat(damaged.fileno()).st_size // PAGE_BYTES
+            header[18:20] = b"\2\2"  # with a write-ahead log
+            header[28:40] = pages.to_bytes(4, "big") + bytes(8)
+            header[92:96] = header[24:28]  # the number of pages counts
+            damaged.seek(0)
+            damaged.write(header)
+            damaged.flush()
+            os.fsync(damaged.fileno())
 
 
 class _Reading:
@@ -189,37 +229,6 @@ class _Reading:
             self._failed = True
 
 
-def _opened(file: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, timeout=0, isolation_level=None)
-    connection.text_factory = bytes
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA writable_schema = ON")  # a table whose definition is damaged hides no other
-    return connection
-
-
-def _mend_header(file: str, template: str) -> None:
-    """Write our header over the one of a damaged file of ours, which SQLite may not even open as it is.
-
-    It says that no page is free, so nothing may be written to the file afterwards.
-    """
-    with open(file, "r+b") as damaged, open(template, "rb") as good:
-        header = bytearray(good.read(_HEADER_BYTES))
-        page = damaged.read(PAGE_BYTES)
-        application, version = page[68:72], page[60:64]
-        if application == header[68:72] and int.from_bytes(version, "big") == SCHEMA_VERSION + 1:
-            raise StoreFormatError(f"{file} is of a newer version of gossiplog")
-        if _SCHEMA not in page:
-            raise StoreDamagedError(f"{file} is damaged: nothing can be read from it")
-        pages = os.fstat(damaged.fileno()).st_size // PAGE_BYTES
-        header[18:20] = b"\2\2"  # with a write-ahead log
-        header[28:40] = pages.to_bytes(4, "big") + bytes(8)
-        header[92:96] = header[24:28]  # the number of pages counts
-        damaged.seek(0)
-        damaged.write(header)
-        damaged.flush()
-        os.fsync(damaged.fileno())
-
-
 def _author_of(row: tuple[Any, ...], authors: set[bytes]) -> bytes | None:
     """Return whose row this is, ``None`` if it is not what was written."""
     _, _, first, count, holes, crc, *rest = row
@@ -247,9 +256,9 @@ def _kind(key: str) -> str:
     return "BLOB" if key == "author" else "TEXT"
 
 
-def _free_name(wanted: str) -> str:
+def _free_name(folder: Folder, wanted: str) -> str:
     name, number = wanted, 1
-    while os.path.lexists(name):
+    while folder.holds(name):
         number += 1
         name = f"{wanted}-{number}"
     return name

@@ -30,8 +30,9 @@ from gossiplog.store.interface import (
     Row,
     Write,
 )
+from gossiplog.store.sqlite_opening import connect, large_values, vacuum
 from gossiplog.store.sqlite_rows import NUMBER, row_crc
-from gossiplog.store.sqlite_schema import PAGE_BYTES, SQLITE_ERRORS, connect, read_error
+from gossiplog.store.sqlite_schema import PAGE_BYTES, SQLITE_ERRORS, read_error
 from gossiplog.store.sqlite_writer import SQLiteWriter
 
 _ROWS_AT_ONCE: Final = 512
@@ -57,20 +58,25 @@ class SQLiteBackend:
         path: str | os.PathLike[str],
         init: bool = True,
         factory: type[sqlite3.Connection] = sqlite3.Connection,
+        read_only: bool = False,
     ) -> None:
         """Lock and open the store at ``path``, created if ``init``; a test breaks it by ``factory``.
+
+        With ``read_only`` nothing at all is changed there, and it may be anybody's store; its secrets are not read.
 
         :raises StoreError: the subclass says why not; nothing is left open.
         """
         self._closed = False
-        self._directory = StoreDirectory(path, init)
+        self._directory = StoreDirectory(path, init, read_only)
         self._file = self._directory.database
         try:
-            self._connection = connect(self._directory, init, factory)
+            self._connection, self._effort = connect(self._directory, init and not read_only, factory)
             try:
                 self._writer = SQLiteWriter(self._connection, self._file)
                 if self.read_only:
-                    self._writer.poison = "its file system is read-only"
+                    self._writer.poison = (
+                        "it is open for reading only" if read_only else "its file system is read-only"
+                    )
             except SQLITE_ERRORS as error:
                 self._connection.close()
                 raise read_error(error, self._file) from error
@@ -85,7 +91,7 @@ class SQLiteBackend:
 
     @property
     def read_only(self) -> bool:
-        """Whether its file system is."""
+        """Whether that was asked for, or its file system is."""
         return self._directory.read_only
 
     @property
@@ -219,12 +225,14 @@ class SQLiteBackend:
 
     def check(self) -> Iterator[str]:
         """Yield what SQLite's integrity check finds; reads the whole file."""
+        self._require_open()
         try:
-            found = self._all("PRAGMA integrity_check")
-            found += self._all(
-                "SELECT 'a row of segments is of no author' FROM segments "
-                "WHERE (author IN (SELECT number FROM authors)) IS NOT TRUE LIMIT 1"  # NULL is of nobody either
-            )
+            with large_values(self._connection):
+                found = self._all("PRAGMA integrity_check")
+                found += self._all(
+                    "SELECT 'a row of segments is of no author' FROM segments "
+                    "WHERE (author IN (SELECT number FROM authors)) IS NOT TRUE LIMIT 1"  # NULL is of nobody either
+                )
         except StoreDamagedError as error:
             found = [(str(error).encode(),)]
         for row in found:
@@ -235,6 +243,7 @@ class SQLiteBackend:
     def commit(self, writes: Sequence[Write]) -> None:
         """Do all writes in one transaction; see :meth:`gossiplog.store.interface.Backend.commit`."""
         self._require_open()
+        self._effort.begin()
         self._writer.commit(writes)
 
     def checkpoint(self) -> None:
@@ -286,7 +295,8 @@ class SQLiteBackend:
         pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
         free = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
         if pages <= _COMPACT_MOST_PAGES and free >= max(_COMPACT_FREE_PAGES, pages * _COMPACT_FREE_SHARE):
-            self._connection.execute("VACUUM")
+            self._effort.begin()
+            vacuum(self._connection)
 
     # -- small things ----------------------------------------------------------------------------------------
 
@@ -303,7 +313,9 @@ class SQLiteBackend:
         return Segment(author, first, count, previous, signature, bodies)
 
     def _value(self, question: str, key: str) -> bytes | None:
-        rows = self._all(question, (key,))
+        self._require_open()
+        with large_values(self._connection):
+            rows = self._all(question, (key,))
         if not rows:
             return None
         value = rows[0][0]
@@ -318,6 +330,7 @@ class SQLiteBackend:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         self._require_open()
+        self._effort.begin()
         try:
             yield
         except SQLITE_ERRORS as error:

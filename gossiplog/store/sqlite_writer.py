@@ -13,7 +13,13 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from gossiplog.errors import AppendOutcomeUnknown, InvalidValueError, StoreError, StoreFailedError
+from gossiplog.errors import (
+    AppendOutcomeUnknown,
+    InvalidValueError,
+    StoreDamagedError,
+    StoreError,
+    StoreFailedError,
+)
 from gossiplog.log.fork import encode_proof
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Head
@@ -34,6 +40,7 @@ from gossiplog.store.interface import (
     check_value,
 )
 from gossiplog.store.sqlite_journal import Journal
+from gossiplog.store.sqlite_opening import large_values
 from gossiplog.store.sqlite_rows import NUMBER, Rows
 from gossiplog.store.sqlite_schema import DAMAGE, SQLITE_ERRORS, primary, read_error
 
@@ -75,8 +82,10 @@ class SQLiteWriter:
         rows = connection.execute(
             "SELECT authors.author, first + count - 1, segments.id FROM segments "
             "CROSS JOIN authors ON authors.number = segments.author "
-            f"WHERE segments.number > {_SETTLED} ORDER BY segments.number"
+            f"WHERE segments.number > {_SETTLED} ORDER BY segments.number LIMIT {_ROWS_AHEAD + 1}"
         ).fetchall()
+        if len(rows) > _ROWS_AHEAD:
+            raise StoreDamagedError(f"{file} is damaged: its heads are too far behind its rows")
         self._rows_ahead = len(rows)
         self.ahead: dict[bytes, Head] = {author: Head(seq, entry_id) for author, seq, entry_id in rows}
 
@@ -209,7 +218,8 @@ class SQLiteWriter:
     def _put(self, table: str, key_column: str, key: str, value: bytes | None) -> None:
         if value is None:
             self._connection.execute(f"DELETE FROM {table} WHERE {key_column} = ?", (key,))
-        else:
+            return
+        with large_values(self._connection):
             self._connection.execute(
                 f"INSERT INTO {table} ({key_column}, value) VALUES (?, ?) "
                 f"ON CONFLICT ({key_column}) DO UPDATE SET value = excluded.value",

@@ -25,7 +25,7 @@ from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Append
 from gossiplog.store.salvaging import salvage
 from tests.fuzz.people import ANN, BOB, CAT, fork_of_cat, ids_of, log_of
-from tests.fuzz.survey import known, survey, unmoved
+from tests.fuzz.survey import bearing_any_value, known, survey, unmoved
 from tests.fuzz.target import Consumer, Target
 
 FILES = ("log.sqlite", "node.key", "generation", "seeds/me", "lock", "log.sqlite-wal")
@@ -35,7 +35,7 @@ def check_rows(data: bytes) -> None:
     """Any value in any column."""
     consumer = Consumer(data)
     with known().copied() as store, unmoved():
-        with closing(sqlite3.connect(store / "log.sqlite", isolation_level=None)) as connection:
+        with bearing_any_value(store / "log.sqlite") as connection:
             for _ in range(1 + consumer.number(3)):
                 table, column = consumer.choose(known().cells)
                 row, value = consumer.number(6), _value(consumer)

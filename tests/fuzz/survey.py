@@ -58,7 +58,6 @@ class Known:
             logs.process(requests[2:])
             logs.recovered()
         self.ids = {pair.author: ids_of(pair) for pair in (ANN, BOB, CAT)}
-        self._bear_any_value(store / "log.sqlite")
         with closing(sqlite3.connect(store / "log.sqlite")) as connection:
             tables = [
                 row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -69,12 +68,6 @@ class Known:
                 for column in connection.execute(f"PRAGMA table_info({table})")
             ]
 
-    def _bear_any_value(self, file: Path) -> None:
-        """Take NOT NULL away: a byte in a row's header makes a NULL, which SQL would refuse to write."""
-        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-            connection.execute("PRAGMA writable_schema = ON")
-            connection.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '')")
-
     @contextmanager
     def copied(self) -> Iterator[Path]:
         """A copy to be altered."""
@@ -82,6 +75,21 @@ class Known:
             store = Path(place) / "store"
             shutil.copytree(self.path / "store", store)
             yield store
+
+
+@contextmanager
+def bearing_any_value(file: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a database of which NOT NULL is taken away meanwhile: a byte in a row's header makes a NULL,
+    which SQL would refuse to write."""
+    definitions = "SELECT sql, name FROM sqlite_master WHERE sql IS NOT NULL"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        before = connection.execute(definitions).fetchall()
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '')")
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        yield connection
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.executemany("UPDATE sqlite_master SET sql = ? WHERE name = ?", before)
 
 
 def fast() -> str | None:
