@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         UnexpectedMessageError,
         UnknownWriterError,
         VersionMismatchError,
+        WrongCallerError,
         WrongNetworkError,
         WrongProtocolError,
     )
@@ -176,6 +177,7 @@ __all__ = [
     "UnknownWriterError",
     "VersionMismatchError",
     "Writer",
+    "WrongCallerError",
     "WrongNetworkError",
     "WrongProtocolError",
     "format_author",

@@ -166,6 +166,10 @@ class UnknownWriterError(StoreError):
 # -- your node ---------------------------------------------------------------------------------------------------
 
 
+class WrongCallerError(GossiplogError, RuntimeError):
+    """Called where it could only hang: in another thread than the reactor's, or awaited on a loop that is not its."""
+
+
 class NodeError(GossiplogError):
     """Something about a running node."""
 

@@ -24,24 +24,40 @@ SWITCH_SECONDS = 0.0005
 microseconds a few times in each commit; with Python's 5 ms that adds up to more than the disk takes while entries come
 in."""
 
+INTERRUPTED = 130
+"""Exit status of a program that a KeyboardInterrupt in a callback ended; what a shell shows for SIGINT."""
+
 Main: TypeAlias = Callable[..., Coroutine[Any, Any, int | None]]
 
 
 def foreground(main: Main) -> Callable[..., Deferred[None]]:
     """Make ``async def main(reactor, *arguments) -> exit status or None`` fit for ``task.react``.
 
-    SIGINT and SIGTERM cancel what ``main`` awaits; the reactor stops once ``main`` is through with it.  A failure
-    is one line on standard error and exit status 1.  Threads take turns every half millisecond (``SWITCH_SECONDS``).
+    SIGINT, SIGTERM and a SystemExit in any callback cancel what ``main`` awaits; the reactor stops once ``main`` is
+    through with it.  A failure is one line on standard error and exit status 1.  Threads take turns every half
+    millisecond (``SWITCH_SECONDS``).
     """
     open_standard_files()
     sys.setswitchinterval(SWITCH_SECONDS)
 
     def run(reactor: Any, *arguments: Any) -> Deferred[None]:
-        globalLogBeginner.beginLoggingTo([_log_in_one_line], discardBuffer=True, redirectStandardIO=False)
         through: Deferred[None] = Deferred()
         stopped: Deferred[None] = Deferred()
         stopping = False
+        asked: BaseException | None = None
         task: Deferred[int | None] | None = None
+
+        @provider(ILogObserver)
+        def log(event: LogEvent) -> None:
+            nonlocal asked
+            failure = event.get("log_failure")
+            if failure is None or not failure.check(SystemExit, KeyboardInterrupt):
+                _log_in_one_line(event)
+            elif asked is None:  # raised in a callback, where the reactor does nothing but log it
+                asked = failure.value
+                reactor.callLater(0, stop)
+
+        globalLogBeginner.beginLoggingTo([log], discardBuffer=True, redirectStandardIO=False)
 
         def start() -> None:
             nonlocal task
@@ -60,10 +76,14 @@ def foreground(main: Main) -> Callable[..., Deferred[None]]:
         def finish(result: Any) -> None:
             stopped.callback(None)
             status = result
-            if isinstance(result, Failure):
-                error = result.value
+            error = result.value if isinstance(result, Failure) else None
+            if asked is not None and (error is None or isinstance(error, CancelledError)):
+                error = asked
+            if error is not None:
                 if isinstance(error, SystemExit):
                     status = error.code
+                elif isinstance(error, KeyboardInterrupt):
+                    status = INTERRUPTED
                 elif isinstance(error, CancelledError) and stopping:
                     status = 0
                 else:
@@ -96,7 +116,6 @@ async def first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:
         await DeferredList(tasks, consumeErrors=True)
 
 
-@provider(ILogObserver)
 def _log_in_one_line(event: LogEvent) -> None:
     """Of what Twisted logs, show what nobody else will: failures in callbacks."""
     failure = event.get("log_failure")

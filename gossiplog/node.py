@@ -21,7 +21,7 @@ from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.log.keys import is_node_id
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
-from gossiplog.net.awaiting import Ending, Result
+from gossiplog.net.awaiting import Ending, Result, check_thread
 from gossiplog.net.bans import Ban
 from gossiplog.net.choosing import Told
 from gossiplog.net.dialing import Dialer
@@ -67,9 +67,9 @@ class Node:
         self.reactor = reactor
         self._ports: list[Any] = []
         self._binding: set[Deferred[Any]] = set()
-        self._subscribers = Subscribers()
+        self._subscribers = Subscribers(reactor)
         self._stopping = False
-        self._stopped = Ending()
+        self._stopped = Ending(reactor)
         check_agent(agent)
         store.check_open()
         steady(reactor)
@@ -104,7 +104,7 @@ class Node:
         Fails with :class:`EndpointError` when the string or the address is of no use.
         """
         self._check_running()
-        result: Result[str] = Result()
+        result: Result[str] = Result(reactor=self.reactor)
         try:
             server = serverFromString(self.reactor, endpoint)
             factory = LinkFactory(self._driver)
@@ -306,6 +306,7 @@ class Node:
         self._subscribers.close()
 
     def _check_running(self) -> None:
+        check_thread()
         if self._stopping:
             raise NodeStoppedError("the node was stopped")
 

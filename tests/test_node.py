@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import socket
@@ -197,6 +198,56 @@ class SubscriberTests(SynchronousTestCase):
             [str(error.value) for error in errors], [type(notice).__name__ for notice in self.b.told]
         )
         self.assertGreaterEqual(len(errors), 3)
+
+    def test_subscriber_that_ends_the_program(self) -> None:
+        """What is no failure goes to whoever runs the reactor, in a turn of its own; the node goes on, and stops."""
+        for kind in (SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
+            site = self.world.site(kind.__name__)
+
+            def leave(notice: Any, kind: type[BaseException] = kind) -> None:
+                raise kind(7)
+
+            later: list[Any] = []
+            site.node.subscribe(leave)
+            site.node.subscribe(later.append)
+            for count in (1, 2):
+                self.assertRaises(kind, site.append, b"%d" % count)
+                self.world.run(1)
+                self.assertEqual((len(later), site.store.clock.total()), (count, count))
+            self.world.result(site.node.stop())
+            self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_predicate_that_ends_the_program(self) -> None:
+        """It is raised where it is awaited."""
+
+        def leave(notice: Any) -> bool:
+            raise SystemExit(3)
+
+        waiting = self.a.node.when(where=leave)
+        self.a.append(b"1")
+        self.failureResultOf(waiting, SystemExit)
+        self.a.append(b"2")
+
+    def test_interrupted_amid_events(self) -> None:
+        """Ctrl-C comes anywhere; what was left in the queue is done in the next turn."""
+        self.a.append(b"0")
+        self.b.node.connect(self.a.listen())
+        self.world.run(1)
+        replica = self.a.node._driver.replica
+        handle = replica.handle
+        interrupts = [KeyboardInterrupt()]
+
+        def interrupted(event: Any, now: float) -> Any:
+            if interrupts:
+                raise interrupts.pop()
+            return handle(event, now)
+
+        with patch.object(replica, "handle", interrupted):
+            self.assertRaises(KeyboardInterrupt, self.a.append, b"1")
+            self.world.run(1)
+        self.a.append(b"2")
+        self.world.run(60)
+        self.assertEqual(self.b.payloads(self.a.author()), [b"0", b"1", b"2"])
 
     def test_unsubscribe(self) -> None:
         told: list[Any] = []

@@ -14,8 +14,12 @@ from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any, TypeVar
 
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
+from twisted.python import threadable
 from twisted.python.failure import Failure
+
+from gossiplog.errors import WrongCallerError
 
 T = TypeVar("T")
 
@@ -26,10 +30,15 @@ class Result(Deferred[T]):
     To cancel it is to wait no longer; what was asked for is done all the same.
     """
 
+    def __init__(self, canceller: Callable[[Deferred[Any]], None] | None = None, reactor: Any = None) -> None:
+        """``reactor`` is who fires it, if an asyncio task is to be warned that it does not run."""
+        super().__init__(canceller)
+        self._reactor = reactor
+
     def __await__(self) -> Generator[Any, Any, T]:
         if self.called and not self.paused:
             return (yield from super().__await__())
-        wait: _Wait[T] = _Wait(self)
+        wait: _Wait[T] = _Wait(self, self._reactor)
         value: T = yield wait
         return value if wait.future is None else wait.future.result()
 
@@ -39,8 +48,9 @@ class _Wait(Deferred[T]):
 
     _asyncio_future_blocking = True
 
-    def __init__(self, awaited: Deferred[T]) -> None:
+    def __init__(self, awaited: Deferred[T], reactor: Any) -> None:
         super().__init__(lambda _: awaited.cancel())
+        self._reactor = reactor
         self.future: asyncio.Future[T] | None = None
         awaited.chainDeferred(self)
 
@@ -50,7 +60,13 @@ class _Wait(Deferred[T]):
 
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
         """A task is going to wait; what it hears of is a real future."""
-        self.future = self.asFuture(self.get_loop())
+        loop = self.get_loop()
+        problem = _why_never(self._reactor, loop) if isinstance(self._reactor, ReactorBase) else ""
+        if problem:
+            self.future = loop.create_future()
+            self.future.set_exception(WrongCallerError(problem))
+        else:
+            self.future = self.asFuture(loop)
         self.future.add_done_callback(callback, context=context)
 
     def cancel(self, msg: Any = None) -> bool:  # type: ignore[override]  # asyncio wants an answer
@@ -59,6 +75,29 @@ class _Wait(Deferred[T]):
             return self.future.cancel(msg)
         super().cancel()
         return True
+
+
+def _why_never(reactor: Any, loop: asyncio.AbstractEventLoop) -> str:
+    """Why a task of ``loop`` would wait for ``reactor`` for ever, and what to do; ``""`` if it would not."""
+    if getattr(reactor, "_asyncioEventloop", loop) is not loop:
+        return "this asyncio loop is not the one that the reactor was installed on"
+    if not hasattr(reactor, "_asyncioEventloop"):
+        return (
+            f"an asyncio task cannot wait for a {type(reactor).__name__}: before anything imports the reactor, call "
+            "twisted.internet.asyncioreactor.install(asyncio.get_running_loop())"
+        )
+    if not reactor.running:
+        return "the reactor does not run: call reactor.startRunning(installSignalHandlers=False) first"
+    return ""
+
+
+def check_thread() -> None:
+    """Raise :class:`WrongCallerError` in another thread than the one whose reactor runs."""
+    if threadable.ioThread is not None and not threadable.isInIOThread():
+        raise WrongCallerError(
+            "gossiplog is called from the reactor's thread only: use reactor.callFromThread, "
+            "twisted.internet.threads.blockingCallFromThread or asyncio.run_coroutine_threadsafe"
+        )
 
 
 def deliver(result: Result[Any], value: Any, read: Callable[[Any], Any] = lambda value: value) -> None:
@@ -83,14 +122,15 @@ def fail_quietly(result: Result[Any], error: BaseException) -> None:
 class Ending:
     """I am an end that comes once, however often it is asked for and whoever stops waiting for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any = None) -> None:
+        self._reactor = reactor
         self.over = False
         self._failure: Failure | None = None
         self._waiting: list[Deferred[None]] = []
 
     def wait(self) -> Result[None]:
         """Fire when it is over, which may be now."""
-        result: Result[None] = Result(self._waiting.remove)
+        result: Result[None] = Result(self._waiting.remove, self._reactor)
         self._waiting.append(result)
         if self.over:
             self._fire()

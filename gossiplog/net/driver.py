@@ -31,6 +31,7 @@ from gossiplog.net.awaiting import Ending, Result
 from gossiplog.net.checking import Checker
 from gossiplog.net.dialing import Dialers
 from gossiplog.net.errands import Errands
+from gossiplog.net.interrupts import pass_on
 from gossiplog.net.livestore import Store
 from gossiplog.net.protocol import Link
 from gossiplog.notices import Notice, Peer
@@ -232,11 +233,15 @@ class Driver:
         if self._busy:
             return
         self._busy = True
-        while self._queue:
-            self._handle_one(self._queue.popleft())
-            if not self._queue:
-                self._flush()
-        self._busy = False
+        try:
+            while self._queue:
+                self._handle_one(self._queue.popleft())
+                if not self._queue:
+                    self._flush()
+        finally:
+            self._busy = False
+            if self._queue:  # Ctrl-C, between two of them
+                self.reactor.callLater(0, self._handle)
         self._alarm.set(self.replica.deadline)
         self._check_stopped()
 
@@ -244,17 +249,18 @@ class Driver:
         """A fault in here ends the session that provoked it and no other."""
         try:
             effects = self.replica.handle(event, self.reactor.seconds())
-        except Exception:
+        except BaseException:
             self._fault(event)
             return
         for effect in effects:
             try:
                 self._do[type(effect)](effect)
-            except Exception:
+            except BaseException:
                 self._fault(effect)
 
     def _fault(self, culprit: Event | Effect | Link) -> None:
-        _log.failure("{name} was not handled", name=type(culprit).__name__)
+        if not pass_on(self.reactor):
+            _log.failure("{name} was not handled", name=type(culprit).__name__)
         session = getattr(culprit, "session", None)
         if session in self._links and type(culprit) is not events.Closed:
             self._queue.append(events.Closed(session, ByeCode.INTERNAL, "internal error"))
@@ -266,7 +272,7 @@ class Driver:
             try:
                 if link.flush() and link.session is not None:
                     self._queue.append(events.Writable(link.session))
-            except Exception:
+            except BaseException:
                 self._fault(link)
 
     def _check_stopped(self) -> None:

@@ -23,8 +23,9 @@ from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
-from gossiplog.net.awaiting import Ending, Result, deliver
+from gossiplog.net.awaiting import Ending, Result, check_thread, deliver
 from gossiplog.net.choosing import Choosing
+from gossiplog.net.interrupts import pass_on
 from gossiplog.net.lanes import Answer
 from gossiplog.net.reading import Reader
 from gossiplog.net.returning import Returning
@@ -78,7 +79,7 @@ class Store:
         self._readers: WeakSet[Reader] = WeakSet()
         self._held: set[Reader] = set()
         self._closing = False
-        self._closed = Ending()
+        self._closed = Ending(reactor)
         self.unwritten: dict[bytes, ForkProof] = {}
         self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
         self.clock: Clock
@@ -100,7 +101,7 @@ class Store:
         chosen = find_encoding(encoding)
         key = (name, chosen.name)
         self.check_open()
-        result: Result[Writer] = Result(lambda _: None)
+        result: Result[Writer] = Result(lambda _: None, self.reactor)
         if key in self._writers:
             result.callback(self._writers[key])
             return result
@@ -266,7 +267,7 @@ class Store:
     def run(self, work: Callable[[Logs], Any]) -> Result[Any]:
         """Do ``work`` in the store's thread."""
         self.check_open()
-        result: Result[Any] = Result(lambda _: None)
+        result: Result[Any] = Result(lambda _: None, self.reactor)
         self.thread.call(work, lambda value: deliver(result, value))
         return result
 
@@ -291,7 +292,7 @@ class Store:
         self, request: Any, read: Callable[[Any], Any], put: Callable[[Any, Answer], None] | None = None
     ) -> Result[Any]:
         self.check_open()
-        result: Result[Any] = Result(lambda _: None)
+        result: Result[Any] = Result(lambda _: None, self.reactor)
         (put or self.thread.write)(request, lambda value: deliver(result, value, read))
         return result
 
@@ -299,7 +300,8 @@ class Store:
         self._closed.come(value if isinstance(value, Failure) else None)
 
     def check_open(self) -> None:
-        """Raise :class:`StoreClosedError` once :meth:`close` was called."""
+        """Raise :class:`StoreClosedError` once :meth:`close` was called, :class:`WrongCallerError` in other threads."""
+        check_thread()
         if self._closing:
             raise StoreClosedError(f"store {self.path} is closed")
 
@@ -318,7 +320,8 @@ class Store:
         for listener in tuple(self._listeners):
             try:
                 listener(outcome.segments, stale)
-            except Exception:  # the others must hear all the same
-                _log.failure("a listener of {path} failed", path=self.path)
+            except BaseException:  # the others must hear all the same
+                if not pass_on(self.reactor):
+                    _log.failure("a listener of {path} failed", path=self.path)
         for reader in tuple(self._readers):
             reader.committed(outcome.segments)

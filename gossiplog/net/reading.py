@@ -211,7 +211,7 @@ class Reader:
 
     async def _news(self) -> None:
         """Wait for a commit.  Meanwhile the store holds on to us: who waits may be held by nobody else."""
-        self._waiting = Result(lambda _: None)
+        self._waiting = Result(lambda _: None, self._store.reactor)
         self._store.hold(self)
         try:
             await self._waiting

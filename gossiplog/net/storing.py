@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gossiplog.errors import StoreClosedError
+from gossiplog.net.interrupts import pass_on
 from gossiplog.net.lanes import Answer, Call, Job, Lanes, Write
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Outcome, Stale
@@ -191,14 +192,14 @@ class StoreThread:
             try:
                 outcome = logs.process([job.request for job in writes])
                 answers.extend(zip([job.answer for job in writes], outcome.results, strict=True))
-            except Exception:
+            except BaseException:
                 failure = Failure()
                 answers.extend((job.answer, failure) for job in writes)
         for job in batch:
             if isinstance(job, Call):
                 try:
                     answers.append((job.answer, job.work(logs)))
-                except Exception:
+                except BaseException:
                     answers.append((job.answer, Failure()))
         stale: list[bytes] = []
         if outcome is not None:
@@ -219,5 +220,6 @@ class StoreThread:
         for answer, value in answers:
             try:
                 answer(value)
-            except Exception:  # the others must hear all the same
-                _log.failure("an answer of the store was not taken")
+            except BaseException:  # the others must hear all the same
+                if not pass_on(self._reactor):
+                    _log.failure("an answer of the store was not taken")

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from gossiplog.errors import InvalidValueError, NodeStoppedError
 from gossiplog.limits import MAX_WAITING_NOTICES
 from gossiplog.net.awaiting import Result, fail_quietly
+from gossiplog.net.interrupts import pass_on
 from gossiplog.notices import Lagged, Notice
 
 _log = Logger()
@@ -28,7 +29,8 @@ N = TypeVar("N")
 class Subscribers:
     """I pass on what happens, until :meth:`close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
         self._subscribers: list[Callable[[Notice], object]] = []
         self._waiting: set[Result[Any]] = set()
         self._iterators: set[Events[Any]] = set()
@@ -39,8 +41,9 @@ class Subscribers:
         for subscriber in tuple(self._subscribers):
             try:
                 subscriber(notice)
-            except Exception:
-                _log.failure("a subscriber failed on {kind}", kind=type(notice).__name__)
+            except BaseException:
+                if not pass_on(self._reactor):
+                    _log.failure("a subscriber failed on {kind}", kind=type(notice).__name__)
 
     def add(self, subscriber: Callable[[Notice], object]) -> Callable[[], None]:
         """Call ``subscriber`` with every notice; returns how to stop that."""
@@ -54,7 +57,7 @@ class Subscribers:
     def next_of(self, kinds: tuple[type[Any], ...], where: Callable[[Any], bool] | None) -> Result[Any]:
         """Fire with the next notice of one of ``kinds`` (any, if none) for which ``where`` is true."""
         wanted = _checked(kinds)
-        result: Result[Any] = Result(lambda _: forget())
+        result: Result[Any] = Result(lambda _: forget(), self._reactor)
         if self._closed:
             result.errback(NodeStoppedError("the node was stopped"))
             return result
@@ -68,7 +71,7 @@ class Subscribers:
                 return
             try:
                 found = where is None or where(notice)
-            except Exception:
+            except BaseException:
                 forget()
                 result.errback()
                 return
@@ -82,7 +85,7 @@ class Subscribers:
 
     def iterate(self, kinds: tuple[type[Any], ...]) -> Events[Any]:
         """Notices of these ``kinds`` (all, if none) from now on."""
-        events: Events[Any] = Events(_checked(kinds), self._forget)
+        events: Events[Any] = Events(_checked(kinds), self._forget, self._reactor)
         if self._closed:
             events.close()
         else:
@@ -112,7 +115,10 @@ class Events(Generic[N]):
     a :class:`~gossiplog.notices.Lagged` in the place of the oldest notices.
     """
 
-    def __init__(self, kinds: tuple[type[Any], ...], forget: Callable[[Events[Any]], None]) -> None:
+    def __init__(
+        self, kinds: tuple[type[Any], ...], forget: Callable[[Events[Any]], None], reactor: Any
+    ) -> None:
+        self._reactor = reactor
         self._kinds = kinds
         self._forget = forget
         self._notices: deque[N] = deque()
@@ -130,7 +136,7 @@ class Events(Generic[N]):
         while not self._notices:
             if self._closed:
                 raise StopAsyncIteration
-            self._waiting = Result(lambda _: None)
+            self._waiting = Result(lambda _: None, self._reactor)
             try:
                 await self._waiting
             finally:

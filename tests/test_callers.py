@@ -1,0 +1,127 @@
+"""Ring 8: who calls from where it can only hang, or ends the program in a callback, learns of it; as real processes."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.processes import ProcessTestCase
+
+NO_LOOP = """
+import asyncio
+from twisted.internet import {reactor}
+from gossiplog import WrongCallerError, open_store
+
+async def main():
+    store = open_store("store", reactor)
+    try:
+        await {call}
+    except WrongCallerError as error:
+        print(error)
+
+asyncio.run(main())
+"""
+
+NOT_STARTED = """
+import asyncio
+from twisted.internet import asyncioreactor
+
+async def main():
+    asyncioreactor.install(asyncio.get_running_loop())
+    from twisted.internet import reactor
+    from gossiplog import WrongCallerError, open_store
+    store = open_store("store", reactor)
+    try:
+        await store.writer()
+    except WrongCallerError as error:
+        print(error)
+
+asyncio.run(main())
+"""
+
+OTHER_LOOP = """
+import asyncio, threading
+from twisted.internet import asyncioreactor
+from gossiplog import WrongCallerError, open_store
+
+async def main():
+    asyncioreactor.install(asyncio.get_running_loop())
+    from twisted.internet import reactor
+    reactor.startRunning(installSignalHandlers=False)
+    store = open_store("store", reactor)
+    writer = await store.writer()
+
+    def elsewhere(call):
+        try:
+            call()
+        except WrongCallerError as error:
+            print(error)
+
+    calls = (store.writer, lambda: store.read(), lambda: writer.append(b"x"), lambda: store.cursor("c"), store.writers)
+    await asyncio.to_thread(lambda: [elsewhere(call) for call in calls])
+    news = store.read(tail=True)
+
+    async def wait():
+        await anext(news)
+
+    await asyncio.to_thread(elsewhere, lambda: asyncio.run(wait()))
+    await store.close()
+
+asyncio.run(main())
+"""
+
+EXIT = """
+import sys
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from gossiplog import Node, open_store
+from gossiplog.foreground import foreground
+
+async def main(reactor):
+    async with open_store("store", reactor) as store, Node(reactor, store, network="here") as node:
+        node.subscribe(lambda notice: {leave})
+        writer = await store.writer()
+        try:
+            print(await writer.append(b"1"))
+            await Deferred()
+        finally:
+            print(await writer.append(b"2"))
+
+react(foreground(main))
+"""
+
+
+class CallerTests(ProcessTestCase):
+    """Programs that others wrote."""
+
+    def run_program(self, program: str, status: int = 0) -> str:
+        """Run it to its end, which has to come."""
+        process = self.start(sys.executable, "-c", program)
+        self.assertEqual((process.finish(), process.err), (status, ""))
+        return process.out
+
+    def test_a_reactor_that_is_no_loop(self) -> None:
+        """The line to add is in the error."""
+        for call in ("store.writer()", "store.close()", "anext(store.read(tail=True))", "store.verify()"):
+            printed = self.run_program(NO_LOOP.format(reactor="reactor", call=call))
+            self.assertIn("asyncioreactor.install(asyncio.get_running_loop())", printed, call)
+
+    def test_a_reactor_that_was_not_started(self) -> None:
+        self.assertIn("reactor.startRunning(", self.run_program(NOT_STARTED))
+
+    def test_another_thread(self) -> None:
+        """Of five calls from there each raises, and so does waiting in another loop."""
+        lines = self.run_program(OTHER_LOOP).splitlines()
+        self.assertEqual(len(lines), 6)
+        for line in lines[:5]:
+            self.assertIn("callFromThread", line)
+        self.assertIn("not the one", lines[5])
+
+    def test_exit_in_a_subscriber(self) -> None:
+        """What main has in its finally blocks is done, and the status is the one that was asked for."""
+        for leave, status in (
+            ("sys.exit(5)", 5),
+            ("sys.exit()", 0),
+            ("(_ for _ in ()).throw(KeyboardInterrupt)", 130),
+        ):
+            self.assertEqual(self.run_program(EXIT.format(leave=leave), status), "1\n2\n", leave)
+            self.run_program("import shutil; shutil.rmtree('store')")
