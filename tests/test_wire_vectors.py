@@ -30,7 +30,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Unknown):
-        return {"type": value.type}  # how large it was is no part of it
+        return {"type": plain(value.type)}  # how large it was is no part of it
     if hasattr(value, "_asdict"):
         fields = {name: plain(field) for name, field in value._asdict().items()}
         if not fields.get("reserved", 1):
