@@ -89,6 +89,24 @@ MAX_TEXT_BYTES: Final = 256
 
 MAX_FEATURES: Final = 32
 
+# -- memory ------------------------------------------------------------------------------------------------------
+
+MAX_MEMORY_BYTES: Final = 512 << 20
+"""What all peers together may make a node keep, if nothing else was chosen and the machine has four times as much:
+claims of a million authors and a half."""
+
+MIN_MEMORY_BYTES: Final = 32 << 20
+"""The least that can be chosen: a few peers with a large entry each, and what one message makes of itself."""
+
+MIN_SHARE_BYTES: Final = 256 * 1024
+"""Nobody more is let in where each would have less: with 64 MiB there are 256 sessions."""
+
+LOADS_AT_ONCE: Final = 4
+"""Reads for peers that the store is given at once, up to 1.5 MiB each: its thread never waits for the next."""
+
+SHORT_READ_BYTES: Final = 64 * 1024
+"""Backlog read for a peer at once while memory is short, and only when it took what it was given."""
+
 # -- sessions ----------------------------------------------------------------------------------------------------
 
 HANDSHAKE_SECONDS: Final = 10.0
@@ -199,10 +217,8 @@ ALLOWANCE_POINTS_PER_SECOND: Final = 500
 MAX_CLAIMS: Final = 1_000_000
 """Authors a peer may be ahead in that are remembered; when these are done, another reconcile finds the rest."""
 
-MAX_CLAIMS_IN_ALL: Final = 4_000_000
-MIN_CLAIMS: Final = 4096
-"""Of all peers together, 600 bytes each; above the former no more than the latter are remembered of any one peer:
-liars slow a catch-up down and do not use up the memory."""
+MIN_CLAIMS: Final = 2 * OPEN_WANTS_PER_PEER
+"""The same however little memory is left: enough to go on asking."""
 
 MAX_STEPS: Final = 8
 """Steps of a peer's reconciles that are unfinished or unanswered: two of each, and more than two at once are rare."""

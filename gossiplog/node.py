@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 
 from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, NodeStoppedError
+from gossiplog.gossip.budget import check_memory
 from gossiplog.gossip.events import Forgotten
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.log.keys import is_node_id
@@ -27,6 +28,7 @@ from gossiplog.net.choosing import Told
 from gossiplog.net.dialing import Dialer
 from gossiplog.net.driver import Driver
 from gossiplog.net.livestore import Store
+from gossiplog.net.machine import default_memory
 from gossiplog.net.progress import Meter
 from gossiplog.net.protocol import LinkFactory, check_agent, describe
 from gossiplog.net.sockets import lengthen
@@ -47,6 +49,9 @@ class Node:
     ``only_followed``: want nobody but the authors followed, or (False) everybody but those unfollowed; None is as the
     store remembers, at first the latter.  ``quotas`` bound what is taken from peers.
 
+    ``max_memory``: bytes that all peers together may make the node keep; None is a quarter of the machine's memory, at
+    most 512 MiB.
+
     ``agent`` is what peers are told about our software, at most 64 characters; ``random`` gives numbers in [0, 1) for
     the jitter of reconnections.
     """
@@ -61,6 +66,7 @@ class Node:
         random: Callable[[], float] = random.random,
         only_followed: bool | None = None,
         quotas: Quotas | None = None,
+        max_memory: int | None = None,
     ) -> None:
         self.network = Network.parse(network) if isinstance(network, str) else network
         self.store = store
@@ -71,6 +77,8 @@ class Node:
         self._stopping = False
         self._stopped = Ending(reactor)
         check_agent(agent)
+        max_memory = default_memory() if max_memory is None else max_memory
+        check_memory(max_memory)
         store.check_open()
         steady(reactor)
         store.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
@@ -90,6 +98,7 @@ class Node:
             random,
             self._subscribers.tell,
             self._ledger,
+            max_memory,
         )
         self.id = self._driver.id
         self._meter = Meter(store.clock, self._driver.replica.schedule, store.clock.total())

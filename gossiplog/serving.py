@@ -52,6 +52,7 @@ class Serving:
         show: Callable[[str], None] | None = None,
         only_followed: bool | None = None,
         quotas: Quotas | None = None,
+        max_memory: int | None = None,
     ) -> None:
         """Remember what to run; ``tell`` is given what happens later, in words.  ``init``: create a missing store.
 
@@ -67,6 +68,7 @@ class Serving:
         self._show = show
         self._only_followed = only_followed
         self._quotas = quotas
+        self._max_memory = max_memory
         self.failure: Exception | None = None
         self._open = AsyncExitStack()
         self._unreachable: dict[str, str] = {}
@@ -96,6 +98,7 @@ class Serving:
             network=self._network,
             only_followed=self._only_followed,
             quotas=self._quotas,
+            max_memory=self._max_memory,
         )
         opened.push_async_callback(node.stop)
         node.subscribe(self._told)

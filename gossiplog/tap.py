@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from gossiplog.commands.choosing import QUOTAS, bound
+from gossiplog.commands.choosing import MEMORY, QUOTAS, bound, read_memory
 from gossiplog.errors import EndpointError, GossiplogError
 from gossiplog.foreground import SWITCH_SECONDS
 from gossiplog.gossip.quotas import Quotas
@@ -40,8 +40,11 @@ class Options(usage.Options):
         ["store", "s", None, "Directory of the store; created if it is missing."],
         ["network", "n", None, "Network: a name, a key (network_... or 64 hex digits) or an author's id."],
     ] + [
-        [option.removeprefix("--"), None, None, f"{about[0].upper()}{about[1:]}.", bound(quota)]
-        for quota, (option, about) in QUOTAS.items()
+        [option.removeprefix("--"), None, None, f"{about[0].upper()}{about[1:]}.", read]
+        for (option, about), read in [
+            *((QUOTAS[quota], bound(quota)) for quota in QUOTAS),
+            (MEMORY, read_memory),
+        ]
     ]
     store: str
     network: Network
@@ -113,6 +116,7 @@ class NodeService(Service):
             init=True,
             only_followed=bool(options["only-followed"]) or None,
             quotas=options.quotas,
+            max_memory=options["max-memory"],
         )
 
     def startService(self) -> None:

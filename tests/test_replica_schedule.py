@@ -139,28 +139,6 @@ class PullTests(ScheduleCase):
             self.schedule.durable(author, 2)
         self.assertEqual([self.schedule.claimed_more(session) for session in (1, 1, 2)], [True, False, False])
 
-    def test_claims_of_all_are_bounded(self) -> None:
-        """Above it each peer is remembered a few, which are enough to go on; whoever goes makes room."""
-        with (
-            patch.object(limits, "MAX_CLAIMS", 3),
-            patch.object(limits, "MAX_CLAIMS_IN_ALL", 4),
-            patch.object(limits, "MIN_CLAIMS", 1),
-        ):
-            for session in (1, 2, 3):
-                for author in (A, B, C, D):
-                    self.schedule.claim(session, author, 1)
-            self.assertEqual([len(self.schedule.missing(session)) for session in (1, 2, 3)], [3, 1, 1])
-            self.schedule.durable(A, 1)
-            self.assertEqual(self.schedule.claimed, 2)
-            self.schedule.remove(1)
-            self.assertEqual([self.schedule.claimed_more(session) for session in (2, 3)], [True, True])
-            for author in (A, B, C):
-                self.schedule.claim(2, author, 2)
-            self.assertEqual((self.schedule.claimed, len(self.schedule.missing(2))), (3, 3))
-            self.schedule.remove(2)
-            self.schedule.remove(3)
-            self.assertEqual(self.schedule.claimed, 0)
-
     def test_pushed_is_remembered_but_not_asked(self) -> None:
         """News that was accepted is asked for only if it is lost."""
         self.assertTrue(self.schedule.hold(1, A, 5))

@@ -16,6 +16,7 @@ from gossiplog.commands.arguments import checked
 from gossiplog.commands.local import opened, say
 from gossiplog.commands.show import find_author
 from gossiplog.errors import GossiplogError, InvalidValueError
+from gossiplog.gossip.budget import check_memory
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.messages import Interest
 from gossiplog.gossip.quotas import Quota, Quotas
@@ -31,6 +32,12 @@ QUOTAS: Final = {
     Quota.BYTES: ("--max-bytes", "take nothing more when the store holds so many bytes of entries"),
     Quota.RATE: ("--max-author-rate", "take at most so many entries per second of each author"),
 }
+
+
+MEMORY: Final = (
+    "--max-memory",
+    "let peers take up at most so many bytes of memory (a quarter of the machine's, at most 512 MiB)",
+)
 
 
 def add_verbs(verb: AddVerb) -> None:
@@ -73,6 +80,8 @@ def add_limits(parser: ArgumentParser) -> None:
         parser.add_argument(
             option, dest=f"max_{quota.value}", type=checked(bound(quota)), metavar="N", help=about
         )
+    option, about = MEMORY
+    parser.add_argument(option, type=checked(read_memory), metavar="N", help=about)
 
 
 def quotas_of(arguments: Namespace) -> Quotas:
@@ -92,6 +101,16 @@ def bound(quota: Quota) -> Callable[[str], Any]:
         return number
 
     return read
+
+
+def read_memory(text: str) -> int:
+    """Return the bytes that peers may take up; raises InvalidValueError."""
+    try:
+        size = int(text)
+    except ValueError:
+        raise InvalidValueError(f"a number of bytes, not {text}") from None
+    check_memory(size)
+    return size
 
 
 # -- verbs -------------------------------------------------------------------------------------------------------

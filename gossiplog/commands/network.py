@@ -77,6 +77,7 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
             network=arguments.network,
             only_followed=arguments.only_followed,
             quotas=quotas_of(arguments),
+            max_memory=arguments.max_memory,
         )
         stack.push_async_callback(node.stop)
         show = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
@@ -119,6 +120,7 @@ async def _run(reactor: Any, arguments: Namespace) -> None:
         show=show if on_terminal else None,
         only_followed=arguments.only_followed,
         quotas=quotas_of(arguments),
+        max_memory=arguments.max_memory,
     )
     try:
         say(await serving.start())

@@ -40,6 +40,13 @@ class Heard(NamedTuple):
     session: int
 
 
+class Buffered(NamedTuple):
+    """The connection keeps so much now: of a message that is not complete, and of what the peer does not take."""
+
+    session: int
+    size_bytes: int
+
+
 class Offended(NamedTuple):
     """The peer's bytes did not decode to a message."""
 
@@ -133,6 +140,7 @@ Event: TypeAlias = (
     Opened
     | Received
     | Heard
+    | Buffered
     | Offended
     | Closed
     | Writable

@@ -31,6 +31,7 @@ class Following(Telling):
     def __init__(self, holdings: Holdings) -> None:
         super().__init__(holdings)
         self._renamed: dict[bytes, None] = {}
+        self._relayed = 0
         self._looks_at: float | None = None
         self.limit_to(Choices(holdings.local), Ledger(Quotas(), (), holdings.local, {}))
 
@@ -83,6 +84,7 @@ class Following(Telling):
         if not self.wanted.say(author, wants):
             return
         self._renamed[author] = None
+        self._relayed += 1
         self._our_view.changed(author)
         if not wants:
             self._part(author)
@@ -172,7 +174,7 @@ class Following(Telling):
             if quota is Quota.RATE:
                 self._look_at(self.ledger.rested_at(author))
         else:
-            for number in tuple(self.schedule.claimants.get(author, ())):
+            for number in self.schedule.claimants.get(author, ()):
                 self.schedule.drop(number, author)
         self._ask()
 

@@ -67,6 +67,8 @@ class Intake(Tree):
             self._learn(session, author, seq, may_wait=True)
         if withdrawn:
             self._pump(session)  # of a local writer it may have asked for what waited for that
+        if session.missed_handles:
+            self.schedule.sources[session.number].claims_more = True
         self._ask()
         self._check_caught_up(session)
 
@@ -250,6 +252,7 @@ class Intake(Tree):
         self.holdings.freeze(author)
         write = events.WriteFork(proof)
         self._emit(write)
+        self._relayed += 1
         self._emit(events.Forked(proof))
         self.pending_bytes += write.size_bytes
         self._throttle()

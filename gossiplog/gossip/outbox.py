@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from sys import getsizeof
 from typing import TypeAlias
 
 from gossiplog import limits
@@ -29,6 +30,12 @@ FEW_BYTES = 4 * 1024
 
 CONTROL_ITEM_BYTES = 48
 """Counted for each author that a control message speaks of; 32 for the rest of it."""
+
+OWED_BYTES = 112
+"""What an author takes up that something is owed of, beside its place in a table: its key, and a seq."""
+
+READY_BYTES = 320
+"""What a segment takes up that lies ready, beside what is counted of it: its objects, and its place in a table."""
 
 LOOKED_AT_BYTES = 16
 """What looking at a segment that lies ready counts against reading so many bytes."""
@@ -143,6 +150,36 @@ class Outbox:
         """Whether anything of ``author`` waits here."""
         return author in self.news or author in self.backlog
 
+    @property
+    def kept_bytes(self) -> int:
+        """About what I take up.  O(1)."""
+        tables = getsizeof(self.news) + getsizeof(self.backlog) + getsizeof(self._ready_of)
+        owed = OWED_BYTES * (len(self.news) + len(self.backlog))
+        ready = READY_BYTES * (len(self.ready_news) + len(self.ready))
+        return tables + owed + ready + self.ready_bytes
+
+    def put_back(self) -> None:
+        """Read again later what lies ready.  O(all that does)."""
+        for sent in [*reversed(self.ready), *reversed(self.ready_news)]:
+            author = sent.author
+            queue = self.news if author in self.news else self.backlog
+            if author in queue or len(queue) < limits.MAX_OWED_AUTHORS:
+                queue[author] = sent.first if isinstance(sent, Segment) else PROOF
+            else:
+                self.overflowed = True
+            if author in self.loading:
+                self.loading[author] = -1  # what is being read comes after it
+        self.ready_news, self.ready = deque(), deque()
+        self._ready_of = Counter()
+        self.ready_bytes = 0
+
+    def forget_all(self) -> None:
+        """Owe nothing but a reconcile."""
+        self.put_back()
+        self.news, self.backlog = {}, {}
+        self.loading = dict.fromkeys(self.loading, -1)
+        self.overflowed = True
+
     def next_load(self, readable: Callable[[bytes, int], bool]) -> tuple[tuple[bytes, int], ...]:
         """What to read next, none while a read is under way; no backlog while enough lies ready.
 
@@ -224,6 +261,11 @@ class Outbox:
     def _is_ready(self, author: bytes) -> bool:
         """Whether the last of what ``author`` was owed is still to go."""
         return author in self._ready_of
+
+    @property
+    def is_taking(self) -> bool:
+        """Whether the peer took all that was read for it, and its transport takes more."""
+        return self.credit_bytes > 0 and not (self.ready_news or self.ready)
 
     @property
     def idle(self) -> bool:

@@ -21,6 +21,10 @@ from gossiplog.gossip.splitting import Answer, Compared, Splitting, late, packed
 from gossiplog.gossip.view import Held
 from gossiplog.log.fingerprint import FORKED_SEQ
 
+STEP_BYTES = 1024
+WAITING_BYTES = 256
+"""What a step takes up, and each range or item of it whose answer waits."""
+
 NOTHING: Iterator[Ranges] = iter(())
 """No replies."""
 
@@ -47,6 +51,16 @@ class Reconcile:
         self._next = 0 if starts_even else 1
         self._coming: dict[int, _Incoming] = {}
         self._steps: set[_Incoming] = set()
+
+    @property
+    def kept_bytes(self) -> int:
+        """About what the answers that wait take up.  O(1)."""
+        return sum([STEP_BYTES + WAITING_BYTES * step.size for step in self._steps])
+
+    def shorten(self) -> None:
+        """Keep next to nothing: what was not answered yet is said again, when the answer has been sent."""
+        for step in self._steps:
+            step.shorten()
 
     def start(self, holdings: Held, *, by_fingerprint: bool = False) -> Iterator[Ranges]:
         """The messages of a new exchange; ``by_fingerprint``: it may be that nothing differs."""
@@ -146,10 +160,11 @@ class Reconcile:
         """Answer what waits; the last message says that it is, when the step is whole, and then the step is over."""
         splitting = Splitting(holdings, self._salt)
         while step.waiting:
-            compared = step.waiting.popleft()
+            compared = step.current = step.waiting.popleft()
             for ranges, is_last in packed(splitting.answer(compared)):
                 if is_last:
                     step.size -= compared.size
+                    step.current = None
                 is_over = is_last and step.is_whole and not step.waiting
                 if is_over:
                     self._steps.discard(step)
@@ -171,7 +186,23 @@ class _Incoming:
         self.is_whole = False
         self.speaking = False
         self.waiting: deque[Compared] = deque()
+        self.current: Compared | None = None
         self.size = 0
+
+    def shorten(self) -> None:
+        """Say one fingerprint around all that is not answered, instead of what was to be said."""
+        unsaid = [*self.waiting] if self.current is None else [self.current, *self.waiting]
+        if self.size <= 2:
+            return
+        again = late(*unsaid)
+        for compared in unsaid:
+            for answer in compared.answers:
+                if answer.settled is not None:
+                    answer.settled.clear()
+            compared.answers.clear()
+        self.waiting = deque([again])
+        self.size = again.size
+        self.differs = True
 
     def keep(self, compared: Compared, held: int) -> None:
         """Answer this later; when too much waits already, say no more than the fingerprint of all of it.

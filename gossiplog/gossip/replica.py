@@ -5,7 +5,7 @@ Must not know: sockets, files, threads, the time (it is told ``now``), logging.
 Invariant: what a peer does wrong ends its session and no other.
 
 Reading order: :meth:`Replica.handle`, then ``intake.py`` (segments come), ``tree.py`` (from whom), ``sending.py``
-(segments go) and ``upkeep.py`` (time passes, sessions end).
+(segments go), ``upkeep.py`` (time passes, sessions end) and ``shedding.py`` (memory runs short).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from gossiplog.errors import ByeCode, PeerError, UnexpectedMessageError, Version
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.holdings import Holdings
-from gossiplog.gossip.intake import Intake
 from gossiplog.gossip.messages import (
     Bye,
     Fill,
@@ -36,6 +35,7 @@ from gossiplog.gossip.messages import (
 )
 from gossiplog.gossip.reconcile import NOTHING
 from gossiplog.gossip.session import Phase, Session
+from gossiplog.gossip.shedding import Shedding
 from gossiplog.gossip.view import View
 from gossiplog.log.segment import Segment
 
@@ -43,7 +43,7 @@ VERSION = 1
 """The protocol version spoken; HELLO names the lowest and the highest."""
 
 
-class Replica(Intake):
+class Replica(Shedding):
     """I am the gossip of one node.  ``effects = replica.handle(event, now)``."""
 
     def __init__(self, node: bytes, instance: bytes, holdings: Holdings, *, agent: str = "gossiplog") -> None:
@@ -54,6 +54,7 @@ class Replica(Intake):
             events.Opened: self._opened,
             events.Received: self._received,
             events.Heard: self._trickled,
+            events.Buffered: lambda event: self._buffered(event.session, event.size_bytes),
             events.Offended: lambda event: self._offence(event.session, event.error),
             events.Closed: lambda event: self._close(event.session, event.code, event.reason),
             events.Writable: self._writable,
@@ -90,14 +91,19 @@ class Replica(Intake):
         self.now = now
         self._on_event[type(event)](event)
         self._say_names()
+        self._balance(getattr(event, "session", None))
         effects, self._effects = self._effects, []
         return effects
 
     # -- sessions come and go
 
     def _opened(self, event: events.Opened) -> None:
+        if not event.dialled and not self.budget.has_place():
+            self._emit(events.End(event.session, ByeCode.LIMIT, "no memory is left for more sessions"))
+            return
         if not self.sessions:
             self._resume_quotas()
+        self.budget.open(event.session, self.now)
         session = Session(event.session, event.peer, event.salt, event.dialled, self.now)
         self.sessions[event.session] = session
         session.view = View(self._our_view, session.wanted)
@@ -117,6 +123,7 @@ class Replica(Intake):
             return
         message = event.message
         self._heard(session)
+        self._limit_claims(session)
         if type(message) is not Ping and type(message) is not Pong:
             session.quiet = False
         try:

@@ -10,15 +10,23 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from itertools import groupby
+from sys import getsizeof
 
 from gossiplog import limits
+
+TABLES = 3
+CLAIM_BYTES = 176
+"""What claims take up: so many times the table of them, for that of what is to be asked for is ordered besides; and of
+each its author, its seq, and who claims it."""
 
 
 class Source:
     """What one session claims, and what we pull from it: ``open``, with when each author was asked for or advanced."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: int) -> None:
+        self.alone = (session,)
         self.claims: dict[bytes, int] = {}
         self.open: dict[bytes, float] = {}
         self.todo: OrderedDict[bytes, None] = OrderedDict()
@@ -27,6 +35,7 @@ class Source:
         self.patience = limits.STALL_SECONDS
         self.tardy = 0
         self.claims_more = False
+        self.room_claims: int | None = None
 
 
 class Schedule:
@@ -34,14 +43,13 @@ class Schedule:
 
     def __init__(self) -> None:
         self.sources: dict[int, Source] = {}
-        self.claimants: dict[bytes, set[int]] = {}
+        self.claimants: dict[bytes, tuple[int, ...]] = {}
         self.pulled_from: dict[bytes, int] = {}
-        self.claimed = 0
         self._changed = False
 
     def add(self, session: int) -> None:
         """A session is open."""
-        self.sources[session] = Source()
+        self.sources[session] = Source(session)
 
     def remove(self, session: int) -> None:
         """A session is over; its authors are free for others."""
@@ -73,14 +81,15 @@ class Schedule:
         source = self.sources[session]
         if seq <= source.claims.get(author, 0):
             return False
-        if author not in source.claims and not always:
-            most = limits.MAX_CLAIMS if self.claimed < limits.MAX_CLAIMS_IN_ALL else limits.MIN_CLAIMS
-            if len(source.claims) >= most:
+        if author not in source.claims:
+            most = limits.MAX_CLAIMS if source.room_claims is None else source.room_claims
+            if len(source.claims) >= most and not always:
                 source.claims_more = True
                 return False
-        self.claimed += author not in source.claims
+            # most are claimed by one: these share a tuple, where a set of each would be half of what a claim takes up
+            others = self.claimants.get(author)
+            self.claimants[author] = source.alone if others is None else (*others, session)
         source.claims[author] = seq
-        self.claimants.setdefault(author, set()).add(session)
         return True
 
     def claimed_more(self, session: int) -> bool:
@@ -97,6 +106,30 @@ class Schedule:
         if author in source.claims and self.pulled_from.get(author) != session:
             self._changed = True
             source.todo[author] = None
+
+    def held_bytes(self, session: int) -> int:
+        """About what is kept of ``session``.  O(1)."""
+        source = self.sources[session]
+        return TABLES * getsizeof(source.claims) + CLAIM_BYTES * len(source.claims)
+
+    def forget(self, session: int, most: int, keep: AbstractSet[bytes]) -> None:
+        """Remember at most ``most`` claims of ``session``, and those of authors in ``keep``; the rest will come again.
+
+        What is being pulled stays as well.  O(claims).
+        """
+        source = self.sources[session]
+        many = len(source.claims) - most
+        if many > 0:
+            lost = [a for a in reversed(source.claims) if a not in source.open and a not in keep][:many]
+            for author in lost:
+                del source.claims[author]
+                source.todo.pop(author, None)
+                self._unclaim(author, session)
+            source.claims_more = source.claims_more or bool(lost)
+        # a table does not shrink by what is taken out of it
+        source.claims = dict(source.claims)
+        source.todo = OrderedDict(source.todo)
+        self.claimants = dict(self.claimants)
 
     def missing(self, session: int) -> dict[bytes, int]:
         """What ``session`` claims beyond our durable clock: author -> seq."""
@@ -135,7 +168,7 @@ class Schedule:
 
     def durable(self, author: bytes, seq: int) -> None:
         """Our durable head of ``author`` is ``seq``: claims up to it are settled."""
-        for session in tuple(self.claimants.get(author, ())):
+        for session in self.claimants.get(author, ()):
             if self.sources[session].claims[author] <= seq:
                 self.drop(session, author)
 
@@ -261,9 +294,8 @@ class Schedule:
                 todo.move_to_end(author, last=False)
 
     def _unclaim(self, author: bytes, session: int) -> None:
-        self.claimed -= 1
-        sessions = self.claimants.get(author)
-        if sessions is not None:
-            sessions.discard(session)
-            if not sessions:
-                del self.claimants[author]
+        others = tuple([other for other in self.claimants[author] if other != session])
+        if not others:
+            del self.claimants[author]
+        else:
+            self.claimants[author] = self.sources[others[0]].alone if len(others) == 1 else others

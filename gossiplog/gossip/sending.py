@@ -33,6 +33,7 @@ class Sending(Following):
         One with holes is only announced: who lacks it may find somebody who has it whole.
         """
         author = segment.author
+        self._relayed += 1
         for session in self.sessions.values():
             if session is source:
                 continue
@@ -144,10 +145,14 @@ class Sending(Following):
                 self._send(session, message)
         for sent in outbox.take():
             self._send(session, sent if isinstance(sent, Segment) else Fork(sent))
-        wants = outbox.next_load(lambda author, first: self._readable(session, author, first))
+        is_short = self.budget.is_short
+        wants: tuple[tuple[bytes, int], ...] = ()
+        if not is_short or outbox.is_taking:
+            wants = outbox.next_load(lambda author, first: self._readable(session, author, first))
         if wants:
             holes = frozenset(a for a, _ in wants if a in session.takes_holes and a in outbox.backlog)
-            self._emit(events.Load(session.number, wants, limits.READ_AHEAD_BYTES, holes))
+            limit_bytes = limits.SHORT_READ_BYTES if is_short else limits.READ_AHEAD_BYTES
+            self._emit(events.Load(session.number, wants, limit_bytes, holes))
         elif outbox.overflowed and outbox.idle:
             outbox.overflowed = False
             self._start_reconcile(session)

@@ -8,9 +8,10 @@ Invariant: a message that :data:`ALLOWED` does not list for the state changes no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from enum import Enum
 from itertools import islice
+from sys import getsizeof
 
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError, UnexpectedMessageError
@@ -62,6 +63,14 @@ SERVICES: dict[type[Message], Service] = {
     Refuse: Service.REFUSED,
 }
 """What a peer says about authors, and how they are served then (specification, "Pushing")."""
+
+AUTHOR_BYTES = 80
+HANDLE_BYTES = 112
+EXPECTED_BYTES = 208
+NAMED_BYTES = 192
+REPLY_BYTES = 640
+"""What is kept for an author, a handle, an announcement that may come otherwise, an author of the peer's interest, and
+a reply that waits, beside its place in a table."""
 
 _TALK = frozenset({Ranges, Want, Lazy, Refuse, Segment, Have, Fill, Fork, Peers, Ping, Pong, Bye, Unknown})
 
@@ -125,6 +134,46 @@ class Session:
         self.withheld: dict[bytes, int] = {}
         self._handles_out: dict[bytes, int] = {}
         self._handles_in: dict[int, bytes] = {}
+        self._forgot_handles = False
+        self.missed_handles = False
+
+    # -- memory
+
+    @property
+    def kept_bytes(self) -> int:
+        """About what I take up, but for claims.  O(1)."""
+        tables: tuple[Sized, ...] = (self.announce, self.names, self.doubts, self.service, self.takes_holes)
+        authors = sum(map(len, tables))
+        tables += (self.expected, self.withheld, self._handles_out, self._handles_in)
+        return (
+            sum(map(getsizeof, tables))
+            + AUTHOR_BYTES * authors
+            + HANDLE_BYTES * (len(self._handles_out) + len(self._handles_in) + len(self.withheld))
+            + EXPECTED_BYTES * len(self.expected)
+            + NAMED_BYTES * len(self.wanted.authors)
+            + REPLY_BYTES * len(self.ranges)
+            + self.view.own_bytes
+            + self.reconcile.kept_bytes
+            + self.outbox.kept_bytes
+        )
+
+    def forget_services(self) -> None:
+        """How single authors are served, and which handles they have: to go on costs duplicates and repetitions."""
+        self.service = {}
+        self.takes_holes = set()
+        self._handles_out = {}
+
+    def forget_owed(self) -> None:
+        """Owe a reconcile instead of news, announcements, questions and answers."""
+        self.announce, self.withheld, self.doubts = {}, {}, {}
+        self.outbox.forget_all()
+
+    def forget_handles(self) -> None:
+        """Which authors the peer's handles stand for: an announcement that only has one says no more than "more"."""
+        self._handles_in = {}
+        self._forgot_handles = True
+
+    # -- what is said
 
     def check(self, message: Message) -> None:
         """Raise :class:`UnexpectedMessageError` for a message this phase does not take."""
@@ -217,4 +266,5 @@ class Session:
                 author = self._handles_in.get(handle)
             if author is not None:
                 known.append((author, seq))
+        self.missed_handles = self._forgot_handles and len(known) < len(have.items)
         return known

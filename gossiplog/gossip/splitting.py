@@ -52,7 +52,7 @@ class Answer(NamedTuple):
     lower: bytes
     upper: bytes
     held: int = 0
-    settled: Set[bytes] | None = None
+    settled: set[bytes] | None = None
 
 
 class Compared(NamedTuple):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from gossiplog import limits
 from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip import events
+from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Message, Ping, Pong
@@ -30,6 +31,7 @@ class Upkeep:
     def __init__(self, holdings: Holdings) -> None:
         self.holdings = holdings
         self.schedule = Schedule()
+        self.budget = Budget()
         self.sessions: dict[int, Session] = {}
         self.now = 0.0
         self._effects: list[Effect] = []
@@ -222,6 +224,7 @@ class Upkeep:
         session.phase = Phase.ENDED
         session.view.close()
         self.schedule.remove(number)
+        self.budget.close(number)
         if not self.sessions:
             self._rest()
         self._emit(End(number, code, reason, by_peer))

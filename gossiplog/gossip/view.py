@@ -13,6 +13,7 @@ interest in all but these subtracts it from what lies below.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from sys import getsizeof
 from typing import TypeAlias, Union
 
 from gossiplog.gossip.holdings import TOUCHED_AT_ONCE, Holdings, fingerprint
@@ -23,6 +24,9 @@ from gossiplog.log.fingerprint_nodes import MASK
 
 Held: TypeAlias = Union[Holdings, "View"]
 """What can be compared."""
+
+NAMED_BYTES = 160
+"""What the tree of those named takes up for each that is held."""
 
 
 class View:
@@ -39,6 +43,12 @@ class View:
     def close(self) -> None:
         """Nobody asks any more."""
         self._below.views.discard(self)
+
+    @property
+    def own_bytes(self) -> int:
+        """About what I take up beside what lies below, and the interest.  O(1)."""
+        named = 0 if self._named is None else NAMED_BYTES * len(self._named)
+        return named + getsizeof(self._touched)
 
     # -- what changes
 

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from gossiplog import notices
 from gossiplog.errors import ByeCode, EndpointError, PeerError
 from gossiplog.gossip import events
+from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Message
@@ -39,12 +40,16 @@ from gossiplog.wire.channel import Channel
 
 _log = Logger()
 
+WEIGHED_BYTES = 8 * 1024
+"""What a connection may keep more than the replica was told: an event for each segment would cost too much."""
+
 
 class Driver:
     """I run one replica on a reactor, with a store.
 
     ``secret`` is the node's X25519 key, ``instance`` 16 bytes of this process, ``random`` the jitter of dialling;
-    ``tell`` takes the notices and must not raise; ``ledger`` keeps the quotas.
+    ``tell`` takes the notices and must not raise; ``ledger`` keeps the quotas; ``max_memory`` is for what
+    peers make us keep.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Driver:
         random: Callable[[], float],
         tell: Callable[[Notice], None],
         ledger: Ledger,
+        max_memory: int,
     ) -> None:
         self.reactor = reactor
         self.id = crypto_scalarmult_base(secret)
@@ -89,6 +95,7 @@ class Driver:
         self._checker = Checker()
         self.replica.verify = self._checker.verify
         self.replica.limit_to(store.interest.choices, ledger)
+        self.replica.budget = Budget(max_memory)
         self._errands = Errands(store, self._handle, tell, self._check_stopped)
         self._listening = [store.listen(self._committed), store.interest.listen(self._handle)]
         self._do: dict[type[Any], Callable[[Any], None]] = {
@@ -179,11 +186,13 @@ class Driver:
             awaited = self.replica.awaited(session, messages)
             with self._errands.together(), self._checker.ahead(awaited):
                 self._handle(*[events.Received(session, message) for message in messages])
+            self._weigh(link)
 
     def heard(self, link: Link) -> None:
         """Part of a message came."""
         if link.session is not None:
             self._handle(events.Heard(link.session))
+            self._weigh(link)
 
     def offended(self, link: Link, error: PeerError) -> None:
         """The peer's bytes made no sense."""
@@ -197,6 +206,7 @@ class Driver:
     def writable(self, link: Link) -> None:
         """The transport wants more."""
         if link.session is not None:
+            self._weigh(link)
             self._handle(events.Writable(link.session))
 
     def unread(self, link: Link, size: int) -> None:
@@ -211,6 +221,7 @@ class Driver:
         self._sent.pop(link, None)
         if link.session is not None:
             self._handle(events.Closed(link.session, ByeCode.NORMAL, f"connection lost: {reason}"))
+            self.replica.budget.gone(link.session)
         self.dialers.lost(link)
         self._check_stopped()
 
@@ -272,8 +283,16 @@ class Driver:
             try:
                 if link.flush() and link.session is not None:
                     self._queue.append(events.Writable(link.session))
+                self._weigh(link)
             except BaseException:
                 self._fault(link)
+
+    def _weigh(self, link: Link) -> None:
+        """Tell the replica what a connection keeps, when that is much more or less than what it was told."""
+        kept_bytes = link.kept_bytes
+        if link.session is not None and abs(kept_bytes - link.told_bytes) >= WEIGHED_BYTES:
+            link.told_bytes = kept_bytes
+            self._handle(events.Buffered(link.session, kept_bytes))
 
     def _check_stopped(self) -> None:
         if not self._stopping or self._stopped.over or self._busy or self._open or self._errands.pending:
@@ -294,7 +313,9 @@ class Driver:
 
     def _end(self, effect: events.End) -> None:
         link = self._links.pop(effect.session, None)
-        if link is not None:
+        if link is not None and effect.code == ByeCode.LIMIT and link.kept_bytes > WEIGHED_BYTES:
+            link.abort()  # BYE would wait behind what it does not take
+        elif link is not None:
             link.say_bye(effect.code, effect.reason, by_peer=effect.by_peer)
 
     def _read(self, effect: events.Reading) -> None:

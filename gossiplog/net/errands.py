@@ -9,6 +9,7 @@ reported once, however many writes were in it, and so is each author whose log i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,8 @@ class Errands:
         self._damaged: set[bytes] = set()
         self._owed: list[events.WriteFork] = []
         self._owed_bytes = 0
+        self._loads: deque[events.Load] = deque()
+        self._loading = 0
         self.together = store.thread.together
 
     def write(self, effect: events.Write) -> None:
@@ -92,7 +95,11 @@ class Errands:
         self.pending_bytes += size
 
     def load(self, effect: events.Load) -> None:
-        """Read segments and proofs for a peer."""
+        """Read segments and proofs for a peer, one after the other: what was read for many must not wait in memory."""
+        if self._loading >= limits.LOADS_AT_ONCE:
+            self._loads.append(effect)
+            return
+        self._loading += 1
         session, wants, limit_bytes, holes = effect
         damages: dict[bytes, StoreError] = {}
         unwritten = {author: self._store.unwritten.get(author) for author, first in wants if first == PROOF}
@@ -100,6 +107,9 @@ class Errands:
         def loaded(value: Any) -> Event:
             for author, error in damages.items():
                 self._found_damage(author, error)
+            self._loading -= 1
+            if self._loads:
+                self.load(self._loads.popleft())
             return events.Loaded(session, *(((),) if isinstance(value, Failure) else value))
 
         def read(logs: Logs) -> Any:

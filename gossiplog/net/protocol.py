@@ -30,7 +30,7 @@ from gossiplog.errors import (
 from gossiplog.gossip.messages import Bye, Message
 from gossiplog.gossip.outbox import FEW_BYTES, weight
 from gossiplog.log.segment import Segment
-from gossiplog.net.sockets import narrow, tune
+from gossiplog.net.sockets import PART_BYTES, narrow, tune, unsent_bytes
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode, encode
 
@@ -89,6 +89,7 @@ class Link(Protocol):
         self.closing = False
         self.offended = False
         self.entries_out = 0
+        self.told_bytes = 0
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._given_bytes = 0
@@ -168,6 +169,12 @@ class Link(Protocol):
         self.paused = True
 
     # -- the node calls
+
+    @property
+    def kept_bytes(self) -> int:
+        """What I keep: of a message that is not complete, with what a growing buffer has too much, and unsent."""
+        unsent = self._unsent_bytes + PART_BYTES * len(self._unsent) + unsent_bytes(self.transport)
+        return self.channel.buffered_bytes * 9 // 8 + unsent
 
     def answer(self) -> None:
         """Go on with the handshake of who dialled."""
@@ -258,6 +265,7 @@ class Link(Protocol):
         overtake BYE.  A peer that does not read, or goes on sending, is cut off after a while.
         """
         self.closing = True
+        self.channel.drop()
         self._cancel_deadline()
         transport: Any = self.transport
         transport.unregisterProducer()

@@ -25,6 +25,9 @@ UNLIMITED: Final = 1 << 20
 _TCP_INFO_RTT: Final = Struct("68xI")
 """Where Linux's ``struct tcp_info`` has ``tcpi_rtt``, in microseconds."""
 
+PART_BYTES: Final = 64
+"""What each write takes up that waits, beside its bytes."""
+
 
 def tune(transport: Any) -> None:
     """For a new connection: news waits neither for more to send with it, nor behind much that was not sent."""
@@ -85,6 +88,13 @@ def round_trip(sock: socket.socket) -> float:
         return float(_TCP_INFO_RTT.unpack(info)[0]) / 1e6
     except OSError:  # it is gone already
         return 0.0
+
+
+def unsent_bytes(transport: Any) -> int:
+    """Return about what a transport of Twisted keeps of what was written to it; 0 for one that does not show it."""
+    parts = getattr(transport, "_tempDataBuffer", ())
+    begun = len(getattr(transport, "dataBuffer", b""))  # of which a part may have gone, which frees nothing
+    return begun + int(getattr(transport, "_tempDataLen", 0)) + PART_BYTES * len(parts)
 
 
 def _socket_of(transport: Any) -> socket.socket | None:

@@ -29,7 +29,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gossiplog import limits
-from gossiplog.gossip import events
+from gossiplog.gossip import budget, events, shedding
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.messages import Message, Pong, Ranges, Want
 from gossiplog.gossip.outbox import HEADER_BYTES, size_bytes
@@ -41,6 +41,9 @@ from gossiplog.testing.carrying import Carrier
 from gossiplog.testing.disk import Job, appended
 from gossiplog.testing.figures import Figures
 from gossiplog.testing.trace import describe
+
+SLACK_BYTES = 512
+"""What one segment that is passed on may make a session keep."""
 
 
 class InvariantError(AssertionError):
@@ -245,15 +248,27 @@ def bounds(replica: Replica) -> list[str]:
             faults.append(f"remembers {len(source.claims)} claims of one peer")
         if not source.todo.keys() <= source.claims.keys():
             faults.append("is going to ask for what nobody claims")
-    if schedule.claimed != sum(len(source.claims) for source in schedule.sources.values()):
-        faults.append("lost count of what is claimed")
+    if set(schedule.claimants) != {
+        author for source in schedule.sources.values() for author in source.claims
+    }:
+        faults.append("remembers who claims what nobody claims")
     if len(replica._parents) > limits.MAX_PARENTS:
         faults.append("remembers too many parents")
     if replica._eager_sources != sum(
         s.phase is Phase.OPEN and not s.is_lazy for s in replica.sessions.values()
     ):
         faults.append("lost count of who pushes")
+    if replica.budget.session_bytes != sum(a.bytes for a in replica.budget._accounts.values()):
+        faults.append("lost count of its memory")
+    if replica.budget.greediest(replica.now) is not None:
+        faults.append("keeps more than it has memory for")
+    slack = (shedding.RELAYED_AT_ONCE - 1) * SLACK_BYTES
     for session in replica.sessions.values():
+        kept_bytes = session.kept_bytes
+        if session.phase is Phase.OPEN:
+            kept_bytes += schedule.held_bytes(session.number)
+        if kept_bytes + budget.SESSION_BYTES > replica.budget.held_bytes(session.number) + slack:
+            faults.append(f"is charged too little for the {kept_bytes} bytes of a session")
         outbox = session.outbox
         if outbox.ready_bytes > limits.READ_AHEAD_BYTES * 3 + largest:
             faults.append(f"read {outbox.ready_bytes} bytes ahead")

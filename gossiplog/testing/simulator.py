@@ -13,9 +13,11 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
+from typing import Any
 
 from gossiplog import limits
-from gossiplog.gossip import splitting
+from gossiplog.gossip import budget, shedding, splitting, upkeep
+from gossiplog.gossip.budget import Budget
 from gossiplog.testing import memo
 from gossiplog.testing.cluster import Cluster
 from gossiplog.testing.disk import Speed
@@ -26,7 +28,25 @@ from gossiplog.testing.scenario import ACTIVE_SECONDS, Scenario, Write, draw
 from gossiplog.testing.spread import Spread
 from gossiplog.testing.world import LocalClock
 
-TIGHT: dict[tuple[ModuleType, str], int] = {
+
+class TightBudget(Budget):
+    """I have so little memory that sessions have to forget something all the time, and enough to end none."""
+
+    @property
+    def most_bytes(self) -> int:
+        """Empty tables take up half of it."""
+        return self.common_bytes + TIGHT_SHARE_BYTES * len(self._accounts)
+
+
+TIGHT_SHARE_BYTES = 4500
+
+TIGHT: dict[tuple[ModuleType, str], Any] = {
+    (upkeep, "Budget"): TightBudget,
+    (budget, "SESSION_BYTES"): 0,
+    (shedding, "RELAYED_AT_ONCE"): 1,
+    (limits, "MIN_SHARE_BYTES"): 0,
+    (limits, "MIN_CLAIMS"): 1,
+    (limits, "SHORT_READ_BYTES"): 800,
     (limits, "OUTPUT_WINDOW_BYTES"): 3000,
     (limits, "NEWS_WINDOW_BYTES"): 800,
     (limits, "READ_AHEAD_BYTES"): 4000,

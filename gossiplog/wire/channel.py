@@ -116,6 +116,15 @@ class Channel:
             raise InvalidValueError("the channel is not established: there is no handshake hash yet")
         return self._handshake.handshake_hash
 
+    @property
+    def buffered_bytes(self) -> int:
+        """How much is held of a record and of a frame that are not complete."""
+        return self._records.buffered_bytes + self._frames.buffered_bytes
+
+    def drop(self) -> None:
+        """Nothing more is received: forget what is not complete."""
+        self._records = self._frames = FrameReader()
+
     def start(self) -> bytes:
         """Return what we send first: nothing when we listen."""
         if not self.initiator:

@@ -1,0 +1,55 @@
+"""How much memory there is.
+
+Responsible for: what this machine has, or what this process may use of it, and what of that is for peers by default.
+Must not know: what it is used for.
+Invariant: wherever the system does not say, the default is as if there were plenty.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from gossiplog import limits
+
+SHARE: Final = 4
+"""Of the memory there is, one part in so many is for peers: the rest is for the clock, the application, and others."""
+
+
+def default_memory(root: Path = Path("/")) -> int:
+    """Return what peers may make a node keep if nobody said how much."""
+    known = [size for size in (_installed(), *_group_limits(root)) if size]
+    most = min(known, default=limits.MAX_MEMORY_BYTES * SHARE) // SHARE
+    return min(limits.MAX_MEMORY_BYTES, max(limits.MIN_MEMORY_BYTES, most))
+
+
+def _installed() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not on this system
+        return 0
+
+
+def _group_limits(root: Path) -> list[int]:
+    """What Linux's control groups allow this process, in both versions and at every level."""
+    found = []
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            top = root / "sys/fs/cgroup" / controllers
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            # in a container the path may be that outside, and what counts is at the top
+            places = [top / Path(path.lstrip("/")), top]
+            for place in {
+                each for start in places for each in (start, *start.parents) if top in (each, *each.parents)
+            }:
+                try:
+                    found.append(int((place / name).read_text()))
+                except (OSError, ValueError):  # none here, or "max"
+                    continue
+    return found
