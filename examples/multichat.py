@@ -21,7 +21,6 @@ from twisted.internet.task import react
 
 from gossiplog import EndpointError, Entry, Network, Node, Reader, Writer, open_store
 from gossiplog.foreground import first_of, foreground
-from gossiplog.printing import printable
 from gossiplog.terminal import Terminal
 
 SEATS = 8
@@ -67,7 +66,7 @@ async def speak(terminal: Terminal, writer: Writer, nickname: str) -> None:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             message = {"type": "chat-message", "nickname": nickname, "text": line, "timestamp": now}
             seq = await writer.append(message)
-            terminal.put(f"Data was appended as entry #{seq}\n")
+            terminal.put(f"Data was appended as entry #{seq}")
 
 
 async def listen(terminal: Terminal, news: Reader, own: bytes) -> None:
@@ -79,7 +78,7 @@ async def listen(terminal: Terminal, news: Reader, own: bytes) -> None:
 async def show(terminal: Terminal, entry: Entry) -> None:
     match entry.payload:
         case {"type": "chat-message", "nickname": str(nickname), "text": str(text)}:
-            await terminal.write(f"{printable(nickname)}: {printable(text)}\n")
+            await terminal.write(f"{nickname}: {text}")  # one line, that steers nothing
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from twisted.internet.task import react
 
 from gossiplog import ByeCode, Entry, Node, Notice, PeerDown, PeerUp, Reader, Writer, open_store
 from gossiplog.foreground import first_of, foreground
-from gossiplog.printing import printable
 from gossiplog.terminal import Terminal
 
 
@@ -52,7 +51,7 @@ async def main(reactor: Any, me: str, others: list[str], directory: Path) -> Non
             match notice:
                 case PeerUp(peer) if peer.id not in present:
                     present.add(peer.id)
-                    terminal.put(f"info> connected to {printable(peer.agent)}\n")
+                    terminal.put(f"info> connected to {peer.agent}")
                 case PeerDown(peer, code) if code != ByeCode.DUPLICATE:  # not just one of two connections
                     present.discard(peer.id)
 
@@ -83,8 +82,8 @@ async def listen(terminal: Terminal, news: Reader, own: bytes) -> None:
 async def show(terminal: Terminal, entry: Entry) -> None:
     match entry.payload:
         case {"username": str(name), "message": str(text)}:
-            # Others wrote this: nothing in it may move the cursor, clear the screen or turn text around.
-            await terminal.write(f"{printable(name)}> {printable(text)}\n")
+            # Others wrote this: the terminal is given one line, in which nothing moves the cursor or turns text around.
+            await terminal.write(f"{name}> {text}")
 
 
 def arguments() -> tuple[str, list[str], Path]:

@@ -26,7 +26,6 @@ from gossiplog import (
     short_key,
 )
 from gossiplog.foreground import first_of, foreground
-from gossiplog.printing import printable
 from gossiplog.terminal import Terminal
 
 
@@ -43,24 +42,24 @@ async def main(reactor: Any, key: bytes, directory: Path | None, port: int | Non
         node = await stack.enter_async_context(Node(reactor, store, network=Network.of_author(key)))
         if port is not None:
             address = await node.listen(f"tcp:{port}:interface=127.0.0.1")
-            await terminal.write(f"listening on {address}\n")
+            await terminal.write(f"listening on {address}")
 
         # Until either all that the first peer has is here, or there is no peer.
         found = node.when(CaughtUp, DialFailed)
         for peer in peers or [f"tcp:127.0.0.1:{to_port(key)}"]:
             node.connect(peer)
         if isinstance(await found, DialFailed):
-            await terminal.write("Nobody there yet...\n")
+            await terminal.write("Nobody there yet...")
 
         length = store.clock.seq(key)
-        await terminal.write(f"Skipping {length} earlier blocks...\n")
+        await terminal.write(f"Skipping {length} earlier blocks...")
         news = store.read(key, first=length + 1, live=True, encoding="utf-8")
         await first_of(show(terminal, news), terminal.broken())  # the latter ends it behind "| head"
 
 
 async def show(terminal: Terminal, news: Reader) -> None:
     async for entry in news:
-        await terminal.write(f"Block {entry.seq}: {printable(str(entry.payload))}\n")
+        await terminal.write(f"Block {entry.seq}: {entry.payload}")
 
 
 def a_key(text: str) -> bytes:

@@ -31,6 +31,7 @@ from gossiplog import (
     short_key,
 )
 from gossiplog.foreground import foreground
+from gossiplog.printing import say
 
 
 class Place:
@@ -70,7 +71,7 @@ async def main(reactor: Any, directory: Path) -> None:
         old = await Place.open(first, reactor, network, directory / "old-laptop")
         await old.writer.append_many(["buy milk", "call bob"])
     shutil.copytree(directory / "old-laptop", directory / "new-laptop")
-    print("Ann wrote two notes, and copied the store to a new laptop.")
+    say("Ann wrote two notes, and copied the store to a new laptop.")
 
     async with AsyncExitStack() as stack:
         names = ("old-laptop", "new-laptop", "bob", "cleo")
@@ -79,45 +80,43 @@ async def main(reactor: Any, directory: Path) -> None:
         try:
             await new.writer.append("from the new one")
         except StoreCopiedError as error:
-            print(f"The copy refuses to append: {error.reason}.")
-        print("She says that the old one is out of use, and it is not.")
+            say(f"The copy refuses to append: {error.reason}.")
+        say("She says that the old one is out of use, and it is not.")
         await new.store.recovered()  # what `gossiplog recover --alone` does
         old.node.connect(bob.address)
         new.node.connect(cleo.address)
         for place, friend in ((old, bob), (new, cleo)):
             await place.writer.append(f"written on the {place.name}")
-            print(f"{friend.name} has note 3: {await friend.holds(old.writer, 3)}")
+            say(f"{friend.name} has note 3: {await friend.holds(old.writer, 3)}")
 
         bob.node.connect(cleo.address)
         proof = await bob.knows_fork(ann)
         for place in (old, new, cleo):
             await place.knows_fork(ann)
-        print(f"Bob and cleo meet.  All four know now that {short_key(ann)} has two notes {proof.seq}.")
+        say(f"Bob and cleo meet.  All four know now that {short_key(ann)} has two notes {proof.seq}.")
         for friend in (bob, cleo):
             note = await friend.holds(old.writer, 3)
-            print(f"{friend.name} keeps what came first ({note}), and takes no more of that log.")
+            say(f"{friend.name} keeps what came first ({note}), and takes no more of that log.")
         (directory / "ann.proof").write_bytes(proof.dump())
         ForkProof.load((directory / "ann.proof").read_bytes())
-        print("The proof is in a file; whoever has it can check it, without a store.")
+        say("The proof is in a file; whoever has it can check it, without a store.")
 
         await bob.writer.append("hello from bob")
-        print(f"Other logs go on.  The new laptop has: {await new.holds(bob.writer, 1)}")
+        say(f"Other logs go on.  The new laptop has: {await new.holds(bob.writer, 1)}")
         for place in (old, new):
             try:
                 await place.writer.append("one more")
             except ForkedWriterError as error:
-                print(f"On the {place.name}: {error}.")
+                say(f"On the {place.name}: {error}.")
 
         again = await new.store.writer("ann-2", encoding="utf-8")
         await again.append(f"I am ann. What I wrote as {short_key(ann)} counts up to note 2; I go on here.")
-        print(f"cleo has note 1 of {short_key(again.author)}: {await cleo.holds(again, 1)}")
+        say(f"cleo has note 1 of {short_key(again.author)}: {await cleo.holds(again, 1)}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Tell the story of a forked log.")
-    parser.add_argument(
-        "--dir", type=Path, help="keep the stores here (default: in a directory that is removed)"
-    )
+    parser.add_argument("--dir", type=Path, help="keep the stores here (default: they are removed)")
     given = parser.parse_args()
     with TemporaryDirectory() as temporary:
         react(foreground(main), (given.dir or Path(temporary),))

@@ -40,7 +40,8 @@ async def main(reactor: Any, directory: Path, port: int | None) -> None:
         if port is None:
             port = to_port(writer.author)
         address = await node.listen(f"tcp:{port}:interface=127.0.0.1")
-        await terminal.write(f"key: {format_author(writer.author)}\nlistening on {address}\n")
+        await terminal.write(f"key: {format_author(writer.author)}")
+        await terminal.write(f"listening on {address}")
 
         async for line in terminal:
             await writer.append(line)

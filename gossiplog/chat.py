@@ -2,7 +2,7 @@
 
 Responsible for: the form of a chat message, showing what was said and what is said, sending what is typed.
 Must not know: peers, networks, how the store came to be open.
-Invariant: text of others is printed only through :func:`gossiplog.terminal.printable`.
+Invariant: a message is one line, and not a long one.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gossiplog.foreground import first_of
+from gossiplog.foreign import brief
 from gossiplog.log.clock import Cursor
 from gossiplog.log.entry import Entry
 from gossiplog.net.livestore import Store
 from gossiplog.net.writing import Writer
-from gossiplog.printing import printable
 from gossiplog.terminal import Terminal
 
 TYPE: Final = "chat-message"
@@ -31,14 +31,14 @@ def compose(nick: str, text: str) -> dict[str, str]:
 
 
 def line_of(entry: Entry) -> str | None:
-    """Return ``nickname> text`` without anything that steers a terminal; None if it is no chat message."""
+    """Return ``nickname> text``, each cut to what a line takes; None if it is no chat message."""
     message: Any = entry.payload
     if entry.malformed or not isinstance(message, dict) or message.get("type") != TYPE:
         return None
     nickname, text = message.get("nickname"), message.get("text")
     if not isinstance(nickname, str) or not isinstance(text, str):
         return None
-    return f"{printable(nickname)}> {printable(text)}"
+    return f"{brief(nickname)}> {brief(text)}"
 
 
 async def show_history(terminal: Terminal, store: Store) -> Cursor:
@@ -50,7 +50,7 @@ async def show_history(terminal: Terminal, store: Store) -> Cursor:
         if line is not None:
             said.append((entry.timestamp_ms, entry.author, entry.seq, line))
     for *_, line in sorted(said):
-        await terminal.write(f"{line}\n")
+        await terminal.write(line)
     return reader.cursor()
 
 
@@ -77,4 +77,4 @@ async def _listen(terminal: Terminal, entries: Any, own: bytes) -> None:
 async def _show(terminal: Terminal, entry: Entry) -> None:
     line = line_of(entry)
     if line is not None:
-        await terminal.write(f"{line}\n")
+        await terminal.write(line)

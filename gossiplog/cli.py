@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 from gossiplog.commands import choosing, forks, local, show, simulate, verifying
 from gossiplog.commands.arguments import checked
 from gossiplog.log.network import Network
-from gossiplog.printing import BROKEN_PIPE, complain, open_standard_files, report
+from gossiplog.printing import BROKEN_PIPE, complain, open_standard_files, report, say
 
 USAGE: Final = 2
 INTERRUPTED: Final = 130
@@ -97,7 +97,7 @@ class _Version(argparse.Action):
     """Looked up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(f"gossiplog {import_module('importlib.metadata').version('gossiplog')}")
+        say(f"gossiplog {import_module('importlib.metadata').version('gossiplog')}")
         parser.exit()
 
 

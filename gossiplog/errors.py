@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from gossiplog.foreign import brief
+
 
 class ByeCode(IntEnum):
     """Why a session ends, as said in BYE; 64 and up are free for applications."""
@@ -31,7 +33,13 @@ class ByeCode(IntEnum):
 
 
 class GossiplogError(Exception):
-    """Base of everything gossiplog raises on purpose."""
+    """Base of everything gossiplog raises on purpose.
+
+    What it says is one line and steers no terminal, whatever it quotes: it ends up in logs and tracebacks by itself.
+    """
+
+    def __str__(self) -> str:
+        return brief(super().__str__())
 
 
 # -- what you passed in ------------------------------------------------------------------------------------------

@@ -280,3 +280,11 @@ former, then ever more rarely up to the latter, for whoever led us there may be 
 
 CLOSE_SECONDS: Final = 5.0
 """How long a closing connection may take to send what is queued."""
+
+# -- what people see ---------------------------------------------------------------------------------------------
+
+MAX_PRINTED_CHARS: Final = 2048
+"""Of a text of others in an error, a notice or a line of a log: a path of 255 bytes that are all escaped still fits."""
+
+MAX_MARKS: Final = 8
+"""Combining marks on one letter: more than any script stacks; hundreds of them reach over the lines above and below."""

@@ -1,18 +1,23 @@
-"""What every program of gossiplog prints alike: text that others wrote, and failures.
+"""The ways out to people: a line on standard output or error, a line that is shown again and again, a failure.
 
-Responsible for: :func:`printable`, the one line of a failure, its exit status, and standard streams to print on.
+Responsible for: :func:`say`, :func:`complain`, :class:`StatusLine`, :func:`as_json`, :func:`report` and its exit
+status, and standard streams to print on.
 Must not know: Twisted, so that a command that needs no reactor starts without it.
-Invariant: whatever the error or the text, it is one line and steers no terminal.
+Invariant: whatever the text, what is printed is one line and steers no terminal; nothing else in gossiplog prints,
+but :class:`gossiplog.terminal.Terminal` for programs on a reactor and :class:`gossiplog.net.logger.Log` for logs.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import traceback
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from gossiplog.errors import GossiplogError
+from gossiplog.foreign import brief
+from gossiplog.foreign import printable as printable  # what applications print with
 
 FAILURE: Final = 1
 """Exit status: it did not work, standard error says why."""
@@ -20,25 +25,49 @@ FAILURE: Final = 1
 BROKEN_PIPE: Final = 141
 """Exit status: nobody read the output; what a shell shows for a program ended by SIGPIPE."""
 
-_JOINERS: Final = frozenset("\u200c\u200d")
-"""Without these Persian words and family emoji fall apart; they move nothing and hide nothing."""
+_CLEAR_LINE: Final = "\r\x1b[K"
 
 
-def printable(text: str) -> str:
-    """Return ``text`` with everything escaped that could steer a terminal or reorder a line.
+def say(line: str) -> None:
+    """Print a line on standard output, however long it is."""
+    sys.stdout.write(f"{printable(line)}\n")
 
-    That is C0 and C1 controls, line and paragraph separators, bidirectional overrides, lone surrogates and code points
-    without a meaning; O(n).
 
-    >>> printable("hi\\x1b[2J there\\n")
-    'hi\\\\x1b[2J there\\\\n'
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode()
-        for char in text
-    )
+def as_json(value: object, **options: Any) -> str:
+    """Return ``value`` as JSON in one line of ASCII without controls: Python's own leaves DEL as it is."""
+    return json.dumps(value, **options).replace("\x7f", "\\u007f")
+
+
+def complain(text: str, stream: TextIO | None = None, *, name: str = "gossiplog: ") -> None:
+    """Write one line on standard error, or on ``stream``."""
+    stream = stream or sys.stderr
+    try:
+        stream.write(f"{name}{brief(' '.join(text.split()))}\n")
+        stream.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # it is closed: there is nobody to tell
+
+
+class StatusLine:
+    """I am the last line of a terminal, written again and again; where standard error is none, I show nothing."""
+
+    def __init__(self) -> None:
+        self.visible = sys.stderr is not None and sys.stderr.isatty()
+
+    def show(self, words: str) -> None:
+        """Show ``words`` in the place of what was shown."""
+        if self.visible:
+            sys.stderr.write(f"{_CLEAR_LINE}{brief(words)}")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.show("")
+
+    def tell(self, line: str) -> None:
+        """Write a line on standard error, in the place of what was shown."""
+        self.clear()
+        complain(line, name="")
 
 
 def open_standard_files() -> None:
@@ -66,13 +95,3 @@ def report(error: BaseException | None) -> int:
         place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
         complain(f"internal error: {type(error).__name__}: {error}{place}")
     return FAILURE
-
-
-def complain(text: str, stream: TextIO | None = None) -> None:
-    """Write one line on standard error, or on ``stream``."""
-    stream = stream or sys.stderr
-    try:
-        stream.write(f"gossiplog: {printable(' '.join(text.split()))}\n")
-        stream.flush()
-    except (OSError, ValueError, AttributeError):
-        pass  # it is closed: there is nobody to tell

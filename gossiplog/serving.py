@@ -7,7 +7,6 @@ Invariant: a start that fails leaves nothing open.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -22,6 +21,7 @@ from twisted.plugin import getPlugins
 
 from gossiplog import notices
 from gossiplog.errors import EndpointError
+from gossiplog.foreign import brief
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.keys import KeyKind, format_key, short_key
 from gossiplog.log.network import Network
@@ -30,7 +30,7 @@ from gossiplog.net.progress import in_words
 from gossiplog.net.sockets import take_descriptors
 from gossiplog.node import Node
 from gossiplog.notices import Notice
-from gossiplog.printing import printable
+from gossiplog.printing import as_json
 
 _BUILT_IN: Final = frozenset({"tcp", "unix", "ssl"})
 """Endpoint types that Twisted parses without a plugin, and without starting anything."""
@@ -132,27 +132,32 @@ class Serving:
 def ready_line(listening: Sequence[str], node: bytes, path: str) -> str:
     """Return what a program that starts nodes waits for: ``gossiplog ready`` and JSON with sorted keys."""
     about = {"listening": list(listening), "node": format_key(KeyKind.NODE, node), "store": path}
-    return f"gossiplog ready {json.dumps(about, sort_keys=True)}"
+    return f"gossiplog ready {as_json(about, sort_keys=True)}"
 
 
 def describe(notice: Notice) -> str | None:
-    """Say in words what happened, None for what happens all the time."""
+    """Say in one line what happened, None for what happens all the time."""
+    words = _words(notice)
+    return None if words is None else brief(words)
+
+
+def _words(notice: Notice) -> str | None:
     match notice:
         case notices.PeerUp(peer):
-            return f"peer {short_key(peer.id)} is up at {peer.address} ({printable(peer.agent)})"
+            return f"peer {short_key(peer.id)} is up at {peer.address} ({peer.agent})"
         case notices.PeerDown(peer, _, reason):
-            return f"peer {short_key(peer.id)} is down: {printable(reason)}"
+            return f"peer {short_key(peer.id)} is down: {reason}"
         case notices.PeerRejected(address, error):
-            return f"rejected {address}: {printable(str(error))}"
+            return f"rejected {address}: {error}"
         case notices.StrangersTurnedAway(count, places, where, most, reason):
             return (
                 f"turned away {count:,} more strangers from {places:,} addresses in a minute, {most:,} of them from "
-                f"{printable(where)}; the last: {printable(reason)}"
+                f"{where}; the last: {reason}"
             )
         case notices.Banned(peer, reason, seconds):
-            return f"peer {short_key(peer)} is kept out for {seconds:.0f} s: {printable(reason)}"
+            return f"peer {short_key(peer)} is kept out for {seconds:.0f} s: {reason}"
         case notices.DialFailed(address, reason):
-            return f"no connection to {address}: {printable(reason)}"
+            return f"no connection to {address}: {reason}"
         case notices.AuthorForked(proof):
             return f"author {short_key(proof.author)} has forked its log; nothing more is taken from it"
         case notices.QuotaExceeded(author, quota):
@@ -163,7 +168,7 @@ def describe(notice: Notice) -> str | None:
             end = "nothing is written any more" if final else "writing is tried again"
             return f"the store fails: {error}; {end}"
         case notices.StoreDamaged(author, error):
-            return f"the log of {short_key(author)} is damaged: {printable(str(error))}; see gossiplog verify --repair"
+            return f"the log of {short_key(author)} is damaged: {error}; see gossiplog verify --repair"
         case _:
             return None
 

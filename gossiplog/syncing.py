@@ -7,7 +7,7 @@ Invariant: it ends: in sync, or with an error once nothing moved for the time al
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
@@ -16,6 +16,7 @@ from gossiplog.errors import NodeError
 from gossiplog.net.progress import in_words
 from gossiplog.node import Node
 from gossiplog.notices import DialFailed, NewEntries, Notice, PeerRejected, PeerUp
+from gossiplog.printing import StatusLine
 
 LOOK_SECONDS: Final = 0.2
 """How often silence is noticed and progress is shown."""
@@ -32,8 +33,8 @@ class Moved(NamedTuple):
 class Sync:
     """I make a node and one peer hold the same."""
 
-    def __init__(self, reactor: Any, node: Node, endpoint: str, patience: float, show: TextIO | None) -> None:
-        """``patience``: seconds in which something has to move; ``show``: a terminal for the progress line."""
+    def __init__(self, reactor: Any, node: Node, endpoint: str, patience: float, show: StatusLine) -> None:
+        """``patience``: seconds in which something has to move; ``show``: where the progress is shown."""
         self._reactor = reactor
         self._node = node
         self._endpoint = endpoint
@@ -66,8 +67,7 @@ class Sync:
         finally:
             look.stop()
             unsubscribe()
-            if self._show is not None:
-                self._show.write("\r\x1b[K")
+            self._show.clear()
         return self._moved()
 
     async def _catch_up(self) -> None:
@@ -99,13 +99,12 @@ class Sync:
 
     def _look(self) -> None:
         self._count()
-        if self._show is not None:
+        if self._show.visible:
             moved = self._moved()
             words = f"dialling {self._endpoint}"
             if self._up:
                 words = f"received {moved.received:,}, sent {moved.sent:,}; {in_words(self._node.progress)}"
-            self._show.write(f"\r\x1b[K{words}, {moved.seconds:.0f} s")
-            self._show.flush()
+            self._show.show(f"{words}, {moved.seconds:.0f} s")
         if self._silent() and self._task is not None:
             self._task.cancel()
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -23,6 +22,7 @@ from gossiplog.errors import EndpointError, GossiplogError
 from gossiplog.foreground import SWITCH_SECONDS
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.network import Network
+from gossiplog.net.logger import Log
 from gossiplog.printing import complain
 from gossiplog.serving import Serving, check_listen, check_peer
 
@@ -103,7 +103,7 @@ class NodeService(Service):
     name = "gossiplog"
 
     def __init__(self, reactor: Any, options: Options) -> None:
-        self._log = Logger("gossiplog")
+        self._log = Log("gossiplog")
         self._started = False
         self._starting: Deferred[None] | None = None
         self._serving = Serving(

@@ -3,7 +3,7 @@
 Responsible for: :class:`Terminal` over standard input and output.
 Must not know: what the lines mean.
 Invariant: nothing here blocks the reactor, whatever standard input and output are (a terminal, a pipe, a file, closed),
-and descriptors 0 to 2 are left as they were found.
+and descriptors 0 to 2 are left as they were found.  Whatever is written is one line and steers no terminal.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from gossiplog.foreign import printable
 from gossiplog.limits import MAX_BODY_BYTES
 
 MAX_WAITING_LINES: Final = 1000
@@ -63,7 +64,7 @@ class Terminal(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, CancelledError) and self._shows_keys:
-            self.put("\n")  # behind the ^C that the terminal shows
+            self.put("")  # behind the ^C that the terminal shows
         await self.close()
 
     # -- the program calls
@@ -84,13 +85,13 @@ class Terminal(Protocol):
             self._stdio.resumeProducing()
         return line.removesuffix(b"\r").decode(errors="replace")
 
-    async def write(self, text: str) -> None:
-        """Write ``text``, waiting while standard output is behind; BrokenPipeError when nobody reads it."""
+    async def write(self, line: str) -> None:
+        """Write a line, waiting while standard output is behind; BrokenPipeError when nobody reads it."""
         while self._full and not self._output_ended:
             await self._output_changes()
         if self._output_ended:
             raise BrokenPipeError("nobody reads the output")
-        self._stdio.write(text.encode(errors="backslashreplace"))
+        self.put(line)
 
     async def broken(self) -> NoReturn:
         """Wait until nobody reads standard output any more, then raise BrokenPipeError.
@@ -101,10 +102,10 @@ class Terminal(Protocol):
             await self._output_changes()
         raise BrokenPipeError("nobody reads the output")
 
-    def put(self, text: str) -> None:
-        """Write ``text`` without waiting: for the occasional line, which is dropped when nobody reads it."""
+    def put(self, line: str) -> None:
+        """Write a line without waiting: for the occasional line, which is dropped when nobody reads it."""
         if not self._output_ended:
-            self._stdio.write(text.encode(errors="backslashreplace"))
+            self._stdio.write(f"{printable(line)}\n".encode())
 
     async def close(self) -> None:
         """Write out what is left, within :data:`FLUSH_SECONDS`, and let go of both descriptors."""

@@ -53,9 +53,10 @@ PUBLIC_MODULES = {"", "errors", "notices", "foreground", "printing", "terminal",
 
 LARGEST_MODULE_LINES = 400
 
-VALUES = {"errors", "limits"}
+VALUES = {"errors", "foreign", "limits"}
 BELOW = {
-    "errors": set[str](),
+    "errors": {"foreign"},
+    "foreign": {"limits"},
     "limits": set[str](),
     "log": VALUES,
     "gossip": VALUES | {"log"},

@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import Any, Final, TypeAlias
 
 from gossiplog.commands.arguments import checked
-from gossiplog.commands.local import opened, say
+from gossiplog.commands.local import opened
 from gossiplog.commands.show import find_author
 from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.gossip.budget import check_memory
@@ -21,6 +21,7 @@ from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.messages import Interest
 from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.log.keys import format_author, parse_author
+from gossiplog.printing import say
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Forget, Request, SetMeta
 

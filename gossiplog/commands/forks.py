@@ -7,20 +7,19 @@ Invariant: nothing is said of an author, and nothing is added, that the author's
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import closing
 from typing import Final
 
-from gossiplog.commands.local import opened, say
+from gossiplog.commands.local import opened
 from gossiplog.commands.show import find_author
 from gossiplog.errors import BadForkProofError, BadSegmentError, GossiplogError, StoreDamagedError
 from gossiplog.limits import MAX_PROOF_FILE_BYTES
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import format_author
 from gossiplog.log.segment import id_at
-from gossiplog.printing import printable
+from gossiplog.printing import as_json, say
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import AddFork
 
@@ -51,7 +50,7 @@ def forks(arguments: Namespace) -> int:
     """Show the forks that a store knows, or do what the options say."""
     if arguments.check is not None:
         proof = _read(arguments.check)
-        say(json.dumps(_statement(proof)) if arguments.json else f"{two_ids(proof)}: a fork")
+        say(as_json(_statement(proof)) if arguments.json else f"{two_ids(proof)}: a fork")
         return 0
     added = None if arguments.add is None else _read(arguments.add)
     with closing(opened(arguments.store)) as logs:
@@ -61,7 +60,7 @@ def forks(arguments: Namespace) -> int:
             return _export(logs, *arguments.export)
         for author in sorted(logs.forks):
             proof = logs.fork_proof(author)
-            say(json.dumps(_about(logs, proof)) if arguments.json else fork_line(logs, proof))
+            say(as_json(_about(logs, proof)) if arguments.json else fork_line(logs, proof))
     return 0
 
 
@@ -79,7 +78,7 @@ def fork_line(logs: Logs, proof: ForkProof) -> str:
         parts.append(f"{str(about['held'])[:_ID_CHARS]} is held")
     parts.append(f"frozen at {about['frozen_at']}" if about["frozen_at"] else "no entry is held")
     if "writer" in about:
-        parts.append(f"the writer {printable(str(about['writer']))} appends no more")
+        parts.append(f"the writer {about['writer']} appends no more")
     return "; ".join(parts)
 
 
@@ -110,18 +109,18 @@ def _export(logs: Logs, text: str, file: str) -> int:
         return 0
     with open(file, "xb") as out:
         out.write(proof.dump())
-    say(f"{two_ids(proof)}: the proof is in {printable(file)}")
+    say(f"{two_ids(proof)}: the proof is in {file}")
     return 0
 
 
-def _add(logs: Logs, proof: ForkProof, as_json: bool) -> int:
+def _add(logs: Logs, proof: ForkProof, in_json: bool) -> int:
     known = proof.author in logs.forks
     [result] = logs.process([AddFork(proof)]).results
     if isinstance(result, GossiplogError):
         raise result
     kept = logs.fork_proof(proof.author)
-    if as_json:
-        say(json.dumps({**_about(logs, kept), "added": not known}))
+    if in_json:
+        say(as_json({**_about(logs, kept), "added": not known}))
     else:
         say(f"known already: {fork_line(logs, kept)}" if known else fork_line(logs, kept))
     return 0

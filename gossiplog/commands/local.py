@@ -7,7 +7,6 @@ Invariant: what is printed about an append is on disk by then.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -27,17 +26,12 @@ from gossiplog.errors import (
 from gossiplog.limits import MAX_BODY_BYTES
 from gossiplog.log.body import encode_bodies
 from gossiplog.log.keys import KeyKind, format_author, format_key, short_key
-from gossiplog.printing import printable
+from gossiplog.printing import as_json, say
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Append, Appended
 
 READ_BYTES: Final = 1 << 20
 """Lines read from standard input at once are committed at once."""
-
-
-def say(line: str) -> None:
-    """Print a line."""
-    sys.stdout.write(f"{line}\n")
 
 
 def opened(path: str) -> Logs:
@@ -57,7 +51,8 @@ def init(arguments: Namespace) -> int:
     """Create a store with its first writer; print where it is and who writes."""
     with closing(open_logs(arguments.store)) as logs:
         author = logs.writer(arguments.writer).author
-        say(f"store {logs.path}\nauthor {format_author(author)}")
+        say(f"store {logs.path}")
+        say(f"author {format_author(author)}")
     return 0
 
 
@@ -87,14 +82,14 @@ def append(arguments: Namespace) -> int:
     return 0
 
 
-def _append(logs: Logs, author: bytes, payloads: Sequence[bytes], as_json: bool) -> None:
+def _append(logs: Logs, author: bytes, payloads: Sequence[bytes], in_json: bool) -> None:
     [result] = logs.process([Append(author, encode_bodies(int(time.time() * 1000), payloads))]).results
     if isinstance(result, GossiplogError):
         raise result
     assert isinstance(result, Appended)
     for seq in range(result.first, result.last + 1):
-        if as_json:
-            say(json.dumps({"author": format_author(author), "seq": seq}))
+        if in_json:
+            say(as_json({"author": format_author(author), "seq": seq}))
         else:
             say(f"{short_key(author)} {seq}")
     sys.stdout.flush()
@@ -132,9 +127,9 @@ def clock(arguments: Namespace) -> int:
             if author in logs.forks:
                 about["forked"] = True
             if arguments.json:
-                say(json.dumps(about))
+                say(as_json(about))
             else:
-                marks = [f"writer {printable(names[author])}"] if author in names else []
+                marks = [f"writer {names[author]}"] if author in names else []
                 marks += ["forked"] if author in logs.forks else []
                 say(f"{about['author']} {head.seq}" + (f" ({', '.join(marks)})" if marks else ""))
     return 0

@@ -8,7 +8,6 @@ and its store closed.
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from contextlib import AsyncExitStack
@@ -19,19 +18,17 @@ from twisted.internet.defer import Deferred
 
 from gossiplog import chat as chatting
 from gossiplog.commands.choosing import quotas_of
-from gossiplog.commands.local import missing, say
+from gossiplog.commands.local import missing
 from gossiplog.errors import ByeCode, StoreNotFoundError
 from gossiplog.foreground import Main, foreground
 from gossiplog.log.keys import short_key
 from gossiplog.net.livestore import Store, open_store
 from gossiplog.node import Node
 from gossiplog.notices import Notice, PeerDown, PeerUp
-from gossiplog.printing import complain
+from gossiplog.printing import StatusLine, as_json, complain, say
 from gossiplog.serving import Serving, describe
 from gossiplog.syncing import Sync
 from gossiplog.terminal import Terminal
-
-CLEAR_LINE = "\r\x1b[K"
 
 
 def react(main: Main, *arguments: Any) -> int:
@@ -80,15 +77,14 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
             max_memory=arguments.max_memory,
         )
         stack.push_async_callback(node.stop)
-        show = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
         known = set(store.forks)
-        moved = await Sync(reactor, node, arguments.peer, arguments.timeout, show).run()
+        moved = await Sync(reactor, node, arguments.peer, arguments.timeout, StatusLine()).run()
     for author in sorted(store.forks - known):
         complain(
             f"author {short_key(author)} has forked its log; see gossiplog forks --store {arguments.store}"
         )
     if arguments.json:
-        say(json.dumps(moved._asdict()))
+        say(as_json(moved._asdict()))
     else:
         say(f"received {moved.received} entries, sent {moved.sent}, in {moved.seconds:.2f} s")
 
@@ -99,25 +95,16 @@ def run(arguments: Namespace) -> int:
 
 
 async def _run(reactor: Any, arguments: Namespace) -> None:
-    on_terminal = sys.stderr is not None and sys.stderr.isatty()
-
-    def tell(words: str) -> None:
-        sys.stderr.write(f"{CLEAR_LINE if on_terminal else ''}{words}\n")
-        sys.stderr.flush()
-
-    def show(words: str) -> None:
-        sys.stderr.write(f"{CLEAR_LINE}{words}")
-        sys.stderr.flush()
-
+    status = StatusLine()
     serving = Serving(
         reactor,
         arguments.store,
         arguments.network,
         arguments.listen,
         arguments.peer,
-        tell,
+        status.tell,
         init=False,
-        show=show if on_terminal else None,
+        show=status.show if status.visible else None,
         only_followed=arguments.only_followed,
         quotas=quotas_of(arguments),
         max_memory=arguments.max_memory,
@@ -159,7 +146,7 @@ async def _chat(reactor: Any, arguments: Namespace) -> None:
                     wanted = arguments.verbose
             words = describe(notice)
             if wanted and words is not None:
-                terminal.put(f"-- {words}\n")
+                terminal.put(f"-- {words}")
 
         seen = await chatting.show_history(terminal, store)
         node = await join(stack, reactor, store, arguments)

@@ -7,18 +7,17 @@ Invariant: nothing is allowed before every peer named was in sync with the store
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack, closing
 from typing import Any
 
-from gossiplog.commands.local import opened, say
+from gossiplog.commands.local import opened
 from gossiplog.commands.network import open_existing, react
 from gossiplog.log.clock import Clock
 from gossiplog.log.keys import format_author
 from gossiplog.node import Node
-from gossiplog.printing import printable
+from gossiplog.printing import StatusLine, say
 from gossiplog.syncing import Sync
 
 
@@ -46,12 +45,11 @@ async def _recover(reactor: Any, arguments: Namespace) -> None:
             say(_no_need(store.path))
             return
         before = store.clock.copy()
-        show = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
         for peer in arguments.peer:
             async with AsyncExitStack() as one:
                 node = Node(reactor, store, network=arguments.network)
                 one.push_async_callback(node.stop)
-                await Sync(reactor, node, peer, arguments.timeout, show).run()
+                await Sync(reactor, node, peer, arguments.timeout, StatusLine()).run()
         await store.recovered()
         _report(await store.writers(), before, store.clock, store.forks)
 
@@ -64,4 +62,4 @@ def _report(writers: Mapping[str, bytes], before: Clock, now: Clock, forks: Coll
     for name, author in sorted(writers.items()):
         back = now.seq(author) - before.seq(author)
         further = "its log is forked" if author in forks else f"goes on with {now.seq(author) + 1}"
-        say(f"{format_author(author)} {printable(name)}: {back} entries came back, {further}")
+        say(f"{format_author(author)} {name}: {back} entries came back, {further}")

@@ -7,8 +7,6 @@ Invariant: no byte of an entry steers the terminal.
 
 from __future__ import annotations
 
-import json
-import sys
 from argparse import Namespace
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator
@@ -21,7 +19,8 @@ from gossiplog.errors import InvalidValueError
 from gossiplog.log.encodings import encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import format_author, parse_author, short_key
-from gossiplog.printing import printable
+from gossiplog.printing import as_json as json_line
+from gossiplog.printing import say
 from gossiplog.store.logs import Logs
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def log(arguments: Namespace) -> int:
         if arguments.sort == "time":
             entries = iter(sorted(entries, key=by_time))
         for entry in entries:
-            sys.stdout.write(f"{form(entry)}\n")
+            say(form(entry))
     return 0
 
 
@@ -89,7 +88,7 @@ def as_text(entry: Entry) -> str:
     if entry.dropped:
         text = "(dropped)"
     else:
-        text = printable(entry.payload.decode(errors="backslashreplace"))
+        text = entry.payload.decode(errors="backslashreplace")
         if entry.malformed:
             text = f"(malformed) {text}"
     return f"{_local_time(entry.timestamp_ms)} {short_key(entry.author)} {entry.seq} {text}"
@@ -112,7 +111,7 @@ def as_json(entry: Entry) -> str:
             about["payload_base64"] = b64encode(entry.payload).decode()
     if entry.malformed:
         about["malformed"] = entry.malformed
-    return json.dumps(about)
+    return json_line(about)
 
 
 def _local_time(timestamp_ms: int) -> str:
@@ -144,4 +143,4 @@ async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], st
 
 async def _print(terminal: Terminal, entries: Reader, form: Callable[[Entry], str]) -> None:
     async for entry in entries:
-        await terminal.write(f"{form(entry)}\n")
+        await terminal.write(form(entry))

@@ -7,15 +7,13 @@ Invariant: the exit status is 0 only when every invariant and every bar held in 
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from gossiplog.commands.local import say
 from gossiplog.errors import InvalidValueError
-from gossiplog.printing import FAILURE, complain
+from gossiplog.printing import FAILURE, as_json, complain, say
 from gossiplog.testing import outcomes, plot, saving, simulator
 from gossiplog.testing.faults import KINDS
 from gossiplog.testing.outcomes import Bars, Outcome
@@ -117,11 +115,12 @@ def _report(arguments: Namespace, outcome: Outcome) -> None:
             about["bytes"] = dict(outcome.figures.bytes)
         if outcome.faults:
             about["faults"] = outcome.faults
-        say(json.dumps(about))
+        say(as_json(about))
     else:
         say(str(outcome))
         for fault in outcome.faults:
-            say(f"  {fault}")
+            for line in fault.splitlines():
+                say(f"  {line}")
     sys.stdout.flush()
 
 

@@ -15,10 +15,10 @@ from contextlib import ExitStack, closing
 from typing import Final
 
 from gossiplog.commands.forks import fork_line
-from gossiplog.commands.local import opened, say
+from gossiplog.commands.local import opened
 from gossiplog.errors import StoreDamagedError
 from gossiplog.log.keys import format_author
-from gossiplog.printing import printable
+from gossiplog.printing import StatusLine, complain, say
 from gossiplog.store.logs import Logs
 from gossiplog.store.repairing import RepairReport
 from gossiplog.store.salvaging import salvage
@@ -100,7 +100,7 @@ def _sound(path: str) -> Logs:
     except StoreDamagedError:
         pass
     kept = salvage(path)
-    say(f"rebuilt: {kept.rows} segments of {kept.authors} authors; the old file is {printable(kept.aside)}")
+    say(f"rebuilt: {kept.rows} segments of {kept.authors} authors; the old file is {kept.aside}")
     return opened(path)
 
 
@@ -119,7 +119,7 @@ def _say_repair(report: RepairReport) -> None:
 def _say_damages(damages: Iterable[Damage]) -> None:
     for author, first, last, reason in damages:
         where = "store" if author is None else f"{format_author(author)} {first}"
-        say(f"damaged: {where}{f' to {last}' if last > first else ''}: {printable(reason)}")
+        say(f"damaged: {where}{f' to {last}' if last > first else ''}: {reason}")
     sys.stdout.flush()
 
 
@@ -131,25 +131,26 @@ def _advice(path: str, places: int, authors: Collection[bytes | None], local: Co
 
 
 def _complain(words: str) -> int:
-    sys.stderr.write(f"gossiplog: {printable(words)}\n")
+    complain(words)
     return DAMAGED
 
 
 def _progress() -> Progress | None:
-    return _Progress() if sys.stderr.isatty() else None
+    status = StatusLine()
+    return _Progress(status) if status.visible else None
 
 
 class _Progress:
     """I show on a terminal how far a check is."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: StatusLine) -> None:
+        self._status = status
         self._shown_at = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
         if done >= total:
-            sys.stderr.write("\r\x1b[K")
+            self._status.clear()
         elif now - self._shown_at > PROGRESS_SECONDS:
             self._shown_at = now
-            sys.stderr.write(f"\r{done} of {total} entries checked")
-            sys.stderr.flush()
+            self._status.show(f"{done} of {total} entries checked")

@@ -12,7 +12,6 @@ from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import DeferredList
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gossiplog.errors import InvalidValueError, StoreDamagedError
@@ -20,6 +19,7 @@ from gossiplog.gossip.events import Forgotten, ForkFound, InterestChanged
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.messages import Interest
 from gossiplog.net.awaiting import Result
+from gossiplog.net.logger import Log
 from gossiplog.net.storing import StoreThread
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Forget, Request, SetMeta
@@ -27,7 +27,7 @@ from gossiplog.store.requests import Forget, Request, SetMeta
 Told: TypeAlias = InterestChanged | Forgotten | ForkFound
 Listener: TypeAlias = Callable[[Told], None]
 
-_log = Logger()
+_log = Log()
 
 
 class Choosing:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nacl.bindings import crypto_scalarmult_base
-from twisted.logger import Logger
 
 from gossiplog import notices
 from gossiplog.errors import ByeCode, EndpointError, PeerError
@@ -34,11 +33,12 @@ from gossiplog.net.dialing import Dialers
 from gossiplog.net.errands import Errands
 from gossiplog.net.interrupts import pass_on
 from gossiplog.net.livestore import Store
+from gossiplog.net.logger import Log
 from gossiplog.net.protocol import Link
 from gossiplog.notices import Notice, Peer
 from gossiplog.wire.channel import Channel
 
-_log = Logger()
+_log = Log()
 
 WEIGHED_BYTES = 8 * 1024
 """What a connection may keep more than the replica was told: an event for each segment would cost too much."""

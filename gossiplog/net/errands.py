@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gossiplog import limits
@@ -24,11 +23,12 @@ from gossiplog.gossip.outbox import PROOF
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import segment_bytes
 from gossiplog.net.livestore import Store
+from gossiplog.net.logger import Log
 from gossiplog.notices import Notice, StoreDamaged, StoreFailing
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Accept, AddFork
 
-_log = Logger()
+_log = Log()
 
 
 REPORT_BYTES = 64 * 1024

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError
@@ -27,6 +26,7 @@ from gossiplog.net.awaiting import Ending, Result, check_thread, deliver
 from gossiplog.net.choosing import Choosing
 from gossiplog.net.interrupts import pass_on
 from gossiplog.net.lanes import Answer
+from gossiplog.net.logger import Log
 from gossiplog.net.reading import Reader
 from gossiplog.net.returning import Returning
 from gossiplog.net.storing import StoreThread
@@ -36,7 +36,7 @@ from gossiplog.store.names import check_cursor_name
 from gossiplog.store.repairing import RepairReport
 from gossiplog.store.requests import AddFork, Append, Outcome, SetCursor
 
-_log = Logger()
+_log = Log()
 
 
 class Listener(Protocol):

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gossiplog.errors import StoreClosedError
 from gossiplog.net.interrupts import pass_on
 from gossiplog.net.lanes import Answer, Call, Job, Lanes, Write
+from gossiplog.net.logger import Log
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Outcome, Stale
 
@@ -40,7 +40,7 @@ ARENA_BYTES = 4 * 1024 * 1024
 """Freeing one block of this size lifts glibc's threshold for mmap above every frame and row: without it each is mapped
 and unmapped, and half of a sender's time at 64 KiB entries goes to page faults."""
 
-_log = Logger()
+_log = Log()
 
 
 class StoreThread:

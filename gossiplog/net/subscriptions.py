@@ -13,15 +13,14 @@ from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any, Generic, TypeVar, get_args
 
-from twisted.logger import Logger
-
 from gossiplog.errors import InvalidValueError, NodeStoppedError
 from gossiplog.limits import MAX_WAITING_NOTICES
 from gossiplog.net.awaiting import Result, fail_quietly
 from gossiplog.net.interrupts import pass_on
+from gossiplog.net.logger import Log
 from gossiplog.notices import Lagged, Notice
 
-_log = Logger()
+_log = Log()
 
 N = TypeVar("N")
 

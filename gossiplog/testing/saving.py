@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from gossiplog.errors import InvalidValueError
 from gossiplog.limits import MAX_BODY_BYTES
+from gossiplog.printing import as_json
 from gossiplog.testing.faults import KINDS, ON_LINKS, Fault
 from gossiplog.testing.pipes import Quality
 from gossiplog.testing.scenario import Scenario, Write
@@ -30,8 +31,8 @@ def save(path: Path, scenario: Scenario, about: str = "") -> None:
         "writes": [list(write) for write in scenario.writes],
         "faults": [list(fault) for fault in scenario.faults],
     }
-    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
-    path.write_text(f'{{\n "about": {json.dumps(about)},\n{lines}\n}}\n')
+    lines = ",\n".join(f" {as_json(name)}: {as_json(value)}" for name, value in fields.items())
+    path.write_text(f'{{\n "about": {as_json(about)},\n{lines}\n}}\n')
 
 
 def load(path: Path) -> Scenario:

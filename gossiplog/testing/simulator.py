@@ -18,6 +18,7 @@ from typing import Any
 from gossiplog import limits
 from gossiplog.gossip import budget, shedding, splitting, upkeep
 from gossiplog.gossip.budget import Budget
+from gossiplog.printing import say
 from gossiplog.testing import memo
 from gossiplog.testing.cluster import Cluster
 from gossiplog.testing.disk import Speed
@@ -173,4 +174,4 @@ def _write(cluster: Cluster, write: Write, number: int) -> None:
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
         done = check(int(argument))
-        sys.stdout.write(f"{argument} {done.world.trace[:16]} {done.world.events} events, {done.figures}\n")
+        say(f"{argument} {done.world.trace[:16]} {done.world.events} events, {done.figures}")

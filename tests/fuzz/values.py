@@ -18,6 +18,7 @@ from gossiplog.errors import (
     InvalidValueError,
     MalformedBodyError,
 )
+from gossiplog.foreign import printable
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.quotas import Quota
 from gossiplog.limits import MAX_BODY_BYTES
@@ -29,7 +30,6 @@ from gossiplog.log.entry import read_entries
 from gossiplog.log.keys import KeyKind, format_key, parse_key
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Head, build
-from gossiplog.printing import printable
 from gossiplog.serving import check_listen, check_peer
 from gossiplog.store.names import check_writer_name, file_name, writer_name
 from gossiplog.testing.faults import KINDS
@@ -62,7 +62,8 @@ def check_body(data: bytes) -> None:
         else:
             assert entry.timestamp_ms == body.timestamp_ms and entry.after == body.after
         if encoding.name == "bytes":
-            _check_line(shown(entry))
+            _check_line(printable(shown(entry)))
+            _check_line(as_json(entry))
             assert json.loads(as_json(entry))["seq"] == 5 and "\n" not in as_json(entry)
         if encoding.name == "json":
             _check_line(line_of(entry) or "")

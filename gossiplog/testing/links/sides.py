@@ -15,9 +15,10 @@ from typing import Any, Protocol
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer, ITransport
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from gossiplog.net.logger import Log
 
 WINDOW_BYTES = 64 * 1024
 """What the kernels between two sides hold in one direction."""
@@ -25,7 +26,7 @@ WINDOW_BYTES = 64 * 1024
 CHUNK_BYTES = 16 * 1024
 """Given to a protocol at once, at most."""
 
-_log = Logger()
+_log = Log()
 
 
 class Surroundings(Protocol):
