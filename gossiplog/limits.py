@@ -233,6 +233,21 @@ MAX_OWED_AUTHORS: Final = 65_536
 """Authors with news remembered for a peer that does not read; above it one bit says "reconcile owed".  As many that it
 asked for; then the one that waited for longest is forgotten."""
 
+MAX_HOLED_AUTHORS: Final = 65_536
+"""Authors whose missing payloads are taken from segments that go by; those of others are asked for all the same."""
+
+FILL_ROWS: Final = 1024
+"""Rows with holes that one peer is asked to fill before it is another one's turn."""
+
+MAX_ASKED_RANGES: Final = 2 * FILL_ROWS
+"""Ranges of all FILLs of one peer that wait until they are read: more than it has a reason to ask for at once."""
+
+MAX_HOPES: Final = 4096
+"""Authors of whom a peer lacked payloads when it was asked, or was asked for, and says so when it gets them."""
+
+GIVE_SECONDS: Final = 1.0
+"""Until payloads are read on for a peer that asked for more than half its allowance."""
+
 MAX_AGENT_CHARS: Final = 64
 
 OUTPUT_WINDOW_BYTES: Final = 128 * 1024

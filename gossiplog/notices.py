@@ -129,6 +129,19 @@ class NewEntries(_Notice):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class PayloadsFilled(_Notice):
+    """Payloads of ``author`` between ``first`` and ``last`` that were missing are on our disk.
+
+    Entries that were read without them are not read again by themselves; ``Store.read(author, first=..., last=...)``
+    gives them with their payloads.
+    """
+
+    author: bytes
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class AuthorForked(_Notice):
     """An author was proven to have signed two logs; what we hold of it stays readable, nothing more is taken."""
 
@@ -209,6 +222,7 @@ Notice: TypeAlias = (
     | CaughtUp
     | InSync
     | NewEntries
+    | PayloadsFilled
     | AuthorForked
     | QuotaExceeded
     | QuotaLifted

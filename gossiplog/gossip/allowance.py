@@ -88,6 +88,11 @@ class Allowance:
         """Take so many points, if need be of those to come: the next message finds that out."""
         self._points -= points
 
+    def leaves(self, points: float, now: float) -> bool:
+        """Tell whether there are at least so many points."""
+        earned = max(0.0, now - self._at) * limits.ALLOWANCE_POINTS_PER_SECOND
+        return min(limits.ALLOWANCE_POINTS, self._points + earned) >= points
+
     def refill(self) -> None:
         """The peer brought something new, and it was verified."""
         self._points = limits.ALLOWANCE_POINTS

@@ -14,7 +14,10 @@ from typing import NamedTuple
 from gossiplog.errors import StoreError
 from gossiplog.gossip.outbox import PROOF, Sent
 from gossiplog.log.fork import ForkProof
-from gossiplog.log.segment import Segment, count_holes, id_at, tail_after
+from gossiplog.log.segment import Head, Segment, count_holes, id_at, tail_after
+
+_ROW_BYTES = 512
+"""What a row counts besides its size: it takes some 10 us to read."""
 
 Read = Callable[[bytes, int, int], list[Segment]]
 """``read(author, first, limit_bytes)``: stored neighbours from the one with ``first`` on, as a store gives them."""
@@ -71,3 +74,40 @@ def read(
         found += segments
         size += sum(len(segment.bodies) for segment in segments)
     return Backlog(tuple(found), tuple(withheld))
+
+
+def payloads(
+    author: bytes,
+    ranges: Sequence[tuple[int, int]],
+    limit_bytes: int,
+    stored: Read,
+    head: Head | None,
+) -> tuple[tuple[Segment, ...], tuple[tuple[int, int], ...], bool]:
+    """What is stored of ranges of a log, ascending: segments, the ranges that are left, and whether all was there.
+
+    Segments come whole, where they have any payload; behind the last of them the signed ``head``, which says that
+    nothing more comes.  Nothing at all comes of a log that is not held.
+    """
+    found: list[Segment] = []
+    size = at = 0
+    is_whole = True
+    for place, (first, last) in enumerate(ranges):
+        seq = max(first, at + 1)
+        while seq <= last:
+            if size >= limit_bytes:
+                return tuple(found), ((seq, last), *ranges[place + 1 :]), is_whole
+            rows = stored(author, seq, 1)
+            if not rows:
+                is_whole = False
+                break
+            at = rows[0].last
+            seq = at + 1
+            size += len(rows[0].bodies) + _ROW_BYTES
+            holes = count_holes(rows[0])
+            is_whole = is_whole and not holes
+            if holes < rows[0].count:
+                found.append(rows[0])
+    end = stored(author, head.seq, 1) if head is not None else []
+    if head is not None and end:
+        found.append(Segment(author, head.seq + 1, 0, head.id, end[-1].signature, b""))
+    return tuple(found), (), is_whole

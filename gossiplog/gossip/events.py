@@ -13,7 +13,7 @@ from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip.messages import Message
 from gossiplog.gossip.quotas import Quota
 from gossiplog.log.fork import ForkProof
-from gossiplog.log.segment import Head, Segment, segment_bytes
+from gossiplog.log.segment import Head, HoledRow, Segment, segment_bytes
 
 # -- events: what happened ---------------------------------------------------------------------------------------
 
@@ -94,6 +94,34 @@ class CommitFailed(NamedTuple):
     final: bool
 
 
+class Filled(NamedTuple):
+    """What came of a :class:`Fill`: so many payloads of ``author`` from ``first`` to ``last``; ``left`` are missing."""
+
+    session: int
+    author: bytes
+    first: int = 0
+    last: int = 0
+    count: int = 0  # type: ignore[assignment]
+    left: int = 0
+
+
+class HolesFound(NamedTuple):
+    """What :class:`FindHoles` found, nothing at the end."""
+
+    session: int
+    rows: tuple[HoledRow, ...]
+
+
+class PayloadsLoaded(NamedTuple):
+    """What :func:`gossiplog.gossip.backlog.payloads` read for a :class:`LoadPayloads`."""
+
+    session: int
+    author: bytes
+    segments: tuple[Segment, ...]
+    rest: tuple[tuple[int, int], ...] = ()
+    is_whole: bool = False
+
+
 class Examined(NamedTuple):
     """The store compared a suspicious segment, of ``done_bytes``, with ours: ``proof`` when they contradict."""
 
@@ -145,6 +173,9 @@ Event: TypeAlias = (
     | Closed
     | Writable
     | Loaded
+    | Filled
+    | HolesFound
+    | PayloadsLoaded
     | Committed
     | CommitFailed
     | Examined
@@ -208,6 +239,35 @@ class Load(NamedTuple):
     wants: tuple[tuple[bytes, int], ...]
     limit_bytes: int
     holes: frozenset[bytes] = frozenset()
+
+
+class Fill(NamedTuple):
+    """Put what this segment has in the place of holes that we have; nobody has verified it."""
+
+    session: int
+    segment: Segment
+
+    @property
+    def size_bytes(self) -> int:
+        """What it counts as in :class:`Committed`."""
+        return segment_bytes(self.segment)
+
+
+class FindHoles(NamedTuple):
+    """Say which rows behind ``after`` have holes, up to ``limit``."""
+
+    session: int
+    after: HoledRow | None
+    limit: int
+
+
+class LoadPayloads(NamedTuple):
+    """Read what we have of these ranges of an author, about ``limit_bytes``, for a peer that lacks payloads there."""
+
+    session: int
+    author: bytes
+    ranges: tuple[tuple[int, int], ...]
+    limit_bytes: int
 
 
 class Examine(NamedTuple):
@@ -278,6 +338,14 @@ class Forked(NamedTuple):
     proof: ForkProof
 
 
+class PayloadsFilled(NamedTuple):
+    """Payloads of ``author`` between ``first`` and ``last`` that were missing are on disk."""
+
+    author: bytes
+    first: int
+    last: int
+
+
 class QuotaExceeded(NamedTuple):
     """More of an author would break a quota: it is refused from now on."""
 
@@ -292,6 +360,27 @@ class QuotaLifted(NamedTuple):
 
 
 Notice: TypeAlias = (
-    PeerUp | PeerDown | PeerRejected | CaughtUp | InSync | Forked | QuotaExceeded | QuotaLifted
+    PeerUp
+    | PeerDown
+    | PeerRejected
+    | CaughtUp
+    | InSync
+    | Forked
+    | PayloadsFilled
+    | QuotaExceeded
+    | QuotaLifted
 )
-Effect: TypeAlias = Send | End | Write | WriteFork | Load | Examine | Reading | OwnAhead | Notice
+Effect: TypeAlias = (
+    Send
+    | End
+    | Write
+    | WriteFork
+    | Fill
+    | FindHoles
+    | Load
+    | LoadPayloads
+    | Examine
+    | Reading
+    | OwnAhead
+    | Notice
+)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sortedcontainers import SortedSet
 
+from gossiplog import limits
 from gossiplog.log.clock import Clock
 from gossiplog.log.fingerprint import FORKED_ID, FORKED_SEQ, FingerprintTree
 from gossiplog.log.keys import genesis_id
@@ -32,10 +33,13 @@ TOUCHED_AT_ONCE = 1024
 class Holdings:
     """I answer what we have, and what of it is safe on disk."""
 
-    def __init__(self, clock: Clock, forks: set[bytes], local: set[bytes]) -> None:
+    def __init__(
+        self, clock: Clock, forks: set[bytes], local: set[bytes], holed: set[bytes] | None = None
+    ) -> None:
         self.clock = clock
         self.forks = forks
         self.local = local
+        self.holed = set() if holed is None else holed
         self.ahead: dict[bytes, Head] = {}
         self.views: set[View] = set()
         self._forked: SortedSet[bytes] = SortedSet(forks)
@@ -91,7 +95,13 @@ class Holdings:
         self.forks.discard(author)
         self._forked.discard(author)
         self.ahead.pop(author, None)
+        self.holed.discard(author)
         self._touch(author)
+
+    def lacks(self, author: bytes) -> None:
+        """Payloads of ``author`` are missing here; of too many such authors, some are not remembered."""
+        if len(self.holed) < limits.MAX_HOLED_AUTHORS:
+            self.holed.add(author)
 
     # -- what reconcile compares
 

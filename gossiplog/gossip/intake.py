@@ -10,20 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gossiplog import limits
+from gossiplog.errors import UnaskedHolesError
 from gossiplog.gossip import events
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
 from gossiplog.gossip.allowance import hashed
 from gossiplog.gossip.events import Write
+from gossiplog.gossip.filling import Filling
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Fork, Have, Message, Want, WantItem
 from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.session import Phase, Session
-from gossiplog.gossip.tree import Tree, explored_seq
+from gossiplog.gossip.tree import explored_seq
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.segment import Segment, segment_bytes, verify_whole
 
 
-class Intake(Tree):
+class Intake(Filling):
     """I take what the peers of one replica offer.  ``verify`` may be another that says the same as its default."""
 
     def __init__(self, holdings: Holdings) -> None:
@@ -63,7 +65,8 @@ class Intake(Tree):
                 self.schedule.drop(session.number, author)  # it had more, or said so
                 withdrawn = True
             if seq >= self.holdings.accepted_seq(author):
-                session.announce.pop(author, None)
+                session.knows(author)
+            self._has_more(session, author, seq)
             self._learn(session, author, seq, may_wait=True)
         if withdrawn:
             self._pump(session)  # of a local writer it may have asked for what waited for that
@@ -124,19 +127,30 @@ class Intake(Tree):
             session.unwanted_items += 1
             return
         ours = self.holdings.accepted(author)
-        verdict = judge(segment, ours, self.verify)
+        asked = author in session.lacking.open
+        if author in self.holdings.holed and segment.count and segment.first <= ours.seq:
+            self._fill_from(session, segment)
+        if not segment.count:
+            self._filled_up(session, author)
+        try:
+            verdict = judge(segment, ours, self.verify)
+        except UnaskedHolesError:
+            if not session.may_lack(author):
+                raise
+            session.allowance.spend(hashed(segment))  # asked for, if not for this
+            return
         if isinstance(verdict, Extends):
             self._accept(session, verdict)
             return
-        if segment.first <= ours.seq + 1 and segment.last >= ours.seq:
+        if segment.first <= ours.seq + 1 and segment.last >= ours.seq and not asked:
             session.allowance.spend(hashed(segment))
         if verdict is Verdict.AHEAD:
             self._learn(session, author, segment.last)
             self._ask()
-            if not self.schedule.pulls(session.number, author):
+            if segment.count and not asked and not self.schedule.pulls(session.number, author):
                 self._brought_again(session, author)
         elif verdict is Verdict.DUPLICATE:
-            if segment.count:
+            if segment.count and not asked:
                 self._brought_again(session, author)
         elif verdict is Verdict.SUSPECT:
             self._emit(events.Examine(session.number, segment))
@@ -262,6 +276,7 @@ class Intake(Tree):
             if session is not source and session.wanted.wants(author):
                 session.outbox.owe(author, PROOF)
             if session.phase is Phase.OPEN:
+                self._filled_up(session, author)
                 self.schedule.drop(session.number, author)
                 self._pump(session)
                 self._check_caught_up(session)

@@ -10,7 +10,7 @@ backlog, backlog goes round-robin by author, one segment at a time.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from sys import getsizeof
 from typing import TypeAlias
 
@@ -75,6 +75,9 @@ class Outbox:
         self.ready_bytes = 0
         self._ready_of: Counter[bytes] = Counter()
         self.loading: dict[bytes, int] = {}
+        self.payloads: deque[Segment] = deque()
+        self.payload_bytes = 0
+        self._payloads_next = False
         self.refill()
         self.overflowed = False
 
@@ -156,7 +159,8 @@ class Outbox:
         tables = getsizeof(self.news) + getsizeof(self.backlog) + getsizeof(self._ready_of)
         owed = OWED_BYTES * (len(self.news) + len(self.backlog))
         ready = READY_BYTES * (len(self.ready_news) + len(self.ready))
-        return tables + owed + ready + self.ready_bytes
+        ready += READY_BYTES * len(self.payloads)
+        return tables + owed + ready + self.ready_bytes + self.payload_bytes
 
     def put_back(self) -> None:
         """Read again later what lies ready.  O(all that does)."""
@@ -172,6 +176,8 @@ class Outbox:
         self.ready_news, self.ready = deque(), deque()
         self._ready_of = Counter()
         self.ready_bytes = 0
+        self.payloads.clear()  # asked for again
+        self.payload_bytes = 0
 
     def forget_all(self) -> None:
         """Owe nothing but a reconcile."""
@@ -244,10 +250,22 @@ class Outbox:
             for author in [a for a, first in queue.items() if a not in self.loading and done(a, first)]:
                 del queue[author]
 
+    def give(self, segments: Sequence[Segment]) -> None:
+        """Payloads that the peer lacks."""
+        self.payloads.extend(segments)
+        self.payload_bytes += sum(map(size_bytes, segments))
+
     def take(self) -> list[Sent]:
-        """What may go out now."""
-        taken = []
-        while (self.ready_news or self.ready) and self.credit_bytes > 0:
+        """What may go out now: news, then in turns backlog and payloads that the peer lacks."""
+        taken: list[Sent] = []
+        while (self.ready_news or self.ready or self.payloads) and self.credit_bytes > 0:
+            if self.payloads and not self.ready_news and (self._payloads_next or not self.ready):
+                self._payloads_next = False
+                taken.append(self.payloads.popleft())
+                self.payload_bytes -= size_bytes(taken[-1])
+                self.credit_bytes -= size_bytes(taken[-1])
+                continue
+            self._payloads_next = True
             segment = (self.ready_news or self.ready).popleft()
             size = size_bytes(segment)
             self.ready_bytes -= size

@@ -61,6 +61,9 @@ class Replica(Shedding):
             events.Loaded: self._loaded,
             events.Committed: self._committed,
             events.CommitFailed: self._commit_failed,
+            events.Filled: self._filled,
+            events.HolesFound: self._holes_found,
+            events.PayloadsLoaded: self._payloads_loaded,
             events.Examined: self._examined,
             events.InterestChanged: self._interest_changed,
             events.Forgotten: self._forgotten,
@@ -77,7 +80,7 @@ class Replica(Shedding):
             Refuse: self._serve,
             Segment: self._segment,
             Have: self._have,
-            Fill: self._skip,
+            Fill: self._fill,
             Fork: self._fork,
             Peers: self._skip,
             Ping: self._ping,
@@ -140,7 +143,7 @@ class Replica(Shedding):
             self._heard(session)
             self.schedule.trickled(session.number, self.now)
 
-    def _skip(self, session: Session, message: Fill | Peers | Unknown) -> None:
+    def _skip(self, session: Session, message: Peers | Unknown) -> None:
         """Allowed, and of no use to this node."""
         session.unknown_messages += 1
 
@@ -175,6 +178,7 @@ class Replica(Shedding):
             if same_interest and session.root_in_hello and session.root_in_hello == session.their_root:
                 session.settled = True  # what was news since then is owed
                 self._check_caught_up(session)
+                self._seek_payloads(session)
             elif session.dialled or not session.root_in_hello:
                 # a dialler that read our HELLO may see no difference when our interest changed since
                 self._start_reconcile(session, by_fingerprint=not same_interest)
@@ -207,6 +211,7 @@ class Replica(Shedding):
         self._disagree(session, step.conflicts)
         if step.finished:
             session.settled = True
+            self._seek_payloads(session)
         self._pump(session)
         self._ask()
         self._check_caught_up(session)

@@ -145,6 +145,8 @@ class Sending(Following):
                 self._send(session, message)
         for sent in outbox.take():
             self._send(session, sent if isinstance(sent, Segment) else Fork(sent))
+        if session.giving.is_reading:
+            return
         is_short = self.budget.is_short
         wants: tuple[tuple[bytes, int], ...] = ()
         if not is_short or outbox.is_taking:
@@ -175,6 +177,7 @@ class Sending(Following):
     def _loaded(self, event: events.Loaded) -> None:
         session = self.sessions.get(event.session)
         if session is not None and session.phase is Phase.OPEN:
+            session.giving.is_next = True
             refused = session.outbox.loaded(event.segments, self._sent_all, event.withheld)
             for author, first in refused.items():
                 session.withhold(author, first - 1)

@@ -36,6 +36,7 @@ from gossiplog.gossip.messages import (
     Want,
 )
 from gossiplog.gossip.outbox import Outbox
+from gossiplog.gossip.payloads import Giving, Lacking
 from gossiplog.gossip.reconcile import Reconcile
 from gossiplog.gossip.view import View
 from gossiplog.log.segment import Segment
@@ -131,6 +132,10 @@ class Session:
         self.service: dict[bytes, Service] = {}
         self.default_service = Service.EAGER
         self.takes_holes: set[bytes] = set()
+        self._may_lack: set[bytes] = set()
+        self._may_lack_any = False
+        self.lacking = Lacking()
+        self.giving = Giving()
         self.withheld: dict[bytes, int] = {}
         self._handles_out: dict[bytes, int] = {}
         self._handles_in: dict[int, bytes] = {}
@@ -143,6 +148,13 @@ class Session:
     def kept_bytes(self) -> int:
         """About what I take up, but for claims.  O(1)."""
         tables: tuple[Sized, ...] = (self.announce, self.names, self.doubts, self.service, self.takes_holes)
+        tables += (
+            self._may_lack,
+            self.lacking.hopes,
+            self.lacking.open,
+            self.giving.short,
+            self.giving.asked,
+        )
         authors = sum(map(len, tables))
         tables += (self.expected, self.withheld, self._handles_out, self._handles_in)
         return (
@@ -151,7 +163,7 @@ class Session:
             + HANDLE_BYTES * (len(self._handles_out) + len(self._handles_in) + len(self.withheld))
             + EXPECTED_BYTES * len(self.expected)
             + NAMED_BYTES * len(self.wanted.authors)
-            + REPLY_BYTES * len(self.ranges)
+            + REPLY_BYTES * (len(self.ranges) + self.giving.ranges)
             + self.view.own_bytes
             + self.reconcile.kept_bytes
             + self.outbox.kept_bytes
@@ -224,6 +236,22 @@ class Session:
             self.takes_holes.clear()
         self.takes_holes.add(author)
 
+    def let_lack(self, author: bytes) -> None:
+        """We said that entries of ``author`` may come without their bodies: that is no offence from now on."""
+        if len(self._may_lack) >= limits.MAX_OWED_AUTHORS:
+            self._may_lack = set()
+            self._may_lack_any = True
+        self._may_lack.add(author)
+
+    def may_lack(self, author: bytes) -> bool:
+        """Whether an honest peer may send entries of ``author`` without their bodies."""
+        return self._may_lack_any or author in self._may_lack
+
+    def knows(self, author: bytes) -> None:
+        """The peer holds as much of ``author`` as we do: it need not be told, unless it waits for payloads."""
+        if author not in self.giving.news:
+            self.announce.pop(author, None)
+
     def withhold(self, author: bytes, seq: int) -> None:
         """What was asked for cannot be sent without holes beyond ``seq``: say so, with the next announcement."""
         self.owe(self.announce, author)
@@ -235,6 +263,7 @@ class Session:
         items = []
         for author in [*islice(self.announce, min(most, limits.MAX_HAVE_ITEMS))]:
             del self.announce[author]
+            self.giving.news.discard(author)
             withheld = self.withheld.pop(author, None)
             seq = seq_of(author) if withheld is None else withheld
             handle = self._handles_out.get(author)

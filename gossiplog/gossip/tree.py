@@ -83,7 +83,7 @@ class Tree(Sending):
 
     def _brought_again(self, session: Session, author: bytes) -> None:
         """``session`` pushed an entry of ``author`` that we hold: it need not, if another peer does."""
-        session.announce.pop(author, None)
+        session.knows(author)
         parent = self._parents.get(author)
         if parent == session.number or self.schedule.pulls(session.number, author):
             return

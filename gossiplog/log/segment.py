@@ -72,6 +72,20 @@ class Segment(NamedTuple):
         return f"<Segment {short_key(self.author)} {self.first}-{self.last}, {len(self.bodies)} bytes>"
 
 
+class HoledRow(NamedTuple):
+    """A stored segment with holes: whose it is, its first seq, its entries, and how many of them lack their body."""
+
+    author: bytes
+    first: int
+    count: int  # type: ignore[assignment]  # the specification's word
+    holes: int
+
+    @property
+    def last(self) -> int:
+        """The seq of its last entry."""
+        return self.first + self.count - 1
+
+
 # -- making ------------------------------------------------------------------------------------------------------
 
 

@@ -90,7 +90,7 @@ class Driver:
         self._reading = True
         self._stopping = False
         self._stopped = Ending()
-        self._holdings = Holdings(store.clock, store.forks, store.local)
+        self._holdings = Holdings(store.clock, store.forks, store.local, store.holed)
         self.replica = Replica(self.id, instance, self._holdings, agent=agent)
         self._checker = Checker()
         self.replica.verify = self._checker.verify
@@ -103,7 +103,10 @@ class Driver:
             events.End: self._end,
             events.Write: self._errands.write,
             events.WriteFork: self._errands.write_fork,
+            events.Fill: self._errands.fill,
+            events.FindHoles: self._errands.find_holes,
             events.Load: self._errands.load,
+            events.LoadPayloads: self._errands.load_payloads,
             events.Examine: self._errands.examine,
             events.Reading: self._read,
             events.OwnAhead: lambda e: store.returning.claimed(e.author, e.seq),
@@ -113,6 +116,7 @@ class Driver:
             events.CaughtUp: lambda e: self._tell(notices.CaughtUp(self.peers[e.session])),
             events.InSync: lambda e: self._tell(notices.InSync(self.peers[e.session])),
             events.Forked: lambda e: self._tell(notices.AuthorForked(e.proof)),
+            events.PayloadsFilled: lambda e: self._tell(notices.PayloadsFilled(*e)),
             events.QuotaExceeded: lambda e: self._tell(notices.QuotaExceeded(*e)),
             events.QuotaLifted: lambda e: self._tell(notices.QuotaLifted(*e)),
         }

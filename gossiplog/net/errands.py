@@ -1,6 +1,6 @@
 """What a replica asks of the disk.
 
-Responsible for: carrying out Write, WriteFork, Load and Examine effects in the store's thread, and reporting what came
+Responsible for: carrying out what reads or writes the disk in the store's thread, and reporting what came
 of them as events.
 Must not know: links, sessions beyond their number, the application.
 Invariant: every effect is answered exactly once (a store closes after the nodes that use it); a commit that fails is
@@ -26,7 +26,7 @@ from gossiplog.net.livestore import Store
 from gossiplog.net.logger import Log
 from gossiplog.notices import Notice, StoreDamaged, StoreFailing
 from gossiplog.store.logs import Logs
-from gossiplog.store.requests import Accept, AddFork
+from gossiplog.store.requests import Accept, AddFork, Fill, Filled
 
 _log = Log()
 
@@ -119,6 +119,44 @@ class Errands:
             return backlog.read(wants, limit_bytes, logs.segments, proof_of, damages, holes)
 
         self._call(read, loaded)
+
+    def load_payloads(self, effect: events.LoadPayloads) -> None:
+        """Read what a peer lacks."""
+        session, author, ranges, limit_bytes = effect
+
+        def loaded(value: Any) -> Event:
+            if isinstance(value, StoreError):
+                self._found_damage(author, value)
+            return events.PayloadsLoaded(session, author, *(value if isinstance(value, tuple) else ((),)))
+
+        def read(logs: Logs) -> Any:
+            try:
+                return backlog.payloads(author, ranges, limit_bytes, logs.segments, logs.clock.head(author))
+            except StoreError as error:
+                return error
+
+        self._call(read, loaded)
+
+    def find_holes(self, effect: events.FindHoles) -> None:
+        """Say what is to be asked for."""
+        session, after, limit = effect
+        self._call(
+            lambda logs: tuple(logs.holed_after(after, limit)),
+            lambda value: events.HolesFound(session, () if isinstance(value, Failure) else value),
+        )
+
+    def fill(self, effect: events.Fill) -> None:
+        """Put payloads back that were missing."""
+        session, segment = effect
+        size = effect.size_bytes
+
+        def filled(value: Any) -> None:
+            found = value if isinstance(value, Filled) else ()
+            self._report(events.Filled(session, segment.author, *found))
+            self._written(size, value)
+
+        self._put(Fill(segment), filled)
+        self.pending_bytes += size
 
     def examine(self, effect: events.Examine) -> None:
         """Compare a segment with what is stored."""

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from gossiplog.store.requests import Accept, AddFork, Append, Forget
+from gossiplog.store.requests import Accept, AddFork, Append, Fill, Forget
 
 NEWS_BYTES = 16 * 1024
 """A write up to this size is news: an append, or the live push of one."""
@@ -35,7 +35,7 @@ class Write:
         self.size = 0
         if isinstance(request, Append):
             self.author, self.size = request.author, sum(map(len, request.bodies))
-        elif isinstance(request, Accept):
+        elif isinstance(request, Accept | Fill):
             self.author, self.size = request.segment.author, len(request.segment.bodies)
         elif isinstance(request, AddFork):
             self.author, self.size = request.proof.author, len(request.proof.segment.bodies)

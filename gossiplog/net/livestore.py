@@ -86,8 +86,15 @@ class Store:
         self.local: set[bytes]
         self.forks: set[bytes]
         self.copied: str
-        self.clock, self.local, self.forks, self.copied = self.thread.now(
-            lambda logs: (logs.clock.copy(), set(logs.local), set(logs.forks), logs.copied)
+        self.holed: set[bytes]
+        self.clock, self.local, self.forks, self.copied, self.holed = self.thread.now(
+            lambda logs: (
+                logs.clock.copy(),
+                set(logs.local),
+                set(logs.forks),
+                logs.copied,
+                logs.holed_authors(),
+            )
         )
         self.interest = Choosing.on(
             self.thread, self.local, lambda request: self._write(request, lambda _: None)

@@ -32,6 +32,7 @@ from gossiplog.store.requests import (
     Append,
     Appended,
     Done,
+    Fill,
     Forget,
     Request,
     Result,
@@ -69,7 +70,7 @@ class Batch:
         return author in self._new_forks or (author in self._forks and author not in self.forgotten)
 
     def receive(self, request: Request) -> Result:
-        """Take any request but an Append."""
+        """Take any request but an Append or a Fill."""
         if isinstance(request, Accept):
             return self._accept(request)
         if isinstance(request, AddFork):
@@ -86,8 +87,8 @@ class Batch:
             self.segments = [segment for segment in self.segments if segment.author != request.author]
             self.forgotten[request.author] = None
             self.writes.append(DeleteAuthor(request.author))
-        elif isinstance(request, Append):
-            raise TypeError("appends come together, through append()")
+        elif isinstance(request, Append | Fill):
+            raise TypeError("appends come together, through append(), and what is filled changes no head")
         elif isinstance(request, SetMeta):
             self.writes.append(PutMeta(*request))
         else:

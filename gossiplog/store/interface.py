@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from gossiplog.errors import InvalidValueError
 from gossiplog.limits import MAX_VALUE_BYTES
 from gossiplog.log.fork import ForkProof
-from gossiplog.log.segment import Head, Segment
+from gossiplog.log.segment import Head, HoledRow, Segment
 
 
 class PutSegment(NamedTuple):
@@ -140,20 +140,6 @@ class Row(NamedTuple):
     first: int
     count: int  # type: ignore[assignment]  # the specification's word
     size: int
-
-
-class HoledRow(NamedTuple):
-    """A stored segment with holes: whose it is, its first seq, its entries, and how many of them lack their body."""
-
-    author: bytes
-    first: int
-    count: int  # type: ignore[assignment]  # the specification's word
-    holes: int
-
-    @property
-    def last(self) -> int:
-        """The seq of its last entry."""
-        return self.first + self.count - 1
 
 
 class Backend(Protocol):

@@ -8,7 +8,7 @@ Invariant: the clock says what is durable and nothing else: it moves after the c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 
 from gossiplog.errors import (
@@ -20,18 +20,19 @@ from gossiplog.errors import (
     StoreError,
     StoreFailedError,
 )
-from gossiplog.limits import MAX_WRITERS
+from gossiplog.limits import FILL_ROWS, MAX_HOLED_AUTHORS, MAX_SEQ, MAX_WRITERS
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
-from gossiplog.log.segment import Segment, verify
+from gossiplog.log.segment import HoledRow, Segment, verify
 from gossiplog.store.batch import Batch
 from gossiplog.store.custody import Custody
+from gossiplog.store.filling import Filling
 from gossiplog.store.interface import Backend, PutMeta
 from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
 from gossiplog.store.repairing import Donor, Repairing, RepairReport
-from gossiplog.store.requests import Append, Done, Forget, Outcome, Request, Result
+from gossiplog.store.requests import Append, Done, Fill, Filled, Forget, Outcome, Request, Result
 from gossiplog.store.sqlite import SQLiteBackend
 from gossiplog.store.verifying import Progress, VerifyReport, verify_store
 
@@ -152,20 +153,25 @@ class Logs:
             # nothing more is signed for a seq whose fate the disk did not tell: this raises
             self._backend.commit(())
         batch = Batch(self.clock, self.forks, self._keypairs)
+        filling = Filling(self._backend)
+        forgotten = {request.author for request in requests if isinstance(request, Forget)}
         results: list[Result] = [Done()] * len(requests)
         appends: dict[bytes, list[int]] = {}
         for place, request in enumerate(requests):
             if isinstance(request, Append):
                 appends.setdefault(request.author, []).append(place)
+            elif isinstance(request, Fill):
+                results[place] = self._fill(filling, request.segment, forgotten)
             else:
                 results[place] = batch.receive(request)
         for author, places in appends.items():
             done = self._append(batch, author, [requests[place] for place in places])
             for place, result in zip(places, done, strict=True):
                 results[place] = result
-        if batch.writes:
+        writes = [*filling.writes, *batch.writes]
+        if writes:
             try:
-                self._backend.commit(batch.writes)
+                self._backend.commit(writes)
             except StoreFailedError:
                 self._failed = True
                 raise
@@ -173,12 +179,27 @@ class Logs:
             for request in requests:
                 if isinstance(request, Forget):
                     self._merger.forget(request.author)
-            for segment in batch.segments:
+            for segment in [*filling.rows, *batch.segments]:
                 self._merger.note(segment)
             for author, head in batch.heads.items():
                 if author in self._keypairs:
                     self._custody.signed(author, head.seq)
+        for place, (request, result) in enumerate(zip(requests, results, strict=True)):
+            if isinstance(request, Fill) and isinstance(result, Filled) and result.count:
+                results[place] = result._replace(left=self._holes_of(request.segment.author))
         return Outcome(results, batch.segments, batch.heads, tuple(batch.forgotten))
+
+    def _holes_of(self, author: bytes) -> int:
+        return sum(row.holes for row in self._backend.holed(author, 1, MAX_SEQ))
+
+    @staticmethod
+    def _fill(filling: Filling, segment: Segment, forgotten: Collection[bytes]) -> Result:
+        if segment.author in forgotten:
+            return Filled()
+        try:
+            return filling.take(segment)
+        except StoreError as error:
+            return error
 
     def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Result]:
         if author in self._keypairs and author not in self._checked:
@@ -237,6 +258,19 @@ class Logs:
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their payload, of those where any does.  O(rows with holes)."""
         return self._backend.holes()
+
+    def holed_authors(self) -> set[bytes]:
+        """Return authors of whom payloads are missing, up to ``MAX_HOLED_AUTHORS``; O(rows of theirs with holes)."""
+        found: set[bytes] = set()
+        rows = self._backend.holed_after(None, FILL_ROWS)
+        while rows and len(found) < MAX_HOLED_AUTHORS:
+            found.update(row.author for row in rows)
+            rows = self._backend.holed_after(rows[-1], FILL_ROWS)
+        return found
+
+    def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:
+        """Return the next rows with holes, as :meth:`gossiplog.store.interface.Backend.holed_after`."""
+        return self._backend.holed_after(row, limit)
 
     def meta(self, key: str) -> bytes | None:
         """Return a value of the store itself."""

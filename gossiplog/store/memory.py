@@ -21,11 +21,10 @@ from gossiplog.errors import (
     StoreFullError,
 )
 from gossiplog.log.fork import ForkProof, encode_proof
-from gossiplog.log.segment import Head, Segment
+from gossiplog.log.segment import Head, HoledRow, Segment
 from gossiplog.store.interface import (
     Cut,
     DeleteAuthor,
-    HoledRow,
     Mend,
     PutCursor,
     PutFork,

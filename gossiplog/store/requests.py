@@ -29,6 +29,12 @@ class Accept(NamedTuple):
     head: Head
 
 
+class Fill(NamedTuple):
+    """Put what a segment has, verified or not, in the place of payloads that were dropped."""
+
+    segment: Segment
+
+
 class AddFork(NamedTuple):
     """Keep a verified proof; the author's log stays as it is from now on."""
 
@@ -55,7 +61,7 @@ class SetCursor(NamedTuple):
     value: bytes | None
 
 
-Request: TypeAlias = Append | Accept | AddFork | Forget | SetMeta | SetCursor
+Request: TypeAlias = Append | Accept | Fill | AddFork | Forget | SetMeta | SetCursor
 
 
 class Appended(NamedTuple):
@@ -69,6 +75,15 @@ class Accepted(NamedTuple):
     """An Accept is durable; ``head`` is the author's head with it."""
 
     head: Head
+
+
+class Filled(NamedTuple):
+    """A Fill is durable: ``count`` payloads from ``first`` to ``last``, or none; ``left`` of the author are missing."""
+
+    first: int = 0
+    last: int = 0
+    count: int = 0  # type: ignore[assignment]
+    left: int = 0
 
 
 class Stale(NamedTuple):
@@ -85,7 +100,7 @@ class Done(NamedTuple):
     """Any other request is durable."""
 
 
-Result: TypeAlias = Appended | Accepted | Stale | Done | GossiplogError
+Result: TypeAlias = Appended | Accepted | Filled | Stale | Done | GossiplogError
 
 
 class Outcome(NamedTuple):

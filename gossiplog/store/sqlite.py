@@ -23,10 +23,9 @@ from gossiplog.errors import (
 from gossiplog.limits import MAX_SEQ
 from gossiplog.log.fork import ForkProof, decode_proof
 from gossiplog.log.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, short_key
-from gossiplog.log.segment import Head, Segment
+from gossiplog.log.segment import Head, HoledRow, Segment
 from gossiplog.store.directory import StoreDirectory
 from gossiplog.store.interface import (
-    HoledRow,
     Row,
     Write,
 )

@@ -24,7 +24,7 @@ from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import segment_bytes
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import MemoryBackend
-from gossiplog.store.requests import Accept, AddFork, Outcome, Stale
+from gossiplog.store.requests import Accept, AddFork, Fill, Filled, Outcome, Stale
 from gossiplog.testing.calls import Dialer
 from gossiplog.testing.disk import Disk, Job
 from gossiplog.testing.pipes import End
@@ -57,7 +57,10 @@ class Carrier:
             events.End: self._end,
             events.Write: self._write,
             events.WriteFork: self._write_fork,
+            events.Fill: self._fill,
+            events.FindHoles: self._find_holes,
             events.Load: self._load,
+            events.LoadPayloads: self._load_payloads,
             events.Examine: self._examine,
             events.Reading: self._read,
         }
@@ -205,6 +208,37 @@ class Carrier:
                 events.Loaded(session, *(((),) if isinstance(value, StoreError) else value))
             ),
         )
+
+    def _load_payloads(self, effect: events.LoadPayloads) -> None:
+        session, author, ranges, limit_bytes = effect
+        self.disk.call(
+            lambda logs: backlog.payloads(
+                author, ranges, limit_bytes, logs.segments, logs.clock.head(author)
+            ),
+            lambda value: self.handle(
+                events.PayloadsLoaded(session, author, *(((),) if isinstance(value, StoreError) else value))
+            ),
+        )
+
+    def _find_holes(self, effect: events.FindHoles) -> None:
+        session, after, limit = effect
+        self.disk.call(
+            lambda logs: tuple(logs.holed_after(after, limit)),
+            lambda value: self.handle(
+                events.HolesFound(session, () if isinstance(value, StoreError) else value)
+            ),
+        )
+
+    def _fill(self, effect: events.Fill) -> None:
+        session, segment = effect
+        written = self._answer(effect.size_bytes)
+
+        def filled(value: Any) -> None:
+            found = value if isinstance(value, Filled) else ()
+            self.handle(events.Filled(session, segment.author, *found))
+            written(value)
+
+        self.disk.write(Fill(segment), filled)
 
     def _examine(self, effect: events.Examine) -> None:
         session, theirs = effect

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, Segment, build, drop_payloads, merge
+from gossiplog.log.segment import Head, HoledRow, Segment, build, drop_payloads, merge
 from gossiplog.store.interface import (
     Backend,
     Cut,
     DeleteAuthor,
-    HoledRow,
     Mend,
     PutFork,
     PutSegment,

@@ -8,7 +8,8 @@ Invariant: what is checked after an event costs in proportion to what the event 
 Which of the sentences of "What always holds" is checked where:
 
 1. a log is a verified prefix, without gaps       :meth:`Checker.committed` (continues the disk, was signed);
-   of what its author signed                      ``Cluster.check_agreement`` (every disk verifies, at rest)
+   of what its author signed                      ``Cluster.check_agreement`` (every disk verifies, at rest);
+                                                  :meth:`Checker.sent` (no holes that were not asked for)
 2. the clock never goes back, and is the disk's   :meth:`Checker.handled` (each commit); :meth:`Checker.started`
    after a restart                                (equal, and nothing durable is lost)
 3. no second id for a seq of a local writer       :meth:`Checker.sign`, called for each commit and for what a failed
@@ -31,11 +32,11 @@ from collections.abc import Sequence
 from gossiplog import limits
 from gossiplog.gossip import budget, events, shedding
 from gossiplog.gossip.events import Effect, Event
-from gossiplog.gossip.messages import Message, Pong, Ranges, Want
+from gossiplog.gossip.messages import Fill, Message, Pong, Ranges, Want
 from gossiplog.gossip.outbox import HEADER_BYTES, size_bytes
 from gossiplog.gossip.replica import Replica
 from gossiplog.gossip.session import Phase
-from gossiplog.log.segment import Segment, chain_ids, verify
+from gossiplog.log.segment import Segment, chain_ids, count_holes, verify
 from gossiplog.store.requests import Outcome
 from gossiplog.testing.carrying import Carrier
 from gossiplog.testing.disk import Job, appended
@@ -70,6 +71,9 @@ class Checker:
         self._verified: set[Segment] = set()
         self._holdings: dict[str, tuple[object, ...]] = {}
         self._order: dict[str, dict[tuple[int, bytes], int]] = {}
+        self._lets_lack: dict[str, set[tuple[int, bytes]]] = {}
+        self._asked_to_fill: dict[str, set[tuple[int, bytes]]] = {}
+        self.dishonest: set[str] = set()
 
     def sign(self, segment: Segment) -> None:
         """An author made this."""
@@ -108,6 +112,8 @@ class Checker:
         self._disks[node.name] = disk
         self._clocks[node.name] = clock
         self._order[node.name] = {}
+        self._lets_lack[node.name] = set()
+        self._asked_to_fill[node.name] = set()
 
     def committed(self, node: Carrier, jobs: Sequence[Job], outcome: Outcome) -> None:
         """1 and 3: what reaches a disk continues it, and is what the author signed."""
@@ -141,12 +147,19 @@ class Checker:
     def sent(self, node: Carrier, session: int, message: Message, size: int) -> None:
         """1 and 3: what leaves a node verifies, goes in order, and own entries are durable before."""
         self.figures.sent(node, message, size)
+        if node.name in self.dishonest:
+            return
         for author in spoken_of(message):
             self._require(node.replica.wanted.wants(author), node, "sends or asks for what it does not want")
         if type(message) is Segment and message.count:
-            before = self._order[node.name].get((session, message.author), 0)
-            self._require(message.last > before, node, f"sends {message.last} after {before}, unasked")
-            self._order[node.name][session, message.author] = message.last
+            place = session, message.author
+            before = self._order[node.name].get(place, 0)
+            is_asked = place in self._asked_to_fill[node.name]
+            in_order = is_asked or message.last > before
+            self._require(in_order, node, f"sends {message.last} after {before}, unasked")
+            self._order[node.name][place] = max(before, message.last)
+            may_lack = is_asked or place in self._lets_lack[node.name]
+            self._require(may_lack or not count_holes(message), node, "sends holes that nobody asked for")
         if type(message) is Segment and message not in self._verified:
             head = verify(message)
             if message.count:
@@ -174,7 +187,12 @@ class Checker:
             self._order[node.name].clear()  # what comes again is passed on again
         if isinstance(event, events.Received) and isinstance(event.message, Want):
             for item in event.message.items:
-                self._order[node.name].pop((event.session, item.author or b""), None)
+                place = event.session, item.author or b""
+                self._order[node.name].pop(place, None)
+                lets_lack = self._lets_lack[node.name]
+                (lets_lack.add if item.holes else lets_lack.discard)(place)
+        if isinstance(event, events.Received) and isinstance(event.message, Fill):
+            self._asked_to_fill[node.name].add((event.session, event.message.author))
         if isinstance(event, events.Received) and isinstance(event.message, Pong):
             self.figures.healed += any(
                 isinstance(effect, events.Send) and isinstance(effect.message, Ranges) for effect in effects

@@ -1,0 +1,338 @@
+"""Ring 1: asking for missing payloads, giving them, and putting them where they belong."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog import limits
+from gossiplog.gossip import backlog, events
+from gossiplog.gossip.events import Effect
+from gossiplog.gossip.messages import Fill, Have, HaveItem, Lazy, Want
+from gossiplog.log.segment import Head, HoledRow, Segment, drop_payloads, has_holes, merge, verify
+from gossiplog.store.interface import PutSegment
+from gossiplog.store.logs import Logs
+from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.requests import Accept, Filled, Forget
+from gossiplog.store.requests import Fill as FillRequest
+from gossiplog.testing.conformance_rows import Chain
+from tests.test_holes import stripped
+from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log
+
+
+class StoreTests(SynchronousTestCase):
+    """What a segment brings into rows with holes."""
+
+    def setUp(self) -> None:
+        """A log of four segments, on disk without any payload."""
+        self.backend = MemoryBackend()
+        self.logs = Logs(self.backend)
+        self.chain = Chain()
+        puts = [self.chain.put(*[b"%d of %d" % (place, row) * 20 for place in range(5)]) for row in range(4)]
+        self.segments = self.chain.segments
+        self.backend.commit([PutSegment(stripped(put.segment), put.head) for put in puts])
+        self.logs = Logs(self.backend.reopen())
+        self.head = self.logs.clock.head(self.chain.author)
+
+    def fill(self, *segments: Segment) -> list[Filled]:
+        """In one transaction; nothing but payloads changes."""
+        outcome = self.logs.process([FillRequest(segment) for segment in segments])
+        self.assertEqual((outcome.segments, outcome.heads), ([], {}))
+        report = self.logs.verify()
+        self.assertTrue(report.ok)
+        self.assertEqual(report.holes, self.logs.holes())
+        self.assertEqual(self.logs.clock.head(self.chain.author), self.head)
+        return outcome.results  # type: ignore[return-value]
+
+    def rows(self) -> list[Segment]:
+        """What is on disk."""
+        return self.logs.segments(self.chain.author, 1, 1 << 20)
+
+    def test_whole_parts_and_more(self) -> None:
+        """A row, parts of two, all at once; each in one transaction."""
+        self.assertEqual(self.fill(self.segments[1]), [Filled(6, 10, 5, 15)])
+        self.assertEqual(self.rows()[1], self.segments[1])
+        self.assertEqual(self.fill(self.segments[1]), [Filled()])
+        part = drop_payloads(merge(self.segments[:3]), [1, 2, 11, 13])
+        self.assertEqual(self.fill(part), [Filled(3, 15, 6, 9)])
+        both = self.fill(merge(self.segments), *self.segments)
+        self.assertEqual(both, [Filled(1, 20, 9, 0), *[Filled()] * 4])
+        self.assertEqual(self.rows(), self.segments)
+        self.assertEqual(self.logs.holes(), {})
+
+    def test_what_was_not_signed(self) -> None:
+        """Another body, another place, garbage: nothing, whatever its signature says."""
+        before = self.rows()
+        other = Chain()
+        other.put(*[b"another"] * 5)
+        for bad in (
+            other.segments[0],
+            self.segments[1]._replace(first=1),
+            self.segments[0]._replace(bodies=b"\xc1"),
+            self.segments[0]._replace(count=4097),
+            stripped(self.segments[0]),
+        ):
+            self.assertEqual(self.fill(bad), [Filled()])
+        self.assertEqual(self.rows(), before)
+        unsigned = self.segments[0]._replace(signature=bytes(64), previous=bytes(32))
+        self.assertEqual(self.fill(unsigned), [Filled(1, 5, 5, 15)])  # the hashes are signed
+        self.assertEqual(self.rows()[0], self.segments[0])
+
+    def test_of_a_log_that_is_deleted(self) -> None:
+        """In the same transaction, before or after."""
+        outcome = self.logs.process(
+            [FillRequest(self.segments[0]), Forget(self.chain.author), FillRequest(self.segments[1])]
+        )
+        self.assertEqual(outcome.results[0::2], [Filled(), Filled()])
+        self.assertEqual((self.logs.holes(), self.rows()), ({}, []))
+
+    def test_a_row_too_long_for_its_bodies(self) -> None:
+        """It ends where the segments ended that fill it; only where these are signed."""
+        chain = Chain(2)
+        puts = [chain.put(*[bytes([place]) * 3000 for place in range(20)]) for _ in range(10)]
+        bare = merge([stripped(put.segment) for put in puts])
+        self.logs.process([Accept(bare, chain.head)])
+        self.head = self.logs.clock.head(self.chain.author)
+        self.assertEqual(self.fill(chain.segments[0]._replace(signature=bytes(64)))[0].count, 20)
+        for segment in chain.segments[1:]:
+            self.fill(segment)
+        self.fill(*chain.segments)
+        rows = self.logs.segments(chain.author, 1, 1 << 30)
+        self.assertEqual([body for row in rows for body in [row.bodies]].count(b""), 0)
+        self.assertEqual(self.logs.holes().get(chain.author, 0), 0)
+        self.assertEqual(sum(row.count for row in rows), 200)
+
+
+class AskingTests(ReplicaCase):
+    """FILL, as who lacks something sends it."""
+
+    def setUp(self) -> None:
+        """Ann's log is held without payloads; peers 0 to 2 are settled."""
+        super().setUp()
+        self.segments = log(ANN, 4)
+        self.rows = tuple(HoledRow(ANN.author, number, 1, 1) for number in (1, 2, 4))
+        self.holdings.holed.add(ANN.author)
+        for session in self.replica.sessions.values():
+            session.lacking.due = False
+        self.clock.replace(ANN.author, verify(self.segments[-1]))
+        self.holdings.settle(ANN.author)
+
+    def find(self, effects: list[Effect], rows: tuple[HoledRow, ...] | None = None) -> list[Effect]:
+        """The disk says what is lacking, to who asks last."""
+        [asked] = [effect for effect in effects if isinstance(effect, events.FindHoles)]
+        found = self.rows if rows is None else rows
+        return self.do(events.HolesFound(asked.session, found if asked.after is None else ()))
+
+    def settle(self, number: int) -> list[Effect]:
+        """A reconcile with this peer is done."""
+        session = self.replica.sessions[number]
+        self.replica._seek_payloads(session)
+        effects, self.replica._effects = self.replica._effects, []
+        return effects
+
+    def head(self) -> Segment:
+        """Says that nothing more comes."""
+        return self.segments[-1]._replace(first=5, count=0, previous=verify(self.segments[-1]).id, bodies=b"")
+
+    def test_one_after_the_other(self) -> None:
+        """Neighbours as one range; the next peer when the first one is done."""
+        effects = self.find(self.settle(0))
+        self.assertEqual(self.sent(effects, Fill), [(0, Fill(ANN.author, ((1, 2), (4, 4))))])
+        self.assertEqual(self.settle(1), [])
+        effects = self.hear(0, self.segments[0])
+        self.assertEqual(
+            [e for e in effects if isinstance(e, events.Fill)], [events.Fill(0, self.segments[0])]
+        )
+        self.assertEqual(self.sent(effects, Lazy), [])
+        self.assertEqual(self.hear(0, self.head()), [])  # what it brought is not on disk yet
+        effects = self.do(events.Filled(0, ANN.author, 1, 1, 1, 2))
+        self.assertIn(events.PayloadsFilled(ANN.author, 1, 1), effects)
+        self.assertEqual(self.sent(self.find(effects, self.rows[1:]), Fill)[0][0], 1)
+
+    def test_who_does_not_answer(self) -> None:
+        """Is asked again after the others, later each time, and then no more."""
+        self.find(self.settle(0))
+        self.settle(1)
+        effects = self.tick(limits.STALL_SECONDS)
+        self.assertEqual([number for number, _ in self.sent(self.find(effects), Fill)], [1])
+        effects = self.hear(1, self.head())
+        effects = self.find(effects, ())  # the second has been asked for everything
+        asked = []
+        for _ in range(100):
+            for effect in effects:
+                if isinstance(effect, events.FindHoles):
+                    asked.append(self.now)
+                    self.do(events.HolesFound(effect.session, self.rows))
+            for number in range(3):
+                self.hear(number, Have(()))
+            effects = self.tick(limits.STALL_SECONDS)
+        self.assertEqual(len(asked), 4)
+        waits = [later - earlier for earlier, later in pairwise(asked)]
+        self.assertEqual(waits, sorted(waits))
+        self.assertGreaterEqual(waits[-1], limits.STALL_MOST_SECONDS / 2)
+
+    def test_answers_may_have_holes(self) -> None:
+        """Also beyond our head, where they are not taken; afterwards, and of other authors, it is an offence."""
+        self.find(self.settle(0))
+        more = log(ANN, 6)
+        self.assertEqual(self.sent(self.hear(0, stripped(more[4])), Want), [])
+        self.assertEqual(self.holdings.accepted_seq(ANN.author), 4)
+        self.assertIn(0, self.replica.sessions)
+        self.hear(0, stripped(log(BOB, 1)[0]))
+        self.assertNotIn(0, self.replica.sessions)
+        self.hear(1, stripped(more[4]))
+        self.assertNotIn(1, self.replica.sessions)
+
+    def test_what_goes_by(self) -> None:
+        """Any old segment is looked at, at the expense of who sends it; without holes none is."""
+        [fill] = [e for e in self.hear(2, self.segments[0]) if isinstance(e, events.Fill)]
+        self.assertEqual(fill.session, 2)
+        effects = self.do(events.Filled(2, ANN.author, 1, 1, 1, 0))
+        self.assertEqual(self.holdings.holed, set())
+        self.assertEqual([e for e in self.hear(2, self.segments[0]) if isinstance(e, events.Fill)], [])
+        self.assertIn(events.PayloadsFilled(ANN.author, 1, 1), effects)
+
+    def test_a_peer_that_gets_more_later(self) -> None:
+        """Says so, and is asked again; others are not."""
+        self.find(self.settle(0))
+        self.find(self.hear(0, self.head()), ())
+        have = Have((HaveItem(0, 4, ANN.author),))
+        self.assertEqual(self.hear(1, have), [])
+        self.hear(0, have)
+        effects = self.find(self.tick(1.0))
+        self.assertEqual([number for number, _ in self.sent(effects, Fill)], [0])
+
+    def test_rows_of_a_turn(self) -> None:
+        """So many are looked for at once."""
+        [asked] = self.settle(0)
+        self.assertEqual(asked, events.FindHoles(0, None, limits.FILL_ROWS))
+
+    def test_too_many_authors(self) -> None:
+        """Are not remembered, but asked for."""
+        with patch.object(limits, "MAX_HOLED_AUTHORS", 1):
+            effects = self.find(self.settle(0), (*self.rows, HoledRow(BOB.author, 1, 1, 1)))
+            self.assertEqual(len(self.sent(effects, Fill)), 2)
+            self.assertEqual(self.holdings.holed, {ANN.author})
+
+
+class GivingTests(ReplicaCase):
+    """FILL, as who has something answers it."""
+
+    def setUp(self) -> None:
+        """Three entries of ours and of Ann's on disk, her second without its payload."""
+        super().setUp()
+        self.ours, self.anns = log(OWN, 3), log(ANN, 3)
+        self.anns[1] = stripped(self.anns[1])
+        self.logs = Logs(MemoryBackend())
+        self.logs.process([Accept(segment, verify(segment)) for segment in self.ours + self.anns])
+        for segments in (self.ours, self.anns):
+            self.clock.replace(segments[-1].author, verify(segments[-1]))
+            self.holdings.settle(segments[-1].author)
+
+    def load(self, effects: list[Effect]) -> list[Effect]:
+        """The disk answers until it is not asked any more."""
+        done = []
+        while effects:
+            effect = effects.pop(0)
+            done.append(effect)
+            if isinstance(effect, events.LoadPayloads):
+                number, author, ranges, limit = effect
+                head = self.logs.clock.head(author)
+                found = backlog.payloads(author, ranges, limit, self.logs.segments, head)
+                effects += self.do(events.PayloadsLoaded(number, author, *found))
+        return done
+
+    def test_what_there_is(self) -> None:
+        """And then the signed head."""
+        effects = self.load(self.hear(0, Fill(ANN.author, ((3, 9), (1, 2)))))
+        given = [message for _, message in self.sent(effects, Segment)]
+        head = verify(self.anns[-1])
+        end = Segment(ANN.author, 4, 0, head.id, self.anns[-1].signature, b"")
+        self.assertEqual(given, [self.anns[0], self.anns[2], end])
+        self.assertEqual(verify(end), head)
+        self.assertEqual(self.sent(self.hear(0, Fill(BOB.author, ((1, 1),))), Have)[0][1].items[0].seq, 0)  # type: ignore[union-attr]
+
+    def test_parts_of_a_row(self) -> None:
+        """A row with some of its payloads is given with its holes."""
+        chain = Chain(3)
+        segment, head = chain.put(b"one", b"two")
+        holed = drop_payloads(segment, [2])
+        self.logs.process([Accept(holed, head)])
+        found, rest, is_whole = backlog.payloads(chain.author, [(1, 1)], 1000, self.logs.segments, head)
+        self.assertEqual((found[0], rest, is_whole), (holed, (), False))
+        self.assertTrue(has_holes(found[0]))
+
+    def test_a_limited_read(self) -> None:
+        """Goes on where it ended, and ends once."""
+        given: list[Segment] = []
+        rest: tuple[tuple[int, int], ...] = ((1, 1), (2, 3))
+        while rest:
+            found, rest, _ = backlog.payloads(
+                OWN.author, rest, 1, self.logs.segments, self.logs.clock.head(OWN.author)
+            )
+            given += found
+        self.assertEqual([segment.count for segment in given], [1, 1, 1, 0])
+
+    def test_own_entries_wait_until_settled(self) -> None:
+        """As for any question."""
+        self.open(7, root=b"another root 123")
+        self.assertEqual(self.hear(7, Fill(OWN.author, ((1, 3),))), [])
+        self.assertTrue(self.hear(0, Fill(OWN.author, ((1, 3),))))
+
+    def test_too_much_at_once(self) -> None:
+        """Is passed over; what was asked for stays within its bound."""
+        giving = self.replica.sessions[0].giving
+        giving.is_reading = True
+        with patch.object(limits, "MAX_ASKED_RANGES", 4):
+            for number in range(6):
+                self.clock.replace(bytes([number]) * 32, Head(1, bytes(32)))
+                self.hear(0, Fill(bytes([number]) * 32, ((1, 1), (3, 3))))
+        self.assertEqual(len(giving.asked), 2)
+
+    def test_no_faster_than_the_allowance_grows(self) -> None:
+        """Who asks for more than half of it waits, and is answered all the same."""
+        session = self.replica.sessions[0]
+        session.allowance.owe(limits.ALLOWANCE_POINTS * 0.6)
+        self.assertEqual(self.hear(0, Fill(ANN.author, ((1, 3),))), [])
+        self.assertEqual(self.tick(limits.GIVE_SECONDS), [])
+        effects = self.load(self.tick(10.0))
+        self.assertEqual(len(self.sent(effects, Segment)), 3)
+        self.assertIn(0, self.replica.sessions)
+
+    def test_more_later(self) -> None:
+        """Who did not get all is told when there is more, even if it says that it holds the same."""
+        self.load(self.hear(0, Fill(ANN.author, ((1, 3),))))
+        self.load(self.hear(1, Fill(ANN.author, ((1, 1),))))
+        self.replica._fills_pending += 1
+        self.do(events.Filled(2, ANN.author, 2, 2, 1, 0))
+        self.hear(0, Have((HaveItem(0, 3, ANN.author),)))
+        effects = self.tick(1.0)
+        self.assertEqual([number for number, _ in self.sent(effects, Have)], [0])
+
+    def test_hopes_are_bounded(self) -> None:
+        """The oldest is forgotten."""
+        session = self.replica.sessions[0]
+        with patch.object(limits, "MAX_HOPES", 2):
+            for number in range(5):
+                author = bytes([number]) * 32
+                session.giving.fell_short(author)
+                session.giving.got(author)
+                session.lacking.open[author] = None
+                session.lacking.answered(author, 0.0)
+        self.assertEqual([*session.giving.short], [bytes([number]) * 32 for number in (3, 4)])
+        self.assertEqual([*session.lacking.hopes], [*session.giving.short])
+        self.assertEqual(len(session.giving.news), 2)
+
+    def test_in_turns_with_backlog(self) -> None:
+        """Neither waits for the end of the other."""
+        outbox = self.replica.sessions[0].outbox
+        outbox.give(self.anns)
+        outbox.ready.extend(self.ours)
+        for segment in self.ours:
+            outbox.ready_bytes += 192 + len(segment.bodies)
+            outbox._ready_of[segment.author] += 1
+        taken = [sent.author == ANN.author for sent in outbox.take()]
+        self.assertEqual(taken[:4].count(True), 2)
+        self.assertEqual(len(taken), 6)
