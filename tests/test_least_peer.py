@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.errors import PeerError
+from gossiplog.errors import BadSegmentError, PeerError
 from gossiplog.gossip.messages import (
     Bye,
     Fork,
@@ -32,7 +32,7 @@ from gossiplog.log.body import encode_body
 from gossiplog.log.fingerprint import item
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, Segment, build, id_at, tail_after, verify
+from gossiplog.log.segment import Head, Segment, build, has_holes, id_at, tail_after, verify
 from gossiplog.store.requests import Append
 from gossiplog.wire.codec import decode, encode
 from tests.stepping import SteppedNode
@@ -235,6 +235,8 @@ class LeastPeer(Script):
             self.claim(segment.author, segment.last)
             return
         verify(segment)
+        if has_holes(segment):
+            raise BadSegmentError("payloads are missing")  # I never ask for it without them
         if id_at(segment, ours.seq) == ours.id:
             self.claims[segment.author] = segment.last
             self.keep(tail_after(segment, ours.seq, ours.id))

@@ -61,7 +61,7 @@ class Fields:
     (2, 7, 'a', 4)
     """
 
-    __slots__ = ("_frame", "_unpacker", "next")
+    __slots__ = ("_frame", "_tell", "_unpacker", "next")
 
     def __init__(self, frame: bytes) -> None:
         size = len(frame) or 1
@@ -78,13 +78,14 @@ class Fields:
         unpacker.feed(frame)
         self._frame = frame
         self._unpacker = unpacker
+        self._tell = unpacker.tell
         self.next = unpacker.unpack
         """Read any element: a scalar, or a tuple of at most three."""
 
     @property
     def position(self) -> int:
         """How many bytes were read."""
-        return int(self._unpacker.tell())
+        return int(self._tell())
 
     def skip(self, count: int) -> None:
         """Pass over elements of any shape without building them."""
@@ -144,9 +145,9 @@ class Fields:
 
         Of such an item nothing else is looked at, so that later formats may put there what they need.
         """
-        start = self.position
-        if self._frame.startswith(_USUAL_ITEMS, start):
-            return self.item(name, ITEM_ELEMENTS)
+        if self._frame.startswith(_USUAL_ITEMS, self._tell()):
+            item: tuple[Any, ...] = self.next()
+            return item
         size = self.array(name, MAX_ITEM_ELEMENTS, 1)
         author: Any = self.next()
         if is_reserved(author):

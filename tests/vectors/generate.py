@@ -170,6 +170,9 @@ def bodies() -> dict[str, Any]:
         "a further byte c1": b"\x94\x05\xc4\x00\x90\xc1",
         "reference of none": msgpack.packb([5, b"a", [[]]]),
         "reference of nine, to a reserved author length": msgpack.packb([5, b"a", [[b"short", *range(8)]]]),
+        "reference of nine and a map, to a reserved author length": msgpack.packb(
+            [5, b"a", [[b"short", {"k": 1}, *range(7)]]]
+        ),
         "reference that is no array": msgpack.packb([5, b"a", [b"short"]]),
         "nested arrays": b"\x93\x05\xc4\x00" + b"\x91" * 2000,
         "array that announces four billion": b"\xdd\xff\xff\xff\xff\x05\xc4\x00",

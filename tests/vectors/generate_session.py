@@ -38,7 +38,7 @@ from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, Segment, build, id_at, signed_head, tail_after, verify
+from gossiplog.log.segment import Head, Segment, build, drop_payloads, id_at, signed_head, tail_after, verify
 from gossiplog.store.requests import Append
 from gossiplog.testing.node import Node
 from gossiplog.wire.channel import Channel
@@ -284,6 +284,7 @@ CASES: list[tuple[str, list[Any]]] = [
     ),
     ("SEGMENT up to the head, broken", [HELLO, OURS[0]._replace(bodies=b"?")]),
     ("SEGMENT with a broken item", [HELLO, THEIRS[0]._replace(bodies=b"?")]),
+    ("SEGMENT with a hole that nobody asked for", [HELLO, drop_payloads(THEIRS[0], [1])]),
     ("SEGMENT with another signature", [HELLO, THEIRS[0]._replace(signature=bytes(64))]),
     (
         "SEGMENT of 0 entries that begins with 1",

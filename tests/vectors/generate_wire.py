@@ -183,6 +183,8 @@ REFUSED: list[tuple[str, bytes]] = [
     ("item of 9 elements and 31 bytes in HAVE", msgpack.packb([6, [[0, 1, *LATER[:6], 9]]])),
     ("item of 2 elements in RANGES", ranges_of([b"\0" * 32, 1])),
     ("item of 4 elements in RANGES", ranges_of([b"\0" * 32, 1, bytes(8), 0])),
+    ("item of 4 elements in HAVE, the message of 3", b"\x93\x06\x91\x94\x00\x01\xc4\x20" + A + b"\x00"),
+    ("item of 4 elements in WANT, the message of 3", b"\x93\x02\x91\x94\xc4\x20" + A + b"\x01\xc2\x00"),
     ("item without elements in WANT", msgpack.packb([2, [[]]])),
     ("item of 4 elements in HAVE", msgpack.packb([6, [[0, 1, A, 0]]])),
     ("nil for an author in HAVE", msgpack.packb([6, [[0, 1, None]]])),
