@@ -92,6 +92,20 @@ class KeyVectors(SynchronousTestCase):
             self.assertIn(raised(Network.parse, text), ("InvalidValueError", "InvalidKeyError"), repr(text))
 
 
+class NumberVectors(SynchronousTestCase):
+    def test_numbers_that_not_every_reader_of_json_keeps_are_text(self) -> None:
+        def numbers(value: Any) -> list[int]:
+            if isinstance(value, dict):
+                value = list(value.values())
+            if isinstance(value, list):
+                return [number for each in value for number in numbers(each)]
+            return [value] if isinstance(value, int) else []
+
+        for path in sorted(VECTORS.glob("*.json")):
+            found = numbers(json.loads(path.read_bytes()))
+            self.assertLessEqual(max(found, default=0), 2**53, path.name)
+
+
 class SignatureVectors(SynchronousTestCase):
     def test_all(self) -> None:
         vectors = load("signatures")

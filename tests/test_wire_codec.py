@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError, MalformedMessageError
+from gossiplog.gossip import splitting
 from gossiplog.gossip.messages import (
     RESERVED,
     Bye,
@@ -195,6 +196,25 @@ class RoundTrip(SynchronousTestCase):
             self.assertLessEqual(len(frame), limits.MAX_FRAME_BYTES)
             self.assertEqual(decode(frame), message)
         self.assertEqual(decode(encode(many_items(limits.MAX_LIST_ITEMS, 5))).ranges[4].upper, b"")
+
+    def test_both_limits_of_ranges_do_not_fit_into_a_frame(self) -> None:
+        lists = many_items(limits.MAX_LIST_ITEMS, 1).ranges[0]
+        bounds = [b"\x01" + n.to_bytes(31, "big") for n in range(limits.MAX_RANGES - 1)]
+        items = tuple(item._replace(seq=limits.MAX_SEQ) for item in lists.items)
+        prints = [Range(bound, RangeKind.FINGERPRINT, bytes(16)) for bound in bounds[1:]]
+        full = Ranges(
+            2**63, (Range(bounds[0], RangeKind.LIST, items=items), *prints, Range(b"", RangeKind.SKIP))
+        )
+        self.assertGreater(len(encode(full)), limits.MAX_FRAME_BYTES)
+        ours = Ranges(
+            2**63,
+            (
+                full.ranges[0]._replace(items=items[: splitting.MESSAGE_ITEMS]),
+                *prints[: splitting.MESSAGE_RANGES],
+                full.ranges[-1],
+            ),
+        )
+        self.assertLess(len(encode(ours)), limits.MAX_FRAME_BYTES // 8)
 
     def test_one_more_than_a_peer_accepts_is_refused_by_us(self) -> None:
         authors = (AUTHOR,) * (limits.MAX_WANT_ITEMS + 1)
