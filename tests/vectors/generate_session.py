@@ -17,6 +17,7 @@ from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import (
     RESERVED,
     Bye,
+    Fill,
     Fork,
     Have,
     HaveItem,
@@ -273,6 +274,14 @@ CASES: list[tuple[str, list[Any]]] = [
     ("handle 65,536", [HELLO, have(65_536, 1, UNSEEN)]),
     ("handle 65,536 without an author", [HELLO, have(65_536, 1)]),
     ("handle 2^64-1 of an author of a reserved length", [HELLO, have(2**64 - 1, 1, RESERVED)]),
+    ("FILL", [HELLO, Fill(ANN.author, ((2, 2),))]),
+    ("FILL of who is not held", [HELLO, Fill(UNSEEN, ((1, 9),))]),
+    ("FILL of a known fork", [HELLO, Fill(CAT.author, ((1, 2),))]),
+    (
+        "FILL of a local writer's log, before anything was compared",
+        [HELLO, Fill(BOB.author, ((1, 2),)), Ping(1)],
+    ),
+    ("FILL of a local writer's log, and after", [HELLO, Fill(BOB.author, ((1, 2),)), Ranges(0, ())]),
     ("SEGMENT of who is not held", [HELLO, *THEIRS, want(DAN.author, 2)]),
     ("SEGMENT beyond the head", [HELLO, tail_after(THEIRS[0], 1, id_at(THEIRS[0], 1))]),
     ("a signed head beyond ours", [HELLO, signed_head(DAN, verify(THEIRS[0]))]),
