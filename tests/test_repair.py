@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import StoreDamagedError, StoreInUseError
-from gossiplog.notices import StoreDamaged
+from gossiplog.notices import PeerRejected, StoreDamaged
 from gossiplog.serving import describe
 from gossiplog.store.logs import open_logs
 from tests.netcase import World
@@ -59,6 +59,19 @@ class NodeTests(SynchronousTestCase):
         self.assertIn("gossiplog verify --repair", describe(notice) or "")
         self.assertEqual(self.eve.payloads(self.second), [b"fine"])
         self.assertEqual(self.eve.store.clock.seq(self.author), 0)
+
+    def test_a_changed_row_with_its_checksum_redone(self) -> None:
+        """Nobody is sent what its author did not sign, and nobody is blamed for it."""
+        self.eve.node.connect(self.bob.listen())
+        self.world.run(30)
+        [notice] = self.bob.of(StoreDamaged)
+        self.assertEqual(notice.author, self.author)
+        self.assertIn("not what its author signed", str(notice.error))
+        self.assertEqual(self.eve.payloads(self.second), [b"fine"])
+        self.assertEqual(self.eve.store.clock.seq(self.author), 0)
+        for site in (self.bob, self.eve):
+            self.assertEqual(site.of(PeerRejected), [])
+            self.assertEqual(len(site.node.peers), 1)
 
     def test_a_repaired_store_fetches_the_rest_again(self) -> None:
         """Not under a running node, whose clock must not go back."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 
 from gossiplog.errors import (
+    BadForkProofError,
     BadSegmentError,
     BadSignatureError,
     InvalidValueError,
@@ -22,7 +23,7 @@ from gossiplog.errors import (
 )
 from gossiplog.limits import FILL_ROWS, MAX_HOLED_AUTHORS, MAX_SEQ, MAX_WRITERS
 from gossiplog.log.clock import Clock
-from gossiplog.log.fork import ForkProof, build_proof
+from gossiplog.log.fork import ForkProof, build_proof, verify_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
 from gossiplog.log.segment import HoledRow, Segment, verify
 from gossiplog.store.batch import Batch
@@ -35,6 +36,7 @@ from gossiplog.store.repairing import Donor, Repairing, RepairReport
 from gossiplog.store.requests import Append, Done, Fill, Filled, Forget, Outcome, Request, Result
 from gossiplog.store.sqlite import SQLiteBackend
 from gossiplog.store.verifying import Progress, VerifyReport, verify_store
+from gossiplog.store.vouching import Vouching
 
 __all__ = ["Logs", "VerifyReport", "open_logs"]
 
@@ -65,6 +67,7 @@ class Logs:
         self._entropy = entropy
         self._merger = Merger(backend)
         self.clock = Clock(backend.heads())
+        self._vouching = Vouching(backend.path, self.clock)
         self.forks = set(backend.forks())
         self._writers: dict[str, Keypair] = {}
         self._keypairs: dict[bytes, Keypair] = {}
@@ -234,21 +237,28 @@ class Logs:
         """Return stored neighbours from the one that contains ``first`` on, until their items reach ``limit_bytes``.
 
         They are as stored: the first may begin before ``first``, the last end after ``last``.  Empty when ``first`` is
-        not held.
+        not held.  Each was verified since the store was opened.
+
+        :raises StoreDamagedError: one of them is not what was written, or not what its author signed.
         """
-        return self._backend.segments(author, first, limit_bytes, last)
+        return [self._vouching.check(row) for row in self._backend.segments(author, first, limit_bytes, last)]
 
     def fork_proof(self, author: bytes) -> ForkProof:
         """Return the proof that ``author``, one of :attr:`forks`, has forked its log."""
         proof = self._backend.fork(author)
         if proof is None:
             raise InvalidValueError(f"no fork of {short_key(author)} is known here")
+        try:
+            verify_proof(proof)
+        except BadForkProofError as error:
+            reason = f"the fork proof about {short_key(author)} proves nothing: {error}"
+            raise StoreDamagedError(f"{self.path} is damaged: {reason}") from error
         return proof
 
     def examine(self, segment: Segment) -> ForkProof | None:
         """Compare a verified segment with what is held of its author: the proof if they are of different logs."""
         seq = min(segment.last, self.clock.seq(segment.author))
-        ours = self._backend.segments(segment.author, seq, 1) if seq else []
+        ours = self.segments(segment.author, seq, 1) if seq else []
         return build_proof(ours[0], segment) if ours else None
 
     def sizes(self) -> dict[bytes, int]:
