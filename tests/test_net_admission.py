@@ -267,7 +267,7 @@ class StrangerTests(DoorCase):
         for _ in range(10 * limits.MAX_STRANGERS):
             self.come(HOST)
         self.assertIsNone(lone.error)
-        self.assertEqual(len(self.door._strangers), limits.MAX_STRANGERS)
+        self.assertEqual(len(self.door._strangers) + len(self.door._crowding), limits.MAX_STRANGERS)
 
     def test_the_oldest_goes_first(self) -> None:
         """Of one place: who comes behind the same address has the time that it takes for so many to come."""
@@ -279,6 +279,22 @@ class StrangerTests(DoorCase):
         self.assertIsNone(member.error)
         self.come(HOST)
         self.assertIsInstance(member.error, LimitExceededError)
+
+    def test_who_was_turned_out_goes_first(self) -> None:
+        """Also when there are more places than room, each with no more connections than a member's: while they come."""
+        self.patch(limits, "MAX_STRANGERS", 8)
+        for _ in range(3):
+            for number in range(20):
+                self.come(f"192.0.2.{number}")
+        member = self.come("198.51.100.1")
+        for _ in range(3):
+            for number in range(20):
+                self.come(f"192.0.2.{number}")
+        self.assertIsNone(member.error)
+        self.assertEqual(len(self.door._strangers) + len(self.door._crowding), 8)
+        self.clock.advance(admission.CROWDING_SECONDS)
+        self.come("192.0.2.1")
+        self.assertEqual(self.door._strangers.at("192.0.2.1"), 1)
 
     def test_who_showed_the_key_is_no_stranger(self) -> None:
         """And is not in the way of strangers, nor they in its own."""
@@ -297,7 +313,7 @@ class StrangerTests(DoorCase):
             self.door = Admission(self.clock, self.told.append)
         for _ in range(100):
             self.come(HOST)
-        self.assertEqual(len(self.door._strangers), 10)
+        self.assertEqual(len(self.door._strangers) + len(self.door._crowding), 10)
         for _ in range(100):
             self.ask(f"192.0.2.{_}")
         self.assertEqual(len(self.door._applicants), 10)
@@ -414,7 +430,12 @@ class ApplicantTests(DoorCase):
         links += [self.come(HOST) for _ in range(9)]
         for link in links:
             self.door.lost(link)
-        for crowd in (self.door._strangers, self.door._applicants, self.door._unanswered):
+        for crowd in (
+            self.door._strangers,
+            self.door._crowding,
+            self.door._applicants,
+            self.door._unanswered,
+        ):
             self.assertEqual(len(crowd), 0)
         self.clock.advance(1.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])

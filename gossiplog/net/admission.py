@@ -28,6 +28,9 @@ from gossiplog.net.sockets import descriptors
 from gossiplog.net.turned_away import TurnedAway
 from gossiplog.notices import Banned, Notice
 
+CROWDING_SECONDS = 60.0
+"""So long after a stranger was turned out, those from the same place go before all others."""
+
 UNFINISHED_COST = 2.0
 """What a handshake that the other side does not finish costs its place in addition: it may be the line's fault."""
 
@@ -46,6 +49,8 @@ class Admission:
         self._tell = tell
         self._descriptors = descriptors()
         self._strangers: Crowd[Link] = Crowd()
+        self._crowding: Crowd[Link] = Crowd()  # strangers too, from where some were turned out lately
+        self._turned_out = PlaceRates(1.0, 1.0 / CROWDING_SECONDS)
         self._applicants: Crowd[Link] = Crowd()
         self._unanswered: Crowd[Link] = Crowd()
         self._guests: dict[Link, tuple[str, bytes]] = {}
@@ -60,9 +65,10 @@ class Admission:
 
     def admits(self, host: str) -> bool:
         """Whether a connection from ``host`` is worth a look: when too many come, not from where others wait."""
-        busy = self._accepts.wait(self._reactor.seconds()) > 0.0
-        if busy and self._strangers.at(place(host)):
-            return False
+        if self._accepts.wait(self._reactor.seconds()) > 0.0:
+            where = place(host)
+            if self._strangers.at(where) or self._turned_out.wait(where, self._reactor.seconds()) > 0.0:
+                return False
         self._accepts.take()
         return True
 
@@ -71,16 +77,25 @@ class Admission:
 
         When too many say nothing, one of those has to go: refusing new ones would let them keep everyone out.
         """
-        self._strangers.add(link, place(link.host))
+        where, now = place(link.host), self._reactor.seconds()
+        crowding = self._turned_out.wait(where, now) > 0.0
+        (self._crowding if crowding else self._strangers).add(link, where)
         most = min(limits.MAX_STRANGERS, self._descriptors // 4)
-        if len(self._strangers) > most:
-            self._turn_out(self._strangers, f"more than {most} connections that said nothing")
+        if len(self._strangers) + len(self._crowding) > most:
+            crowded = 2 * len(self._crowding) > most  # each kind has half of the room if it needs it
+            kind = self._crowding if crowded else self._strangers
+            gone = self._turn_out(kind, f"more than {most} connections that said nothing")
+            where = place(gone.host)
+            self._turned_out.take(where, now)
+            for other in self._strangers.members(where):
+                self._strangers.remove(other)
+                self._crowding.add(other, where)
 
     # -- applicants
 
     def asked(self, link: Link) -> None:
         """The first message of ``link`` shows that it knows the network key, or somebody who did."""
-        self._strangers.remove(link)
+        self._forget(link)
         if self._first_messages.repeated(link.channel.first, self._reactor.seconds()):
             link.refuse(ReplayError("the first message of a handshake came a second time"))
             return
@@ -114,14 +129,16 @@ class Admission:
         if self._unanswered:
             self._next_turn = self._reactor.callLater(soonest, self._answer)
 
-    def _turn_out(self, crowd: Crowd[Link], reason: str) -> None:
+    def _turn_out(self, crowd: Crowd[Link], reason: str) -> Link:
         link = crowd.fullest()
         link.refuse(LimitExceededError(reason))
         self._forget(link)
+        return link
 
     def _forget(self, link: Link) -> None:
         """``link`` is no stranger and no applicant any more."""
         self._strangers.remove(link)
+        self._crowding.remove(link)
         waits = self._unanswered.remove(link)
         if self._applicants.remove(link) and not waits:
             self._charge(link, UNFINISHED_COST)

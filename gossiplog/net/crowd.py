@@ -51,6 +51,10 @@ class Crowd(Generic[Member]):
         self._resized(where, len(members) + 1, len(members))
         return True
 
+    def members(self, where: str) -> list[Member]:
+        """Who is at a place, the oldest first.  O(these)."""
+        return list(self._places.get(where, ()))
+
     def fullest(self) -> Member:
         """Who has to go first: the oldest at the place with the most."""
         return next(iter(self._places[next(iter(self._by_size[self._most]))]))
