@@ -8,7 +8,6 @@ Invariant: ``main`` returns an exit status and never raises.
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from typing import Any, Final, NoReturn
 from gossiplog.commands import choosing, forks, local, show, simulate, verifying
 from gossiplog.commands.arguments import checked
 from gossiplog.log.network import Network
-from gossiplog.printing import BROKEN_PIPE, complain, open_standard_files, report, say
+from gossiplog.printing import complain, open_standard_files, report, say
 
 USAGE: Final = 2
 INTERRUPTED: Final = 130
@@ -47,30 +46,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     open_standard_files()
     try:
-        status = _run(argv)
+        try:
+            status = _run(argv)
+        except SystemExit as end:  # argparse is done, or was not understood
+            status = end.code if isinstance(end.code, int) else 0
         sys.stdout.flush()
-    except SystemExit as end:  # argparse is done, or was not understood
-        status = end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
         complain("interrupted")
         status = INTERRUPTED
     except BaseException as error:
         status = report(error)
-    if status == BROKEN_PIPE:
-        _forget_output()
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _forget_output()  # that was told
     return status
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 is no reason to stop
     arguments = _parser().parse_args(argv)
     verb: Callable[[argparse.Namespace], int] = arguments.verb
     return verb(arguments)
 
 
 def _forget_output() -> None:
-    """Keep the interpreter from writing to a broken pipe once more when it ends."""
+    """Keep the interpreter from writing once more, when it ends, what could not be written."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError:

@@ -9,6 +9,7 @@ but :class:`gossiplog.terminal.Terminal` for programs on a reactor and :class:`g
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from typing import Any, Final, TextIO
 from gossiplog.errors import GossiplogError
 from gossiplog.foreign import brief
 from gossiplog.foreign import printable as printable  # what applications print with
+from gossiplog.streams import Patient
 
 FAILURE: Final = 1
 """Exit status: it did not work, standard error says why."""
@@ -71,14 +73,31 @@ class StatusLine:
 
 
 def open_standard_files() -> None:
-    """Put the null device where standard input, output or error was closed, before another file takes its number."""
+    """Make standard input, output and error fit to use, whoever started us.
+
+    The null device takes the place of one that was closed, before another file gets its number; one that somebody left
+    non-blocking is waited for, so that nothing of a large output is cut and no pause is taken for the end of the input.
+    """
     for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number: all below are open by now
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(fd, mode, closefd=False))
+        stream = getattr(sys, name)
+        if stream is None or (stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper)):
+            setattr(sys, name, _text_stream(fd, mode, stream))
+
+
+def _text_stream(fd: int, mode: str, like: io.TextIOWrapper | None) -> io.TextIOWrapper:
+    """A text stream over a descriptor that may be non-blocking, otherwise as Python made ``like``."""
+    raw = Patient(fd, mode)
+    return io.TextIOWrapper(
+        io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw),
+        encoding=like.encoding if like is not None else None,
+        errors="backslashreplace" if mode == "w" else "surrogateescape",
+        line_buffering=like.line_buffering if like is not None else False,
+        write_through=fd == 2,
+    )
 
 
 def report(error: BaseException | None) -> int:

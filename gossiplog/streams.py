@@ -18,8 +18,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 READ_BYTES: Final = 64 * 1024
-WRITE_BYTES: Final = 64 * 1024
-"""Written at once; and what may wait to be written before an :class:`Output` says that it is full."""
+WAITING_BYTES: Final = 64 * 1024
+"""What may wait to be written before an :class:`Output` says that it is full."""
+
+NAMES: Final = {0: "standard input", 1: "standard output", 2: "standard error"}
 
 _GONE = select.POLLERR | select.POLLNVAL
 
@@ -51,6 +53,8 @@ class Patient(io.RawIOBase):
             except BlockingIOError:
                 _wait(self._fd, select.POLLIN)
                 continue
+            except OSError as error:
+                raise named(error, self._fd)
             buffer[: len(found)] = found
             return len(found)
 
@@ -60,6 +64,14 @@ class Patient(io.RawIOBase):
                 return os.write(self._fd, content)
             except BlockingIOError:
                 _wait(self._fd, select.POLLOUT)
+            except OSError as error:
+                raise named(error, self._fd)
+
+
+def named(error: OSError, fd: int) -> OSError:
+    """Let ``error`` say which stream it is about, or "no space left" is taken for that of the store."""
+    error.filename = NAMES.get(fd)
+    return error
 
 
 def _wait(fd: int, events: int) -> None:
@@ -69,10 +81,11 @@ def _wait(fd: int, events: int) -> None:
 
 
 class _Worker:
-    """I am a thread around one descriptor, which :meth:`wake` gets out of any wait but that of a blocking write."""
+    """I am a thread around a duplicate of one descriptor, which :meth:`wake` gets out of any wait."""
 
     def __init__(self, fd: int, name: str) -> None:
-        self._fd = fd
+        self._number = fd
+        self._fd = os.dup(fd)  # whoever closes the other must not let us write to what gets its number
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
         self._lock = threading.Lock()
@@ -107,8 +120,8 @@ class _Worker:
         finally:
             with self._lock:
                 self._ended = True
-                os.close(self._woken)
-                os.close(self._waker)
+                for fd in (self._fd, self._woken, self._waker):
+                    os.close(fd)
 
     def _work(self) -> None:
         raise NotImplementedError
@@ -177,7 +190,7 @@ class Output(_Worker):
     @property
     def is_full(self) -> bool:
         """Whether more should wait."""
-        return self._waiting_bytes >= WRITE_BYTES
+        return self._waiting_bytes >= WAITING_BYTES
 
     @property
     def is_done(self) -> bool:
@@ -194,12 +207,12 @@ class Output(_Worker):
         self.wake()
 
     def close(self) -> None:
-        """Write out what waits, then end."""
+        """End; what still waits is lost."""
         self._closing = True
         self.wake()
 
     def _work(self) -> None:
-        while not (self._closing and not self._waiting):
+        while not self._closing:
             ready = self._poll(select.POLLOUT if self._waiting else 0)
             try:
                 if ready & _GONE and not self._waiting:
@@ -209,13 +222,13 @@ class Output(_Worker):
             except BlockingIOError:
                 continue
             except OSError as error:
-                self.broken = error
+                self.broken = named(error, self._number)
                 self._reactor.callFromThread(self._changed)
                 return
 
     def _write_some(self) -> None:
         content = self._waiting[0]
-        written = os.write(self._fd, content[:WRITE_BYTES])
+        written = os.write(self._fd, content[: select.PIPE_BUF])  # so much does not block where there is room
         with self._lock:
             if written == len(content):
                 self._waiting.popleft()

@@ -3,7 +3,7 @@
 Responsible for: :class:`Terminal` over standard input and output.
 Must not know: what the lines mean.
 Invariant: nothing here blocks the reactor, whatever standard input and output are (a terminal, a pipe, a file, closed),
-and descriptors 0 to 2 are left as they were found.  Whatever is written is one line and steers no terminal.
+and no flag of theirs is changed (:mod:`gossiplog.streams`).  Whatever is written is one line and steers no terminal.
 """
 
 from __future__ import annotations
@@ -13,15 +13,11 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
-from twisted.internet import stdio
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from gossiplog.foreign import printable
 from gossiplog.limits import MAX_BODY_BYTES
+from gossiplog.streams import Input, Output
 
 MAX_WAITING_LINES: Final = 1000
 """Lines read ahead of the program; above it standard input is not read."""
@@ -30,8 +26,7 @@ FLUSH_SECONDS: Final = 2.0
 """How long the end waits for a reader of our output that does not read."""
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class Terminal(Protocol):
+class Terminal:
     """I am standard input as an async iterator of lines, and standard output with back-pressure.
 
     ``async with Terminal(reactor) as terminal: async for line in terminal: await terminal.write(...)``.  The iteration
@@ -43,19 +38,13 @@ class Terminal(Protocol):
         self._reactor = reactor
         self._lines: deque[bytes] = deque()
         self._rest = b""
-        self._input_ended = False
-        self._output_ended = False
+        self._input_ended = stdin is None
         self._reading_paused = False
-        self._full = False
         self._reader: Deferred[None] | None = None
         self._writers: list[Deferred[None]] = []
-        self._closed: Deferred[None] = Deferred()
-        self._shared = [(fd, os.get_blocking(fd)) for fd in (stdin, stdout) if fd is not None]
-        source = os.open(os.devnull, os.O_RDONLY) if stdin is None else _own(stdin, os.O_RDONLY)
         self._shows_keys = stdin is not None and os.isatty(stdin) and os.isatty(stdout)
-        self._owned = [source, _own(stdout, os.O_WRONLY)]
-        self._stdio: Any = _standard_io()(self, *self._owned, reactor=reactor)
-        self._stdio.registerProducer(self, True)
+        self._input = None if stdin is None else Input(stdin, reactor, self._received, self._ended)
+        self._output = Output(stdout, reactor, self._changed)
 
     async def __aenter__(self) -> Terminal:
         return self
@@ -80,68 +69,69 @@ class Terminal(Protocol):
             self._reader = Deferred()
             await self._reader
         line = self._lines.popleft()
-        if self._reading_paused and not self._lines:
+        if self._input is not None and self._reading_paused and not self._lines:
             self._reading_paused = False
-            self._stdio.resumeProducing()
+            self._input.resume()
         return line.removesuffix(b"\r").decode(errors="replace")
 
     async def write(self, line: str) -> None:
-        """Write a line, waiting while standard output is behind; BrokenPipeError when nobody reads it."""
-        while self._full and not self._output_ended:
+        """Write a line, waiting while standard output is behind; raises what the system says when that is impossible.
+
+        That is BrokenPipeError when nobody reads it.
+        """
+        while self._output.is_full and self._output.broken is None:
             await self._output_changes()
-        if self._output_ended:
-            raise BrokenPipeError("nobody reads the output")
+        if self._output.broken is not None:
+            raise self._output.broken
         self.put(line)
 
     async def broken(self) -> NoReturn:
-        """Wait until nobody reads standard output any more, then raise BrokenPipeError.
+        """Wait until standard output cannot be written to any more, then raise why: as a rule BrokenPipeError.
 
         For a program that may have nothing to write for long: otherwise it would not notice.
         """
-        while not self._output_ended:
+        while self._output.broken is None:
             await self._output_changes()
-        raise BrokenPipeError("nobody reads the output")
+        raise self._output.broken
 
     def put(self, line: str) -> None:
         """Write a line without waiting: for the occasional line, which is dropped when nobody reads it."""
-        if not self._output_ended:
-            self._stdio.write(f"{printable(line)}\n".encode())
+        self._output.write(f"{printable(line)}\n".encode())
 
     async def close(self) -> None:
-        """Write out what is left, within :data:`FLUSH_SECONDS`, and let go of both descriptors."""
-        if not self._output_ended:
-            self._stdio.unregisterProducer()
-            self._stdio.loseConnection()
-            late = self._reactor.callLater(
-                FLUSH_SECONDS, self._stdio.connectionLost, Failure(connectionDone.value)
-            )
-            await self._closed
-            if late.active():
-                late.cancel()
-        else:
-            self._stdio.loseConnection()
-        owned, self._owned = self._owned, []
-        for fd in owned:
-            os.close(fd)  # StandardIO does not
-        for fd, blocking in self._shared:
-            os.set_blocking(fd, blocking)
+        """Write out what is left, within :data:`FLUSH_SECONDS`, and let go of both descriptors.
 
-    # -- standard input and output call
+        Raises what :meth:`write` would if something is left that could not be written, but for a BrokenPipeError.
+        """
+        if self._input is not None:
+            self._input.close()
+        late = self._reactor.callLater(FLUSH_SECONDS, self._wake_writers)
+        while not self._output.is_done and late.active():
+            await self._output_changes()
+        if late.active():
+            late.cancel()
+        self._output.close()
+        if self._output.broken is not None and not isinstance(self._output.broken, BrokenPipeError):
+            raise self._output.broken
 
-    def dataReceived(self, data: bytes) -> None:
+    # -- the descriptors call
+
+    def _received(self, data: bytes) -> None:
         """Cut what was read into lines; one that can't fit an entry is handed over as it is, to be refused there."""
+        if self._output.broken is not None:
+            return
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._lines.extend(lines)
         if len(self._rest) > MAX_BODY_BYTES:
             self._lines.append(self._rest)
             self._rest = b""
-        if len(self._lines) > MAX_WAITING_LINES and not self._reading_paused:
+        if self._input is not None and len(self._lines) > MAX_WAITING_LINES and not self._reading_paused:
             self._reading_paused = True
-            self._stdio.pauseProducing()
+            self._input.pause()
         if self._lines:
             self._wake_reader()
 
-    def readConnectionLost(self) -> None:
+    def _ended(self) -> None:
         """Standard input ended; what follows the last line end is a line too."""
         if self._rest:
             self._lines.append(self._rest)
@@ -149,31 +139,13 @@ class Terminal(Protocol):
         self._input_ended = True
         self._wake_reader()
 
-    def writeConnectionLost(self) -> None:
-        """Nobody reads standard output any more."""
-        self._output_ended = self._input_ended = True
-        self._lines.clear()
-        self._wake_reader()
+    def _changed(self) -> None:
+        """Something was written, or nothing can be any more."""
+        if self._output.broken is not None:
+            self._lines.clear()
+            self._input_ended = True
+            self._wake_reader()
         self._wake_writers()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Both are closed."""
-        self.writeConnectionLost()
-        if not self._closed.called:
-            self._closed.callback(None)
-
-    def pauseProducing(self) -> None:
-        """Standard output is behind."""
-        self._full = True
-
-    def resumeProducing(self) -> None:
-        """Standard output took everything."""
-        self._full = False
-        self._wake_writers()
-
-    def stopProducing(self) -> None:
-        """Standard output takes nothing more."""
-        self._full = False
 
     # --
 
@@ -192,18 +164,3 @@ class Terminal(Protocol):
         for one in waiting:
             if not one.called:
                 one.callback(None)
-
-
-def _standard_io() -> Any:
-    return stdio.StandardIO  # typed by Twisted for Windows and POSIX at once, which fits neither
-
-
-def _own(fd: int, mode: int) -> int:
-    """Return a descriptor for the same thing as ``fd`` that can be closed without closing ``fd``.
-
-    A terminal is opened anew: as a duplicate it would become non-blocking for every program that shares it.
-    """
-    try:
-        return os.open(os.ttyname(fd), mode | os.O_NOCTTY)
-    except OSError:
-        return os.dup(fd)

@@ -206,7 +206,7 @@ FORBIDDEN = {
 }
 OUTSIDE = {
     "printing": "what it is for",
-    "cli": "looks whether standard output encodes text",
+    "streams": "bytes that the others made",
     "net.logger": "what it is for",
     "commands.forks": "a proof on standard output: lines of Base64",
     "tap": "says where the one line goes while twistd has its log in the place of standard error",

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from gossiplog.streams import WRITE_BYTES, Input, Output, Patient
+from gossiplog.streams import WAITING_BYTES, Input, Output, Patient
 
 MUCH = b"".join(b"%d\n" % number for number in range(50_000))
 
@@ -166,7 +166,6 @@ class ThreadTests(TestCase):
                 for start in range(0, len(content), 1000):
                     output.write(content[start : start + 1000])
                 self.assertTrue(output.is_full and not output.is_done)
-                output.close()
 
                 def read(fd: int = readable, size: int = len(content)) -> bytes:
                     found = bytearray()
@@ -178,13 +177,27 @@ class ThreadTests(TestCase):
                     return bytes(found)
 
                 self.assertEqual(await deferToThread(read), content)
-                await self.joined(output)
                 await deferToThread(lambda: None)  # behind the last change
                 self.assertIn(True, changes)
                 self.assertFalse(changes[-1])
                 self.assertTrue(output.is_done)
+                output.close()
+                await self.joined(output)
                 output.write(b"too late")
                 await self.close(readable, writable)
+
+    async def test_output_that_is_given_up(self) -> None:
+        """What still waits is written nowhere, above all not to what gets the number of a closed descriptor."""
+        readable, writable = self.ends("pipe", True)
+        output = Output(writable, reactor, lambda: None)
+        output.write(b"x" * 1_000_000)
+        output.close()
+        os.close(writable)
+        other_end, reused = os.pipe()
+        await self.joined(output)
+        await self.close(reused)
+        self.assertEqual(os.read(other_end, 10), b"")
+        await self.close(readable, other_end)
 
     async def test_output_that_nobody_reads(self) -> None:
         """It is told although nothing is written, and also what a full device says."""
@@ -194,7 +207,7 @@ class ThreadTests(TestCase):
             output = Output(writable, reactor, lambda told=told: told.callback(None))
             os.close(readable)
             if kind == "socket":
-                output.write(b"x" * WRITE_BYTES)
+                output.write(b"x" * WAITING_BYTES)
             await told
             self.assertIsInstance(output.broken, BrokenPipeError)
             await self.joined(output)

@@ -221,15 +221,25 @@ class TerminalTests(TestCase):
         self.end_output()
         self.assertEqual(os.read(self.output, 10), b"x" * 10)
 
-    async def test_flags_are_put_back(self) -> None:
-        """Pipes that others share are blocking again afterwards."""
+    async def test_flags_are_left_alone(self) -> None:
+        """Pipes that others share stay as they are, blocking or not."""
+        for blocking in (True, False):
+            readable, typed = self.pipe()
+            for fd in (readable, self.stdout):
+                os.set_blocking(fd, blocking)
+
+            async def body(terminal: Terminal, typed: int = typed) -> str:
+                os.write(typed, b"on")
+                terminal.put("out")
+                os.write(typed, b"e\n")
+                return await anext(terminal)
+
+            self.assertEqual(await self.run_with(readable, body), "one")
+            for fd in (readable, self.stdout):
+                self.assertEqual(os.get_blocking(fd), blocking)
+            os.close(typed)
+            self.assertEqual(os.read(self.output, 100), b"out\n")
         os.close(self.typed)
-
-        async def body(terminal: Terminal) -> None:
-            self.assertFalse(os.get_blocking(self.input))
-
-        await self.run_with(self.input, body)
-        self.assertTrue(os.get_blocking(self.input) and os.get_blocking(self.stdout))
 
 
 class BrokenOutputTests(TestCase):

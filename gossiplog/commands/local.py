@@ -7,13 +7,13 @@ Invariant: what is printed about an append is on disk by then.
 
 from __future__ import annotations
 
-import os
+import io
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Final
+from typing import Final, cast
 
 from nacl.bindings import crypto_scalarmult_base
 
@@ -87,25 +87,29 @@ def _append(logs: Logs, author: bytes, payloads: Sequence[bytes], in_json: bool)
     if isinstance(result, GossiplogError):
         raise result
     assert isinstance(result, Appended)
-    for seq in range(result.first, result.last + 1):
-        if in_json:
-            say(as_json({"author": format_author(author), "seq": seq}))
-        else:
-            say(f"{short_key(author)} {seq}")
-    sys.stdout.flush()
+    try:
+        for seq in range(result.first, result.last + 1):
+            if in_json:
+                say(as_json({"author": format_author(author), "seq": seq}))
+            else:
+                say(f"{short_key(author)} {seq}")
+        sys.stdout.flush()
+    except OSError as error:
+        error.filename = f"{error.filename} (entries up to {result.last} are stored)"
+        raise
 
 
 def _lines() -> Iterator[list[bytes]]:
     """Yield the lines of standard input in batches, as they come."""
     rest = b""
-    while some := os.read(0, READ_BYTES):
+    while some := cast(io.BufferedReader, sys.stdin.buffer).read1(READ_BYTES):
         *lines, rest = (rest + some).split(b"\n")
         if lines:
-            yield lines
+            yield [line.removesuffix(b"\r") for line in lines]
         if len(rest) > MAX_BODY_BYTES:
             raise PayloadTooLargeError(f"a line is longer than an entry of {MAX_BODY_BYTES} bytes")
     if rest:
-        yield [rest]
+        yield [rest.removesuffix(b"\r")]
 
 
 def _writer(logs: Logs, name: str) -> bytes:

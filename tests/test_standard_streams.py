@@ -1,0 +1,189 @@
+"""Ring 8: commands on standard streams that others share, blocking or not, and that fail; as real processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from tests.processes import DEADLINE_SECONDS, ProcessTestCase, environment
+
+COMMAND = (sys.executable, "-m", "gossiplog.cli")
+
+
+class StreamCase(ProcessTestCase):
+    """A store with more entries than fit into a pipe."""
+
+    count = 3000
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.run_gossiplog("init", "--store", "store")
+        self.lines = "".join(f"{number} {'x' * 60}\n" for number in range(self.count))
+
+    def spawn(
+        self, *arguments: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
+        """Start the command on descriptors of ours."""
+        child = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.place,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env=environment(),
+        )
+        self.addCleanup(child.kill)
+        assert child.stderr is not None
+        self.addCleanup(child.stderr.close)
+        return child
+
+    def finish(self, child: subprocess.Popen[bytes]) -> tuple[int, str]:
+        """Status and standard error."""
+        assert child.stderr is not None
+        said = child.stderr.read().decode()
+        return child.wait(DEADLINE_SECONDS), said
+
+    def pipe(self, blocking: bool) -> tuple[int, int]:
+        """Both ends, as somebody left them; closed with the test."""
+        ends = os.pipe()
+        for fd in ends:
+            os.set_blocking(fd, blocking)
+            self.addCleanup(self.close, fd)
+        return ends
+
+    def close(self, fd: int) -> None:
+        """Close what may be closed already."""
+        try:
+            os.close(fd)
+        except OSError:
+            pass
+
+    def read_all(self, fd: int) -> bytes:
+        """Everything, slowly: other processes are faster."""
+        os.set_blocking(fd, True)
+        found = bytearray()
+        while some := os.read(fd, 4096):
+            found += some
+        return bytes(found)
+
+
+class SharedTests(StreamCase):
+    """All four combinations of blocking and not: nothing is cut, nothing lost, and the flags stay."""
+
+    def test_append_and_read(self) -> None:
+        """``append`` reads and writes, ``log`` writes, in text and in JSON."""
+        for number, (blocking_in, blocking_out) in enumerate(
+            ((True, True), (True, False), (False, True), (False, False))
+        ):
+            writer = f"w{number}"
+            typed, reads = self.pipe(blocking_in)[::-1], self.pipe(blocking_out)
+            child = self.spawn(
+                "append", "--store", "store", "--writer", writer, stdin=typed[1], stdout=reads[1]
+            )
+            self.assertEqual(
+                (os.get_blocking(typed[1]), os.get_blocking(reads[1])), (blocking_in, blocking_out)
+            )
+            os.close(reads[1])
+
+            def type_in_pieces(fd: int = typed[0], blocking: bool = blocking_in) -> None:
+                content = self.lines.encode()
+                while content:
+                    try:
+                        content = content[os.write(fd, content[:1237]) :]
+                    except BlockingIOError:
+                        continue
+                os.close(fd)
+
+            typing = threading.Thread(target=type_in_pieces)
+            typing.start()
+            printed = self.read_all(reads[0]).decode().splitlines()
+            typing.join()
+            self.assertEqual(self.finish(child), (0, ""))
+            self.assertEqual([int(line.split()[1]) for line in printed], [*range(1, self.count + 1)])
+            author = self.run_gossiplog("id", "--store", "store", "--writer", writer).strip()
+            for options in ((), ("--json",), ("--sort", "time")):
+                readable, writable = self.pipe(blocking_out)
+                child = self.spawn("log", "--store", "store", "--author", author, *options, stdout=writable)
+                os.close(writable)
+                found = self.read_all(readable).decode()
+                self.assertEqual(self.finish(child), (0, ""))
+                self.assertEqual(re.findall(r"\d+ x{60}", found), self.lines.splitlines(), options)
+
+    def test_a_begun_line(self) -> None:
+        """Whoever types slowly, through a pipe that somebody made non-blocking, gets whole lines."""
+        reads, typed = self.pipe(False)
+        child = self.spawn("append", "--store", "store", stdin=reads, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        self.addCleanup(child.stdout.close)
+        os.write(typed, b"one\r\nbegun")
+        self.assertRegex(child.stdout.readline(), rb"\A\w{8} 1\n\Z")
+        os.write(typed, b", and ended\r\nlast")
+        self.assertRegex(child.stdout.readline(), rb"\A\w{8} 2\n\Z")
+        os.close(typed)
+        self.assertEqual(self.finish(child), (0, ""))
+        said = self.run_gossiplog("log", "--store", "store")
+        self.assertEqual(re.findall(r" \d+ (.*)", said), ["one", "begun, and ended", "last"])
+        self.assertNotIn("\\r", said)
+
+    def test_following_changes_no_flag(self) -> None:
+        """Not while it runs, and so not when it is killed."""
+        self.run_gossiplog("append", "--store", "store", "first")
+        for blocking in (True, False):
+            readable, writable = self.pipe(blocking)
+            child = self.spawn("log", "--store", "store", "--follow", stdout=writable)
+            self.run_until_open(child, readable)
+            self.assertEqual(os.get_blocking(writable), blocking)
+            child.send_signal(signal.SIGKILL)
+            child.wait(DEADLINE_SECONDS)
+            self.assertEqual(os.get_blocking(writable), blocking)
+
+    def run_until_open(self, child: subprocess.Popen[bytes], readable: int) -> None:
+        """Wait for its first line, which is there once the terminal is open."""
+        os.set_blocking(readable, True)
+        self.assertIn(b"first", os.read(readable, 4096))
+
+    def test_proof_on_standard_input(self) -> None:
+        """A pause is no end, and no TypeError."""
+        reads, typed = self.pipe(False)
+        child = self.spawn("forks", "--store", "store", "--check", "-", stdin=reads)
+        os.write(typed, b"no ")
+        os.write(typed, b"proof")
+        os.close(typed)
+        status, said = self.finish(child)
+        self.assertEqual(status, 1)
+        self.assertIn("-: this is no fork proof", said)
+
+
+class FailingTests(StreamCase):
+    """A stream that cannot be written is named, and is not taken for the store's disk."""
+
+    def test_full(self) -> None:
+        """``append`` says what is stored all the same."""
+        self.run_gossiplog("append", "--store", "store", "zero")
+        with open("/dev/full", "wb") as full:
+            for arguments, words in (
+                (
+                    ("append", "one", "two"),
+                    "standard output (entries up to 3 are stored): No space left on device",
+                ),
+                (("log",), "standard output: No space left on device"),
+                (("clock", "--json"), "standard output: No space left on device"),
+                (("verify",), "standard output: No space left on device"),
+                (("log", "--follow"), "standard output: No space left on device"),
+                (("--version",), "standard output: No space left on device"),
+            ):
+                options = () if arguments[0] == "--version" else ("--store", "store")
+                child = self.spawn(*arguments, *options, stdout=full.fileno())
+                self.assertEqual(self.finish(child), (1, f"gossiplog: {words}\n"), arguments)
+        self.assertIn("3 entries", self.run_gossiplog("verify", "--store", "store"))
+
+    def test_closed_descriptors(self) -> None:
+        """Without any of the three."""
+        script = f"exec {sys.executable} -m gossiplog.cli log --store store <&- >&- 2>&-"
+        process = self.start("/bin/sh", "-c", script, cwd=Path(self.place))
+        self.assertEqual((process.finish(), process.out, process.err), (0, "", ""))
