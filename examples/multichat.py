@@ -19,8 +19,9 @@ from typing import Any
 
 from twisted.internet.task import react
 
-from gossiplog import EndpointError, Entry, Network, Node, Reader, Writer, open_store
+from gossiplog import EndpointError, Entry, KeyFileError, Network, Node, Reader, Writer, open_store
 from gossiplog.foreground import first_of, foreground
+from gossiplog.keyfile import said
 from gossiplog.terminal import Terminal
 
 SEATS = 8
@@ -84,11 +85,15 @@ async def show(terminal: Terminal, entry: Entry) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Chat on a topic.")
     parser.add_argument("suffix", metavar="SUFFIX", help="names your store, multichat-SUFFIX")
-    parser.add_argument("--topic", default="foobar-123", help="default: foobar-123")
+    parser.add_argument("--topic", default="foobar-123", help="or @FILE with it; default: foobar-123")
     parser.add_argument("--nickname", help="default: cat-lover-SUFFIX")
     parser.add_argument("--dir", type=Path, default=Path(), help="where the stores are (default: here)")
     given = parser.parse_args()
     if not given.suffix.isalnum():
         parser.error("a suffix is letters and digits")
+    try:
+        topic = said(given.topic)
+    except KeyFileError as error:
+        parser.error(str(error))
     nickname = given.nickname or f"cat-lover-{given.suffix}"
-    react(foreground(main), (given.suffix, given.topic, nickname, given.dir))
+    react(foreground(main), (given.suffix, topic, nickname, given.dir))

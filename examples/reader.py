@@ -26,6 +26,7 @@ from gossiplog import (
     short_key,
 )
 from gossiplog.foreground import first_of, foreground
+from gossiplog.keyfile import said
 from gossiplog.terminal import Terminal
 
 
@@ -64,14 +65,16 @@ async def show(terminal: Terminal, news: Reader) -> None:
 
 def a_key(text: str) -> bytes:
     try:
-        return parse_author(text)
+        return parse_author(said(text))
     except GossiplogError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Print new entries of a log.")
-    parser.add_argument("key", metavar="KEY", type=a_key, help="what the writer printed: author_...")
+    parser.add_argument(
+        "key", metavar="KEY", type=a_key, help="what the writer printed, author_..., or @FILE"
+    )
     parser.add_argument("--store", type=Path, help="default: reader-storage- and the key's beginning")
     parser.add_argument("--port", type=int, help="serve other readers here")
     parser.add_argument("--peer", action="append", default=[], help="instead of the writer: tcp:HOST:PORT")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
+from gossiplog import keyfile
 from gossiplog.commands import choosing, forks, local, show, simulate, verifying
 from gossiplog.commands.arguments import checked
 from gossiplog.log.network import Network
@@ -25,7 +26,8 @@ INTERRUPTED: Final = 130
 EPILOG: Final = """\
 exit status: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 3 verify found damage,
 130 interrupted, 141 nobody read the output.
-environment: GOSSIPLOG_STORE is the default of --store, GOSSIPLOG_NETWORK of --network.
+environment: GOSSIPLOG_STORE is the default of --store, GOSSIPLOG_NETWORK of --network.  A key on a command line
+can be seen by every user of the machine: use the environment, or --network @FILE.
 
 example:
   gossiplog init && gossiplog append "hello" && gossiplog log"""
@@ -245,7 +247,8 @@ def _network(parser: argparse.ArgumentParser, required: bool = True) -> None:
         metavar="NETWORK",
         default=known,
         required=required and not known,
-        help="a name, a key (network_... or 64 hex digits) or an author's id (default: $GOSSIPLOG_NETWORK)",
+        help="a name, a key (network_... or 64 hex digits), an author's id, or @FILE that holds one "
+        "(default: $GOSSIPLOG_NETWORK)",
     )
 
 
@@ -270,7 +273,7 @@ def _addresses(parser: argparse.ArgumentParser) -> None:
 
 @checked
 def _network_of(text: str) -> Network:
-    return Network.parse(text)
+    return keyfile.network(text)
 
 
 @checked

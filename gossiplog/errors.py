@@ -64,6 +64,10 @@ class CursorMismatchError(InvalidValueError):
         self.author = author
 
 
+class KeyFileError(InvalidValueError):
+    """A file that is to hold a key holds none, cannot be read, or can be by other users."""
+
+
 class PayloadTooLargeError(InvalidValueError):
     """An entry would be larger than the format allows; nothing was written."""
 

@@ -31,7 +31,7 @@ from gossiplog.net.livestore import Store
 from gossiplog.net.machine import default_memory
 from gossiplog.net.progress import Meter
 from gossiplog.net.protocol import LinkFactory, check_agent, describe
-from gossiplog.net.sockets import lengthen
+from gossiplog.net.sockets import lengthen, private
 from gossiplog.net.steadying import steady
 from gossiplog.net.subscriptions import Events, Subscribers
 from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress
@@ -110,12 +110,14 @@ class Node:
     def listen(self, endpoint: str) -> Result[str]:
         """Accept peers on a server endpoint (``tcp:4000``); fires with the address that is bound.
 
+        A unix socket is for its owner alone (mode 600), unless the endpoint says ``mode=``.
+
         Fails with :class:`EndpointError` when the string or the address is of no use.
         """
         self._check_running()
         result: Result[str] = Result(reactor=self.reactor)
         try:
-            server = serverFromString(self.reactor, endpoint)
+            server = serverFromString(self.reactor, private(endpoint))
             factory = LinkFactory(self._driver)
             listening = server.listen(factory)
         except Exception as error:

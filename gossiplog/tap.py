@@ -17,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from gossiplog import keyfile
 from gossiplog.commands.choosing import MEMORY, QUOTAS, bound, read_memory
 from gossiplog.errors import EndpointError, GossiplogError
 from gossiplog.foreground import SWITCH_SECONDS
@@ -38,7 +39,11 @@ class Options(usage.Options):
     optFlags = [["only-followed", None, "Want nobody but the authors followed, from now on."]]
     optParameters = [
         ["store", "s", None, "Directory of the store; created if it is missing."],
-        ["network", "n", None, "Network: a name, a key (network_... or 64 hex digits) or an author's id."],
+        [
+            *("network", "n", None),
+            "Network: a name, a key (network_... or 64 hex digits), an author's id, or @FILE that holds one; "
+            "default: $GOSSIPLOG_NETWORK.",
+        ],
     ] + [
         [option.removeprefix("--"), None, None, f"{about[0].upper()}{about[1:]}.", read]
         for (option, about), read in [
@@ -68,6 +73,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check what is needed; the path becomes absolute before twistd changes the directory."""
+        self["network"] = self["network"] or os.environ.get("GOSSIPLOG_NETWORK")
         for name in ("store", "network"):
             if not self[name]:
                 raise usage.UsageError(f"--{name} is needed")
@@ -75,7 +81,7 @@ class Options(usage.Options):
         bounds = {quota.value: self[option.removeprefix("--")] for quota, (option, _) in QUOTAS.items()}
         self.quotas = Quotas(**bounds)
         try:
-            self.network = Network.parse(self["network"])
+            self.network = keyfile.network(self["network"])
         except GossiplogError as error:
             raise usage.UsageError(f"--network: {error}") from None
 

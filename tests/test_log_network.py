@@ -63,6 +63,57 @@ class Networks(SynchronousTestCase):
         ):
             self.assertRaises(InvalidKeyError, Network.parse, typo)
 
+    def test_nor_one_that_lost_or_gained_something(self) -> None:
+        """A digit, the prefix, the case; put in groups, with space around it, or only half of it."""
+        key = sha256(b"a key").digest()
+        text, digits = format_key(KeyKind.NETWORK, key), sha256(b"digits").hexdigest()
+        bare = text.removeprefix("network_")
+        for typo in (
+            *(digits[:63], f"{digits}0", digits[:-1] + "g", "O" + digits[1:], digits[:32], digits[5:21]),
+            *(f"0x{digits}", f"{digits}\n", f" {digits}", f"{digits} {digits}", digits.replace("a", "ä")),
+            " ".join(digits[i : i + 8] for i in range(0, 64, 8)),
+            ":".join(digits[i : i + 2] for i in range(0, 64, 2)),
+            f"{digits[:31]}-{digits[31:]}",
+            *(
+                text.upper(),
+                text.capitalize(),
+                f" {text}",
+                f"{text} ",
+                text.replace("_", "-"),
+                text.replace("_", ""),
+            ),
+            *(
+                bare,
+                bare[:-1],
+                bare.upper(),
+                " ".join(bare[i : i + 5] for i in range(0, 55, 5)),
+                f"net_{bare}",
+            ),
+            *(
+                "author_",
+                "node_x",
+                "Network_garden",
+                format_author(AUTHOR).upper(),
+                f"\t{format_author(AUTHOR)}",
+            ),
+        ):
+            error = self.assertRaises(InvalidValueError, Network.parse, typo)
+            self.assertNotIn(digits[8:24], str(error))
+            if isinstance(error, InvalidKeyError):
+                self.assertIn("name:", str(error))
+
+    def test_a_name_that_looks_like_a_key(self) -> None:
+        """It can be said, and then nothing is guessed about it."""
+        for name in (KEY.hex(), KEY.hex()[:63], "network_garden", "name:garden", " garden"):
+            self.assertEqual(Network.parse(f"name:{name}"), Network.from_name(name))
+        self.assertRaises(InvalidValueError, Network.parse, "name:")
+
+    def test_a_name_with_something_invisible(self) -> None:
+        """What was pasted with it makes another network."""
+        for name in ("garden ", "\u3000garden", "gar\u200bden", "\u202egarden", "\ufeffgarden"):
+            error = self.assertRaises(InvalidValueError, Network.parse, name)
+            self.assertIn("name:", str(error))
+
 
 class Names(SynchronousTestCase):
     def test_a_name_is_derived_once(self) -> None:
@@ -70,6 +121,32 @@ class Names(SynchronousTestCase):
         first = Network.from_name("tests")
         self.assertEqual(Network.parse("tests"), first)
         self.assertEqual(network._key_of_name.cache_info().misses, 1)
+
+    def test_common_names(self) -> None:
+        """Words, sentences, addresses and dates are names."""
+        self.patch(network, "_key_of_name", lambda name: sha256(name).digest())
+        for name in (
+            *(
+                "garden",
+                "n",
+                "café",
+                "日本語の庭",
+                "deadbeef",
+                "cafe 2024",
+                "node",
+                "network",
+                "author of this",
+            ),
+            *(
+                "my-home-network",
+                "https://example.org/garden/network-of-friends",
+                "nodes_1",
+                "me@example.org",
+            ),
+            *("the network of all my friends and theirs", "berlin, 23 july 2024, 6 pm, room 45"),
+            *("2024-07-23", "192.168.100.200", "persisted-chat"),
+        ):
+            self.assertEqual(Network.parse(name), Network.from_name(name), name)
 
     def test_composed_and_decomposed_are_one_name(self) -> None:
         self.assertEqual(Network.from_name("caf\u00e9"), Network.from_name("cafe\u0301"))

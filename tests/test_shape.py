@@ -48,7 +48,17 @@ PUBLIC = [
 """Every name an application may import from ``gossiplog``, beside all errors and notices; adding one is a promise,
 dropping one a break."""
 
-PUBLIC_MODULES = {"", "errors", "notices", "foreground", "printing", "terminal", "protocol", "testing"}
+PUBLIC_MODULES = {
+    "",
+    "errors",
+    "notices",
+    "foreground",
+    "keyfile",
+    "printing",
+    "terminal",
+    "protocol",
+    "testing",
+}
 """Where applications, examples and documents import from."""
 
 LARGEST_MODULE_LINES = 400

@@ -12,6 +12,7 @@ impossible.  A private network uses :meth:`Network.random`.
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from functools import lru_cache
 from hashlib import sha256
@@ -21,6 +22,7 @@ from typing import Final
 from nacl.pwhash import argon2id
 
 from gossiplog.errors import InvalidKeyError, InvalidValueError
+from gossiplog.foreign import printable
 from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, parse_author, parse_key, short_key
 
 MAX_NAME_BYTES: Final = 128
@@ -31,6 +33,22 @@ _ARGON_BYTES: Final = 64 * 1024 * 1024
 
 _REFUSED_CATEGORIES: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))
 """Control characters, lone surrogates, line and paragraph separators: nobody can type or see them."""
+
+
+NAME_MARK: Final = "name:"
+"""Says that what follows is a name, whatever it looks like."""
+
+_KEY_BEGINS: Final = re.compile(rf"\s*({'|'.join(kind.value for kind in KeyKind)})_", re.IGNORECASE)
+_SEPARATORS: Final = re.compile(r"[\s:_.-]+")
+_HEX: Final = frozenset("0123456789abcdef")
+_BASE32: Final = frozenset("abcdefghijklmnopqrstuvwxyz234567")
+_DIGITS: Final = frozenset("234567")
+_HEX_LIKE_A_KEY: Final = 16
+_WORD_LIKE_A_KEY: Final = 32
+"""Half of a key, as hex and as base32; the longest words of most languages are shorter."""
+
+_DIGITS_IN_A_KEY: Final = 3
+"""Different digits: 55 random characters of base32 have fewer once in some thousand times."""
 
 
 def _tag(words: str) -> bytes:
@@ -84,17 +102,29 @@ class Network:
 
     @classmethod
     def parse(cls, text: str) -> Network:
-        """Return the network that a person named: a key (``network_...`` or 64 hex digits), an author, or a name."""
+        """Return the network that a person named: a key (``network_...`` or 64 hex digits), an author, or a name.
+
+        InvalidKeyError for what looks like a key and is none: taken for a name it would be another network, with a
+        guessable key, and nobody in it.  ``name:`` in front says that it is a name all the same.
+        """
         if not isinstance(text, str):
             raise InvalidValueError(f"a network is named by a str, not {type(text).__name__}")
-        if text.startswith(f"{KeyKind.AUTHOR.value}_"):
-            return cls.of_author(parse_author(text))
-        if text.startswith((f"{KeyKind.NETWORK.value}_", f"{KeyKind.NODE.value}_")):
-            return cls(parse_key(KeyKind.NETWORK, text))
+        if text.startswith(NAME_MARK):
+            return cls.from_name(text.removeprefix(NAME_MARK))
         try:
+            if text.startswith(f"{KeyKind.AUTHOR.value}_"):
+                return cls.of_author(parse_author(text))
             return cls(parse_key(KeyKind.NETWORK, text))
-        except InvalidKeyError:
-            return cls.from_name(text)
+        except InvalidKeyError as error:
+            if looks_like_a_key(text):
+                reason = f"this looks like a key, and is none ({error}); if it is a name, say {NAME_MARK}NAME"
+                raise InvalidKeyError(reason) from None
+        network = cls.from_name(text)
+        if text != text.strip() or text != printable(text):
+            raise InvalidValueError(
+                f"this name has something invisible in or around it; if so, say {NAME_MARK}NAME"
+            )
+        return network
 
     @property
     def text(self) -> str:
@@ -112,6 +142,23 @@ class Network:
 
     def __repr__(self) -> str:
         return f"<Network {short_key(self.discovery_id)}>"
+
+
+def looks_like_a_key(text: str) -> bool:
+    """Return whether a text is more likely a mistyped key than a name.
+
+    That is: the beginning of a key's text; 16 or more hex digits and nothing else, however grouped; 32 or more letters
+    and digits without a space; or as many in groups, if all of them occur in keys, with digits among them.
+    """
+    if _KEY_BEGINS.match(text):
+        return True
+    words = _SEPARATORS.sub("", text).lower().removeprefix("0x")
+    if not words.isalnum():
+        return False
+    if _HEX.issuperset(words):
+        return len(words) >= _HEX_LIKE_A_KEY
+    in_groups = _BASE32.issuperset(words) and len(_DIGITS.intersection(words)) >= _DIGITS_IN_A_KEY
+    return sum(map(str.isascii, words)) >= _WORD_LIKE_A_KEY and (in_groups or len(text.split()) == 1)
 
 
 def _checked_name(name: str) -> bytes:

@@ -27,7 +27,16 @@ from tests.vectors.segment_cases import segments
 from tests.vectors.signature_cases import cases
 
 VECTORS = Path(__file__).parent
-NAMES = ("test", "gossip", "Grüße", "Gru\u0308\u00dfe", "日本", "x" * 128)
+NAMES = (
+    "test",
+    "gossip",
+    "Grüße",
+    "Gru\u0308\u00dfe",
+    "日本",
+    "x " * 63 + "xx",
+    "name:network_friends",
+    "name:@x",
+)
 BASE32_ZEROS = "a" * 55
 
 
@@ -106,6 +115,12 @@ def keys_and_networks() -> dict[str, Any]:
             "author_x",
             "network_",
             "network_friends",
+            "Network_friends",
+            " garden",
+            "gar\u200bden",
+            "name:",
+            seed("network").hex()[:63],
+            keys.format_key(KeyKind.NETWORK, seed("network")).upper(),
         ],
     }
 

@@ -1,0 +1,50 @@
+"""What should not stand on a command line, where every user of the machine can see it: keys, from files.
+
+Responsible for: :func:`said`, which takes ``@FILE`` in the place of a text, and :func:`network` for networks.
+Must not know: which option or variable it came from.
+Invariant: a file that others may read or change is refused; what is in a file is in no error.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from gossiplog.errors import KeyFileError
+from gossiplog.log.network import Network
+
+MARK: Final = "@"
+
+_MOST_BYTES: Final = 4096
+"""A key or a name, and what an editor puts around it."""
+
+_OF_OTHERS: Final = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
+"""A group may read: so does systemd hand a service its credentials."""
+
+
+def said(text: str) -> str:
+    """Return ``text``, or for ``@FILE`` what the file holds, without the space around it; KeyFileError says why not."""
+    if not text.startswith(MARK):
+        return text
+    path = text.removeprefix(MARK)
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if mode & _OF_OTHERS:
+        raise KeyFileError(f"{path} may be read or changed by other users: chmod 600 {path}")
+    try:
+        found = content.decode().strip()
+    except UnicodeDecodeError:
+        found = ""
+    if not found or len(content) > _MOST_BYTES:
+        raise KeyFileError(f"{path} does not hold a key or a name, and nothing else")
+    return found
+
+
+def network(text: str) -> Network:
+    """Return the network that a person named, or a file holds; InvalidValueError for what is none."""
+    return Network.parse(said(text))
