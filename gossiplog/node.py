@@ -28,7 +28,7 @@ from gossiplog.net.choosing import Told
 from gossiplog.net.dialing import Dialer
 from gossiplog.net.driver import Driver
 from gossiplog.net.livestore import Store
-from gossiplog.net.machine import default_memory
+from gossiplog.net.machine import default_memory, part_large
 from gossiplog.net.progress import Meter
 from gossiplog.net.protocol import LinkFactory, check_agent, describe
 from gossiplog.net.sockets import lengthen, private
@@ -81,6 +81,7 @@ class Node:
         check_memory(max_memory)
         store.check_open()
         steady(reactor)
+        part_large()
         store.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
         secret = store.thread.now(lambda logs: logs.node_key())
         if only_followed is not None:

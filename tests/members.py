@@ -51,12 +51,16 @@ class Member:
         greet: bool = True,
         interest: Interest = Interest.ALL,
         names: Sequence[bytes] = (),
+        source: str = "127.0.0.1",
     ) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), SEND_SECONDS)
+        self.socket = socket.create_connection(("127.0.0.1", port), SEND_SECONDS, (source, 0))
         self.channel = Channel(True, os.urandom(32), network)
         self.socket.sendall(self.channel.start())
         while not self.channel.established:
-            self.channel.receive(self.socket.recv(4096))
+            answer = self.socket.recv(4096)
+            if not answer:
+                raise ConnectionError("the node hung up")
+            self.channel.receive(answer)
             self.socket.sendall(self.channel.outgoing())
         if greet:
             self.say(Hello(1, 1, (), "member", os.urandom(16), interest, tuple(names)))

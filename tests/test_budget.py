@@ -33,7 +33,7 @@ from gossiplog.gossip.reconcile import Reconcile
 from gossiplog.gossip.shedding import CLAIM_WITH_TABLES_BYTES
 from gossiplog.log.segment import Head
 from gossiplog.net.errands import Errands
-from gossiplog.net.machine import default_memory
+from gossiplog.net.machine import LARGE_BYTES, default_memory, part_large
 from gossiplog.testing.cluster import Cluster
 from gossiplog.wire.codec import decode, encode
 from tests import members
@@ -457,6 +457,23 @@ class MachineTests(SynchronousTestCase):
             (root / "proc/self/cgroup").write_text("2:memory:/docker/unknown\n")
             (group / "memory/memory.limit_in_bytes").write_text(f"{300 * MIB}\n")
             self.assertEqual(default_memory(root), 75 * MIB)
+
+    def test_large_buffers_are_given_back(self) -> None:
+        """Where the C library can be told to; nothing happens elsewhere."""
+        asked: list[tuple[int, int]] = []
+
+        class Library:
+            @staticmethod
+            def mallopt(what: int, value: int) -> int:
+                asked.append((what, value))
+                return 1
+
+        for library in (Library(), object()):
+            with patch("ctypes.CDLL", return_value=library):
+                part_large()
+        with patch("ctypes.CDLL", side_effect=OSError):
+            part_large()
+        self.assertEqual(asked, [(-3, LARGE_BYTES)])
 
 
 class ProcessTests(ProcessTestCase):

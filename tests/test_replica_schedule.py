@@ -139,6 +139,26 @@ class PullTests(ScheduleCase):
             self.schedule.durable(author, 2)
         self.assertEqual([self.schedule.claimed_more(session) for session in (1, 1, 2)], [True, False, False])
 
+    def test_forgetting_claims(self) -> None:
+        """The newest go; what is pulled and what has to be kept stays; tables shrink, and are not copied in vain."""
+        names = [number.to_bytes(32, "big") for number in range(5000)]
+        for author in names:
+            self.schedule.claim(1, author, 1)
+            self.schedule.claim(2, author, 1)
+        opened = self.wants()[1]
+        table, before = self.schedule.claimants, self.schedule.held_bytes(1)
+        keep = {names[-1]}
+        self.schedule.forget(1, 100, keep)
+        self.assertEqual(len(self.schedule.missing(1)), max(100, len(opened) + 1))
+        self.assertLessEqual({*opened, *keep}, self.schedule.missing(1).keys())
+        self.assertLess(self.schedule.held_bytes(1), before / 5)
+        self.assertTrue(self.schedule.claimants is table, "the other session claims all of them")
+        self.schedule.forget(2, 100, set())
+        self.assertFalse(self.schedule.claimants is table)
+        claims = self.schedule.sources[1].claims
+        self.schedule.forget(1, 100, set())
+        self.assertTrue(self.schedule.sources[1].claims is claims)
+
     def test_pushed_is_remembered_but_not_asked(self) -> None:
         """News that was accepted is asked for only if it is lost."""
         self.assertTrue(self.schedule.hold(1, A, 5))

@@ -9,7 +9,7 @@ what is not claimed any more is remembered nowhere.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from collections.abc import Set as AbstractSet
 from itertools import groupby
 from sys import getsizeof
@@ -127,9 +127,12 @@ class Schedule:
                 self._unclaim(author, session)
             source.claims_more = source.claims_more or bool(lost)
         # a table does not shrink by what is taken out of it
-        source.claims = dict(source.claims)
-        source.todo = OrderedDict(source.todo)
-        self.claimants = dict(self.claimants)
+        if _is_sparse(source.claims):
+            source.claims = dict(source.claims)
+        if _is_sparse(source.todo):
+            source.todo = OrderedDict(source.todo)
+        if _is_sparse(self.claimants):
+            self.claimants = dict(self.claimants)
 
     def missing(self, session: int) -> dict[bytes, int]:
         """What ``session`` claims beyond our durable clock: author -> seq."""
@@ -299,3 +302,8 @@ class Schedule:
             del self.claimants[author]
         else:
             self.claimants[author] = self.sources[others[0]].alone if len(others) == 1 else others
+
+
+def _is_sparse(table: Sized) -> bool:
+    """Whether a table has room for much more than is in it; a full one of any kind has less than this.  O(1)."""
+    return getsizeof(table) > 1024 + 160 * len(table)

@@ -1,12 +1,14 @@
 """How much memory there is.
 
-Responsible for: what this machine has, or what this process may use of it, and what of that is for peers by default.
+Responsible for: what this machine has, or what this process may use of it, and what of that is for peers by default;
+that what was freed goes back.
 Must not know: what it is used for.
 Invariant: wherever the system does not say, the default is as if there were plenty.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,24 @@ from gossiplog import limits
 
 SHARE: Final = 4
 """Of the memory there is, one part in so many is for peers: the rest is for the clock, the application, and others."""
+
+
+LARGE_BYTES: Final = 512 * 1024
+"""What is larger than this, glibc is to take from the system and to give back to it, each by itself."""
+
+_M_MMAP_THRESHOLD: Final = -3
+
+
+def part_large() -> None:
+    """Keep large buffers from leaving holes in the heap.
+
+    glibc begins so, and stops after the first large buffer was freed: from then on a thousand peers with a large entry
+    each make a process a third larger than all that it keeps.  For the whole process; other systems do as they do.
+    """
+    try:
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+    except (AttributeError, OSError, TypeError):  # another C library, or another system
+        return
 
 
 def default_memory(root: Path = Path("/")) -> int:
