@@ -70,17 +70,17 @@ MAX_NAMED_AUTHORS: Final = 65_536
 MAX_CHOSEN_AUTHORS: Final = MAX_NAMED_AUTHORS // 2
 """Authors that the owner of a node may name; as many more may be refused by a quota, and peers are told of all."""
 
-MAX_RANGES: Final = 4096
-"""Ranges in one RANGES message."""
+MAX_RANGES: Final = 640
+"""Ranges in one RANGES message: 32 ms if all are fingerprints, and nothing else is done meanwhile."""
 
-MAX_LIST_ITEMS: Final = 16_384
-"""Items of all lists in one RANGES message together: about 750 KB."""
+MAX_LIST_ITEMS: Final = 2048
+"""Items of all lists in one RANGES message together: 20 ms, and about 96 KB."""
 
 MAX_WANT_ITEMS: Final = 1024
 """Authors in one WANT, LAZY or REFUSE."""
 
-MAX_HAVE_ITEMS: Final = 4096
-"""Announcements in one HAVE."""
+MAX_HAVE_ITEMS: Final = 2048
+"""Announcements in one HAVE: 20 ms."""
 
 MAX_FILL_RANGES: Final = 256
 MAX_PEERS: Final = 64
@@ -223,7 +223,7 @@ MIN_CLAIMS: Final = 2 * OPEN_WANTS_PER_PEER
 MAX_STEPS: Final = 8
 """Steps of a peer's reconciles that are unfinished or unanswered: two of each, and more than two at once are rare."""
 
-MAX_WAITING_ITEMS: Final = MAX_LIST_ITEMS
+MAX_WAITING_ITEMS: Final = 16_384
 """Ranges and list items whose answers wait for a peer that does not read; beyond, it is asked to say them again."""
 
 MAX_HANDLES: Final = 65_536

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog.errors import StoreClosedError, StoreNotFoundError
-from gossiplog.net.lanes import COMMIT_BYTES, NEWS_BYTES, Call, Lanes, Write
+from gossiplog.net.lanes import COMMIT_BYTES, JOB_BYTES, NEWS_BYTES, Call, Lanes, Write
 from gossiplog.net.storing import TOGETHER_BYTES, StoreThread
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory import MemoryBackend
@@ -66,6 +66,20 @@ class LanesTests(SynchronousTestCase):
             self.assertLess(
                 sum(job.size for job in lanes.take() if isinstance(job, Write)), COMMIT_BYTES + 100_000
             )
+
+    def test_small_jobs_count(self) -> None:
+        """Neither lane makes one commit of thousands of entries, nor tells of them all at once."""
+        most = COMMIT_BYTES // JOB_BYTES + 1
+        for size in (1, NEWS_BYTES + 1):
+            lanes = Lanes()
+            jobs = [append(number.to_bytes(32, "big"), size) for number in range(2000)]
+            for job in jobs:
+                lanes.put(job)
+            taken = []
+            while lanes:
+                taken.append(lanes.take())
+                self.assertLessEqual(len(taken[-1]), most)
+            self.assertEqual([job for batch in taken for job in batch], jobs)
 
     def test_large_write_after_small_ones_of_the_same_author(self) -> None:
         """It must not overtake them when it is the slow lane's turn."""

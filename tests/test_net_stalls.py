@@ -229,7 +229,7 @@ class RealTests(TestCase):
             caught = b.when(CaughtUp)
             b.connect(await a.listen(LISTEN))
             driver = b._driver
-            while driver._reading:
+            while driver.replica._reading:
                 await self.turns(10)
             await self.turns(300)
             pending = driver._errands.pending_bytes

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import ByeCode, LimitExceededError
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import BYTES_PER_POINT, NIL_POINTS, Allowance, hashed, price
+from gossiplog.gossip.allowance import BYTES_PER_POINT, NIL_POINTS, Allowance, hashed, price, toil
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import (
     Fill,
@@ -113,6 +113,17 @@ class AllowanceTests(SynchronousTestCase):
             allowance.charge(Ping(1), 0.0)
         self.assertRaises(LimitExceededError, allowance.charge, Ping(1), -5.0)
 
+    def test_progress_brings_back_twice_what_it_cost(self) -> None:
+        """And not the whole; no more than there was at first."""
+        allowance = Allowance(0.0)
+        allowance.spend(limits.ALLOWANCE_POINTS)
+        allowance.earn(3)
+        allowance.spend(6)
+        self.assertRaises(LimitExceededError, allowance.spend, 1)
+        allowance.earn(1e9)
+        allowance.spend(limits.ALLOWANCE_POINTS)
+        self.assertRaises(LimitExceededError, allowance.spend, 1)
+
 
 class SessionTests(ReplicaCase):
     """A session that gets nowhere ends; one that gets somewhere does not."""
@@ -157,6 +168,29 @@ class SessionTests(ReplicaCase):
             for entry in log(BOB, 50):
                 self.hear(7, entry)
         self.assertIn(7, self.replica.sessions)
+
+    def test_something_new_now_and_then(self) -> None:
+        """Pays for as much that leads nowhere, and no more."""
+        pairs = [Keypair(number.to_bytes(32, "big")) for number in range(1, 100)]
+        for known, lasts in ((1, True), (3, False)):
+            with self.subTest(known), patch.object(limits, "ALLOWANCE_POINTS", 30):
+                self.open(7)
+                for pair in pairs:
+                    [entry] = log(pair, 1, bytes([known]))
+                    self.hear(7, entry, *[Ping(1)] * known)
+                self.assertEqual(7 in self.replica.sessions, lasts)
+                self.setUp()
+
+    def test_what_it_comes_in(self) -> None:
+        """Records without anything in them, single bytes: not free either."""
+        self.assertEqual(toil(16, 64, 512 * 1024), 3)
+        with patch.object(limits, "ALLOWANCE_POINTS", 100):
+            self.open(7)
+            for _ in range(3):
+                self.assertEqual(self.do(events.Toiled(7, 33)), [])
+            self.assertEqual(self.do(events.Toiled(7, 33), after=1.0), [])
+            effects = self.do(events.Toiled(7, 101))
+        self.assertEqual([e.code for e in effects if isinstance(e, events.End)], [ByeCode.LIMIT])
 
     def test_claims(self) -> None:
         """Are not progress, however much is claimed: what backs them is."""

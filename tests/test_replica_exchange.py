@@ -241,10 +241,17 @@ class WriteTests(ReplicaCase):
             patch.object(limits, "PENDING_WRITE_LOW_BYTES", 2 * size),
         ):
             for number, segment in enumerate(segments[:6]):
-                paused = events.Reading(False) in self.hear(0, segment)
-                self.assertEqual(paused, number == 5)
-            self.assertNotIn(events.Reading(True), self.commit(*segments[:3]))
-            self.assertIn(events.Reading(True), self.commit(segments[3]))
+                effects = self.hear(0, segment)
+                reading = [effect for effect in effects if isinstance(effect, events.Reading)]
+                self.assertEqual(reading, [events.Reading(0, False)] if number == 5 else [])
+            self.assertIn(events.Reading(2, False), self.hear(2, segments[6]))
+            self.assertNotIn(events.Reading(0, True), self.commit(*segments[:4]))
+            effects = self.commit(segments[4])
+            self.assertEqual(
+                [effect for effect in effects if isinstance(effect, events.Reading)],
+                [events.Reading(0, True), events.Reading(2, True)],
+            )
+            self.assertEqual([e for e in self.hear(1, segments[7]) if isinstance(e, events.Reading)], [])
 
     def test_failed_commits_do_not_lose_count(self) -> None:
         """What is pending is what was not reported done, whatever became of it."""
@@ -482,7 +489,7 @@ class AliveTests(ReplicaCase):
 
     def test_while_we_do_not_read_nobody_is_late(self) -> None:
         """The answer may lie in our socket."""
-        self.replica._reading = False
+        self.replica.sessions[0].is_read = False
         effects = self.tick(10 * limits.PING_SECONDS)
         self.assertEqual([e for e in effects if isinstance(e, End)], [])
 

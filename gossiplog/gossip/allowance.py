@@ -1,6 +1,6 @@
 """What a peer may cost us without getting us anywhere.
 
-Responsible for: the price of each message, and an allowance that time and progress refill.
+Responsible for: the price of each message and of what it comes in, and an allowance that time and progress refill.
 Must not know: sessions; what a message is for.
 Invariant: an honest peer never runs out: what it sends either brings something new or is rare.  Only what was verified
 is progress: a claim costs a liar nothing.
@@ -30,6 +30,19 @@ for a peer that then does not want it."""
 RECEIVED_BYTES_PER_POINT = 64 * 1024
 """Of what is only decrypted."""
 
+READS_PER_POINT = 16
+"""Of a socket: about 50 us each, even for one byte."""
+
+RECORDS_PER_POINT = 64
+"""Decrypted: 3 us each, even for nothing, and a little for whoever is paid by the record."""
+
+DECRYPTED_BYTES_PER_POINT = 512 * 1024
+"""A millisecond, with all copies."""
+
+SEGMENT_MILLISECONDS = 0.1
+MESSAGE_MILLISECONDS = 0.04
+"""What the smallest take."""
+
 NIL_POINTS = 50
 """LAZY for all that is not named: it goes through up to 65,536 parents, and answers with up to 1,024 authors."""
 
@@ -58,6 +71,18 @@ def price(message: Message) -> int:
     return FORK_POINTS if isinstance(message, Fork) else 1
 
 
+def work(message: Message) -> float:
+    """About how long a message takes, in milliseconds: its price, but for what is added so that nothing is cheap."""
+    if isinstance(message, Segment):
+        return SEGMENT_MILLISECONDS + hashed(message) / 4
+    return MESSAGE_MILLISECONDS + price(message) - 1
+
+
+def toil(reads: int, records: int, size: int) -> float:
+    """What it costs to read and decrypt so many bytes, whatever is in them."""
+    return reads / READS_PER_POINT + records / RECORDS_PER_POINT + size / DECRYPTED_BYTES_PER_POINT
+
+
 def hashed(segment: Segment) -> int:
     """What it costs besides to look into a segment that then brings nothing."""
     return len(segment.bodies) // BYTES_PER_POINT + segment.count // ENTRIES_PER_POINT
@@ -72,11 +97,15 @@ class Allowance:
 
     def charge(self, message: Message, now: float) -> None:
         """Take the price of a message; raises :class:`LimitExceededError` when there is no more."""
+        self.go_on(now)
+        self.spend(price(message))
+
+    def go_on(self, now: float) -> None:
+        """Add what time brings."""
         elapsed = max(0.0, now - self._at)
         self._at = now
         earned = elapsed * limits.ALLOWANCE_POINTS_PER_SECOND
         self._points = min(limits.ALLOWANCE_POINTS, self._points + earned)
-        self.spend(price(message))
 
     def spend(self, points: float) -> None:
         """Take so many points; raises :class:`LimitExceededError` when there are no more."""
@@ -93,6 +122,10 @@ class Allowance:
         earned = max(0.0, now - self._at) * limits.ALLOWANCE_POINTS_PER_SECOND
         return min(limits.ALLOWANCE_POINTS, self._points + earned) >= points
 
-    def refill(self) -> None:
-        """The peer brought something new, and it was verified."""
-        self._points = limits.ALLOWANCE_POINTS
+    def earn(self, points: float) -> None:
+        """The peer brought something new, it was verified, and what was given for it comes back twice.
+
+        So whoever brings as much that is new as what is known never runs out, however slow it is and for however long;
+        and what leads nowhere is never more than what led somewhere, and what time brings.
+        """
+        self._points = min(limits.ALLOWANCE_POINTS, self._points + 2 * points)

@@ -47,6 +47,13 @@ class Buffered(NamedTuple):
     size_bytes: int
 
 
+class Toiled(NamedTuple):
+    """To read and to decrypt what came cost so many points, whatever is in it."""
+
+    session: int
+    points: float
+
+
 class Offended(NamedTuple):
     """The peer's bytes did not decode to a message."""
 
@@ -169,6 +176,7 @@ Event: TypeAlias = (
     | Received
     | Heard
     | Buffered
+    | Toiled
     | Offended
     | Closed
     | Writable
@@ -278,8 +286,9 @@ class Examine(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Read from peers, or stop because the store is behind."""
+    """Read from this peer, or stop because the store is behind with what it brings."""
 
+    session: int
     allowed: bool
 
 

@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import RECEIVED_BYTES_PER_POINT, hashed, price
+from gossiplog.gossip.allowance import ENTRIES_PER_POINT, RECEIVED_BYTES_PER_POINT, hashed, price
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import Fill
 from gossiplog.gossip.session import Phase, Session
@@ -150,9 +150,8 @@ class Filling(Tree):
         else:
             session.allowance.spend(hashed(segment))
         self._fills_pending += 1
-        self.pending_bytes += segment_bytes(segment)
         self._emit(events.Fill(session.number, segment))
-        self._throttle()
+        self._bring(session, segment_bytes(segment))
 
     def _filled(self, event: events.Filled) -> None:
         number, author, first, last, count, left = event
@@ -167,13 +166,13 @@ class Filling(Tree):
                     other.giving.got(author)
                     self._announce(other, author)
         if session is not None and count:
-            session.allowance.refill()
+            session.allowance.earn(1 + count / ENTRIES_PER_POINT)
             session.lacking.has_progress = True
             if self._turn == number:
                 self._wait_for(session, self.now + session.lacking.patience)
         self._next_turn()
 
-    def _throttle(self) -> None:
+    def _bring(self, session: Session | None, size: int) -> None:
         raise NotImplementedError
 
     # -- a peer asks

@@ -13,7 +13,7 @@ from gossiplog import limits
 from gossiplog.errors import UnaskedHolesError
 from gossiplog.gossip import events
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
-from gossiplog.gossip.allowance import hashed
+from gossiplog.gossip.allowance import FORK_POINTS, hashed, price
 from gossiplog.gossip.events import Write
 from gossiplog.gossip.filling import Filling
 from gossiplog.gossip.holdings import Holdings
@@ -33,6 +33,7 @@ class Intake(Filling):
         self.verify = verify_whole
         self.read_only = False
         self.pending_bytes = 0
+        self._bringing: dict[int, None] = {}
         self._ask_after = 0.0
         self._asks_later = False
 
@@ -154,8 +155,7 @@ class Intake(Filling):
                 self._brought_again(session, author)
         elif verdict is Verdict.SUSPECT:
             self._emit(events.Examine(session.number, segment))
-            self.pending_bytes += segment_bytes(segment)
-            self._throttle()
+            self._bring(session, segment_bytes(segment))
 
     def _accept(self, session: Session, news: Extends) -> None:
         segment, head, holed = news
@@ -169,25 +169,41 @@ class Intake(Filling):
         backlog = self.schedule.pulls(session.number, author)
         self._brought(session, author, pushed=not backlog)
         self.holdings.accept(author, head)
-        session.allowance.refill()
+        session.allowance.earn(price(segment) + hashed(segment))
         self._emit(Write(segment, head))
-        self.pending_bytes += segment_bytes(segment)
-        self._throttle()
+        self._bring(session, segment_bytes(segment))
         self.schedule.accepted(session.number, author, head.seq, self.now)
         self._relay(segment, session, backlog, holed)
         if not backlog and segment.first <= explored_seq(head.seq):
             self._explore(author, head.seq)
         self._ask()
 
+    def _bring(self, session: Session | None, size: int) -> None:
+        """The store is given so many bytes, because of what came from ``session``."""
+        self.pending_bytes += size
+        if session is not None:
+            self._bringing[session.number] = None
+        self._throttle()
+
     def _throttle(self) -> None:
-        """Stop reading from peers while the store is behind."""
-        if self._reading and self.pending_bytes > limits.PENDING_WRITE_BYTES:
+        """Stop reading from peers that bring entries while the store is behind; the others need not wait for that."""
+        if self.pending_bytes > limits.PENDING_WRITE_BYTES:
             self._reading = False
-            self._emit(events.Reading(False))
-        elif not self._reading and self.pending_bytes <= limits.PENDING_WRITE_LOW_BYTES:
-            self._reading = True
-            self.schedule.resume(self.now)
-            self._emit(events.Reading(True))
+            for number in self._bringing:
+                session = self.sessions.get(number)
+                if session is not None and session.is_read:
+                    session.is_read = False
+                    self._emit(events.Reading(number, False))
+        elif self.pending_bytes <= limits.PENDING_WRITE_LOW_BYTES:
+            self._bringing.clear()
+            if not self._reading:
+                self._reading = True
+                self.schedule.resume(self.now)
+                for session in self.sessions.values():
+                    if not session.is_read:
+                        session.is_read = True
+                        self._heard(session)
+                        self._emit(events.Reading(session.number, True))
 
     # -- the store answers
 
@@ -248,7 +264,7 @@ class Intake(Filling):
         self._throttle()
         if event.proof is not None and event.proof.author not in self.holdings.forks:
             if event.session in self.sessions:
-                self.sessions[event.session].allowance.refill()
+                self.sessions[event.session].allowance.earn(FORK_POINTS)
             self._freeze(event.proof, None)
 
     def _fork(self, session: Session, message: Fork) -> None:
@@ -256,7 +272,7 @@ class Intake(Filling):
             session.unwanted_items += 1
         elif message.proof.author not in self.holdings.forks and not self.read_only:
             verify_proof(message.proof)
-            session.allowance.refill()
+            session.allowance.earn(price(message))
             self._freeze(message.proof, session)
 
     def _freeze(self, proof: ForkProof, source: Session | None) -> None:
@@ -268,8 +284,7 @@ class Intake(Filling):
         self._emit(write)
         self._relayed += 1
         self._emit(events.Forked(proof))
-        self.pending_bytes += write.size_bytes
-        self._throttle()
+        self._bring(source, write.size_bytes)
         for session in self.sessions.values():
             session.outbox.forget(author)
             session.announce.pop(author, None)

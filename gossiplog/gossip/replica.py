@@ -55,6 +55,7 @@ class Replica(Shedding):
             events.Received: self._received,
             events.Heard: self._trickled,
             events.Buffered: lambda event: self._buffered(event.session, event.size_bytes),
+            events.Toiled: self._toiled,
             events.Offended: lambda event: self._offence(event.session, event.error),
             events.Closed: lambda event: self._close(event.session, event.code, event.reason),
             events.Writable: self._writable,
@@ -142,6 +143,15 @@ class Replica(Shedding):
         if session is not None:
             self._heard(session)
             self.schedule.trickled(session.number, self.now)
+
+    def _toiled(self, event: events.Toiled) -> None:
+        session = self.sessions.get(event.session)
+        if session is not None:
+            try:
+                session.allowance.go_on(self.now)
+                session.allowance.spend(event.points)
+            except PeerError as error:
+                self._offence(session.number, error)
 
     def _skip(self, session: Session, message: Peers | Unknown) -> None:
         """Allowed, and of no use to this node."""

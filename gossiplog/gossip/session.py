@@ -114,6 +114,7 @@ class Session:
         self.probing = False
         self.probe_interval = 0.0
         self.quiet = False
+        self.is_read = True
         self.mismatch_at: float | None = None
         self.allowance = Allowance(now)
         self.unknown_messages = 0

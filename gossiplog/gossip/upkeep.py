@@ -95,7 +95,7 @@ class Upkeep:
         if session.phase is Phase.GREETING:
             self._close(session.number, ByeCode.TIMEOUT, "no HELLO in time")
             return
-        if not self._reading:
+        if not session.is_read:
             self._heard(session)  # or would have, had we listened
         # a peer that has much to send hears from us only if we speak: its own PING would be stuck behind all that
         silent_since = min(session.heard_at, session.sent_at)

@@ -35,6 +35,7 @@ from gossiplog.net.interrupts import pass_on
 from gossiplog.net.livestore import Store
 from gossiplog.net.logger import Log
 from gossiplog.net.protocol import Link
+from gossiplog.net.turns import Turns
 from gossiplog.notices import Notice, Peer
 from gossiplog.wire.channel import Channel
 
@@ -68,6 +69,7 @@ class Driver:
         self.reactor = reactor
         self.id = crypto_scalarmult_base(secret)
         self.peers: dict[int, Peer] = {}
+        self.turns = Turns(reactor)
         self.admission = Admission(reactor, tell)
         self.dialers = Dialers(
             reactor,
@@ -87,7 +89,6 @@ class Driver:
         self._busy = False
         self._sent: dict[Link, None] = {}
         self._alarm = Alarm(reactor, lambda: self._handle(events.Tick()))
-        self._reading = True
         self._stopping = False
         self._stopped = Ending()
         self._holdings = Holdings(store.clock, store.forks, store.local, store.holed)
@@ -179,8 +180,6 @@ class Driver:
         link.session = self._next_session
         self._next_session += 1
         self._links[link.session] = link
-        if not self._reading:
-            link.read(False)
         self._handle(events.Opened(link.session, peer, link.channel.handshake_hash, link.initiator))
 
     def received(self, link: Link, messages: Sequence[Message]) -> None:
@@ -191,6 +190,11 @@ class Driver:
             with self._errands.together(), self._checker.ahead(awaited):
                 self._handle(*[events.Received(session, message) for message in messages])
             self._weigh(link)
+
+    def toiled(self, link: Link, points: float) -> None:
+        """What came had to be decrypted, whatever it was."""
+        if link.session is not None:
+            self._handle(events.Toiled(link.session, points))
 
     def heard(self, link: Link) -> None:
         """Part of a message came."""
@@ -323,8 +327,8 @@ class Driver:
             link.say_bye(effect.code, effect.reason, by_peer=effect.by_peer)
 
     def _read(self, effect: events.Reading) -> None:
-        self._reading = effect.allowed
-        for link in tuple(self._links.values()):
+        link = self._links.get(effect.session)
+        if link is not None:
             link.read(effect.allowed)
 
     def _peer_up(self, effect: events.PeerUp) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, TypeAlias
 
 from gossiplog.store.requests import Accept, AddFork, Append, Fill, Forget
@@ -18,6 +19,9 @@ NEWS_BYTES = 16 * 1024
 
 COMMIT_BYTES = 640 * 1024
 """Bodies of one commit of the slow lane: about ten milliseconds, which is what news may have to wait."""
+
+JOB_BYTES = 2 * 1024
+"""Counted for each job besides: so long does a small one take in the commit, and when it is told of."""
 
 Answer: TypeAlias = Callable[[Any], None]
 """Called on the reactor with the job's result, or a Failure."""
@@ -60,9 +64,10 @@ class Lanes:
     """I am two queues: small writes of authors with nothing else queued, and the rest."""
 
     def __init__(self) -> None:
-        self._news: deque[Write] = deque()
+        self._news: dict[int, Write] = {}
+        self._fresh: dict[bytes, list[int]] = {}
+        self._count = 0
         self._rest: deque[Job] = deque()
-        self._fresh: set[bytes] = set()
         self._waiting: Counter[bytes] = Counter()
         self._news_was_last = False
 
@@ -70,11 +75,15 @@ class Lanes:
         """Queue a job."""
         if isinstance(job, Write) and job.author is not None:
             if job.size <= NEWS_BYTES and job.author not in self._waiting:
-                self._news.append(job)
-                self._fresh.add(job.author)
+                self._count += 1
+                self._news[self._count] = job
+                self._fresh.setdefault(job.author, []).append(self._count)
                 return
-            if job.author in self._fresh:
-                self._demote(job.author)
+            for number in self._fresh.pop(
+                job.author, ()
+            ):  # news goes before what follows it, and so along with it
+                self._rest.append(self._news.pop(number))
+                self._waiting[job.author] += 1
             self._waiting[job.author] += 1
         self._rest.append(job)
 
@@ -82,15 +91,26 @@ class Lanes:
         """What to do next, empty when nothing is queued; the lanes take turns while both have work."""
         if self._news and not (self._news_was_last and self._rest):
             self._news_was_last = True
-            taken, self._news = self._news, deque()
-            self._fresh.clear()
-            return list(taken)
+            news: list[Job] = []
+            size = 0
+            for number in [*islice(self._news, COMMIT_BYTES // JOB_BYTES)]:
+                if size >= COMMIT_BYTES:
+                    break
+                write = self._news.pop(number)
+                news.append(write)
+                size += write.size + JOB_BYTES
+                if write.author is not None:
+                    self._fresh[write.author].pop(0)
+                    if not self._fresh[write.author]:
+                        del self._fresh[write.author]
+            return news
         self._news_was_last = False
         batch: list[Job] = []
         size = 0
         while self._rest and size < COMMIT_BYTES:
             job = self._rest.popleft()
             batch.append(job)
+            size += JOB_BYTES
             if isinstance(job, Write):
                 size += job.size
                 if job.author is not None:
@@ -101,11 +121,3 @@ class Lanes:
 
     def __bool__(self) -> bool:
         return bool(self._news or self._rest)
-
-    def _demote(self, author: bytes) -> None:
-        """More of ``author`` goes to the slow lane: its news has to go before, and so along."""
-        ours = [job for job in self._news if job.author == author]
-        self._news = deque(job for job in self._news if job.author != author)
-        self._rest.extend(ours)
-        self._waiting[author] += len(ours)
-        self._fresh.discard(author)

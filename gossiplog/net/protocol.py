@@ -30,15 +30,18 @@ from gossiplog.errors import (
 from gossiplog.gossip.messages import Bye, Message
 from gossiplog.gossip.outbox import FEW_BYTES, weight
 from gossiplog.log.segment import Segment
+from gossiplog.net.inbox import Inbox
 from gossiplog.net.sockets import PART_BYTES, narrow, tune, unsent_bytes
+from gossiplog.net.turns import Turn, Turns
 from gossiplog.wire.channel import Channel
-from gossiplog.wire.codec import decode, encode
+from gossiplog.wire.codec import encode
 
 
 class Owner(Interface):
     """Whoever runs the connections: the node."""
 
     reactor: Any
+    turns: Turns
 
     def channel(self, initiator: bool) -> Channel:
         """A fresh channel for a new connection."""
@@ -57,6 +60,9 @@ class Owner(Interface):
 
     def received(self, link: Link, messages: Sequence[Message]) -> None:
         """Messages came, all at once; those after one that closes ``link`` are to be ignored."""
+
+    def toiled(self, link: Link, points: float) -> None:
+        """To read and to decrypt what came cost so many points."""
 
     def heard(self, link: Link) -> None:
         """Bytes came that do not complete a message."""
@@ -94,6 +100,9 @@ class Link(Protocol):
         self._unsent_bytes = 0
         self._given_bytes = 0
         self._deadline: Any = None
+        self.turn = Turn(owner.reactor.seconds())
+        self._inbox = Inbox(self.channel)
+        self._may_read = True
 
     # -- Twisted calls
 
@@ -112,13 +121,13 @@ class Link(Protocol):
             transport.write(self.channel.start())
 
     def dataReceived(self, data: bytes) -> None:
-        """Decrypt, cut into frames, decode, hand over."""
+        """Go on with the handshake; once it is done, deal with what came when it is this session's turn."""
         if self.closing:
             return
         channel = self.channel
         was_up = channel.established
         try:
-            frames = channel.receive(data)
+            channel.receive(data, most=0)
         except PeerError as error:
             self.refuse(error)
             return
@@ -131,19 +140,13 @@ class Link(Protocol):
             self._cancel_deadline()
             narrow(self.transport)
             self.owner.established(self)
-        if not frames:
-            self.owner.heard(self)
-        messages = []
-        garbage: PeerError | None = None
-        try:
-            for frame in frames:
-                messages.append(decode(frame))
-        except PeerError as error:
-            garbage = error
-        if messages:
-            self.owner.received(self, messages)
-        if garbage is not None and not self.closing:
-            self.refuse(garbage)
+        if channel.established:
+            self._inbox.was_read(len(data))
+            if self.has_work():
+                self.owner.turns.came(self)
+            elif not self.turn.waits:
+                self._report_cost()
+                self.owner.heard(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone."""
@@ -168,12 +171,55 @@ class Link(Protocol):
         """The transport takes nothing more."""
         self.paused = True
 
+    # -- turns
+
+    def has_work(self) -> bool:
+        """Whether something came that may be looked at."""
+        return len(self._inbox) > 0 and self._may_read and not self.closing
+
+    def work(self, seconds: float) -> float:
+        """Deal with what came, some messages at once, until that took so long or is done; returns how long it took.
+
+        Where time stands still, that is what it costs by the table of prices.
+        """
+        clock = self.owner.reactor.seconds
+        begun = clock()
+        priced = 0.0
+        used = 0.0
+        while used < seconds and self.has_work():
+            messages, milliseconds, garbage = self._inbox.take()
+            priced += milliseconds / 1000
+            self._report_cost()
+            if messages:
+                self.owner.received(self, messages)
+            if garbage is not None and not self.closing:
+                self.refuse(garbage)
+            if not messages and not self.has_work() and not self.closing:
+                self.owner.heard(self)
+            used = (clock() - begun) or priced
+        return used
+
+    def _report_cost(self) -> None:
+        if points := self._inbox.cost():
+            self.owner.toiled(self, points)
+
+    def rest(self, waits: bool) -> None:
+        """Read nothing more before what came is dealt with."""
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if not self.closing:
+            transport: Any = self.transport
+            reads = self._may_read and not self.turn.waits
+            transport.resumeProducing() if reads else transport.pauseProducing()
+
     # -- the node calls
 
     @property
     def kept_bytes(self) -> int:
-        """What I keep: of a message that is not complete, with what a growing buffer has too much, and unsent."""
+        """What I keep, of messages that are not complete or wait for their turn, and unsent."""
         unsent = self._unsent_bytes + PART_BYTES * len(self._unsent) + unsent_bytes(self.transport)
+        unsent += PART_BYTES * len(self._inbox)
         return self.channel.buffered_bytes * 9 // 8 + unsent
 
     def answer(self) -> None:
@@ -232,9 +278,10 @@ class Link(Protocol):
 
     def read(self, allowed: bool) -> None:
         """Go on reading from the peer, or stop because the store is behind."""
-        if not self.closing:
-            transport: Any = self.transport
-            transport.resumeProducing() if allowed else transport.pauseProducing()
+        self._may_read = allowed
+        self._read_on()
+        if self.has_work():
+            self.owner.turns.came(self)
 
     # --
 

@@ -73,7 +73,6 @@ class Carrier:
         self._busy = False
         self._given: Counter[int] = Counter()
         self._timer: Timer | None = None
-        self._reading = True
         self._failing = False
         self._unwritten: dict[bytes, ForkProof] = {}
 
@@ -252,8 +251,8 @@ class Carrier:
         )
 
     def _read(self, effect: events.Reading) -> None:
-        self._reading = effect.allowed
-        for end in tuple(self.ends.values()):
+        end = self.ends.get(effect.session)
+        if end is not None:
             end.read(effect.allowed)
 
     def _tell(self, notice: events.Notice) -> None:

@@ -151,8 +151,6 @@ class Node(Carrier):
         end.session = self._sessions
         self._sessions += 1
         self.ends[end.session] = end
-        if not self._reading:
-            end.read(False)
         self.handle(events.Opened(end.session, end.other.party.id, end.salt, end.initiator))
 
     def received(self, end: End, frame: bytes) -> None:

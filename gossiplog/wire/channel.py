@@ -15,6 +15,7 @@ On the wire (specification, "Channel")::
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from gossiplog.errors import (
@@ -96,6 +97,12 @@ class Channel:
         self._records = FrameReader(MAX_RECORD_BYTES, RECORD_HEADER)
         self._frames = FrameReader(ceiling)
         self._failure: PeerError | None = None
+        self._waiting: deque[bytes] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many records :meth:`receive` was told to leave."""
+        return len(self._waiting)
 
     @property
     def established(self) -> bool:
@@ -163,10 +170,11 @@ class Channel:
             parts += (RECORD_HEADER.pack(len(ciphertext)), ciphertext)
         return self._counted_out(b"".join(parts))
 
-    def receive(self, data: bytes) -> list[bytes]:
+    def receive(self, data: bytes, most: int | None = None) -> list[bytes]:
         """Take bytes of the connection, cut anywhere; return the frames that are complete now.
 
-        Ask for :meth:`outgoing` and :attr:`established` after each call.
+        With ``most``, decrypt no more than so many records and keep the others, at most those in ``data``, for the next
+        call, which may have no data.  Ask for :meth:`outgoing` and :attr:`established` after each call.
 
         :raises HandshakeError: the other side is not a node of our network; nothing is to be sent to it.
         :raises ChannelError: a record was damaged, replayed or reordered.
@@ -183,13 +191,16 @@ class Channel:
             decrypt = self._receiver.decrypt
             feed = self._frames.feed
             frames: list[bytes] = []
-            for record in self._records.feed(data):
-                frames += feed(decrypt(record))
+            waiting = self._waiting
+            waiting.extend(self._records.feed(data))
+            for _ in range(len(waiting) if most is None else min(most, len(waiting))):
+                frames += feed(decrypt(waiting.popleft()))
             return frames
         except PeerError as error:
             self._failure = error
             self._outgoing = b""
             self.unanswered = False
+            self._waiting.clear()
             raise
 
     def _receive_handshake(self, data: bytes) -> bytes:

@@ -1,0 +1,108 @@
+"""Whose messages are dealt with next: sessions take turns, by the time that they take.
+
+Responsible for: letting nobody wait long because somebody else sends much, whatever it is.
+Must not know: messages; what work is done in a turn.
+Invariant: between two looks at all sockets there is at most one turn of a session that takes much time, and each other
+one takes what it saved: ``LIGHT_SHARE`` of the time, up to one slice.  Who waits for its turn is not read from.
+
+This is deficit round robin (Shreedhar and Varghese, "Efficient Fair Queueing Using Deficit Round-Robin", SIGCOMM 1995)
+in seconds: what one turn takes beyond its slice, because no message is cut, is missing in the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+SLICE_SECONDS = 0.005
+"""Of one turn.  An honest peer waits for two of them, whoever floods us; a catch-up does not notice."""
+
+LIGHT_SHARE = 0.02
+"""Who takes less of the time than this needs not wait for its turn; fifty such sessions are one core."""
+
+_log = Logger()
+
+
+class Worker(Protocol):
+    """Who has turns."""
+
+    turn: Turn
+
+    def work(self, seconds: float) -> float:
+        """Deal with what came for about so long; return how long it took."""
+
+    def has_work(self) -> bool:
+        """Whether there is more that can be done now."""
+
+    def rest(self, waits: bool) -> None:
+        """Wait for a turn and read nothing, or read on."""
+
+    def abort(self) -> None:
+        """A turn went wrong."""
+
+
+class Turn:
+    """I say how much time one worker has: ``balance``, in seconds."""
+
+    __slots__ = ("balance", "since", "waits")
+
+    def __init__(self, now: float) -> None:
+        self.balance = SLICE_SECONDS
+        self.since = now
+        self.waits = False
+
+
+class Turns:
+    """I let the workers of one reactor take turns."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._waiting: deque[Worker] = deque()
+        self._scheduled = False
+
+    def came(self, worker: Worker) -> None:
+        """``worker`` has something to do: now, if it took little time lately, or when its turn comes."""
+        turn = worker.turn
+        if turn.waits:
+            return
+        now = self._reactor.seconds()
+        turn.balance = min(SLICE_SECONDS, turn.balance + LIGHT_SHARE * max(0.0, now - turn.since))
+        turn.since = now
+        if turn.balance > 0:
+            self._give(worker)
+        if worker.has_work():
+            turn.waits = True
+            worker.rest(True)
+            self._waiting.append(worker)
+            self._soon()
+
+    def _soon(self) -> None:
+        if self._waiting and not self._scheduled:
+            self._scheduled = True
+            self._reactor.callLater(0, self._next)
+
+    def _next(self) -> None:
+        self._scheduled = False
+        worker = self._waiting.popleft()
+        turn = worker.turn
+        turn.balance = min(SLICE_SECONDS, turn.balance + SLICE_SECONDS)
+        if turn.balance > 0:
+            self._give(worker)
+        if worker.has_work():
+            self._waiting.append(worker)
+        else:
+            turn.waits = False
+            turn.since = self._reactor.seconds()
+            worker.rest(False)
+        self._soon()
+
+    @staticmethod
+    def _give(worker: Worker) -> None:
+        """Let it work; a fault in there ends what is its own and nothing else."""
+        try:
+            worker.turn.balance -= worker.work(worker.turn.balance)
+        except Exception:
+            _log.failure("a turn failed")
+            worker.abort()
