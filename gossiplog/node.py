@@ -147,7 +147,8 @@ class Node:
     def connect(self, endpoint: str) -> Dialer:
         """Keep a connection to a client endpoint (``tcp:HOST:PORT``), dialled until it answers and when it is lost.
 
-        Raises :class:`EndpointError` for a string that is none.  ``stop()`` of what is returned ends the dialling.
+        Raises :class:`EndpointError` for a string that is none.  ``stop()`` of what is returned ends the dialling,
+        ``dial()`` tries at once: for when the network changed.
         """
         self._check_running()
         return self._driver.dialers.add(endpoint)

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
@@ -21,7 +22,7 @@ from gossiplog.errors import WrongProtocolError
 from gossiplog.net import sockets
 from gossiplog.net.sockets import round_trip
 from gossiplog.notices import DialFailed, PeerDown, PeerRejected, PeerUp
-from tests.netcase import LISTEN, Raw, dial
+from tests.netcase import LISTEN, Peer, Raw, dial
 from tests.test_net_tcp import TcpCase
 
 
@@ -94,6 +95,15 @@ class DialTests(TcpCase):
         return [*told, *(node._driver._next_session for node in nodes)]
 
 
+class Proxied(Peer):
+    """I come through a proxy."""
+
+    def connectionMade(self) -> None:
+        """Let it say so."""
+        self.transport.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 4000\r\n")
+        super().connectionMade()
+
+
 class PortTests(TcpCase):
     """LISTEN_BACKLOG, RESERVED_DESCRIPTORS: what the system does for us, and how much there is of it."""
 
@@ -111,6 +121,21 @@ class PortTests(TcpCase):
             waiting.append(stranger)
         _, up, _ = select.select([], waiting, [], 0.5)
         self.assertEqual(len(up), 150)
+
+    async def test_behind_a_proxy_that_says_for_whom_it_speaks(self) -> None:
+        """With the PROXY protocol members count where they come from, not all at the proxy."""
+        _, node = self.site()
+        port = int((await node.listen("haproxy:tcp:0:interface=127.0.0.1")).rpartition(":")[2])
+        up = self.when(node, PeerUp)
+        peer = Proxied(True)
+        await dial(reactor, f"tcp:127.0.0.1:{port}", peer)
+        while not peer.channel.established:
+            await deferLater(reactor, 0.001)  # type: ignore[arg-type]
+        peer.hello()
+        self.assertEqual((await up).peer.address, "tcp:192.0.2.7:5000")
+        self.assertEqual(node._driver.admission._guests_at["192.0.2.7"], 1)
+        peer.transport.loseConnection()
+        await peer.lost
 
     def test_descriptors(self) -> None:
         """All but some, or half of few; a program asks for enough."""

@@ -132,6 +132,7 @@ class Link(Protocol):
             self.refuse(error)
             return
         if channel.unanswered:
+            self._locate()  # a proxy may have said meanwhile for whom it speaks
             self.owner.asked(self)
             return
         if self.initiator and not was_up:
@@ -293,6 +294,13 @@ class Link(Protocol):
     def _write(self, data: bytes) -> None:
         transport: Any = self.transport
         transport.write(data)
+
+    def _locate(self) -> None:
+        transport: Any = self.transport
+        peer = transport.getPeer()
+        host = getattr(peer, "host", "")
+        if host != self.host:
+            self.host, self.address = host, describe(peer)
 
     def _too_late(self) -> None:
         self._deadline = None
