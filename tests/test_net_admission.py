@@ -296,6 +296,19 @@ class StrangerTests(DoorCase):
         self.come("192.0.2.1")
         self.assertEqual(self.door._strangers.at("192.0.2.1"), 1)
 
+    def test_half_of_the_room(self) -> None:
+        """Is for who comes from where others crowd: many strangers from elsewhere do not take it."""
+        self.patch(limits, "MAX_STRANGERS", 8)
+        for _ in range(20):
+            self.come(HOST)
+        for number in range(20):
+            self.come(f"198.51.100.{number}")
+        member = self.come(HOST)
+        for number in range(20):
+            self.come(f"203.0.113.{number}")
+        self.assertIsNone(member.error)
+        self.assertEqual((len(self.door._strangers), len(self.door._crowding)), (4, 4))
+
     def test_who_showed_the_key_is_no_stranger(self) -> None:
         """And is not in the way of strangers, nor they in its own."""
         member = self.ask(HOST)
