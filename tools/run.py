@@ -3,8 +3,9 @@
 The first use makes ``.venv`` and installs the project (editable) and tox in it; a use after ``setup.cfg`` or
 the pins in ``tools/`` changed installs again; every other use starts the command at once.  Needs Python 3.11
 or later and nothing else: the pip that installs is the wheel beside this file, for some systems ship Python
-without ``ensurepip``.  Older Pythons must still be able to read this file, to look for a newer one.  Only a
-complete environment carries a stamp.
+without ``ensurepip``.  Nothing is run or installed whose hash is not known: of that wheel it is below, of all
+else in ``tools/requirements.txt``.  Older Pythons must still be able to read this file, to look for a newer
+one.  Only a complete environment carries a stamp.
 """
 
 import fcntl
@@ -20,6 +21,7 @@ OLDEST = (3, 11)
 NEWER = ("python3.14", "python3.13", "python3.12", "python3.11")
 ROOT = Path(__file__).resolve().parent.parent
 PIP = max((ROOT / "tools").glob("pip-*.whl")) / "pip"  # a wheel is a zip file, and Python runs zip files
+PIP_SHA256 = "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
 PINS = ("setup.cfg", "pyproject.toml", "tools/requirements.txt")
 VENV = ROOT / ".venv"
 MADE_HERE = VENV / "made-by-tools-run"
@@ -106,10 +108,17 @@ def install():
     """Install pip, the project and the pinned tools, or give up with pip's own reason."""
     environ = {name: value for name, value in os.environ.items() if name not in MISLEADING}
     environ.update(PIP_USER="0", PIP_NO_INPUT="1", PIP_DISABLE_PIP_VERSION_CHECK="1")
-    command = [str(PYTHON), str(PIP), "install", "--progress-bar=off", str(PIP.parent)]
-    command += ["--editable", str(ROOT), "--requirement", str(ROOT / "tools" / "requirements.txt")]
+    if hashlib.sha256(PIP.parent.read_bytes()).hexdigest() != PIP_SHA256:
+        give_up(f"{PIP.parent.name} is not the file whose hash stands in tools/run.py; get it again")
+    pip = [str(PYTHON), str(PIP), "install", "--progress-bar=off"]
+    pinned = [*pip, "--require-hashes", "--requirement", str(ROOT / "tools" / "requirements.txt")]
+    ours = [*pip, "--no-index", "--no-build-isolation", str(PIP.parent), "--editable", str(ROOT)]
     with open(LOG, "wb") as log:
-        code = subprocess.call(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        code = 0
+        for command in (pinned, ours):
+            code = code or subprocess.call(
+                command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
     if code:
         lines = [line.strip() for line in LOG.read_text(errors="replace").splitlines()]
         reasons = [line for line in lines if line.startswith("ERROR: ")]
