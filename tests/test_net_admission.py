@@ -6,7 +6,9 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
@@ -21,6 +23,7 @@ from gossiplog.errors import (
 from gossiplog.net import admission, turned_away
 from gossiplog.net.admission import OFFENCE_COST, UNFINISHED_COST, Admission
 from gossiplog.net.crowd import Crowd
+from gossiplog.net.protocol import Link, LinkFactory
 from gossiplog.net.rates import Bucket, PlaceRates
 from gossiplog.net.replays import FirstMessages
 from gossiplog.net.turned_away import TOLD_ONE_BY_ONE, TOLD_SECONDS, TurnedAway
@@ -569,6 +572,22 @@ class NodeTests(OneNode):
         third = self.come(Peer(True, b"\x08" * 32))
         self.world.run(0.1)
         self.assertIsNone(third.bye)
+
+    def test_not_worth_a_look(self) -> None:
+        """Is closed before anything is made for it, or at once where something is wrapped around the connection."""
+        driver = self.site.node._driver
+        self.patch(driver.admission, "admits", lambda host: host != "192.0.2.7")
+        factory = LinkFactory(driver)
+        self.assertIsInstance(factory.buildProtocol(IPv4Address("TCP", "192.0.2.8", 1)), Link)
+        wrapped = factory.buildProtocol(IPv4Address("TCP", HOST, 1))
+        assert wrapped is not None
+        transport = StringTransportWithDisconnection()
+        transport.protocol = wrapped
+        wrapped.makeConnection(transport)
+        self.assertTrue(transport.disconnected)
+        factory.port = object()
+        self.assertIsNone(factory.buildProtocol(IPv4Address("TCP", HOST, 1)))
+        self.assertIsInstance(LinkFactory(driver, "tcp:x:1").buildProtocol(IPv4Address("TCP", HOST, 1)), Link)
 
     def test_told_in_one_line(self) -> None:
         """Hundreds of strangers are a few notices, and one more at the end of the minute."""
