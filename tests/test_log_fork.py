@@ -111,6 +111,15 @@ class Verifying(SynchronousTestCase):
             forged = proof._replace(segment=tail._replace(previous=b"\1" * 32))
             self.assertRaises(BadForkProofError, verify_proof, forged)
 
+    def test_nor_with_a_log_of_their_own(self) -> None:
+        """Two signed statements about one seq, by two authors."""
+        other = Keypair(bytes([1]) * 32)
+        [theirs], _ = build(other, Head(2, b"\1" * 32), [b"c"])
+        ours = log([b"a", b"b"])
+        proof = ForkProof(PAIR.author, 2, id_at(ours, 2), ours.signature, theirs)
+        self.assertRaises(BadForkProofError, verify_proof, proof)
+        self.assertRaises(BadForkProofError, verify_proof, proof._replace(author=other.author))
+
     def test_no_bodies_beyond_the_size_of_a_hash(self) -> None:
         for size, accepted in ((33, True), (34, False), (200_000, False)):
             tail = log([b"x" * size], Head(4, b"\1" * 32))

@@ -286,6 +286,20 @@ class Refusals(SynchronousTestCase):
         for changes in ({"count": 4097}, {"bodies": self.good.bodies + b"\xc0"}, {"first": 2**53}):
             self.assertRaises(BadSegmentError, verify, self.good._replace(signature=bytes(64), **changes))
 
+    def test_shapes_that_the_items_would_show_too(self) -> None:
+        """Proofs are kept by their shape alone before they are verified."""
+        for changes in ({"count": -1}, {"count": 4097}, {"first": 0}, {"bodies": bytes(1 << 21)}):
+            self.assertRaises(BadSegmentError, check_shape, self.good._replace(**changes))
+
+    def test_one_item_too_short_and_one_too_long(self) -> None:
+        """A hole of 31 bytes and a body with a header that is too long: together as many bytes as they should be."""
+        short_hole, long_header = b"\xc7\x1f\x01" + bytes(31), b"\xc5\x00\x01x"
+        hole, body = b"\xc7\x20\x01" + bytes(32), b"\xc4\x01x"
+        self.assertEqual(len(split_items(self.good._replace(count=2, bodies=hole + body))), 2)
+        segment = self.good._replace(count=2, bodies=short_hole + long_header)
+        self.assertEqual(len(segment.bodies), len(hole + body))
+        self.assertRaises(BadSegmentError, split_items, segment)
+
     def test_limits_hold_without_verify_too(self) -> None:
         for changes in (
             {"count": 4097, "bodies": b"\xc4\x00" * 4097},

@@ -415,6 +415,16 @@ class UsualSegments(SynchronousTestCase):
             return MalformedMessageError
 
 
+class InnerArrays(SynchronousTestCase):
+    def test_an_element_belongs_to_its_own_array(self) -> None:
+        """What the array inside a FORK has too much is not the element that the outer one lacks."""
+        outer = msgpack.packb(VALID["fork"])
+        inner = msgpack.packb(VALID["fork"][-1])
+        self.assertTrue(outer.endswith(inner))
+        shifted = b"\x97" + outer[1 : -len(inner)] + b"\x96" + inner[1:] + b"\xc0"
+        self.assertRaises(MalformedMessageError, decode, shifted)
+
+
 class Garbage(SynchronousTestCase):
     def test_known(self) -> None:
         for frame in GARBAGE:
@@ -499,6 +509,10 @@ class Bombs(SynchronousTestCase):
                 b"\x94\x01\x00\xc2\x91\x93\xc4\x00\x02",
                 b"\x92\x40",
                 b"\x92\x06\x91",
+                b"\x93",  # in the place of a type, of a number, of a text, of an author
+                b"\x93\x0a",
+                b"\x93\x0c\x00",
+                b"\x92\x03\x91",
             ):
                 frame = start + inner * (65_536 // len(inner))
                 self.assertLess(self.cost(frame), len(frame) + 300_000, (inner, start))
