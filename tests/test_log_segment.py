@@ -288,7 +288,7 @@ class Refusals(SynchronousTestCase):
 
     def test_shapes_that_the_items_would_show_too(self) -> None:
         """Proofs are kept by their shape alone before they are verified."""
-        for changes in ({"count": -1}, {"count": 4097}, {"first": 0}, {"bodies": bytes(1 << 21)}):
+        for changes in ({"first": 5, "count": -1}, {"count": 4097}, {"first": 0}, {"bodies": bytes(1 << 21)}):
             self.assertRaises(BadSegmentError, check_shape, self.good._replace(**changes))
 
     def test_one_item_too_short_and_one_too_long(self) -> None:
