@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Protocol
 
-from twisted.logger import Logger
+from gossiplog.net.logger import Log
 
 SLICE_SECONDS = 0.005
 """Of one turn.  An honest peer waits for two of them, whoever floods us; a catch-up does not notice."""
@@ -22,7 +22,7 @@ SLICE_SECONDS = 0.005
 LIGHT_SHARE = 0.02
 """Who takes less of the time than this needs not wait for its turn; fifty such sessions are one core."""
 
-_log = Logger()
+_log = Log()
 
 
 class Worker(Protocol):
