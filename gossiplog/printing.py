@@ -36,8 +36,8 @@ def say(line: str) -> None:
 
 
 def as_json(value: object, **options: Any) -> str:
-    """Return ``value`` as JSON in one line of ASCII without controls: Python's own leaves DEL as it is."""
-    return json.dumps(value, **options).replace("\x7f", "\\u007f")
+    """Return ``value`` as JSON in one line of ASCII without controls."""
+    return json.dumps(value, ensure_ascii=True, **options)
 
 
 def complain(text: str, stream: TextIO | None = None, *, name: str = "gossiplog: ") -> None:

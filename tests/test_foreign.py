@@ -26,7 +26,7 @@ from gossiplog.errors import GossiplogError, StoreDamagedError
 from gossiplog.foreign import brief, printable
 from gossiplog.net.logger import Log
 from gossiplog.notices import Peer, PeerDown, PeerRejected, PeerUp
-from gossiplog.printing import as_json
+from gossiplog.printing import StatusLine, as_json, complain, report
 from gossiplog.serving import describe
 from gossiplog.store.logs import open_logs
 from tests.processes import EXAMPLES, Process, ProcessTestCase
@@ -162,6 +162,26 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(json.loads(line), {HOSTILE: f"{HOSTILE}\ud800\\\x7f"})
 
 
+class PrintingTests(SynchronousTestCase):
+    """What is told to people while something goes on."""
+
+    def test_complaints_and_status(self) -> None:
+        """Texts that no error of ours made printable: of the system, of the command line, of a peer."""
+        out = io.StringIO()
+        self.patch(out, "isatty", lambda: True)
+        self.patch(sys, "stderr", out)
+        complain(HOSTILE * 50)
+        report(OSError(5, HOSTILE, HOSTILE))
+        report(RuntimeError(HOSTILE))
+        status = StatusLine()
+        status.show(HOSTILE)
+        status.tell(HOSTILE)
+        written = out.getvalue().replace("\r\x1b[K", "")
+        self.assertEqual(foul(written), [])
+        self.assertEqual(len(written.splitlines()), 4)
+        self.assertLess(max(map(len, written.splitlines())), 2 * limits.MAX_PRINTED_CHARS)
+
+
 class LogTests(SynchronousTestCase):
     """What a node writes to Twisted's log."""
 
@@ -257,7 +277,7 @@ class WaysOutTests(SynchronousTestCase):
         )  # and the list has no more than it needs
 
     def test_json_is_made_in_one_place(self) -> None:
-        """Python's own leaves a control character in it."""
+        """With another option it would have any character in it."""
         found = [
             f"{name}:{node.lineno}"
             for name, tree in self.sources()
