@@ -168,6 +168,12 @@ PING_SECONDS: Final = 30.0
 PING_DEADLINE_SECONDS: Final = 20.0
 """How long a PING may stay unanswered while nothing else arrives."""
 
+MISMATCH_SECONDS: Final = 1.0
+MISMATCH_MOST_SECONDS: Final = 600.0
+"""Between two quiet PINGs that find different root fingerprints, at least, before a reconcile is started; doubled, up
+to the latter, after each that brought nothing.  A quota may keep two nodes different for good, and to reconcile a
+million authors takes half a minute."""
+
 SURVIVOR_SECONDS: Final = 5.0
 """How long a connection that was preferred to a newer one may take to show that it is alive."""
 

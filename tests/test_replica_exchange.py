@@ -30,7 +30,6 @@ from gossiplog.gossip.messages import (
 )
 from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.replica import Replica
-from gossiplog.gossip.upkeep import MISMATCH_SECONDS
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof, build_proof
@@ -414,6 +413,15 @@ class ForkTests(ReplicaCase):
         self.assertEqual(self.sent(effects, Fork), [(1, Fork(proof)), (2, Fork(proof))])
         self.assertEqual(self.hear(1, Fork(proof)), [])
 
+    def test_two_that_find_it_at_once(self) -> None:
+        """Who was told does not tell: it goes to the others."""
+        proof = proof_of(ANN)
+        self.replica.sessions[1].outbox.credit_bytes = 0
+        effects = self.do(events.Examined(0, proof))
+        self.assertEqual([number for number, _ in self.sent(effects, Fork)], [0, 2])
+        self.hear(1, Fork(proof))
+        self.assertEqual(self.sent(self.do(events.Writable(1)), Fork), [])
+
     def test_our_own_finding_goes_to_everyone(self) -> None:
         """Also to the one that relayed a side in good faith."""
         [left], [right] = log(ANN, 1, b"left"), log(ANN, 1, b"right")
@@ -500,6 +508,35 @@ class AliveTests(ReplicaCase):
         self.assertEqual(len(self.sent(effects, Ranges)), 1)
         self.assertEqual(self.sent(self.pong(self.tick(limits.PING_SECONDS), bytes(16)), Ranges), [])
 
+    def test_what_a_reconcile_does_not_settle(self) -> None:
+        """Is compared again after twice the time, and so on; at once when something new came."""
+
+        def waits() -> int:
+            for pings in range(1, 100):
+                if self.sent(self.pong(self.tick(limits.PING_SECONDS), bytes(16)), Ranges):
+                    step = Ranges(1 + 2 * len(begun), (Range(b"", RangeKind.DIFFERENCES),))
+                    begun.append(self.hear(0, step))
+                    return pings
+            return 100
+
+        begun: list[object] = []
+        self.assertEqual([waits() for _ in range(11)], [2, 2, 2, 2, 2, 3, 4, 6, 10, 19, 21])
+        self.hear(0, log(ANN, 1)[0])
+        self.tick(1.0)
+        self.assertEqual(waits(), 2)
+
+    def test_reconciles_that_nobody_answers(self) -> None:
+        """No more are begun than the peer takes, which begins some too; the next waits until one is over."""
+        begun = [self.sent(self.begin_reconcile(), Ranges) for _ in range(limits.MAX_STEPS)]
+        self.assertEqual(sum(map(len, begun)), limits.MAX_STEPS // 2)
+        effects = self.hear(0, Ranges(1, (Range(b"", RangeKind.DIFFERENCES),)))
+        self.assertEqual(len(self.sent(effects, Ranges)), 1)
+
+    def begin_reconcile(self) -> list[Effect]:
+        """A reconcile is wanted, for any reason, and there is room for it on the line."""
+        self.replica._start_reconcile(self.replica.sessions[0])
+        return self.do(events.Writable(0))
+
     def test_other_root_while_something_is_said(self) -> None:
         """It may be on its way."""
         for _ in range(5):
@@ -524,7 +561,7 @@ class AliveTests(ReplicaCase):
             reconciles += len(self.sent(answered, Ranges))
             self.assertNotIn(events.InSync(0, bytes([1]) * 32), answered)
             effects = self.tick(1.0)[:1]
-        self.assertTrue(1 <= reconciles <= 10 * 1.0 / MISMATCH_SECONDS)
+        self.assertTrue(1 <= reconciles <= 10 * 1.0 / limits.MISMATCH_SECONDS)
         self.assertIn(events.InSync(0, bytes([1]) * 32), self.pong(effects))
         self.assertEqual(self.sent(self.tick(limits.PING_SECONDS - 5.0), Ping), [])
 

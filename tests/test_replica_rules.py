@@ -23,7 +23,6 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
-from gossiplog.gossip.upkeep import MISMATCH_SECONDS
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
 from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
@@ -196,7 +195,7 @@ class PongTests(RulesCase):
     def test_an_empty_root_says_nothing(self) -> None:
         """It is no difference, which would start a reconcile each time, and no agreement."""
         for _ in range(5):
-            effects = self.tick(limits.PING_SECONDS + MISMATCH_SECONDS)
+            effects = self.tick(limits.PING_SECONDS + limits.MISMATCH_SECONDS)
             [(_, ping)] = self.sent(effects, Ping)
             self.assertEqual(self.hear(0, Pong(ping.token)), [])  # type: ignore[union-attr]
         effects = self.do(events.Probe(0))

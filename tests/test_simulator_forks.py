@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from itertools import pairwise
+from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
+from gossiplog.gossip.messages import Fork, Have, HaveItem, Item, Message, Range, RangeKind, Ranges
 from gossiplog.log.body import encode_body
 from gossiplog.log.fork import build_proof
 from gossiplog.log.keys import Keypair, genesis_id
@@ -15,6 +20,11 @@ from gossiplog.log.segment import Head, Segment, build, verify
 from gossiplog.store.interface import PutFork, PutSegment
 from gossiplog.testing.cluster import Cluster
 from gossiplog.testing.node import Node
+from gossiplog.testing.patching import patched
+from gossiplog.testing.stranger import Stranger
+
+SEEDS = int(os.environ.get("GOSSIPLOG_SEEDS", 12))
+"""Networks that are drawn."""
 
 
 def branch(pair: Keypair, text: bytes, *sizes: int, common: int = 0) -> list[Segment]:
@@ -38,35 +48,51 @@ def author(number: int) -> Keypair:
 class HonestCase(SynchronousTestCase):
     """Nodes that are all honest."""
 
-    def setUp(self) -> None:
-        """None yet."""
-        self.cluster = Cluster(1, every=50)
+    points = 40
 
-    def give(self, node: Node, segments: Sequence[Segment]) -> None:
-        """The disk of ``node`` holds these."""
+    def setUp(self) -> None:
+        """They run with an allowance of a few points."""
+        self.cluster = Cluster(1, every=50)
+        context = patched(
+            {(limits, "ALLOWANCE_POINTS"): self.points, (limits, "ALLOWANCE_POINTS_PER_SECOND"): 0}
+        )
+        context.__enter__()
+        self.addCleanup(context.__exit__, None, None, None)
+
+    def known(self, segments: Sequence[Segment]) -> None:
+        """Somebody signed these."""
         for segment in segments:
             self.cluster.checker.may_fork.add(segment.author)
             self.cluster.checker.sign(segment)
+
+    def give(self, node: Node, segments: Sequence[Segment]) -> None:
+        """The disk of ``node`` holds these."""
+        self.known(segments)
         node.backend.commit([PutSegment(segment, verify(segment)) for segment in segments])
 
     def settle(self) -> None:
-        """Until all is said; nobody sent anybody away."""
+        """Until all is said; no honest node sent another away."""
         self.cluster.start()
         self.cluster.settle()
+        honest = {node.id for node in self.cluster.nodes}
         for node in self.cluster.nodes:
-            told = [n for n in node.notices if isinstance(n, events.PeerRejected | events.PeerDown)]
+            told = [
+                n
+                for n in node.notices
+                if isinstance(n, events.PeerRejected | events.PeerDown) and n.peer in honest
+            ]
             self.assertEqual(
                 [n for n in told if getattr(n, "code", None) != ByeCode.DUPLICATE], [], node.name
             )
 
 
 class ManyForksTests(HonestCase):
-    """Forks of many authors."""
+    """Forks of more authors than the allowance has points."""
 
     def test_one_branch_to_each(self) -> None:
         """Of one entry each: both nodes come to know all forks, and so does one that comes later."""
         a, b = self.cluster.add(0), self.cluster.add(0)
-        pairs = [author(number) for number in range(1, 300)]
+        pairs = [author(number) for number in range(1, 1000)]
         for node, text in ((a, b"left"), (b, b"right")):
             self.give(node, [segment for pair in pairs for segment in branch(pair, text, 1)])
         self.cluster.connect(a, b)
@@ -112,3 +138,72 @@ class ManyForksTests(HonestCase):
         self.settle()
         for node in nodes:
             self.assertEqual(sorted(node.holdings.forks), sorted(expected))
+
+
+class FedTests(HonestCase):
+    """A third party gives each of them what it likes to."""
+
+    points = 120
+
+    def drawn(self, seed: int) -> None:
+        """Some authors, each with two branches; what of them, true or not, is said to whom is drawn."""
+        random = Random(seed)
+        self.cluster = Cluster(seed, every=10)
+        nodes = [self.cluster.add(random.randrange(2)) for _ in range(random.choice((2, 2, 3)))]
+        for one, other in pairwise(nodes):
+            self.cluster.connect(one, other)
+        members = [Stranger(self.cluster, f"member{number}") for number in range(len(nodes))]
+        self.cluster.start()
+        said: list[list[Message]] = [[] for _ in nodes]
+        count = random.choice((3, 30, 300))
+        shape = [random.randint(1, 3) for _ in range(random.randint(1, 3))]
+        for number in range(1, count):
+            pair = author(number)
+            common = random.randrange(3)
+            branches = [branch(pair, text, *shape, common=common) for text in (b"left", b"right")]
+            for made in branches:
+                self.known(made)
+            proof = build_proof(branches[0][-1], branches[1][0]) or build_proof(
+                branches[0][-1], branches[1][-1]
+            )
+            for to in said:
+                made = random.choice(branches)
+                kind = random.randrange(8)
+                if kind == 0 and proof is not None:
+                    to.append(Fork(proof))
+                elif kind == 1:
+                    to.append(Have((HaveItem(number, random.choice((1, 3, 2**40)), pair.author),)))
+                elif kind == 2:
+                    to += [*branches[0], *branches[1]]
+                elif kind == 3:
+                    items = (Item(pair.author, random.choice((0, 1, 9)), bytes(8)),)
+                    kinds = random.choice((RangeKind.LIST, RangeKind.DIFFERENCES))
+                    to.append(Ranges(2 * number, (Range(b"", kinds, items=items),)))
+                else:
+                    to += made[: random.randint(0, len(made))] + made[random.randint(0, len(made)) :]
+        for member, node in zip(members, nodes, strict=True):
+            if random.random() < 0.9:
+                member.dial(node)
+        self.cluster.run(random.choice((0.0, 0.01, 1.0)))
+        for to in said:
+            random.shuffle(to) if random.random() < 0.2 else None
+        while any(said):
+            for member, to in zip(members, said, strict=True):
+                at_once = random.choice((1, 5, 100))
+                if member.connected:
+                    member.say(*to[:at_once])
+                del to[:at_once]
+            self.cluster.run(random.choice((0.0, 0.001, 0.1)))
+        for member in members:
+            if member.connected:
+                member.hang_up()
+
+    def test_honest_nodes_never_send_each_other_away(self) -> None:
+        """Whatever it is; and they hold the same in the end, with a proof of each fork that both saw a side of."""
+        for seed in range(SEEDS):
+            try:
+                self.drawn(seed)
+                self.settle()
+            except BaseException:
+                print(f"seed {seed}")
+                raise

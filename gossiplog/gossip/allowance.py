@@ -10,7 +10,18 @@ from __future__ import annotations
 
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError
-from gossiplog.gossip.messages import Fork, Have, Lazy, Message, RangeKind, Ranges, Refuse, Unknown, Want
+from gossiplog.gossip.messages import (
+    Fork,
+    Have,
+    Lazy,
+    Message,
+    Ping,
+    RangeKind,
+    Ranges,
+    Refuse,
+    Unknown,
+    Want,
+)
 from gossiplog.log.segment import Segment
 
 ITEMS_PER_POINT = 128
@@ -24,8 +35,10 @@ FINGERPRINTS_PER_POINT = 10
 
 ENTRIES_PER_POINT = 256
 BYTES_PER_POINT = 16 * 1024
-"""Of a segment: hashing 4,096 bodies before it turns out that they are known takes 4 ms.  Or of what is read from disk
-for a peer that then does not want it."""
+"""Of a segment: hashing 4,096 bodies before it turns out that they are known takes 4 ms."""
+
+READ_BYTES_PER_POINT = 256 * 1024
+"""Of what is read from disk for a peer that then does not want it; rows of 128 KiB take a tenth of a millisecond."""
 
 RECEIVED_BYTES_PER_POINT = 64 * 1024
 """Of what is only decrypted."""
@@ -46,36 +59,45 @@ MESSAGE_MILLISECONDS = 0.04
 NIL_POINTS = 50
 """LAZY for all that is not named: it goes through up to 65,536 parents, and answers with up to 1,024 authors."""
 
-FORK_POINTS = 10
-"""Two signatures and up to 4,096 hashes."""
+FORK_POINTS = 2
+"""A new proof: two signatures and up to 4,096 hashes."""
+
+MESSAGE_POINTS = 0.1
+"""Of a message that needs no answer.  What honest peers say because others gave both the same must cost less than to
+take it from those others: a fork proof takes 0.1 ms to verify, which the second to send it need not wait for."""
 
 
-def price(message: Message) -> int:
+def price(message: Message) -> float:
     """What a message costs, in points of up to a millisecond.  O(ranges of a RANGES).
 
     A segment costs little as long as it is not :func:`hashed`: while what was accepted is lost to a full disk, an
     honest peer sends on what cannot be taken.
     """
     if isinstance(message, Have | Want):
-        return 1 + len(message.items) // ITEMS_PER_POINT
+        base = MESSAGE_POINTS if isinstance(message, Have) else 1
+        return base + len(message.items) / ITEMS_PER_POINT
     if isinstance(message, Segment):
-        return 1 + len(message.bodies) // RECEIVED_BYTES_PER_POINT
+        return MESSAGE_POINTS + len(message.bodies) / RECEIVED_BYTES_PER_POINT
+    if isinstance(message, Fork):
+        return MESSAGE_POINTS + len(message.proof.segment.bodies) / RECEIVED_BYTES_PER_POINT
     if isinstance(message, Unknown):
-        return 1 + message.size_kib * 1024 // RECEIVED_BYTES_PER_POINT
+        return MESSAGE_POINTS + message.size_kib * 1024 / RECEIVED_BYTES_PER_POINT
     if isinstance(message, Lazy | Refuse):
-        return 1 + len(message.authors) // NAMES_PER_POINT + NIL_POINTS * message.authors.count(None)
+        names = len(message.authors) / NAMES_PER_POINT
+        return MESSAGE_POINTS + names + NIL_POINTS * message.authors.count(None)
     if isinstance(message, Ranges):
         items = sum(len(part.items) for part in message.ranges)
         fingerprints = sum(1 for part in message.ranges if part.kind is RangeKind.FINGERPRINT)
-        return 1 + (len(message.ranges) + items) // ITEMS_PER_POINT + fingerprints // FINGERPRINTS_PER_POINT
-    return FORK_POINTS if isinstance(message, Fork) else 1
+        return 1 + (len(message.ranges) + items) / ITEMS_PER_POINT + fingerprints / FINGERPRINTS_PER_POINT
+    return 1
 
 
 def work(message: Message) -> float:
     """About how long a message takes, in milliseconds: its price, but for what is added so that nothing is cheap."""
     if isinstance(message, Segment):
         return SEGMENT_MILLISECONDS + hashed(message) / 4
-    return MESSAGE_MILLISECONDS + price(message) - 1
+    base = 1 if isinstance(message, Ping | Want | Ranges) else MESSAGE_POINTS
+    return MESSAGE_MILLISECONDS + max(0.0, price(message) - base)
 
 
 def toil(reads: int, records: int, size: int) -> float:
@@ -83,9 +105,9 @@ def toil(reads: int, records: int, size: int) -> float:
     return reads / READS_PER_POINT + records / RECORDS_PER_POINT + size / DECRYPTED_BYTES_PER_POINT
 
 
-def hashed(segment: Segment) -> int:
+def hashed(segment: Segment) -> float:
     """What it costs besides to look into a segment that then brings nothing."""
-    return len(segment.bodies) // BYTES_PER_POINT + segment.count // ENTRIES_PER_POINT
+    return len(segment.bodies) / BYTES_PER_POINT + segment.count / ENTRIES_PER_POINT
 
 
 class Allowance:
@@ -95,10 +117,11 @@ class Allowance:
         self._points = float(limits.ALLOWANCE_POINTS)
         self._at = now
 
-    def charge(self, message: Message, now: float) -> None:
-        """Take the price of a message; raises :class:`LimitExceededError` when there is no more."""
+    def charge(self, points: float, now: float) -> None:
+        """Take the price of a message that came; raises :class:`LimitExceededError` when there is no more."""
         self.go_on(now)
-        self.spend(price(message))
+        if points:
+            self.spend(points)
 
     def go_on(self, now: float) -> None:
         """Add what time brings."""

@@ -143,7 +143,7 @@ class Intake(Filling):
         if isinstance(verdict, Extends):
             self._accept(session, verdict)
             return
-        if segment.first <= ours.seq + 1 and segment.last >= ours.seq and not asked:
+        if segment.first <= ours.seq + 1 and segment.last >= ours.seq and not (asked or session.is_answer):
             session.allowance.spend(hashed(segment))
         if verdict is Verdict.AHEAD:
             self._learn(session, author, segment.last)
@@ -169,10 +169,12 @@ class Intake(Filling):
         backlog = self.schedule.pulls(session.number, author)
         self._brought(session, author, pushed=not backlog)
         self.holdings.accept(author, head)
-        session.allowance.earn(price(segment) + hashed(segment))
+        self._progressed(session, 1 + price(segment) + hashed(segment))  # the signature, and all it leads to
         self._emit(Write(segment, head))
         self._bring(session, segment_bytes(segment))
         self.schedule.accepted(session.number, author, head.seq, self.now)
+        if backlog and not self.schedule.pulls(session.number, author):
+            session.answers.done(author)
         self._relay(segment, session, backlog, holed)
         if not backlog and segment.first <= explored_seq(head.seq):
             self._explore(author, head.seq)
@@ -264,7 +266,7 @@ class Intake(Filling):
         self._throttle()
         if event.proof is not None and event.proof.author not in self.holdings.forks:
             if event.session in self.sessions:
-                self.sessions[event.session].allowance.earn(FORK_POINTS)
+                self._progressed(self.sessions[event.session], FORK_POINTS)
             self._freeze(event.proof, None)
 
     def _fork(self, session: Session, message: Fork) -> None:
@@ -272,7 +274,7 @@ class Intake(Filling):
             session.unwanted_items += 1
         elif message.proof.author not in self.holdings.forks and not self.read_only:
             verify_proof(message.proof)
-            session.allowance.earn(price(message))
+            self._progressed(session, FORK_POINTS)
             self._freeze(message.proof, session)
 
     def _freeze(self, proof: ForkProof, source: Session | None) -> None:

@@ -100,7 +100,7 @@ class Outbox:
 
     def prove(self, author: bytes) -> None:
         """The peer asked for an author that forked: it gets the proof, once, however often it asks meanwhile."""
-        if not (self.owes(author) or self._is_ready(author)):
+        if not self.is_owed(author):
             self.want(author, PROOF)
 
     def push(self, segment: Segment) -> bool:
@@ -185,6 +185,10 @@ class Outbox:
         self.news, self.backlog = {}, {}
         self.loading = dict.fromkeys(self.loading, -1)
         self.overflowed = True
+
+    def is_owed(self, author: bytes) -> bool:
+        """Whether anything of ``author`` waits here, or lies ready."""
+        return self.owes(author) or self._is_ready(author)
 
     def next_load(self, readable: Callable[[bytes, int], bool]) -> tuple[tuple[bytes, int], ...]:
         """What to read next, none while a read is under way; no backlog while enough lies ready.

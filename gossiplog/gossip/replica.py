@@ -16,6 +16,7 @@ from typing import Any
 from gossiplog import limits
 from gossiplog.errors import ByeCode, PeerError, UnexpectedMessageError, VersionMismatchError
 from gossiplog.gossip import events
+from gossiplog.gossip.allowance import price
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import (
@@ -25,6 +26,7 @@ from gossiplog.gossip.messages import (
     Have,
     Hello,
     Lazy,
+    Message,
     Peers,
     Ping,
     Pong,
@@ -132,11 +134,28 @@ class Replica(Shedding):
             session.quiet = False
         try:
             session.check(message)
-            if not (self.read_only and type(message) is Segment):  # it may be new, if not for our disk
-                session.allowance.charge(message, self.now)
+            points = price(message)
+            if self._is_free(session, message, points):
+                points = 0.0
+            session.allowance.charge(points, self.now)
             self._on_message[type(message)](session, message)
         except PeerError as error:
             self._offence(session.number, error)
+
+    def _is_free(self, session: Session, message: Message, points: float) -> bool:
+        """Whether we asked for this, or a third party made the peer say it by giving both of us the same."""
+        session.is_answer = False
+        if type(message) is Fork:
+            author = message.proof.author
+            if self.wanted.wants(author) and author not in self.holdings.forks:
+                return True  # new, or an offence
+            if session.outbox.is_owed(author):
+                session.outbox.forget(author)  # it knows
+                return True
+        session.is_answer = session.answers.answer(message, points, self.holdings.accepted_seq, session.named)
+        if session.is_answer or session.answers.crosses(message):
+            return True
+        return self.read_only and type(message) is Segment  # it may be new, if not for our disk
 
     def _trickled(self, event: events.Heard) -> None:
         session = self.sessions.get(event.session)

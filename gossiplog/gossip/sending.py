@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import BYTES_PER_POINT, price
+from gossiplog.gossip.allowance import READ_BYTES_PER_POINT, price
 from gossiplog.gossip.following import Following
 from gossiplog.gossip.messages import Fork, Interest, Lazy, Ranges, Refuse, Want
 from gossiplog.gossip.outbox import PROOF
@@ -110,7 +110,7 @@ class Sending(Following):
 
     def _wasted(self, session: Session, read_bytes: int) -> None:
         """The peer had us read what it does not want any more."""
-        session.allowance.spend(read_bytes // BYTES_PER_POINT)
+        session.allowance.spend(read_bytes / READ_BYTES_PER_POINT)
 
     def _begin(self, session: Session) -> None:
         raise NotImplementedError
@@ -131,7 +131,8 @@ class Sending(Following):
         outbox = session.outbox
         if session.names or session.introduction is not None:  # what is compared depends on what both want
             return
-        if session.reconcile_owed and outbox.credit_bytes > 0:
+        may_begin = session.answers.reconciles < limits.MAX_STEPS // 2  # the peer begins some too
+        if session.reconcile_owed and may_begin and outbox.credit_bytes > 0:
             session.reconcile_owed = False
             by_fingerprint = session.owed_by_fingerprint
             session.ranges.append(session.reconcile.start(session.view, by_fingerprint=by_fingerprint))
@@ -141,7 +142,8 @@ class Sending(Following):
                 session.ranges.popleft()
             else:
                 outbox.credit_bytes -= _size(message)
-                session.allowance.owe(price(message))  # an empty list is answered with all we hold
+                if not session.answers.spend(message, points := price(message)):
+                    session.allowance.owe(points)  # an empty list is answered with all we hold
                 self._send(session, message)
         for sent in outbox.take():
             self._send(session, sent if isinstance(sent, Segment) else Fork(sent))

@@ -16,6 +16,7 @@ from sys import getsizeof
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError, UnexpectedMessageError
 from gossiplog.gossip.allowance import Allowance
+from gossiplog.gossip.answers import Answers
 from gossiplog.gossip.interest import Wanted
 from gossiplog.gossip.messages import (
     RESERVED,
@@ -116,7 +117,10 @@ class Session:
         self.quiet = False
         self.is_read = True
         self.mismatch_at: float | None = None
+        self.mismatch_patience = limits.MISMATCH_SECONDS
         self.allowance = Allowance(now)
+        self.answers = Answers(starts_even=dialled)
+        self.is_answer = False
         self.unknown_messages = 0
         self.unwanted_items = 0
         self.outbox = Outbox()
@@ -155,6 +159,7 @@ class Session:
             self.lacking.open,
             self.giving.short,
             self.giving.asked,
+            self.answers.firsts,
         )
         authors = sum(map(len, tables))
         tables += (self.expected, self.withheld, self._handles_out, self._handles_in)
@@ -173,6 +178,7 @@ class Session:
     def forget_services(self) -> None:
         """How single authors are served, and which handles they have: to go on costs duplicates and repetitions."""
         self.service = {}
+        self.answers.firsts = {}
         self.takes_holes = set()
         self._handles_out = {}
 
@@ -276,6 +282,11 @@ class Session:
             else:
                 items.append(HaveItem(handle, seq))
         return Have(tuple(items))
+
+    def named(self, have: Have) -> list[bytes]:
+        """The authors that an announcement speaks of, as far as their handles are known."""
+        authors = [item.author or self._handles_in.get(item.handle) for item in have.items]
+        return [author for author in authors if author is not None]
 
     def read_have(self, have: Have) -> list[tuple[bytes, int]]:
         """Resolve the handles of an announcement: (author, seq) each.

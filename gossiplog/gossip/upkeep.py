@@ -21,9 +21,6 @@ from gossiplog.gossip.outbox import control_bytes
 from gossiplog.gossip.schedule import Schedule
 from gossiplog.gossip.session import Phase, Session
 
-MISMATCH_SECONDS = 1.0
-"""Between two quiet PINGs that find different root fingerprints, at least, before a reconcile is started."""
-
 
 class Upkeep:
     """I keep the sessions of one replica alive, and bury them."""
@@ -64,6 +61,7 @@ class Upkeep:
             session.quiet = False
         session.sent_at = self.now
         session.outbox.control_credit_bytes -= control_bytes(message)
+        session.answers.asked(message)
         self._effects.append(Send(session.number, message))
 
     def _at(self, when: float, action: Callable[[], None]) -> None:
@@ -151,8 +149,9 @@ class Upkeep:
             session.mismatch_at = None
         elif session.mismatch_at is None:
             session.mismatch_at = self.now
-        elif self.now - session.mismatch_at >= MISMATCH_SECONDS:
+        elif self.now - session.mismatch_at >= session.mismatch_patience:
             session.mismatch_at = None
+            session.mismatch_patience = min(2 * session.mismatch_patience, limits.MISMATCH_MOST_SECONDS)
             self._start_reconcile(session)
         if session.probing:
             session.probe_interval = min(session.probe_interval * 2, 1.0)
@@ -168,6 +167,11 @@ class Upkeep:
     def _probe_again(self, session: Session) -> None:
         if session.probing and session.phase is Phase.OPEN:
             self._ask_alive(session, limits.PING_DEADLINE_SECONDS)
+
+    def _progressed(self, session: Session, points: float) -> None:
+        """The peer brought something new, it was verified, and to find out cost so many points."""
+        session.allowance.earn(points)
+        session.mismatch_patience = limits.MISMATCH_SECONDS
 
     # -- reconcile and catching up
 
