@@ -61,7 +61,7 @@ class Values(SynchronousTestCase):
         self.assertEqual(WantItem(AUTHOR, 3), WantItem(AUTHOR, 3, False))
         self.assertEqual(HaveItem(0, 3), HaveItem(0, 3, None))
         self.assertEqual(Range(b"\1", RangeKind.SKIP), Range(b"\1", RangeKind.SKIP, b"", ()))
-        self.assertEqual(Hello(1, 2, (), "", bytes(16))[5:], (Interest.ALL, (), b""))
+        self.assertEqual(Hello(1, 2, (), "", bytes(16))[5:], (Interest.ALL, (), b"", 0))
         self.assertEqual(Ranges(1, ()), Ranges(1, (), False))
 
     def test_forked_check_has_the_length_of_any_check(self) -> None:

@@ -555,7 +555,7 @@ class Hostile(ReconcileCase):
     def test_many_wrong_fingerprints(self) -> None:
         """Work for a message: one sum for each range, and eight for each in the answer, as that is read."""
         held = holdings({author(number): (1, entry_id(1)) for number in range(60_000)})
-        bounds = [number.to_bytes(2, "big") for number in range(16, 65_536, 16)]
+        bounds = [(100 * number).to_bytes(2, "big") for number in range(1, limits.MAX_RANGES)]
         wrong = [Range(bound, RangeKind.FINGERPRINT, bytes(16)) for bound in [*bounds, b""]]
         self.assertEqual(len(wrong), limits.MAX_RANGES)
         sums = []

@@ -59,7 +59,7 @@ while True:
 SENDER = """
 import os, random, sys
 from twisted.internet import defer, task
-from gossiplog import Node, open_store
+from gossiplog import Node, PeerUp, open_store
 
 async def main(reactor, path, seed, peer):
     draw = random.Random(int(seed))

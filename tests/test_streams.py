@@ -162,7 +162,16 @@ class ThreadTests(TestCase):
                 changes: list[bool] = []
                 output = Output(writable, reactor, lambda: None)
                 content = MUCH.replace(b"\n", b" ") if kind == "terminal" else MUCH
-                output._changed = lambda output=output, changes=changes: changes.append(output.is_full)
+                done: Deferred[None] = Deferred()
+
+                def changed(
+                    output: Output = output, changes: list[bool] = changes, done: Deferred[None] = done
+                ) -> None:
+                    changes.append(output.is_full)
+                    if output.is_done and not done.called:
+                        done.callback(None)
+
+                output._changed = changed
                 for start in range(0, len(content), 1000):
                     output.write(content[start : start + 1000])
                 self.assertTrue(output.is_full and not output.is_done)
@@ -177,7 +186,7 @@ class ThreadTests(TestCase):
                     return bytes(found)
 
                 self.assertEqual(await deferToThread(read), content)
-                await deferToThread(lambda: None)  # behind the last change
+                await done
                 self.assertIn(True, changes)
                 self.assertFalse(changes[-1])
                 self.assertTrue(output.is_done)

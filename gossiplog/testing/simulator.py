@@ -39,7 +39,7 @@ class TightBudget(Budget):
         return self.common_bytes + TIGHT_SHARE_BYTES * len(self._accounts)
 
 
-TIGHT_SHARE_BYTES = 4500
+TIGHT_SHARE_BYTES = 5500
 
 TIGHT: dict[tuple[ModuleType, str], Any] = {
     (upkeep, "Budget"): TightBudget,
