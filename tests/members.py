@@ -52,8 +52,9 @@ class Member:
         interest: Interest = Interest.ALL,
         names: Sequence[bytes] = (),
         source: str = "127.0.0.1",
+        seconds: float = SEND_SECONDS,
     ) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), SEND_SECONDS, (source, 0))
+        self.socket = socket.create_connection(("127.0.0.1", port), seconds, (source, 0))
         self.channel = Channel(True, os.urandom(32), network)
         self.socket.sendall(self.channel.start())
         while not self.channel.established:
@@ -77,6 +78,13 @@ class Member:
         for at in range(0, len(begun), 65_000):
             record = sender.encrypt(begun[at : at + 65_000])
             self.socket.sendall(len(record).to_bytes(2, "big") + record)
+
+    def listen(self) -> list[Message]:
+        """Read once, and return the messages that are whole; ConnectionError when the node closed."""
+        data = self.socket.recv(1 << 18)
+        if not data:
+            raise ConnectionError("the node hung up")
+        return [decode(each) for each in self.channel.receive(data)]
 
     def hear(self) -> list[Message]:
         """Wait for something, and return the messages that are whole; none when the node closed."""

@@ -32,7 +32,7 @@ class Subscribers:
         self._reactor = reactor
         self._subscribers: list[Callable[[Notice], object]] = []
         self._waiting: set[Result[Any]] = set()
-        self._iterators: set[Events[Any]] = set()
+        self._iterators: dict[Events[Any], Callable[[], None]] = {}
         self._closed = False
 
     def tell(self, notice: Notice) -> None:
@@ -88,8 +88,7 @@ class Subscribers:
         if self._closed:
             events.close()
         else:
-            self._iterators.add(events)
-            self._subscribers.append(events._happened)
+            self._iterators[events] = self.add(events._happened)
         return events
 
     def close(self) -> None:
@@ -102,9 +101,7 @@ class Subscribers:
         self._waiting.clear()
 
     def _forget(self, events: Events[Any]) -> None:
-        if events in self._iterators:
-            self._iterators.discard(events)
-            self._subscribers.remove(events._happened)
+        self._iterators.pop(events, lambda: None)()
 
 
 class Events(Generic[N]):

@@ -26,9 +26,6 @@ from typing import Any
 from gossiplog import limits
 from gossiplog.gossip.messages import (
     Fork,
-    Have,
-    HaveItem,
-    Hello,
     Item,
     Lazy,
     Message,
@@ -46,9 +43,9 @@ from gossiplog.log.fork import build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Head, Segment, build
-from gossiplog.wire.channel import Channel
-from gossiplog.wire.codec import decode, encode
+from gossiplog.wire.codec import encode
 from tests.audit.case import Case, Outcome
+from tests.members import Member, announced, authors
 from tests.processes import environment
 
 NETWORK = Network.from_key(bytes(range(32)))
@@ -56,34 +53,11 @@ STORED_AUTHORS = 5_000
 PING_SECONDS = 0.05
 
 
-# -- one side of a connection, over a socket that blocks -----------------------------------------------------------
-
-
-class Member:
-    """I know the network key, and have a node key of my own."""
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.settimeout(10)
-        self.channel = Channel(True, os.urandom(32), NETWORK.key)
-        self.socket.sendall(self.channel.start())
-        while not self.channel.established:
-            data = self.socket.recv(65536)
-            if not data:
-                raise ConnectionError("not let in")
-            self.channel.receive(data)
-            self.socket.sendall(self.channel.outgoing())
-        self.say(Hello(1, 1, (), "member", os.urandom(16)))
-
-    def say(self, *messages: Message) -> None:
-        self.socket.sendall(self.channel.send(*map(encode, messages)))
-
-    def listen(self) -> list[Message]:
-        data = self.socket.recv(1 << 18)
-        if not data:
-            raise ConnectionError("closed")
-        return [decode(frame) for frame in self.channel.receive(data)]
+def _member(port: int) -> Member:
+    """A member with a node key of its own, whose messages go out at once."""
+    member = Member(port, NETWORK.key, seconds=10)
+    member.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return member
 
 
 # -- what attackers send: endless bytes, in pieces -----------------------------------------------------------------
@@ -91,10 +65,6 @@ class Member:
 
 def _one_entry(pair: Keypair, payload: bytes = b"") -> Segment:
     return build(pair, Head(0, genesis_id(pair.author)), [encode_body(0, payload)])[0][0]
-
-
-def _authors(number: int) -> list[bytes]:
-    return [os.urandom(32) for _ in range(number)]
 
 
 def _empty_records(member: Member) -> Iterator[bytes]:
@@ -138,7 +108,7 @@ def _lists(member: Member) -> Iterator[bytes]:
     numbers = count(0, 2)
 
     def make() -> list[Message]:
-        items = tuple(Item(author, 1, bytes(8)) for author in sorted(_authors(limits.MAX_LIST_ITEMS)))
+        items = tuple(Item(author, 1, bytes(8)) for author in authors(limits.MAX_LIST_ITEMS))
         return [Ranges(next(numbers), (Range(b"", RangeKind.DIFFERENCES, items=items),))]
 
     return _messages(member, make)
@@ -146,26 +116,23 @@ def _lists(member: Member) -> Iterator[bytes]:
 
 def _announcements(member: Member) -> Iterator[bytes]:
     def make() -> list[Message]:
-        authors = _authors(limits.MAX_HAVE_ITEMS)
-        return [Have(tuple(HaveItem(number, 1, author) for number, author in enumerate(authors)))]
+        return [*announced(authors(limits.MAX_HAVE_ITEMS), 1)]
 
     return _messages(member, make)
 
 
 def _names(member: Member) -> Iterator[bytes]:
-    authors = tuple(_authors(limits.MAX_WANT_ITEMS))
-    return _messages(
-        member, lambda: [Refuse(authors), Lazy(authors), Lazy((None,)), Want((WantItem(None, 1),))]
-    )
+    names = tuple(authors(limits.MAX_WANT_ITEMS))
+    return _messages(member, lambda: [Refuse(names), Lazy(names), Lazy((None,)), Want((WantItem(None, 1),))])
 
 
 def _downloads(member: Member) -> Iterator[bytes]:
-    authors = [_stored(number).author for number in range(STORED_AUTHORS)]
+    stored = [_stored(number).author for number in range(STORED_AUTHORS)]
     starts = count(0, 1000)
 
     def make() -> list[Message]:
         start = next(starts) % STORED_AUTHORS
-        return [Want(tuple(WantItem(author, 1) for author in authors[start : start + 1000]))]
+        return [Want(tuple(WantItem(author, 1) for author in stored[start : start + 1000]))]
 
     return _messages(member, make)
 
@@ -243,7 +210,7 @@ def attack(port: int, kind: str, connections: int) -> None:
     while True:
         while len(streams) < connections:
             try:
-                member = Member(port)
+                member = _member(port)
             except OSError:
                 time.sleep(0.2)
                 break
@@ -279,7 +246,7 @@ def measure(port: int, seconds: float) -> list[float]:
         os.nice(-5)
     except OSError:
         pass
-    member = Member(port)
+    member = _member(port)
     taken: list[float] = []
     asked: dict[int, float] = {}
     end = time.monotonic() + seconds
@@ -328,7 +295,7 @@ class Figures:
         ):
             assert victim.stdout is not None
             port = int(victim.stdout.readline())
-            feeder = Member(port)
+            feeder = _member(port)
             for start in range(0, STORED_AUTHORS, 100):
                 feeder.say(*[_one_entry(_stored(number)) for number in range(start, start + 100)])
             time.sleep(3)
