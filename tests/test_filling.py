@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Effect
-from gossiplog.gossip.messages import Fill, Have, HaveItem, Lazy, Want
+from gossiplog.gossip.messages import Fill, Have, HaveItem, Lazy, Want, WantItem
 from gossiplog.log.segment import Head, HoledRow, Segment, drop_payloads, has_holes, merge, verify
 from gossiplog.store.interface import PutSegment
 from gossiplog.store.logs import Logs
@@ -177,7 +177,8 @@ class AskingTests(ReplicaCase):
         """Also beyond our head, where they are not taken; afterwards, and of other authors, it is an offence."""
         self.find(self.settle(0))
         more = log(ANN, 6)
-        self.assertEqual(self.sent(self.hear(0, stripped(more[4])), Want), [])
+        want = Want((WantItem(ANN.author, 5),))  # perhaps it has it whole
+        self.assertEqual(self.sent(self.hear(0, stripped(more[4])), Want), [(0, want)])
         self.assertEqual(self.holdings.accepted_seq(ANN.author), 4)
         self.assertIn(0, self.replica.sessions)
         self.hear(0, stripped(log(BOB, 1)[0]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from gossiplog import limits
 from gossiplog.errors import BadSegmentError, ByeCode, PeerError, UnaskedHolesError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
@@ -14,7 +17,7 @@ from gossiplog.store.logs import Logs
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, Stale
 from gossiplog.testing.conformance_rows import Chain
-from tests.test_replica_exchange import ANN, OWN, ReplicaCase, log
+from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log
 
 
 def stripped(segment: Segment) -> Segment:
@@ -160,3 +163,130 @@ class TakingTests(ReplicaCase):
         self.assertEqual(logs.process([Accept(segment, head)]).segments, [segment])
         self.assertFalse(has_holes(segment))
         self.assertTrue(issubclass(UnaskedHolesError, PeerError))
+
+
+class LastResortTests(ReplicaCase):
+    """WANT with holes: when nobody has an author without."""
+
+    def setUp(self) -> None:
+        """Peer 0 claims Ann's log, and takes that back when it is asked."""
+        super().setUp()
+        self.hear(0, Have((HaveItem(0, 2, ANN.author),)))
+        self.assertEqual(self.wants(self.tick(1.0)), [(0, 1, False)])
+
+    def wants(self, effects: list[events.Effect]) -> list[tuple[int, int, bool]]:
+        """Who is asked, from where on, and whether with holes."""
+        return [
+            (number, item.first, item.holes)
+            for number, message in self.sent(effects, Want)
+            for item in message.items  # type: ignore[union-attr]
+        ]
+
+    def wait(self, looks: int = 1) -> list[tuple[int, int, bool]]:
+        """Who is asked in a while."""
+        return self.wants(self.tick(looks * limits.STALL_SECONDS))
+
+    def withhold(self, number: int = 0) -> list[events.Effect]:
+        """A peer says that it can give nothing."""
+        return self.hear(number, Have((HaveItem(0, 0, ANN.author),)))
+
+    def test_when_nobody_else_has_it(self) -> None:
+        """Not at once, since somebody may be about to say so; what comes then may have holes, and is only announced."""
+        effects = self.withhold()
+        self.assertFalse(self.replica.sessions[0].caught_up)
+        self.assertEqual(self.wants(effects + self.tick(limits.STALL_SECONDS - 1.0)), [])
+        self.assertEqual(self.wait(), [(0, 1, True)])
+        one, two = map(stripped, log(ANN, 2))
+        effects = self.hear(0, one, two) + self.tick(1.0)
+        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.Write)], [1, 2])
+        self.assertEqual(self.given(effects), [])
+        self.assertEqual([number for number, _ in self.sent(effects, Have)], [1, 2])
+        effects = self.commit(one, two)
+        self.assertIn(events.FindHoles(0, None, limits.FILL_ROWS), effects)
+        self.assertTrue([e for e in effects if isinstance(e, events.CaughtUp)])
+
+    def test_who_asked_for_whole_ones(self) -> None:
+        """Is told, and not given what has holes, although it is to be given the author's news."""
+        self.hear(1, Want((WantItem(ANN.author, 1),)))
+        self.withhold()
+        self.wait()
+        effects = self.hear(0, *map(stripped, log(ANN, 2))) + self.tick(1.0)
+        self.assertEqual(self.given(effects), [])
+        self.assertEqual([number for number, _ in self.sent(effects, Have)], [1, 2])
+
+    def test_each_author_has_its_time(self) -> None:
+        """A look for one comes too early for another."""
+        self.withhold()
+        self.tick(limits.STALL_SECONDS - 1.0)
+        self.hear(2, Have((HaveItem(0, 1, BOB.author),)))
+        self.tick(0.5)
+        self.hear(2, Have((HaveItem(0, 0),)))
+        self.assertEqual(self.wants(self.tick(1.0)), [(0, 1, True)])
+        self.assertEqual([want for want in self.wait(2) if want[0] == 2], [(2, 1, True)])
+
+    def test_not_for_what_comes_later(self) -> None:
+        """News with holes is not taken, and is no offence either."""
+        self.withhold()
+        self.wait()
+        one, two, three = map(stripped, log(ANN, 3))
+        self.hear(0, one, two)
+        self.commit(one, two)
+        effects = self.hear(0, three)
+        self.assertFalse([e for e in effects if isinstance(e, events.Write | events.PeerRejected)])
+        self.assertEqual(self.wants(effects), [(0, 3, False)])
+
+    def test_while_somebody_claims_it(self) -> None:
+        """Nobody is asked for holes; who is late again and again does not count."""
+        self.hear(1, Have((HaveItem(0, 2, ANN.author),)))
+        self.assertEqual(self.wants(self.withhold()), [(1, 1, False)])
+        self.assertEqual(self.wants(self.tick(limits.STALL_SECONDS / 2)), [])
+        self.assertIn((0, 1, True), self.wait(20))
+
+    def test_while_somebody_gives_it_slowly(self) -> None:
+        """Who advances is waited for, however long it takes."""
+        self.hear(0, Have((HaveItem(0, 9, ANN.author),)))
+        self.hear(1, Have((HaveItem(0, 9, ANN.author),)))
+        self.withhold()
+        for segment in log(ANN, 8):
+            self.hear(1, segment)
+            self.commit(segment)
+            self.assertEqual(self.wants(self.tick(limits.STALL_SECONDS - 1.0)), [])
+
+    def test_somebody_had_it(self) -> None:
+        """Then it is not asked for any more."""
+        self.hear(1, Have((HaveItem(0, 2, ANN.author),)))
+        self.withhold()
+        segments = log(ANN, 2)
+        self.hear(1, *segments)
+        self.commit(*segments)
+        self.assertEqual(self.wait(), [])
+        self.assertFalse(self.replica.withheld)
+
+    def test_who_has_not_even_that(self) -> None:
+        """Is asked once."""
+        self.withhold()
+        self.assertEqual(self.wait(), [(0, 1, True)])
+        self.withhold()
+        self.assertEqual(self.wait(6), [])
+
+    def test_own_logs(self) -> None:
+        """Never."""
+        self.hear(0, Have((HaveItem(1, 2, OWN.author),)))
+        self.hear(0, Have((HaveItem(1, 0),)))
+        self.withhold()
+        self.assertEqual(self.wait(), [(0, 1, True)])
+
+    def test_bounds(self) -> None:
+        """What is withheld, and by whom, is bounded, and ends with the session."""
+        with patch.object(limits, "MAX_OWED_AUTHORS", 2):
+            for number in range(4):
+                self.replica.withheld.note(0, bytes([number]) * 32, 1, self.now)
+            self.assertEqual(len(self.replica.withheld._seqs), 2)
+            session = self.replica.sessions[0]
+            for number in range(4):
+                session.let_lack(bytes([number]) * 32)
+                session.welcome_holes(bytes([number]) * 32, holes=True)
+            self.assertTrue(session.may_lack(bytes(32)))
+            self.assertLessEqual(max(len(session._may_lack), len(session.takes_holes)), 2)
+        self.do(events.Closed(0))
+        self.assertFalse(self.replica.withheld)

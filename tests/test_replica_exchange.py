@@ -585,6 +585,9 @@ class AliveTests(ReplicaCase):
         self.assertNotIn(
             events.CaughtUp(0, bytes([1]) * 32), self.hear(0, Have((HaveItem(0, 2, ANN.author),)))
         )
+        self.assertEqual(self.hear(0, Have((HaveItem(0, 0),))), [])  # it may have it without payloads
+        wants = self.sent(self.tick(limits.STALL_SECONDS), Want)
+        self.assertEqual(wants, [(0, Want((WantItem(ANN.author, 1, holes=True),)))])
         self.assertIn(events.CaughtUp(0, bytes([1]) * 32), self.hear(0, Have((HaveItem(0, 0),))))
         self.hear(0, Have((HaveItem(0, 2),)), *log(ANN, 2))
         self.assertIn(events.CaughtUp(0, bytes([1]) * 32), self.commit(*log(ANN, 2)))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.gossip import events
-from gossiplog.gossip.messages import Fill, Segment
-from gossiplog.log.segment import drop_payloads
+from gossiplog.log.segment import drop_payloads, verify
 from gossiplog.store.interface import PutSegment
+from gossiplog.store.memory import MemoryBackend
 from gossiplog.testing.cluster import Cluster
 from gossiplog.testing.conformance_rows import Chain
 from gossiplog.testing.node import Node
+from gossiplog.testing.stripping import Forgetter, Stripper
 
 
 def written(cluster: Cluster, number: int, rows: Iterable[int]) -> list[PutSegment]:
@@ -106,4 +108,122 @@ class PoisonedStoreTests(SynchronousTestCase):
         self.cluster.settle()
         self.assertEqual([lacking(node) for node in self.cluster.nodes], [3, 3, 3])
         self.assertLess(self.cluster.figures.messages["fill"], 9)
-        self.assertTrue(issubclass(Fill, tuple) and issubclass(Segment, tuple))
+
+
+class StripperTests(SynchronousTestCase):
+    """Members that relay everything but the payloads of others, any share of them."""
+
+    def network(self, seed: int, kind: type[Stripper], honest: int, strippers: int) -> Cluster:
+        """A ring of honest nodes, of which one link is missing, and strippers that are connected to most of them."""
+        cluster = Cluster(seed)
+        draw = Random(seed)
+        self.honest = [cluster.add() for _ in range(honest)]
+        self.strippers = [cluster.add(kind=kind) for _ in range(strippers)]
+        cluster.checker.dishonest.update(node.name for node in self.strippers)
+        for one, other in pairwise(self.honest):
+            cluster.connect(one, other)
+        for place, stripper in enumerate(self.strippers):
+            for node in self.honest:
+                if draw.random() < 0.7:
+                    cluster.connect(*draw.sample([node, stripper], 2))
+            for other in self.strippers[:place]:
+                cluster.connect(stripper, other)
+        for number in range(40):
+            node = draw.choice(cluster.nodes)
+            payloads = [
+                draw.randbytes(draw.choice((0, 10, 40, 900))) for _ in range(draw.choice((1, 1, 5, 60)))
+            ]
+            cluster.world.at(
+                draw.uniform(0.0, 20.0) if number else 0.0,
+                lambda node=node, payloads=payloads: node.up and node.append(node.local[0], payloads),  # type: ignore[misc]
+            )
+        for node in cluster.nodes:
+            cluster.world.at(draw.choice((0.0, 0.0, draw.uniform(0.0, 30.0))), node.start)
+        return cluster
+
+    def whole(self) -> bool:
+        """Whether every honest node has everything that honest nodes wrote, with its payloads."""
+        heads = {node.local[0]: node.holdings.clock.seq(node.local[0]) for node in self.honest if node.up}
+        return all(
+            node.up
+            and not heads.keys() & node.disk.logs.holes().keys()
+            and all(node.holdings.clock.seq(author) == seq for author, seq in heads.items())
+            for node in self.honest
+        )
+
+    def assertArrives(self, cluster: Cluster, seconds: float = 1000.0) -> None:
+        """Every payload, at every honest node, of which none sends another one away."""
+        cluster.run(31.0)
+        until = cluster.world.now + seconds
+        while not self.whole() and cluster.world.now < until:
+            cluster.run(5.0)
+        self.assertTrue(self.whole(), [(node.name, lacking(node)) for node in self.honest])
+        ids = {node.id for node in self.honest}
+        for node in self.honest:
+            rejected = [n for n in node.notices if isinstance(n, events.PeerRejected)]
+            self.assertEqual([n for n in rejected if n.peer in ids], [], node.name)
+
+    def test_openly(self) -> None:
+        """Whoever strips what nobody asked to be stripped is sent away, and what it has comes from others."""
+        for seed, honest, strippers in ((1, 3, 1), (2, 2, 4), (3, 5, 3)):
+            self.assertArrives(self.network(seed, Stripper, honest, strippers))
+
+    def test_by_the_rules(self) -> None:
+        """Whoever never has payloads is asked for entries without when nobody else has them; they come later."""
+        for seed, honest, strippers in ((4, 3, 1), (5, 2, 4), (6, 5, 3), (7, 4, 8)):
+            cluster = self.network(seed, Forgetter, honest, strippers)
+            self.assertArrives(cluster)
+            cluster.settle()
+            self.assertTrue(self.whole())
+
+    def alone(self, kind: type[Stripper]) -> tuple[Cluster, Node, Node, Node]:
+        """Ann wrote, Mallory relays to Bob; Cat has everything and is not there yet."""
+        cluster = Cluster(9)
+        ann, bob, cat = cluster.add(), cluster.add(), cluster.add()
+        mallory = cluster.add(kind=kind)
+        cluster.checker.dishonest.add(mallory.name)
+        cluster.connect(mallory, ann)
+        cluster.connect(mallory, bob)
+        cluster.connect(cat, ann)
+        cluster.start()
+        for number in range(30):
+            ann.append(ann.local[0], [b"%d: a payload" % number] * 20)
+            cluster.run(1.0)
+        cluster.run(100.0)
+        return cluster, ann, bob, cat
+
+    def test_a_stripper_alone(self) -> None:
+        """What nobody else has comes without its payloads, and with them as soon as somebody honest comes."""
+        cluster, ann, bob, cat = self.alone(Forgetter)
+        self.assertEqual(bob.holdings.clock.seq(ann.local[0]), 600)
+        self.assertGreater(lacking(bob), 300)
+        bob.crash()
+        bob.start()
+        cluster.connect(bob, cat)
+        cluster.settle()
+        self.assertEqual([lacking(node) for node in (ann, bob, cat)], [0, 0, 0])
+        told = [notice for notice in bob.notices if isinstance(notice, events.PayloadsFilled)]
+        self.assertEqual(max(notice.last for notice in told), 600)
+
+    def test_a_restored_backup(self) -> None:
+        """Own entries come back whole or not at all, and appends go on behind them."""
+        for kind in (Stripper, Forgetter):
+            cluster, ann, _, cat = self.alone(kind)
+            cat.crash()
+            ann.crash()
+            cluster.run(10.0)
+            author = ann.local[0]
+            backup = MemoryBackend(ann.name)
+            backup.create_seed("writer0", ann.backend.seed("writer0") or b"")
+            [first] = ann.backend.segments(author, 1, 1)
+            backup.commit([PutSegment(first, verify(first))])
+            ann.backend = backup
+            cluster.checker.restored(ann)
+            ann.start()
+            cluster.run(100.0)
+            self.assertEqual(lacking(ann), 0)
+            self.assertLess(ann.holdings.clock.seq(author), 600)
+            cat.start()
+            cluster.run(100.0)
+            self.assertEqual((ann.holdings.clock.seq(author), lacking(ann)), (600, 0))
+            self.assertFalse(ann.holdings.forks)

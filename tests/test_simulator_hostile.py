@@ -266,14 +266,16 @@ class LiarTests(HostileCase):
         self.assertTrue(self.stranger.connected)
 
     def test_claim_taken_back(self) -> None:
-        """WANT is answered with what is held: then it is asked no more."""
+        """WANT is answered with what is held: then it is asked whether it has it without payloads, and no more."""
         author = OTHER.author
         self.claim(author, 9)
         self.stranger.answers[Want] = lambda want: self.stranger.say(Have((HaveItem(0, 0, author),)))
         self.meet()
         self.cluster.run(300.0)
-        self.assertEqual(len(self.stranger.of(Want)), 1)
+        asked = [item.holes for want in self.stranger.of(Want) for item in want.items]
+        self.assertEqual(asked, [False, True])
         self.assertEqual(self.ann.replica.schedule.claimants, {})
+        self.assertFalse(self.ann.replica.withheld)
 
     def test_claims_of_our_own_log(self) -> None:
         """Who claims to know more of a local writer than the writer is not believed, and others get its entries."""

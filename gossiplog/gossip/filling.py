@@ -52,6 +52,12 @@ class Filling(Tree):
         session.lacking.begin()
         self._next_turn()
 
+    def _seek_payloads_of(self, author: bytes) -> None:
+        """Ask everybody for the payloads of an author: they just came to be missing."""
+        for session in self.open_sessions():
+            session.lacking.ask_also(author)
+        self._next_turn()
+
     def _next_turn(self) -> None:
         """Ask the next peer, unless one is being asked."""
         if self._turn is not None or self._fills_pending or self.read_only or not self.holdings.holed:
@@ -146,7 +152,7 @@ class Filling(Tree):
     def _fill_from(self, session: Session, segment: Segment) -> None:
         """A segment goes by that may have what we lack; as much as was asked for costs the peer nothing."""
         if session.lacking.was_asked(segment.author, segment.count):
-            session.allowance.owe(-price(segment))
+            session.allowance.owe(0 if session.is_answer else -price(segment))
         else:
             session.allowance.spend(hashed(segment))
         self._fills_pending += 1

@@ -36,6 +36,12 @@ class Intake(Filling):
         self._bringing: dict[int, None] = {}
         self._ask_after = 0.0
         self._asks_later = False
+        self._looks_at_withheld = False
+        self._fresh_holes: dict[bytes, None] = {}
+
+    def _left(self, session: Session) -> None:
+        super()._left(session)
+        self._seek_fresh_holes(tuple(self._fresh_holes))
 
     # -- claims
 
@@ -62,8 +68,10 @@ class Intake(Filling):
     def _have(self, session: Session, have: Have) -> None:
         withdrawn = False
         for author, seq in session.read_have(have):
-            if seq < self.schedule.missing(session.number).get(author, 0):
-                self.schedule.drop(session.number, author)  # it had more, or said so
+            claimed = self.schedule.missing(session.number).get(author, 0)
+            if seq < claimed:  # it had more, or said so, or has it with holes only
+                self._withhold(session, author, claimed)
+                self.schedule.drop(session.number, author)
                 withdrawn = True
             if seq >= self.holdings.accepted_seq(author):
                 session.knows(author)
@@ -88,6 +96,42 @@ class Intake(Filling):
             self._send(self.sessions[number], Want(items))
             self._watch_stalls()
 
+    def _withhold(self, session: Session, author: bytes, seq: int) -> None:
+        """The peer takes back what it claimed: ask for it with holes when nobody else has it."""
+        if author in self.holdings.local or self.schedule.pulls_holes(session.number, author):
+            return  # never in our own log; or it was asked so, and has nothing at all
+        self.withheld.note(session.number, author, seq, self.now)
+        self._watch_withheld()
+
+    def _watch_withheld(self) -> None:
+        if self.withheld and not self._looks_at_withheld:
+            self._looks_at_withheld = True
+            self._at(self.now + limits.STALL_SECONDS, self._look_at_withheld)
+
+    def _look_at_withheld(self) -> None:
+        self._looks_at_withheld = False
+        if not self.read_only:
+            for number, author in self.withheld.open(self._may_lack, self.now):
+                session = self.sessions[number]
+                session.let_lack(author)
+                self._send(session, Want((WantItem(author, self.holdings.accepted_seq(author) + 1, True),)))
+                self._watch_stalls()
+        for session in self.open_sessions():
+            self._check_caught_up(session)
+        self._watch_withheld()
+
+    def _may_lack(self, number: int, author: bytes) -> bool:
+        """Whether entries of ``author`` are welcome from this peer without their payloads."""
+        wanted = self._takes(author) and self.sessions[number].wanted.wants(author)
+        return wanted and author not in self.holdings.forks
+
+    def _seek_fresh_holes(self, authors: Iterable[bytes]) -> None:
+        """Ask for the payloads of those that were taken without, as soon as no more of them comes."""
+        for author in authors if self._fresh_holes else ():
+            if author in self._fresh_holes and author not in self.schedule.pulled_from:
+                del self._fresh_holes[author]
+                self._seek_payloads_of(author)
+
     def _ask_later(self) -> None:
         """Ask when the disk had its time; it may fail once more until then."""
         if self.sessions and not self._asks_later:
@@ -101,6 +145,7 @@ class Intake(Filling):
     def _rest(self) -> None:
         super()._rest()
         self._asks_later = False
+        self._looks_at_withheld = False
 
     # -- segments
 
@@ -133,12 +178,16 @@ class Intake(Filling):
             self._fill_from(session, segment)
         if not segment.count:
             self._filled_up(session, author)
+        holes = self.schedule.pulls_holes(session.number, author)
         try:
-            verdict = judge(segment, ours, self.verify)
+            verdict = judge(segment, ours, self.verify, holes=holes)
         except UnaskedHolesError:
             if not session.may_lack(author):
                 raise
-            session.allowance.spend(hashed(segment))  # asked for, if not for this
+            if not asked:
+                session.allowance.spend(hashed(segment))
+            self._learn(session, author, segment.last)  # it was asked for such, if not for these
+            self._ask()
             return
         if isinstance(verdict, Extends):
             self._accept(session, verdict)
@@ -169,6 +218,9 @@ class Intake(Filling):
         backlog = self.schedule.pulls(session.number, author)
         self._brought(session, author, pushed=not backlog)
         self.holdings.accept(author, head)
+        if holed:
+            self.holdings.lacks(author)
+            self._fresh_holes[author] = None
         self._progressed(session, 1 + price(segment) + hashed(segment))  # the signature, and all it leads to
         self._emit(Write(segment, head))
         self._bring(session, segment_bytes(segment))
@@ -219,6 +271,8 @@ class Intake(Filling):
         for author in changed:
             self.holdings.settle(author)
             self.schedule.durable(author, self.holdings.clock.seq(author))
+            self.withheld.durable(author, self.holdings.clock.seq(author))
+        self._seek_fresh_holes(changed)
         for segment in event.segments:
             self.ledger.committed(segment)
             # what was accepted went on its way then

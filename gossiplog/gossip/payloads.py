@@ -64,13 +64,18 @@ class Lacking:
             return False
         del self.hopes[author]
         if not self.due:
+            self.not_before = now + limits.ANNOUNCE_SECONDS
+        self.ask_also(author)
+        return True
+
+    def ask_also(self, author: bytes) -> None:
+        """Ask for ``author``, with what else it is to be asked for."""
+        if not self.due:
             self.due = True
             self.only = set()
-            self.not_before = now + limits.ANNOUNCE_SECONDS
         self.after = None
         if self.only is not None:
             self.only.add(author)
-        return True
 
     def answered(self, author: bytes, now: float) -> None:
         """That was all it has of ``author`` now."""

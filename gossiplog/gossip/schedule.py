@@ -36,6 +36,12 @@ class Source:
         self.tardy = 0
         self.claims_more = False
         self.room_claims: int | None = None
+        self.holes: set[bytes] = set()
+
+    def close(self, author: bytes) -> None:
+        """``author`` is pulled from here no longer."""
+        del self.open[author]
+        self.holes.discard(author)
 
 
 class Schedule:
@@ -145,7 +151,7 @@ class Schedule:
             self._unclaim(author, session)
             source.todo.pop(author, None)
         if author in source.open:
-            del source.open[author]
+            source.close(author)
             self._release(author, session)
 
     # -- what is pulled
@@ -153,6 +159,34 @@ class Schedule:
     def pulls(self, session: int, author: bytes) -> bool:
         """Whether ``author`` is being pulled from ``session``: what comes is backlog and not news."""
         return self.pulled_from.get(author) == session
+
+    def pulls_holes(self, session: int, author: bytes) -> bool:
+        """Whether ``author`` is being pulled from ``session``, payloads or not."""
+        return self.pulled_from.get(author) == session and author in self.sources[session].holes
+
+    def open_with_holes(self, session: int, author: bytes, seq: int, now: float) -> bool:
+        """Pull ``author`` from ``session``, payloads or not; False while it may come whole, or there is no free place.
+
+        Others that claim it may have it, but for those that were late and did not make up for it.
+        """
+        source = self.sources[session]
+        others = [self.sources[other] for other in self.claimants.get(author, ()) if other != session]
+        puller = self.pulled_from.get(author)
+        if (
+            puller == session
+            or len(source.open) >= limits.OPEN_WANTS_PER_PEER
+            or not all(other.tardy for other in others)
+        ):
+            return False
+        if puller is not None:
+            self.sources[puller].close(author)
+        self.hold(session, author, seq, always=True)
+        if not source.open:
+            source.progress_at = now
+        source.open[author] = now
+        source.holes.add(author)
+        self.pulled_from[author] = session
+        return True
 
     def accepted(self, session: int, author: bytes, seq: int, now: float) -> None:
         """A segment from ``session`` took our accepted head of ``author`` to ``seq``."""
@@ -163,7 +197,7 @@ class Schedule:
         source = self.sources[puller]
         source.open[author] = now
         if seq >= source.claims.get(author, 0):
-            del source.open[author]
+            source.close(author)
             self._release(author, puller)
             if not source.open:  # it served all we asked for
                 source.patience = limits.STALL_SECONDS
@@ -227,7 +261,7 @@ class Schedule:
                 given = [a for a, since in source.open.items() if self._better(a, source, since, now)]
             for author in given:
                 late = True
-                del source.open[author]
+                source.close(author)
                 self._release(author, session)
                 source.todo[author] = None
             source.tardy += bool(given)
@@ -274,7 +308,7 @@ class Schedule:
         for author in tuple(self.claimants) if authors is None else authors:
             puller = self.pulled_from.pop(author, None)
             if puller is not None:
-                del self.sources[puller].open[author]
+                self.sources[puller].close(author)
             for session in self.claimants.get(author, ()):
                 self.sources[session].todo[author] = None
 

@@ -147,6 +147,7 @@ class Tree(Sending):
 
     def _want_on(self, session: Session, authors: Sequence[bytes]) -> None:
         """Let the peer go on pushing these."""
+        authors = [author for author in authors if not self.schedule.pulls_holes(session.number, author)]
         if authors and session.phase is Phase.OPEN:
             items = [WantItem(author, self.holdings.accepted_seq(author) + 1) for author in authors]
             self._advise(session, Want(tuple(items)))

@@ -20,6 +20,7 @@ from gossiplog.gossip.messages import Message, Ping, Pong
 from gossiplog.gossip.outbox import control_bytes
 from gossiplog.gossip.schedule import Schedule
 from gossiplog.gossip.session import Phase, Session
+from gossiplog.gossip.withheld import Withheld
 
 
 class Upkeep:
@@ -28,6 +29,7 @@ class Upkeep:
     def __init__(self, holdings: Holdings) -> None:
         self.holdings = holdings
         self.schedule = Schedule()
+        self.withheld = Withheld(self.schedule)
         self.budget = Budget()
         self.sessions: dict[int, Session] = {}
         self.now = 0.0
@@ -46,7 +48,11 @@ class Upkeep:
     def caught_up(self) -> bool:
         """Whether all that the peers told us of is on our disk; False while there is none, or one has not said yet."""
         sessions = list(self.open_sessions())
-        return bool(sessions) and all(s.settled and not self.schedule.missing(s.number) for s in sessions)
+        return bool(sessions) and all(s.settled and not self._is_behind(s) for s in sessions)
+
+    def _is_behind(self, session: Session) -> bool:
+        """Whether the peer has something for us, with payloads or without."""
+        return bool(self.schedule.missing(session.number)) or self.withheld.has(session.number)
 
     @property
     def deadline(self) -> float | None:
@@ -185,7 +191,7 @@ class Upkeep:
         if session.settled and self.schedule.claimed_more(session.number):
             session.settled = False
             self._start_reconcile(session)
-        elif session.settled and not session.caught_up and not self.schedule.missing(session.number):
+        elif session.settled and not session.caught_up and not self._is_behind(session):
             session.caught_up = True
             self._emit(events.CaughtUp(session.number, session.peer))
 
@@ -228,6 +234,7 @@ class Upkeep:
         session.phase = Phase.ENDED
         session.view.close()
         self.schedule.remove(number)
+        self.withheld.remove(number)
         self.budget.close(number)
         if not self.sessions:
             self._rest()

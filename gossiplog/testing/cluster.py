@@ -50,14 +50,16 @@ class Cluster:
 
     # -- building
 
-    def add(self, writers: int | Sequence[bytes] = 1, *, speed: Speed | None = None) -> Node:
+    def add(
+        self, writers: int | Sequence[bytes] = 1, *, speed: Speed | None = None, kind: type[Node] = Node
+    ) -> Node:
         """A node with so many local writers, or with writers of these seeds; it runs after :meth:`start`."""
         name = f"n{len(self.nodes)}"
         backend = MemoryBackend(name)
         seeds = [self.random.randbytes(32) for _ in range(writers)] if isinstance(writers, int) else writers
         for number, seed in enumerate(seeds):
             backend.create_seed(f"writer{number}", seed)
-        node = Node(self.world, self.net, name, backend, self.checker, speed)
+        node = kind(self.world, self.net, name, backend, self.checker, speed)
         self.nodes.append(node)
         return node
 
