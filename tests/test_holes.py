@@ -270,11 +270,15 @@ class LastResortTests(ReplicaCase):
         self.assertEqual(self.wait(6), [])
 
     def test_own_logs(self) -> None:
-        """Never."""
+        """What comes is not taken: it proves that they cannot be continued."""
         self.hear(0, Have((HaveItem(1, 2, OWN.author),)))
         self.hear(0, Have((HaveItem(1, 0),)))
-        self.withhold()
-        self.assertEqual(self.wait(), [(0, 1, True)])
+        self.assertIn((0, 1, True), self.wait())
+        effects = self.hear(0, *map(stripped, log(OWN, 2)))
+        ahead = [e for e in effects if isinstance(e, events.OwnAhead)]
+        self.assertEqual(ahead[0], events.OwnAhead(OWN.author, 1, proven=True))
+        self.assertFalse([e for e in effects if isinstance(e, events.Write | events.PeerRejected)])
+        self.assertEqual(self.replica.holdings.accepted_seq(OWN.author), 0)
 
     def test_bounds(self) -> None:
         """What is withheld, and by whom, is bounded, and ends with the session."""

@@ -8,13 +8,13 @@ from typing import Any
 from twisted.internet.task import Clock as Reactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.errors import ForkedWriterError, StoreClosedError
-from gossiplog.gossip.messages import Item, Want
+from gossiplog.errors import ForkedWriterError, StoreClosedError, StoreCopiedError
+from gossiplog.gossip.messages import Have, HaveItem, Item, Want
 from gossiplog.gossip.schedule import Schedule
-from gossiplog.limits import OPEN_WANTS_PER_PEER, OWN_ENTRIES_SECONDS, OWN_REST_SECONDS
+from gossiplog.limits import OPEN_WANTS_PER_PEER, OWN_ENTRIES_SECONDS, OWN_REST_SECONDS, STALL_SECONDS
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
-from gossiplog.log.segment import Head, Segment, verify
+from gossiplog.log.segment import Head, Segment, drop_payloads, verify
 from gossiplog.net.lanes import COMMIT_BYTES, NEWS_BYTES, Job, Lanes, Write
 from gossiplog.net.returning import Returning
 from gossiplog.notices import AuthorForked
@@ -254,6 +254,26 @@ class RestoredTests(SynchronousTestCase):
         self.world.run(2)
         self.assertEqual(done, [6])
         self.assertEqual(self.start_append(b"7"), [7])
+
+    def test_nobody_has_them_whole(self) -> None:
+        """Our signature is proof enough: nothing is signed for these seqs again."""
+        self.put_back()
+        peer = self.claim(5)
+        waiting = self.start_append(b"6")
+        peer.send(Have((HaveItem(0, 2, self.author),)))
+        self.world.run(STALL_SECONDS + 1)
+        self.assertEqual([item.holes for want in peer.of(Want) for item in want.items][-1:], [True])
+        peer.send(*(drop_payloads(segment, [segment.first]) for segment in self.lost))
+        self.world.run(0.5)
+        for done in (waiting, self.start_append(b"7")):
+            [failure] = done
+            failure.trap(StoreCopiedError)
+            self.assertIn("entries up to 5", str(failure.value))
+        self.assertEqual(self.a.payloads(self.author), [b"1", b"2"])
+        self.assertIn("without payloads", self.a.store.copied)
+        self.a.store.recovered()
+        self.world.run(0.1)
+        self.assertEqual(self.start_append(b"8"), [3])  # whoever says so is believed
 
     def test_two_nodes(self) -> None:
         """An append at any moment after they compared clocks continues what comes back; nobody sees a fork."""

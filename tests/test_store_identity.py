@@ -403,6 +403,21 @@ class SignTests(IdentityTestCase):
             self.overwrite(name, content)
         self.assert_copied("lacks the own entry 6")
 
+    def test_own_entries_that_are_nowhere_whole(self) -> None:
+        """What peers show of it outlives the process; another writer is not concerned."""
+        logs = self.open()
+        bob = logs.writer("bob").author
+        self.assertIn("up to 9", logs.overtaken(self.ann, 9))
+        self.assertIsInstance(self.append(logs), StoreCopiedError)
+        self.assertEqual(self.append(logs, 1, bob), Appended(1, 1))
+        logs.close()
+        logs = self.open()
+        self.assertIn("up to 9", logs.copied)
+        self.assertIsInstance(self.append(logs), StoreCopiedError)
+        self.assertEqual(self.append(logs, 1, bob), Appended(2, 2))
+        logs.recovered()
+        self.assertEqual(self.append(logs), Appended(4, 4))
+
     def test_the_file_of_generations(self) -> None:
         file = self.path / "generation"
         file.unlink()

@@ -293,10 +293,14 @@ class Reading(NamedTuple):
 
 
 class OwnAhead(NamedTuple):
-    """A peer says that it holds the local ``author`` up to ``seq``, beyond us: sign nothing before that has come."""
+    """A peer says that it holds the local ``author`` up to ``seq``, beyond us: sign nothing before that has come.
+
+    ``proven``: it has our signature for that, and not the payloads; it cannot come back.
+    """
 
     author: bytes
     seq: int
+    proven: bool = False
 
 
 # -- notices: effects for the application ------------------------------------------------------------------------

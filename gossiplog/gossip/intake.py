@@ -54,7 +54,7 @@ class Intake(Filling):
             session.unwanted_items += 1  # who does not want it has nothing of it for us, whatever it says
             return
         behind = seq > self.holdings.clock.seq(author) and author not in self.holdings.forks
-        if behind and self._takes(author):
+        if behind and author not in session.lost_own and self._takes(author):
             own = author in self.holdings.local
             session.caught_up = False
             if may_wait and not own and self._comes_otherwise(session, author):
@@ -98,8 +98,8 @@ class Intake(Filling):
 
     def _withhold(self, session: Session, author: bytes, seq: int) -> None:
         """The peer takes back what it claimed: ask for it with holes when nobody else has it."""
-        if author in self.holdings.local or self.schedule.pulls_holes(session.number, author):
-            return  # never in our own log; or it was asked so, and has nothing at all
+        if self.schedule.pulls_holes(session.number, author):
+            return  # it was asked so, and has nothing at all
         self.withheld.note(session.number, author, seq, self.now)
         self._watch_withheld()
 
@@ -190,7 +190,10 @@ class Intake(Filling):
             self._ask()
             return
         if isinstance(verdict, Extends):
-            self._accept(session, verdict)
+            if verdict.holed and author in self.holdings.local:
+                self._lost_own(session, verdict.head.seq, author)
+            else:
+                self._accept(session, verdict)
             return
         if segment.first <= ours.seq + 1 and segment.last >= ours.seq and not (asked or session.is_answer):
             session.allowance.spend(hashed(segment))
@@ -231,6 +234,13 @@ class Intake(Filling):
         if not backlog and segment.first <= explored_seq(head.seq):
             self._explore(author, head.seq)
         self._ask()
+
+    def _lost_own(self, session: Session, seq: int, author: bytes) -> None:
+        """We signed entries that nobody has whole: never taken, and proof that the log cannot be continued here."""
+        self.schedule.drop(session.number, author)
+        session.lost_own.add(author)
+        self._emit(events.OwnAhead(author, seq, proven=True))
+        self._check_caught_up(session)
 
     def _bring(self, session: Session | None, size: int) -> None:
         """The store is given so many bytes, because of what came from ``session``."""

@@ -137,6 +137,7 @@ class Session:
         self.service: dict[bytes, Service] = {}
         self.default_service = Service.EAGER
         self.takes_holes: set[bytes] = set()
+        self.lost_own: set[bytes] = set()
         self._may_lack: set[bytes] = set()
         self._may_lack_any = False
         self.lacking = Lacking()

@@ -110,7 +110,9 @@ class Driver:
             events.LoadPayloads: self._errands.load_payloads,
             events.Examine: self._errands.examine,
             events.Reading: self._read,
-            events.OwnAhead: lambda e: store.returning.claimed(e.author, e.seq),
+            events.OwnAhead: lambda e: (store.overtaken if e.proven else store.returning.claimed)(
+                e.author, e.seq
+            ),
             events.PeerUp: self._peer_up,
             events.PeerDown: self._peer_down,
             events.PeerRejected: self._peer_rejected,

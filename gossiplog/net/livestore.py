@@ -136,6 +136,18 @@ class Store:
 
         return self.run(lambda logs: logs.recovered()).addCallback(done)  # type: ignore[return-value]
 
+    def overtaken(self, author: bytes, seq: int) -> None:
+        """Refuse appends to the local ``author``: it signed up to ``seq``, which is nowhere whole (:attr:`copied`)."""
+        if self._closing:
+            return
+
+        def done(reason: Any) -> None:
+            if isinstance(reason, str):
+                self.copied = reason
+            self.returning.release(author)
+
+        self.run(lambda logs: logs.overtaken(author, seq)).addBoth(done)
+
     def add_fork(self, proof: ForkProof) -> Result[None]:
         """Freeze the author of a proof that came by another way than a peer (:meth:`ForkProof.load`), and pass it on.
 

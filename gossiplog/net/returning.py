@@ -78,6 +78,13 @@ class Returning:
             else:
                 hold.timer.reset(OWN_ENTRIES_SECONDS)
 
+    def release(self, author: bytes) -> None:
+        """Wait no longer for ``author``: what it lost does not come back, and the store knows."""
+        hold = self._holds.get(author)
+        if hold is not None:
+            hold.timer.cancel()
+            self._give_up(author)
+
     def close(self) -> None:
         """Refuse what waits: whether it would have forked its log is not known."""
         self._closed = True
@@ -89,7 +96,7 @@ class Returning:
                 answer(error)
 
     def _give_up(self, author: bytes) -> None:
-        """Nothing backs the claim."""
+        """Nothing backs the claim, or nothing that can come back."""
         self._rests[author] = self._reactor.seconds() + OWN_REST_SECONDS
         self._release(author)
 

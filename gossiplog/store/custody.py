@@ -16,7 +16,7 @@ from typing import Final
 
 from gossiplog.errors import StoreCopiedError, StoreError
 from gossiplog.log.clock import Clock
-from gossiplog.log.keys import KEY_BYTES
+from gossiplog.log.keys import KEY_BYTES, format_author
 from gossiplog.store.directory import store_error
 from gossiplog.store.generation import GenerationFile
 from gossiplog.store.identity import TOKEN_BYTES, Stamp, difference, mark, read_signs, stamped, write_mark
@@ -82,6 +82,15 @@ class Custody:
             self._trusted = trusted
             self._strangers = {}
             self._reason = ""
+
+    def overtaken(self, author: bytes, seq: int) -> None:
+        """``author`` signed entries up to ``seq`` that the store does not hold: distrust it; durable on return."""
+        self._reason = (
+            f"peers hold entries up to {seq} that its writer {format_author(author)} signed, without payloads"
+        )
+        self._strangers[author] = self._reason
+        self._trusted.discard(author)
+        self._backend.commit([self._trust(self._trusted), PutMeta(_COPIED, self._reason.encode())])
 
     def signed(self, author: bytes, seq: int) -> None:
         """A local log reaches to ``seq`` on disk."""

@@ -129,6 +129,14 @@ class Logs:
         """Let every writer append again: all newer own entries are here now, or there are none.  Durable on return."""
         self._custody.recovered()
 
+    def overtaken(self, author: bytes, seq: int) -> str:
+        """Refuse appends to a local log of which peers show entries up to ``seq`` that we signed and lost.
+
+        Durable on return, and in force even if that fails.  Returns what :attr:`copied` says now.
+        """
+        self._custody.overtaken(author, seq)
+        return self.copied
+
     def bind_network(self, discovery_id: bytes) -> None:
         """Make this the store of one network, or check that it is.
 
