@@ -15,16 +15,19 @@ from importlib import import_module
 from typing import Any, Final, NoReturn
 
 from gossiplog import keyfile
-from gossiplog.commands import choosing, forks, local, show, simulate, verifying
+from gossiplog.commands import choosing, forks, importing, local, show, simulate, verifying
 from gossiplog.commands.arguments import checked
+from gossiplog.errors import StoreUnsafeError
 from gossiplog.log.network import Network
 from gossiplog.printing import complain, open_standard_files, report, say
+
+STORE: Final = ".gossiplog"
 
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 
 EPILOG: Final = """\
-exit status: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 3 verify found damage,
+exit status: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 3 there is damage,
 130 interrupted, 141 nobody read the output.
 environment: GOSSIPLOG_STORE is the default of --store, GOSSIPLOG_NETWORK of --network.  A key on a command line
 can be seen by every user of the machine: use the environment, or --network @FILE.
@@ -67,8 +70,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
+    if "store" in arguments and not arguments.store:
+        arguments.store = _default_store()
     verb: Callable[[argparse.Namespace], int] = arguments.verb
     return verb(arguments)
+
+
+def _default_store() -> str:
+    """Return the store of the current directory, which nobody named: whoever made that directory may have made it."""
+    if os.path.islink(STORE):
+        raise StoreUnsafeError(
+            f"{STORE} is a symbolic link; name it with --store if you mean what it leads to"
+        )
+    return STORE
 
 
 def _forget_output() -> None:
@@ -123,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--store",
             metavar="DIR",
-            default=os.environ.get("GOSSIPLOG_STORE") or ".gossiplog",
+            default=os.environ.get("GOSSIPLOG_STORE"),
             help="directory of the store (default: $GOSSIPLOG_STORE, else .gossiplog)",
         )
         return added
@@ -162,9 +176,22 @@ def _parser() -> argparse.ArgumentParser:
     about = "print how far the store holds each log"
     clock = verb("clock", local.clock, about, "gossiplog clock --store ~/notes")
     _json(clock)
+    _read_only(clock)
+    _read_only(log)
 
     summary = "check every chain and signature on disk, and repair what is damaged"
-    verifying.add_arguments(verb("verify", verifying.verify, summary, "gossiplog verify --store ~/notes"))
+    verify = verb("verify", verifying.verify, summary, "gossiplog verify --store ~/notes")
+    verifying.add_arguments(verify)
+    _read_only(verify)
+
+    taking = verb(
+        "import",
+        importing.import_store,
+        "take what another store has that its authors signed; it may be anybody's, and is only read",
+        "gossiplog import --store ~/notes /media/stick/notes",
+    )
+    taking.add_argument("path", metavar="DIR", help="directory of the other store")
+    choosing.add_quotas(taking)
 
     summary = "show the authors that signed two logs, with proofs as files"
     example = "gossiplog forks --store ~/notes\n  gossiplog forks --store ~/notes --export 62ohto7d ann.proof"
@@ -227,6 +254,14 @@ def _writer(parser: argparse.ArgumentParser) -> None:
 
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+
+
+def _read_only(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--read-only",
+        action="store_true",
+        help="change nothing at all in the directory, which may be anybody's; the store has to be closed",
+    )
 
 
 def _timeout(parser: argparse.ArgumentParser) -> None:

@@ -29,6 +29,7 @@ from gossiplog.errors import (
 from gossiplog.log.body import encode_body
 from gossiplog.store import directory, interface, sqlite_opening
 from gossiplog.store import logs as logs_module
+from gossiplog.store.folder import Folder
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Append, SetCursor
 from gossiplog.store.salvaging import salvage
@@ -242,6 +243,39 @@ class LinkTests(ForeignTestCase):
             command(OPEN, str(self.path)), env=environment(), capture_output=True, timeout=60, check=True
         )
         self.assertEqual(done.stdout.split(), [b"StoreUnsafeError"])
+
+
+class FolderTests(ForeignTestCase):
+    """Somebody is quicker than the look at a name."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Folder(str(self.path))
+        self.addCleanup(self.folder.close)
+        self.patch(self.folder, "size", lambda name: None)  # it was in order when it was looked at
+
+    def test_opened(self) -> None:
+        for name, make in (
+            ("pipe", os.mkfifo),
+            ("link", lambda file: file.symlink_to(self.precious)),
+            ("hard", lambda file: os.link(self.precious, file)),
+        ):
+            make(self.path / name)
+            self.assert_unsafe(name, lambda name=name: self.folder.open(name))  # type: ignore[misc]
+
+    def test_made(self) -> None:
+        for number, make in enumerate(
+            (
+                lambda file: file.symlink_to(self.precious),
+                lambda file: file.symlink_to(self.outside / "new"),
+                lambda file: os.link(self.precious, file),
+                os.mkfifo,
+            )
+        ):
+            name = f"name{number}"
+            make(self.path / name)
+            self.assertRaises(FileExistsError, self.folder.create, name)
+        self.assert_nothing_outside_changed()
 
 
 class JournalTests(ForeignTestCase):

@@ -77,6 +77,11 @@ def add_limits(parser: ArgumentParser) -> None:
         default=None,
         help="want nobody but the authors followed, from now on (gossiplog follow --everyone takes it back)",
     )
+    add_quotas(parser)
+
+
+def add_quotas(parser: ArgumentParser) -> None:
+    """Add the options of a verb that takes what others have: how much of it."""
     for quota, (option, about) in QUOTAS.items():
         parser.add_argument(
             option, dest=f"max_{quota.value}", type=checked(bound(quota)), metavar="N", help=about

@@ -34,10 +34,10 @@ READ_BYTES: Final = 1 << 20
 """Lines read from standard input at once are committed at once."""
 
 
-def opened(path: str) -> Logs:
+def opened(path: str, read_only: bool = False) -> Logs:
     """Open an existing store."""
     try:
-        return open_logs(path, init=False)
+        return open_logs(path, init=False, read_only=read_only)
     except StoreNotFoundError as error:
         raise missing(error, path) from None
 
@@ -122,7 +122,7 @@ def _writer(logs: Logs, name: str) -> bytes:
 
 def clock(arguments: Namespace) -> int:
     """Print how far the store holds each log."""
-    with closing(opened(arguments.store)) as logs:
+    with closing(opened(arguments.store, arguments.read_only)) as logs:
         names = {author: name for name, author in logs.writers().items()}
         for author, head in logs.clock.items():
             about: dict[str, object] = {"author": format_author(author), "seq": head.seq}

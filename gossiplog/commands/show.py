@@ -37,11 +37,13 @@ SHORTEST_PREFIX: Final = 4
 def log(arguments: Namespace) -> int:
     """Print the entries of a store; with ``--follow`` go on with new ones."""
     form = as_json if arguments.json else as_text
+    if arguments.follow and arguments.read_only:
+        raise InvalidValueError("a store that is only read gets no new entries: leave --follow out")
     if arguments.follow:
         from gossiplog.commands.network import react
 
         return react(_follow, arguments, form)
-    with closing(opened(arguments.store)) as logs:
+    with closing(opened(arguments.store, arguments.read_only)) as logs:
         author = find_author(logs.clock, arguments.author) if arguments.author else None
         entries = held(logs, author)
         if arguments.sort == "time":

@@ -135,7 +135,7 @@ def _save(arguments: Namespace, outcome: Outcome, scenario: Scenario) -> None:
             say(f"  {scenario}")
     if arguments.save:
         directory = Path(arguments.save)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(0o700, parents=True, exist_ok=True)
         saving.save(directory / f"seed-{outcome.seed}.json", scenario, failure.splitlines()[0])
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from gossiplog.commands.forks import fork_line
 from gossiplog.commands.local import opened
-from gossiplog.errors import StoreDamagedError
+from gossiplog.errors import InvalidValueError, StoreDamagedError
 from gossiplog.log.keys import format_author
 from gossiplog.printing import StatusLine, complain, say
 from gossiplog.store.logs import Logs
@@ -47,10 +47,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def verify(arguments: Namespace) -> int:
     """Check every chain, signature and head against the disk; exit status 3 when something is (still) wrong."""
+    if arguments.repair and arguments.read_only:
+        raise InvalidValueError("--repair writes: leave --read-only out")
     if arguments.repair:
         return _repair(arguments.store, arguments.donor)
     try:
-        logs = opened(arguments.store)
+        logs = opened(arguments.store, arguments.read_only)
     except StoreDamagedError as error:
         return _complain(str(error))
     with closing(logs):

@@ -40,7 +40,8 @@ from gossiplog.store.vouching import Vouching
 
 __all__ = ["Logs", "VerifyReport", "open_logs"]
 
-_NETWORK = "network"
+NETWORK = "network"
+"""The value that says which network a store belongs to."""
 
 
 def open_logs(path: str | os.PathLike[str], init: bool = True, read_only: bool = False) -> Logs:
@@ -142,9 +143,9 @@ class Logs:
 
         :raises NetworkMismatchError: it belongs to another one.
         """
-        bound = self._backend.meta(_NETWORK)
+        bound = self._backend.meta(NETWORK)
         if bound is None:
-            self._backend.commit([PutMeta(_NETWORK, discovery_id)])
+            self._backend.commit([PutMeta(NETWORK, discovery_id)])
         elif bound != discovery_id:
             raise NetworkMismatchError(
                 f"store {self.path} belongs to another network; use one store per network"
