@@ -48,7 +48,7 @@ class HelpTests(ProcessTestCase):
             "0 done",
             "1 failed",
             "2 wrong usage",
-            "3 verify found damage",
+            "3 there is damage",
             "GOSSIPLOG_STORE",
         ):
             self.assertIn(word, process.out)
