@@ -313,16 +313,16 @@ def _network_of(text: str) -> Network:
 
 @checked
 def _listen(text: str) -> str:
-    from gossiplog.serving import check_listen
+    from gossiplog.net.endpoints import check_server
 
-    return check_listen(text)
+    return check_server(text)
 
 
 @checked
 def _peer(text: str) -> str:
-    from gossiplog.serving import check_peer
+    from gossiplog.net.endpoints import check_client
 
-    return check_peer(text)
+    return check_client(text)
 
 
 def _seconds(text: str) -> float:

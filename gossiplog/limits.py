@@ -294,6 +294,15 @@ RECONNECT_MOST_SECONDS: Final = 60.0
 DIAL_SECONDS: Final = 120.0
 """For one attempt to connect, whatever kind of endpoint: some, behind a proxy, would wait for ever."""
 
+ATTEMPT_SECONDS: Final = 0.25
+"""Of the addresses of a name, one more is dialled after so long without an answer (RFC 8305)."""
+
+MAX_ADDRESSES: Final = 16
+"""Of a name, so many are dialled: who answers for a name server could name thousands."""
+
+BIND_SECONDS: Final = 300.0
+"""For an endpoint to listen, whatever its kind: some start a program first, that of Tor for instance."""
+
 RECHECK_FIRST_SECONDS: Final = 60.0
 RECHECK_SECONDS: Final = 900.0
 """An address is dialled rarely while the node that answered there last is connected another way or banned: after the

@@ -12,9 +12,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 
+from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, NodeStoppedError
 from gossiplog.gossip.budget import check_memory
 from gossiplog.gossip.events import Forgotten
@@ -22,16 +22,18 @@ from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.log.keys import is_node_id
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
+from gossiplog.net import endpoints
 from gossiplog.net.awaiting import Ending, Result, check_thread
 from gossiplog.net.bans import Ban
 from gossiplog.net.choosing import Told
 from gossiplog.net.dialing import Dialer
 from gossiplog.net.driver import Driver
+from gossiplog.net.endpoints import AtName, ClientEndpoint, ServerEndpoint
 from gossiplog.net.livestore import Store
 from gossiplog.net.machine import default_memory, part_large
 from gossiplog.net.progress import Meter
 from gossiplog.net.protocol import LinkFactory, check_agent, describe
-from gossiplog.net.sockets import lengthen, private
+from gossiplog.net.sockets import lengthen
 from gossiplog.net.steadying import steady
 from gossiplog.net.subscriptions import Events, Subscribers
 from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress
@@ -72,7 +74,7 @@ class Node:
         self.store = store
         self.reactor = reactor
         self._ports: list[Any] = []
-        self._binding: set[Deferred[Any]] = set()
+        self._binding: dict[Deferred[Any], Any] = {}
         self._subscribers = Subscribers(reactor)
         self._stopping = False
         self._stopped = Ending(reactor)
@@ -108,24 +110,23 @@ class Node:
 
     # -- connections
 
-    def listen(self, endpoint: str) -> Result[str]:
+    def listen(self, endpoint: ServerEndpoint) -> Result[str]:
         """Accept peers on a server endpoint (``tcp:4000``); fires with the address that is bound.
 
-        A unix socket is for its owner alone (mode 600), unless the endpoint says ``mode=``.
+        The endpoint is a string or an ``IStreamServerEndpoint``.  A unix socket is for its owner alone (mode 600),
+        unless the string says ``mode=``.
 
         Fails with :class:`EndpointError` when the string or the address is of no use.
         """
         self._check_running()
         result: Result[str] = Result(reactor=self.reactor)
-        try:
-            server = serverFromString(self.reactor, private(endpoint))
-            factory = LinkFactory(self._driver)
-            listening = server.listen(factory)
-        except Exception as error:
-            raise EndpointError(f"cannot listen on {endpoint!r}: {error}") from error
+        server = endpoints.server(self._driver.dialers.reaching, endpoint)
+        name = endpoints.name(endpoint)
+        factory = LinkFactory(self._driver)
+        listening = maybeDeferred(server.listen, factory)
 
         def bound(port: Any) -> Any:
-            self._binding.discard(listening)
+            self._binding.pop(listening, None)
             if self._stopping:
                 result.errback(NodeStoppedError("the node was stopped"))
                 return port.stopListening()
@@ -137,15 +138,24 @@ class Node:
             return None
 
         def failed(failure: Any) -> None:
-            self._binding.discard(listening)
-            result.errback(EndpointError(f"cannot listen on {endpoint!r}: {failure.getErrorMessage()}"))
+            self._binding.pop(listening, None)
+            if self._stopping:
+                result.errback(NodeStoppedError("the node was stopped"))
+            else:
+                result.errback(EndpointError(f"cannot listen on {name!r}: {failure.getErrorMessage()}"))
 
-        self._binding.add(listening)
+        def late(_: Any, seconds: float) -> None:
+            raise EndpointError(f"it did not within {seconds:g} s")
+
+        self._binding[listening] = server
+        listening.addTimeout(limits.BIND_SECONDS, self.reactor, late)
         listening.addCallbacks(bound, failed)
         return result
 
-    def connect(self, endpoint: str) -> Dialer:
+    def connect(self, endpoint: ClientEndpoint) -> Dialer:
         """Keep a connection to a client endpoint (``tcp:HOST:PORT``), dialled until it answers and when it is lost.
+
+        The endpoint is a string, of whose host every address is tried, or an ``IStreamClientEndpoint``.
 
         Raises :class:`EndpointError` for a string that is none.  ``stop()`` of what is returned ends the dialling,
         ``dial()`` tries at once: for when the network changed.
@@ -306,6 +316,11 @@ class Node:
             self._stopping = True
             waits: list[Any] = [port.stopListening() for port in self._ports]
             waits += self._binding
+            for binding, server in tuple(self._binding.items()):
+                if isinstance(server, AtName):
+                    binding.cancel()
+                else:  # it may have a port any moment, which is to be closed
+                    binding.addTimeout(limits.CLOSE_SECONDS, self.reactor)
             waits.append(self._driver.stop(ByeCode.STOPPING, "stopping"))
             closed = DeferredList([wait for wait in waits if wait is not None], consumeErrors=True)
             closed.addCallback(lambda _: self._over())

@@ -10,17 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final
-
-from twisted.internet.endpoints import clientFromString, serverFromString
-from twisted.internet.interfaces import (
-    IStreamClientEndpointStringParserWithReactor,
-    IStreamServerEndpointStringParser,
-)
-from twisted.plugin import getPlugins
+from typing import Any
 
 from gossiplog import notices
-from gossiplog.errors import EndpointError
 from gossiplog.foreign import brief
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.keys import KeyKind, format_key, short_key
@@ -31,9 +23,6 @@ from gossiplog.net.sockets import take_descriptors
 from gossiplog.node import Node
 from gossiplog.notices import Notice
 from gossiplog.printing import as_json
-
-_BUILT_IN: Final = frozenset({"tcp", "unix", "ssl"})
-"""Endpoint types that Twisted parses without a plugin, and without starting anything."""
 
 
 class Serving:
@@ -171,31 +160,3 @@ def _words(notice: Notice) -> str | None:
             return f"the log of {short_key(author)} is damaged: {error}; see gossiplog verify --repair"
         case _:
             return None
-
-
-def check_listen(endpoint: str) -> str:
-    """Return ``endpoint`` if it names something to listen on, else raise :class:`EndpointError`."""
-    return _check(
-        endpoint, serverFromString, IStreamServerEndpointStringParser, "to listen on, such as tcp:4000"
-    )
-
-
-def check_peer(endpoint: str) -> str:
-    """Return ``endpoint`` if it names something to dial, else raise :class:`EndpointError`."""
-    kind = IStreamClientEndpointStringParserWithReactor
-    return _check(endpoint, clientFromString, kind, "to dial, such as tcp:HOST:PORT")
-
-
-def _check(endpoint: str, parse: Callable[[Any, str], Any], plugin: Any, use: str) -> str:
-    """Endpoints of plugins are only looked up: parsing some starts what they need."""
-    kind, separator, _ = endpoint.partition(":")
-    if separator and kind in _BUILT_IN:
-        try:
-            parse(None, endpoint)
-        except (
-            Exception
-        ):  # ValueError, TypeError and KeyError, in words about Python rather than about endpoints
-            raise EndpointError(f"{endpoint!r} is no endpoint {use}") from None
-    elif not separator or kind not in {found.prefix for found in getPlugins(plugin)}:
-        raise EndpointError(f"{endpoint!r} is no endpoint {use}")
-    return endpoint

@@ -114,6 +114,8 @@ class Sync:
     def _complaint(self) -> str:
         if self._up:
             return f"{self._endpoint}: nothing moved for {self._patience:g} s, and it is not in sync"
+        if name := self._dialer.looks_up:
+            self._reason = f"{name} is still being looked up"
         because = f": {self._reason}" if self._reason else ""
         return f"no answer from {self._endpoint} within {self._patience:g} s{because}"
 

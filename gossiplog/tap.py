@@ -23,9 +23,10 @@ from gossiplog.errors import EndpointError, GossiplogError
 from gossiplog.foreground import SWITCH_SECONDS
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.network import Network
+from gossiplog.net.endpoints import check_client, check_server
 from gossiplog.net.logger import Log
 from gossiplog.printing import complain
-from gossiplog.serving import Serving, check_listen, check_peer
+from gossiplog.serving import Serving
 
 
 class Options(usage.Options):
@@ -62,11 +63,11 @@ class Options(usage.Options):
 
     def opt_listen(self, endpoint: str) -> None:
         """Endpoint to listen on, such as tcp:4000 or tcp:0:interface=127.0.0.1; may be repeated."""
-        self.listen.append(_checked(check_listen, endpoint))
+        self.listen.append(_checked(check_server, endpoint))
 
     def opt_peer(self, endpoint: str) -> None:
         """Endpoint to dial and keep a connection to, such as tcp:example.org:4000; may be repeated."""
-        self.peers.append(_checked(check_peer, endpoint))
+        self.peers.append(_checked(check_client, endpoint))
 
     opt_l = opt_listen
     opt_p = opt_peer

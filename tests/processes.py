@@ -84,6 +84,14 @@ class Process:
                     return found
                 self._wait(deadline, f"it did not print {pattern!r}")
 
+    def wait_for_error(self, pattern: str) -> re.Match[str]:
+        """Wait for standard error to match ``pattern`` (line by line)."""
+        deadline = time.monotonic() + self.patience
+        with self._change:
+            while (found := re.compile(pattern, re.MULTILINE).search(self.err)) is None:
+                self._wait(deadline, f"it did not complain of {pattern!r}")
+            return found
+
     def wait_for_all(self, *patterns: str) -> None:
         """As :meth:`wait_for`, for several lines in whatever order."""
         start = self._seen

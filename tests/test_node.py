@@ -13,10 +13,11 @@ from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+from zope.interface import implementer
 
 from gossiplog import Entry, Events, Head, Network, Node, Reader, Segment, Store, limits, open_store
-from gossiplog import node as node_module
 from gossiplog.errors import (
     ByeCode,
     EndpointError,
@@ -471,6 +472,17 @@ class NetworkTests(SynchronousTestCase):
             site.node.connect("tcp:127.0.0.1:9")
 
 
+@implementer(IStreamServerEndpoint)
+class Slow:
+    """I listen when I am told to."""
+
+    def __init__(self, bound: Deferred[Any]) -> None:
+        self.bound = bound
+
+    def listen(self, protocolFactory: Any) -> Deferred[Any]:
+        return self.bound
+
+
 class StoppedTests(SynchronousTestCase):
     """After the end."""
 
@@ -493,12 +505,7 @@ class StoppedTests(SynchronousTestCase):
         """Some endpoints take their time; the port is closed again, and the end waits for that."""
         bound: Deferred[Any] = Deferred()
 
-        class Slow:
-            def listen(self, factory: Any) -> Deferred[Any]:
-                return bound
-
-        self.patch(node_module, "serverFromString", lambda reactor, endpoint: Slow())
-        listening = self.site.node.listen("slow:1")
+        listening = self.site.node.listen(Slow(bound))
         stopped = self.site.node.stop()
         self.world.run(1)
         self.assertNoResult(stopped)
@@ -506,6 +513,17 @@ class StoppedTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(stopped))
         self.failureResultOf(listening, NodeStoppedError)
         self.assertEqual(self.world.reactor.ports, {})
+
+    def test_port_that_is_never_bound(self) -> None:
+        """BIND_SECONDS: who waits for it is told; and the end waits for CLOSE_SECONDS only."""
+        listening = self.site.node.listen(Slow(Deferred()))
+        self.world.run(limits.BIND_SECONDS)
+        self.assertIn("300 s", str(self.failureResultOf(listening, EndpointError).value))
+        listening = self.site.node.listen(Slow(Deferred()))
+        stopped = self.site.node.stop()
+        self.world.run(limits.CLOSE_SECONDS)
+        self.assertIsNone(self.successResultOf(stopped))
+        self.failureResultOf(listening, NodeStoppedError)
 
     def test_node_on_a_store_that_is_closing(self) -> None:
         self.site.disk.stall()

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import clientFromString
 from twisted.python.failure import Failure
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError
+from gossiplog.net import endpoints
+from gossiplog.net.endpoints import ClientEndpoint
 from gossiplog.net.protocol import Link, LinkFactory, Owner
+from gossiplog.net.reaching import reaching
 
 STEADY_SECONDS = 5.0
 """A session that lasted so long starts the back-off over; one that ends at once, again and again, must not be dialled
@@ -31,25 +33,26 @@ four times a second."""
 class Dialer:
     """I keep trying to have a link to one endpoint."""
 
-    def __init__(self, calls: Dialers, endpoint: str) -> None:
-        self.endpoint = endpoint
+    def __init__(self, calls: Dialers, endpoint: ClientEndpoint) -> None:
+        self.endpoint = endpoints.name(endpoint)
         self.stopped = False
         self.link: Link | None = None
         self.peer: bytes | None = None
         self._calls = calls
-        self._factory = LinkFactory(calls.owner, endpoint)
+        self._factory = LinkFactory(calls.owner, self.endpoint)
         self._failures = 0
         self._looks = 0
         self._held_back = False
         self._up_at: float | None = None
         self._call: Any = None
         self._attempt: Deferred[Any] | None = None
-        try:
-            self._endpoint = clientFromString(calls.reactor, endpoint)
-        except Exception as error:  # what is raised depends on the kind of endpoint
-            raise EndpointError(
-                f"{endpoint!r} is not a client endpoint such as tcp:HOST:PORT: {error}"
-            ) from error
+        self._endpoint = endpoints.client(calls.reaching, endpoint)
+
+    @property
+    def looks_up(self) -> str:
+        """The name that is being looked up for me, or "" when that is not what I wait for."""
+        under_way = getattr(self._calls.reaching, "looking_up", ())
+        return next((name for name in under_way if name in self.endpoint), "")
 
     def reached(self, peer: bytes) -> bool:
         """The handshake on my link shows who is there; returns whether that was somebody else the last time."""
@@ -82,7 +85,7 @@ class Dialer:
         except Exception as error:  # some endpoints refuse their arguments only here
             self._failed(str(error))
             return
-        self._attempt.addTimeout(limits.DIAL_SECONDS, self._calls.reactor)
+        self._attempt.addTimeout(limits.DIAL_SECONDS, self._calls.reactor, self._in_vain)
         self._attempt.addCallbacks(self._connected, self._failed)
 
     def stop(self) -> None:
@@ -169,6 +172,9 @@ class Dialer:
             self._calls.failed(self.endpoint, text)
             self.later()
 
+    def _in_vain(self, _: Any, seconds: float) -> None:
+        raise EndpointError(f"no connection within {seconds:g} s")
+
     def _cancel(self) -> None:
         call, self._call = self._call, None
         if call is not None:
@@ -194,6 +200,7 @@ class Dialers:
         failed: Callable[[str, str], None],
     ) -> None:
         self.reactor = reactor
+        self.reaching = reaching(reactor)
         self.owner = owner
         self.random = random
         self.connected = connected
@@ -201,7 +208,7 @@ class Dialers:
         self.failed = failed
         self._dialers: list[Dialer] = []
 
-    def add(self, endpoint: str) -> Dialer:
+    def add(self, endpoint: ClientEndpoint) -> Dialer:
         """Keep a connection to ``endpoint`` from now on; :class:`EndpointError` when it is none."""
         dialer = Dialer(self, endpoint)
         self._dialers = [old for old in self._dialers if old.link is not None or not old.stopped]

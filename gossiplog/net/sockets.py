@@ -1,14 +1,12 @@
 """What the kernel is asked for, for each connection.
 
-Responsible for: options of TCP sockets, how far away the other side is, how many sockets there may be, and who may use
-a unix socket.
+Responsible for: options of TCP sockets, how far away the other side is, and how many sockets there may be.
 Must not know: what a connection carries.
 Invariant: where a connection is no socket of ours (a test, a tunnel, another system), nothing happens.
 """
 
 from __future__ import annotations
 
-import re
 import socket
 import sys
 from struct import Struct
@@ -26,9 +24,6 @@ UNLIMITED: Final = 1 << 20
 
 _TCP_INFO_RTT: Final = Struct("68xI")
 """Where Linux's ``struct tcp_info`` has ``tcpi_rtt``, in microseconds."""
-
-_FIELD: Final = re.compile(r"(?:\\.|[^:\\])+", re.DOTALL)
-_ESCAPED: Final = re.compile(r"\\.", re.DOTALL)
 
 PART_BYTES: Final = 64
 """What each write takes up that waits, beside its bytes."""
@@ -63,22 +58,6 @@ def lengthen(port: Any) -> None:
     sock = _socket_of(port)
     if sock is not None:
         sock.listen(limits.LISTEN_BACKLOG)
-
-
-def private(endpoint: str) -> str:
-    """Return a server's endpoint string in which a unix socket is for its owner alone, unless it says a mode.
-
-    Twisted's mode is 666: every user of the machine.
-
-    >>> private("unix:/run/node"), private("unix:/run/node:mode=660"), private("tcp:4000")
-    ('unix:mode=600:/run/node', 'unix:/run/node:mode=660', 'tcp:4000')
-    """
-    kind, colon, rest = endpoint.partition(":")
-    fields = _FIELD.findall(rest)
-    values = [field for field in fields if "=" not in _ESCAPED.sub("", field)]
-    if f"{kind}{colon}" != "unix:" or len(values) > 1 or any(field.startswith("mode=") for field in fields):
-        return endpoint
-    return f"unix:mode=600:{rest}"
 
 
 def descriptors() -> int:

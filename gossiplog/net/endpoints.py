@@ -1,0 +1,226 @@
+"""Endpoints, as people write them.
+
+Responsible for: what Twisted makes of a string, and what is wrong with one of which it makes nothing.
+Must not know: what goes over a connection.
+Invariant: whatever is wrong with an endpoint is an :class:`EndpointError` that names it and says what.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString, quoteStringArgument, serverFromString
+from twisted.internet.interfaces import (
+    IStreamClientEndpoint,
+    IStreamClientEndpointStringParserWithReactor,
+    IStreamServerEndpoint,
+    IStreamServerEndpointStringParser,
+)
+from twisted.plugin import getPlugins
+from zope.interface import implementer
+
+from gossiplog.errors import EndpointError
+
+ClientEndpoint: TypeAlias = str | IStreamClientEndpoint
+ServerEndpoint: TypeAlias = str | IStreamServerEndpoint
+
+_BUILT_IN: Final = frozenset({"tcp", "unix", "ssl"})
+"""Kinds that Twisted parses without a plugin, and without starting anything."""
+
+_TO_DIAL: Final = "to dial, such as tcp:HOST:PORT or tcp:[::1]:4000"
+_TO_LISTEN: Final = "to listen on, such as tcp:4000 or tcp:4000:interface=127.0.0.1"
+
+_PORT_MOST: Final = 65535
+_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
+"""Of a unix socket, so much fits into what systems take."""
+
+_FIELD: Final = re.compile(r"((?:\\.|[^:\\])*)(?::|\Z)", re.DOTALL)
+_NAMED: Final = re.compile(r"((?:\\.|[^=\\])*)=(.*)", re.DOTALL)
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+_BRACKETS: Final = re.compile(r"(?<=[:=])\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\](?=:|\Z)")
+
+
+class Parts(NamedTuple):
+    """The kind of an endpoint, its values without a name, and those with one."""
+
+    kind: str
+    values: list[str]
+    named: dict[str, str]
+
+    def get(self, name: str, place: int) -> str | None:
+        """A value that may have a name, or a place."""
+        return self.named.get(name, self.values[place] if place < len(self.values) else None)
+
+
+def parts(endpoint: str) -> Parts:
+    r"""Take an endpoint's string apart.
+
+    >>> parts(r"tcp:\:\:1:4000:timeout=5")
+    Parts(kind='tcp', values=['::1', '4000'], named={'timeout': '5'})
+    """
+    kind, *fields = _FIELD.findall(endpoint)[:-1] or [""]
+    values, named = [], {}
+    for field in fields:
+        found = _NAMED.fullmatch(field)
+        if found is None:
+            values.append(_ESCAPED.sub(r"\1", field))
+        else:
+            named[_ESCAPED.sub(r"\1", found[1])] = _ESCAPED.sub(r"\1", found[2])
+    return Parts(kind.lower(), values, named)
+
+
+def unbracketed(endpoint: str) -> str:
+    r"""Write IPv6 addresses in brackets as Twisted takes them.
+
+    >>> print(unbracketed("tcp:[::1]:4000"), unbracketed("tcp:0:interface=[fe80::1%eth0]"))
+    tcp:\:\:1:4000 tcp:0:interface=fe80\:\:1%eth0
+    """
+    return _BRACKETS.sub(lambda found: quoteStringArgument(found[1]), endpoint)
+
+
+def client(reactor: Any, endpoint: ClientEndpoint) -> Any:
+    """Return the endpoint that dials ``endpoint``, a string or an object that does so already."""
+    if IStreamClientEndpoint.providedBy(endpoint):
+        return endpoint
+    text = _text(endpoint, _TO_DIAL, "IStreamClientEndpoint")
+    return _made(text, _TO_DIAL, lambda: clientFromString(reactor, _checked(text, 1)))
+
+
+def server(reactor: Any, endpoint: ServerEndpoint) -> Any:
+    """Return the endpoint that listens on ``endpoint``, a string or an object that does so already."""
+    if IStreamServerEndpoint.providedBy(endpoint):
+        return endpoint
+    text = _text(endpoint, _TO_LISTEN, "IStreamServerEndpoint")
+    return _made(text, _TO_LISTEN, lambda: _server(reactor, private(_checked(text, 0))))
+
+
+def name(endpoint: ClientEndpoint | ServerEndpoint) -> str:
+    """Return what an endpoint is called where it is told of."""
+    return endpoint if isinstance(endpoint, str) else repr(endpoint)
+
+
+def check_client(endpoint: str) -> str:
+    """Return ``endpoint`` if it names something to dial, else raise :class:`EndpointError`."""
+    return _look_at(endpoint, client, IStreamClientEndpointStringParserWithReactor, _TO_DIAL)
+
+
+def check_server(endpoint: str) -> str:
+    """Return ``endpoint`` if it names something to listen on, else raise :class:`EndpointError`."""
+    return _look_at(endpoint, server, IStreamServerEndpointStringParser, _TO_LISTEN)
+
+
+def private(endpoint: str) -> str:
+    """Return a server's endpoint string in which a unix socket is for its owner alone, unless it says a mode.
+
+    Twisted's mode is 666: every user of the machine.
+
+    >>> private("unix:/run/node"), private("unix:/run/node:mode=660"), private("tcp:4000")
+    ('unix:mode=600:/run/node', 'unix:/run/node:mode=660', 'tcp:4000')
+    """
+    kind, values, named = parts(endpoint)
+    if kind != "unix" or len(values) > 1 or "mode" in named:
+        return endpoint
+    return f"unix:mode=600:{endpoint.partition(':')[2]}"
+
+
+def _look_at(endpoint: str, make: Callable[[Any, str], Any], plugin: Any, use: str) -> str:
+    """Endpoints of plugins are only looked up: parsing some starts what they need."""
+    kind = parts(endpoint).kind
+    if kind in _BUILT_IN:
+        make(None, endpoint)
+    elif kind not in {found.prefix.lower() for found in getPlugins(plugin)}:
+        raise EndpointError(f"{endpoint!r} is no endpoint {use}")
+    return endpoint
+
+
+def _text(endpoint: Any, use: str, interface: str) -> str:
+    if isinstance(endpoint, str):
+        return endpoint
+    raise EndpointError(
+        f"an endpoint is text {use}, or an object that provides {interface}; not {type(endpoint).__name__}"
+    )
+
+
+def _made(endpoint: str, use: str, make: Callable[[], Any]) -> Any:
+    """Make an endpoint; what is raised depends on its kind, and is mostly in words about Python."""
+    try:
+        return make()
+    except EndpointError:
+        raise
+    except OSError as error:
+        cause = getattr(error, "originalException", error)  # Twisted's, of a directory
+        about = f"{cause.filename}: {cause.strerror}" if cause.filename else str(cause)
+        raise EndpointError(f"{endpoint!r}: cannot read {about}") from error
+    except ImportError as error:
+        raise EndpointError(f"{endpoint!r} needs {error.name}, which is not installed") from error
+    except Exception as error:
+        if type(error).__module__.startswith("OpenSSL"):
+            raise EndpointError(f"{endpoint!r}: its file holds no key or no certificate: {error}") from error
+        if parts(endpoint).kind == "systemd" and isinstance(error, LookupError):
+            raise EndpointError(
+                f"{endpoint!r}: systemd passed no such socket (LISTEN_FDS is "
+                f"{os.environ.get('LISTEN_FDS', 'not set')}); start this by its .socket unit"
+            ) from error
+        because = f": {error}" if parts(endpoint).kind not in _BUILT_IN else ""
+        raise EndpointError(f"{endpoint!r} is no endpoint {use}{because}") from error
+
+
+def _checked(endpoint: str, least_port: int) -> str:
+    """Return the string for Twisted; raise for what it would find out too late, or in the middle of something."""
+    kind, *_ = found = parts(endpoint)
+    if kind in ("ssl", "tls") and find_spec("OpenSSL") is None:
+        raise EndpointError(f"{endpoint!r} needs pyOpenSSL: pip install 'twisted[tls]'")
+    text = endpoint if kind == "unix" else unbracketed(endpoint)
+    dials = least_port > 0
+    if kind in ("tcp", "ssl", "tls", "tcp6"):
+        port = parts(text).get("port", 1 if dials or kind == "tls" else 0)
+        if port is not None and port.isdecimal() and not least_port <= int(port) <= _PORT_MOST:
+            raise EndpointError(f"{endpoint!r}: a port is from {least_port} to {_PORT_MOST}")
+        local = parts(text).named.get("bindAddress")
+        if local is not None and not (isIPAddress(local) or isIPv6Address(local)):
+            raise EndpointError(f"{endpoint!r}: bindAddress is an IP address of this machine")
+    if kind == "unix":
+        path = found.get("path" if dials else "address", 0) or ""
+        if len(os.fsencode(path)) > _PATH_BYTES:
+            raise EndpointError(f"{endpoint!r}: the path of a unix socket has at most {_PATH_BYTES} bytes")
+    return text
+
+
+# -- listening at a name
+
+
+def _server(reactor: Any, endpoint: str) -> Any:
+    at = parts(endpoint).named.get("interface", "")
+    made = serverFromString(reactor, endpoint)
+    known = not at or isIPAddress(at) or isIPv6Address(at)
+    return made if known or reactor is None else AtName(reactor, endpoint, at)
+
+
+@implementer(IStreamServerEndpoint)
+class AtName:
+    """I listen at the address of a name; the system would let everything wait while it looks that up."""
+
+    def __init__(self, reactor: Any, endpoint: str, name: str) -> None:
+        self._reactor = reactor
+        self._endpoint = endpoint
+        self._name = name
+
+    def listen(self, protocolFactory: Any) -> Deferred[Any]:
+        """Look the name up, then listen."""
+
+        def found(address: str) -> Any:
+            fields = [
+                f"interface={address}" if field.startswith("interface=") else field
+                for field in _FIELD.findall(self._endpoint)[:-1]
+            ]
+            return serverFromString(self._reactor, ":".join(fields)).listen(protocolFactory)
+
+        looking_up: Deferred[Any] = self._reactor.resolve(self._name)
+        return looking_up.addCallback(found)
