@@ -19,9 +19,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from gossiplog.limits import MAX_WRITERS
 from gossiplog.log.body import encode_bodies
+from gossiplog.log.keys import KEY_BYTES, Keypair, genesis_id
+from gossiplog.log.segment import Head, build
 from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.requests import Append
+from gossiplog.store.requests import Accept, Append
 
 NETWORK = "ab" * 32
 """A network key: deriving one from a name costs 0.1 s that no workload should count."""
@@ -48,6 +51,9 @@ def fill(path: Path, count: int, size: int, *, authors: int = 1, single: bool = 
     """Write ``authors`` logs of ``count`` entries each; ``single``: one entry per append, merged afterwards."""
     logs = open_logs(path)
     now_ms = int(time.time() * 1000)
+    if authors > MAX_WRITERS:
+        receive(logs, count, size, authors, now_ms)
+        authors = 0
     for number in range(authors):
         author = logs.writer(f"bench-{number}").author
         for batch in payloads(count, size, seed=number):
@@ -59,6 +65,18 @@ def fill(path: Path, count: int, size: int, *, authors: int = 1, single: bool = 
                 logs.process([Append(author, bodies)])
     merge_all(logs)
     logs.close()
+
+
+def receive(logs: Logs, count: int, size: int, authors: int, now_ms: int) -> None:
+    """Put the logs of ``authors`` others into a store, one segment of ``count`` entries each."""
+    for start in range(0, authors, BATCH):
+        accepted = []
+        for number in range(start, min(start + BATCH, authors)):
+            pair = Keypair(number.to_bytes(KEY_BYTES, "big"))
+            [batch] = payloads(count, size, seed=number)
+            [segment], head = build(pair, Head(0, genesis_id(pair.author)), encode_bodies(now_ms, batch))
+            accepted.append(Accept(segment, head))
+        logs.process(accepted)
 
 
 def merge_all(logs: Logs) -> None:

@@ -238,6 +238,21 @@ class SheddingTests(ReplicaCase):
         self.assertGreater(len(self.replica.schedule.sources[1].claims), 0.9 * fair)
         self.assertLessEqual(self.replica.budget.used_bytes, limits.MIN_MEMORY_BYTES)
 
+    def test_what_is_asked_of_one_when_another_goes(self) -> None:
+        """Is charged at once, not when the one that is asked speaks."""
+        names = authors(100)
+        for number in (0, 1):
+            self.hear(number, Have(tuple(HaveItem(at, 1, name) for at, name in enumerate(names))))
+        self.tick(limits.GRAFT_SECONDS + 1.0)
+        first, second = (len(self.replica.sessions[number].answers.firsts) for number in (0, 1))
+        self.assertEqual({first, second}, {100, 0})
+        gone, asked = (0, 1) if first else (1, 0)
+        self.replica.handle(events.Closed(gone, ByeCode.NORMAL, ""), self.now)
+        session = self.replica.sessions[asked]
+        self.assertEqual(len(session.answers.firsts), 100)
+        kept_bytes = session.kept_bytes + self.replica.schedule.held_bytes(asked)
+        self.assertEqual(self.replica.budget.held_bytes(asked), SESSION_BYTES + kept_bytes)
+
     def test_claims_of_who_has_no_room(self) -> None:
         """A few are remembered all the same, so that catching up goes on."""
         self.do(events.Buffered(0, 8 * MIB))

@@ -65,6 +65,11 @@ class Shedding(Intake):
                 self._charge(session)
         elif touched is not None:
             self._charge(touched)
+        if self._asked:  # whatever happened, whom we asked we remember what for
+            asked, self._asked = self._asked, []
+            for session in asked:
+                if session is not touched and session.phase is not Phase.ENDED:
+                    self._charge(session)
         self.budget.common_bytes = (
             getsizeof(self._parents)
             + HANDLE_BYTES * len(self._parents)

@@ -16,7 +16,7 @@ from gossiplog.gossip import events
 from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.holdings import Holdings
-from gossiplog.gossip.messages import Message, Ping, Pong
+from gossiplog.gossip.messages import Fill, Message, Ping, Pong, Want
 from gossiplog.gossip.outbox import control_bytes
 from gossiplog.gossip.schedule import Schedule
 from gossiplog.gossip.session import Phase, Session
@@ -34,6 +34,7 @@ class Upkeep:
         self.sessions: dict[int, Session] = {}
         self.now = 0.0
         self._effects: list[Effect] = []
+        self._asked: list[Session] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
         self._watching_stalls = False
@@ -68,6 +69,8 @@ class Upkeep:
         session.sent_at = self.now
         session.outbox.control_credit_bytes -= control_bytes(message)
         session.answers.asked(message)
+        if type(message) is Want or type(message) is Fill:
+            self._asked.append(session)
         self._effects.append(Send(session.number, message))
 
     def _at(self, when: float, action: Callable[[], None]) -> None:
