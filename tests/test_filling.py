@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Effect
-from gossiplog.gossip.messages import Fill, Have, HaveItem, Lazy, Want, WantItem
+from gossiplog.gossip.interest import Choices
+from gossiplog.gossip.messages import Fill, Fork, Have, HaveItem, Lazy, Refuse, Want, WantItem
 from gossiplog.log.segment import Head, HoledRow, Segment, drop_payloads, has_holes, merge, verify
 from gossiplog.store.interface import PutSegment
 from gossiplog.store.logs import Logs
@@ -18,8 +19,9 @@ from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, Filled, Forget
 from gossiplog.store.requests import Fill as FillRequest
 from gossiplog.testing.conformance_rows import Chain
+from gossiplog.testing.node import Change
 from tests.test_holes import stripped
-from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log
+from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
 
 
 class StoreTests(SynchronousTestCase):
@@ -325,6 +327,49 @@ class GivingTests(ReplicaCase):
         self.assertEqual([*session.giving.short], [bytes([number]) * 32 for number in (3, 4)])
         self.assertEqual([*session.lacking.hopes], [*session.giving.short])
         self.assertEqual(len(session.giving.news), 2)
+
+    def test_who_is_wanted_no_more(self) -> None:
+        """By who asked, or by us, or since it forked: nothing more of it, whether asked for, being read or ready."""
+        fill = Fill(ANN.author, ((1, 3),))
+        again = Lazy((ANN.author,))
+        proof = proof_of(ANN)
+        ends = {
+            "refused": lambda: self.hear(0, Refuse((ANN.author,))),
+            "blocked": lambda: self.choose(Choices.block, ANN.author),
+            "forked": lambda: self.hear(1, Fork(proof)),
+        }
+        for name, end in ends.items():
+            for stage in ("asked", "read", "ready", "before"):
+                self.setUp()
+                session = self.replica.sessions[0]
+                if stage == "asked":
+                    session.outbox.loading = {BOB.author: 1}
+                elif stage == "ready":
+                    session.outbox.credit_bytes = 0
+                elif stage == "before":
+                    end()
+                effects = self.hear(0, fill)
+                found = backlog.payloads(ANN.author, [(1, 3)], 1 << 20, self.logs.segments, None)
+                if stage == "ready":
+                    self.do(events.PayloadsLoaded(0, ANN.author, *found))
+                    self.assertTrue(session.outbox.payloads)
+                if stage != "before":
+                    effects = end()
+                session.outbox.loading = {}
+                if stage == "read":
+                    effects += self.do(events.PayloadsLoaded(0, ANN.author, *found))
+                effects += self.do(events.Writable(0)) + self.hear(0, again)
+                self.assertEqual(self.sent(effects, Segment), [], (name, stage))
+                self.assertEqual(
+                    [e for e in effects if isinstance(e, events.LoadPayloads)], [], (name, stage)
+                )
+                self.assertEqual((session.giving.asked, session.giving.ranges), ({}, 0))
+                self.assertEqual((len(session.outbox.payloads), session.outbox.payload_bytes), (0, 0))
+
+    def choose(self, change: Change, author: bytes) -> list[Effect]:
+        """The owner of the node chooses."""
+        change(self.replica.choices, [author])
+        return self.do(events.InterestChanged((author,)))
 
     def test_in_turns_with_backlog(self) -> None:
         """Neither waits for the end of the other."""

@@ -6,12 +6,14 @@ import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import ForkProof
+from gossiplog import ForkProof, limits
 from gossiplog.errors import BadForkProofError, ForkedWriterError, StoreClosedError
-from gossiplog.gossip.messages import Fork
+from gossiplog.gossip.events import WriteFork
+from gossiplog.gossip.messages import Fork, Item, Want
 from gossiplog.limits import MAX_PROOF_FILE_BYTES
 from gossiplog.log.body import encode_body
 from gossiplog.log.fork import build_proof
@@ -258,6 +260,35 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(a.backend.fork(proof.author), proof)
         self.assertEqual(a.store.unwritten, {})
         self.assertEqual(a.payloads(proof.author), [b"1"])
+
+    def test_more_proofs_than_wait_for_a_full_disk(self) -> None:
+        """Some are lost; these are asked for again once there is room."""
+        a = self.site("a")
+        pairs = [Author(seed).pair for seed in (11, 12, 13)]
+        proofs = {pair.author: fork_of(pair) for pair in pairs}
+        a.backend.fault = lambda writes: Fault.FULL if any(isinstance(w, PutFork) for w in writes) else None
+        peer = self.world.peer(a)
+        peer.hello()
+        size = WriteFork(self.proof).size_bytes
+        with patch.object(limits, "PENDING_WRITE_BYTES", 2 * size):
+            for proof in proofs.values():
+                peer.send(Fork(proof))
+                self.world.run(1)
+        self.assertEqual(len(a.of(AuthorForked)), 3)
+        waiting = set(a.store.unwritten)
+        self.assertEqual((len(waiting), a.store.forks), (2, waiting))
+        [lost] = proofs.keys() - waiting
+        a.backend.fault = None
+        peer.send(*self.author.write(b"text"))
+        self.world.run(1)
+        self.assertEqual(a.backend.forks().keys(), waiting)
+        peer.reconcile(Item(lost, 0, bytes(8)))
+        self.world.run(1)
+        self.assertIn(lost, [item.author for want in peer.of(Want) for item in want.items])
+        peer.send(Fork(proofs[lost]))
+        self.world.run(1)
+        self.assertEqual(a.backend.forks().keys(), proofs.keys())
+        self.assertEqual(a.of(AuthorForked)[-1], AuthorForked(proofs[lost]))
 
     def test_what_is_no_proof(self) -> None:
         """Refused before anything is done; so is everything once the store is closed."""

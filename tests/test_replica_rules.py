@@ -6,6 +6,7 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, End
+from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import (
     Fork,
     Have,
@@ -23,6 +24,7 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
+from gossiplog.log.clock import Clock
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
 from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
@@ -63,6 +65,84 @@ class RulesCase(ReplicaCase):
     def answered(self, effects: list[Effect]) -> list[object]:
         """What is said."""
         return [effect.message for effect in effects if isinstance(effect, events.Send)]
+
+
+class GreetingTests(RulesCase):
+    """What ends a session before it begins, and what begins it."""
+
+    def said(self, low: int, high: int, peer: bytes = bytes([1]) * 32) -> int | None:
+        """A peer says which versions it speaks; why the session ends."""
+        self.do(events.Opened(0, peer, bytes(32), dialled=True))
+        code = self.code(self.hear(0, Hello(low, high, (), "test", bytes(16))))
+        self.do(events.Closed(0))
+        return code
+
+    def test_versions(self) -> None:
+        """One has to be common."""
+        for low, high, code in ((0, 0, 4), (0, 1, None), (1, 1, None), (0, 9, None), (1, 2, None), (2, 3, 4)):
+            self.assertEqual(self.said(low, high), code, (low, high))
+
+    def test_our_own_id(self) -> None:
+        """Is found after a version that we do not speak."""
+        self.assertEqual(self.said(1, 1, self.replica.node), ByeCode.SELF)
+        self.assertEqual(self.said(2, 2, self.replica.node), ByeCode.VERSION)
+
+    def test_two_empty_roots(self) -> None:
+        """Are no reason to compare nothing: our interest changed since we said a root, theirs may have."""
+        for dialled in (True, False):
+            self.setUp()
+            self.do(events.Opened(0, bytes([1]) * 32, bytes(32), dialled=dialled))
+            self.replica.choices.block([BOB.author])
+            self.do(events.InterestChanged((BOB.author,)))
+            hello = Hello(1, 1, (), "test", bytes(16), exceptions=(BOB.author,))
+            self.assertEqual(len(self.sent(self.hear(0, hello), Ranges)), 1)
+
+
+class LostProofTests(RulesCase):
+    """There was no room for the proof that an author forked: ForkLost."""
+
+    def setUp(self) -> None:
+        """Peers 0 and 1; peer 1 does not read, and is owed the proof."""
+        super().setUp()
+        for number in range(2):
+            self.open(number)
+        self.replica.sessions[1].outbox.credit_bytes = 0
+        self.holdings.lacks(ANN.author)
+        self.root = self.holdings.root(bytes(32))
+        effects = self.hear(0, Fork(proof_of(ANN)))
+        self.assertTrue([e for e in effects if isinstance(e, events.WriteFork)])
+        self.assertNotEqual(self.holdings.root(bytes(32)), self.root)
+
+    def test_as_if_it_had_never_come(self) -> None:
+        """What we compare, what we take and what we send is as before; what payloads are missing is known."""
+        self.assertEqual(self.do(events.ForkLost(ANN.author)), [])
+        self.assertEqual((self.holdings.forks, self.holdings.holed), (set(), {ANN.author}))
+        self.assertEqual(self.holdings.root(bytes(32)), self.root)
+        self.assertEqual(self.holdings.item(ANN.author, bytes(32))[0], 3)
+        self.assertEqual(self.do(events.Writable(1)), [])
+        *_, four = log(ANN, 4)
+        effects = self.hear(0, four)
+        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.Write)], [4])
+
+    def test_it_comes_again(self) -> None:
+        """Who shows the fork is asked for the proof, and that is taken then, told and passed on."""
+        self.do(events.ForkLost(ANN.author))
+        part = Range(b"", RangeKind.DIFFERENCES, items=(Item(ANN.author, 0, bytes(8)),))
+        wants = self.sent(self.hear(0, Ranges(0, (part,))), Want)
+        self.assertEqual(wants, [(0, Want((WantItem(ANN.author, 3),)))])
+        effects = self.hear(0, Fork(proof_of(ANN)))
+        kinds = [type(effect) for effect in effects]
+        self.assertEqual((kinds.count(events.WriteFork), kinds.count(events.Forked)), (1, 1))
+        effects = self.do(events.Writable(1))
+        self.assertEqual(self.sent(effects, Fork), [(1, Fork(proof_of(ANN)))])
+
+    def test_of_one_that_was_deleted_meanwhile(self) -> None:
+        """Or of whom nothing was held: nothing is held then."""
+        self.clock.discard(ANN.author)
+        self.do(events.Forgotten((ANN.author,)))
+        self.do(events.ForkLost(ANN.author))
+        self.assertFalse(self.holdings.holds(ANN.author))
+        self.assertEqual(self.holdings.root(bytes(32)), Holdings(Clock(), set(), set()).root(bytes(32)))
 
 
 class NamesTests(RulesCase):

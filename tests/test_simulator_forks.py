@@ -1,12 +1,21 @@
-"""Ring 4: what honest nodes do to each other when a third party gave them what contradicts."""
+"""Ring 4: what honest nodes do to each other when a third party gave them what contradicts.
+
+    HYPOTHESIS_EXAMPLES=2000 python -m twisted.trial tests.test_simulator_forks.FedTests
+
+draws other networks each time, and so many.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import pairwise
+from enum import Enum
+from itertools import cycle, pairwise
 from random import Random
+from typing import Any, NamedTuple
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
@@ -23,8 +32,7 @@ from gossiplog.testing.node import Node
 from gossiplog.testing.patching import patched
 from gossiplog.testing.stranger import Stranger
 
-SEEDS = int(os.environ.get("GOSSIPLOG_SEEDS", 12))
-"""Networks that are drawn."""
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", 0))
 
 
 def branch(pair: Keypair, text: bytes, *sizes: int, common: int = 0) -> list[Segment]:
@@ -140,70 +148,154 @@ class ManyForksTests(HonestCase):
             self.assertEqual(sorted(node.holdings.forks), sorted(expected))
 
 
+class Kind(Enum):
+    """What a node is given of an author."""
+
+    NOTHING = "nothing"
+    PROOF = "the proof that it forked"
+    CLAIM = "that its log goes on"
+    LIST = "what a list says of it"
+    DIFFERENCES = "the same, as an answer"
+    BOTH = "both branches"
+    LEFT = "parts of one branch"
+    RIGHT = "parts of the other"
+
+
+class Feed(NamedTuple):
+    """What one node is given: of a branch the segments up to one, and those from another on; in a claim, a seq."""
+
+    kind: Kind
+    until: int
+    since: int
+    seq: int
+
+
+class Fate(NamedTuple):
+    """What befalls so many authors: the segments of their branches, how much of these is common, who is given what."""
+
+    times: int
+    shape: list[int]
+    common: int
+    feeds: list[Feed]
+
+
+FEEDS = st.builds(
+    Feed,
+    st.sampled_from((*Kind, Kind.LEFT, Kind.RIGHT, Kind.LEFT, Kind.RIGHT)),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.sampled_from((0, 1, 3, 9, 2**40)),
+)
+FATES = st.lists(
+    st.builds(
+        Fate,
+        st.sampled_from((1, 10, 100)),
+        st.lists(st.integers(1, 3), min_size=1, max_size=3),
+        st.integers(0, 2),
+        st.lists(FEEDS, min_size=3, max_size=3),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+class Pace(NamedTuple):
+    """So many messages to each, then a pause."""
+
+    messages: int
+    seconds: float
+
+
+PACES = st.builds(Pace, st.sampled_from((1, 5, 100)), st.sampled_from((0.0, 0.001, 0.1, 1.0)))
+
+
 class FedTests(HonestCase):
     """A third party gives each of them what it likes to."""
 
     points = 120
 
-    def drawn(self, seed: int) -> None:
-        """Some authors, each with two branches; what of them, true or not, is said to whom is drawn."""
+    def said(self, fate: Fate, number: int, feed: Feed) -> list[Message]:
+        """What one node is given of the author with this number, true or not."""
+        pair = author(number)
+        left, right = (branch(pair, text, *fate.shape, common=fate.common) for text in (b"left", b"right"))
+        self.known([*left, *right])
+        made = right if feed.kind is Kind.RIGHT else left
+        item = Range(b"", RangeKind.LIST, items=(Item(pair.author, min(feed.seq, 9), bytes(8)),))
+        if feed.kind is Kind.NOTHING:
+            return []
+        if feed.kind is Kind.PROOF:
+            proof = build_proof(left[-1], right[0]) or build_proof(left[-1], right[-1])
+            return [] if proof is None else [Fork(proof)]
+        if feed.kind is Kind.CLAIM:
+            return [Have((HaveItem(number, feed.seq, pair.author),))]
+        if feed.kind is Kind.LIST:
+            return [Ranges(2 * number, (item,))]
+        if feed.kind is Kind.DIFFERENCES:
+            return [Ranges(2 * number, (item._replace(kind=RangeKind.DIFFERENCES),))]
+        if feed.kind is Kind.BOTH:
+            return [*left, *right]
+        return [*made[: feed.until], *made[feed.since :]]
+
+    def play(
+        self,
+        seed: int,
+        writers: list[int],
+        absent: set[int],
+        fates: list[Fate],
+        mixed: bool,
+        paces: list[Pace],
+    ) -> None:
+        """Each node is given its part of it by a member of its own, unless that is absent."""
         random = Random(seed)
         self.cluster = Cluster(seed, every=10)
-        nodes = [self.cluster.add(random.randrange(2)) for _ in range(random.choice((2, 2, 3)))]
+        nodes = [self.cluster.add(count) for count in writers]
         for one, other in pairwise(nodes):
             self.cluster.connect(one, other)
-        members = [Stranger(self.cluster, f"member{number}") for number in range(len(nodes))]
+        members = [Stranger(self.cluster, f"member{place}") for place in range(len(nodes))]
         self.cluster.start()
-        said: list[list[Message]] = [[] for _ in nodes]
-        count = random.choice((3, 30, 300))
-        shape = [random.randint(1, 3) for _ in range(random.randint(1, 3))]
-        for number in range(1, count):
-            pair = author(number)
-            common = random.randrange(3)
-            branches = [branch(pair, text, *shape, common=common) for text in (b"left", b"right")]
-            for made in branches:
-                self.known(made)
-            proof = build_proof(branches[0][-1], branches[1][0]) or build_proof(
-                branches[0][-1], branches[1][-1]
-            )
-            for to in said:
-                made = random.choice(branches)
-                kind = random.randrange(8)
-                if kind == 0 and proof is not None:
-                    to.append(Fork(proof))
-                elif kind == 1:
-                    to.append(Have((HaveItem(number, random.choice((1, 3, 2**40)), pair.author),)))
-                elif kind == 2:
-                    to += [*branches[0], *branches[1]]
-                elif kind == 3:
-                    items = (Item(pair.author, random.choice((0, 1, 9)), bytes(8)),)
-                    kinds = random.choice((RangeKind.LIST, RangeKind.DIFFERENCES))
-                    to.append(Ranges(2 * number, (Range(b"", kinds, items=items),)))
-                else:
-                    to += made[: random.randint(0, len(made))] + made[random.randint(0, len(made)) :]
-        for member, node in zip(members, nodes, strict=True):
-            if random.random() < 0.9:
+        authors = [fate for fate in fates for _ in range(fate.times)]
+        said = [
+            [m for number, fate in enumerate(authors, 1) for m in self.said(fate, number, fate.feeds[place])]
+            for place in range(len(nodes))
+        ]
+        for place, (member, node) in enumerate(zip(members, nodes, strict=True)):
+            if place not in absent:
                 member.dial(node)
-        self.cluster.run(random.choice((0.0, 0.01, 1.0)))
-        for to in said:
-            random.shuffle(to) if random.random() < 0.2 else None
-        while any(said):
+        self.cluster.run(paces[0].seconds)
+        if mixed:
+            for to in said:
+                random.shuffle(to)
+        for pace in cycle(paces):
+            if not any(said):
+                break
             for member, to in zip(members, said, strict=True):
-                at_once = random.choice((1, 5, 100))
                 if member.connected:
-                    member.say(*to[:at_once])
-                del to[:at_once]
-            self.cluster.run(random.choice((0.0, 0.001, 0.1)))
+                    member.say(*to[: pace.messages])
+                del to[: pace.messages]
+            self.cluster.run(pace.seconds)
         for member in members:
-            if member.connected:
-                member.hang_up()
+            member.hang_up()
 
     def test_honest_nodes_never_send_each_other_away(self) -> None:
         """Whatever it is; and they hold the same in the end, with a proof of each fork that both saw a side of."""
-        for seed in range(SEEDS):
-            try:
-                self.drawn(seed)
-                self.settle()
-            except BaseException:
-                print(f"seed {seed}")
-                raise
+
+        @settings(
+            max_examples=EXAMPLES or 20,
+            derandomize=not EXAMPLES,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(
+            seed=st.integers(0, 1 << 32),
+            writers=st.lists(st.integers(0, 1), min_size=2, max_size=3),
+            absent=st.sets(st.integers(0, 2), max_size=1),
+            fates=FATES,
+            mixed=st.booleans(),
+            paces=st.lists(PACES, min_size=1, max_size=4),
+        )
+        def fed(**drawn: Any) -> None:
+            self.play(**drawn)
+            self.settle()
+
+        fed()

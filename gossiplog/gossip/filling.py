@@ -108,9 +108,8 @@ class Filling(Tree):
             self._end_turn()
 
     def _may_fill(self, session: Session, author: bytes) -> bool:
-        wanted = self.wanted.wants(author) and session.wanted.wants(author)
         only = session.lacking.only
-        return wanted and author not in self.holdings.forks and (only is None or author in only)
+        return self._may_give(session, author) and (only is None or author in only)
 
     def _wait_for(self, session: Session, until: float) -> None:
         lacking = session.lacking
@@ -185,7 +184,9 @@ class Filling(Tree):
 
     def _fill(self, session: Session, message: Fill) -> None:
         author = message.author
-        if not (self.wanted.wants(author) and self.holdings.accepted_seq(author)):
+        if not session.wanted.wants(author):
+            session.unwanted_items += 1
+        elif not (self.wanted.wants(author) and self.holdings.accepted_seq(author)):
             session.owe(session.announce, author)  # as if nothing were held
             session.announces = True
         elif author in self.holdings.forks:
@@ -220,6 +221,10 @@ class Filling(Tree):
             limit_bytes = limits.SHORT_READ_BYTES if is_short else limits.READ_AHEAD_BYTES // 2
             self._emit(events.LoadPayloads(session.number, author, ranges, limit_bytes))
 
+    def _may_give(self, session: Session, author: bytes) -> bool:
+        wanted = self.wanted.wants(author) and session.wanted.wants(author)
+        return wanted and author not in self.holdings.forks
+
     def _give_later(self, session: Session) -> None:
         session.giving.waits = False
         if session.phase is Phase.OPEN:
@@ -232,9 +237,11 @@ class Filling(Tree):
             return
         giving = session.giving
         giving.is_reading = giving.is_next = False
-        session.outbox.give(segments)
         read_bytes = sum(segment_bytes(segment) for segment in segments)
         session.allowance.owe(len(segments) / 16 + read_bytes / RECEIVED_BYTES_PER_POINT)
+        if not self._may_give(session, author):
+            segments = rest = ()
+        session.outbox.give(segments)
         if rest and author not in giving.asked:
             giving.ask(author, rest)
         if not is_whole:

@@ -92,7 +92,7 @@ class Following(Telling):
             if not session.introduced:
                 session.root_in_hello = b""  # it covered another interest
             if not wants:
-                session.outbox.forget(author)
+                session.drop(author)
                 session.announce.pop(author, None)
                 session.expected.pop(author, None)
                 if session.phase is Phase.OPEN:
@@ -127,6 +127,7 @@ class Following(Telling):
     def _refused(self, session: Session, author: bytes) -> None:
         """The peer does not want ``author`` any more, and so has nothing of it for us."""
         session.view.changed(author)
+        session.drop(author)
         session.announce.pop(author, None)
         session.expected.pop(author, None)
         self.schedule.drop(session.number, author)
@@ -213,7 +214,7 @@ class Following(Telling):
             self.holdings.forget(author)
             lifted.update(dict.fromkeys(self.ledger.forgotten(author)))
             for session in self.sessions.values():
-                session.outbox.forget(author)
+                session.drop(author)
                 session.announce.pop(author, None)
         self._lift(lifted)
         again = [author for author in event.authors if self.wanted.wants(author)]

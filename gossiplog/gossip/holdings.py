@@ -90,13 +90,17 @@ class Holdings:
         self._touch(author)
         self.ahead.pop(author, None)
 
-    def forget(self, author: bytes) -> None:
-        """``author`` was deleted, and the clock says so; or the proof that it forked is lost."""
+    def thaw(self, author: bytes) -> None:
+        """The proof that ``author`` forked is lost."""
         self.forks.discard(author)
         self._forked.discard(author)
+        self._touch(author)
+
+    def forget(self, author: bytes) -> None:
+        """``author`` was deleted, and the clock says so."""
         self.ahead.pop(author, None)
         self.holed.discard(author)
-        self._touch(author)
+        self.thaw(author)
 
     def lacks(self, author: bytes) -> None:
         """Payloads of ``author`` are missing here; of too many such authors, some are not remembered."""

@@ -352,7 +352,7 @@ class Intake(Filling):
         self._emit(events.Forked(proof))
         self._bring(source, write.size_bytes)
         for session in self.sessions.values():
-            session.outbox.forget(author)
+            session.drop(author)
             session.announce.pop(author, None)
             if session is not source and session.wanted.wants(author):
                 session.outbox.owe(author, PROOF)
@@ -365,6 +365,6 @@ class Intake(Filling):
 
     def _fork_lost(self, event: events.ForkLost) -> None:
         """As if the proof had never come: what shows the fork is asked for again, once there is room."""
-        self.holdings.forget(event.author)
+        self.holdings.thaw(event.author)
         for session in self.sessions.values():
             session.outbox.forget(event.author)

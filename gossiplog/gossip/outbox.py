@@ -259,6 +259,12 @@ class Outbox:
         self.payloads.extend(segments)
         self.payload_bytes += sum(map(size_bytes, segments))
 
+    def withdraw(self, author: bytes) -> None:
+        """Give no payloads of ``author`` after all."""
+        if self.payloads and self.payloads[0].author == author:  # and so are all others, read at once
+            self.payloads.clear()
+            self.payload_bytes = 0
+
     def take(self) -> list[Sent]:
         """What may go out now: news, then in turns backlog and payloads that the peer lacks."""
         taken: list[Sent] = []

@@ -255,6 +255,12 @@ class Session:
         """Whether an honest peer may send entries of ``author`` without their bodies."""
         return self._may_lack_any or author in self._may_lack
 
+    def drop(self, author: bytes) -> None:
+        """Send nothing more of ``author``, whatever the peer asked for."""
+        self.outbox.forget(author)
+        self.outbox.withdraw(author)
+        self.giving.forget(author)
+
     def knows(self, author: bytes) -> None:
         """The peer holds as much of ``author`` as we do: it need not be told, unless it waits for payloads."""
         if author not in self.giving.news:
