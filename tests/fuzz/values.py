@@ -30,7 +30,7 @@ from gossiplog.log.entry import read_entries
 from gossiplog.log.keys import KeyKind, format_key, parse_key
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Head, build
-from gossiplog.serving import check_listen, check_peer
+from gossiplog.net.endpoints import check_client, check_server
 from gossiplog.store.names import check_writer_name, file_name, writer_name
 from gossiplog.testing.faults import KINDS
 from gossiplog.testing.pipes import Quality
@@ -142,7 +142,7 @@ def check_argument(data: bytes) -> None:
     """What somebody typed is taken or refused; nothing that is printed steers a terminal."""
     text = as_text(data)
     _check_line(printable(text))
-    for check in (check_listen, check_peer):
+    for check in (check_client, check_server):
         try:
             assert check(text) == text and ":" in text
         except EndpointError:
