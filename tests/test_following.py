@@ -9,8 +9,10 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, End, Send
+from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import (
+    Fill,
     Fork,
     Have,
     HaveItem,
@@ -19,6 +21,8 @@ from gossiplog.gossip.messages import (
     Item,
     Lazy,
     Message,
+    Ping,
+    Pong,
     Range,
     RangeKind,
     Ranges,
@@ -28,7 +32,8 @@ from gossiplog.gossip.messages import (
 )
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.gossip.replica import Replica
-from gossiplog.log.segment import Segment
+from gossiplog.log.clock import Clock
+from gossiplog.log.segment import Segment, drop_payloads, verify
 from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
 
 
@@ -97,6 +102,29 @@ class ChoiceTests(FollowingCase):
         self.assertEqual(self.holdings.forks, set())
         effects = self.hear(0, Ranges(1, (Range(b"", RangeKind.DIFFERENCES, items=(item,)),)))
         self.assertEqual(self.messages(effects), [Refuse((ANN.author,))])  # it seems not to know
+
+    def test_nothing_there_is_an_offence(self) -> None:
+        """Nobody looks at it: what is wrong with it, or contradicts, and what payloads are missing."""
+        self.freeze(proof_of(BOB))
+        one, two = log(ANN, 2)
+        self.commit(one)
+        self.choose("block", ANN.author, BOB.author)
+        forged = proof_of(ANN)._replace(signature=bytes(64))
+        for message in (
+            two._replace(signature=bytes(64)),
+            two._replace(previous=bytes(32)),
+            log(ANN, 2, b"other")[1],
+            drop_payloads(two, [2]),
+            Fork(forged),
+            Fill(ANN.author, ((1, 2),)),
+        ):
+            effects = self.hear(0, message)
+            kinds = {type(e) for e in effects} - {Send}
+            self.assertEqual((kinds, self.sent(effects, Segment)), (set(), []), message)
+        items = (Item(ANN.author, 1, bytes(8)), Item(BOB.author, 4, bytes(8)))
+        part = Range(b"", RangeKind.DIFFERENCES, items=tuple(sorted(items)))
+        [refuse] = self.messages(self.hear(0, Ranges(1, (part,))))
+        self.assertIsInstance(refuse, Refuse)
 
     def test_nothing_is_asked_for(self) -> None:
         """A claim is forgotten, also one whose WANT is under way."""
@@ -190,6 +218,58 @@ class PeerTests(FollowingCase):
         self.hear(1, log(ANN, 1)[0])
         self.assertEqual([number for number, _ in self.sent(self.tick(2.0), Have)], [2])
 
+    def test_refused_while_it_was_to_be_told(self) -> None:
+        """What waits to be announced is not, and who refuses is no parent: the next one who brings it is."""
+        one, two = log(ANN, 2)
+        self.hear(0, one)
+        self.assertEqual(self.sent(self.hear(2, one), Lazy), [(2, Lazy((ANN.author,)))])
+        self.hear(1, Lazy((ANN.author,)))
+        self.hear(0, two)
+        self.hear(1, Refuse((ANN.author,)))
+        self.assertEqual(self.sent(self.tick(2.0), Have), [])
+        self.hear(0, Refuse((ANN.author,)))
+        self.assertEqual(self.sent(self.hear(2, two), Lazy), [])
+
+    def test_refused_and_compared(self) -> None:
+        """Of what is held, only what both want is listed; once it is wanted again, that too."""
+        self.commit(*log(ANN, 1), *log(BOB, 1))
+        everything = Ranges(0, (Range(b"", RangeKind.LIST),))
+        listed = []
+        for message in (Refuse((ANN.author,)), Lazy((ANN.author,))):
+            self.hear(0, message)
+            [(_, answer)] = self.sent(self.hear(0, everything), Ranges)
+            listed.append({item.author for part in answer.ranges for item in part.items})  # type: ignore[union-attr]
+        self.assertEqual(listed, [{BOB.author}, {ANN.author, BOB.author}])
+
+    def test_refused_and_in_no_root(self) -> None:
+        """PING and PONG say what is held of what both want, with another peer or later of something else."""
+        one, other = log(ANN, 1)[0], log(BOB, 1)[0]
+        self.commit(one, other)
+        both, bobs = (
+            Holdings(Clock({each.author: verify(each) for each in held}), set(), set()).root(bytes(32))
+            for held in ([one, other], [other])
+        )
+
+        def roots(number: int) -> list[bytes]:
+            pings = dict(self.sent(self.tick(limits.PING_SECONDS), Ping))
+            [(_, pong)] = self.sent(self.hear(number, Ping(7)), Pong)
+            return [message.root for message in (pings[number], pong)]  # type: ignore[union-attr]
+
+        self.hear(0, Refuse((ANN.author,)))
+        self.assertEqual(roots(0), [bobs, bobs])
+        self.hear(1, Pong(0))
+        self.assertEqual(roots(1), [both, both])
+        self.hear(0, Lazy((ANN.author,)))
+        self.assertEqual(roots(0), [both, both])
+
+    def test_pushed_by_who_wants_nothing(self) -> None:
+        """It is taken all the same: its own log it may not have named."""
+        hello = Hello(1, 1, (), "test", bytes(16), Interest.WANTED)
+        self.connect(7, dialled=False)
+        self.hear(7, hello)
+        effects = self.hear(7, log(ANN, 1)[0])
+        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.Write)], [1])
+
     def test_wanted_again(self) -> None:
         """LAZY for an author refused before is answered with the head held; of a forked one with the proof."""
         self.hear(0, Refuse((ANN.author, BOB.author)))
@@ -200,6 +280,25 @@ class PeerTests(FollowingCase):
             [message for message in self.messages(effects) if not isinstance(message, Want)],
             [Fork(proof_of(BOB)), Have((HaveItem(0, 1, ANN.author),))],
         )
+
+    def test_wanted_again_by_us_alone(self) -> None:
+        """Who does not want it is told that we do, and not what we hold."""
+        self.commit(*log(ANN, 1))
+        self.freeze(proof_of(BOB))
+        self.hear(0, Refuse((ANN.author, BOB.author)))
+        self.choose("block", ANN.author, BOB.author)
+        effects = self.choose("unblock", ANN.author, BOB.author) + self.tick(1.0)
+        self.assertEqual(self.messages(effects), [Lazy((ANN.author, BOB.author))])
+        self.assertEqual(len(self.messages(effects, 1)), 3)
+
+    def test_wanted_again_by_them_alone(self) -> None:
+        """Who begins to want what we do not is told nothing of it, no proof either."""
+        self.commit(*log(ANN, 1))
+        self.freeze(proof_of(BOB))
+        self.choose("block", ANN.author, BOB.author)
+        self.hear(0, Refuse((ANN.author, BOB.author)))
+        effects = self.hear(0, Lazy((ANN.author, BOB.author))) + self.tick(1.0)
+        self.assertEqual(self.messages(effects), [])
 
     def test_who_refused_it_is_not_asked_again(self) -> None:
         """Whatever it says of the author later, and even if what it sent is lost, until it wants it again."""
@@ -276,6 +375,37 @@ class GreetingTests(FollowingCase):
                 self.assertEqual(len(self.sent(self.hear(0, kind(())), Ranges)), 1)
                 wanted = self.replica.sessions[0].wanted
                 self.assertEqual(set(wanted.authors), {ANN.author, BOB.author, bytes(32)})
+
+    def test_comparing_waits_until_all_names_are_said(self) -> None:
+        """Ours too, if the transport takes no more at once: also a change that was not said yet."""
+        for change in (False, True):
+            with patch.object(limits, "MAX_EXCEPTIONS", 1):
+                self.begin(self.wanting(0 if change else 1))
+                with patch.object(limits, "CONTROL_WINDOW_BYTES", 0):
+                    self.connect()
+                    if change:
+                        self.choose("block", BOB.author)
+                    effects = self.hear(0, Hello(1, 1, (), "test", bytes(16), root=bytes(16)))
+                    self.assertEqual(self.messages(effects), [])
+                told = self.messages(self.do(events.Writable(0)))
+            self.assertEqual([type(message) for message in told], [Refuse, Ranges])
+
+    def test_nothing_else_is_compared(self) -> None:
+        """Neither listed nor in the root is what we do not want."""
+        self.commit(*log(ANN, 1), *log(BOB, 1))
+        roots = []
+        for block in (False, True):
+            choices = Choices(set())
+            choices.block([ANN.author] if block else [])
+            self.begin(choices)
+            [hello] = self.connect()
+            assert isinstance(hello, Hello)
+            roots.append(hello.root)
+            effects = self.hear(0, Hello(1, 1, (), "test", bytes(16), exceptions=hello.exceptions))
+            [(_, ranges)] = self.sent(effects, Ranges)
+            listed = {item.author for part in ranges.ranges for item in part.items}  # type: ignore[union-attr]
+            self.assertEqual(listed, {BOB.author} if block else {ANN.author, BOB.author})
+        self.assertNotEqual(*roots)
 
     def test_roots_settle_only_the_same_interest(self) -> None:
         """Otherwise one fingerprint asks whether anything differs."""

@@ -106,6 +106,9 @@ class ComparisonTests(SynchronousTestCase):
         self.holdings.accept(A, head(9))
         self.assertEqual(self.holdings.root(SALT), root)
         self.assertEqual(self.holdings.item(A, SALT)[0], 1)
+        self.holdings.settle(A)  # some of it is durable, but no more than before
+        self.assertEqual(self.holdings.root(SALT), root)
+        self.assertEqual(self.holdings.stands_for(A), tuple(head(1)))
 
     def test_forks_agree(self) -> None:
         """Whatever branch is held, and if none is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
@@ -24,6 +26,7 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
+from gossiplog.gossip.session import Service
 from gossiplog.log.clock import Clock
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
@@ -96,6 +99,27 @@ class GreetingTests(RulesCase):
             self.do(events.InterestChanged((BOB.author,)))
             hello = Hello(1, 1, (), "test", bytes(16), exceptions=(BOB.author,))
             self.assertEqual(len(self.sent(self.hear(0, hello), Ranges)), 1)
+
+
+class PairTests(RulesCase):
+    """Two connections of one pair of nodes: which one lives."""
+
+    def test_all_cases(self) -> None:
+        """The newer of one process or of one dialler; otherwise the one that the lower id dialled."""
+        for node, instance, older, newer in product((b"a", b"z"), (b"same", b"else"), *[(False, True)] * 2):
+            self.setUp()
+            self.replica.node = node * 32
+            ids = b"m" * 32, b"same" * 4, instance * 4
+            for number, dialled in enumerate((older, newer)):
+                self.do(events.Opened(number, ids[0], bytes(32), dialled=dialled))
+                effects = self.hear(number, Hello(1, 1, (), "test", ids[1 + number]))
+            lower_dialled = older is (node == b"a")
+            survivor = 0 if instance == b"same" and older is not newer and lower_dialled else 1
+            [end] = [effect for effect in effects if isinstance(effect, End)]
+            self.assertEqual((end.session, end.code), (1 - survivor, ByeCode.DUPLICATE))
+            self.assertEqual([*self.replica.sessions], [survivor])
+            pinged = [number for number, _ in self.sent(effects, Ping)]
+            self.assertEqual(pinged, [0] if survivor == 0 else [])
 
 
 class LostProofTests(RulesCase):
@@ -179,6 +203,19 @@ class NamesTests(RulesCase):
         *_, four = log(ANN, 4)
         self.open(1)
         self.assertIn((0, four), self.sent(self.hear(1, four), Segment))
+
+    def test_what_goes_on_with_no_list(self) -> None:
+        """LAZY of who wants all but the names, and REFUSE of who wants these only, mean what they always mean."""
+        for interest, names, message, service in (
+            (Interest.ALL, NAMES, Lazy((ANN.author,)), Service.LAZY),
+            (Interest.WANTED, (*NAMES[1:], ANN.author), Refuse((ANN.author,)), Service.REFUSED),
+        ):
+            self.setUp()
+            self.greet(*names, interest=interest)
+            self.hear(0, message)
+            session = self.replica.sessions[0]
+            self.assertIs(session.serves(ANN.author), service)
+            self.assertFalse(session.introduced)
 
     def test_own_writers_are_named(self) -> None:
         """Where only exceptions are wanted, and are none where all but the exceptions are."""
