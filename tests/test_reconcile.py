@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tracemalloc
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from itertools import accumulate, pairwise
 from random import Random
 from unittest.mock import patch
 
@@ -262,6 +264,43 @@ class Sizes(ReconcileCase):
             self.assertLess(
                 sizes[1], 1.1 * 46 * 2 * count
             )  # who is behind lists, and the other answers with as much
+
+    def test_how_it_is_split(self) -> None:
+        """The numbers of the specification: one list, or so many fingerprints; then eight parts, or lists."""
+        authors = sorted(map(author, range(5000)))
+
+        def said(count: int, *differing: int) -> list[Counter[RangeKind]]:
+            """What is said of so many authors at first, or in answer to ranges with so many in each."""
+            held = holdings({each: (1, entry_id(1)) for each in authors[:count]})
+            splitter = splitting.Splitting(held, SALT)
+            if not differing:
+                return [Counter(part.kind for part in splitter.opening())]
+            bounds = [0, *accumulate(differing)]
+            answers = [
+                splitting.Answer(authors[at], authors[at + n], n)
+                for at, n in zip(bounds, differing, strict=False)
+            ]
+            parts = list(splitter.answer(splitting.Compared(1000, answers)))
+            places = [bisect_right(authors, part.upper) for part in parts]
+            ends = [bounds[place + 1] + 1 for place in range(len(differing))]
+            return [
+                Counter(
+                    part.kind
+                    for part, place in zip(parts, places, strict=True)
+                    if begin < place <= end and part.kind is not RangeKind.SKIP
+                )
+                for begin, end in pairwise([1, *ends])
+            ]
+
+        listed, fingerprints = RangeKind.LIST, RangeKind.FINGERPRINT
+        self.assertEqual(said(1024), [{listed: 1}])
+        self.assertEqual(said(1025), [{fingerprints: 64}])
+        self.assertEqual(said(5000), [{fingerprints: 256}])
+        self.assertEqual(said(5000, 256), [{listed: 1}])
+        self.assertEqual(said(5000, 128, 128), [{listed: 1}] * 2)
+        self.assertEqual(said(5000, 257), [{fingerprints: 42}])
+        self.assertEqual(said(5000, *[60] * 64), [{fingerprints: 8}] * 64)
+        self.assertEqual(said(5000, 500, 12, 13), [{fingerprints: 83}, {listed: 1}, {fingerprints: 2}])
 
     def test_clustered_authors(self) -> None:
         """Bounds may be as long as authors."""

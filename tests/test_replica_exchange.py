@@ -252,6 +252,21 @@ class WriteTests(ReplicaCase):
             )
             self.assertEqual([e for e in self.hear(1, segments[7]) if isinstance(e, events.Reading)], [])
 
+    def test_who_is_asked_is_not_late_while_nothing_is_read(self) -> None:
+        """However long that takes; from then on it has its whole time."""
+        for number in (0, 1):
+            self.hear(number, Have((HaveItem(0, 9, ANN.author),)))
+        self.assertEqual(len(self.sent(self.tick(limits.GRAFT_SECONDS), Want)), 1)
+        for segment, seconds in zip(
+            log(BOB, 2), (3 * limits.STALL_SECONDS, limits.STALL_SECONDS / 2), strict=True
+        ):
+            with patch.object(limits, "PENDING_WRITE_BYTES", 0):
+                self.assertIn(events.Reading(2, False), self.hear(2, segment))
+            self.assertEqual(self.sent(self.tick(seconds), Want), [])
+            self.assertIn(events.Reading(2, True), self.commit(segment))
+            self.assertEqual(self.sent(self.tick(limits.STALL_SECONDS - 0.1), Want), [])
+        self.assertEqual(len(self.sent(self.tick(limits.STALL_SECONDS), Want)), 1)
+
     def test_failed_commits_do_not_lose_count(self) -> None:
         """What is pending is what was not reported done, whatever became of it."""
         segments = log(ANN, 3)
@@ -593,3 +608,12 @@ class AliveTests(ReplicaCase):
         self.assertIn(events.CaughtUp(0, bytes([1]) * 32), self.commit(*log(ANN, 2)))
         self.hear(0, Have((HaveItem(1, 1, BOB.author),)))
         self.assertIn(events.CaughtUp(0, bytes([1]) * 32), self.hear(0, Fork(proof_of(BOB))))
+
+    def test_not_caught_up_before_it_has_said_what_it_holds(self) -> None:
+        """What it announced may not be all."""
+        caught_up = events.CaughtUp(7, bytes([8]) * 32)
+        self.open(7, root=b"another root 123")
+        effects = self.hear(7, Have((HaveItem(0, 1, ANN.author),)), log(ANN, 1)[0], Have(()))
+        self.assertNotIn(caught_up, effects + self.commit(log(ANN, 1)[0]))
+        self.assertFalse(self.replica.caught_up)
+        self.assertIn(caught_up, self.hear(7, Ranges(1, (Range(b"", RangeKind.LIST),))))

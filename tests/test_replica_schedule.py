@@ -222,6 +222,17 @@ class StallTests(ScheduleCase):
         self.assertEqual(self.wants(100.0 + STALL), {2: [A]})
         self.assertTrue(self.schedule.pulls(1, B))
 
+    def test_who_was_late_more_often_takes_nothing_over(self) -> None:
+        """From one that gets on, if with something else."""
+        self.schedule.claim(1, B, 10**9)
+        self.wants(100.0)
+        self.schedule.sources[2].tardy = 1
+        now = 100.0
+        while now < 101.0 + limits.STALL_MOST_SECONDS:
+            now += 1.0
+            self.accept(1, B, int(now), now)
+            self.assertFalse(self.schedule.stalled(now))
+
     def test_who_is_busy_takes_over_in_the_end(self) -> None:
         """In the longest time that anybody gets."""
         for session, author in ((1, B), (2, C)):
