@@ -173,13 +173,16 @@ class StoreFailing(_Notice):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StoreDamaged(_Notice):
-    """A peer asked for entries of ``author`` that cannot be read; told once for each author while the node runs.
+    """Entries ``first`` to ``last`` of ``author`` cannot be read, which a peer asked for or a reader passed over.
 
-    Everything else goes on.  Stop the node and :meth:`gossiplog.Store.repair` its store.
+    Told once for each author while the node runs; everything else goes on.  Stop the node and
+    :meth:`gossiplog.Store.repair` its store, or ``gossiplog verify --repair``.
     """
 
     author: bytes
     error: GossiplogError
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -156,7 +156,8 @@ def _words(notice: Notice) -> str | None:
         case notices.StoreFailing(error, final):
             end = "nothing is written any more" if final else "writing is tried again"
             return f"the store fails: {error}; {end}"
-        case notices.StoreDamaged(author, error):
-            return f"the log of {short_key(author)} is damaged: {error}; see gossiplog verify --repair"
+        case notices.StoreDamaged(author, error, first, last):
+            where = f"{first} to {last}" if last > first else f"{first}"
+            return f"the log of {short_key(author)} is damaged at {where}: {error}; see gossiplog verify --repair"
         case _:
             return None

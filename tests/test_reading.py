@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import Cursor, Entry, Reader, Store, Writer, open_store
-from gossiplog.errors import CursorMismatchError, InvalidValueError, StoreClosedError, StoreDamagedError
+from gossiplog.errors import CursorMismatchError, InvalidValueError, StoreClosedError
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import short_key
 from gossiplog.net import reading
@@ -149,15 +149,6 @@ class StoredTests(VirtualCase):
         ):
             with self.assertRaises(InvalidValueError):
                 self.store.read(**arguments)  # type: ignore[arg-type]
-
-    def test_entries_that_are_missing_are_not_passed_over(self) -> None:
-        writer = self.writer()
-        self.append(writer, b"1")
-        self.append(writer, b"2")
-        log = self.backend._logs[writer.author]
-        del log.rows[0], log.firsts[0]
-        with self.assertRaises(StoreDamagedError):
-            self.read()
 
     def test_large_logs_come_in_pieces(self) -> None:
         writer = self.writer()

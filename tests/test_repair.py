@@ -68,7 +68,7 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(notice.author, self.author)
         self.assertIn("not what its author signed", str(notice.error))
         self.assertEqual(self.eve.payloads(self.second), [b"fine"])
-        self.assertEqual(self.eve.store.clock.seq(self.author), 0)
+        self.assertEqual(self.eve.payloads(self.author), [b"0", b"1"])
         for site in (self.bob, self.eve):
             self.assertEqual(site.of(PeerRejected), [])
             self.assertEqual(len(site.node.peers), 1)

@@ -16,8 +16,8 @@ from functools import partial
 from typing import Final
 
 from gossiplog.commands.choosing import quotas_of
+from gossiplog.commands.damage import DAMAGED
 from gossiplog.commands.local import opened
-from gossiplog.commands.verifying import DAMAGED
 from gossiplog.errors import (
     BadForkProofError,
     GossiplogError,

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 
 from gossiplog import chat as chatting
 from gossiplog.commands.choosing import quotas_of
+from gossiplog.commands.damage import Damages
 from gossiplog.commands.local import missing
 from gossiplog.errors import ByeCode, StoreNotFoundError
 from gossiplog.foreground import Main, foreground
@@ -121,14 +122,16 @@ async def _run(reactor: Any, arguments: Namespace) -> None:
 
 def chat(arguments: Namespace) -> int:
     """Chat in a network until the input ends."""
-    return react(_chat, arguments)
+    damages = Damages(arguments.store)
+    return react(_chat, arguments, damages) or damages.status
 
 
-async def _chat(reactor: Any, arguments: Namespace) -> None:
+async def _chat(reactor: Any, arguments: Namespace, damages: Damages) -> None:
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor))
         store = open_existing(arguments.store, reactor)
         stack.push_async_callback(store.close)
+        store.on_damage(damages)
         writer = await store.writer(arguments.writer, encoding="json")
 
         present: set[bytes] = set()

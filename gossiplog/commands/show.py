@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from gossiplog.commands.damage import Damages
 from gossiplog.commands.local import opened
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.encodings import encoding
@@ -22,6 +23,7 @@ from gossiplog.log.keys import format_author, parse_author, short_key
 from gossiplog.printing import as_json as json_line
 from gossiplog.printing import say
 from gossiplog.store.logs import Logs
+from gossiplog.store.verifying import Damage
 
 if TYPE_CHECKING:
     from gossiplog.net.reading import Reader
@@ -37,29 +39,34 @@ SHORTEST_PREFIX: Final = 4
 def log(arguments: Namespace) -> int:
     """Print the entries of a store; with ``--follow`` go on with new ones."""
     form = as_json if arguments.json else as_text
+    damages = Damages(arguments.store)
     if arguments.follow and arguments.read_only:
         raise InvalidValueError("a store that is only read gets no new entries: leave --follow out")
     if arguments.follow:
         from gossiplog.commands.network import react
 
-        return react(_follow, arguments, form)
+        return react(_follow, arguments, form, damages) or damages.status
     with closing(opened(arguments.store, arguments.read_only)) as logs:
         author = find_author(logs.clock, arguments.author) if arguments.author else None
-        entries = held(logs, author)
+        entries = held(logs, author, damages)
         if arguments.sort == "time":
             entries = iter(sorted(entries, key=by_time))
         for entry in entries:
             say(form(entry))
-    return 0
+    return damages.status
 
 
-def held(logs: Logs, author: bytes | None) -> Iterator[Entry]:
-    """Yield the entries of a store, author by author, each log ascending."""
+def held(logs: Logs, author: bytes | None, damaged: Callable[[Damage], object]) -> Iterator[Entry]:
+    """Yield the entries of a store, author by author, each log ascending; ``damaged`` is told what is passed over."""
     raw = encoding("bytes")
     for one in [author] if author is not None else list(logs.clock):
         seq, end = 1, logs.clock.seq(one)
         while seq <= end:
-            for segment in logs.segments(one, seq, READ_BYTES):
+            segments, damage = logs.around(one, seq, READ_BYTES)
+            if damage is not None:
+                damaged(damage)
+                seq = damage.last + 1
+            for segment in segments:
                 yield from read_entries(segment, raw, seq, end)
                 seq = segment.last + 1
 
@@ -123,7 +130,7 @@ def _local_time(timestamp_ms: int) -> str:
         return f"@{timestamp_ms}"  # an author may write anything
 
 
-async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], str]) -> None:
+async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], str], damages: Damages) -> None:
     """Print entries and wait for more, as a node if a network is given."""
     from gossiplog.commands.network import join, open_existing
     from gossiplog.foreground import first_of
@@ -133,6 +140,7 @@ async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], st
         terminal = await stack.enter_async_context(Terminal(reactor, stdin=None))
         store = open_existing(arguments.store, reactor)
         stack.push_async_callback(store.close)
+        store.on_damage(damages)
         author = None
         if arguments.author and arguments.author.startswith("author_"):
             author = parse_author(arguments.author)  # its first entry may be still to come

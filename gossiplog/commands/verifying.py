@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 from contextlib import ExitStack, closing
 from typing import Final
 
+from gossiplog.commands.damage import DAMAGED
 from gossiplog.commands.forks import fork_line
 from gossiplog.commands.local import opened
 from gossiplog.errors import InvalidValueError, StoreDamagedError
@@ -23,9 +24,6 @@ from gossiplog.store.logs import Logs
 from gossiplog.store.repairing import RepairReport
 from gossiplog.store.salvaging import salvage
 from gossiplog.store.verifying import Damage, Progress
-
-DAMAGED: Final = 3
-"""Exit status: there is damage."""
 
 PROGRESS_SECONDS: Final = 0.2
 

@@ -98,7 +98,11 @@ class Driver:
         self.replica.limit_to(store.interest.choices, ledger)
         self.replica.budget = Budget(max_memory)
         self._errands = Errands(store, self._handle, tell, self._check_stopped)
-        self._listening = [store.listen(self._committed), store.interest.listen(self._handle)]
+        self._listening = [
+            store.listen(self._committed),
+            store.interest.listen(self._handle),
+            store.on_damage(self._errands.found_damage),
+        ]
         self._do: dict[type[Any], Callable[[Any], None]] = {
             events.Send: self._send,
             events.End: self._end,

@@ -16,7 +16,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from gossiplog import limits
-from gossiplog.errors import StoreError, StoreFullError
+from gossiplog.errors import StoreDamagedError, StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.gossip.outbox import PROOF
@@ -27,6 +27,7 @@ from gossiplog.net.logger import Log
 from gossiplog.notices import Notice, StoreDamaged, StoreFailing
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Accept, AddFork, Fill, Filled
+from gossiplog.store.verifying import Damage
 
 _log = Log()
 
@@ -102,11 +103,12 @@ class Errands:
         self._loading += 1
         session, wants, limit_bytes, holes = effect
         damages: dict[bytes, StoreError] = {}
+        found: list[Damage] = []
         unwritten = {author: self._store.unwritten.get(author) for author, first in wants if first == PROOF}
 
         def loaded(value: Any) -> Event:
-            for author, error in damages.items():
-                self._found_damage(author, error)
+            for damage in found:
+                self.found_damage(damage)
             self._loading -= 1
             if self._loads:
                 self.load(self._loads.popleft())
@@ -116,7 +118,11 @@ class Errands:
             def proof_of(author: bytes) -> ForkProof:
                 return unwritten[author] or logs.fork_proof(author)
 
-            return backlog.read(wants, limit_bytes, logs.segments, proof_of, damages, holes)
+            read = backlog.read(wants, limit_bytes, logs.segments, proof_of, damages, holes)
+            found.extend(
+                _damage(logs, author, first, damages[author]) for author, first in wants if author in damages
+            )
+            return read
 
         self._call(read, loaded)
 
@@ -125,15 +131,17 @@ class Errands:
         session, author, ranges, limit_bytes = effect
 
         def loaded(value: Any) -> Event:
-            if isinstance(value, StoreError):
-                self._found_damage(author, value)
-            return events.PayloadsLoaded(session, author, *(value if isinstance(value, tuple) else ((),)))
+            if isinstance(value, Damage):
+                self.found_damage(value)
+            return events.PayloadsLoaded(
+                session, author, *(((),) if isinstance(value, Failure | Damage) else value)
+            )
 
         def read(logs: Logs) -> Any:
             try:
                 return backlog.payloads(author, ranges, limit_bytes, logs.segments, logs.clock.head(author))
             except StoreError as error:
-                return error
+                return _damage(logs, author, ranges[0][0], error)
 
         self._call(read, loaded)
 
@@ -183,10 +191,12 @@ class Errands:
         self._store.thread.call(work, answer)
         self.pending += 1
 
-    def _found_damage(self, author: bytes, error: StoreError) -> None:
-        if author not in self._damaged:
+    def found_damage(self, damage: Damage) -> None:
+        """Entries cannot be read, which a peer asked for or a reader passed over."""
+        author, first, last, reason = damage
+        if author is not None and author not in self._damaged:
             self._damaged.add(author)
-            self._tell(StoreDamaged(author, error))
+            self._tell(StoreDamaged(author, StoreDamagedError(reason), first, last))
 
     def _written(self, size: int, value: Any) -> None:
         self.pending -= 1
@@ -215,3 +225,11 @@ class Errands:
             _log.failure("a commit failed", failure)
             error = StoreError(f"internal error: {error}")
         self._tell(StoreFailing(error, self._failed_for_good))
+
+
+def _damage(logs: Logs, author: bytes, first: int, error: StoreError) -> Damage:
+    """Say what cannot be read of a log from ``first`` on."""
+    if first == PROOF:
+        first = logs.clock.seq(author)
+        return Damage(author, first, first, str(error))
+    return logs.around(author, first, 1).damage or Damage(author, first, first, str(error))

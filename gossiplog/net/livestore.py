@@ -35,6 +35,7 @@ from gossiplog.store.logs import Logs, VerifyReport, open_logs
 from gossiplog.store.names import check_cursor_name
 from gossiplog.store.repairing import RepairReport
 from gossiplog.store.requests import AddFork, Append, Outcome, SetCursor
+from gossiplog.store.verifying import Damage, in_words
 
 _log = Log()
 
@@ -74,6 +75,7 @@ class Store:
         self.path = path
         self.reactor = reactor
         self._listeners: list[Listener] = []
+        self._damage_listeners: list[Callable[[Damage], None]] = []
         self._users: list[Callable[[], Deferred[Any]]] = []
         self._writers: dict[tuple[str, str], Writer] = {}
         self._readers: WeakSet[Reader] = WeakSet()
@@ -184,6 +186,8 @@ class Store:
 
         ``author`` alone, ``first`` to ``last`` (with an author); ``after`` a cursor.  Gives what is on disk now;
         ``live`` goes on with new entries as they reach the disk, until the store is closed; ``tail`` gives only those.
+        Damaged entries are passed over, and are in the reader's ``damages``; nodes on the store tell
+        :class:`~gossiplog.notices.StoreDamaged`.
         """
         self.check_open()
         reader = Reader(
@@ -277,6 +281,18 @@ class Store:
         """Call ``listener`` after every commit; returns how to stop that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def on_damage(self, listener: Callable[[Damage], None]) -> Callable[[], None]:
+        """Call ``listener`` with what readers pass over; returns how to stop that.  With none it is in the log."""
+        self._damage_listeners.append(listener)
+        return lambda: self._damage_listeners.remove(listener)
+
+    def found_damage(self, damage: Damage) -> None:
+        """A reader passed over entries."""
+        for listener in tuple(self._damage_listeners):
+            listener(damage)
+        if not self._damage_listeners:
+            _log.warn("{words}", words=in_words(damage, self.path))
 
     def attach(self, stop: Callable[[], Deferred[Any]]) -> Callable[[], None]:
         """Call ``stop`` and wait for it before the store closes; returns how to take that back."""

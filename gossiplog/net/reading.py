@@ -3,7 +3,8 @@
 Responsible for: stored entries, then live ones, without a gap or a repetition between them.
 Must not know: the network.
 Invariant: per author one position, the last seq handed over; it moves only when an entry is, so a cancelled read loses
-nothing.  At most ``CHUNK_BYTES``, one segment more and the entries of one are held in memory.
+nothing.  What is damaged is passed over, and said.  At most ``CHUNK_BYTES``, one segment more and the entries of one
+are held in memory.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gossiplog.errors import CursorMismatchError, InvalidValueError, StoreDamagedError
+from gossiplog.errors import CursorMismatchError, InvalidValueError
 from gossiplog.log.clock import ID8_BYTES, Clock, Cursor
 from gossiplog.log.encodings import Encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import KEY_BYTES, short_key
 from gossiplog.log.segment import Segment, id_at
 from gossiplog.net.awaiting import Result
+from gossiplog.store.passing import Stretch
+from gossiplog.store.verifying import Damage
 
 if TYPE_CHECKING:
     from gossiplog.net.livestore import Store
@@ -34,6 +37,9 @@ class Reader:
 
     Not asked, not read: a slow consumer costs a seq per author, whatever arrives meanwhile.  Who stops in the middle
     may go on later, with the same reader or from its :meth:`cursor`; a reader nobody holds any more is gone.
+
+    Entries that cannot be read are passed over: ``damages`` has what was, each with author, first, last and reason, to
+    be read once ``gossiplog verify --repair`` has brought the store in order.
     """
 
     def __init__(
@@ -60,6 +66,8 @@ class Reader:
         self._last = last
         self._live = live
         self._read: dict[bytes, tuple[int, bytes]] = {} if after is None else dict(after.items())
+        self.damages: list[Damage] = []
+        self._passed: dict[bytes, int] = {}
         self._todo: OrderedDict[bytes, int] = OrderedDict()  # author -> last seq that is there to be read
         if after is not store.clock:
             for held, head in store.clock.items() if author is None else [(author, store.clock.head(author))]:
@@ -160,8 +168,7 @@ class Reader:
 
     def _position(self, author: bytes) -> int:
         """The next seq of ``author`` to be handed over."""
-        known = self._read.get(author)
-        return self._first if known is None else max(self._first, known[0] + 1)
+        return max(self._first, self._read.get(author, _UNREAD)[0] + 1, self._passed.get(author, 0) + 1)
 
     def _clamped(self, seq: int) -> int:
         return seq if self._last is None else min(seq, self._last)
@@ -182,18 +189,30 @@ class Reader:
         """Read a chunk of ``author``; a live reader then turns to the next one, so that nobody has to wait for a log
         that grows all the time."""
         start = self._position(author)
-        segments = await self._store.run(lambda logs: logs.segments(author, start, CHUNK_BYTES, end))
+        stretch: Stretch = await self._store.run(lambda logs: logs.around(author, start, CHUNK_BYTES, end))
         if self._closed:
             return
-        if not segments and self._store.clock.seq(author) >= start:
-            raise StoreDamagedError(
-                f"{self._store.path} is damaged: {short_key(author)} has no entry {start}"
-            )
+        segments, damage = stretch
+        if damage is not None:
+            self._pass_over(damage)
         self._segments.extend((segment, end) for segment in segments)
-        if not segments or segments[-1].last >= self._todo[author]:
+        reached = segments[-1].last if segments else self._todo[author] if damage is None else damage.last
+        if reached >= self._todo[author]:
             del self._todo[author]
         elif self._live:
             self._todo.move_to_end(author)
+
+    def _pass_over(self, damage: Damage) -> None:
+        """Go on behind what cannot be read; the cursor follows with the next entry that can be."""
+        author, first, last, _ = damage
+        assert author is not None
+        before = self.damages[-1] if self.damages else None
+        if before is not None and (before.author, before.last + 1) == (author, first):
+            self.damages[-1] = before._replace(last=last)
+        else:
+            self.damages.append(damage)
+        self._passed[author] = last
+        self._store.found_damage(damage)
 
     def _unpack(self, segment: Segment, end: int) -> None:
         """Decode one segment at a time: entries take several times the memory of their bytes."""

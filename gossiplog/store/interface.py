@@ -186,9 +186,14 @@ class Backend(Protocol):
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows as stored, from the one that contains ``first``.
 
-        Stop at a gap, before a row that begins after ``last``, or once their items reach ``limit_bytes`` (the
-        first row always comes).  Empty when no row contains ``first``.
+        Stop at a gap, before a row that begins after ``last`` or is damaged, or once their items reach ``limit_bytes``
+        (the first row always comes).  Empty when no row contains ``first``.
+
+        :raises StoreDamagedError: the first one is damaged.
         """
+
+    def starts(self, author: bytes, first: int, limit: int) -> list[int]:
+        """Return where the next rows of ``author`` begin, from ``first`` on, ascending, damaged ones too."""
 
     def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
         """Yield the outlines of rows that begin at ``first`` or later, ascending; commits in between are fine."""

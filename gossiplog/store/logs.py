@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 
 from gossiplog.errors import (
     BadForkProofError,
@@ -32,6 +33,7 @@ from gossiplog.store.filling import Filling
 from gossiplog.store.interface import Backend, PutMeta
 from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
+from gossiplog.store.passing import Stretch, read_around
 from gossiplog.store.repairing import Donor, Repairing, RepairReport
 from gossiplog.store.requests import Append, Done, Fill, Filled, Forget, Outcome, Request, Result
 from gossiplog.store.sqlite import SQLiteBackend
@@ -248,9 +250,30 @@ class Logs:
         They are as stored: the first may begin before ``first``, the last end after ``last``.  Empty when ``first`` is
         not held.  Each was verified since the store was opened.
 
-        :raises StoreDamagedError: one of them is not what was written, or not what its author signed.
+        They end before one that is not what was written, or not what its author signed.
+
+        :raises StoreDamagedError: that is the first of them.
         """
-        return [self._vouching.check(row) for row in self._backend.segments(author, first, limit_bytes, last)]
+        found: list[Segment] = []
+        for row in self._backend.segments(author, first, limit_bytes, last):
+            try:
+                found.append(self._vouching.check(row))
+            except StoreDamagedError:
+                if not found:
+                    raise
+                break
+        return found
+
+    def around(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> Stretch:
+        """Return what :meth:`segments` does from the next place on that can be read, and what was passed over.
+
+        Nothing when the log ends before ``first``.
+        """
+        end = self.clock.seq(author)
+        end = end if last is None else min(end, last)
+        if first > end:
+            return Stretch([])
+        return read_around(self._backend, self.segments, author, first, limit_bytes, end)
 
     def fork_proof(self, author: bytes) -> ForkProof:
         """Return the proof that ``author``, one of :attr:`forks`, has forked its log."""
@@ -271,8 +294,13 @@ class Logs:
         return build_proof(ours[0], segment) if ours else None
 
     def sizes(self) -> dict[bytes, int]:
-        """Return the bytes that the items of each log take on disk.  O(rows)."""
-        return {author: sum(row.size for row in self._backend.rows(author)) for author in self.clock}
+        """Return the bytes that the items of each log take on disk, as far as its rows can be read.  O(rows)."""
+        sizes = dict.fromkeys(self.clock, 0)
+        for author in sizes:
+            with suppress(StoreDamagedError):
+                for row in self._backend.rows(author):
+                    sizes[author] += row.size
+        return sizes
 
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their payload, of those where any does.  O(rows with holes)."""
@@ -281,10 +309,11 @@ class Logs:
     def holed_authors(self) -> set[bytes]:
         """Return authors of whom payloads are missing, up to ``MAX_HOLED_AUTHORS``; O(rows of theirs with holes)."""
         found: set[bytes] = set()
-        rows = self._backend.holed_after(None, FILL_ROWS)
-        while rows and len(found) < MAX_HOLED_AUTHORS:
-            found.update(row.author for row in rows)
-            rows = self._backend.holed_after(rows[-1], FILL_ROWS)
+        with suppress(StoreDamagedError):  # those that are found have to do
+            rows = self._backend.holed_after(None, FILL_ROWS)
+            while rows and len(found) < MAX_HOLED_AUTHORS:
+                found.update(row.author for row in rows)
+                rows = self._backend.holed_after(rows[-1], FILL_ROWS)
         return found
 
     def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:

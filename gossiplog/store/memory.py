@@ -7,7 +7,7 @@ Invariant: a commit is done whole or leaves no trace, as on disk; what a reopene
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import islice
@@ -126,6 +126,12 @@ class MemoryBackend:
             if size >= limit_bytes:
                 break
         return found
+
+    def starts(self, author: bytes, first: int, limit: int) -> list[int]:
+        """Return where the next rows of an author begin."""
+        self._require_open()
+        log = self._logs.get(author)
+        return [] if log is None else log.firsts[(place := bisect_left(log.firsts, first)) : place + limit]
 
     def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
         """Yield the outlines of an author's rows."""

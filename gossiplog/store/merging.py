@@ -173,6 +173,8 @@ class Merger:
         no room for the bodies to come back.
         """
         segments = self._backend.segments(author, run[0].first, 2 * SEGMENT_TARGET_BYTES, _last(run))
+        if segments and segments[-1].last < _last(run):  # the next one is damaged, and asked for says how
+            segments += self._backend.segments(author, segments[-1].last + 1, 1)
         whole = next((place for place, segment in enumerate(segments) if count_holes(segment)), len(segments))
         passed = segments[whole].last if whole < len(segments) else 0
         if whole < 2:

@@ -161,9 +161,21 @@ class SQLiteBackend:
                     size += len(segment.bodies)
                     if size >= limit_bytes:
                         break
+            except (StoreDamagedError, *SQLITE_ERRORS):
+                if not found:
+                    raise  # else it is said when the damaged row is asked for
             finally:
                 cursor.close()  # an open one would keep the write-ahead log from being copied
         return found
+
+    def starts(self, author: bytes, first: int, limit: int) -> list[int]:
+        """Return where an author's next rows begin, from ``first`` on; the index alone is read."""
+        found = self._all(
+            f"SELECT first FROM segments INDEXED BY segments_by_seq WHERE author = {NUMBER} AND first >= ? "
+            "ORDER BY first LIMIT ?",
+            (author, first, limit),
+        )
+        return [row[0] for row in found if type(row[0]) is int]
 
     def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
         """Yield the outlines of an author's rows; bodies in overflow pages are not read."""

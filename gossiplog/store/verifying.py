@@ -20,7 +20,7 @@ from gossiplog.errors import (
 )
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import verify_proof
-from gossiplog.log.keys import genesis_id
+from gossiplog.log.keys import format_author, genesis_id
 from gossiplog.log.segment import Head, count_holes, verify
 from gossiplog.store.interface import Backend, Row
 
@@ -40,6 +40,16 @@ class Damage(NamedTuple):
     first: int
     last: int
     reason: str
+
+
+def in_words(damage: Damage, path: str) -> str:
+    """Say in one line what readers passed over, and what to do about it."""
+    author, first, last, reason = damage
+    entries = f"entries {first} to {last}" if last > first else f"entry {first}"
+    whose = "" if author is None else f" of {format_author(author)}"
+    return (
+        f"passed over {entries}{whose}: {reason}; gossiplog verify --repair --store {path} brings it in order"
+    )
 
 
 class Whole(NamedTuple):

@@ -197,6 +197,19 @@ class RowConformance(_Base):
         self.assertEqual(list(backend.rows(chain.author, 5)), outlines[2:])
         self.assertEqual(list(backend.rows(chain.author, 6)), outlines[3:])
 
+    def test_rows_by_where_they_begin(self) -> None:
+        """From a seq on, so many; none of an author that is not held."""
+        backend, chain = self._filled([2, 3, 1])
+        for first, limit, starts in (
+            (1, 9, [1, 3, 6]),
+            (2, 9, [3, 6]),
+            (3, 1, [3]),
+            (7, 9, []),
+            (0, 2, [1, 3]),
+        ):
+            self.assertEqual(backend.starts(chain.author, first, limit), starts)
+        self.assertEqual(backend.starts(bytes(32), 1, 9), [])
+
     def test_commits_between_rows(self) -> None:
         """Reading rows does not stand in the way of a commit, which they may show."""
         backend, chain = self._filled([1, 1])
