@@ -29,10 +29,11 @@ from gossiplog.net.choosing import Told
 from gossiplog.net.dialing import Dialer
 from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import AtName, ClientEndpoint, ServerEndpoint
+from gossiplog.net.linking import LinkFactory
 from gossiplog.net.livestore import Store
 from gossiplog.net.machine import default_memory, part_large
 from gossiplog.net.progress import Meter
-from gossiplog.net.protocol import LinkFactory, check_agent, describe
+from gossiplog.net.protocol import check_agent
 from gossiplog.net.sockets import lengthen
 from gossiplog.net.steadying import steady
 from gossiplog.net.subscriptions import Events, Subscribers
@@ -134,7 +135,7 @@ class Node:
             lengthen(port)
             if getattr(port, "factory", None) is factory:
                 factory.port = port
-            result.callback(describe(port.getHost()))
+            result.callback(endpoints.describe(port.getHost()))
             return None
 
         def failed(failure: Any) -> None:

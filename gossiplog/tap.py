@@ -112,6 +112,7 @@ class NodeService(Service):
     def __init__(self, reactor: Any, options: Options) -> None:
         self._log = Log("gossiplog")
         self._started = False
+        self._said = False
         self._starting: Deferred[None] | None = None
         self._serving = Serving(
             reactor,
@@ -132,6 +133,7 @@ class NodeService(Service):
         self._starting = Deferred.fromCoroutine(self._serving.start()).addCallbacks(self._tell, self._failed)
         failure = self._serving.failure
         if failure is not None:
+            self._say(Failure(failure))  # while closing what was opened the process may end
             complain(str(failure), sys.__stderr__)  # twistd has put its log in the place of sys.stderr
             raise CannotStart(str(failure))
         self._started = True
@@ -155,12 +157,19 @@ class NodeService(Service):
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):
             return
+        self._say(failure)
+        if self._started:  # some endpoints fail only once the reactor runs: stop as if told to
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _say(self, failure: Failure) -> None:
+        """Log why it does not start, once."""
+        said, self._said = self._said, True
+        if said:
+            return
         if failure.check(GossiplogError, OSError):
             self._log.error("{words}", words=failure.getErrorMessage())
         else:
             self._log.failure("cannot start", failure)
-        if self._started:  # some endpoints fail only once the reactor runs: stop as if told to
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def makeService(options: Options) -> NodeService:

@@ -23,7 +23,8 @@ from gossiplog.errors import (
 from gossiplog.net import admission, turned_away
 from gossiplog.net.admission import OFFENCE_COST, UNFINISHED_COST, Admission
 from gossiplog.net.crowd import Crowd
-from gossiplog.net.protocol import Link, LinkFactory
+from gossiplog.net.linking import LinkFactory
+from gossiplog.net.protocol import Link
 from gossiplog.net.rates import Bucket, PlaceRates
 from gossiplog.net.replays import FirstMessages
 from gossiplog.net.turned_away import TOLD_ONE_BY_ONE, TOLD_SECONDS, TurnedAway

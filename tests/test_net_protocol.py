@@ -27,7 +27,7 @@ from gossiplog.errors import (
 )
 from gossiplog.gossip.messages import Have, HaveItem, Hello, Ping, Pong, Want, WantItem
 from gossiplog.log.segment import Segment
-from gossiplog.net.protocol import describe
+from gossiplog.net.endpoints import describe
 from gossiplog.notices import DialFailed, NewEntries, PeerDown, PeerRejected, PeerUp
 from gossiplog.testing.links import Side
 from gossiplog.wire.channel import Channel

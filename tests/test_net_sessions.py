@@ -107,7 +107,7 @@ class PairTests(Several):
         [rejected] = a.of(PeerRejected)
         self.assertEqual(rejected.address, address)
         self.assertIn("own address", str(rejected.error))
-        self.assertEqual({failed.reason for failed in a.of(DialFailed)}, {"it is our own address"})
+        self.assertEqual({failed.reason for failed in a.of(DialFailed)}, {"this is our own address"})
         self.assertEqual(a.of(PeerUp), [])
 
     def test_held_back_dialler_takes_over(self) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 
 from nacl.bindings import crypto_scalarmult_base, crypto_scalarmult_ed25519_base_noclamp
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from gossiplog import limits
 from gossiplog.errors import BadSignatureError, ByeCode, ForkedWriterError, InvalidKeyError
@@ -21,7 +23,6 @@ from gossiplog.gossip.messages import Have, HaveItem, Hello, Ping, Want
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id, head_message
 from gossiplog.log.segment import Head, Segment, build
-from gossiplog.net import dialing
 from gossiplog.notices import AuthorForked, DialFailed, PeerDown, PeerRejected, PeerUp
 from gossiplog.wire.codec import encode
 from tests.netcase import LOCAL, Author, Peer, Raw, Site, World, answer, dial
@@ -408,13 +409,13 @@ class RedirectedTests(SynchronousTestCase):
 
     def test_nowhere(self) -> None:
         """An attempt that never ends, as through a proxy that says nothing, is given up."""
-        self.patch(dialing, "clientFromString", lambda reactor, text: Nowhere())
-        dialer = self.bob.node.connect("tcp:nowhere:1")
+        nowhere = Nowhere()
+        self.bob.node.connect(nowhere)
         self.world.run(limits.DIAL_SECONDS - 1)
         self.assertEqual(self.bob.of(DialFailed), [])
         self.world.run(1 + limits.RECONNECT_FIRST_SECONDS)
         self.assertEqual(len(self.bob.of(DialFailed)), 1)
-        self.assertGreater(dialer._endpoint.attempts, 1)
+        self.assertGreater(nowhere.attempts, 1)
 
     def test_dialled_by_hand(self) -> None:
         """Who knows that the network changed waits for nothing."""
@@ -431,12 +432,13 @@ class RedirectedTests(SynchronousTestCase):
         self.assertEqual([peer.id for peer in self.bob.node.peers], [self.ann.node.id])
 
 
+@implementer(IStreamClientEndpoint)
 class Nowhere:
     """An endpoint whose attempts never end."""
 
     attempts = 0
 
-    def connect(self, factory: Any) -> Deferred[Any]:
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
         """Try for ever."""
         self.attempts += 1
         return Deferred()

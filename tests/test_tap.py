@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -224,6 +225,25 @@ class TwistdTests(ProcessTestCase):
         self.assertIn("is in use by another process", said)
         self.assertNotIn("Traceback", said)
         self.assertFalse((self.place / "pid2").exists())
+        address = json.loads(logfile.read_text().partition("gossiplog ready ")[2].splitlines()[0])[
+            "listening"
+        ][0]
+        taken = f"tcp:{address.rpartition(':')[2]}:interface=127.0.0.1"
+        third = self.twistd(
+            "--pidfile=pid3",
+            "--logfile=log3",
+            "gossiplog",
+            "--store",
+            "bob",
+            "--network",
+            "n",
+            "--listen",
+            taken,
+        )
+        self.assertEqual(third.finish(), 1)
+        said = (self.place / "log3").read_text()
+        self.assertRegex(said, r"(?m)gossiplog#error\] cannot listen on '[^']+': .* in use")
+        self.assertEqual((said.count("cannot listen"), "Traceback" in said), (1, False))
         self.end_daemon(pidfile)
         self.assertIn("Server Shut Down", logfile.read_text())
         open_logs(self.place / "ann").close()

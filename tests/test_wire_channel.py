@@ -20,7 +20,7 @@ from gossiplog.errors import (
     WrongProtocolError,
 )
 from gossiplog.limits import MAX_FRAME_BYTES
-from gossiplog.wire.channel import MAX_RECORD_BYTES, MAX_RECORD_PLAINTEXT_BYTES, Channel
+from gossiplog.wire.channel import MAX_RECORD_BYTES, MAX_RECORD_PLAINTEXT_BYTES, REFUSAL_BYTES, Channel
 from gossiplog.wire.frames import RECORD_HEADER
 from gossiplog.wire.noise import MESSAGE_BYTES, Handshake
 
@@ -422,3 +422,72 @@ class Records(SynchronousTestCase):
             listener.receive(data[position : min(position + 50_000, len(data) - 1)])
             self.assertLessEqual(listener._records.buffered_bytes, MAX_RECORD_BYTES)
             self.assertLessEqual(listener._frames.buffered_bytes, MAX_FRAME_BYTES)
+
+
+class TurnedAway(SynchronousTestCase):
+    """A listener that has no room tells who knows the network key, and nobody else."""
+
+    def test_code(self) -> None:
+        for code in (0, int(ByeCode.LIMIT), 65_535):
+            dialler, listener = pair()
+            listener.receive(dialler.start())
+            refusal = listener.refuse(code)
+            self.assertEqual(len(refusal), REFUSAL_BYTES)
+            for cut in range(REFUSAL_BYTES):
+                self.assertIsNone(dialler.take_refusal())
+                dialler.receive(refusal[cut : cut + 1])
+            self.assertEqual(dialler.take_refusal(), code)
+            self.assertFalse(dialler.established)
+
+    def test_only_in_the_place_of_the_answer(self) -> None:
+        dialler, listener = pair()
+        self.assertEqual((listener.refuse(1), dialler.refuse(1)), (b"", b""))
+        first = dialler.start()
+        listener.receive(first[:30])
+        self.assertEqual(listener.refuse(1), b"")
+        listener.receive(first[30:])
+        answer = listener.outgoing()
+        self.assertEqual(listener.refuse(1), b"")
+        dialler.receive(answer)
+        listener.receive(dialler.outgoing())
+        self.assertEqual((listener.refuse(1), dialler.take_refusal()), (b"", None))
+
+    def test_afterwards_nothing_is_said(self) -> None:
+        dialler, listener = pair()
+        listener.receive(dialler.start())
+        listener.refuse(1)
+        self.assertEqual((listener.refuse(1), listener.outgoing()), (b"", b""))
+
+    def test_to_a_stranger(self) -> None:
+        """There is no answer to a first message that does not decrypt."""
+        dialler, listener = pair(other=b"o" * 32)
+        self.assertRaises(WrongNetworkError, listener.receive, dialler.start())
+        self.assertEqual(listener.refuse(1), b"")
+
+    def test_of_a_stranger(self) -> None:
+        """Who does not know the key, or did not see this first message, can forge none."""
+        dialler, listener = pair()
+        listener.receive(dialler.start())
+        refusal = listener.refuse(1)
+        other = Channel(True, secret("dialler"), NETWORK)
+        other.start()
+        other.receive(refusal)
+        self.assertIsNone(other.take_refusal())
+        for place in range(REFUSAL_BYTES):
+            dialler, _ = pair()
+            dialler.start()
+            dialler.receive(flipped(refusal, place))
+            self.assertIsNone(dialler.take_refusal())
+            self.assertIsNone(dialler.take_refusal())
+
+    def test_of_another_length(self) -> None:
+        for size in (0, REFUSAL_BYTES - 1, REFUSAL_BYTES + 1, MESSAGE_BYTES[1] - 1):
+            dialler, _ = pair()
+            dialler.start()
+            dialler.receive(bytes(size))
+            self.assertIsNone(dialler.take_refusal())
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    """With one bit changed."""
+    return data[:place] + bytes((data[place] ^ 1,)) + data[place + 1 :]

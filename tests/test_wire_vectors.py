@@ -101,6 +101,23 @@ class Handshake(SynchronousTestCase):
             self.assertEqual(sender.send(body), data)
             self.assertEqual(receiver.receive(data), [body])
 
+    def test_turned_away(self) -> None:
+        vector = load("wire_channel.json")
+        network, static, ephemeral, first, refusal = (
+            bytes.fromhex(text)
+            for text in (
+                *(vector[name] for name in ("network_key", "dialler_static", "dialler_ephemeral", "first")),
+                vector["turned_away"]["bytes"],
+            )
+        )
+        dialler = Channel(True, static, network, ephemeral=ephemeral)
+        listener = Channel(False, bytes(32), network)
+        listener.receive(dialler.start())
+        self.assertEqual(listener.first, first[1:])
+        self.assertEqual(listener.refuse(vector["turned_away"]["code"]), refusal)
+        self.assertEqual(dialler.receive(refusal), [])
+        self.assertEqual(dialler.take_refusal(), vector["turned_away"]["code"])
+
     def test_refused(self) -> None:
         vector = load("wire_channel.json")
         names = ("network_key", "listener_static", "listener_ephemeral", "first", "second")

@@ -22,12 +22,20 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError
 from gossiplog.net import endpoints
 from gossiplog.net.endpoints import ClientEndpoint
-from gossiplog.net.protocol import Link, LinkFactory, Owner
+from gossiplog.net.linking import LinkFactory
+from gossiplog.net.protocol import Link, Owner
 from gossiplog.net.reaching import reaching
 
 STEADY_SECONDS = 5.0
 """A session that lasted so long starts the back-off over; one that ends at once, again and again, must not be dialled
 four times a second."""
+
+
+_REFUSALS: dict[int, str] = {
+    ByeCode.LIMIT: "it has no room for another handshake now",
+    ByeCode.STOPPING: "it is being stopped",
+}
+"""What a listener of our network says in the handshake, in words."""
 
 
 class Dialer:
@@ -110,13 +118,10 @@ class Dialer:
         up_at, self._up_at = self._up_at, None
         if up_at is not None and self._calls.reactor.seconds() - up_at >= STEADY_SECONDS:
             self._failures = 0
-        if link is not None and link.session is None and not (link.offended or self.stopped):
-            banned = self._banned_for()
-            if not link.channel.established:
-                why = "hung up in the handshake: not gossiplog, or of another network"
-            else:
-                why = f"banned for {banned:.0f} s" if banned else "it is our own address"
-            self._calls.failed(self.endpoint, why)
+        if link is not None and up_at is None and not (link.offended or self.stopped):
+            code, why = self._ended(link)
+            if code != ByeCode.DUPLICATE:
+                self._calls.failed(self.endpoint, why)
         self.later()
 
     def later(self) -> None:
@@ -138,6 +143,16 @@ class Dialer:
 
     def _delay(self, first: float, most: float, times: int) -> float:
         return min(first * 2.0 ** min(times, 16), most) * (0.5 + self._calls.random() / 2)
+
+    def _ended(self, link: Link) -> tuple[int, str]:
+        """With which code, and why, a link ended on which no session opened."""
+        if link.channel.established:
+            return link.ended or (ByeCode.NORMAL, "the connection was lost before HELLO")
+        if link.refusal is None:
+            return ByeCode.NORMAL, "hung up in the handshake: not gossiplog, or of another network, or full"
+        return link.refusal, _REFUSALS.get(
+            link.refusal, f"turned away in the handshake, with code {link.refusal}"
+        )
 
     def _banned_for(self) -> float:
         return 0.0 if self.peer is None else self._calls.banned_for(self.peer)

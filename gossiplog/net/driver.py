@@ -15,7 +15,7 @@ from typing import Any
 from nacl.bindings import crypto_scalarmult_base
 
 from gossiplog import notices
-from gossiplog.errors import ByeCode, EndpointError, PeerError
+from gossiplog.errors import ByeCode, EndpointError, LimitExceededError, PeerError
 from gossiplog.gossip import events
 from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.events import Effect, Event
@@ -181,7 +181,10 @@ class Driver:
                 self._tell(notices.PeerRejected(link.address, error))
             refusal = ByeCode.SELF, "this is our own address"
         if refusal is not None:
-            link.say_bye(*refusal, by_peer=False)
+            code, reason = refusal
+            if not link.initiator and code == ByeCode.LIMIT:
+                self.admission.refused(link, LimitExceededError(reason))
+            link.say_bye(code, reason, by_peer=False)
             return
         link.session = self._next_session
         self._next_session += 1
@@ -352,5 +355,6 @@ class Driver:
     def _peer_rejected(self, effect: events.PeerRejected) -> None:
         link = self._links.get(effect.session)
         if link is not None:
+            link.offended = True
             self._tell(notices.PeerRejected(link.address, effect.error))
             self.admission.offence(link, effect.peer, effect.error)

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, quoteStringArgument, serverFromString
 from twisted.internet.interfaces import (
@@ -104,6 +105,16 @@ def server(reactor: Any, endpoint: ServerEndpoint) -> Any:
 def name(endpoint: ClientEndpoint | ServerEndpoint) -> str:
     """Return what an endpoint is called where it is told of."""
     return endpoint if isinstance(endpoint, str) else repr(endpoint)
+
+
+def describe(address: Any) -> str:
+    """Return an address as the string of a client endpoint, where it is one: ``tcp:127.0.0.1:4000``."""
+    if isinstance(address, IPv4Address | IPv6Address):
+        return f"tcp:{quoteStringArgument(address.host)}:{address.port}"
+    if isinstance(address, UNIXAddress):
+        name = address.name or b""
+        return f"unix:{quoteStringArgument(os.fsdecode(name))}"
+    return str(address)
 
 
 def check_client(endpoint: str) -> str:

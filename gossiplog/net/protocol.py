@@ -8,15 +8,12 @@ connection only; a connection that is being closed is gone after ``CLOSE_SECONDS
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 from typing import Protocol as Interface
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.endpoints import quoteStringArgument
-from twisted.internet.interfaces import IAddress, IPushProducer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -24,14 +21,16 @@ from gossiplog import limits
 from gossiplog.errors import (
     HandshakeError,
     InvalidValueError,
+    LimitExceededError,
     PeerError,
     PeerTimeoutError,
 )
 from gossiplog.gossip.messages import Bye, Message
 from gossiplog.gossip.outbox import FEW_BYTES, weight
 from gossiplog.log.segment import Segment
+from gossiplog.net.endpoints import describe
 from gossiplog.net.inbox import Inbox
-from gossiplog.net.sockets import PART_BYTES, narrow, tune, unsent_bytes
+from gossiplog.net.sockets import PART_BYTES, failing, narrow, tune, unsent_bytes
 from gossiplog.net.turns import Turn, Turns
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import encode
@@ -94,6 +93,9 @@ class Link(Protocol):
         self.paused = False
         self.closing = False
         self.offended = False
+        self.ended: tuple[int, str] | None = None
+        """With which code it was closed in order, by us or the peer, and why."""
+        self.refusal: int | None = None
         self.entries_out = 0
         self.told_bytes = 0
         self._unsent: list[bytes] = []
@@ -151,9 +153,14 @@ class Link(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone."""
+        problem = failing(reason)
+        if not (self.closing or self.channel.established):
+            self.refusal = self.channel.take_refusal()
+            if problem:
+                self.refuse(HandshakeError(problem))
         self.closing = True
         self._cancel_deadline()
-        self.owner.connection_lost(self, reason.getErrorMessage())
+        self.owner.connection_lost(self, problem or reason.getErrorMessage())
 
     def pauseProducing(self) -> None:
         """The transport holds as much as it should."""
@@ -261,8 +268,9 @@ class Link(Protocol):
         """End the connection in order: BYE, unless it was the peer's, then close."""
         if self.closing:
             return
+        self.ended = code, f"it said BYE: {reason or f'code {code}'}" if by_peer else reason
         if not self.channel.established:
-            self.abort()
+            self._hang_up(code)
             return
         if not by_peer:
             text = reason.encode(errors="replace")[: limits.MAX_TEXT_BYTES].decode(errors="ignore")
@@ -304,14 +312,32 @@ class Link(Protocol):
 
     def _too_late(self) -> None:
         self._deadline = None
-        self.refuse(PeerTimeoutError(f"no handshake within {limits.HANDSHAKE_SECONDS:.0f} seconds"))
+        error: PeerError = PeerTimeoutError(f"no handshake within {limits.HANDSHAKE_SECONDS:.0f} seconds")
+        if self.channel.unanswered:
+            error = LimitExceededError(f"too many handshakes, for {limits.HANDSHAKE_SECONDS:.0f} seconds")
+        self.refuse(error)
 
     def refuse(self, error: PeerError) -> None:
-        """The peer did what it may not do; in the handshake it is not told."""
+        """The peer did what it may not do; in the handshake only those are told who have to go for want of room."""
         self.offended = True
         self.owner.offended(self, error)
-        if not self.closing and (isinstance(error, HandshakeError) or not self.channel.established):
+        if self.closing:
+            return
+        if isinstance(error, HandshakeError):
             self.abort()
+        elif not self.channel.established:
+            self._hang_up(error.code)
+
+    def _hang_up(self, code: int) -> None:
+        """End in the handshake; who showed the network key, and waits for the answer, is told why."""
+        transport: Any = self.transport
+        if not (self.channel.unanswered and hasattr(type(transport), "loseWriteConnection")):
+            self.abort()  # of a wrapper, such as TLS, the end could take a while
+            return
+        self.closing = True
+        self._cancel_deadline()
+        transport.write(self.channel.refuse(code))
+        transport.loseConnection()
 
     def _close(self) -> None:
         """Close our side once everything written is out, and the other when the peer does.
@@ -335,45 +361,6 @@ class Link(Protocol):
         deadline, self._deadline = self._deadline, None
         if deadline is not None and deadline.active():
             deadline.cancel()
-
-
-class _Closed(Protocol):
-    """I am a connection that is closed at once, where something is wrapped around it."""
-
-    def connectionMade(self) -> None:
-        """Close it."""
-        transport: Any = self.transport
-        transport.abortConnection()
-
-
-class LinkFactory(Factory):
-    """I make the links of one node: those answered, or those to ``address``.
-
-    ``port`` is what listens, if it is ours and nothing is wrapped around the connections.
-    """
-
-    noisy = False
-
-    def __init__(self, owner: Owner, address: str = "") -> None:
-        self._owner = owner
-        self._address = address
-        self.port: Any = None
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """A link for the connection from or to ``addr``; None for one that is not worth a look."""
-        if not self._address and not self._owner.admits(getattr(addr, "host", "")):
-            return None if self.port is not None else _Closed()
-        return Link(self._owner, bool(self._address), self._address or describe(addr))
-
-
-def describe(address: Any) -> str:
-    """An address as the string of a client endpoint, where it is one: ``tcp:127.0.0.1:4000``."""
-    if isinstance(address, IPv4Address | IPv6Address):
-        return f"tcp:{quoteStringArgument(address.host)}:{address.port}"
-    if isinstance(address, UNIXAddress):
-        name = address.name or b""
-        return f"unix:{quoteStringArgument(os.fsdecode(name))}"
-    return str(address)
 
 
 def check_agent(agent: str) -> None:

@@ -1,6 +1,7 @@
 """What the kernel is asked for, for each connection.
 
-Responsible for: options of TCP sockets, how far away the other side is, and how many sockets there may be.
+Responsible for: options of TCP sockets, how far away the other side is, how many sockets there may be, and why one
+was closed.
 Must not know: what a connection carries.
 Invariant: where a connection is no socket of ours (a test, a tunnel, another system), nothing happens.
 """
@@ -11,6 +12,9 @@ import socket
 import sys
 from struct import Struct
 from typing import Any, Final
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
 
 from gossiplog import limits
 
@@ -95,6 +99,20 @@ def unsent_bytes(transport: Any) -> int:
     parts = getattr(transport, "_tempDataBuffer", ())
     begun = len(getattr(transport, "dataBuffer", b""))  # of which a part may have gone, which frees nothing
     return begun + int(getattr(transport, "_tempDataLen", 0)) + PART_BYTES * len(parts)
+
+
+def failing(reason: Failure) -> str:
+    """Return what went wrong with a connection, in words; ``""`` when somebody just closed it, or the line broke."""
+    error: Any = reason.value
+    if isinstance(error, ConnectionDone | ConnectionLost | ConnectionAborted):
+        return ""
+    kind = type(error).__module__.partition(".")[0]
+    if kind == "OpenSSL":
+        said = error.args[0] if error.args and isinstance(error.args[0], list) else [error.args]
+        return f"TLS: {', '.join(str(part[-1]) for part in said if part) or 'the connection broke off'}"
+    if kind == "service_identity":
+        return f"TLS: the certificate is of somebody else: {error}"
+    return reason.getErrorMessage()
 
 
 def _socket_of(transport: Any) -> socket.socket | None:

@@ -10,12 +10,14 @@ On the wire (specification, "Channel")::
 
     dialler:   version u8 | message 1, 48 bytes |                      | message 3, 64 bytes | records
     listener:                                   | message 2, 96 bytes |                      | records
+         or:                                    | refusal, 18 bytes   | end
     record:    length u16 | ciphertext of that length, at most 65,535 bytes
 """
 
 from __future__ import annotations
 
 from collections import deque
+from struct import Struct
 from typing import Final
 
 from gossiplog.errors import (
@@ -32,6 +34,9 @@ from gossiplog.wire.noise import MESSAGE_BYTES, TAG_BYTES, CipherState, Handshak
 HANDSHAKE_VERSION: Final = 1
 PROLOGUE: Final = b"gossiplog/1"
 """Mixed into the handshake with the version byte, so that nobody between the nodes can change the version."""
+
+REFUSAL: Final = Struct(">H")
+REFUSAL_BYTES: Final = REFUSAL.size + TAG_BYTES
 
 MAX_RECORD_BYTES: Final = 65_535
 MAX_RECORD_PLAINTEXT_BYTES: Final = MAX_RECORD_BYTES - TAG_BYTES
@@ -152,6 +157,24 @@ class Channel:
                 raise
         data, self._outgoing = self._outgoing, b""
         return self._counted_out(data)
+
+    def refuse(self, code: int) -> bytes:
+        """Return what tells a dialler who knows the network key why it is not answered; nothing if it was already."""
+        if not self.unanswered:
+            return b""
+        self.unanswered = False
+        return self._counted_out(self._handshake.refuse(REFUSAL.pack(code)))
+
+    def take_refusal(self) -> int | None:
+        """Return, once, the code with which a listener of our network ended the connection in its handshake."""
+        if not self.initiator or self.established or len(self._received) != REFUSAL_BYTES:
+            return None
+        refusal, self._received = self._received, b""
+        try:
+            [code] = REFUSAL.unpack(self._handshake.read_refusal(refusal))
+        except HandshakeError:
+            return None
+        return int(code)
 
     def send(self, *bodies: bytes) -> bytes:
         """Return the bytes that carry one frame for each of ``bodies``, in as few records as they fit in."""

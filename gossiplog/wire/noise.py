@@ -199,6 +199,22 @@ class Handshake:
         self._turn = turn
         return payload
 
+    def refuse(self, payload: bytes) -> bytes:
+        """Return what a listener says in the place of the second message: a payload and no key.  Costs no exchange."""
+        self._take_turn(writing=True)
+        return self._symmetric.encrypt_and_hash(payload)
+
+    def read_refusal(self, message: bytes) -> bytes:
+        """Return the payload of what came in the place of the second message.
+
+        :raises HandshakeError: it is not from somebody who knows the key.
+        """
+        self._take_turn(writing=False)
+        try:
+            return self._symmetric.decrypt_and_hash(message)
+        except ChannelError as error:
+            raise HandshakeError(f"no refusal from who knows the key: {error}") from None
+
     def split(self) -> tuple[CipherState, CipherState]:
         """Return the ciphers (to send, to receive) of a finished handshake."""
         if not self.finished:

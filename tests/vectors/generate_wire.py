@@ -14,6 +14,7 @@ from typing import Any
 import msgpack
 from nacl.bindings import crypto_scalarmult_base
 
+from gossiplog.errors import ByeCode
 from gossiplog.gossip.messages import (
     FORKED_CHECK,
     Bye,
@@ -256,7 +257,18 @@ def channel() -> dict[str, Any]:
         "listener_id": dialler.peer,
     }
     whole = {name: data.hex() for name, data in {**keys, **said, **known}.items()}
-    return whole | {"records": records, "refused_third": {"bit 255 of the node id": _bit_255(keys).hex()}}
+    return whole | {
+        "records": records,
+        "refused_third": {"bit 255 of the node id": _bit_255(keys).hex()},
+        "turned_away": {"code": int(ByeCode.LIMIT), "bytes": _refusal(said["first"], keys).hex()},
+    }
+
+
+def _refusal(first: bytes, keys: dict[str, bytes]) -> bytes:
+    """Return what a listener without room says in the place of the second message."""
+    listener = Channel(False, keys["listener_static"], keys["network_key"])
+    listener.receive(first)
+    return listener.refuse(ByeCode.LIMIT)
 
 
 def _bit_255(keys: dict[str, bytes]) -> bytes:
