@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred, succeed
@@ -10,7 +14,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
 
 from gossiplog import limits
@@ -19,11 +23,13 @@ from gossiplog.gossip.messages import Bye, Hello
 from gossiplog.net.linking import LinkFactory
 from gossiplog.net.rates import Bucket
 from gossiplog.net.sockets import failing
-from gossiplog.notices import DialFailed, PeerRejected
+from gossiplog.notices import DialFailed, PeerRejected, PeerUp
 from gossiplog.testing.links import Side
 from gossiplog.wire.channel import REFUSAL_BYTES, Channel
 from tests.netcase import LOCAL, NETWORK, OTHER_NETWORK, Peer, Raw, World, answer
+from tests.test_net_names import found
 from tests.test_net_protocol import OneNode
+from tests.test_net_tcp import TcpCase
 
 
 class FullTests(OneNode):
@@ -254,3 +260,71 @@ class TransportTests(SynchronousTestCase):
             (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
         ]:
             self.assertEqual(failing(Failure(error)), words)
+
+
+def certificate(name: str) -> bytes:
+    """A key, and a certificate for ``name`` signed by it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), 1, now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    text = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return text + made.public_bytes(pem)
+
+
+class TlsTests(TcpCase):
+    """Real TLS, with a certificate of our own making."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        if find_spec("OpenSSL") is None:
+            raise SkipTest("pyOpenSSL is not installed")
+        self.pem = Path(self.mktemp())
+        self.pem.write_bytes(certificate("localhost"))
+
+    async def test_not_verified(self) -> None:
+        """Both sides say what it was."""
+        _, a = self.site()
+        _, b = self.site()
+        bound = await a.listen(f"ssl:0:privateKey={self.pem}:interface=127.0.0.1")
+        b.connect(f"tls:localhost:{bound.rpartition(':')[2]}")
+        dialler = await self.when(b, PeerRejected)
+        self.assertIn("TLS: certificate verify failed", str(dialler.error))
+        listener = await self.when(a, PeerRejected)
+        self.assertIn("TLS: ", str(listener.error))
+        self.assertIn("unknown ca", str(listener.error))
+
+    async def test_of_another_name(self) -> None:
+        roots = Path(self.mktemp())
+        roots.mkdir()
+        (roots / "root.pem").write_bytes(self.pem.read_bytes())
+        _, a = self.site()
+        _, b = self.site()
+        bound = await a.listen(f"ssl:0:privateKey={self.pem}:interface=127.0.0.1")
+        port = bound.rpartition(":")[2]
+        self.patch(socket, "getaddrinfo", lambda *_, **__: found("127.0.0.1"))
+        b.connect(f"tls:relay.example:{port}:trustRoots={roots}")
+        rejected = await self.when(b, PeerRejected)
+        self.assertIn("TLS: the certificate is of somebody else", str(rejected.error))
+        up = self.when(b, PeerUp)
+        b.connect(f"tls:localhost:{port}:trustRoots={roots}")
+        await up
+
+    async def test_to_a_name(self) -> None:
+        """``ssl:`` tries all addresses too."""
+        _, a = self.site()
+        _, b = self.site()
+        bound = await a.listen(f"ssl:0:privateKey={self.pem}:interface=127.0.0.1")
+        self.patch(socket, "getaddrinfo", lambda *_, **__: found("127.0.0.2", "127.0.0.1"))
+        up = self.when(b, PeerUp)
+        b.connect(f"ssl:relay.example:{bound.rpartition(':')[2]}")
+        await up
