@@ -115,6 +115,17 @@ class StoreClosedError(StoreError):
     """The store was closed."""
 
 
+class StoreInheritedError(StoreError):
+    """The store was opened by the process that this one was forked from; a child may not use it."""
+
+    def __init__(self, what: str, process: int) -> None:
+        super().__init__(
+            f"{what} was opened by process {process}, of which this is a forked child: open the store here, once it is "
+            "closed there (one process at a time has it), or start children by spawn and not by fork "
+            "(multiprocessing.get_context('spawn')) and open it there"
+        )
+
+
 class StoreFormatError(StoreError):
     """The directory holds something that this version does not read."""
 
@@ -179,7 +190,8 @@ class UnknownWriterError(StoreError):
 
 
 class WrongCallerError(GossiplogError, RuntimeError):
-    """Called where it could only hang: in another thread than the reactor's, or awaited on a loop that is not its."""
+    """Called where it could only hang: in another thread than the reactor's, after its end, or awaited on a loop that
+    is not its."""
 
 
 class NodeError(GossiplogError):

@@ -311,6 +311,12 @@ former, then ever more rarely up to the latter, for whoever led us there may be 
 CLOSE_SECONDS: Final = 5.0
 """How long a closing connection may take to send what is queued."""
 
+# -- this machine ------------------------------------------------------------------------------------------------
+
+FORK_WAIT_SECONDS: Final = 1.0
+"""That a fork waits for what a store's thread does just now: a commit, or a look through a large table.  If it did not,
+SQLite might hang in the child."""
+
 # -- what people see ---------------------------------------------------------------------------------------------
 
 MAX_PRINTED_CHARS: Final = 2048

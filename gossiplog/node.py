@@ -23,7 +23,7 @@ from gossiplog.log.keys import is_node_id
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net import endpoints
-from gossiplog.net.awaiting import Ending, Result, check_thread
+from gossiplog.net.awaiting import Ending, Result
 from gossiplog.net.bans import Ban
 from gossiplog.net.choosing import Told
 from gossiplog.net.dialing import Dialer
@@ -215,6 +215,7 @@ class Node:
 
         What a subscriber raises is logged; it is called again with the next notice.
         """
+        self.store.check_caller()
         return self._subscribers.add(subscriber)
 
     @overload
@@ -234,6 +235,7 @@ class Node:
         ``peer = (await node.when(PeerUp)).peer``.  Cancel it to stop waiting.  Fails with :class:`NodeStoppedError`
         when the node has stopped, and with what ``where`` raises.
         """
+        self.store.check_caller()
         return self._subscribers.next_of(kinds, where)
 
     @overload
@@ -251,6 +253,7 @@ class Node:
         Ends when the node has stopped.  At most ``MAX_WAITING_NOTICES`` wait to be read; who is slower gets a
         :class:`~gossiplog.notices.Lagged` in the place of the oldest.
         """
+        self.store.check_caller()
         return self._subscribers.iterate(kinds)
 
     def when_in_sync(self, peer: Peer) -> Result[InSync]:
@@ -258,6 +261,7 @@ class Node:
 
         Fails with :class:`NodeStoppedError` when there is no session with the peer, or it ends before.
         """
+        self.store.check_caller()
         if peer not in self._driver.peers.values():
             missing: Result[InSync] = Result()
             missing.errback(NodeStoppedError(f"there is no session with {peer.address}"))
@@ -297,6 +301,7 @@ class Node:
 
         Raises :class:`InvalidKeyError` for what is no node id.
         """
+        self.store.check_caller()
         if not is_node_id(peer):
             raise InvalidKeyError("a node is named by its id, 32 bytes")
         forgiven = self._driver.admission.bans.lift(peer)
@@ -312,17 +317,23 @@ class Node:
         await self.stop()
 
     def stop(self) -> Result[None]:
-        """Stop listening and dialling, say BYE, commit what was accepted; the store stays open."""
-        if not self._stopping:
+        """Stop listening and dialling, say BYE, commit what was accepted; the store stays open.
+
+        In a child of the process that made the node nothing is done: the connections are the parent's.
+        """
+        if not self.store.home.is_here:
+            self._stopped.come()
+        elif not self._stopping:
+            self.store.check_caller()
             self._stopping = True
-            waits: list[Any] = [port.stopListening() for port in self._ports]
+            waits: list[Any] = [maybeDeferred(port.stopListening) for port in self._ports]
             waits += self._binding
             for binding, server in tuple(self._binding.items()):
                 if isinstance(server, AtName):
                     binding.cancel()
                 else:  # it may have a port any moment, which is to be closed
                     binding.addTimeout(limits.CLOSE_SECONDS, self.reactor)
-            waits.append(self._driver.stop(ByeCode.STOPPING, "stopping"))
+            waits.append(maybeDeferred(self._driver.stop, ByeCode.STOPPING, "stopping"))
             closed = DeferredList([wait for wait in waits if wait is not None], consumeErrors=True)
             closed.addCallback(lambda _: self._over())
         return self._stopped.wait()
@@ -335,7 +346,7 @@ class Node:
         self._subscribers.close()
 
     def _check_running(self) -> None:
-        check_thread()
+        self.store.check_caller()
         if self._stopping:
             raise NodeStoppedError("the node was stopped")
 

@@ -41,7 +41,7 @@ asyncio.run(main())
 OTHER_LOOP = """
 import asyncio, threading
 from twisted.internet import asyncioreactor
-from gossiplog import WrongCallerError, open_store
+from gossiplog import Node, WrongCallerError, open_store
 
 async def main():
     asyncioreactor.install(asyncio.get_running_loop())
@@ -58,16 +58,67 @@ async def main():
 
     calls = (store.writer, lambda: store.read(), lambda: writer.append(b"x"), lambda: store.cursor("c"), store.writers)
     await asyncio.to_thread(lambda: [elsewhere(call) for call in calls])
-    news = store.read(tail=True)
+    waiting = Node(reactor, store, network="here").when()
 
     async def wait():
-        await anext(news)
+        await waiting
 
     await asyncio.to_thread(elsewhere, lambda: asyncio.run(wait()))
     await store.close()
 
 asyncio.run(main())
 """
+
+GONE = """
+import asyncio
+{begin}
+from gossiplog import Node, StoreLockedError, WrongCallerError, open_store
+from gossiplog.store.logs import open_logs
+
+async def main():
+    {install}
+    from twisted.internet import reactor
+    {start}
+    store = open_store("store", reactor)
+    writer = await store.writer()
+    node = Node(reactor, store, network="here")
+    queued = [writer.append(b"x") for _ in range(100)]
+    {stop}
+    return reactor, store, writer, node
+
+{run}
+for call in (store.writer, lambda: writer.append(b"x"), lambda: store.read(), store.verify, node.when, node.stop,
+             lambda: node.listen("tcp:0"), lambda: Node(reactor, store, network="here"), lambda: node.follow(bytes(32)),
+             lambda: open_store("store", reactor), lambda: open_store("other", reactor)):
+    try:
+        call()
+    except WrongCallerError as error:
+        print(error)
+assert store.close().called
+logs = open_logs("store")
+print(logs.clock.total())
+logs.close()
+"""
+
+CLOSED = {
+    "begin": "from twisted.internet import asyncioreactor",
+    "install": "asyncioreactor.install(asyncio.get_running_loop())",
+    "start": "reactor.startRunning(installSignalHandlers=False)",
+    "stop": "",
+    "run": "reactor, store, writer, node = asyncio.run(main())",
+}
+STOPPED = {
+    "begin": "from twisted.internet import reactor\nfrom twisted.internet.defer import Deferred",
+    "install": "",
+    "start": "",
+    "stop": "reactor.stop()",
+    "run": """
+made = []
+reactor.callWhenRunning(lambda: Deferred.fromCoroutine(main()).addCallback(made.extend))
+reactor.run()
+reactor, store, writer, node = made
+""",
+}
 
 EXIT = """
 import sys
@@ -115,6 +166,14 @@ class CallerTests(ProcessTestCase):
         for line in lines[:5]:
             self.assertIn("callFromThread", line)
         self.assertIn("not the one", lines[5])
+
+    def test_after_the_end(self) -> None:
+        """Each call raises; closing is done at once, and what was queued is on disk."""
+        for about, says in ((CLOSED, "loop"), (STOPPED, "has stopped")):
+            lines = self.run_program(GONE.format(**about)).splitlines()
+            self.assertEqual([says in line for line in lines], [True] * 11 + [False], lines)
+            self.assertEqual(lines[-1], "100")
+            self.run_program("import shutil; shutil.rmtree('store')")
 
     def test_exit_in_a_subscriber(self) -> None:
         """What main has in its finally blocks is done, and the status is the one that was asked for."""

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from gossiplog.errors import StoreClosedError, StoreNotFoundError
+from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreNotFoundError
 from gossiplog.net.lanes import COMMIT_BYTES, JOB_BYTES, NEWS_BYTES, Call, Lanes, Write
 from gossiplog.net.storing import TOGETHER_BYTES, StoreThread
 from gossiplog.store.logs import Logs, open_logs
@@ -134,6 +134,13 @@ class Gate:
         self.open.wait()
 
 
+class Deaf:
+    """A reactor whose loop is closed."""
+
+    def callFromThread(self, *_: Any) -> None:
+        raise RuntimeError("Event loop is closed")
+
+
 class StoreThreadTests(TestCase):
     """The thread itself, with the real reactor."""
 
@@ -240,3 +247,56 @@ class StoreThreadTests(TestCase):
         await closed
         self.assertEqual(heard, ["heard"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    async def test_a_thread_that_ends(self) -> None:
+        """What it was at and what is queued fails, what comes later is refused, and the Logs are closed."""
+        thread = self.begin()
+        gate = Gate()
+        thread.call(gate, nothing)
+        gate.entered.wait()
+
+        def die(*_: Any) -> None:
+            raise MemoryError("none left")
+
+        self.patch(thread, "_work", die)
+        answers: list[Any] = []
+        last: Deferred[Any] = Deferred()
+        thread.write(Append(A, [b"x"]), answers.append)
+        thread.call(nothing, answers.append)
+        thread.close(last.callback)
+        gate.open.set()
+        self.assertIsNone(await last)
+        self.assertEqual([answer.type for answer in answers], [AppendOutcomeUnknown, StoreClosedError])
+        with self.assertRaises(StoreClosedError):
+            self.backend.heads()
+
+    async def test_nobody_waits_for_a_thread_that_is_gone(self) -> None:
+        thread = self.begin()
+        self.patch(thread, "_queue", lambda *_: 1 // 0)
+        with self.assertRaises(StoreClosedError):
+            thread.now(nothing)
+        thread._thread.join()
+        for call in (thread.write, thread.call):
+            with self.assertRaises(StoreClosedError):
+                call(None, nothing)  # type: ignore[arg-type]
+        closed: Deferred[Any] = Deferred()
+        thread.close(closed.callback)
+        self.assertIsNone(await closed)
+
+    def test_a_reactor_that_takes_nothing(self) -> None:
+        """What was queued is on disk all the same."""
+        thread = self.begin()
+        author = thread.now(lambda logs: logs.writer("w").author)
+        gate = Gate()
+        thread.call(gate, nothing)
+        gate.entered.wait()
+        self.patch(thread, "_reactor", Deaf())
+        for number in range(3):
+            thread.write(Append(author, [bytes([number])]), nothing)
+        kept: list[int] = []
+        thread.call(lambda logs: kept.append(logs.clock.seq(author)), nothing)
+        gate.open.set()
+        thread._thread.join()
+        self.assertEqual(kept, [3])
+        with self.assertRaises(StoreClosedError):
+            self.backend.heads()

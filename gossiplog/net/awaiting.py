@@ -65,6 +65,7 @@ class _Wait(Deferred[T]):
         if problem:
             self.future = loop.create_future()
             self.future.set_exception(WrongCallerError(problem))
+            self.addErrback(lambda _: None)  # nobody waits any more
         else:
             self.future = self.asFuture(loop)
         self.future.add_done_callback(callback, context=context)
@@ -91,8 +92,22 @@ def _why_never(reactor: Any, loop: asyncio.AbstractEventLoop) -> str:
     return ""
 
 
-def check_thread() -> None:
-    """Raise :class:`WrongCallerError` in another thread than the one whose reactor runs."""
+def why_over(reactor: Any) -> str:
+    """Why nothing will ever happen on ``reactor`` again, and what to do; ``""`` if something may."""
+    loop = getattr(reactor, "_asyncioEventloop", None)
+    if loop is not None and loop.is_closed():
+        over = "the asyncio loop that the reactor was installed on is closed"
+    elif getattr(reactor, "_startedBefore", False) and not getattr(reactor, "_started", True):
+        over = "the reactor has stopped"
+    else:
+        return ""
+    return f"{over}, and a process has only one: open, use and close a store within one reactor.run() or asyncio.run()"
+
+
+def check_caller(reactor: Any) -> None:
+    """Raise :class:`WrongCallerError` in another thread than the one whose reactor runs, and after its end."""
+    if over := why_over(reactor):
+        raise WrongCallerError(over)
     if threadable.ioThread is not None and not threadable.isInIOThread():
         raise WrongCallerError(
             "gossiplog is called from the reactor's thread only: use reactor.callFromThread, "

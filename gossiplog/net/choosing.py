@@ -36,16 +36,24 @@ class Choosing:
     Several authors may be named at once; when one cannot be, nothing changes.
     """
 
-    def __init__(self, choices: Choices, write: Callable[[Request], Result[Any]]) -> None:
+    def __init__(
+        self, choices: Choices, write: Callable[[Request], Result[Any]], check: Callable[[], None]
+    ) -> None:
+        """``check`` raises where nothing can be written, before anything changes."""
         self.choices = choices
         self._write = write
+        self._check = check
         self._listeners: list[Listener] = []
 
     @classmethod
     def on(
-        cls, thread: StoreThread, local: AbstractSet[bytes], write: Callable[[Request], Result[Any]]
+        cls,
+        thread: StoreThread,
+        local: AbstractSet[bytes],
+        write: Callable[[Request], Result[Any]],
+        check: Callable[[], None],
     ) -> Choosing:
-        """Return the choices that a store keeps; StoreDamagedError when they make no sense, and the store is closed."""
+        """Return the choices that a store keeps; StoreDamagedError when they make no sense."""
 
         def load(logs: Logs) -> Choices:
             try:
@@ -53,11 +61,7 @@ class Choosing:
             except InvalidValueError as error:
                 raise StoreDamagedError(f"{logs.path} is damaged: {error}") from error
 
-        try:
-            return cls(thread.now(load), write)
-        except StoreDamagedError:
-            thread.close(lambda _: None)
-            raise
+        return cls(thread.now(load), write, check)
 
     def follow(self, *authors: bytes) -> Result[None]:
         """Want these authors; :class:`BlockedAuthorError` for one that is blocked."""
@@ -86,6 +90,7 @@ class Choosing:
 
         :class:`InvalidValueError` while a node runs on the store: peers were told otherwise.
         """
+        self._check()
         mode = Interest.WANTED if only else Interest.ALL
         if mode is self.choices.mode:
             return None
@@ -119,6 +124,7 @@ class Choosing:
         authors: Sequence[bytes],
         deleted: Iterable[bytes] = (),
     ) -> Result[None]:
+        self._check()
         change(authors)
         self.tell(InterestChanged(tuple(authors)))
         waits = [self._write(SetMeta(KEPT_AS, self.choices.dump()))]

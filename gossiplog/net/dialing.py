@@ -25,6 +25,7 @@ from gossiplog.net.endpoints import ClientEndpoint
 from gossiplog.net.linking import LinkFactory
 from gossiplog.net.protocol import Link, Owner
 from gossiplog.net.reaching import reaching
+from gossiplog.store.process import Home
 
 STEADY_SECONDS = 5.0
 """A session that lasted so long starts the back-off over; one that ends at once, again and again, must not be dialled
@@ -81,6 +82,7 @@ class Dialer:
 
     def dial(self) -> None:
         """Try now, unless there is a link or an attempt, and soon again: the network may have changed."""
+        self._calls.home.check()
         self._cancel()
         self._failures = self._looks = 0
         self._dial()
@@ -99,6 +101,8 @@ class Dialer:
     def stop(self) -> None:
         """Dial no more; a link that is up stays up."""
         self.stopped = True
+        if not self._calls.home.is_here:
+            return
         self._cancel()
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
@@ -198,7 +202,7 @@ class Dialer:
 
 
 class Dialers:
-    """I am the addresses of one node.
+    """I am the addresses of one node, at ``home`` in its process.
 
     ``random`` gives numbers in [0, 1), ``connected(peer)`` says whether there is an open session with a node,
     ``banned_for(peer)`` how many seconds it is no use to dial that, and ``failed(endpoint, reason)`` hears of every
@@ -213,6 +217,7 @@ class Dialers:
         connected: Callable[[bytes], bool],
         banned_for: Callable[[bytes], float],
         failed: Callable[[str, str], None],
+        home: Home,
     ) -> None:
         self.reactor = reactor
         self.reaching = reaching(reactor)
@@ -221,6 +226,7 @@ class Dialers:
         self.connected = connected
         self.banned_for = banned_for
         self.failed = failed
+        self.home = home
         self._dialers: list[Dialer] = []
 
     def add(self, endpoint: ClientEndpoint) -> Dialer:

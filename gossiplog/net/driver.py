@@ -78,6 +78,7 @@ class Driver:
             self._connected,
             self.admission.wait,
             lambda *why: tell(notices.DialFailed(*why)),
+            store.home,
         )
         self._network = network
         self._secret = secret

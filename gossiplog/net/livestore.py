@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.python.failure import Failure
 
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError
@@ -22,7 +22,7 @@ from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
-from gossiplog.net.awaiting import Ending, Result, check_thread, deliver
+from gossiplog.net.awaiting import Ending, Result, check_caller, deliver, why_over
 from gossiplog.net.choosing import Choosing
 from gossiplog.net.interrupts import pass_on
 from gossiplog.net.lanes import Answer
@@ -33,6 +33,7 @@ from gossiplog.net.storing import StoreThread
 from gossiplog.net.writing import Writer
 from gossiplog.store.logs import Logs, VerifyReport, open_logs
 from gossiplog.store.names import check_cursor_name
+from gossiplog.store.process import Home
 from gossiplog.store.repairing import RepairReport
 from gossiplog.store.requests import AddFork, Append, Outcome, SetCursor
 from gossiplog.store.verifying import Damage, in_words
@@ -72,8 +73,10 @@ class Store:
         thread: Callable[..., StoreThread] = StoreThread,
     ) -> None:
         """``opener`` is called, once, in the thread that uses the Logs from then on; tests give another ``thread``."""
+        check_caller(reactor)
         self.path = path
         self.reactor = reactor
+        self.home = Home(f"store {path}")
         self._listeners: list[Listener] = []
         self._damage_listeners: list[Callable[[Damage], None]] = []
         self._users: list[Callable[[], Deferred[Any]]] = []
@@ -89,19 +92,23 @@ class Store:
         self.forks: set[bytes]
         self.copied: str
         self.holed: set[bytes]
-        self.clock, self.local, self.forks, self.copied, self.holed = self.thread.now(
-            lambda logs: (
-                logs.clock.copy(),
-                set(logs.local),
-                set(logs.forks),
-                logs.copied,
-                logs.holed_authors(),
+        try:
+            self.clock, self.local, self.forks, self.copied, self.holed = self.thread.now(
+                lambda logs: (
+                    logs.clock.copy(),
+                    set(logs.local),
+                    set(logs.forks),
+                    logs.copied,
+                    logs.holed_authors(),
+                )
             )
-        )
-        self.interest = Choosing.on(
-            self.thread, self.local, lambda request: self._write(request, lambda _: None)
-        )
-        self.returning = Returning(reactor, self.clock, self.forks, self.thread.write)
+            self.interest = Choosing.on(
+                self.thread, self.local, lambda request: self._write(request, lambda _: None), self.check_open
+            )
+            self.returning = Returning(reactor, self.clock, self.forks, self.thread.write)
+        except BaseException:
+            self.thread.end()
+            raise
 
     # -- writing
 
@@ -238,6 +245,7 @@ class Store:
 
         The clock goes back, which it never does under a node: raises :class:`StoreInUseError` while one runs.
         """
+        self.check_open()
         if self._users:
             raise StoreInUseError(f"stop the node before store {self.path} is repaired")
 
@@ -255,15 +263,24 @@ class Store:
     def close(self) -> Result[None]:
         """Stop the nodes that use the store, finish what is queued, close.
 
-        Live readers end; from now on everything else raises :class:`StoreClosedError`.
+        Live readers end; from now on everything else raises :class:`StoreClosedError`.  Without a reactor that could do
+        this, it is done before this returns.  In a child of the process that opened the store, nothing is.
         """
-        if not self._closing:
+        if not self.home.is_here:
+            self._closed.come()
+        elif why_over(self.reactor):
+            self._closing = True
+            self.thread.end()
+            self._closed.come()
+        elif not self._closing:
+            check_caller(self.reactor)
             self._closing = True
             self.returning.close()
             for reader in tuple(self._readers):
                 reader.close()
             if self._users:
-                users = DeferredList([stop() for stop in tuple(self._users)], consumeErrors=True)
+                stops = [maybeDeferred(stop) for stop in tuple(self._users)]
+                users = DeferredList(stops, consumeErrors=True)
                 users.addCallback(lambda _: self.thread.close(self._thread_closed))
             else:
                 self.thread.close(self._thread_closed)
@@ -334,9 +351,15 @@ class Store:
     def _thread_closed(self, value: Any) -> None:
         self._closed.come(value if isinstance(value, Failure) else None)
 
+    def check_caller(self) -> None:
+        """Raise :class:`StoreInheritedError` in a forked child, :class:`WrongCallerError` in another thread and where
+        nothing ever comes back."""
+        self.home.check()
+        check_caller(self.reactor)
+
     def check_open(self) -> None:
-        """Raise :class:`StoreClosedError` once :meth:`close` was called, :class:`WrongCallerError` in other threads."""
-        check_thread()
+        """Raise :class:`StoreClosedError` once :meth:`close` was called, and what :meth:`check_caller` does."""
+        self.check_caller()
         if self._closing:
             raise StoreClosedError(f"store {self.path} is closed")
 

@@ -95,6 +95,7 @@ class Reader:
         self._asked = True
         try:
             while not self._entries:
+                self._store.check_caller()
                 if self._closed:
                     raise StopAsyncIteration
                 if self._segments:

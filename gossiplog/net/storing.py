@@ -2,7 +2,8 @@
 
 Responsible for: running jobs in order in one thread, grouping writes into one commit, handing results back.
 Must not know: sessions, entries, encodings.
-Invariant: only this thread touches the Logs; results reach the reactor in the order of their jobs.
+Invariant: only this thread touches the Logs; results reach the reactor in the order of their jobs.  Nobody waits for a
+thread that is gone: when it ends, for whatever reason, the Logs are closed and every job that is left fails.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
-from gossiplog.errors import StoreClosedError
+from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreError
 from gossiplog.net.interrupts import pass_on
 from gossiplog.net.lanes import Answer, Call, Job, Lanes, Write
 from gossiplog.net.logger import Log
 from gossiplog.store.logs import Logs
+from gossiplog.store.process import Home
 from gossiplog.store.requests import Outcome, Stale
 
 MERGE_BYTES = 256 * 1024
@@ -40,6 +42,9 @@ ARENA_BYTES = 4 * 1024 * 1024
 """Freeing one block of this size lifts glibc's threshold for mmap above every frame and row: without it each is mapped
 and unmapped, and half of a sender's time at 64 KiB entries goes to page faults."""
 
+LOOK_SECONDS = 0.2
+"""Between two looks at whether the thread that is waited for is there."""
+
 _log = Log()
 
 
@@ -48,6 +53,7 @@ class StoreThread:
 
     _held: list[Job] | None = None
     _held_bytes = 0
+    _over: StoreError | None = None
 
     def __init__(
         self,
@@ -62,11 +68,19 @@ class StoreThread:
         self._committed = committed
         self._jobs: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
         self._opened: queue.SimpleQueue[Logs | BaseException] = queue.SimpleQueue()
+        self._home = Home(name)
+        self._name = name
         self._closed = False
         self._closing: Call | None = None
+        self._lanes = Lanes()
+        self._batch: Sequence[Job] = ()
         self._thread = threading.Thread(target=self._run, args=(open_logs,), name=name, daemon=True)
         self._thread.start()
-        opened = self._opened.get()
+        try:
+            opened = self._opened.get()
+        except BaseException:  # Ctrl-C
+            self.end()
+            raise
         if isinstance(opened, BaseException):
             self._thread.join()
             raise opened
@@ -108,7 +122,13 @@ class StoreThread:
 
         self._put(Call(run, lambda _: None))
         self._hand_over()
-        succeeded, value = done.get()
+        while True:
+            try:
+                succeeded, value = done.get(timeout=LOOK_SECONDS)
+                break
+            except queue.Empty:
+                if not self._thread.is_alive() and done.empty():
+                    raise self._gone() from None
         if not succeeded:
             raise value
         return value
@@ -119,10 +139,22 @@ class StoreThread:
         self._closed = True
         self._closing = Call(lambda logs: logs.close(), answer)
         self._jobs.put(None)
+        if self._over is not None:
+            answer(None)
+
+    def end(self) -> None:
+        """Close the Logs, and wait for that here: for a start that failed, and when the reactor is gone."""
+        self._closed = True
+        if self._home.is_here:
+            self._jobs.put(None)
+            self._thread.join()
 
     def _put(self, job: Job) -> None:
+        self._home.check()
         if self._closed:
             raise StoreClosedError("the store is closed")
+        if self._over is not None:
+            raise self._over
         if self._held is None:
             self._take([job])
             return
@@ -138,6 +170,20 @@ class StoreThread:
 
     def _take(self, jobs: Sequence[Job]) -> None:
         self._jobs.put(jobs)
+        if self._over is not None:  # since a moment ago
+            self._deliver(None, (), self._left())
+
+    def _gone(self) -> StoreError:
+        return self._over or StoreClosedError(f"{self._name} is closed: its thread is gone")
+
+    def _left(self) -> list[tuple[Answer, Any]]:
+        """Take what nobody will do any more, with what to answer."""
+        failure = Failure(self._gone())
+        answers: list[tuple[Answer, Any]] = []
+        with suppress(queue.Empty):
+            while True:
+                answers.extend((job.answer, failure) for job in self._jobs.get_nowait() or ())
+        return answers
 
     # -- in the thread
 
@@ -148,7 +194,26 @@ class StoreThread:
             self._opened.put(error)
             return
         self._opened.put(logs)
-        lanes = Lanes()
+        try:
+            self._serve(logs)
+        except BaseException as error:  # a bug, or no memory
+            self._over = StoreClosedError(
+                f"{self._name} is closed: its thread ended, {type(error).__name__}: {error}"
+            )
+        with suppress(Exception):
+            logs.close()
+        if self._over is not None:
+            unknown = Failure(AppendOutcomeUnknown(str(self._over)))
+            answers: list[tuple[Answer, Any]] = [(job.answer, unknown) for job in self._batch]
+            while self._lanes:
+                answers += [(job.answer, Failure(self._over)) for job in self._lanes.take()]
+            if self._closing is not None:
+                answers.append((self._closing.answer, None))
+            with suppress(RuntimeError):
+                self._reactor.callFromThread(self._deliver, None, (), answers + self._left())
+
+    def _serve(self, logs: Logs) -> None:
+        lanes = self._lanes
         merging = True
         pause = IDLE_SECONDS
         closing = False
@@ -164,7 +229,9 @@ class StoreThread:
             while not self._jobs.empty():
                 closing = self._queue(lanes, self._jobs.get()) or closing
             if lanes:
-                self._work(logs, lanes.take())
+                self._batch = lanes.take()
+                self._work(logs, self._batch)
+                self._batch = ()
         if self._closing is not None:
             self._work(logs, [self._closing])
 
@@ -208,7 +275,11 @@ class StoreThread:
                 for job, result in zip(writes, outcome.results, strict=True)
                 if isinstance(result, Stale)
             ]
-        self._reactor.callFromThread(self._deliver, outcome, stale, answers)
+        try:
+            self._reactor.callFromThread(self._deliver, outcome, stale, answers)
+        except RuntimeError as error:  # its loop is closed: what is queued is done, and that is all
+            self._over = StoreClosedError(f"{self._name} is closed: nobody hears of it, {error}")
+            self._jobs.put(None)
 
     # -- on the reactor
 

@@ -33,6 +33,7 @@ from gossiplog.limits import MAX_WRITERS
 from gossiplog.store import generation
 from gossiplog.store.folder import FILE_MODE, Folder, create_folders, open_folder, require_private_parent
 from gossiplog.store.names import file_name, writer_name
+from gossiplog.store.process import Home, hold
 
 DATABASE: Final = "log.sqlite"
 LOCK: Final = "lock"
@@ -74,11 +75,13 @@ class StoreDirectory:
         """
         self.path = os.path.abspath(os.fspath(path))
         self.read_only = self._is_guest = read_only
+        self.home = Home(f"store {self.path}")
         self._lock = -1
         try:
             self.folder = self._open(init and not read_only)
         except OSError as error:
             raise store_error(error, self.path) from error
+        hold(self)
         try:
             self._look_around()
             self._lock = self._take_lock()
@@ -149,7 +152,16 @@ class StoreDirectory:
         self._write(self.folder, NODE_KEY, secret, replace=True)
 
     def close(self) -> None:
-        """Release the lock; the lock file stays, removing it would let two processes hold different ones."""
+        """Release the lock; the lock file stays, removing it would let two processes hold different ones.
+
+        It is released in words: a program that was started meanwhile may have got the descriptor too.
+        """
+        if self._lock >= 0 and self.home.is_here:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Close what is open here.  In a child that releases no lock, and keeps none beyond the parent's end."""
         lock, self._lock = self._lock, -1
         if lock >= 0:
             os.close(lock)

@@ -34,6 +34,7 @@ from gossiplog.store.interface import Backend, PutMeta
 from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
 from gossiplog.store.passing import Stretch, read_around
+from gossiplog.store.process import Home
 from gossiplog.store.repairing import Donor, Repairing, RepairReport
 from gossiplog.store.requests import Append, Done, Fill, Filled, Forget, Outcome, Request, Result
 from gossiplog.store.sqlite import SQLiteBackend
@@ -66,7 +67,8 @@ class Logs:
 
     def __init__(self, backend: Backend, entropy: Callable[[int], bytes] = os.urandom) -> None:
         """Load the clock from ``backend``, which is mine from now on; O(authors).  ``entropy`` makes new secrets."""
-        self._backend = backend
+        self._home = Home(f"store {backend.path}")
+        self._mine = backend
         self._entropy = entropy
         self._merger = Merger(backend)
         self.clock = Clock(backend.heads())
@@ -83,7 +85,13 @@ class Logs:
     @property
     def path(self) -> str:
         """Where the store is."""
-        return self._backend.path
+        return self._mine.path
+
+    @property
+    def _backend(self) -> Backend:
+        """The backend, in the process that opened it; :class:`StoreInheritedError` in a child of that."""
+        self._home.check()
+        return self._mine
 
     # -- writers and keys ------------------------------------------------------------------------------------
 
@@ -94,6 +102,7 @@ class Logs:
 
     def writers(self) -> dict[str, bytes]:
         """Return the authors that write here, by name."""
+        self._home.check()
         return {name: keypair.author for name, keypair in sorted(self._writers.items())}
 
     def writer(self, name: str) -> Keypair:
@@ -101,6 +110,7 @@ class Logs:
 
         :raises InvalidValueError: not a name: 1 to 64 printable characters, no slash, no dot in front.
         """
+        self._home.check()
         keypair = self._writers.get(name)
         if keypair is None:
             seed = self._entropy(KEY_BYTES)
@@ -130,6 +140,7 @@ class Logs:
 
     def recovered(self) -> None:
         """Let every writer append again: all newer own entries are here now, or there are none.  Durable on return."""
+        self._home.check()
         self._custody.recovered()
 
     def overtaken(self, author: bytes, seq: int) -> str:
@@ -137,6 +148,7 @@ class Logs:
 
         Durable on return, and in force even if that fails.  Returns what :attr:`copied` says now.
         """
+        self._home.check()
         self._custody.overtaken(author, seq)
         return self.copied
 
@@ -269,11 +281,11 @@ class Logs:
 
         Nothing when the log ends before ``first``.
         """
-        end = self.clock.seq(author)
+        backend, end = self._backend, self.clock.seq(author)
         end = end if last is None else min(end, last)
         if first > end:
             return Stretch([])
-        return read_around(self._backend, self.segments, author, first, limit_bytes, end)
+        return read_around(backend, self.segments, author, first, limit_bytes, end)
 
     def fork_proof(self, author: bytes) -> ForkProof:
         """Return the proof that ``author``, one of :attr:`forks`, has forked its log."""
@@ -289,16 +301,18 @@ class Logs:
 
     def examine(self, segment: Segment) -> ForkProof | None:
         """Compare a verified segment with what is held of its author: the proof if they are of different logs."""
+        self._home.check()
         seq = min(segment.last, self.clock.seq(segment.author))
         ours = self.segments(segment.author, seq, 1) if seq else []
         return build_proof(ours[0], segment) if ours else None
 
     def sizes(self) -> dict[bytes, int]:
         """Return the bytes that the items of each log take on disk, as far as its rows can be read.  O(rows)."""
+        backend = self._backend
         sizes = dict.fromkeys(self.clock, 0)
         for author in sizes:
             with suppress(StoreDamagedError):
-                for row in self._backend.rows(author):
+                for row in backend.rows(author):
                     sizes[author] += row.size
         return sizes
 
@@ -341,6 +355,7 @@ class Logs:
 
         :raises StoreDamagedError: some rows are damaged and were passed over; the rest was done, come again.
         """
+        self._home.check()
         return self._merger.step(limit_bytes)
 
     def verify(self, progress: Progress | None = None) -> VerifyReport:
@@ -371,8 +386,8 @@ class Logs:
         return repairing.report
 
     def close(self) -> None:
-        """Close the backend; a second call does nothing."""
-        self._backend.close()
+        """Close the backend; a second call does nothing, nor does one in a child of the process that opened it."""
+        self._mine.close()
         self._custody.close()
 
     def _add_writer(self, name: str, seed: bytes | None) -> Keypair:

@@ -29,7 +29,8 @@ from gossiplog.store.interface import (
     Row,
     Write,
 )
-from gossiplog.store.sqlite_opening import connect, large_values, vacuum
+from gossiplog.store.process import hold, leak
+from gossiplog.store.sqlite_opening import connect, forsake, large_values, vacuum
 from gossiplog.store.sqlite_rows import NUMBER, row_crc
 from gossiplog.store.sqlite_schema import PAGE_BYTES, SQLITE_ERRORS, read_error
 from gossiplog.store.sqlite_writer import SQLiteWriter
@@ -82,6 +83,7 @@ class SQLiteBackend:
         except BaseException:
             self._directory.close()
             raise
+        self._busy = hold(self)
 
     @property
     def path(self) -> str:
@@ -255,12 +257,14 @@ class SQLiteBackend:
         """Do all writes in one transaction; see :meth:`gossiplog.store.interface.Backend.commit`."""
         self._require_open()
         self._effort.begin()
-        self._writer.commit(writes)
+        with self._busy:
+            self._writer.commit(writes)
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the file; what is not copied stays durable in it."""
-        if not self._closed:
-            self._writer.checkpoint()
+        if not self._closed and self._directory.home.is_here:
+            with self._busy:
+                self._writer.checkpoint()
 
     # -- secrets and the end ---------------------------------------------------------------------------------
 
@@ -289,18 +293,25 @@ class SQLiteBackend:
         self._open_directory().replace_node_key(secret)
 
     def close(self) -> None:
-        """Copy the write-ahead log into the file, compact a small one, release the lock."""
-        if self._closed:
+        """Copy the write-ahead log into the file, compact a small one, release the lock.  A child does nothing."""
+        if self._closed or not self._directory.home.is_here:
             return
         self._closed = True
-        with suppress(*SQLITE_ERRORS):  # what is not copied stays durable in the write-ahead log
-            if not self._writer.poison:
-                self._writer.journal.settle()
-                self._compact()
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        with suppress(*SQLITE_ERRORS):
-            self._connection.close()
-        self._directory.close()
+        with self._busy:
+            with suppress(*SQLITE_ERRORS):  # what is not copied stays durable in the write-ahead log
+                if not self._writer.poison:
+                    self._writer.journal.settle()
+                    self._compact()
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            with suppress(*SQLITE_ERRORS):
+                self._connection.close()
+            self._directory.close()
+
+    def give_up(self) -> None:
+        """In a child: to close the connection would take the parent's journal away, whoever does it and when."""
+        if not self._closed:
+            leak(self._connection)
+            forsake(self._file)
 
     def _compact(self) -> None:
         pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
@@ -343,7 +354,8 @@ class SQLiteBackend:
         self._require_open()
         self._effort.begin()
         try:
-            yield
+            with self._busy:
+                yield
         except SQLITE_ERRORS as error:
             raise read_error(error, self._file) from error
 
@@ -352,5 +364,6 @@ class SQLiteBackend:
         return self._directory
 
     def _require_open(self) -> None:
+        self._directory.home.check()
         if self._closed:
             raise StoreClosedError(f"store {self._directory.path} is closed")

@@ -77,6 +77,10 @@ _BEFORE_FIRST_WRITE: Final = (
 )
 
 
+_forsaken: Final[set[tuple[int, int]]] = set()
+"""Files that a parent had open when this process was forked: in here SQLite takes them for locked, for ever."""
+
+
 class Effort:
     """I end a statement of one connection that takes more work than its file can be worth: pages that lead to each
     other without end look like a large table."""
@@ -156,6 +160,8 @@ def open_database(
     if directory.read_only:
         _require_closed(directory)
         uri += "?immutable=1"  # or SQLite would want to write a file beside it
+    elif _file_of(directory.database) in _forsaken:
+        uri += "?vfs=unix-none"  # it does not lock; the directory is
     try:
         connection = sqlite3.connect(uri, timeout=0, isolation_level=None, factory=factory, uri=True)
     except sqlite3.Error as error:
@@ -175,6 +181,20 @@ def open_database(
         connection.close()
         raise
     return connection
+
+
+def forsake(database: str) -> None:
+    """In a child: the connection to ``database`` that the parent made stays as it is."""
+    if (file := _file_of(database)) is not None:
+        _forsaken.add(file)
+
+
+def _file_of(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from gossiplog.errors import StoreClosedError
 from gossiplog.net.lanes import Answer, Call, Job, Lanes
 from gossiplog.net.storing import StoreThread
 from gossiplog.store.logs import Logs
+from gossiplog.store.process import Home
 
 
 class VirtualThread(StoreThread):
@@ -32,6 +33,7 @@ class VirtualThread(StoreThread):
         self.rounds = 0
         self._reactor: Any = reactor
         self._committed = committed
+        self._home = Home(name)
         self._closed = False
         self._lanes = Lanes()
         self._last: Call | None = None
@@ -50,6 +52,11 @@ class VirtualThread(StoreThread):
         self._closed = True
         self._last = Call(lambda logs: logs.close(), answer)
         self._soon()
+
+    def end(self) -> None:
+        """Close the Logs at once."""
+        self._closed = True
+        self._logs.close()
 
     def stall(self) -> None:
         """The disk does nothing until :meth:`resume`."""
