@@ -20,7 +20,7 @@ class MeterTests(SynchronousTestCase):
     def test_known_is_what_the_best_informed_peer_claims(self) -> None:
         """Two peers' claims of one author are not added up; each peer has its own figure."""
         clock = Clock({ANN: Head(10, bytes(32))})
-        schedule = Schedule()
+        schedule = Schedule(clock.seq)
         peers = {}
         for session, claims in enumerate(({ANN: 110}, {ANN: 60, BOB: 5})):
             schedule.add(session)

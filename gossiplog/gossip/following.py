@@ -212,6 +212,7 @@ class Following(Telling):
         lifted: dict[bytes, None] = {}
         for author in event.authors:
             self.holdings.forget(author)
+            self.schedule.durable(author, 0)
             lifted.update(dict.fromkeys(self.ledger.forgotten(author)))
             for session in self.sessions.values():
                 session.drop(author)

@@ -23,11 +23,16 @@ each its author, its seq, and who claims it."""
 
 
 class Source:
-    """What one session claims, and what we pull from it: ``open``, with when each author was asked for or advanced."""
+    """What one session claims, and what we pull from it: ``open``, with when each author was asked for or advanced.
+
+    ``entries_ahead``: how many entries it claims beyond our durable clock.
+    """
 
     def __init__(self, session: int) -> None:
+        self.session = session
         self.alone = (session,)
         self.claims: dict[bytes, int] = {}
+        self.entries_ahead = 0
         self.open: dict[bytes, float] = {}
         self.todo: OrderedDict[bytes, None] = OrderedDict()
         self.progress_at = 0.0
@@ -45,9 +50,16 @@ class Source:
 
 
 class Schedule:
-    """Spreads the authors we are behind on over the peers that have them."""
+    """Spreads the authors we are behind on over the peers that have them; ``seq_of`` is our durable clock.
 
-    def __init__(self) -> None:
+    ``entries_to_come``: how many entries are claimed beyond it, by whomever.  It is counted as claims come and go:
+    there may be a million of them, and an application asks several times a second.
+    """
+
+    def __init__(self, seq_of: Callable[[bytes], int] = lambda author: 0) -> None:
+        self._seq_of = seq_of
+        self._counted_from: dict[bytes, int] = {}
+        self.entries_to_come = 0
         self.sources: dict[int, Source] = {}
         self.claimants: dict[bytes, tuple[int, ...]] = {}
         self.pulled_from: dict[bytes, int] = {}
@@ -64,8 +76,8 @@ class Schedule:
             return
         for author in source.open:
             self._release(author, session)
-        for author in source.claims:
-            self._unclaim(author, session)
+        for author, seq in source.claims.items():
+            self._unclaim(author, source, seq)
 
     # -- what is claimed
 
@@ -87,14 +99,20 @@ class Schedule:
         source = self.sources[session]
         if seq <= source.claims.get(author, 0):
             return False
-        if author not in source.claims:
+        claimed = source.claims.get(author)
+        if claimed is None:
             most = limits.MAX_CLAIMS if source.room_claims is None else source.room_claims
             if len(source.claims) >= most and not always:
                 source.claims_more = True
                 return False
             # most are claimed by one: these share a tuple, where a set of each would be half of what a claim takes up
             others = self.claimants.get(author)
+            if others is None and (held := self._seq_of(author)):
+                self._counted_from[author] = held
             self.claimants[author] = source.alone if others is None else (*others, session)
+        counted_from = self._counted_from.get(author, 0)
+        source.entries_ahead += seq - (counted_from if claimed is None else claimed)
+        self.entries_to_come += max(0, seq - self._most_claimed(author, counted_from))
         source.claims[author] = seq
         return True
 
@@ -128,9 +146,8 @@ class Schedule:
         if many > 0:
             lost = [a for a in reversed(source.claims) if a not in source.open and a not in keep][:many]
             for author in lost:
-                del source.claims[author]
                 source.todo.pop(author, None)
-                self._unclaim(author, session)
+                self._unclaim(author, source, source.claims.pop(author))
             source.claims_more = source.claims_more or bool(lost)
         # a table does not shrink by what is taken out of it
         if _is_sparse(source.claims):
@@ -147,8 +164,8 @@ class Schedule:
     def drop(self, session: int, author: bytes) -> None:
         """``session`` claims nothing of ``author`` any more that we do not hold."""
         source = self.sources[session]
-        if source.claims.pop(author, None) is not None:
-            self._unclaim(author, session)
+        if (claimed := source.claims.pop(author, None)) is not None:
+            self._unclaim(author, source, claimed)
             source.todo.pop(author, None)
         if author in source.open:
             source.close(author)
@@ -208,6 +225,12 @@ class Schedule:
         for session in self.claimants.get(author, ()):
             if self.sources[session].claims[author] <= seq:
                 self.drop(session, author)
+        if author in self.claimants:
+            came = seq - self._counted_from.get(author, 0)
+            self._counted_from[author] = seq
+            self.entries_to_come -= came
+            for session in self.claimants[author]:
+                self.sources[session].entries_ahead -= came
 
     def next_wants(self, accepted_seq: Callable[[bytes], int], now: float) -> list[tuple[int, list[bytes]]]:
         """Fill the free places of every session, in turn; returns the authors newly opened, by session.
@@ -330,11 +353,23 @@ class Schedule:
                 todo[author] = None
                 todo.move_to_end(author, last=False)
 
-    def _unclaim(self, author: bytes, session: int) -> None:
-        others = tuple([other for other in self.claimants[author] if other != session])
+    def _most_claimed(self, author: bytes, least: int) -> int:
+        """The highest seq that anybody claims of ``author``, beyond ``least``."""
+        claims = [self.sources[number].claims.get(author, 0) for number in self.claimants[author]]
+        return max(least, *claims)
+
+    def _unclaim(self, author: bytes, source: Source, seq: int) -> None:
+        """``source`` claimed ``author`` up to ``seq`` until now."""
+        others = tuple([other for other in self.claimants[author] if other != source.session])
+        counted_from = self._counted_from.get(author, 0)
+        source.entries_ahead -= seq - counted_from
         if not others:
             del self.claimants[author]
+            self._counted_from.pop(author, None)
+            self.entries_to_come -= seq - counted_from
         else:
+            left = max(self.sources[other].claims.get(author, 0) for other in others)
+            self.entries_to_come -= max(0, seq - left)
             self.claimants[author] = self.sources[others[0]].alone if len(others) == 1 else others
 
 

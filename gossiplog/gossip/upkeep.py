@@ -28,7 +28,7 @@ class Upkeep:
 
     def __init__(self, holdings: Holdings) -> None:
         self.holdings = holdings
-        self.schedule = Schedule()
+        self.schedule = Schedule(holdings.clock.seq)
         self.withheld = Withheld(self.schedule)
         self.budget = Budget()
         self.sessions: dict[int, Session] = {}

@@ -55,21 +55,15 @@ class Meter:
         self._marks.clear()
 
     def read(self, peers: Mapping[int, Peer]) -> Progress:
-        """The figures of this moment.  O(authors behind)."""
-        missing: dict[bytes, int] = {}
-        by_peer = []
-        for session, peer in peers.items():
-            claims = self._schedule.missing(session)
-            behind = 0
-            for author, seq in claims.items():
-                lacking = seq - self._clock.seq(author)
-                behind += lacking
-                missing[author] = max(lacking, missing.get(author, 0))
-            by_peer.append(PeerProgress(peer, behind))
-        to_come = sum(missing.values())
+        """The figures of this moment.  O(peers)."""
+        sources = self._schedule.sources
+        by_peer = tuple(
+            [PeerProgress(peer, sources[session].entries_ahead) for session, peer in peers.items()]
+        )
+        to_come = self._schedule.entries_to_come
         rate = self._rate()
         left = to_come / rate if rate > 0 else None
-        return Progress(self._held, self._held + to_come, rate, left if to_come else 0.0, tuple(by_peer))
+        return Progress(self._held, self._held + to_come, rate, left if to_come else 0.0, by_peer)
 
     def _rate(self) -> float:
         if len(self._marks) < 2:

@@ -245,6 +245,7 @@ def bounds(replica: Replica) -> list[str]:
     faults = []
     largest = limits.MAX_FRAME_BYTES + HEADER_BYTES
     holdings, schedule = replica.holdings, replica.schedule
+    seq_of = holdings.clock.seq
     for author, head in holdings.ahead.items():
         if head.seq < holdings.clock.seq(author):
             faults.append("accepted less than is durable")
@@ -266,6 +267,14 @@ def bounds(replica: Replica) -> list[str]:
             faults.append(f"remembers {len(source.claims)} claims of one peer")
         if not source.todo.keys() <= source.claims.keys():
             faults.append("is going to ask for what nobody claims")
+        if source.entries_ahead != sum(seq - seq_of(author) for author, seq in source.claims.items()):
+            faults.append("lost count of what one peer has more")
+    most: dict[bytes, int] = {}
+    for source in schedule.sources.values():
+        for author, seq in source.claims.items():
+            most[author] = max(seq, most.get(author, 0))
+    if schedule.entries_to_come != sum(seq - seq_of(author) for author, seq in most.items()):
+        faults.append("lost count of what is to come")
     if set(schedule.claimants) != {
         author for source in schedule.sources.values() for author in source.claims
     }:
