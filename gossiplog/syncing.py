@@ -2,7 +2,8 @@
 
 Responsible for: dialling, waiting until both sides hold the same, giving up on silence, counting what moved.
 Must not know: the command line.
-Invariant: it ends: in sync, or with an error once nothing moved for the time allowed.
+Invariant: it ends: in sync, or with an error once nothing moved for the time allowed.  What stops replication on our
+side is what the error says.
 """
 
 from __future__ import annotations
@@ -12,14 +13,26 @@ from typing import Any, Final, NamedTuple
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 
-from gossiplog.errors import NodeError
+from gossiplog.errors import GossiplogError, NodeError, NodeStoppedError, StoreDamagedError
+from gossiplog.log.keys import short_key
 from gossiplog.net.progress import in_words
 from gossiplog.node import Node
-from gossiplog.notices import DialFailed, NewEntries, Notice, PeerRejected, PeerUp
+from gossiplog.notices import (
+    DialFailed,
+    NewEntries,
+    Notice,
+    PeerRejected,
+    PeerUp,
+    StoreDamaged,
+    StoreFailing,
+)
 from gossiplog.printing import StatusLine
 
 LOOK_SECONDS: Final = 0.2
 """How often silence is noticed and progress is shown."""
+
+FAILED_SECONDS: Final = 1.0
+"""A store that writes nothing any more may still send what it has; once nothing moved for so long, that is over."""
 
 
 class Moved(NamedTuple):
@@ -44,12 +57,16 @@ class Sync:
         self._sent = 0
         self._reason = ""
         self._refused: Exception | None = None
+        self._hindrance: GossiplogError | None = None
         self._up = False
         self._started_at = self._moved_at = reactor.seconds()
         self._task: Deferred[None] | None = None
 
     async def run(self) -> Moved:
-        """Do it; raises NodeError when the peer does not answer, falls silent or goes away."""
+        """Do it; raises NodeError when the peer does not answer, falls silent or goes away.
+
+        Raises StoreError when our own store is why nothing goes on.
+        """
         unsubscribe = self._node.subscribe(self._told)
         self._dialer = self._node.connect(self._endpoint)
         look = LoopingCall(self._look)
@@ -63,7 +80,11 @@ class Sync:
                 raise NodeError(f"{self._endpoint}: {self._refused}") from None
             if not self._silent():
                 raise
-            raise NodeError(self._complaint()) from None
+            raise self._complaint() from None
+        except NodeStoppedError:
+            if self._hindrance is not None:
+                raise self._hindrance from None
+            raise
         finally:
             look.stop()
             unsubscribe()
@@ -81,11 +102,22 @@ class Sync:
             case NewEntries(_, first, last):
                 self._received += last - first + 1
                 self._moved_at = self._reactor.seconds()
+                if not isinstance(self._hindrance, StoreDamagedError):
+                    self._hindrance = None  # there is room again
             case PeerUp():
                 self._up = True
                 self._moved_at = self._reactor.seconds()
             case DialFailed(_, reason):
                 self._reason = reason
+            case StoreFailing(error, final):
+                self._hindrance = error
+                if final:
+                    self._patience = min(self._patience, FAILED_SECONDS)
+            case StoreDamaged(author, error):
+                self._hindrance = StoreDamagedError(
+                    f"the log of {short_key(author)} is damaged, and the peer lacks it: {error}; "
+                    "see gossiplog verify --repair"
+                )
             case PeerRejected(_, error):
                 self._refused = error
                 if self._task is not None:
@@ -111,13 +143,17 @@ class Sync:
     def _silent(self) -> bool:
         return bool(self._reactor.seconds() - self._moved_at >= self._patience)
 
-    def _complaint(self) -> str:
+    def _complaint(self) -> GossiplogError:
+        if self._hindrance is not None:
+            return self._hindrance
         if self._up:
-            return f"{self._endpoint}: nothing moved for {self._patience:g} s, and it is not in sync"
+            return NodeError(
+                f"{self._endpoint}: nothing moved for {self._patience:g} s, and it is not in sync"
+            )
         if name := self._dialer.looks_up:
             self._reason = f"{name} is still being looked up"
         because = f": {self._reason}" if self._reason else ""
-        return f"no answer from {self._endpoint} within {self._patience:g} s{because}"
+        return NodeError(f"no answer from {self._endpoint} within {self._patience:g} s{because}")
 
     def _moved(self) -> Moved:
         return Moved(self._received, self._sent, round(self._reactor.seconds() - self._started_at, 3))

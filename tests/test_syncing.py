@@ -1,0 +1,129 @@
+"""Rings 6 and 8: one sync in virtual time, and with real disks: how it ends, and what it says."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from typing import Any
+from unittest.mock import patch
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog import limits
+from gossiplog.errors import NodeError, StoreDamagedError, StoreFailedError, StoreFullError
+from gossiplog.printing import StatusLine
+from gossiplog.store.logs import open_logs
+from gossiplog.store.memory import Fault
+from gossiplog.syncing import FAILED_SECONDS, Moved, Sync
+from tests.netcase import LISTEN, World
+from tests.processes import ProcessTestCase
+
+PATIENCE = 20.0
+
+
+class SyncTests(SynchronousTestCase):
+    """Ann syncs with Bob."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.ann, self.bob = self.world.site("ann"), self.world.site("bob")
+        self.ann.append(b"1", b"2")
+        self.bob.append(b"3")
+        self.address = self.bob.listen()
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.world.close(), [])
+
+    def sync(self, seconds: float = PATIENCE + 5) -> Moved:
+        """Let Ann do it."""
+        sync = Sync(self.world.reactor, self.ann.node, self.address, PATIENCE, StatusLine())
+        moved: Moved = self.world.result(Deferred.fromCoroutine(sync.run()), seconds)
+        return moved
+
+    def assert_fails(self, kind: type[Exception], *words: str, seconds: float = PATIENCE + 5) -> None:
+        with self.assertRaises(kind) as caught:
+            self.sync(seconds)
+        for word in words:
+            self.assertIn(word, str(caught.exception))
+        self.assertNotIn("nothing moved", str(caught.exception))
+
+    def test_well(self) -> None:
+        self.assertEqual(self.sync()[:2], (1, 2))
+
+    def test_disk_full(self) -> None:
+        self.ann.backend.fault = lambda writes: Fault.FULL
+        self.assert_fails(StoreFullError, "no space left")
+
+    def test_disk_full_and_peer_gone(self) -> None:
+        self.ann.backend.fault = lambda writes: Fault.FULL
+        self.world.reactor.callLater(3.0, self.bob.node.stop)
+        self.assert_fails(StoreFullError, "no space left")
+
+    def test_disk_full_for_a_while(self) -> None:
+        """Nothing is said of what passed."""
+        self.ann.backend.fault = lambda writes: Fault.FULL
+
+        def room() -> None:
+            self.ann.backend.fault = None
+
+        self.world.reactor.callLater(limits.RETRY_WRITE_SECONDS + 1, room)
+        self.assertEqual(self.sync()[:2], (1, 2))
+
+    def test_disk_full_for_a_while_and_silence(self) -> None:
+        """What is said is what is the matter at the end."""
+        self.ann.backend.fault = lambda writes: Fault.FULL
+
+        def room() -> None:
+            self.ann.backend.fault = None
+            self.bob.disk.stall()
+
+        self.world.reactor.callLater(0.5, room)
+        self.world.reactor.callLater(1.0, self.ann.append, b"5")
+        with self.assertRaises(NodeError) as caught:
+            self.sync(3 * PATIENCE)
+        self.assertIn("nothing moved for 20 s", str(caught.exception))
+        self.bob.disk.resume()
+
+    def test_disk_that_fails_for_good(self) -> None:
+        """It is over as soon as what can be sent is sent."""
+        self.ann.backend.fault = lambda writes: Fault.LOST
+        self.assert_fails(StoreFailedError, "the disk failed", seconds=FAILED_SECONDS + 2)
+        self.assertEqual(self.bob.store.clock.seq(self.ann.author()), 2)
+
+    def test_damaged(self) -> None:
+        """What the peer asked for cannot be read."""
+
+        def damaged(*_: Any, **__: Any) -> Any:
+            raise StoreDamagedError("row 1 is not what was written")
+
+        with patch.object(self.ann.backend, "segments", damaged):
+            self.assert_fails(StoreDamagedError, "is damaged", "row 1", "verify --repair")
+
+    def test_silence(self) -> None:
+        """Where our side is well, it says that nothing moved."""
+        self.bob.disk.stall()
+        with self.assertRaises(NodeError) as caught:
+            self.sync()
+        self.assertIn("nothing moved for 20 s", str(caught.exception))
+        self.bob.disk.resume()
+
+
+class DiskTests(ProcessTestCase):
+    """The command, and a file that may not grow."""
+
+    def test_full(self) -> None:
+        for name in ("ann", "bob"):
+            open_logs(self.place / name).close()
+        self.run_gossiplog("append", "--store", "ann", *(["x" * 100_000] * 3))
+        node = self.gossiplog("run", "--store", "ann", "--network", "n", "--listen", LISTEN)
+        [address] = node.ready()["listening"]
+        process = self.start(
+            "sh", "-c", 'ulimit -f 200; exec "$@"', "sh", sys.executable, "-m", "gossiplog.cli", "sync", address,
+            "--store", "bob", "--network", "n", "--timeout", "3",
+        )  # fmt: skip
+        self.assert_one_line(process, 1, "log.sqlite")
+        self.assertNotIn("nothing moved", process.err)
+        self.assertEqual(node.terminate(), 0)
+        with closing(open_logs(self.place / "bob")) as logs:
+            self.assertEqual(list(logs.verify().damages), [])
