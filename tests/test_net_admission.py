@@ -215,7 +215,7 @@ class FakeLink:
     def __init__(self, door: Admission, host: str, initiator: bool = False) -> None:
         FakeLink.numbers += 1
         self.door = door
-        self.host = host
+        self.host = self.behind = host
         self.address = f"tcp:{host}:4000"
         self.initiator = initiator
         self.channel = FakeChannel(FakeLink.numbers.to_bytes(48, "big"))
@@ -227,6 +227,11 @@ class FakeLink:
         self.error = error
         self.door.refused(self, error)  # type: ignore[arg-type]
         self.door.lost(self)  # type: ignore[arg-type]
+
+    def locate(self) -> bool:
+        """A proxy may have said that it is for somebody else."""
+        known, self.host = self.host, self.behind
+        return known != self.host
 
     def answer(self) -> None:
         """Its turn has come."""
@@ -312,6 +317,28 @@ class StrangerTests(DoorCase):
             self.come(f"203.0.113.{number}")
         self.assertIsNone(member.error)
         self.assertEqual((len(self.door._strangers), len(self.door._crowding)), (4, 4))
+
+    def test_behind_a_proxy(self) -> None:
+        """Who the proxy says are many make room; also those that say nothing, for whom it alone spoke."""
+        member = self.come("127.0.0.1")
+        member.behind = "192.0.2.1"
+        for number in range(3 * limits.MAX_STRANGERS):
+            link = self.come("127.0.0.1")
+            link.behind = HOST
+            if number % 2:
+                self.assertTrue(link.locate())
+                self.door.located(link)  # something came
+        self.assertIsNone(member.error)
+        for _ in range(3 * limits.MAX_STRANGERS):  # of these the proxy did not say anything yet
+            self.come("127.0.0.1")
+        self.assertIsNone(member.error)
+        self.assertEqual(len(self.door._strangers) + len(self.door._crowding), limits.MAX_STRANGERS)
+
+    def test_moves_only_while_it_is_a_stranger(self) -> None:
+        link = self.ask("127.0.0.1")
+        link.host = HOST
+        self.door.located(link)
+        self.assertEqual((len(self.door._strangers), len(self.door._crowding)), (0, 0))
 
     def test_who_showed_the_key_is_no_stranger(self) -> None:
         """And is not in the way of strangers, nor they in its own."""

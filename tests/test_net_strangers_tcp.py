@@ -137,6 +137,24 @@ class PortTests(TcpCase):
         peer.transport.loseConnection()
         await peer.lost
 
+    async def test_strangers_behind_such_a_proxy(self) -> None:
+        """They are told of by their own address, and the place for strangers is theirs."""
+        _, node = self.site()
+        port = int((await node.listen("haproxy:tcp:0:interface=127.0.0.1")).rpartition(":")[2])
+        rejected = self.when(node, PeerRejected)
+        stranger = Raw(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 4000\r\nGET / HTTP/1.1\r\n")
+        await dial(reactor, f"tcp:127.0.0.1:{port}", stranger)
+        self.assertEqual((await rejected).address, "tcp:192.0.2.7:5000")
+        slow = Raw(b"PROXY TCP4 192.0.2.8 192.0.2.1 5000 4000\r\n\x01")
+        await dial(reactor, f"tcp:127.0.0.1:{port}", slow)
+        strangers = node._driver.admission._strangers
+        while not strangers.at("192.0.2.8"):
+            await deferLater(reactor, 0.001)  # type: ignore[arg-type]
+        self.assertEqual(strangers.at("127.0.0.1"), 0)
+        for protocol in (stranger, slow):
+            protocol.transport.loseConnection()
+            await protocol.lost
+
     def test_descriptors(self) -> None:
         """All but some, or half of few; a program asks for enough."""
         if sockets.resource is None:

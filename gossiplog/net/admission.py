@@ -77,19 +77,34 @@ class Admission:
 
         When too many say nothing, one of those has to go: refusing new ones would let them keep everyone out.
         """
-        where, now = place(link.host), self._reactor.seconds()
-        crowding = self._turned_out.wait(where, now) > 0.0
-        (self._crowding if crowding else self._strangers).add(link, where)
+        self._seat(link)
         most = min(limits.MAX_STRANGERS, self._descriptors // 4)
         if len(self._strangers) + len(self._crowding) > most:
-            crowded = 2 * len(self._crowding) > most  # each kind has half of the room if it needs it
-            kind = self._crowding if crowded else self._strangers
-            gone = self._turn_out(kind, f"more than {most} connections that said nothing")
+            gone = self._turn_out(self._too_many(most), f"more than {most} connections that said nothing")
             where = place(gone.host)
-            self._turned_out.take(where, now)
+            self._turned_out.take(where, self._reactor.seconds())
             for other in self._strangers.members(where):
                 self._strangers.remove(other)
                 self._crowding.add(other, where)
+
+    def _too_many(self, most: int) -> Crowd[Link]:
+        """Of which kind one has to go; each has half of the room if it needs it."""
+        while True:
+            kind = self._crowding if 2 * len(self._crowding) > most else self._strangers
+            oldest = kind.fullest()
+            if not oldest.locate():
+                return kind
+            self.located(oldest)
+
+    def located(self, link: Link) -> None:
+        """A stranger is not where the proxy is that it comes through."""
+        if self._strangers.remove(link) or self._crowding.remove(link):
+            self._seat(link)
+
+    def _seat(self, link: Link) -> None:
+        where = place(link.host)
+        crowding = self._turned_out.wait(where, self._reactor.seconds()) > 0.0
+        (self._crowding if crowding else self._strangers).add(link, where)
 
     # -- applicants
 

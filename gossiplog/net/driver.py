@@ -167,6 +167,10 @@ class Driver:
         """Whether a connection that somebody at ``host`` dialled is worth a look."""
         return self.admission.admits(host)
 
+    def located(self, link: Link) -> None:
+        """Who dialled is behind a proxy."""
+        self.admission.located(link)
+
     def asked(self, link: Link) -> None:
         """Who dialled knows the network key."""
         self.admission.asked(link)

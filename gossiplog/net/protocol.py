@@ -51,6 +51,9 @@ class Owner(Interface):
     def connection_made(self, link: Link) -> bool:
         """A connection came up; False when it cannot stay."""
 
+    def located(self, link: Link) -> None:
+        """Who dialled is not where the connection comes from: a proxy says so."""
+
     def asked(self, link: Link) -> None:
         """Who dialled knows the network key: call :meth:`Link.answer` when its turn has come."""
 
@@ -128,13 +131,14 @@ class Link(Protocol):
             return
         channel = self.channel
         was_up = channel.established
+        if not (channel.bytes_in or self.initiator) and self.locate():
+            self.owner.located(self)
         try:
             channel.receive(data, most=0)
         except PeerError as error:
             self.refuse(error)
             return
         if channel.unanswered:
-            self._locate()  # a proxy may have said meanwhile for whom it speaks
             self.owner.asked(self)
             return
         if self.initiator and not was_up:
@@ -223,6 +227,16 @@ class Link(Protocol):
 
     # -- the node calls
 
+    def locate(self) -> bool:
+        """Look where the peer is; True if a proxy has said meanwhile that it speaks for somebody else."""
+        transport: Any = self.transport
+        peer = transport.getPeer()
+        host = getattr(peer, "host", "")
+        if host == self.host:
+            return False
+        self.host, self.address = host, describe(peer)
+        return True
+
     @property
     def kept_bytes(self) -> int:
         """What I keep, of messages that are not complete or wait for their turn, and unsent."""
@@ -302,13 +316,6 @@ class Link(Protocol):
     def _write(self, data: bytes) -> None:
         transport: Any = self.transport
         transport.write(data)
-
-    def _locate(self) -> None:
-        transport: Any = self.transport
-        peer = transport.getPeer()
-        host = getattr(peer, "host", "")
-        if host != self.host:
-            self.host, self.address = host, describe(peer)
 
     def _too_late(self) -> None:
         self._deadline = None
