@@ -326,7 +326,10 @@ class Node:
         elif not self._stopping:
             self.store.check_caller()
             self._stopping = True
-            waits: list[Any] = [maybeDeferred(port.stopListening) for port in self._ports]
+            waits: list[Any] = [
+                maybeDeferred(port.stopListening).addTimeout(limits.CLOSE_SECONDS, self.reactor)
+                for port in self._ports
+            ]
             waits += self._binding
             for binding, server in tuple(self._binding.items()):
                 if isinstance(server, AtName):
@@ -334,7 +337,7 @@ class Node:
                 else:  # it may have a port any moment, which is to be closed
                     binding.addTimeout(limits.CLOSE_SECONDS, self.reactor)
             waits.append(maybeDeferred(self._driver.stop, ByeCode.STOPPING, "stopping"))
-            closed = DeferredList([wait for wait in waits if wait is not None], consumeErrors=True)
+            closed = DeferredList(waits, consumeErrors=True)
             closed.addCallback(lambda _: self._over())
         return self._stopped.wait()
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import endpoints as theirs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
@@ -250,6 +250,50 @@ class ObjectTests(SynchronousTestCase):
         self.assertEqual(reasons, ["AF_UNIX path too long", "no connection within 120 s", "port"])
         self.world.run(2 + limits.DIAL_SECONDS)
         self.assertEqual(len(endpoint.results), 7)
+
+    def test_that_connects_after_all(self) -> None:
+        """An attempt that was given up leads to no connection, whatever the endpoint does."""
+        attempts: list[Any] = []
+
+        @implementer(IStreamClientEndpoint)
+        class Late:
+            def connect(self, protocolFactory: Any) -> Any:
+                attempts.append(protocolFactory)
+                return Deferred()
+
+        dialer = self.site.node.connect(Late())
+        self.world.run(2 + limits.DIAL_SECONDS)
+        dialer.stop()
+        self.assertEqual(len(attempts), 2)
+        for late in attempts:
+            transport = StringTransportWithDisconnection()
+            transport.protocol = protocol = late.buildProtocol(None)
+            protocol.makeConnection(transport)
+            self.assertTrue(transport.disconnected)
+
+    def test_that_does_not_stop(self) -> None:
+        """CLOSE_SECONDS hold for ports too."""
+        ports: list[Any] = [Deferred(), OSError("gone")]
+
+        @implementer(IStreamServerEndpoint)
+        class Stuck:
+            def listen(self, protocolFactory: Any) -> Any:
+                return succeed(self)
+
+            def getHost(self) -> Any:
+                return "stuck"
+
+            def stopListening(self) -> Any:
+                result = ports.pop()
+                if isinstance(result, Exception):
+                    raise result
+                return result
+
+        for _ in range(2):
+            self.successResultOf(self.site.node.listen(Stuck()))
+        stopped = self.site.node.stop()
+        self.world.run(limits.CLOSE_SECONDS)
+        self.assertIsNone(self.successResultOf(stopped))
 
     def test_that_does_not_listen(self) -> None:
         failure = self.failureResultOf(self.site.node.listen(Raising()), EndpointError)

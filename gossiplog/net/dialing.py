@@ -48,7 +48,7 @@ class Dialer:
         self.link: Link | None = None
         self.peer: bytes | None = None
         self._calls = calls
-        self._factory = LinkFactory(calls.owner, self.endpoint)
+        self._factory: LinkFactory | None = None
         self._failures = 0
         self._looks = 0
         self._held_back = False
@@ -90,6 +90,7 @@ class Dialer:
     def _dial(self) -> None:
         if self.stopped or self.link is not None or self._attempt is not None:
             return
+        self._factory = LinkFactory(self._calls.owner, self.endpoint)
         try:
             self._attempt = self._endpoint.connect(self._factory)
         except Exception as error:  # some endpoints refuse their arguments only here
@@ -106,6 +107,7 @@ class Dialer:
         self._cancel()
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
+            self._give_up()
             attempt.cancel()
 
     # -- the links report, through Dialers
@@ -183,7 +185,13 @@ class Dialer:
         if link.closing:
             self.lost()
 
+    def _give_up(self) -> None:
+        """An endpoint that does not know how to be cancelled may connect all the same."""
+        if self._factory is not None:
+            self._factory.given_up = True
+
     def _failed(self, reason: str | Failure) -> None:
+        self._give_up()
         self._attempt = None
         self._held_back = False
         if not self.stopped:

@@ -28,7 +28,8 @@ class _Closed(Protocol):
 class LinkFactory(Factory):
     """I make the links of one node: those answered, or those to ``address``.
 
-    ``port`` is what listens, if it is ours and nothing is wrapped around the connections.
+    ``port`` is what listens, if it is ours and nothing is wrapped around the connections; ``given_up`` says that nobody
+    waits for a connection any more.
     """
 
     noisy = False
@@ -37,9 +38,12 @@ class LinkFactory(Factory):
         self._owner = owner
         self._address = address
         self.port: Any = None
+        self.given_up = False
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """A link for the connection from or to ``addr``; None for one that is not worth a look."""
+        if self.given_up:
+            return _Closed()
         if not self._address and not self._owner.admits(getattr(addr, "host", "")):
             return None if self.port is not None else _Closed()
         return Link(self._owner, bool(self._address), self._address or describe(addr))
