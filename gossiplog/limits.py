@@ -220,6 +220,27 @@ authors that all differ costs each side 28,000, the list of three million 27,000
 ALLOWANCE_POINTS_PER_SECOND: Final = 500
 """How fast that grows again: PINGs without end take a twentieth of a core, lists half of one."""
 
+TURN_SECONDS: Final = 0.005
+"""Of what one peer makes us do, before it is another one's turn: an honest peer waits for two of them, whoever floods
+us; a catch-up does not notice."""
+
+LIGHT_SECONDS: Final = 0.001
+"""What a peer may make us do at once without waiting for its turn: a few PINGs.  Of 24 that all do so, that is as long
+as one turn with a message that takes long."""
+
+LIGHT_SHARE: Final = 0.02
+"""Who takes less of the time than this needs not wait for its turn; fifty such peers are one core."""
+
+LIGHT_BYTES: Final = 1024
+"""A message or a record that is larger waits for its turn: 40 fingerprints take 2 ms, and nothing else takes longer for
+its size."""
+
+TOGETHER_MILLISECONDS: Final = 2.5
+"""What messages that are dealt with at once may cost: some tens of small segments, which two cores check."""
+
+RECORDS_AT_ONCE: Final = 4
+"""Decrypted before we look at what it cost; each may have ten thousand frames."""
+
 MAX_CLAIMS: Final = 1_000_000
 """Authors a peer may be ahead in that are remembered; when these are done, another reconcile finds the rest."""
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode
-from gossiplog.gossip.allowance import RECORDS_PER_POINT
-from gossiplog.gossip.messages import Ping, Pong
-from gossiplog.net.turns import LIGHT_SHARE, SLICE_SECONDS, Turn, Turns
+from gossiplog.gossip import events
+from gossiplog.gossip.allowance import MESSAGE_MILLISECONDS, RECORDS_PER_POINT
+from gossiplog.gossip.messages import Lazy, Message, Ping, Pong
+from gossiplog.net.chores import Chores
+from gossiplog.net.steadying import worked
+from gossiplog.net.turns import Turn, Turns
 from gossiplog.notices import PeerDown, PeerRejected
 from gossiplog.wire.codec import encode
 from tests.netcase import Peer, World
@@ -37,7 +42,7 @@ class Reactor:
 
 
 class Worker:
-    """I have so many pieces of work, each of which takes so long."""
+    """I have so many pieces of work, each of which takes so long; those of up to ``LIGHT_SECONDS`` are small."""
 
     def __init__(self, clock: Reactor, log: list[str], name: str, pieces: int, seconds: float) -> None:
         self.clock = clock
@@ -52,9 +57,9 @@ class Worker:
     def has_work(self) -> bool:
         return self.pieces > 0
 
-    def work(self, seconds: float) -> float:
+    def work(self, seconds: float, *, small: bool = False) -> float:
         used = 0.0
-        while used < seconds and self.pieces:
+        while used < seconds and self.pieces and not (small and self.seconds > limits.LIGHT_SECONDS):
             if self.seconds < 0:
                 self.pieces = 0
                 raise ZeroDivisionError
@@ -75,78 +80,116 @@ class TurnsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Reactor()
-        self.turns = Turns(self.clock)
+        self.turns = Turns(self.clock, self.clock.seconds)
         self.log: list[str] = []
 
-    def worker(self, name: str, pieces: int, slices: float) -> Worker:
+    def heavy(self, name: str, pieces: int, slices: float) -> Worker:
         """One whose pieces take so many slices."""
-        return Worker(self.clock, self.log, name, pieces, slices * SLICE_SECONDS)
+        return Worker(self.clock, self.log, name, pieces, slices * limits.TURN_SECONDS)
+
+    def light(self, name: str, pieces: int, share: float) -> Worker:
+        """One whose pieces take so much of what may be done at once."""
+        return Worker(self.clock, self.log, name, pieces, share * limits.LIGHT_SECONDS)
 
     def test_little_is_done_at_once(self) -> None:
-        worker = self.worker("a", 2, 0.25)
+        """What is small, up to so much; the rest waits, and so does all that is not small."""
+        worker = self.light("a", 2, 0.5)
         self.turns.came(worker)
         self.assertEqual((self.log, worker.rests), (["a", "a"], []))
+        many, large = self.light("m", 9, 0.5), self.heavy("h", 1, 1.0)
+        self.turns.came(many)
+        self.turns.came(large)
+        self.assertEqual((self.log[2:], many.rests, large.rests), (["m", "m"], [True], [True]))
 
     def test_one_slice_then_the_others(self) -> None:
         """Who comes meanwhile is not kept waiting; who waits is not read from."""
-        heavy, light = self.worker("h", 6, 0.5), self.worker("l", 1, 0.25)
+        heavy, light = self.heavy("h", 4, 0.5), self.light("l", 1, 1.0)
         self.turns.came(heavy)
-        self.assertEqual((self.log, heavy.rests), (["h"] * 2, [True]))
+        self.assertEqual((self.log, heavy.rests), ([], [True]))
         self.turns.came(light)
         self.clock.iterate()
-        self.assertEqual(self.log, ["h", "h", "l", "h", "h"])
+        self.assertEqual(self.log, ["l", "h", "h"])
         self.assertEqual(heavy.rests, [True])
         self.clock.iterate()
-        self.assertEqual(self.log[5:], ["h", "h"])
+        self.assertEqual(self.log[3:], ["h", "h"])
         self.assertEqual(heavy.rests, [True, False])
         self.assertEqual(self.clock.calls, [])
 
     def test_one_turn_between_two_looks_at_the_sockets(self) -> None:
         """However many wait, each in its order."""
-        workers = [self.worker(name, 9, 1.0) for name in "abc"]
+        workers = [self.heavy(name, 9, 1.0) for name in "abc"]
         for worker in workers:
             self.turns.came(worker)
-        self.assertEqual(self.log, ["a", "b", "c"])
         for _ in range(6):
             before = len(self.log)
             self.clock.iterate()
             self.assertEqual(len(self.log), before + 1)
-        self.assertEqual(self.log[3:], ["a", "b", "c"] * 2)
+        self.assertEqual(self.log, ["a", "b", "c"] * 2)
 
     def test_what_is_too_long_is_missing_later(self) -> None:
-        long, short = self.worker("L", 3, 4.0), self.worker("s", 30, 0.5)
+        long, short = self.heavy("L", 3, 4.0), self.heavy("s", 30, 0.5)
         self.turns.came(long)
         self.turns.came(short)
-        for _ in range(16):
+        for _ in range(18):
             self.clock.iterate()
         self.assertEqual(self.log.count("L"), 3)
         self.assertGreaterEqual("".join(self.log[:-1]).rindex("L"), 14)
 
     def test_no_more_than_a_share_of_the_time(self) -> None:
         """Who did much has to wait, until it took less than its share."""
-        worker = self.worker("a", 1, 2.0)
-        self.turns.came(worker)
-        worker.pieces = 1
+        worker = self.light("a", 2, 1.0)
         self.turns.came(worker)
         self.assertEqual((self.log, worker.rests), (["a"], [True]))
         self.clock.iterate()
-        self.clock.iterate()
-        self.assertEqual(worker.rests, [True, False])
-        self.clock.now += 2 * SLICE_SECONDS / LIGHT_SHARE
-        worker.pieces = 1
-        self.turns.came(worker)
-        self.assertEqual((self.log, worker.rests), (["a"] * 3, [True, False]))
+        self.assertEqual((self.log, worker.rests), (["a"] * 2, [True, False]))
+        for share, times in ((0.9, 0), (1.0, 1)):
+            fresh = self.light("f", 1, 1.0)
+            self.turns.came(fresh)  # takes all
+            self.clock.now += share * limits.LIGHT_SECONDS / limits.LIGHT_SHARE
+            del self.log[:]
+            fresh.pieces = 2
+            fresh.seconds = 0.95 * limits.LIGHT_SECONDS
+            self.turns.came(fresh)
+            self.assertEqual(len(self.log), 1 + times, share)
 
     def test_a_fault(self) -> None:
         """Ends what is its own."""
-        bad, good = self.worker("b", 2, -1.0), self.worker("g", 3, 1.0)
-        bad.turn.balance = 0
+        bad, good = self.heavy("b", 2, -1.0), self.heavy("g", 3, 1.0)
         self.turns.came(bad)
         self.turns.came(good)
-        for _ in range(3):
+        for _ in range(4):
             self.clock.iterate()
         self.assertEqual((bad.aborted, self.log), (True, ["g"] * 3))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class ChoresTests(SynchronousTestCase):
+    """What a peer is served with."""
+
+    def test_in_turns(self) -> None:
+        """One peer's for a turn, then the next one's."""
+        clock = Reactor()
+        turns = Turns(clock, clock.seconds)
+        log: list[str] = []
+        for name in "ab":
+            chores = Chores(turns, 0.0, lambda: None)
+            for _ in range(8):
+                chores.put(lambda name=name: log.append(name))  # type: ignore[misc]
+        self.assertEqual(log, [])
+        for expected in ("a" * 5, "b" * 5, "a" * 3, "b" * 3):
+            del log[:]
+            clock.iterate()
+            self.assertEqual("".join(log), expected)
+        clock.iterate()
+        self.assertEqual(clock.calls, [])
+
+    def test_time_is_what_this_thread_did(self) -> None:
+        """And not what the machine did for others; in a simulation, what is simulated."""
+        from twisted.internet import reactor
+
+        clock = Clock()
+        self.assertEqual(worked(clock), clock.seconds)
+        self.assertIs(worked(reactor), time.thread_time)
 
 
 def encrypted(sender: Any, size: int) -> bytes:
@@ -185,6 +228,75 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual([pong.token for pong in self.peer.of(Pong)], list(range(2000)))
         self.assertFalse(self.link.has_work())
         self.assertTrue(side.reading)
+
+    def test_small_and_large(self) -> None:
+        """A record up to ``LIGHT_BYTES`` is looked at at once, a larger one when it is its turn."""
+        for size, count in ((limits.LIGHT_BYTES, 1), (limits.LIGHT_BYTES + 1, 0)):
+            received = self.received()
+            filling = size - 16 - 4 - 5  # of the record, the frame, and [64, bin]
+            self.come(b"\x92\x40\xc5" + struct.pack(">H", filling) + bytes(filling))
+            self.assertEqual((len(received), self.link.turn.waits), (count, not count), size)
+            self.world.run(1)
+            self.assertEqual(len(received), 1)
+
+    def test_small_and_long(self) -> None:
+        """What takes long for its size waits too, and what came after it."""
+        received = self.received()
+        self.come(encode(Ping(1)), encode(Lazy((None,))), encode(Ping(2)))
+        self.assertEqual(received, [Ping(1)])
+        self.world.run(1)
+        self.assertEqual(received, [Ping(1), Lazy((None,)), Ping(2)])
+
+    def test_handed_over_together(self) -> None:
+        """As much as costs so much, out of so many records."""
+        driver = self.site.node._driver
+        times = 0
+        receive = self.link.channel.receive
+
+        def decrypting(data: bytes, most: int | None = None) -> list[bytes]:
+            nonlocal times
+            times += most == limits.RECORDS_AT_ONCE
+            self.assertLessEqual(most or 0, limits.RECORDS_AT_ONCE)
+            return receive(data, most=most)
+
+        self.patch(self.link.channel, "receive", decrypting)
+        together: list[int] = []
+        self.patch(driver, "received", lambda link, messages: together.append(len(messages)))
+        pings = [encode(Ping(number)) for number in range(400)]
+        self.link.dataReceived(b"".join(self.peer.channel.send(*pings) for _ in range(8)))
+        self.world.run(1)
+        self.assertEqual((sum(together), times), (3200, 2))
+        self.assertEqual(max(together), -(-limits.TOGETHER_MILLISECONDS // MESSAGE_MILLISECONDS))
+
+    def test_answers_do_not_wait_for_what_is_served(self) -> None:
+        """Neither does anybody else's."""
+        log: list[str] = []
+        self.link.chores.put(lambda: log.append("served"))
+        self.patch(self.site.node._driver, "received", lambda link, messages: log.append("answered"))
+        self.come(encode(Ping(1)))
+        self.assertEqual(log, ["answered"])
+        self.world.run(1)
+        self.assertEqual(log, ["answered", "served"])
+
+    def test_served_when_it_is_its_turn(self) -> None:
+        """What was read for a peer goes out in a turn, and so does what its transport takes more."""
+        driver = self.site.node._driver
+        handled: list[Any] = []
+        self.patch(driver, "_handle", lambda *events: handled.extend(events))
+        session = self.link.session or 0
+        read = [events.Loaded(session, ()), events.PayloadsLoaded(session, bytes(32), ())]
+        for event in read:
+            driver._answered(event)
+        self.link.resumeProducing()
+        self.assertEqual(handled, [])
+        self.world.run(1)
+        self.assertEqual(handled, [*read, events.Writable(session)])
+
+    def received(self) -> list[Message]:
+        """What is handed over from now on."""
+        received: list[Message] = []
+        self.patch(self.site.node._driver, "received", lambda link, messages: received.extend(messages))
+        return received
 
     def test_one_look(self) -> None:
         """No more than a slice is dealt with at once."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from nacl.bindings import crypto_scalarmult_base
@@ -35,6 +36,7 @@ from gossiplog.net.interrupts import pass_on
 from gossiplog.net.livestore import Store
 from gossiplog.net.logger import Log
 from gossiplog.net.protocol import Link
+from gossiplog.net.steadying import worked
 from gossiplog.net.turns import Turns
 from gossiplog.notices import Notice, Peer
 from gossiplog.wire.channel import Channel
@@ -69,7 +71,7 @@ class Driver:
         self.reactor = reactor
         self.id = crypto_scalarmult_base(secret)
         self.peers: dict[int, Peer] = {}
-        self.turns = Turns(reactor)
+        self.turns = Turns(reactor, worked(reactor))
         self.admission = Admission(reactor, tell)
         self.dialers = Dialers(
             reactor,
@@ -98,7 +100,7 @@ class Driver:
         self.replica.verify = self._checker.verify
         self.replica.limit_to(store.interest.choices, ledger)
         self.replica.budget = Budget(max_memory)
-        self._errands = Errands(store, self._handle, tell, self._check_stopped)
+        self._errands = Errands(store, self._answered, tell, self._check_stopped)
         self._listening = [
             store.listen(self._committed),
             store.interest.listen(self._handle),
@@ -254,6 +256,18 @@ class Driver:
             self._tell(notices.NewEntries(segment.author, segment.first, segment.last))
         self._handle(events.Committed(tuple(segments), 0, tuple(stale)))
 
+    def _answered(self, event: Event) -> None:
+        """The store did what was asked of it; what it read for a peer goes out when it is that peer's turn."""
+        link = (
+            self._links.get(event.session)
+            if isinstance(event, events.Loaded | events.PayloadsLoaded)
+            else None
+        )
+        if link is None:
+            self._handle(event)
+        else:
+            link.chores.put(partial(self._handle, event))
+
     def _connected(self, peer: bytes) -> bool:
         return any(known.id == peer for known in self.peers.values())
 
@@ -303,8 +317,8 @@ class Driver:
         sent, self._sent = self._sent, {}
         for link in sent:
             try:
-                if link.flush() and link.session is not None:
-                    self._queue.append(events.Writable(link.session))
+                if link.flush():
+                    link.chores.put(partial(self.writable, link))
                 self._weigh(link)
             except BaseException:
                 self._fault(link)

@@ -9,17 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 
+from gossiplog import limits
 from gossiplog.errors import PeerError
 from gossiplog.gossip.allowance import toil, work
 from gossiplog.gossip.messages import Message
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode
-
-TOGETHER_MILLISECONDS = 2.5
-"""What messages that are handed over at once may cost: some tens of small segments, which two cores check."""
-
-RECORDS_AT_ONCE = 4
-"""Decrypted before we look at what it cost; each may have ten thousand frames."""
 
 RECORD_MILLISECONDS = 0.004
 
@@ -30,11 +25,12 @@ class Inbox:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._frames: deque[bytes] = deque()
+        self._held: Message | None = None
         self._toil = 0.0
 
     def __len__(self) -> int:
         """How many frames and records wait."""
-        return len(self._frames) + self._channel.waiting
+        return len(self._frames) + self._channel.waiting + (self._held is not None)
 
     def was_read(self, size: int) -> None:
         """So many bytes came at once."""
@@ -47,23 +43,41 @@ class Inbox:
         points, self._toil = self._toil, 0.0
         return points
 
-    def take(self) -> tuple[list[Message], float, PeerError | None]:
-        """Some messages, what they cost in milliseconds, and what is wrong behind them."""
+    @property
+    def is_small(self) -> bool:
+        """Whether the next message, or the record that it is in, is."""
+        if self._held is not None:
+            return False
+        size = len(self._frames[0]) if self._frames else self._channel.next_bytes
+        return size <= limits.LIGHT_BYTES
+
+    def take(self, *, small: bool = False) -> tuple[list[Message], float, PeerError | None]:
+        """Some messages, what they cost in milliseconds, and what is wrong behind them.
+
+        With ``small`` none that takes longer than ``LIGHT_SECONDS``.
+        """
         messages: list[Message] = []
         frames, channel = self._frames, self._channel
         milliseconds = 0.0
+        most = 1000 * limits.LIGHT_SECONDS if small else limits.TOGETHER_MILLISECONDS
         try:
-            while milliseconds < TOGETHER_MILLISECONDS:
-                while frames and milliseconds < TOGETHER_MILLISECONDS:
-                    message = decode(frames.popleft())
-                    messages.append(message)
-                    milliseconds += work(message)
-                if frames or not channel.waiting:
+            while milliseconds < most and (not small or self.is_small):
+                if not frames and self._held is None:
+                    records = min(1 if small else limits.RECORDS_AT_ONCE, channel.waiting)
+                    if not records:
+                        break
+                    self._toil += toil(0, records, 0)
+                    milliseconds += records * RECORD_MILLISECONDS
+                    frames.extend(channel.receive(b"", most=records))
+                    continue
+                message = decode(frames.popleft()) if self._held is None else self._held
+                self._held = None
+                takes = work(message)
+                if small and takes > most:
+                    self._held = message
                     break
-                records = min(RECORDS_AT_ONCE, channel.waiting)
-                self._toil += toil(0, records, 0)
-                milliseconds += records * RECORD_MILLISECONDS
-                frames.extend(channel.receive(b"", most=records))
+                messages.append(message)
+                milliseconds += takes
         except PeerError as error:
             frames.clear()
             return messages, milliseconds, error

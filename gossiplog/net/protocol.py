@@ -28,6 +28,7 @@ from gossiplog.errors import (
 from gossiplog.gossip.messages import Bye, Message
 from gossiplog.gossip.outbox import FEW_BYTES, weight
 from gossiplog.log.segment import Segment
+from gossiplog.net.chores import Chores
 from gossiplog.net.endpoints import describe
 from gossiplog.net.inbox import Inbox
 from gossiplog.net.sockets import PART_BYTES, failing, narrow, tune, unsent_bytes
@@ -107,6 +108,7 @@ class Link(Protocol):
         self._deadline: Any = None
         self.turn = Turn(owner.reactor.seconds())
         self._inbox = Inbox(self.channel)
+        self.chores = Chores(owner.turns, owner.reactor.seconds(), self.abort)
         self._may_read = True
 
     # -- Twisted calls
@@ -163,6 +165,7 @@ class Link(Protocol):
             if problem:
                 self.refuse(HandshakeError(problem))
         self.closing = True
+        self.chores.clear()
         self._cancel_deadline()
         self.owner.connection_lost(self, problem or reason.getErrorMessage())
 
@@ -177,7 +180,7 @@ class Link(Protocol):
             self._write_unsent()
         if not self.paused and not self.closing:
             self._given_bytes = 0
-            self.owner.writable(self)
+            self.chores.put(lambda: self.owner.writable(self))
 
     def stopProducing(self) -> None:
         """The transport takes nothing more."""
@@ -189,17 +192,16 @@ class Link(Protocol):
         """Whether something came that may be looked at."""
         return len(self._inbox) > 0 and self._may_read and not self.closing
 
-    def work(self, seconds: float) -> float:
+    def work(self, seconds: float, *, small: bool = False) -> float:
         """Deal with what came, some messages at once, until that took so long or is done; returns how long it took.
 
         Where time stands still, that is what it costs by the table of prices.
         """
-        clock = self.owner.reactor.seconds
-        begun = clock()
-        priced = 0.0
-        used = 0.0
-        while used < seconds and self.has_work():
-            messages, milliseconds, garbage = self._inbox.take()
+        spent = self.owner.turns.spent
+        begun = spent()
+        priced = used = 0.0
+        while used < seconds and self.has_work() and (not small or self._inbox.is_small):
+            messages, milliseconds, garbage = self._inbox.take(small=small)
             priced += milliseconds / 1000
             self._report_cost()
             if messages:
@@ -208,7 +210,7 @@ class Link(Protocol):
                 self.refuse(garbage)
             if not messages and not self.has_work() and not self.closing:
                 self.owner.heard(self)
-            used = (clock() - begun) or priced
+            used = (spent() - begun) or priced
         return used
 
     def _report_cost(self) -> None:

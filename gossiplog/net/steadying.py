@@ -1,6 +1,6 @@
 """A reactor whose time only goes forward.
 
-Responsible for: :func:`steady`.
+Responsible for: :func:`steady`; :func:`worked`, which clock tells how much was done.
 Must not know: what time is needed for.
 Invariant: timers set before and after fire when they should; a reactor with a clock of its own keeps it.
 
@@ -11,8 +11,10 @@ late: no PING, no dialling, and a ban that lasts an hour longer.  When it is set
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.base import ReactorBase
 from twisted.python import runtime
 
 
@@ -34,3 +36,11 @@ def steady(reactor: Any) -> None:
     if reactor.seconds is runtime.seconds:
         began = reactor.seconds() - elapsed()
         reactor.seconds = lambda: began + elapsed()
+
+
+def worked(reactor: Any) -> Callable[[], float]:
+    """A clock of the seconds for which this thread worked; where time is not real, that of ``reactor``.
+
+    While the machine, or another thread, is busy with something else, time goes by in which nobody did anything.
+    """
+    return time.thread_time if isinstance(reactor, ReactorBase) else reactor.seconds

@@ -1,9 +1,10 @@
-"""Whose messages are dealt with next: sessions take turns, by the time that they take.
+"""Whose work is dealt with next: sessions take turns, by the time that they take.
 
-Responsible for: letting nobody wait long because somebody else sends much, whatever it is.
+Responsible for: letting nobody wait long because somebody else sends much or asks for much, whatever it is.
 Must not know: messages; what work is done in a turn.
-Invariant: between two looks at all sockets there is at most one turn of a session that takes much time, and each other
-one takes what it saved: ``LIGHT_SHARE`` of the time, up to one slice.  Who waits for its turn is not read from.
+Invariant: between two looks at all sockets there is at most one turn of a session that takes much time; each other one
+takes ``LIGHT_SHARE`` of the time, up to ``LIGHT_SECONDS`` at once, and only for what is small.  Who waits for its turn
+is not read from.
 
 This is deficit round robin (Shreedhar and Varghese, "Efficient Fair Queueing Using Deficit Round-Robin", SIGCOMM 1995)
 in seconds: what one turn takes beyond its slice, because no message is cut, is missing in the next.
@@ -12,15 +13,11 @@ in seconds: what one turn takes beyond its slice, because no message is cut, is 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
+from gossiplog import limits
 from gossiplog.net.logger import Log
-
-SLICE_SECONDS = 0.005
-"""Of one turn.  An honest peer waits for two of them, whoever floods us; a catch-up does not notice."""
-
-LIGHT_SHARE = 0.02
-"""Who takes less of the time than this needs not wait for its turn; fifty such sessions are one core."""
 
 _log = Log()
 
@@ -30,8 +27,8 @@ class Worker(Protocol):
 
     turn: Turn
 
-    def work(self, seconds: float) -> float:
-        """Deal with what came for about so long; return how long it took."""
+    def work(self, seconds: float, *, small: bool = False) -> float:
+        """Do what there is to do for about so long, only what is ``small`` if so asked; return how long it took."""
 
     def has_work(self) -> bool:
         """Whether there is more that can be done now."""
@@ -49,31 +46,41 @@ class Turn:
     __slots__ = ("balance", "since", "waits")
 
     def __init__(self, now: float) -> None:
-        self.balance = SLICE_SECONDS
+        self.balance = limits.LIGHT_SECONDS
         self.since = now
         self.waits = False
 
 
 class Turns:
-    """I let the workers of one reactor take turns."""
+    """I let the workers of one reactor take turns.
 
-    def __init__(self, reactor: Any) -> None:
+    ``spent`` is a clock of the time that this thread worked: what it waited for others is nobody's fault.
+    """
+
+    def __init__(self, reactor: Any, spent: Callable[[], float]) -> None:
+        self.spent = spent
         self._reactor = reactor
         self._waiting: deque[Worker] = deque()
         self._scheduled = False
 
     def came(self, worker: Worker) -> None:
-        """``worker`` has something to do: now, if it took little time lately, or when its turn comes."""
+        """``worker`` has something to do: now, if it is small and took little time lately, or when its turn comes."""
         turn = worker.turn
         if turn.waits:
             return
         now = self._reactor.seconds()
-        turn.balance = min(SLICE_SECONDS, turn.balance + LIGHT_SHARE * max(0.0, now - turn.since))
+        earned = limits.LIGHT_SHARE * max(0.0, now - turn.since)
+        turn.balance = min(limits.LIGHT_SECONDS, turn.balance + earned)
         turn.since = now
         if turn.balance > 0:
-            self._give(worker)
+            self._give(worker, small=True)
         if worker.has_work():
-            turn.waits = True
+            self.queue(worker)
+
+    def queue(self, worker: Worker) -> None:
+        """``worker`` has something to do when its turn comes."""
+        if not worker.turn.waits:
+            worker.turn.waits = True
             worker.rest(True)
             self._waiting.append(worker)
             self._soon()
@@ -87,7 +94,7 @@ class Turns:
         self._scheduled = False
         worker = self._waiting.popleft()
         turn = worker.turn
-        turn.balance = min(SLICE_SECONDS, turn.balance + SLICE_SECONDS)
+        turn.balance = min(limits.TURN_SECONDS, turn.balance + limits.TURN_SECONDS)
         if turn.balance > 0:
             self._give(worker)
         if worker.has_work():
@@ -99,10 +106,10 @@ class Turns:
         self._soon()
 
     @staticmethod
-    def _give(worker: Worker) -> None:
+    def _give(worker: Worker, *, small: bool = False) -> None:
         """Let it work; a fault in there ends what is its own and nothing else."""
         try:
-            worker.turn.balance -= worker.work(worker.turn.balance)
+            worker.turn.balance -= worker.work(worker.turn.balance, small=small)
         except Exception:
             _log.failure("a turn failed")
             worker.abort()

@@ -110,6 +110,11 @@ class Channel:
         return len(self._waiting)
 
     @property
+    def next_bytes(self) -> int:
+        """How many bytes the first of these has."""
+        return len(self._waiting[0]) if self._waiting else 0
+
+    @property
     def established(self) -> bool:
         """Whether the handshake is done: only then there is a peer, and frames can be sent."""
         return self._sender is not None
