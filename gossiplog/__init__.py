@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         WrongNetworkError,
         WrongProtocolError,
     )
-    from gossiplog.gossip.quotas import Quota, Quotas
+    from gossiplog.gossip.quotas import Quota, Quotas, Usage
     from gossiplog.log.body import Reference
     from gossiplog.log.clock import Clock, Cursor, Order
     from gossiplog.log.entry import Entry
@@ -181,6 +181,7 @@ __all__ = [
     "UnaskedHolesError",
     "UnexpectedMessageError",
     "UnknownWriterError",
+    "Usage",
     "VersionMismatchError",
     "Writer",
     "WrongCallerError",
@@ -211,6 +212,7 @@ _HOME = {
     "Result": "net.awaiting",
     "Segment": "log.segment",
     "Store": "net.livestore",
+    "Usage": "gossip.quotas",
     "Writer": "net.writing",
     "format_author": "log.keys",
     "open_store": "net.livestore",

@@ -18,7 +18,7 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, NodeStoppedError
 from gossiplog.gossip.budget import check_memory
 from gossiplog.gossip.events import Forgotten
-from gossiplog.gossip.quotas import Ledger, Quota, Quotas
+from gossiplog.gossip.quotas import Ledger, Quota, Quotas, Usage
 from gossiplog.log.keys import is_node_id
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
@@ -31,7 +31,7 @@ from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import AtName, ClientEndpoint, ServerEndpoint
 from gossiplog.net.linking import LinkFactory
 from gossiplog.net.livestore import Store
-from gossiplog.net.machine import default_memory, part_large
+from gossiplog.net.machine import default_authors, default_disk, default_memory, part_large
 from gossiplog.net.progress import Meter
 from gossiplog.net.protocol import check_agent
 from gossiplog.net.sockets import lengthen
@@ -89,9 +89,9 @@ class Node:
         secret = store.thread.now(lambda logs: logs.node_key())
         if only_followed is not None:
             store.interest.only_followed(only_followed)
-        quotas = quotas or Quotas()
-        sizes = store.thread.now(lambda logs: logs.sizes()) if quotas.weighs else {}
-        self._ledger = Ledger(quotas, store.clock, store.local, sizes)
+        weights = store.weigh()
+        bounds = (quotas or Quotas()).or_else(default_authors(), default_disk(store.path, weights.bytes))
+        self._ledger = Ledger(bounds, weights, store.local)
         self._driver = Driver(
             reactor,
             store,
@@ -202,6 +202,17 @@ class Node:
     def unblock(self, *authors: bytes) -> Result[None]:
         """Take back :meth:`block`."""
         return self.store.interest.unblock(*authors)
+
+    @property
+    def quotas(self) -> Quotas:
+        """The bounds in force, with those that were not chosen."""
+        return self._ledger.quotas
+
+    @property
+    def usage(self) -> Usage:
+        """What is held, as the quotas count it."""
+        weights = self.store.weigh()
+        return Usage(len(weights.authors), len(self.store.forks), weights.bytes)
 
     @property
     def over_quota(self) -> dict[bytes, Quota]:

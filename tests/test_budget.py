@@ -7,6 +7,7 @@ import tracemalloc
 from collections import deque
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -33,7 +34,13 @@ from gossiplog.gossip.reconcile import Reconcile
 from gossiplog.gossip.shedding import CLAIM_WITH_TABLES_BYTES
 from gossiplog.log.segment import Head
 from gossiplog.net.errands import Errands
-from gossiplog.net.machine import LARGE_BYTES, default_memory, part_large
+from gossiplog.net.machine import (
+    LARGE_BYTES,
+    default_authors,
+    default_disk,
+    default_memory,
+    part_large,
+)
 from gossiplog.testing.cluster import Cluster
 from gossiplog.wire.codec import decode, encode
 from tests import members
@@ -473,6 +480,16 @@ class MachineTests(SynchronousTestCase):
             (root / "proc/self/cgroup").write_text("2:memory:/docker/unknown\n")
             (group / "memory/memory.limit_in_bytes").write_text(f"{300 * MIB}\n")
             self.assertEqual(default_memory(root), 75 * MIB)
+
+    def test_bounds_of_all(self) -> None:
+        """Authors for a quarter of the memory, if all forked; what is held, and a share of what is free on disk."""
+        each = limits.AUTHOR_MEMORY_BYTES + limits.FORK_MEMORY_BYTES
+        for size, expected in ((1 << 40, limits.MAX_AUTHORS), (4 * each * 700, 700)):
+            with patch("gossiplog.net.machine._installed", return_value=size):
+                self.assertEqual(default_authors(Path(self.mktemp())), expected)
+        with patch("gossiplog.net.machine.disk_usage", return_value=SimpleNamespace(free=1000)):
+            self.assertEqual(default_disk(".", 5000), 5000 + 1000 * limits.DISK_SHARE)
+        self.assertIsNone(default_disk(self.mktemp(), 5000))
 
     def test_large_buffers_are_given_back(self) -> None:
         """Where the C library can be told to; nothing happens elsewhere."""

@@ -196,7 +196,7 @@ class StoreTests(SynchronousTestCase):
                 with closing(logs):
                     found, _ = self.read(logs)
                     self.assertLessEqual(found, self.whole)
-                    logs.sizes()
+                    logs.weighing.weights()
                     logs.holed_authors()
 
 

@@ -32,9 +32,16 @@ from gossiplog.gossip.messages import (
 )
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.gossip.replica import Replica
+from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Segment, drop_payloads, verify
+from gossiplog.log.weight import Weights, proof_bytes, row_bytes
 from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
+
+
+def weight(*segments: Segment) -> int:
+    """What their rows take on disk."""
+    return sum(row_bytes(len(segment.bodies)) for segment in segments)
 
 
 class FollowingCase(ReplicaCase):
@@ -43,6 +50,7 @@ class FollowingCase(ReplicaCase):
     def setUp(self) -> None:
         super().setUp()
         self.choices = self.replica.choices
+        self.weights = Weights()
 
     def choose(self, change: str, *authors: bytes) -> list[Effect]:
         """Choose anew."""
@@ -61,7 +69,7 @@ class FollowingCase(ReplicaCase):
     def begin(self, choices: Choices, quotas: Quotas | None = None) -> None:
         """A node with these choices, and nobody connected."""
         self.replica = Replica(bytes(32), bytes(16), self.holdings)
-        self.replica.limit_to(choices, Ledger(quotas or Quotas(), self.clock, self.holdings.local, {}))
+        self.replica.limit_to(choices, Ledger(quotas or Quotas(), self.weights, self.holdings.local))
         self.choices = choices
 
     def connect(self, number: int = 0, *, dialled: bool = True) -> list[Message]:
@@ -454,7 +462,7 @@ class QuotaTests(FollowingCase):
     def test_a_refusal_is_visible_to_everyone(self) -> None:
         """To the application once, to peers with REFUSE; the segment is not accepted."""
         one, two, three = log(ANN, 3, bytes(40))
-        self.start(Quotas(bytes_per_author=len(one.bodies) * 2))
+        self.start(Quotas(bytes_per_author=weight(one) * 2 + AUTHOR_DISK_BYTES))
         self.hear(0, one, two)
         effects = self.hear(0, three)
         self.assertIn(events.QuotaExceeded(ANN.author, Quota.AUTHOR_BYTES), effects)
@@ -466,7 +474,7 @@ class QuotaTests(FollowingCase):
     def test_only_what_is_verified_counts(self) -> None:
         """A forged segment refuses nobody."""
         one, two = log(ANN, 2, bytes(40))
-        self.start(Quotas(bytes_per_author=len(one.bodies)))
+        self.start(Quotas(bytes_per_author=weight(one) + AUTHOR_DISK_BYTES))
         self.hear(0, one)
         effects = self.hear(0, two._replace(signature=bytes(64)))
         self.assertEqual(self.replica.ledger.refused, {})
@@ -502,8 +510,104 @@ class QuotaTests(FollowingCase):
         self.assertIn(events.QuotaLifted(ANN.author), effects)
         self.assertEqual([m for _, m in self.sent(effects, Lazy)], [Lazy((ANN.author,))] * 2)
 
+    def test_a_proof_counts(self) -> None:
+        """With room for it the author is frozen, with a byte less it is refused, and nobody gets the proof."""
+        proof = proof_of(ANN)
+        room = proof_bytes(proof) + AUTHOR_DISK_BYTES
+        for quota, name in ((Quota.AUTHOR_BYTES, "bytes_per_author"), (Quota.BYTES, "bytes")):
+            self.start(Quotas(**{name: room - 1}))  # type: ignore[arg-type]
+            effects = self.hear(0, Fork(proof))
+            self.assertIn(events.QuotaExceeded(ANN.author, quota), effects)
+            self.assertEqual([m for _, m in self.sent(effects, Refuse)], [Refuse((ANN.author,))] * 2)
+            self.assertFalse([effect for effect in effects if isinstance(effect, events.WriteFork)])
+            self.assertNotIn(ANN.author, self.holdings.forks)
+            self.assertEqual(self.replica.sessions[0].unwanted_items, 1)
+        self.start(Quotas(bytes_per_author=room, bytes=room))
+        self.assertIn(events.WriteFork(proof), self.hear(0, Fork(proof)))
+
+    def test_a_forged_proof_refuses_nobody(self) -> None:
+        """It is an offence before it is a question of room."""
+        proof = proof_of(ANN)
+        self.start(Quotas(bytes=1))
+        effects = self.hear(0, Fork(proof._replace(signature=bytes(64))))
+        self.assertEqual(self.replica.ledger.refused, {})
+        self.assertTrue(any(isinstance(effect, End) for effect in effects))
+
+    def test_a_proof_takes_an_authors_place(self) -> None:
+        """Of a log that is held or not; and its author is not asked for one in vain."""
+        self.start(Quotas(authors=1))
+        self.hear(0, Fork(proof_of(ANN)))
+        effects = self.hear(0, Fork(proof_of(BOB)))
+        self.assertIn(events.QuotaExceeded(BOB.author, Quota.AUTHORS), effects)
+        self.start(Quotas(authors=1))
+        self.holdings.forget(ANN.author)
+        self.hear(0, Fork(proof_of(ANN)))
+        items = (Item(BOB.author, 0, bytes(8)),)
+        effects = self.hear(0, Ranges(1, (Range(b"", RangeKind.DIFFERENCES, items=items),)))
+        self.assertIn(events.QuotaExceeded(BOB.author, Quota.AUTHORS), effects)
+
+    def test_proofs_on_their_way_count_until_they_are_there(self) -> None:
+        """And then as what is there does; one that is lost counts no more."""
+        proof = proof_of(ANN)
+        self.start(Quotas(bytes=proof_bytes(proof) + AUTHOR_DISK_BYTES))
+        self.hear(0, Fork(proof))
+        self.assertFalse(self.replica.ledger.is_idle)
+        self.assertIs(self.replica.ledger.full(BOB.author, 1), Quota.BYTES)
+        self.weights.change((), {ANN.author: proof_bytes(proof)})
+        self.do(events.ForkWritten(ANN.author, True))
+        self.assertTrue(self.replica.ledger.is_idle)
+        self.assertIs(self.replica.ledger.full(BOB.author, 1), Quota.BYTES)
+        self.weights.change((ANN.author,), {})
+        self.hear(0, Fork(proof_of(BOB)))
+        self.do(events.ForkWritten(BOB.author, False))
+        self.assertTrue(self.replica.ledger.is_idle)
+
+    def test_a_fork_is_shown_by_who_writes_too_fast(self) -> None:
+        """A rate is of entries; a proof is none."""
+        self.start(Quotas(entries_per_second=1.0))
+        self.hear(0, *log(ANN, int(limits.QUOTA_BURST_SECONDS)))
+        self.assertEqual(self.replica.ledger.refused, {})
+        self.assertIs(self.replica.ledger.breach(ANN.author, 0, self.now), Quota.RATE)
+        proof = proof_of(ANN)
+        self.assertIn(events.WriteFork(proof), self.hear(0, Fork(proof)))
+
+    def test_payloads_that_come_back_count(self) -> None:
+        """They are left out where there is no room, and their author goes on."""
+        [one] = log(ANN, 1, bytes(1000))
+        holed = drop_payloads(one, [1])
+        for room, is_filled in ((weight(one), True), (weight(one) - 1, False)):
+            self.holdings.forget(ANN.author)
+            self.clock.discard(ANN.author)
+            self.weights = Weights({ANN.author: weight(holed)})
+            self.start(Quotas(bytes_per_author=weight(holed) + room))
+            self.clock.replace(ANN.author, verify(one))
+            self.holdings.lacks(ANN.author)
+            effects = self.hear(0, one)
+            self.assertEqual(events.Fill(0, one) in effects, is_filled)
+            self.assertEqual(self.replica.ledger.refused, {})
+            if is_filled:
+                self.assertIs(self.replica.ledger.full(ANN.author, 1), Quota.AUTHOR_BYTES)
+                self.do(events.Filled(0, ANN.author, 1, 1, 1, 0))
+            self.assertTrue(self.replica.ledger.is_idle)
+
+    def test_merging_lifts(self) -> None:
+        """Who is well within its quota again is taken again; a little is not enough."""
+        segments = log(ANN, 10)
+        most = weight(*segments)
+        self.start(Quotas(bytes_per_author=most))
+        self.hear(0, *segments)
+        self.assertEqual(self.replica.ledger.refused, {ANN.author: Quota.AUTHOR_BYTES})
+        self.weights.change((), {ANN.author: most})
+        self.commit(*segments[:-1])
+        for size, is_lifted in ((most * 91 // 100, False), (most * 89 // 100, True)):
+            self.weights.change((), {ANN.author: size - self.weights.authors[ANN.author]})
+            effects = self.do(events.Lightened((ANN.author,)))
+            self.assertEqual(events.QuotaLifted(ANN.author) in effects, is_lifted)
+
     def test_own_entries_are_never_refused(self) -> None:
         """They come back whatever the quotas are."""
         self.start(Quotas(authors=1, bytes_per_author=1, bytes=1, entries_per_second=0.001))
         self.hear(0, *log(OWN, 30))
         self.assertEqual(self.holdings.accepted_seq(OWN.author), 30)
+        proof = proof_of(OWN)
+        self.assertIn(events.WriteFork(proof), self.hear(0, Fork(proof)))

@@ -15,10 +15,12 @@ from gossiplog.commands.importing import Importing
 from gossiplog.errors import NetworkMismatchError, StoreUnsafeError
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.quotas import Quotas
+from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.body import encode_body
 from gossiplog.log.fork import build_proof, encode_proof
 from gossiplog.log.keys import Keypair, format_author, genesis_id
 from gossiplog.log.segment import Head, Segment, build, drop_payloads, verify
+from gossiplog.log.weight import proof_bytes
 from gossiplog.store.logs import NETWORK, Logs, open_logs
 from gossiplog.store.requests import Accept, AddFork, Append, Appended, Request, SetMeta
 from gossiplog.store.sqlite import SQLiteBackend
@@ -156,6 +158,15 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual((len(self.ours.clock), len(done.refused)), (2, 2))
         self.take(Quotas(bytes_per_author=500))
         self.assertEqual([self.held(pair) for pair in (ANN, BOB, CAT)], [1, 1, 1])
+
+    def test_a_proof_counts(self) -> None:
+        proof = build_proof(log_of(ANN, b"1")[0], log_of(ANN, b"2")[0])
+        assert proof is not None
+        self.fill(AddFork(proof))
+        room = proof_bytes(proof) + AUTHOR_DISK_BYTES
+        done = self.take(Quotas(bytes=room - 1))
+        self.assertEqual((done.forks, list(done.refused)), (0, [ANN.author]))
+        self.assertEqual(self.take(Quotas(bytes=room)).forks, 1)
 
     def test_who_is_blocked(self) -> None:
         choices = Choices(self.ours.local)

@@ -15,10 +15,12 @@ from gossiplog.gossip.interest import Choices, Wanted
 from gossiplog.gossip.messages import Interest
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.gossip.view import View
+from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
+from gossiplog.log.weight import Weights, row_bytes
 
 A, B, C, OWN = (bytes([number]) * 32 for number in range(1, 5))
 SALT = bytes(range(32))
@@ -215,63 +217,100 @@ class LedgerTests(SynchronousTestCase):
             self.assertRaises(InvalidValueError, Quotas, entries_per_second=wrong)
         self.assertEqual(Quotas(entries_per_second=0.5).authors, None)
 
+    def test_bounds_that_nobody_chose(self) -> None:
+        """Those of all together; what was chosen stays."""
+        self.assertEqual(Quotas().or_else(9, 1000), Quotas(authors=9, bytes=1000))
+        chosen = Quotas(authors=10, bytes=2000, bytes_per_author=5)
+        self.assertEqual(chosen.or_else(9, 1000), chosen)
+        self.assertEqual(Quotas().or_else(9, None), Quotas(authors=9))
+
     def test_bytes(self) -> None:
         """At the quota and one byte above, on its way and on disk; what is lost does not count."""
         one, other = self.segment(1), self.segment(2)
-        size = len(one.bodies)
+        size = row_bytes(len(one.bodies))
         for quota, name in ((Quota.AUTHOR_BYTES, "bytes_per_author"), (Quota.BYTES, "bytes")):
             for bound, breach in ((2 * size, None), (2 * size - 1, quota)):
-                ledger = Ledger(Quotas(**{name: bound}), (), {OWN}, {})
-                self.assertEqual(ledger.breach(one.author, one, 0.0), None)
+                weights = Weights()
+                ledger = Ledger(Quotas(**{name: bound + AUTHOR_DISK_BYTES}), weights, {OWN})
+                self.assertEqual(ledger.breach(one.author, size, 0.0), None)
                 ledger.accepted(one, 0.0)
-                self.assertEqual(ledger.breach(one.author, one, 0.0), breach)
-                ledger.committed(one)
-                self.assertEqual(ledger.breach(one.author, one, 0.0), breach)
-                shared = breach if quota is Quota.BYTES else None
-                self.assertEqual(ledger.breach(other.author, other, 0.0), shared)
-                self.assertEqual(ledger.breach(OWN, one, 0.0), None)
+                self.assertEqual(ledger.breach(one.author, size, 0.0), breach)
+                weights.change((), {one.author: size + AUTHOR_DISK_BYTES})
+                ledger.committed(one, last=True)
+                self.assertTrue(ledger.is_idle)
+                self.assertEqual(ledger.breach(one.author, size, 0.0), breach)
+                shared = Quota.BYTES if quota is Quota.BYTES else None
+                self.assertEqual(ledger.breach(other.author, size, 0.0), shared)
+                self.assertEqual(ledger.breach(OWN, size, 0.0), None)
                 ledger.accepted(one, 0.0)
-                ledger.lost(one.author, held=True)
-                self.assertEqual(ledger.breach(one.author, one, 0.0), breach)
+                ledger.lost(one.author)
+                self.assertTrue(ledger.is_idle)
+                self.assertEqual(ledger.breach(one.author, size, 0.0), breach)
+                weights.change((one.author,), {})
                 ledger.forgotten(one.author)
-                self.assertEqual(ledger.breach(one.author, one, 0.0), None)
+                self.assertEqual(ledger.breach(one.author, size, 0.0), None)
+
+    def test_several_on_their_way(self) -> None:
+        """What is on disk counts once, while more is on its way; all of it is lost at once."""
+        one, other = self.segment(1), self.segment(2)
+        size = row_bytes(len(one.bodies))
+        weights = Weights()
+        ledger = Ledger(Quotas(bytes_per_author=3 * size + AUTHOR_DISK_BYTES), weights, {OWN})
+        for _ in range(2):
+            ledger.accepted(one, 0.0)
+        weights.change((), {one.author: size + AUTHOR_DISK_BYTES})
+        ledger.committed(one, last=False)
+        ledger.accepted(other, 0.0)
+        ledger.lost(None)
+        self.assertTrue(ledger.is_idle)
+        self.assertEqual(ledger.full(one.author, 2 * size), None)
+        self.assertEqual(ledger.full(one.author, 2 * size + 1), Quota.AUTHOR_BYTES)
 
     def test_bytes_on_disk_at_the_start(self) -> None:
         """They count, our own too against the quota of all."""
-        one = self.segment(1)
-        ledger = Ledger(Quotas(bytes=100), [A, OWN], {OWN}, {A: 20, OWN: 80})
-        self.assertEqual(ledger.breach(one.author, one, 0.0), Quota.BYTES)
+        ledger = Ledger(Quotas(bytes=100), Weights({A: 20, OWN: 80}), {OWN})
+        self.assertEqual(ledger.full(A, 0), None)
+        self.assertEqual(ledger.full(A, 1), Quota.BYTES)
+        self.assertEqual(ledger.full(B, 0), Quota.BYTES)
 
     def test_authors(self) -> None:
         """Others held or on their way; a local writer takes nobody's place."""
         one, other = self.segment(1), self.segment(2)
-        ledger = Ledger(Quotas(authors=2), [A, OWN], {OWN}, {})
-        self.assertEqual(ledger.breach(one.author, None, 0.0), None)
+        local = {OWN}
+        ledger = Ledger(Quotas(authors=2), Weights({A: 1, OWN: 1}), local)
+        self.assertEqual(ledger.full(one.author), None)
         ledger.accepted(one, 0.0)
-        self.assertEqual(ledger.breach(other.author, None, 0.0), Quota.AUTHORS)
-        self.assertEqual(ledger.breach(A, None, 0.0), None)
-        ledger.lost(one.author, held=False)
-        self.assertEqual(ledger.breach(other.author, None, 0.0), None)
+        ledger.proven(one.author, 1)
+        self.assertEqual(ledger.full(other.author), Quota.AUTHORS)
+        self.assertEqual(ledger.full(A), None)
+        ledger.lost(one.author)
+        self.assertEqual(ledger.full(other.author), Quota.AUTHORS)
+        ledger.proof_done(one.author)
+        self.assertEqual(ledger.full(other.author), None)
+        ledger.proven(one.author, 1)
+        self.assertEqual(ledger.full(other.author), Quota.AUTHORS)
+        local.add(A)
+        self.assertEqual(ledger.full(other.author), None)
 
     def test_rate(self) -> None:
         """A burst, then nothing until the debt is paid."""
-        ledger = Ledger(Quotas(entries_per_second=2.0), (), {OWN}, {})
+        ledger = Ledger(Quotas(entries_per_second=2.0), Weights(), {OWN})
         burst = int(2 * limits.QUOTA_BURST_SECONDS)
         one = self.segment(1, burst - 1)
         ledger.accepted(one, 100.0)
-        self.assertEqual(ledger.breach(one.author, one, 100.0), None)
+        self.assertEqual(ledger.breach(one.author, 0, 100.0), None)
         ledger.accepted(one, 100.0)
-        self.assertEqual(ledger.breach(one.author, one, 100.0), Quota.RATE)
+        self.assertEqual(ledger.breach(one.author, 0, 100.0), Quota.RATE)
         ledger.refused[one.author] = Quota.RATE
         until = ledger.rests_until
         self.assertEqual(until, 100.0 + (burst - 1))
         self.assertEqual(ledger.rested(until - 0.1), [])
         self.assertEqual(ledger.rested(until), [one.author])
-        self.assertEqual(ledger.breach(one.author, one, until), None)
+        self.assertEqual(ledger.breach(one.author, 0, until), None)
 
     def test_a_deletion_makes_room(self) -> None:
         """For those refused for want of it, and for none that is too large by itself."""
-        ledger = Ledger(Quotas(authors=1, bytes=5), [A], set(), {A: 5})
+        ledger = Ledger(Quotas(authors=1, bytes=5), Weights({A: 5}), set())
         ledger.refused.update(
             {A: Quota.AUTHOR_BYTES, B: Quota.AUTHORS, C: Quota.AUTHOR_BYTES, OWN: Quota.BYTES}
         )

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import Entry, Node, Quota, Quotas
+from gossiplog import Entry, Node, Quota, Quotas, limits
 from gossiplog.errors import (
     BlockedAuthorError,
     InvalidValueError,
@@ -16,13 +16,16 @@ from gossiplog.errors import (
     StoreFullError,
 )
 from gossiplog.gossip.interest import KEPT_AS
+from gossiplog.log.weight import proof_bytes
 from gossiplog.net.livestore import Store
+from gossiplog.net.machine import default_authors
 from gossiplog.notices import InSync, QuotaExceeded, QuotaLifted
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import Fault, MemoryBackend
 from gossiplog.testing.links import VirtualThread
 from tests.netcase import NETWORK, Site, World
+from tests.test_replica_exchange import ANN, proof_of
 
 
 class InterestCase(SynchronousTestCase):
@@ -189,3 +192,36 @@ class QuotaTests(InterestCase):
         self.world.run(1)
         self.assertEqual(self.b.node.over_quota, {})
         self.assertEqual(self.b.payloads(other), [bytes(600)])
+
+    def test_what_is_used_can_be_seen(self) -> None:
+        """The same number while running, by a second node on the store, and after a restart; proofs count."""
+        author, other = self.a.author(), self.a.author("other")
+        for _ in range(20):
+            self.a.append(bytes(500))
+        self.world.run(1)
+        used = self.b.node.usage
+        self.assertEqual(used.authors, 1)
+        self.assertTrue(20 * 500 < used.disk_bytes < 20 * 800)
+        self.assertEqual((used.forked, used.memory_bytes), (0, limits.AUTHOR_MEMORY_BYTES))
+        proof = proof_of(ANN)
+        self.world.result(self.b.store.add_fork(proof))
+        self.a.append(bytes(500), name="other")
+        self.world.run(1)
+        used = self.b.node.usage
+        self.assertEqual((used.authors, used.forked), (3, 1))
+        self.assertEqual(used.memory_bytes, 3 * limits.AUTHOR_MEMORY_BYTES + limits.FORK_MEMORY_BYTES)
+        self.assertEqual(self.b.store.weigh().authors[proof.author], proof_bytes(proof))
+        self.restart(self.b)
+        self.assertEqual(self.b.node.usage, used)
+        self.world.result(self.b.node.block(author, other, proof.author, delete=True))
+        self.assertEqual(self.b.node.usage, (0, 0, 0))
+
+    def test_bounds_that_nobody_chose(self) -> None:
+        """What the machine has room for; what was chosen is in force as it is."""
+        self.assertEqual(self.b.node.quotas.authors, default_authors())
+        self.restart(self.b, quotas=Quotas(authors=3, bytes=10_000))
+        self.assertEqual(self.b.node.quotas, Quotas(authors=3, bytes=10_000))
+        for number in range(5):
+            self.a.append(b"x", name=str(number))
+        self.world.run(5)
+        self.assertEqual(self.b.node.usage.authors, 3)

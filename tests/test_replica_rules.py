@@ -123,7 +123,7 @@ class PairTests(RulesCase):
 
 
 class LostProofTests(RulesCase):
-    """There was no room for the proof that an author forked: ForkLost."""
+    """There was no room for the proof that an author forked: ForkWritten."""
 
     def setUp(self) -> None:
         """Peers 0 and 1; peer 1 does not read, and is owed the proof."""
@@ -139,7 +139,7 @@ class LostProofTests(RulesCase):
 
     def test_as_if_it_had_never_come(self) -> None:
         """What we compare, what we take and what we send is as before; what payloads are missing is known."""
-        self.assertEqual(self.do(events.ForkLost(ANN.author)), [])
+        self.assertEqual(self.do(events.ForkWritten(ANN.author, False)), [])
         self.assertEqual((self.holdings.forks, self.holdings.holed), (set(), {ANN.author}))
         self.assertEqual(self.holdings.root(bytes(32)), self.root)
         self.assertEqual(self.holdings.item(ANN.author, bytes(32))[0], 3)
@@ -150,7 +150,7 @@ class LostProofTests(RulesCase):
 
     def test_it_comes_again(self) -> None:
         """Who shows the fork is asked for the proof, and that is taken then, told and passed on."""
-        self.do(events.ForkLost(ANN.author))
+        self.do(events.ForkWritten(ANN.author, False))
         part = Range(b"", RangeKind.DIFFERENCES, items=(Item(ANN.author, 0, bytes(8)),))
         wants = self.sent(self.hear(0, Ranges(0, (part,))), Want)
         self.assertEqual(wants, [(0, Want((WantItem(ANN.author, 3),)))])
@@ -164,7 +164,7 @@ class LostProofTests(RulesCase):
         """Or of whom nothing was held: nothing is held then."""
         self.clock.discard(ANN.author)
         self.do(events.Forgotten((ANN.author,)))
-        self.do(events.ForkLost(ANN.author))
+        self.do(events.ForkWritten(ANN.author, False))
         self.assertFalse(self.holdings.holds(ANN.author))
         self.assertEqual(self.holdings.root(bytes(32)), Holdings(Clock(), set(), set()).root(bytes(32)))
 

@@ -39,6 +39,7 @@ PUBLIC = [
     "Result",
     "Segment",
     "Store",
+    "Usage",
     "Writer",
     "format_author",
     "open_store",

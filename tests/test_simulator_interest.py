@@ -334,8 +334,8 @@ class RandomTests(SynchronousTestCase):
                 (
                     Quotas(),
                     Quotas(authors=random.randint(1, 6)),
-                    Quotas(bytes_per_author=random.randint(100, 3000)),
-                    Quotas(bytes=random.randint(1000, 20_000)),
+                    Quotas(bytes_per_author=random.randint(400, 6000)),
+                    Quotas(bytes=random.randint(3000, 60_000)),
                     Quotas(entries_per_second=random.choice((0.5, 1.0, 5.0))),
                 )
             )
@@ -375,7 +375,7 @@ class QuotaTests(SynchronousTestCase):
         """The log stops at the quota; that is visible, costs nothing afterwards, and harms no other author."""
         cluster = Cluster(11)
         ann, bob = cluster.add(2), cluster.add()
-        bob.quotas = Quotas(bytes_per_author=5000)
+        bob.quotas = Quotas(bytes_per_author=5700)
         cluster.connect(ann, bob)
         cluster.start()
         for _ in range(20):
@@ -430,7 +430,7 @@ class QuotaTests(SynchronousTestCase):
             write(cyn, 1, 900)
             cluster.run(0.5)
         cluster.settle()
-        self.assertLessEqual(sum(bob.disk.logs.sizes().values()), 20_000)
+        self.assertLessEqual(sum(bob.disk.logs.weighing.weights().values()), 20_000)
         self.assertEqual(set(bob.replica.ledger.refused.values()), {Quota.BYTES})
         write(bob, 3, 900)
         cluster.settle()

@@ -20,7 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog.errors import AppendOutcomeUnknown, ForkedWriterError, StoreFailedError, StoreFullError
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, build, entries
+from gossiplog.log.segment import Head, build, drop_payloads, entries
+from gossiplog.log.weight import Weights
 from gossiplog.store.interface import Backend, PutSegment
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import Fault, MemoryBackend
@@ -31,6 +32,7 @@ from gossiplog.store.requests import (
     Append,
     Appended,
     Done,
+    Fill,
     Forget,
     Request,
     Result,
@@ -137,6 +139,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.puts[number].append(self.chains[number].put(*bodies))
         self.queue.append(Accept(*self.puts[number][-1]))
 
+    @rule(number=st.integers(0, REMOTE - 1), bodies=BODIES)
+    def accept_holed(self, number: int, bodies: list[bytes]) -> None:
+        put = self.chains[number].put(*bodies)
+        self.puts[number].append(put)
+        self.queue.append(Accept(drop_payloads(put.segment, [put.segment.first]), put.head))
+
     @rule(number=st.integers(0, REMOTE - 1), back=st.integers(0, 5))
     def accept_known(self, number: int, back: int) -> None:
         """Offer what continues the log as far as it is durable (0), or some segment before that."""
@@ -164,6 +172,7 @@ class StoreMachine(RuleBasedStateMachine):
     def process(self) -> None:
         queue, self.queue = self.queue, []
         outcome = self.logs.process(queue)
+        self.weights.change(outcome.forgotten, outcome.changes)
         assert [self.plain(result) for result in outcome.results] == self.model.apply(queue, self.keypairs)
 
     @staticmethod
@@ -199,14 +208,30 @@ class StoreMachine(RuleBasedStateMachine):
         self.queue = []
         self.backend = self.reopen()
         self.logs = Logs(self.backend)
+        self.weights = Weights(self.logs.weighing.begin())
 
     @rule(limit=st.sampled_from([1, 1000, 1 << 20]))
     def merge(self, limit: int) -> None:
         self.logs.merge_some(limit)
+        self.weights.change((), self.logs.weighing.merged())
+
+    @rule(number=st.integers(0, REMOTE - 1), place=st.integers(0, 9))
+    def fill(self, number: int, place: int) -> None:
+        """Offer the bodies of a segment, of which some may be missing."""
+        if place < len(self.puts[number]):
+            segment = self.puts[number][place].segment
+            outcome = self.logs.process([Fill(segment)])
+            self.weights.change(outcome.forgotten, outcome.changes)
+            held = self.model.bodies.get(segment.author, [])
+            for seq, _, body in entries(segment):
+                if seq <= len(held) and held[seq - 1] is None and body is not None:
+                    held[seq - 1] = body
 
     @invariant()
     def matches(self) -> None:
         logs, model = self.logs, self.model
+        assert self.weights.authors == logs.weighing.weights()
+        assert self.weights.bytes == sum(self.weights.authors.values())
         assert dict(logs.clock.items()) == model.heads
         for author, bodies in model.bodies.items():
             read = [body for s in logs.segments(author, 1, 1 << 30) for _, _, body in entries(s)]

@@ -170,9 +170,9 @@ class DirectoryTests(DirectoryTestCase):
     def test_a_newer_format(self) -> None:
         self.filled()
         connection = sqlite3.connect(self.path / "log.sqlite")
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
         connection.close()
-        self.assertRefused(StoreFormatError, "has format 3")
+        self.assertRefused(StoreFormatError, "has format 4")
 
     def test_a_start_that_was_cut_short(self) -> None:
         self.path.mkdir()
@@ -342,7 +342,7 @@ class SpaceTests(DirectoryTestCase):
         logs.close()
         names = {p.name for p in self.path.iterdir()}
         self.assertEqual(names, {"lock", "generation", "log.sqlite", "seeds"})
-        fixed = 10 * 16384  # tables, and what the last page of each row has left
+        fixed = 11 * 16384  # tables, and what the last page of each row has left
         self.assertLess((self.path / "log.sqlite").stat().st_size, 2000 * 120 + fixed)
         self.assertEqual(self.open().verify().entries, 2000)
 

@@ -28,9 +28,9 @@ from gossiplog.store.requests import Forget, Request, SetMeta
 AddVerb: TypeAlias = Callable[[str, Callable[[Namespace], int], str, str], ArgumentParser]
 
 QUOTAS: Final = {
-    Quota.AUTHORS: ("--max-authors", "take logs of at most so many other authors"),
-    Quota.AUTHOR_BYTES: ("--max-author-bytes", "take at most so many bytes of each other author"),
-    Quota.BYTES: ("--max-bytes", "take nothing more when the store holds so many bytes of entries"),
+    Quota.AUTHORS: ("--max-authors", "keep anything of at most so many other authors"),
+    Quota.AUTHOR_BYTES: ("--max-author-bytes", "keep at most so many bytes on disk of each other author"),
+    Quota.BYTES: ("--max-bytes", "take nothing more when all takes so many bytes on disk"),
     Quota.RATE: ("--max-author-rate", "take at most so many entries per second of each author"),
 }
 

@@ -32,6 +32,8 @@ from gossiplog.limits import MAX_CLAIMS
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import format_author, genesis_id
 from gossiplog.log.segment import Head, Segment
+from gossiplog.log.weight import Weights, proof_bytes, row_bytes
+from gossiplog.net.machine import default_authors, default_disk
 from gossiplog.printing import say
 from gossiplog.store.logs import NETWORK, Logs
 from gossiplog.store.requests import Accept, AddFork, Request
@@ -73,7 +75,9 @@ class Importing:
         self._logs = logs
         self._source = source
         self._choices = Choices.load(logs.meta(KEPT_AS), logs.local)
-        self._ledger = Ledger(quotas, logs.clock, logs.local, logs.sizes() if quotas.weighs else {})
+        self._weights = Weights(logs.weighing.begin())
+        bounds = quotas.or_else(default_authors(), default_disk(logs.path, self._weights.bytes))
+        self._ledger = Ledger(bounds, self._weights, logs.local)
 
     def run(self) -> None:
         """Take all that can be taken; what was taken before an error of our own disk stays.
@@ -138,7 +142,8 @@ class Importing:
                     suspect = row
                     break
                 if isinstance(verdict, Extends):
-                    if (quota := self._ledger.breach(author, verdict.segment, time.monotonic())) is not None:
+                    size = row_bytes(len(verdict.segment.bodies))
+                    if (quota := self._ledger.breach(author, size, time.monotonic())) is not None:
                         raise InvalidValueError(f"entry {ours.seq + 1} is over the quota {quota.value}")
                     self._ledger.accepted(verdict.segment, time.monotonic())
                     accepts.append(Accept(verdict.segment, verdict.head))
@@ -153,8 +158,6 @@ class Importing:
         return ours
 
     def _take_proof(self, author: bytes) -> None:
-        if self._ledger.breach(author, None, time.monotonic()) is not None:
-            return
         try:
             proof = self._source.fork(author)
             if proof is not None:
@@ -165,16 +168,20 @@ class Importing:
             self._add(proof)
 
     def _add(self, proof: ForkProof) -> None:
+        if (quota := self._ledger.full(proof.author, proof_bytes(proof))) is not None:
+            raise _RefusedError(f"the proof that it forked is over the quota {quota.value}")
         self._commit([AddFork(proof)])
         self.forks += 1
 
     def _commit(self, requests: list[Request]) -> None:
         if not requests:
             return
-        for request, result in zip(requests, self._logs.process(requests).results, strict=True):
+        outcome = self._logs.process(requests)
+        self._weights.change(outcome.forgotten, outcome.changes)
+        for request, result in zip(requests, outcome.results, strict=True):
             if isinstance(result, GossiplogError):
                 raise result
             if isinstance(request, Accept):
-                self._ledger.committed(request.segment)
+                self._ledger.committed(request.segment, last=True)
                 self.entries += request.segment.count
                 self.authors.add(request.segment.author)

@@ -149,16 +149,23 @@ class Forgotten(NamedTuple):
     authors: tuple[bytes, ...]
 
 
+class Lightened(NamedTuple):
+    """What is on disk of these authors takes less there than before."""
+
+    authors: tuple[bytes, ...]
+
+
 class ForkFound(NamedTuple):
     """The owner of the node has a verified proof from elsewhere than a peer."""
 
     proof: ForkProof
 
 
-class ForkLost(NamedTuple):
-    """There is no room for the proof of a :class:`WriteFork`, neither on disk nor in memory."""
+class ForkWritten(NamedTuple):
+    """The proof of a :class:`WriteFork` is on disk, or there is no room for it, neither there nor in memory."""
 
     author: bytes
+    is_kept: bool
 
 
 class Probe(NamedTuple):
@@ -189,8 +196,9 @@ Event: TypeAlias = (
     | Examined
     | InterestChanged
     | Forgotten
+    | Lightened
     | ForkFound
-    | ForkLost
+    | ForkWritten
     | Probe
     | Tick
 )
@@ -238,10 +246,7 @@ class WriteFork(NamedTuple):
 
 
 class Load(NamedTuple):
-    """Read segments of these authors from these seqs on (``PROOF``: the proof), about ``limit_bytes``, for sending.
-
-    With holes only of those authors in ``holes``.
-    """
+    """Read about ``limit_bytes`` of these authors from these seqs on (``PROOF``: the proof), holes of ``holes``."""
 
     session: int
     wants: tuple[tuple[bytes, int], ...]
@@ -254,11 +259,6 @@ class Fill(NamedTuple):
 
     session: int
     segment: Segment
-
-    @property
-    def size_bytes(self) -> int:
-        """What it counts as in :class:`Committed`."""
-        return segment_bytes(self.segment)
 
 
 class FindHoles(NamedTuple):

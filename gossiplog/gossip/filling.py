@@ -20,6 +20,7 @@ from gossiplog.gossip.messages import Fill
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.tree import Tree
 from gossiplog.log.segment import Segment, segment_bytes
+from gossiplog.log.weight import row_bytes
 
 
 class Filling(Tree):
@@ -154,6 +155,10 @@ class Filling(Tree):
             session.allowance.owe(0 if session.is_answer else -price(segment))
         else:
             session.allowance.spend(hashed(segment))
+        size = row_bytes(len(segment.bodies))
+        if self.ledger.full(segment.author, size) is not None:
+            return  # it goes on being a hole
+        self.ledger.filling(segment.author, size)
         self._fills_pending += 1
         self._emit(events.Fill(session.number, segment))
         self._bring(session, segment_bytes(segment))
@@ -161,6 +166,8 @@ class Filling(Tree):
     def _filled(self, event: events.Filled) -> None:
         number, author, first, last, count, left = event
         self._fills_pending -= 1
+        if not self._fills_pending:
+            self.ledger.filled()
         session = self.sessions.get(number)
         if count:
             if not left:

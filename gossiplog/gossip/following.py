@@ -19,7 +19,7 @@ from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.telling import Telling
 from gossiplog.gossip.view import View
-from gossiplog.log.segment import Segment
+from gossiplog.log.weight import Weights
 
 LOOK_SECONDS = 1.0
 """Between two looks for authors within their rate again, at least: a look costs in proportion to those refused."""
@@ -33,7 +33,7 @@ class Following(Telling):
         self._renamed: dict[bytes, None] = {}
         self._relayed = 0
         self._looks_at: float | None = None
-        self.limit_to(Choices(holdings.local), Ledger(Quotas(), (), holdings.local, {}))
+        self.limit_to(Choices(holdings.local), Ledger(Quotas(), Weights(), holdings.local))
 
     def limit_to(self, choices: Choices, ledger: Ledger) -> None:
         """Want what ``choices`` say and ``ledger`` allows; before there are sessions."""
@@ -156,15 +156,20 @@ class Following(Telling):
 
     # -- quotas
 
-    def _takes(self, author: bytes, segment: Segment | None = None) -> bool:
-        """Whether ``author`` is wanted and the quotas have room (for ``segment``, if one came)."""
+    def _takes(self, author: bytes, size: int = 0) -> bool:
+        """Whether ``author`` is wanted and the quotas have room (for ``size`` bytes on disk, if they came)."""
         if not self.wanted.wants(author):
             return False
-        quota = self.ledger.breach(author, segment, self.now)
-        if quota is None:
-            return True
-        self._refuse(author, quota)
-        return False
+        return self._is_within(author, self.ledger.breach(author, size, self.now))
+
+    def _has_room(self, author: bytes, size: int = 0) -> bool:
+        """As :meth:`_takes`, of what is no entry: for that nobody is too fast."""
+        return self.wanted.wants(author) and self._is_within(author, self.ledger.full(author, size))
+
+    def _is_within(self, author: bytes, quota: Quota | None) -> bool:
+        if quota is not None:
+            self._refuse(author, quota)
+        return quota is None
 
     def _refuse(self, author: bytes, quota: Quota) -> None:
         """Want no more of ``author`` while it is over a quota; above the limit of names, do so without a word."""
@@ -222,6 +227,12 @@ class Following(Telling):
         if again:
             self._fetch_again(again)
         self._ask()
+
+    def _lightened(self, event: events.Lightened) -> None:
+        """Merging made room."""
+        if self.ledger.refused:
+            self._lift(self.ledger.lightened(event.authors))
+            self._ask()
 
     def _fetch_again(self, authors: Sequence[bytes]) -> None:
         """These were wanted again before they were gone: what peers said of them, they said of what we held then."""

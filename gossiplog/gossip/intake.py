@@ -23,6 +23,7 @@ from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.tree import explored_seq
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.segment import Segment, segment_bytes, verify_whole
+from gossiplog.log.weight import proof_bytes, row_bytes
 
 
 class Intake(Filling):
@@ -212,7 +213,7 @@ class Intake(Filling):
     def _accept(self, session: Session, news: Extends) -> None:
         segment, head, holed = news
         author = segment.author
-        if not self._takes(author, segment):
+        if not self._takes(author, row_bytes(len(segment.bodies))):
             session.unwanted_items += 1
             return
         self.ledger.accepted(segment, self.now)
@@ -284,7 +285,7 @@ class Intake(Filling):
             self.withheld.durable(author, self.holdings.clock.seq(author))
         self._seek_fresh_holes(changed)
         for segment in event.segments:
-            self.ledger.committed(segment)
+            self.ledger.committed(segment, last=segment.author not in self.holdings.ahead)
             # what was accepted went on its way then
             if segment.author in own and self.wanted.wants(segment.author):
                 self._relay(segment, None, backlog=False)
@@ -305,9 +306,9 @@ class Intake(Filling):
 
     def _lose(self, authors: tuple[bytes, ...] | None) -> None:
         """What was accepted (of ``authors``) is not going to be on disk."""
-        for author in tuple(self.holdings.ahead) if authors is None else authors:
+        for author in (None,) if authors is None else authors:
             self.holdings.revert(author)
-            self.ledger.lost(author, held=author in self.holdings.clock)
+            self.ledger.lost(author)
         self.schedule.reask(authors)
         for session in self.sessions.values():
             session.outbox.sweep(self._sent_all)
@@ -322,30 +323,37 @@ class Intake(Filling):
                 continue
             if author in self.holdings.forks:
                 session.outbox.prove(author)
-            else:  # who knows the fork answers with the proof
+            elif self._has_room(author):  # who knows the fork answers with the proof
                 session.owe(session.doubts, author)
 
     def _examined(self, event: events.Examined) -> None:
         self.pending_bytes -= event.done_bytes
         self._throttle()
         if event.proof is not None and event.proof.author not in self.holdings.forks:
-            if event.session in self.sessions:
-                self._progressed(self.sessions[event.session], FORK_POINTS)
-            self._freeze(event.proof, None)
+            self._prove(event.proof, self.sessions.get(event.session), knows=False)
 
     def _fork(self, session: Session, message: Fork) -> None:
         if not self.wanted.wants(message.proof.author):
             session.unwanted_items += 1
         elif message.proof.author not in self.holdings.forks and not self.read_only:
             verify_proof(message.proof)
-            self._progressed(session, FORK_POINTS)
-            self._freeze(message.proof, session)
+            self._prove(message.proof, session)
+
+    def _prove(self, proof: ForkProof, session: Session | None, *, knows: bool = True) -> None:
+        """Freeze the author of a proof that came of a peer, who ``knows`` it; without room, want the author no more."""
+        if self._has_room(proof.author, proof_bytes(proof)):
+            if session is not None:
+                self._progressed(session, FORK_POINTS)
+            self._freeze(proof, session if knows else None)
+        elif session is not None:
+            session.unwanted_items += 1
 
     def _freeze(self, proof: ForkProof, source: Session | None) -> None:
         author = proof.author
         if author in self.holdings.forks:
             return
         self.holdings.freeze(author)
+        self.ledger.proven(author, proof_bytes(proof))
         write = events.WriteFork(proof)
         self._emit(write)
         self._relayed += 1
@@ -363,8 +371,11 @@ class Intake(Filling):
                 self._check_caught_up(session)
         self._ask()
 
-    def _fork_lost(self, event: events.ForkLost) -> None:
-        """As if the proof had never come: what shows the fork is asked for again, once there is room."""
-        self.holdings.thaw(event.author)
-        for session in self.sessions.values():
-            session.outbox.forget(event.author)
+    def _fork_written(self, event: events.ForkWritten) -> None:
+        """If it could not be, all is as if the proof had never come: what shows the fork is asked for again, once there
+        is room."""
+        self.ledger.proof_done(event.author)
+        if not event.is_kept:
+            self.holdings.thaw(event.author)
+            for session in self.sessions.values():
+                session.outbox.forget(event.author)

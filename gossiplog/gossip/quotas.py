@@ -1,20 +1,27 @@
 """How much of others' entries a node takes.
 
 Responsible for: :class:`Quotas`, the bounds; :class:`Ledger`, what counts against them and who is over which.
-Must not know: sessions; what is said to peers about it.
-Invariant: a local writer is never refused; what is not on disk and not on its way there counts nowhere.
+Must not know: sessions; what is said to peers about it; how much room a thing takes (``log.weight``).
+Invariant: a local writer is never refused; what is not on disk and not on its way there counts nowhere; when nothing is
+on its way, the sums are those that the next start will find.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError
+from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.segment import Segment
+from gossiplog.log.weight import Weights, row_bytes
+
+LIFT_SHARE = 0.9
+"""Of a bound: when merging brought an author below it, the author may go on for a while."""
 
 
 class Quota(Enum):
@@ -28,10 +35,14 @@ class Quota(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """How much a node takes from its peers; None is without bound.
+    """How much a node takes from its peers.
 
-    ``authors``: logs of others; ``bytes_per_author`` and ``bytes``: of the entries of one log of another, and of all
-    logs, our own among them; ``entries_per_second``: of each author, counted with bursts of ten seconds.
+    ``authors``: others of whom it holds anything; ``bytes_per_author`` and ``bytes``: what the log and the fork proof
+    of one other, and those of all, our own among them, take on disk; ``entries_per_second``: of each author, counted
+    with bursts of ten seconds.
+
+    None is without bound for one author, and for all together what the machine has room for: ``MAX_AUTHORS``, or what
+    a quarter of its memory holds; of the disk, what is held and ``DISK_SHARE`` of what is free at the start.
     """
 
     authors: int | None = None
@@ -47,97 +58,161 @@ class Quotas:
             if bound is not None and (type(bound) not in numbers or not bound > 0):
                 raise InvalidValueError(f"the quota {quota.value} is a positive number, not {bound!r}")
 
+    def or_else(self, authors: int, bytes: int | None) -> Quotas:
+        """Return these with bounds for what all others together take, where there is none."""
+        return replace(self, authors=self.authors or authors, bytes=self.bytes or bytes)
+
+
+class Usage(NamedTuple):
+    """What a node holds: how many authors, our own among them, how many of these forked, and the bytes on disk."""
+
+    authors: int
+    forked: int
+    disk_bytes: int
+
     @property
-    def weighs(self) -> bool:
-        """Whether bytes have to be counted."""
-        return self.bytes_per_author is not None or self.bytes is not None
+    def memory_bytes(self) -> int:
+        """What they take in memory."""
+        return self.authors * limits.AUTHOR_MEMORY_BYTES + self.forked * limits.FORK_MEMORY_BYTES
 
 
 class Ledger:
-    """I know what every author takes up, and who takes no more.
+    """I know who takes no more.
 
-    ``held`` are the authors on disk, ``local`` is the live set of those who write here; ``sizes`` are the bytes of each
-    log on disk, needed only where ``quotas.weighs``.
+    ``weights`` is what everybody takes on disk, a live view that moves before a replica hears of a commit; ``local`` is
+    the live set of those who write here.
     """
 
-    def __init__(
-        self, quotas: Quotas, held: Iterable[bytes], local: AbstractSet[bytes], sizes: Mapping[bytes, int]
-    ) -> None:
+    def __init__(self, quotas: Quotas, weights: Weights, local: AbstractSet[bytes]) -> None:
         self.quotas = quotas
         self.refused: dict[bytes, Quota] = {}
+        self._weights = weights
         self._local = local
-        self._authors = set(held) if quotas.authors is not None else set()
-        self._durable = dict(sizes)
-        self._durable_bytes = sum(sizes.values())
         self._pending: dict[bytes, int] = {}
+        self._proofs: dict[bytes, int] = {}
+        self._fills: dict[bytes, int] = {}
         self._pending_bytes = 0
+        self._coming: set[bytes] = set()
+        self._own = 0, 0, 0
         self._full_at: dict[bytes, float] = {}
 
-    def breach(self, author: bytes, segment: Segment | None, now: float) -> Quota | None:
-        """Return the quota that ``segment`` (None: anything at all) of an author would break."""
+    def breach(self, author: bytes, size: int, now: float) -> Quota | None:
+        """Return the quota that entries of an author, ``size`` bytes on disk (0: any at all), would break."""
+        quota = self.full(author, size)
+        is_fast = self._full_at.get(author, now) - now >= limits.QUOTA_BURST_SECONDS
+        return Quota.RATE if quota is None and is_fast and author not in self._local else quota
+
+    def full(self, author: bytes, size: int = 0) -> Quota | None:
+        """Return the quota that leaves no room for ``size`` bytes more of an author, whatever they are."""
         quotas = self.quotas
         if author in self._local:
             return None
-        if quotas.authors is not None and author not in self._authors:
-            others = len(self._authors) - len(self._authors & self._local)
-            if others >= quotas.authors:
+        if not self._knows(author):
+            if quotas.authors is not None and self._others() >= quotas.authors:
                 return Quota.AUTHORS
-        size = 0 if segment is None else len(segment.bodies)
+            size += AUTHOR_DISK_BYTES
         if quotas.bytes_per_author is not None:
-            held = self._durable.get(author, 0) + self._pending.get(author, 0)
+            held = self._weights.authors.get(author, 0)
+            for pending in (self._pending, self._proofs, self._fills):
+                held += pending.get(author, 0)
             if held + size > quotas.bytes_per_author:
                 return Quota.AUTHOR_BYTES
-        if quotas.bytes is not None and self._durable_bytes + self._pending_bytes + size > quotas.bytes:
+        if quotas.bytes is not None and self._weights.bytes + self._pending_bytes + size > quotas.bytes:
             return Quota.BYTES
-        if self._full_at.get(author, now) - now >= limits.QUOTA_BURST_SECONDS:
-            return Quota.RATE
         return None
+
+    def _knows(self, author: bytes) -> bool:
+        return author in self._weights.authors or author in self._coming
+
+    def _others(self) -> int:
+        """How many others are held, or on their way.  O(1) while neither that nor the local writers change."""
+        held, local = len(self._weights.authors) + len(self._coming), len(self._local)
+        if self._own[:2] != (held, local):
+            self._own = held, local, sum(self._knows(author) for author in self._local)
+        return held - self._own[2]
 
     # -- what happens
 
     def accepted(self, segment: Segment, now: float) -> None:
         """A segment of a peer is on its way to the disk."""
-        author = segment.author
-        quotas = self.quotas
-        if quotas.authors is not None:
-            self._authors.add(author)
-        if quotas.weighs:
-            self._pending[author] = self._pending.get(author, 0) + len(segment.bodies)
-            self._pending_bytes += len(segment.bodies)
-        if quotas.entries_per_second is not None and author not in self._local:
-            seconds = segment.count / quotas.entries_per_second
+        author, size = segment.author, row_bytes(len(segment.bodies))
+        if not self._knows(author):
+            size += AUTHOR_DISK_BYTES
+        self._add(self._pending, author, size)
+        if self.quotas.entries_per_second is not None and author not in self._local:
+            seconds = segment.count / self.quotas.entries_per_second
             self._full_at[author] = max(now, self._full_at.get(author, now)) + seconds
 
-    def committed(self, segment: Segment) -> None:
-        """A segment, our own or a peer's, is on disk."""
+    def committed(self, segment: Segment, *, last: bool) -> None:
+        """A segment, our own or a peer's, is on disk; ``last``: nothing more of its author is on its way."""
         author = segment.author
-        if self.quotas.authors is not None:
-            self._authors.add(author)
-        if self.quotas.weighs:
-            size = len(segment.bodies)
-            self._durable[author] = self._durable.get(author, 0) + size
-            self._durable_bytes += size
-            arrived = min(size, self._pending.get(author, 0))
-            self._pending_bytes -= arrived
-            if arrived:
-                self._pending[author] -= arrived
+        if author in self._pending:
+            size = self._pending[author] if last else row_bytes(len(segment.bodies))
+            self._add(self._pending, author, -min(size, self._pending[author]))
 
-    def lost(self, author: bytes, *, held: bool) -> None:
-        """What was on its way is not going to be on disk; ``held``: something of the author is."""
-        self._pending_bytes -= self._pending.pop(author, 0)
-        if not held:
-            self._authors.discard(author)
+    def lost(self, author: bytes | None) -> None:
+        """What was on its way (of ``author``) is not going to be on disk, but for fork proofs."""
+        for each in tuple(self._pending) if author is None else (author,):
+            self._add(self._pending, each, -self._pending.get(each, 0))
+
+    def proven(self, author: bytes, size: int) -> None:
+        """A fork proof that takes so much is on its way to the disk."""
+        self._add(self._proofs, author, size)
+
+    def proof_done(self, author: bytes) -> None:
+        """It is there, or it is never going to be."""
+        self._add(self._proofs, author, -self._proofs.get(author, 0))
+
+    def filling(self, author: bytes, size: int) -> None:
+        """So much may be put in the place of holes."""
+        self._add(self._fills, author, size)
+
+    def filled(self) -> None:
+        """Nothing is on its way to holes."""
+        for author in tuple(self._fills):
+            self._add(self._fills, author, -self._fills[author])
+
+    def _add(self, pending: dict[bytes, int], author: bytes, size: int) -> None:
+        if size > 0 and not self._knows(author):
+            self._coming.add(author)
+        self._pending_bytes += size
+        left = pending.get(author, 0) + size
+        if left:
+            pending[author] = left
+        else:
+            pending.pop(author, None)
+            if author not in self._pending and author not in self._proofs:
+                self._coming.discard(author)
 
     def forgotten(self, author: bytes) -> list[bytes]:
         """An author was deleted; returns who may be within the quotas again."""
-        self.lost(author, held=False)
-        self._durable_bytes -= self._durable.pop(author, 0)
+        self.lost(author)
+        self.proof_done(author)
         self._full_at.pop(author, None)
         return [
             other
             for other, quota in self.refused.items()
             if other == author or quota in (Quota.AUTHORS, Quota.BYTES)
         ]
+
+    def lightened(self, authors: Iterable[bytes]) -> list[bytes]:
+        """What is on disk of ``authors`` takes less now; returns who is well within the quotas again.  O(refused)."""
+        most, all_ = self.quotas.bytes_per_author, self.quotas.bytes
+        found = [
+            author
+            for author in authors
+            if self.refused.get(author) is Quota.AUTHOR_BYTES
+            and most is not None
+            and self._weights.authors.get(author, 0) <= most * LIFT_SHARE
+        ]
+        if all_ is not None and self._weights.bytes + self._pending_bytes <= all_ * LIFT_SHARE:
+            found += [author for author, quota in self.refused.items() if quota is Quota.BYTES]
+        return found
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing counts that is on its way."""
+        return not (self._pending or self._proofs or self._fills or self._pending_bytes or self._coming)
 
     # -- who is refused for a time
 

@@ -70,8 +70,9 @@ class Replica(Shedding):
             events.Examined: self._examined,
             events.InterestChanged: self._interest_changed,
             events.Forgotten: self._forgotten,
+            events.Lightened: self._lightened,
             events.ForkFound: lambda event: self._freeze(event.proof, None),
-            events.ForkLost: self._fork_lost,
+            events.ForkWritten: self._fork_written,
             events.Probe: lambda event: self._probe(event.session),
             events.Tick: lambda event: self._tick(),
         }

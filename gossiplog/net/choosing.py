@@ -15,7 +15,7 @@ from twisted.internet.defer import DeferredList
 from twisted.python.failure import Failure
 
 from gossiplog.errors import InvalidValueError, StoreDamagedError
-from gossiplog.gossip.events import Forgotten, ForkFound, InterestChanged
+from gossiplog.gossip.events import Forgotten, ForkFound, InterestChanged, Lightened
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.messages import Interest
 from gossiplog.net.awaiting import Result
@@ -24,7 +24,7 @@ from gossiplog.net.storing import StoreThread
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Forget, Request, SetMeta
 
-Told: TypeAlias = InterestChanged | Forgotten | ForkFound
+Told: TypeAlias = InterestChanged | Forgotten | Lightened | ForkFound
 Listener: TypeAlias = Callable[[Told], None]
 
 _log = Log()

@@ -82,13 +82,14 @@ class Errands:
         def written(value: Any) -> None:
             if not isinstance(value, Failure):
                 unwritten.pop(proof.author, None)
+                self._report(events.ForkWritten(proof.author, True))
             elif value.check(StoreFullError):
                 if self._owed_bytes + size <= limits.PENDING_WRITE_BYTES or proof.author in self._store.local:
                     self._owed.append(effect)
                     self._owed_bytes += size
                 else:
                     unwritten.pop(proof.author, None)
-                    self._report(events.ForkLost(proof.author))
+                    self._report(events.ForkWritten(proof.author, False))
             self._written(size, value)
 
         unwritten[proof.author] = proof
@@ -156,7 +157,7 @@ class Errands:
     def fill(self, effect: events.Fill) -> None:
         """Put payloads back that were missing."""
         session, segment = effect
-        size = effect.size_bytes
+        size = segment_bytes(segment)
 
         def filled(value: Any) -> None:
             found = value if isinstance(value, Filled) else ()

@@ -16,12 +16,13 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.python.failure import Failure
 
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError
-from gossiplog.gossip.events import Forgotten, ForkFound
+from gossiplog.gossip.events import Forgotten, ForkFound, Lightened
 from gossiplog.log.clock import Clock, Cursor
 from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
+from gossiplog.log.weight import Weights
 from gossiplog.net.awaiting import Ending, Result, check_caller, deliver, why_over
 from gossiplog.net.choosing import Choosing
 from gossiplog.net.interrupts import pass_on
@@ -86,6 +87,7 @@ class Store:
         self._closing = False
         self._closed = Ending(reactor)
         self.unwritten: dict[bytes, ForkProof] = {}
+        self._weights: Weights | None = None
         self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
         self.clock: Clock
         self.local: set[bytes]
@@ -252,6 +254,7 @@ class Store:
         def cut(report: RepairReport) -> RepairReport:
             for author, head in report.heads.items():
                 self.clock.set(author, head)
+            self._weights = None
             return report
 
         return self.run(lambda logs: logs.repair()).addCallback(cut)  # type: ignore[return-value]
@@ -316,6 +319,12 @@ class Store:
         self._users.append(stop)
         return lambda: self._users.remove(stop) if stop in self._users else None
 
+    def weigh(self) -> Weights:
+        """What each author takes on disk, a live view; the first time it is found out, at once.  O(rows)."""
+        if self._weights is None:
+            self._weights = Weights(self.thread.now(lambda logs: logs.weighing.begin()))
+        return self._weights
+
     def run(self, work: Callable[[Logs], Any]) -> Result[Any]:
         """Do ``work`` in the store's thread."""
         self.check_open()
@@ -365,6 +374,8 @@ class Store:
 
     def _committed(self, outcome: Outcome, stale: Sequence[bytes]) -> None:
         """A commit is done: move the clock, then tell everyone."""
+        if self._weights is not None:
+            self._weights.change(outcome.forgotten, outcome.changes)
         for author in outcome.forgotten:
             self.clock.discard(author)
             self.forks.discard(author)
@@ -373,6 +384,8 @@ class Store:
         self.returning.moved(outcome.heads)
         if outcome.forgotten:
             self.interest.tell(Forgotten(outcome.forgotten))
+        if lighter := tuple(author for author, change in outcome.changes.items() if change < 0):
+            self.interest.tell(Lightened(lighter))
         if not (outcome.segments or stale):
             return
         for listener in tuple(self._listeners):

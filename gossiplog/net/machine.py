@@ -1,7 +1,7 @@
-"""How much memory there is.
+"""How much memory and disk there is.
 
-Responsible for: what this machine has, or what this process may use of it, and what of that is for peers by default;
-that what was freed goes back.
+Responsible for: what this machine has, or what this process may use of it, and what of that is for peers, and for what
+comes from them, by default; that what was freed goes back.
 Must not know: what it is used for.
 Invariant: wherever the system does not say, the default is as if there were plenty.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
+from shutil import disk_usage
 from typing import Final
 
 from gossiplog import limits
@@ -39,9 +40,30 @@ def part_large() -> None:
 
 def default_memory(root: Path = Path("/")) -> int:
     """Return what peers may make a node keep if nobody said how much."""
+    return min(limits.MAX_MEMORY_BYTES, max(limits.MIN_MEMORY_BYTES, _share(root)))
+
+
+def default_authors(root: Path = Path("/")) -> int:
+    """Return how many authors of others a node takes if nobody said how many."""
+    each = limits.AUTHOR_MEMORY_BYTES + limits.FORK_MEMORY_BYTES
+    return min(limits.MAX_AUTHORS, max(1, _share(root) // each))
+
+
+def default_disk(path: str, held_bytes: int) -> int | None:
+    """Return what all logs in a store that now holds so much may take on disk, if nobody said how much.
+
+    None where the store is on no disk.
+    """
+    try:
+        free_bytes = disk_usage(path).free
+    except OSError:
+        return None
+    return held_bytes + int(free_bytes * limits.DISK_SHARE)
+
+
+def _share(root: Path) -> int:
     known = [size for size in (_installed(), *_group_limits(root)) if size]
-    most = min(known, default=limits.MAX_MEMORY_BYTES * SHARE) // SHARE
-    return min(limits.MAX_MEMORY_BYTES, max(limits.MIN_MEMORY_BYTES, most))
+    return min(known, default=limits.MAX_MEMORY_BYTES * SHARE) // SHARE
 
 
 def _installed() -> int:

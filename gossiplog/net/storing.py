@@ -23,7 +23,7 @@ from gossiplog.net.lanes import Answer, Call, Job, Lanes, Write
 from gossiplog.net.logger import Log
 from gossiplog.store.logs import Logs
 from gossiplog.store.process import Home
-from gossiplog.store.requests import Outcome, Stale
+from gossiplog.store.requests import Outcome, Stale, merged
 
 MERGE_BYTES = 256 * 1024
 """Prepared or committed in one go when idle, or 128 rows of few bytes: one or two milliseconds, seldom four or five
@@ -223,6 +223,8 @@ class StoreThread:
                     jobs = self._jobs.get(timeout=pause if merging else None)
                 except queue.Empty:
                     merging, pause = self._merge(logs), PAUSE_SECONDS
+                    if changes := logs.weighing.merged():
+                        self._reactor.callFromThread(self._committed, merged(changes), ())
                     continue
                 merging, pause = True, IDLE_SECONDS
                 closing = self._queue(lanes, jobs)

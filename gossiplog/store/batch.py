@@ -23,6 +23,7 @@ from gossiplog.log.clock import Clock
 from gossiplog.log.items import check_bodies
 from gossiplog.log.keys import Keypair, genesis_id, short_key
 from gossiplog.log.segment import Head, Segment, build, has_holes
+from gossiplog.log.weight import Changes, proof_bytes
 from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, Write
 from gossiplog.store.names import check_cursor_name
 from gossiplog.store.requests import (
@@ -48,6 +49,7 @@ class Batch:
         """Begin with the durable state, which stays untouched until :meth:`publish`."""
         self.writes: list[Write] = []
         self.segments: list[Segment] = []
+        self.changes = Changes()
         self._clock = clock
         self._forks = forks
         self._keypairs = keypairs
@@ -76,6 +78,7 @@ class Batch:
         if isinstance(request, AddFork):
             if not self.forked(request.proof.author):
                 self._new_forks.add(request.proof.author)
+                self.changes.add(request.proof.author, proof_bytes(request.proof))
                 self.writes.append(PutFork(request.proof))
         elif isinstance(request, Forget):
             if request.author in self._keypairs:
@@ -85,6 +88,7 @@ class Batch:
             self._new_heads[request.author] = None
             self._new_forks.discard(request.author)
             self.segments = [segment for segment in self.segments if segment.author != request.author]
+            self.changes.pop(request.author, None)
             self.forgotten[request.author] = None
             self.writes.append(DeleteAuthor(request.author))
         elif isinstance(request, Append | Fill):
@@ -175,6 +179,7 @@ class Batch:
     def _put(self, segment: Segment, head: Head) -> None:
         self.writes.append(PutSegment(segment, head))
         self.segments.append(segment)
+        self.changes.row(segment.author, len(segment.bodies), first=segment.first == 1)
         self._new_heads[segment.author] = head
 
 

@@ -17,6 +17,7 @@ from sortedcontainers import SortedDict
 from gossiplog.errors import BadSegmentError, BadSignatureError
 from gossiplog.log import items
 from gossiplog.log.segment import Head, Segment, chain_ids, split_items, tail_after, verify
+from gossiplog.log.weight import Changes
 from gossiplog.store.interface import Backend, Mend, PutSegment, Replace
 from gossiplog.store.requests import Filled
 
@@ -27,6 +28,7 @@ class Filling:
     def __init__(self, backend: Backend) -> None:
         """Begin with what is on disk."""
         self.writes: list[Replace | Mend] = []
+        self.changes = Changes()
         self._backend = backend
         self._rows: dict[bytes, SortedDict[int, Segment]] = {}
 
@@ -70,7 +72,7 @@ class Filling:
         if items.check_limits(row.count, items.minimal_size(filled)) is not None:
             return False
         whole = row._replace(bodies=items.join(filled))
-        self._put([whole], Replace(row.author, row.first, row.last, whole))
+        self._put(row, [whole], Replace(row.author, row.first, row.last, whole))
         return True
 
     def _cut(self, row: Segment, segment: Segment, filled: Sequence[items.Item]) -> bool:
@@ -93,11 +95,12 @@ class Filling:
             return False
         front = row._replace(count=count, signature=segment.signature, bodies=items.join(filled[:count]))
         rest = PutSegment(tail_after(row, *head), Head(row.last, ids[-1]))
-        self._put([front, rest.segment], Mend([PutSegment(front, head), rest]))
+        self._put(row, [front, rest.segment], Mend([PutSegment(front, head), rest]))
         return True
 
-    def _put(self, rows: Sequence[Segment], write: Replace | Mend) -> None:
+    def _put(self, before: Segment, rows: Sequence[Segment], write: Replace | Mend) -> None:
         self.writes.append(write)
+        self.changes.instead(before.author, [len(row.bodies) for row in rows], [len(before.bodies)])
         known = self._rows.setdefault(rows[0].author, SortedDict())
         known.update({row.first: row for row in rows})
 

@@ -198,6 +198,9 @@ class Backend(Protocol):
     def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
         """Yield the outlines of rows that begin at ``first`` or later, ascending; commits in between are fine."""
 
+    def weights(self) -> dict[bytes, int]:
+        """Return what the rows of each author take (:func:`gossiplog.log.weight.row_bytes` of each).  O(rows)."""
+
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their body, of those where any does.  O(rows with holes)."""
 

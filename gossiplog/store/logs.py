@@ -40,6 +40,7 @@ from gossiplog.store.requests import Append, Done, Fill, Filled, Forget, Outcome
 from gossiplog.store.sqlite import SQLiteBackend
 from gossiplog.store.verifying import Progress, VerifyReport, verify_store
 from gossiplog.store.vouching import Vouching
+from gossiplog.store.weighing import Weighing
 
 __all__ = ["Logs", "VerifyReport", "open_logs"]
 
@@ -72,6 +73,7 @@ class Logs:
         self._entropy = entropy
         self._merger = Merger(backend)
         self.clock = Clock(backend.heads())
+        self.weighing = Weighing(backend, self.clock, self._merger)
         self._vouching = Vouching(backend.path, self.clock)
         self.forks = set(backend.forks())
         self._writers: dict[str, Keypair] = {}
@@ -213,7 +215,8 @@ class Logs:
         for place, (request, result) in enumerate(zip(requests, results, strict=True)):
             if isinstance(request, Fill) and isinstance(result, Filled) and result.count:
                 results[place] = result._replace(left=self._holes_of(request.segment.author))
-        return Outcome(results, batch.segments, batch.heads, tuple(batch.forgotten))
+        changes = self.weighing.committed(filling.changes, batch.changes)
+        return Outcome(results, batch.segments, batch.heads, tuple(batch.forgotten), changes)
 
     def _holes_of(self, author: bytes) -> int:
         return sum(row.holes for row in self._backend.holed(author, 1, MAX_SEQ))
@@ -306,16 +309,6 @@ class Logs:
         ours = self.segments(segment.author, seq, 1) if seq else []
         return build_proof(ours[0], segment) if ours else None
 
-    def sizes(self) -> dict[bytes, int]:
-        """Return the bytes that the items of each log take on disk, as far as its rows can be read.  O(rows)."""
-        backend = self._backend
-        sizes = dict.fromkeys(self.clock, 0)
-        for author in sizes:
-            with suppress(StoreDamagedError):
-                for row in backend.rows(author):
-                    sizes[author] += row.size
-        return sizes
-
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their payload, of those where any does.  O(rows with holes)."""
         return self._backend.holes()
@@ -369,6 +362,7 @@ class Logs:
         has the same ones; otherwise they stay as they are.  A damaged node key is replaced.  A damaged database file
         has to be rebuilt first (:func:`gossiplog.store.salvaging.salvage`); as long as it is not, nothing is done.
         """
+        self.weighing.end()
         damaged = self.verify(progress)
         if not damaged.sound:
             return RepairReport(left=damaged.damages)

@@ -22,6 +22,7 @@ from gossiplog.errors import (
 )
 from gossiplog.log.fork import ForkProof, encode_proof
 from gossiplog.log.segment import Head, HoledRow, Segment
+from gossiplog.log.weight import row_bytes
 from gossiplog.store.interface import (
     Cut,
     DeleteAuthor,
@@ -140,6 +141,15 @@ class MemoryBackend:
         while log is not None and (segment := log.row_from(first)) is not None:
             yield Row(segment.first, segment.count, len(segment.bodies))
             first = segment.first + 1
+
+    def weights(self) -> dict[bytes, int]:
+        """Return what the rows of each author take."""
+        self._require_open()
+        return {
+            author: sum(row_bytes(len(row.bodies)) for row in log.rows)
+            for author, log in self._logs.items()
+            if log.rows
+        }
 
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their body."""

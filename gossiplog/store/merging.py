@@ -18,6 +18,7 @@ from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedErr
 from gossiplog.limits import MAX_SEGMENT_ENTRIES, SEGMENT_TARGET_BYTES
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Segment, count_holes, merge, verify
+from gossiplog.log.weight import Changes
 from gossiplog.store.interface import Backend, Replace, Row
 
 FAN_IN: Final = 8
@@ -48,17 +49,22 @@ class _Prepared:
 
     def __init__(self) -> None:
         self.writes: list[Replace] = []
+        self.changes = Changes()
         self.starts: dict[bytes, int] = {}
         self.damage: StoreDamagedError | None = None
 
     def forget(self, author: bytes) -> None:
         """Nothing is to be done with a log."""
         self.writes = [write for write in self.writes if write.author != author]
+        self.changes.pop(author, None)
         self.starts.pop(author, None)
 
 
 class Merger:
-    """I merge the small rows of one backend when asked to, in small steps: look, read and check, commit, make room."""
+    """I merge the small rows of one backend when asked to, in small steps: look, read and check, commit, make room.
+
+    ``changes`` is by how much what authors take on disk changed by that; whoever reads it clears it.
+    """
 
     def __init__(self, backend: Backend) -> None:
         """Begin with an empty work list; a log is looked at when it first grows by a small row."""
@@ -69,6 +75,7 @@ class Merger:
         self._runs: dict[bytes, list[list[Row]]] = {}
         self._prepared = _Prepared()
         self._committed = False
+        self.changes = Changes()
 
     def note(self, segment: Segment) -> None:
         """Take notice of a new row.  O(1)."""
@@ -84,6 +91,7 @@ class Merger:
         """Drop everything known about a log."""
         for known in (self._small, self._start, self._queue, self._runs):
             known.pop(author, None)
+        self.changes.pop(author, None)
         self._prepared.forget(author)
 
     def step(self, limit_bytes: int) -> bool:
@@ -111,6 +119,8 @@ class Merger:
                 self._runs.clear()
                 raise
             self._committed = True
+            for author, change in prepared.changes.items():
+                self.changes.add(author, change)
         self._start.update(prepared.starts)
         if prepared.damage is not None:
             raise prepared.damage
@@ -181,6 +191,9 @@ class Merger:
             return None, passed or _last(run)
         merged = merge(segments[:whole])
         verify(merged)
+        self._prepared.changes.instead(
+            author, [len(merged.bodies)], [len(segment.bodies) for segment in segments[:whole]]
+        )
         return Replace(author, merged.first, merged.last, merged), passed
 
     def _damage(self, author: bytes, run: Sequence[Row], error: Exception) -> StoreDamagedError:

@@ -7,7 +7,8 @@ Invariant: all values are immutable; a request that could not be done comes back
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from gossiplog.errors import GossiplogError
@@ -105,12 +106,19 @@ Result: TypeAlias = Appended | Accepted | Filled | Stale | Done | GossiplogError
 
 class Outcome(NamedTuple):
     """The results, one per request in their order, the segments that became durable, each log ascending, and the
-    heads they made.
+    heads they made; of merging, nothing but ``changes``.
 
-    The logs of ``forgotten`` were deleted before that; what of them is in ``segments`` came afterwards.
+    The logs of ``forgotten`` were deleted before that; what of them is in ``segments`` came afterwards.  ``changes`` is
+    by how much what authors take on disk changed, afterwards, if somebody weighs.
     """
 
     results: list[Result]
     segments: list[Segment]
     heads: dict[bytes, Head]
     forgotten: tuple[bytes, ...] = ()
+    changes: Mapping[bytes, int] = MappingProxyType({})
+
+
+def merged(changes: Mapping[bytes, int]) -> Outcome:
+    """Return what comes of merging."""
+    return Outcome([], [], {}, (), changes)

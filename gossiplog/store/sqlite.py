@@ -24,6 +24,7 @@ from gossiplog.limits import MAX_SEQ
 from gossiplog.log.fork import ForkProof, decode_proof
 from gossiplog.log.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, short_key
 from gossiplog.log.segment import Head, HoledRow, Segment
+from gossiplog.log.weight import row_bytes
 from gossiplog.store.directory import StoreDirectory
 from gossiplog.store.interface import (
     Row,
@@ -198,6 +199,19 @@ class SQLiteBackend:
             if len(found) < _ROWS_AT_ONCE:
                 return
             first = found[-1][0] + 1
+
+    def weights(self) -> dict[bytes, int]:
+        """Return what the rows of each author take; of large rows a page in nine is read."""
+        by_number: dict[int, int] = {}
+        with self._reading():
+            for number, size in self._connection.execute(
+                "SELECT author, length(bodies) FROM segments NOT INDEXED"
+            ):
+                if type(size) is not int:
+                    raise StoreDamagedError(f"{self._file} is damaged: a row of segments is not one")
+                by_number[number] = by_number.get(number, 0) + row_bytes(size)
+            authors = self._connection.execute("SELECT number, author FROM authors").fetchall()
+        return {author: by_number[number] for number, author in authors if number in by_number}
 
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their body; the index alone is read."""

@@ -22,6 +22,7 @@ from gossiplog.gossip.outbox import FEW_BYTES, PROOF, weight
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import segment_bytes
+from gossiplog.log.weight import Weights
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Fill, Filled, Outcome, Stale
@@ -44,6 +45,7 @@ class Carrier:
     local: tuple[bytes, ...]
     disk: Disk
     holdings: Holdings
+    weights: Weights
     replica: Replica
 
     def __init__(self) -> None:
@@ -82,6 +84,7 @@ class Carrier:
         self.watcher.committed(self, jobs, outcome)
 
     def _told(self, jobs: Sequence[Job], outcome: Outcome) -> None:
+        self.weights.change(outcome.forgotten, outcome.changes)
         for author in outcome.forgotten:
             self.holdings.clock.discard(author)
         for author, head in outcome.heads.items():
@@ -93,6 +96,8 @@ class Carrier:
         )
         if outcome.forgotten:
             self.handle(events.Forgotten(outcome.forgotten))
+        if lighter := tuple(author for author, change in outcome.changes.items() if change < 0):
+            self.handle(events.Lightened(lighter))
         if outcome.segments or stale:
             self.handle(events.Committed(tuple(outcome.segments), 0, stale))
 
@@ -186,6 +191,7 @@ class Carrier:
         def written(value: Any) -> None:
             if not isinstance(value, StoreError):
                 self._unwritten.pop(author, None)
+                self.handle(events.ForkWritten(author, True))
             answer(value)
 
         self._unwritten[author] = effect.proof
@@ -230,7 +236,7 @@ class Carrier:
 
     def _fill(self, effect: events.Fill) -> None:
         session, segment = effect
-        written = self._answer(effect.size_bytes)
+        written = self._answer(segment_bytes(segment))
 
         def filled(value: Any) -> None:
             found = value if isinstance(value, Filled) else ()

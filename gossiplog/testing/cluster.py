@@ -134,6 +134,12 @@ class Cluster:
                 self._require(
                     not node.holdings.ahead, node, "holds accepted entries that never became durable"
                 )
+                weights, ledger = node.disk.logs.weighing.weights(), node.replica.ledger
+                self._require(
+                    node.weights.authors == weights, node, "does not know what its disk holds takes"
+                )
+                self._require(node.weights.bytes == sum(weights.values()), node, "adds up wrongly")
+                self._require(ledger.is_idle, node, "counts what is not on its way")
                 report = node.disk.logs.verify()
                 self._require(not report.damages, node, f"has damage: {report.damages}")
             self._check_neighbours(group)

@@ -15,6 +15,7 @@ from gossiplog.errors import InvalidValueError
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, HoledRow, Segment, build, drop_payloads, merge
+from gossiplog.log.weight import row_bytes
 from gossiplog.store.interface import (
     Backend,
     Cut,
@@ -132,6 +133,25 @@ class RowConformance(_Base):
         backend.commit([DeleteAuthor(bob.author), Cut(ann.author, 9, Head(12, ann.segments[3].previous))])
         self.assertEqual(backend.holes(), {})
         self.assertEqual(self.reopen(backend).holed_after(None, 9), [])
+
+    def test_weights(self) -> None:
+        """Of all rows, whatever their size, and however they came or went; the same when opened again."""
+        backend, ann, bob = self.make_backend(), Chain(1), Chain(2)
+        sizes = (1, 300, 9000, 20_000, 1 << 20)
+        backend.commit([ann.put(bytes(size)) for size in sizes])
+        backend.commit([bob.put(b"x"), bob.put(b"y"), PutFork(bob.fork())])
+        everything = [*ann.segments]
+        for rows in (everything, everything[:2]):
+            weights = {
+                author: sum(row_bytes(len(row.bodies)) for row in held)
+                for author, held in ((ann.author, rows), (bob.author, bob.segments))
+            }
+            self.assertEqual(backend.weights(), weights)
+            backend = self.reopen(backend)
+            self.assertEqual(backend.weights(), weights)
+            backend.commit([Cut(ann.author, 2, Head(2, ann.segments[2].previous))])
+        backend.commit([Replace(bob.author, 1, 2, merge(bob.segments)), DeleteAuthor(ann.author)])
+        self.assertEqual(backend.weights(), {bob.author: row_bytes(len(merge(bob.segments).bodies))})
 
     def test_a_row_of_the_largest_size(self) -> None:
         """One entry of 1 MiB is a row."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gossiplog.errors import StoreError
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import Fault, MemoryBackend
-from gossiplog.store.requests import Append, Outcome, Request
+from gossiplog.store.requests import Append, Outcome, Request, merged
 from gossiplog.testing.world import World
 
 HOP_SECONDS = 0.001
@@ -132,6 +132,8 @@ class Disk:
         self._busy = False
         if not (self.full or self.fails) and self.random.random() < MERGE_CHANCE:
             self.logs.merge_some(MERGE_BYTES)
+            if changes := self.logs.weighing.merged():
+                self._world.at(self._delivers_at, lambda: self._deliver([], merged(changes), []))
 
     def _deliver(self, writes: list[Job], outcome: Outcome, answers: list[tuple[Answer, Any]]) -> None:
         if self._dead:

@@ -18,6 +18,7 @@ from gossiplog.gossip.messages import Interest
 from gossiplog.gossip.quotas import Ledger, Quotas
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.body import encode_body
+from gossiplog.log.weight import Weights
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.memory import MemoryBackend
 from gossiplog.store.requests import Append, Appended, Forget, SetMeta
@@ -67,9 +68,8 @@ class Node(Carrier):
         self.holdings = Holdings(logs.clock.copy(), set(logs.forks), set(logs.local), logs.holed_authors())
         self.replica = Replica(self.id, self.random.randbytes(16), self.holdings, agent=self.name)
         self.choices = Choices.load(logs.meta(KEPT_AS), self.holdings.local)
-        self.replica.limit_to(
-            self.choices, Ledger(self.quotas, self.holdings.clock, self.holdings.local, logs.sizes())
-        )
+        self.weights = Weights(logs.weighing.begin())
+        self.replica.limit_to(self.choices, Ledger(self.quotas, self.weights, self.holdings.local))
         self.reset()
         self.up = True
         self.world.note(f"{self.name} starts")

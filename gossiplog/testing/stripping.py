@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gossiplog.gossip import events
 from gossiplog.gossip.messages import Segment
-from gossiplog.log.segment import drop_payloads
+from gossiplog.log.segment import drop_payloads, segment_bytes
 from gossiplog.store.requests import Accept
 from gossiplog.testing.node import Node
 
@@ -51,4 +51,4 @@ class Forgetter(Stripper):
 
     def _fill(self, effect: events.Fill) -> None:
         self.handle(events.Filled(effect.session, effect.segment.author))
-        self._answer(effect.size_bytes)(None)
+        self._answer(segment_bytes(effect.segment))(None)

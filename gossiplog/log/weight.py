@@ -1,0 +1,90 @@
+"""How much room things take where they are kept.
+
+Responsible for: the bytes on disk of a row, a proof, an author, as a store with pages lays them out; adding them up.
+Must not know: stores, quotas; the memory that an author takes is a constant in ``limits``.
+Invariant: what a thing takes hangs on nothing but its size, so that the sum is the same whatever the order it came in.
+
+>>> row_bytes(100), row_bytes(9000), row_bytes(131_200)
+(271, 16399, 133135)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from gossiplog.limits import AUTHOR_DISK_BYTES, DISK_PAGE_BYTES
+from gossiplog.log.fork import ForkProof, encode_proof
+
+_INDEXED_ROW_BYTES: Final = 15
+_ROW_BYTES: Final = 143
+"""Of a row: its entry in the index; ids, signature and numbers beside the items."""
+
+_INDEXED_PROOF_BYTES: Final = 58
+_PROOF_BYTES: Final = 38
+"""Of a proof: its author in the index, whose pages are seldom full; its author beside it."""
+
+_CELL_BYTES: Final = 12
+"""What a page keeps to find a record."""
+
+_LARGEST_LOCAL_BYTES: Final = DISK_PAGE_BYTES - 35
+_LEAST_LOCAL_BYTES: Final = (DISK_PAGE_BYTES - 12) * 32 // 255 - 23
+_OVERFLOW_BYTES: Final = DISK_PAGE_BYTES - 4
+"""SQLite's file format, 1.6: what of a record stays on the page with others, and what each page of the rest takes."""
+
+
+def row_bytes(size: int) -> int:
+    """Return what a row of ``size`` bytes of items takes."""
+    return _INDEXED_ROW_BYTES + _record_bytes(_ROW_BYTES + size)
+
+
+def proof_bytes(proof: ForkProof | int) -> int:
+    """Return what a fork proof, or one of so many bytes, takes."""
+    size = proof if isinstance(proof, int) else len(encode_proof(proof))
+    return _INDEXED_PROOF_BYTES + _record_bytes(_PROOF_BYTES + size)
+
+
+def _record_bytes(size: int) -> int:
+    """What a record takes when its page is shared with others of its size, and its overflow pages with nothing."""
+    pages = 0
+    if size > _LARGEST_LOCAL_BYTES:
+        local = _LEAST_LOCAL_BYTES + (size - _LEAST_LOCAL_BYTES) % _OVERFLOW_BYTES
+        if local > _LARGEST_LOCAL_BYTES:
+            local = _LEAST_LOCAL_BYTES
+        pages = -(-(size - local) // _OVERFLOW_BYTES)
+        size = local
+    on_a_page = DISK_PAGE_BYTES // min(size + _CELL_BYTES, DISK_PAGE_BYTES)
+    return DISK_PAGE_BYTES // on_a_page + pages * DISK_PAGE_BYTES
+
+
+class Weights:
+    """I am what each author takes on one disk, and all together."""
+
+    def __init__(self, weights: Mapping[bytes, int] | None = None) -> None:
+        """Begin with what is there."""
+        self.authors: dict[bytes, int] = dict(weights or {})
+        self.bytes = sum(self.authors.values())
+
+    def change(self, forgotten: Iterable[bytes], changes: Mapping[bytes, int]) -> None:
+        """Nothing is there of those ``forgotten``; of others, afterwards, so much more."""
+        for author in forgotten:
+            self.bytes -= self.authors.pop(author, 0)
+        for author, change in changes.items():
+            self.authors[author] = self.authors.get(author, 0) + change
+            self.bytes += change
+
+
+class Changes(dict[bytes, int]):
+    """I collect by how much what authors take is going to change."""
+
+    def row(self, author: bytes, size: int, *, first: bool = False) -> None:
+        """A row comes; the ``first`` one of its author brings what an author takes."""
+        self.add(author, row_bytes(size) + (AUTHOR_DISK_BYTES if first else 0))
+
+    def instead(self, author: bytes, sizes: Iterable[int], before: Iterable[int]) -> None:
+        """Rows of these ``sizes`` come in the place of those ``before``."""
+        self.add(author, sum(map(row_bytes, sizes)) - sum(map(row_bytes, before)))
+
+    def add(self, author: bytes, change: int) -> None:
+        """So much more, or less."""
+        self[author] = self.get(author, 0) + change

@@ -1,0 +1,110 @@
+"""Members that make a node keep as much as they can for little, and whether the quotas count it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+
+from gossiplog.gossip.quotas import Usage
+from gossiplog.store.logs import open_logs
+from gossiplog.store.requests import Request
+from tests.audit.case import Case, Outcome
+from tests.disks import GAPS, KINDS, MERGED, batches, proofs, sizes_of
+from tests.members import Member, resident_bytes
+from tests.processes import Process
+
+NETWORK = bytes(32)
+SCALE = 1000
+AUTHORS = 200_000
+BOUND = 0.2
+GAPS_BOUND = 0.5
+"""Of what is in use when rows were deleted or merged away between others."""
+
+NODE = """
+from twisted.internet import reactor
+from gossiplog import Node, open_store
+store = open_store("store", reactor)
+node = Node(reactor, store, network="{network}")
+node.listen("tcp:0:interface=127.0.0.1").addCallback(
+    lambda address: print("ready", address, *node.usage, node.usage.memory_bytes, flush=True)
+)
+reactor.run()
+"""
+
+
+def disk(kinds: Iterable[str]) -> Callable[[float], Outcome]:
+    """The worst of these, each in a store of its own."""
+
+    def run(seconds: float) -> Outcome:
+        worst = (0.0, "")
+        made = {**KINDS, **GAPS}
+        held = True
+        for kind in kinds:
+            with tempfile.TemporaryDirectory(prefix="quotas-") as place:
+                sizes = sizes_of(
+                    made[kind](SCALE), Path(place) / "kind", merge=kind == MERGED or kind in GAPS
+                )
+            worst = max(worst, (abs(sizes.error), kind))
+            held = held and sizes.counted == sizes.recounted
+            held = held and sizes.file <= (1 + BOUND) * sizes.most_counted
+            held = held and abs(sizes.error) <= (GAPS_BOUND if kind in GAPS else BOUND)
+            print(
+                f"    {kind}: {sizes.counted:,} counted, {sizes.used:,} used ({sizes.error:+.1%})", flush=True
+            )
+        return Outcome(f"{worst[0]:.0%} ({worst[1]})", held)
+
+    return run
+
+
+def memory(requests: Callable[[], Iterable[Request]]) -> Callable[[float], Outcome]:
+    """A node on such a store, beside one on an empty one."""
+
+    def run(seconds: float) -> Outcome:
+        empty, _ = _resident(())
+        resident, usage = _resident(requests())
+        taken = resident - empty
+        error = usage.memory_bytes / taken - 1
+        figure = f"{usage.authors:,} authors take {taken:,} bytes, {usage.memory_bytes:,} are counted"
+        return Outcome(f"{error:+.0%}: {figure}", abs(error) <= BOUND)
+
+    return run
+
+
+def _resident(requests: Iterable[Request]) -> tuple[int, Usage]:
+    """What a node takes that has a session, and so has compared what it holds."""
+    with tempfile.TemporaryDirectory(prefix="quotas-") as place:
+        with closing(open_logs(Path(place) / "store")) as logs:
+            for batch in batches(requests):
+                logs.process(batch)
+        process = Process([sys.executable, "-c", NODE.format(network=NETWORK.hex())], Path(place))
+        try:
+            address, *numbers = process.wait_for(r"ready (.*)\n")[1].split()
+            with closing(Member(int(address.rpartition(":")[2]), NETWORK)) as member:
+                member.alive()
+                *held, memory_bytes = map(int, numbers)
+                usage = Usage(*held)
+                assert usage.memory_bytes == memory_bytes
+                return resident_bytes(process.popen.pid), usage
+        finally:
+            process.abandon()
+
+
+CASES = (
+    Case("quotas-disk", "stores full of each kind of thing that costs a member little", "20 %", disk(KINDS)),
+    Case("quotas-gaps", "rows between those that are deleted or merged away", "half", disk(GAPS)),
+    Case(
+        "quotas-memory",
+        f"{AUTHORS:,} authors of one entry",
+        "20 %",
+        memory(lambda: KINDS["one-entry authors"](AUTHORS // 200)),
+    ),
+    Case(
+        "quotas-forked",
+        f"{AUTHORS // 4:,} forked authors with an entry",
+        "20 %",
+        memory(lambda: proofs(AUTHORS // 4, 1, with_log=True)),
+    ),
+)
