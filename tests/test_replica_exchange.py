@@ -164,6 +164,27 @@ class RelayTests(ReplicaCase):
             self.sent(self.tick(limits.ANNOUNCE_SECONDS), Have), [(1, Have((HaveItem(0, 2, ANN.author),)))]
         )
 
+    def test_announcements_wait_for_each_other(self) -> None:
+        """What is announced comes in one message, a little later; what a peer called lazy later than that."""
+        for number in (1, 2):
+            self.hear(number, Lazy((OWN.author,)))
+        self.hear(0, Have((HaveItem(0, 1, ANN.author), HaveItem(1, 1, BOB.author))))
+        self.tick(limits.GRAFT_SECONDS)
+        effects = self.hear(0, log(ANN, 1)[0], log(BOB, 1)[0])
+        effects += self.tick(limits.ANNOUNCE_SECONDS / 2)
+        self.assertEqual(self.sent(effects, Have), [])
+        told = self.sent(self.tick(limits.ANNOUNCE_SECONDS / 2), Have)
+        self.assertEqual([(number, len(have.items)) for number, have in told], [(1, 2), (2, 2)])  # type: ignore[union-attr]
+        effects = self.commit(log(OWN, 1)[0], done=False) + self.tick(limits.LAZY_ANNOUNCE_SECONDS * 0.9)
+        self.assertEqual(self.sent(effects, Have), [])
+        told = self.sent(self.tick(limits.LAZY_ANNOUNCE_SECONDS * 0.2), Have)
+        self.assertEqual([number for number, _ in told], [1, 2])
+
+    def test_not_back_to_where_it_came_from(self) -> None:
+        """Although that is not remembered, since the peer claims too much."""
+        with patch.object(limits, "MAX_CLAIMS", 0), patch.object(limits, "MIN_CLAIMS", 0):
+            self.assertEqual(self.given(self.hear(0, log(ANN, 1)[0])), [(1, 1), (2, 1)])
+
     def test_lazy_and_refused(self) -> None:
         """Announced, or neither; WANT undoes both."""
         self.hear(1, Lazy((ANN.author,)))

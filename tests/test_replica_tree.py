@@ -8,9 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.messages import Have, HaveItem, Lazy, Want, WantItem
+from gossiplog.gossip.messages import Have, HaveItem, Lazy, Refuse, Want, WantItem
 from gossiplog.gossip.tree import MISSED_PUSHES, NEW_OUTWEIGHS, VAIN_PUSHES, explored_seq
+from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair
+from gossiplog.log.segment import build, verify
 from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log
 
 STRANGERS = [Keypair(bytes([200 - number]) * 32) for number in range(40)]
@@ -208,11 +210,41 @@ class CommonTreeTests(ReplicaCase):
         self.assertEqual(self.duplicates(1, NEW_OUTWEIGHS), [])
         self.assertEqual(self.duplicates(1, 1), [(1, Lazy((None,)))])
 
+    def test_counts_of_the_specification(self) -> None:
+        """So many duplicates, so many less for something new, so many that had to be asked for."""
+        self.assertEqual((VAIN_PUSHES, NEW_OUTWEIGHS, MISSED_PUSHES), (8, 2, 4))
+
+    def test_the_others_begin_anew(self) -> None:
+        """When one link is pruned, what the others bring may be needed now."""
+        self.duplicates(1, VAIN_PUSHES - 1)
+        self.assertEqual(len(self.duplicates(2, VAIN_PUSHES)), 1)
+        self.assertEqual(self.duplicates(1, VAIN_PUSHES - 1), [])
+        self.assertEqual(len(self.duplicates(1, 1)), 1)
+
+    def test_the_last_link_that_pushes_stays(self) -> None:
+        """Whatever it brings that another brought first."""
+        self.do(events.Closed(2))
+        self.hear(1, Lazy((None,)))
+        for keypair in STRANGERS[: 2 * VAIN_PUSHES]:
+            [one] = log(keypair, 1)
+            effects = self.hear(1, one) + self.hear(0, one)
+            self.assertEqual(self.sent(effects, Lazy), [(0, Lazy((keypair.author,)))])
+
+    def test_a_link_that_pushes_again(self) -> None:
+        """WANT for all makes it eager on both sides: nobody else has to push when another leaves."""
+        self.hear(0, Lazy((None,)))
+        self.hear(1, Lazy((None,)), Want((WantItem(None, 1),)))
+        self.assertEqual(self.sent(self.do(events.Closed(2)), Want), [])
+
     def test_what_came_there_goes_on_there(self) -> None:
-        """Authors that a pruned link brought are asked for by name."""
+        """Authors that a pruned link brought are asked for by name, the latest of very many."""
         self.hear(1, log(BOB, 1)[0])
         effects = self.hear(1, Lazy((None,)))
         self.assertEqual(self.sent(effects, Want), [(1, Want((WantItem(BOB.author, 2),)))])
+        with patch.object(limits, "MAX_WANT_ITEMS", 2):
+            self.hear(2, *[log(keypair, 1)[0] for keypair in STRANGERS[:3]])
+            [(_, want)] = self.sent(self.hear(2, Lazy((None,))), Want)
+        self.assertEqual([item.author for item in want.items], [each.author for each in STRANGERS[1:3]])  # type: ignore[union-attr]
 
     def test_last_one_is_asked_to_go_on(self) -> None:
         """Somebody has to push."""
@@ -259,6 +291,17 @@ class ExploreTests(ReplicaCase):
         self.assertEqual(
             asked, {seq: [(n, Want((WantItem(ANN.author, seq + 1),))) for n in (1, 2)] for seq in (8, 64)}
         )
+
+    def test_across_the_eighth(self) -> None:
+        """A segment that begins before it and ends behind it; who does not want the author is not asked."""
+        for number in (1, 2):
+            self.setUp()
+            self.hear(number, Refuse((ANN.author,)))
+            self.hear(0, *log(ANN, 6))
+            bodies = [encode_body(number, b"") for number in (6, 7, 8)]
+            [news], _ = build(ANN, verify(log(ANN, 6)[-1]), bodies)
+            asked = self.sent(self.hear(0, news), Want)
+            self.assertEqual(asked, [(3 - number, Want((WantItem(ANN.author, 10),)))])
 
     def test_catching_up_explores_nothing(self) -> None:
         """Backlog comes from one peer, whatever paths are the shortest."""
