@@ -476,6 +476,7 @@ class ForkTests(ReplicaCase):
         self.hear(2, Fork(proof_of(ANN)))
         self.assertEqual(self.hear(0, two), [])
         self.assertEqual(self.given(self.commit(one)), [])
+        self.assertEqual(self.hear(0, two, log(ANN, 1, b"other")[0]), [])
         self.assertEqual(self.hear(1, Have((HaveItem(0, 10),))), [])
         self.assertEqual(self.replica.schedule.claimants, {})
 
