@@ -11,7 +11,19 @@ from gossiplog import limits
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Effect
 from gossiplog.gossip.interest import Choices
-from gossiplog.gossip.messages import Fill, Fork, Have, HaveItem, Lazy, Refuse, Want, WantItem
+from gossiplog.gossip.messages import (
+    Fill,
+    Fork,
+    Have,
+    HaveItem,
+    Lazy,
+    Range,
+    RangeKind,
+    Ranges,
+    Refuse,
+    Want,
+    WantItem,
+)
 from gossiplog.log.segment import Head, HoledRow, Segment, drop_payloads, has_holes, merge, verify
 from gossiplog.store.interface import PutSegment
 from gossiplog.store.logs import Logs
@@ -153,6 +165,18 @@ class AskingTests(ReplicaCase):
         self.assertIn(events.PayloadsFilled(ANN.author, 1, 1), effects)
         self.assertEqual(self.sent(self.find(effects, self.rows[1:]), Fill)[0][0], 1)
 
+    def test_whenever_it_is_settled(self) -> None:
+        """Since nothing was to be compared, or at the end of a reconcile; not before."""
+        asks = [events.FindHoles(7, None, limits.FILL_ROWS)]
+        self.assertEqual([e for e in self.open(7) if isinstance(e, events.FindHoles)], asks)
+        for number in (0, 1, 2, 7):
+            self.do(events.Closed(number))
+        greeted = self.open(7, root=b"another root 123")
+        self.replica._seek_payloads_of(ANN.author)  # it came without, from somebody else
+        self.assertEqual([e for e in greeted + self.tick(1.0) if isinstance(e, events.FindHoles)], [])
+        settled = self.hear(7, Ranges(1, (Range(b"", RangeKind.LIST),)))
+        self.assertEqual([e for e in settled if isinstance(e, events.FindHoles)], asks)
+
     def test_who_does_not_answer(self) -> None:
         """Is asked again after the others, later each time, and then no more."""
         self.find(self.settle(0))
@@ -211,6 +235,14 @@ class AskingTests(ReplicaCase):
         """So many are looked for at once."""
         [asked] = self.settle(0)
         self.assertEqual(asked, events.FindHoles(0, None, limits.FILL_ROWS))
+
+    def test_very_many_gaps(self) -> None:
+        """One FILL speaks of them all, with some of what is between: it has an end."""
+        rows = tuple(HoledRow(ANN.author, 2 * number, 1, 1) for number in range(1, 300))
+        [(_, fill)] = self.sent(self.find(self.settle(0), rows), Fill)
+        assert isinstance(fill, Fill)
+        self.assertEqual(len(fill.ranges), limits.MAX_FILL_RANGES)
+        self.assertTrue(all(any(a <= row.first <= b for a, b in fill.ranges) for row in rows))
 
     def test_too_many_authors(self) -> None:
         """Are not remembered, but asked for."""
