@@ -173,7 +173,7 @@ class AskingTests(ReplicaCase):
             self.do(events.Closed(number))
         greeted = self.open(7, root=b"another root 123")
         self.replica._seek_payloads_of(ANN.author)  # it came without, from somebody else
-        self.assertEqual([e for e in greeted + self.tick(1.0) if isinstance(e, events.FindHoles)], [])
+        self.assertEqual([e for e in greeted + self.do(events.Tick()) if isinstance(e, events.FindHoles)], [])
         settled = self.hear(7, Ranges(1, (Range(b"", RangeKind.LIST),)))
         self.assertEqual([e for e in settled if isinstance(e, events.FindHoles)], asks)
 
@@ -198,6 +198,19 @@ class AskingTests(ReplicaCase):
         waits = [later - earlier for earlier, later in pairwise(asked)]
         self.assertEqual(waits, sorted(waits))
         self.assertGreaterEqual(waits[-1], limits.STALL_MOST_SECONDS / 2)
+
+    def test_who_did_not_answer_comes_after_who_does(self) -> None:
+        """Also when its time has come."""
+        self.find(self.settle(0))
+        self.settle(1)
+        self.assertEqual(self.sent(self.find(self.tick(limits.STALL_SECONDS)), Fill)[0][0], 1)
+        self.replica._fills_pending += 1
+        self.tick(limits.STALL_SECONDS - 1.0)
+        self.do(events.Filled(1, ANN.author, 1, 1, 1, 2))
+        self.tick(limits.STALL_SECONDS - 1.0)
+        self.assertLess(self.replica.sessions[0].lacking.not_before, self.now)
+        effects = self.hear(1, self.head())
+        self.assertEqual([e.session for e in effects if isinstance(e, events.FindHoles)], [1])
 
     def test_answers_may_have_holes(self) -> None:
         """Also beyond our head, where they are not taken; afterwards, and of other authors, it is an offence."""

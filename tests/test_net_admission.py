@@ -421,6 +421,10 @@ class ApplicantTests(DoorCase):
         self.assertFalse(asked[-1].answered)
         self.assertTrue(self.ask("2001:db8:0:1::1").answered)
 
+    def test_costs_of_the_specification(self) -> None:
+        """A handshake that leads to nothing counts three times, an offence sixteen; who crowds does for a minute."""
+        self.assertEqual((1 + UNFINISHED_COST, OFFENCE_COST, admission.CROWDING_SECONDS), (3.0, 16.0, 60.0))
+
     def test_unfinished(self) -> None:
         """Who goes without the third message has less of them; no more than that."""
         allowed = int(limits.HANDSHAKES_PER_HOST / (1 + UNFINISHED_COST))

@@ -12,14 +12,16 @@ from gossiplog.errors import (
     ByeCode,
     ChannelError,
     GossiplogError,
+    HandshakeError,
     LimitExceededError,
     MalformedMessageError,
+    PeerError,
     PeerTimeoutError,
     VersionMismatchError,
     WrongNetworkError,
 )
 from gossiplog.gossip.messages import Hello, Ping
-from gossiplog.net.bans import HALVED_SECONDS, Bans
+from gossiplog.net.bans import BAN_SCORE, HALVED_SECONDS, Bans, points_of
 from gossiplog.net.places import is_local, place
 from gossiplog.serving import describe
 from tests.netcase import LISTEN, LOCAL, Author, Peer, Raw, answer
@@ -56,6 +58,18 @@ class ScoreTests(SynchronousTestCase):
             with self.subTest(type(error).__name__):
                 self.bans = Bans()
                 self.assertEqual(self.times(error), forgiven)
+
+    def test_every_kind(self) -> None:
+        """As the specification has it by codes, for whatever kind of error there is."""
+        counts = {5: 0.5, 6: 0.5, 7: 0.5, 8: 1.0, 9: 1.0, 10: 1.0, 11: 0.25}
+        kinds = [PeerError]
+        for kind in kinds:
+            kinds += kind.__subclasses__()
+        for kind in kinds[1:]:
+            before_or_below = issubclass(kind, HandshakeError | ChannelError)
+            expected = 0.0 if before_or_below else counts.get(kind.code, 0.0)
+            self.assertEqual((kind, points_of(kind("why"))), (kind, expected))
+        self.assertEqual((BAN_SCORE, HALVED_SECONDS), (0.9, 600.0))
 
     def test_scores_fade(self) -> None:
         """Twice in a day is not twice in a minute."""

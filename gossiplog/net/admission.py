@@ -18,7 +18,7 @@ from typing import Any
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode, GossiplogError, LimitExceededError, PeerError, ReplayError
-from gossiplog.net.bans import POINTS, Bans
+from gossiplog.net.bans import Bans, points_of
 from gossiplog.net.crowd import Crowd
 from gossiplog.net.places import is_local, place
 from gossiplog.net.protocol import Link
@@ -194,7 +194,7 @@ class Admission:
     def offence(self, link: Link, peer: bytes, error: GossiplogError) -> None:
         """The node ``peer`` at the other end of ``link`` broke the protocol."""
         if not link.initiator:
-            self._charge(link, OFFENCE_COST * POINTS.get(type(error), 0.0))
+            self._charge(link, OFFENCE_COST * points_of(error))
         ban = self.bans.offence(peer, error, self._reactor.seconds())
         if ban is not None:
             self._tell(Banned(ban.peer, ban.reason, ban.seconds))

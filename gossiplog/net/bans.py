@@ -35,14 +35,19 @@ POINTS: dict[type[GossiplogError], float] = {
     FrameTooLargeError: 0.5,
     LimitExceededError: 0.25,  # a large and honest peer may
 }
-"""What an offence counts.  All else counts nothing: a channel that does not decrypt may be the line's
-fault, a timeout the network's, a version nobody's."""
+"""What an offence counts, and each kind of it.  All else counts nothing: a channel that does not decrypt may be the
+line's fault, a timeout the network's, a version nobody's."""
 
 BAN_SCORE = 0.9
 """A ban; a little less than 1, because scores fade between two offences."""
 
 HALVED_SECONDS = 600.0
 """A score is half as much after so long."""
+
+
+def points_of(error: GossiplogError) -> float:
+    """What ``error`` counts."""
+    return next((points for kind, points in POINTS.items() if isinstance(error, kind)), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Bans:
 
     def offence(self, peer: bytes, error: GossiplogError, now: float) -> Ban | None:
         """Count what ``error`` says; returns the ban that begins now."""
-        points = POINTS.get(type(error), 0.0)
+        points = points_of(error)
         if not points:
             return None
         record = self._records.pop(peer, None)
