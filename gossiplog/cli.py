@@ -16,12 +16,15 @@ from typing import Any, Final, NoReturn
 
 from gossiplog import keyfile
 from gossiplog.commands import choosing, forks, importing, local, show, simulate, verifying
-from gossiplog.commands.arguments import checked
+from gossiplog.commands.arguments import checked, path
 from gossiplog.errors import StoreUnsafeError
 from gossiplog.log.network import Network
 from gossiplog.printing import complain, open_standard_files, report, say
 
 STORE: Final = ".gossiplog"
+
+WAIT_SECONDS: Final = 10.0
+"""One command is through by then, also with a slow disk; who forgot a node that runs does not wait much longer."""
 
 USAGE: Final = 2
 INTERRUPTED: Final = 130
@@ -37,14 +40,21 @@ example:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
+    """A parser whose complaint is one line, and that takes nothing for an option but what is one as a whole."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
+        if "unrecognized arguments: -" in message or "ignored explicit argument" in message:
+            message += "; text that begins with a dash goes behind --"
+        elif "expected one argument" in message:
+            message += "; one that begins with a dash is said with ="
         complain(f"{message} (see {self.prog} --help)")
         raise SystemExit(USAGE)
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        return []  # or "-hello" is -h, and shows the help in the place of what was asked for
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
-    if "store" in arguments and not arguments.store:
+    if "store" in arguments and arguments.store is None:
         arguments.store = _default_store()
     verb: Callable[[argparse.Namespace], int] = arguments.verb
     return verb(arguments)
@@ -137,8 +147,16 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--store",
             metavar="DIR",
-            default=os.environ.get("GOSSIPLOG_STORE"),
+            type=path,
+            default=os.environ.get("GOSSIPLOG_STORE") or None,
             help="directory of the store (default: $GOSSIPLOG_STORE, else .gossiplog)",
+        )
+        added.add_argument(
+            "--wait",
+            type=_wait,
+            default=WAIT_SECONDS,
+            metavar="SECONDS",
+            help=f"wait so long while another process has the store (default: {WAIT_SECONDS:g})",
         )
         return added
 
@@ -155,7 +173,8 @@ def _parser() -> argparse.ArgumentParser:
         "append entries: the arguments, or else the lines of standard input",
         'gossiplog append --store ~/notes "buy milk" && uptime | gossiplog append --writer load',
     )
-    append.add_argument("text", nargs="*", metavar="TEXT", help="each is one entry")
+    about = "each is one entry; put -- before those that begin with a dash"
+    append.add_argument("text", nargs="*", metavar="TEXT", help=about)
     _writer(append)
     _json(append)
 
@@ -190,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
         "take what another store has that its authors signed; it may be anybody's, and is only read",
         "gossiplog import --store ~/notes /media/stick/notes",
     )
-    taking.add_argument("path", metavar="DIR", help="directory of the other store")
+    taking.add_argument("path", type=path, metavar="DIR", help="directory of the other store")
     choosing.add_quotas(taking)
 
     summary = "show the authors that signed two logs, with proofs as files"
@@ -330,6 +349,10 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < 1e9:
         raise argparse.ArgumentTypeError(f"a positive number of seconds, not {text}")
     return seconds
+
+
+def _wait(text: str) -> float:
+    return 0.0 if text == "0" else _seconds(text)
 
 
 if __name__ == "__main__":

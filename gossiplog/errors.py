@@ -7,6 +7,7 @@ code the other side is told in BYE (specification, "Codes"), and never changes s
 
 from __future__ import annotations
 
+import os
 from enum import IntEnum
 
 from gossiplog.foreign import brief
@@ -100,11 +101,21 @@ class StoreNotFoundError(StoreError):
 
 
 class StoreLockedError(StoreError):
-    """Another process has the store open."""
+    """The store is open already: in the process ``pid``, which may be this one, or ``None`` if that is not known."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"store {path} is in use by another process; stop it or use another directory")
+    def __init__(self, path: str, pid: int | None = None, waited: float = 0.0) -> None:
+        after = f" after {waited:g} s" if waited else ""
+        if pid == os.getpid():
+            said = f"store {path} is open in this process already{after}; use that one, or close it first"
+        else:
+            who = "another process" if pid is None else f"process {pid}"
+            said = (
+                f"store {path} is in use by {who}{after}; stop it, wait longer (--wait SECONDS, or wait=), "
+                "or use another directory"
+            )
+        super().__init__(said)
         self.path = path
+        self.pid = pid
 
 
 class StoreInUseError(StoreError):

@@ -13,6 +13,7 @@ from typing import Final
 
 from gossiplog.errors import KeyFileError
 from gossiplog.log.network import Network
+from gossiplog.paths import typed
 
 MARK: Final = "@"
 
@@ -29,7 +30,7 @@ def said(text: str) -> str:
         return text
     path = text.removeprefix(MARK)
     try:
-        with open(path, "rb") as file:
+        with open(typed(path), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:

@@ -7,22 +7,28 @@ Invariant: a start that fails leaves nothing open.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
+
+from twisted.internet.task import deferLater
 
 from gossiplog import notices
+from gossiplog.errors import StoreLockedError
 from gossiplog.foreign import brief
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.keys import KeyKind, format_key, short_key
 from gossiplog.log.network import Network
-from gossiplog.net.livestore import open_store
+from gossiplog.net.livestore import Store, open_store
 from gossiplog.net.progress import in_words
 from gossiplog.net.sockets import take_descriptors
 from gossiplog.node import Node
 from gossiplog.notices import Notice
+from gossiplog.paths import absolute
 from gossiplog.printing import as_json
+
+HOLD_UP_SECONDS: Final = 0.2
+"""Nobody notices that Ctrl-C takes so long."""
 
 
 class Serving:
@@ -38,22 +44,25 @@ class Serving:
         tell: Callable[[str], None],
         *,
         init: bool,
+        wait: float = 0.0,
         show: Callable[[str], None] | None = None,
         only_followed: bool | None = None,
         quotas: Quotas | None = None,
         max_memory: int | None = None,
     ) -> None:
-        """Remember what to run; ``tell`` is given what happens later, in words.  ``init``: create a missing store.
+        """Remember what to run; ``tell`` is given what happens later, in words.  ``init``: create a missing store;
+        ``wait``: for so long, while it is open elsewhere.
 
         ``show`` is given a progress line a few times a second while entries come.
         """
         self._reactor = reactor
-        self._path = os.path.abspath(path)
+        self._path = absolute(path)
         self._network = network
         self._listen = listen
         self._peers = peers
         self._tell = tell
         self._init = init
+        self._wait = wait
         self._show = show
         self._only_followed = only_followed
         self._quotas = quotas
@@ -79,7 +88,7 @@ class Serving:
         return ready
 
     async def _start(self, opened: AsyncExitStack) -> str:
-        store = open_store(self._path, self._reactor, init=self._init)
+        store = await open_patiently(self._path, self._reactor, init=self._init, wait=self._wait)
         opened.push_async_callback(store.close)
         node = Node(
             self._reactor,
@@ -116,6 +125,22 @@ class Serving:
         words = describe(notice)
         if words is not None:
             self._tell(words)
+
+
+async def open_patiently(path: str, reactor: Any, *, init: bool, wait: float) -> Store:
+    """Open a store, waiting as :func:`open_store` does; a reactor that runs is not held up for long, so that the wait
+    can be cancelled."""
+    holder, left = None, wait
+    while True:
+        some = min(left, HOLD_UP_SECONDS) if reactor.running else left
+        try:
+            return open_store(path, reactor, init=init, wait=some)
+        except StoreLockedError as error:
+            left = left - some if error.pid == holder else wait - some
+            if left <= 0:
+                raise StoreLockedError(error.path, error.pid, wait) from None
+            holder = error.pid
+        await deferLater(reactor, 0)
 
 
 def ready_line(listening: Sequence[str], node: bytes, path: str) -> str:

@@ -19,14 +19,21 @@ from twisted.python.failure import Failure
 
 from gossiplog import keyfile
 from gossiplog.commands.choosing import MEMORY, QUOTAS, bound, read_memory
-from gossiplog.errors import EndpointError, GossiplogError
+from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
 from gossiplog.foreground import SWITCH_SECONDS
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.network import Network
 from gossiplog.net.endpoints import check_client, check_server
 from gossiplog.net.logger import Log
+from gossiplog.paths import absolute, typed
 from gossiplog.printing import complain
 from gossiplog.serving import Serving
+
+
+def _wait(text: str) -> float:
+    if not 0 <= float(text) < 1e9:
+        raise ValueError(f"a number of seconds, not {text}")
+    return float(text)
 
 
 class Options(usage.Options):
@@ -40,6 +47,7 @@ class Options(usage.Options):
     optFlags = [["only-followed", None, "Want nobody but the authors followed, from now on."]]
     optParameters = [
         ["store", "s", None, "Directory of the store; created if it is missing."],
+        ["wait", None, 10.0, "Wait so many seconds while the store is open elsewhere.", _wait],
         [
             *("network", "n", None),
             "Network: a name, a key (network_... or 64 hex digits), an author's id, or @FILE that holds one; "
@@ -78,7 +86,10 @@ class Options(usage.Options):
         for name in ("store", "network"):
             if not self[name]:
                 raise usage.UsageError(f"--{name} is needed")
-        self.store = os.path.abspath(self["store"])
+        try:
+            self.store = absolute(typed(self["store"]))
+        except InvalidValueError as error:
+            raise usage.UsageError(f"--store: {error}") from None
         bounds = {quota.value: self[option.removeprefix("--")] for quota, (option, _) in QUOTAS.items()}
         self.quotas = Quotas(**bounds)
         try:
@@ -122,6 +133,7 @@ class NodeService(Service):
             options.peers,
             self._tell,
             init=True,
+            wait=options["wait"],
             only_followed=bool(options["only-followed"]) or None,
             quotas=options.quotas,
             max_memory=options["max-memory"],

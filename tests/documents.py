@@ -88,7 +88,7 @@ VARYING = (
     (r"\b(author|node|network)_[a-z2-7]{55}\b", r"\1_KEY"),
     (r"\b[0-9a-f]{64}\b", "HEX"),
     (r"\b[a-z2-7]{8}\b", "SHORTKEY"),
-    (r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "TIME"),
+    (r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[+-]\d\d:\d\d)?(?![\d:])", "TIME"),
     (r"\b\d+\.\d+ s\b", "SECONDS"),
 )
 """What is different each time, and shown in documents as it was once."""

@@ -143,7 +143,7 @@ class LocalTests(ProcessTestCase):
         text = self.run_gossiplog("log", "--store", "ann", "--author", self.author)
         lines = text.splitlines()
         short = self.author.removeprefix("author_")[:8]
-        self.assertRegex(lines[0], rf"\A\d\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d {short} 1 first\Z")
+        self.assertRegex(lines[0], rf"\A\d\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d {short} 1 first\Z")
         self.assertTrue(lines[1].endswith(f"{short} 2 \\x1b[2Jsecond\\u202e"), lines[1])
         self.assertEqual(len(lines), 2)
         short = diary.removeprefix("author_")[:8]
@@ -256,9 +256,11 @@ class FailureTests(ProcessTestCase):
             ("chat", "--nick", "ann", *node),
         ]
         with closing(open_logs(self.place / "ann")):
-            locked = [self.gossiplog(*verb, "--store", "ann") for verb in (*verbs, ("init",))]
+            locked = [self.gossiplog(*verb, "--store", "ann", "--wait", "0") for verb in (*verbs, ("init",))]
             for process in locked:
-                self.assert_one_line(process, 1, f"store {self.place / 'ann'} is in use by another process")
+                self.assert_one_line(
+                    process, 1, f"store {self.place / 'ann'} is in use by process {os.getpid()}"
+                )
         missing = [self.gossiplog(*verb, "--store", "none") for verb in verbs]
         for process in missing:
             self.assert_one_line(process, 1, "no store at", "gossiplog init --store none creates one")

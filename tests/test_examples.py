@@ -189,7 +189,9 @@ class PersistedChatTests(ExampleTestCase):
         witness.wait_for("^info> connected")
         locked = self.chat(ann)
         self.assertEqual(locked.finish(), 1)
-        self.assertRegex(locked.err, r"\Agossiplog: store [^\n]* is in use by another process[^\n]*\n\Z")
+        self.assertRegex(
+            locked.err, rf"\Agossiplog: store [^\n]* is in use by process {running.popen.pid};[^\n]*\n\Z"
+        )
         taken = self.example("persisted_chat", ann, "--dir", "other")
         self.assertEqual(taken.finish(), 1)
         self.assertRegex(taken.err, r"\Agossiplog: cannot listen on [^\n]* in use[^\n]*\n\Z")
@@ -312,7 +314,7 @@ class MultichatTests(ExampleTestCase):
         two = self.chat("1")
         self.assertEqual(two.finish(), 1)
         self.assertRegex(
-            two.err, r"\Agossiplog: store \S+/multichat-1 is in use by another process[^\n]*\n\Z"
+            two.err, rf"\Agossiplog: store \S+/multichat-1 is in use by process {one.popen.pid};[^\n]*\n\Z"
         )
         self.assertEqual(one.interrupt(), 0)
         self.assert_usage(self.chat("../1"), "letters and digits")

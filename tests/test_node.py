@@ -152,7 +152,7 @@ class TextTests(SynchronousTestCase):
             (Segment(author, 4, 2, author, bytes(64), b"xy"), "<Segment aaaaaaaa 4-5, 2 bytes>"),
             (
                 Entry(author, 4, author, 1000, "x" * 99),
-                f"<Entry aaaaaaaa 4 1970-01-01 00:00:01 {'x' * 59!r}...>",
+                f"<Entry aaaaaaaa 4 1970-01-01 00:00:01Z {'x' * 59!r}...>",
             ),
         ):
             self.assertEqual(repr(value).replace("'...", "..."), shown.replace("'...", "..."))

@@ -113,10 +113,10 @@ class ServiceTests(TestCase):
         said: list[Any] = []
         self.patch(tap, "complain", lambda words, stream: said.append(words))
         with closing(open_logs(self.store)):
-            error = self.assertRaises(CannotStart, self.service().startService)
+            error = self.assertRaises(CannotStart, self.service("--wait", "0").startService)
         self.assertEqual(error.code, 1)
         self.assertEqual(said, [str(error)])
-        self.assertIn("is in use by another process", str(error))
+        self.assertIn("is open in this process already", str(error))
 
     async def test_port_in_use(self) -> None:
         """The store is closed again."""
@@ -175,10 +175,12 @@ class TwistdTests(ProcessTestCase):
     def test_locked_store(self) -> None:
         """One line on standard error and in the log, status 1, no traceback, no pid file."""
         with closing(open_logs(self.place / "ann")):
-            process = self.twistd("--nodaemon", "gossiplog", "--store", "ann", "--network", "n")
+            process = self.twistd(
+                "--nodaemon", "gossiplog", "--store", "ann", "--network", "n", "--wait", "0"
+            )
             self.assertEqual(process.finish(), 1)
-        self.assertRegex(process.err, r"\Agossiplog: store .*/ann is in use by another process[^\n]*\n\Z")
-        self.assertEqual(process.out.count("is in use by another process"), 1)
+        self.assertRegex(process.err, r"\Agossiplog: store .*/ann is in use by process \d+;[^\n]*\n\Z")
+        self.assertEqual(process.out.count("is in use by process"), 1)
         self.assertNotIn("Traceback", process.out)
         self.assertEqual([path.name for path in self.place.iterdir()], ["ann"])
 
@@ -218,11 +220,13 @@ class TwistdTests(ProcessTestCase):
         self.addCleanup(self.end_daemon, pidfile)
         self.assertEqual((status, process.out, process.err), (0, "", ""))
         self.assertIn(f'"store": "{self.place / "ann"}"', logfile.read_text())
-        second = self.twistd("--pidfile=pid2", "--logfile=log2", *command[3:], "--network", "n")
+        second = self.twistd(
+            "--pidfile=pid2", "--logfile=log2", *command[3:], "--network", "n", "--wait", "0"
+        )
         self.assertEqual(second.finish(), 1)
         self.assertIn("CannotStart: store ", second.err)  # twistd passes on a hundred characters
         said = (self.place / "log2").read_text()
-        self.assertIn("is in use by another process", said)
+        self.assertIn("is in use by process", said)
         self.assertNotIn("Traceback", said)
         self.assertFalse((self.place / "pid2").exists())
         address = json.loads(logfile.read_text().partition("gossiplog ready ")[2].splitlines()[0])[

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gossiplog.errors import GossiplogError
+from gossiplog.paths import typed
 
 
 def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -24,3 +25,7 @@ def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
             raise ArgumentTypeError(str(error)) from None
 
     return convert
+
+
+path = checked(typed)
+"""The type of an argument that is a path."""

@@ -132,7 +132,7 @@ def follow(arguments: Namespace) -> int:
 
     if arguments.id or arguments.only or arguments.everyone:
         return _choose(arguments, change, "followed")
-    with closing(opened(arguments.store)) as logs:
+    with closing(opened(arguments.store, arguments.wait)) as logs:
         _show(_choices(logs))
     return 0
 
@@ -159,7 +159,7 @@ def _choose(
     *,
     delete: bool = False,
 ) -> int:
-    with closing(opened(arguments.store)) as logs:
+    with closing(opened(arguments.store, arguments.wait)) as logs:
         choices = _choices(logs)
         known = [*logs.clock, *logs.local, *choices.chosen, *choices.blocked]
         authors = [_author(logs, known, text) for text in arguments.id]

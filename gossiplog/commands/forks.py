@@ -12,6 +12,7 @@ from argparse import ArgumentParser, Namespace
 from contextlib import closing
 from typing import Final
 
+from gossiplog.commands.arguments import path
 from gossiplog.commands.local import opened
 from gossiplog.commands.show import find_author
 from gossiplog.errors import BadForkProofError, BadSegmentError, GossiplogError, StoreDamagedError
@@ -19,6 +20,7 @@ from gossiplog.limits import MAX_PROOF_FILE_BYTES
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import format_author
 from gossiplog.log.segment import id_at
+from gossiplog.paths import typed
 from gossiplog.printing import as_json, say
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import AddFork
@@ -39,9 +41,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar=("ID", "FILE"),
         help="write the proof about an author (its id, or how it begins) to a new file",
     )
-    what.add_argument("--check", metavar="FILE", help="say whether a file is a proof; no store is needed")
     what.add_argument(
-        "--add", metavar="FILE", help="freeze the author of a proof; peers get it at the next connection"
+        "--check", type=path, metavar="FILE", help="say whether a file is a proof; no store is needed"
+    )
+    what.add_argument(
+        "--add",
+        type=path,
+        metavar="FILE",
+        help="freeze the author of a proof; peers get it at the next connection",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
@@ -53,7 +60,7 @@ def forks(arguments: Namespace) -> int:
         say(as_json(_statement(proof)) if arguments.json else f"{two_ids(proof)}: a fork")
         return 0
     added = None if arguments.add is None else _read(arguments.add)
-    with closing(opened(arguments.store)) as logs:
+    with closing(opened(arguments.store, arguments.wait)) as logs:
         if added is not None:
             return _add(logs, added, arguments.json)
         if arguments.export is not None:
@@ -107,6 +114,7 @@ def _export(logs: Logs, text: str, file: str) -> int:
     if file == STANDARD:
         sys.stdout.buffer.write(proof.dump())
         return 0
+    file = typed(file)
     with open(file, "xb") as out:
         out.write(proof.dump())
     say(f"{two_ids(proof)}: the proof is in {file}")

@@ -46,8 +46,8 @@ COMMIT_BYTES: Final = 1 << 20
 def import_store(arguments: Namespace) -> int:
     """Take what another store has; say how much it was, and what was refused, with exit status 3."""
     with (
-        closing(opened(arguments.store)) as logs,
-        closing(SQLiteBackend(arguments.path, init=False, read_only=True)) as source,
+        closing(opened(arguments.store, arguments.wait)) as logs,
+        closing(SQLiteBackend(arguments.path, init=False, read_only=True, wait=arguments.wait)) as source,
     ):
         importing = Importing(logs, source, quotas_of(arguments))
         importing.run()

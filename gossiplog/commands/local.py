@@ -8,6 +8,7 @@ Invariant: what is printed about an append is on disk by then.
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 import time
 from argparse import Namespace
@@ -34,22 +35,27 @@ READ_BYTES: Final = 1 << 20
 """Lines read from standard input at once are committed at once."""
 
 
-def opened(path: str, read_only: bool = False) -> Logs:
+def opened(path: str, wait: float, read_only: bool = False) -> Logs:
     """Open an existing store."""
     try:
-        return open_logs(path, init=False, read_only=read_only)
+        return open_logs(path, init=False, read_only=read_only, wait=wait)
     except StoreNotFoundError as error:
         raise missing(error, path) from None
 
 
 def missing(error: StoreNotFoundError, path: str) -> StoreNotFoundError:
     """Return the error for a store that is not there, with the command that creates it."""
-    return StoreNotFoundError(f"{error}; gossiplog init --store {path} creates one")
+    return StoreNotFoundError(f"{error}; gossiplog init {option('--store', path)} creates one")
+
+
+def option(name: str, value: str) -> str:
+    """Return an option as it can be typed, whatever characters its value has."""
+    return shlex.quote(f"{name}={value}") if value.startswith("-") else f"{name} {shlex.quote(value)}"
 
 
 def init(arguments: Namespace) -> int:
     """Create a store with its first writer; print where it is and who writes."""
-    with closing(open_logs(arguments.store)) as logs:
+    with closing(open_logs(arguments.store, wait=arguments.wait)) as logs:
         author = logs.writer(arguments.writer).author
         say(f"store {logs.path}")
         say(f"author {format_author(author)}")
@@ -58,7 +64,7 @@ def init(arguments: Namespace) -> int:
 
 def show_id(arguments: Namespace) -> int:
     """Print the author id of a writer, or all ids of a store."""
-    with closing(opened(arguments.store)) as logs:
+    with closing(opened(arguments.store, arguments.wait)) as logs:
         if arguments.all:
             say(f"node {format_key(KeyKind.NODE, crypto_scalarmult_base(logs.node_key()))}")
             for name, author in logs.writers().items():
@@ -70,7 +76,7 @@ def show_id(arguments: Namespace) -> int:
 
 def append(arguments: Namespace) -> int:
     """Append the arguments, or lines from standard input as they come; print author and seq of each entry."""
-    with closing(opened(arguments.store)) as logs:
+    with closing(opened(arguments.store, arguments.wait)) as logs:
         author = logs.writer(arguments.writer).author
         batches = [[text.encode(errors="surrogateescape") for text in arguments.text]]
         for batch in batches if arguments.text else _lines():
@@ -122,7 +128,7 @@ def _writer(logs: Logs, name: str) -> bytes:
 
 def clock(arguments: Namespace) -> int:
     """Print how far the store holds each log."""
-    with closing(opened(arguments.store, arguments.read_only)) as logs:
+    with closing(opened(arguments.store, arguments.wait, arguments.read_only)) as logs:
         names = {author: name for name, author in logs.writers().items()}
         for author, head in logs.clock.items():
             about: dict[str, object] = {"author": format_author(author), "seq": head.seq}

@@ -19,15 +19,15 @@ from twisted.internet.defer import Deferred
 from gossiplog import chat as chatting
 from gossiplog.commands.choosing import quotas_of
 from gossiplog.commands.damage import Damages
-from gossiplog.commands.local import missing
+from gossiplog.commands.local import missing, option
 from gossiplog.errors import ByeCode, StoreNotFoundError
 from gossiplog.foreground import Main, foreground
 from gossiplog.log.keys import short_key
-from gossiplog.net.livestore import Store, open_store
+from gossiplog.net.livestore import Store
 from gossiplog.node import Node
 from gossiplog.notices import Notice, PeerDown, PeerUp
 from gossiplog.printing import StatusLine, as_json, complain, say
-from gossiplog.serving import Serving, describe
+from gossiplog.serving import Serving, describe, open_patiently
 from gossiplog.syncing import Sync
 from gossiplog.terminal import Terminal
 
@@ -41,12 +41,12 @@ def react(main: Main, *arguments: Any) -> int:
     raise AssertionError("react always exits")
 
 
-def open_existing(path: str, reactor: Any) -> Store:
+async def open_existing(arguments: Namespace, reactor: Any) -> Store:
     """Open an existing store on a reactor."""
     try:
-        return open_store(path, reactor, init=False)
+        return await open_patiently(arguments.store, reactor, init=False, wait=arguments.wait)
     except StoreNotFoundError as error:
-        raise missing(error, path) from None
+        raise missing(error, arguments.store) from None
 
 
 async def join(stack: AsyncExitStack, reactor: Any, store: Store, arguments: Namespace) -> Node:
@@ -67,7 +67,7 @@ def sync(arguments: Namespace) -> int:
 
 async def _sync(reactor: Any, arguments: Namespace) -> None:
     async with AsyncExitStack() as stack:
-        store = open_existing(arguments.store, reactor)
+        store = await open_existing(arguments, reactor)
         stack.push_async_callback(store.close)
         node = Node(
             reactor,
@@ -82,7 +82,7 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
         moved = await Sync(reactor, node, arguments.peer, arguments.timeout, StatusLine()).run()
     for author in sorted(store.forks - known):
         complain(
-            f"author {short_key(author)} has forked its log; see gossiplog forks --store {arguments.store}"
+            f"author {short_key(author)} has forked its log; see gossiplog forks {option('--store', arguments.store)}"
         )
     if arguments.json:
         say(as_json(moved._asdict()))
@@ -105,6 +105,7 @@ async def _run(reactor: Any, arguments: Namespace) -> None:
         arguments.peer,
         status.tell,
         init=False,
+        wait=arguments.wait,
         show=status.show if status.visible else None,
         only_followed=arguments.only_followed,
         quotas=quotas_of(arguments),
@@ -129,7 +130,7 @@ def chat(arguments: Namespace) -> int:
 async def _chat(reactor: Any, arguments: Namespace, damages: Damages) -> None:
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor))
-        store = open_existing(arguments.store, reactor)
+        store = await open_existing(arguments, reactor)
         stack.push_async_callback(store.close)
         store.on_damage(damages)
         writer = await store.writer(arguments.writer, encoding="json")

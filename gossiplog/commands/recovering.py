@@ -23,11 +23,11 @@ from gossiplog.syncing import Sync
 
 def recover(arguments: Namespace) -> int:
     """Let the writers of a store append again, with what peers have of them; print where each goes on."""
-    return _alone(arguments.store) if arguments.alone else react(_recover, arguments)
+    return _alone(arguments) if arguments.alone else react(_recover, arguments)
 
 
-def _alone(path: str) -> int:
-    with closing(opened(path)) as logs:
+def _alone(arguments: Namespace) -> int:
+    with closing(opened(arguments.store, arguments.wait)) as logs:
         if not logs.copied:
             say(_no_need(logs.path))
             return 0
@@ -39,7 +39,7 @@ def _alone(path: str) -> int:
 
 async def _recover(reactor: Any, arguments: Namespace) -> None:
     async with AsyncExitStack() as stack:
-        store = open_existing(arguments.store, reactor)
+        store = await open_existing(arguments, reactor)
         stack.push_async_callback(store.close)
         if not store.copied:
             say(_no_need(store.path))

@@ -46,7 +46,7 @@ def log(arguments: Namespace) -> int:
         from gossiplog.commands.network import react
 
         return react(_follow, arguments, form, damages) or damages.status
-    with closing(opened(arguments.store, arguments.read_only)) as logs:
+    with closing(opened(arguments.store, arguments.wait, arguments.read_only)) as logs:
         author = find_author(logs.clock, arguments.author) if arguments.author else None
         entries = held(logs, author, damages)
         if arguments.sort == "time":
@@ -93,7 +93,7 @@ def by_time(entry: Entry) -> tuple[int, bytes, int]:
 
 
 def as_text(entry: Entry) -> str:
-    """Return the line of an entry: local time, short author, seq, text."""
+    """Return the line of an entry: local time and how far it is from UTC, short author, seq, text."""
     if entry.dropped:
         text = "(dropped)"
     else:
@@ -125,7 +125,7 @@ def as_json(entry: Entry) -> str:
 
 def _local_time(timestamp_ms: int) -> str:
     try:
-        return datetime.fromtimestamp(timestamp_ms / 1000).isoformat(" ", "seconds")
+        return datetime.fromtimestamp(timestamp_ms / 1000).astimezone().isoformat(" ", "seconds")
     except (ValueError, OverflowError, OSError):
         return f"@{timestamp_ms}"  # an author may write anything
 
@@ -138,7 +138,7 @@ async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], st
 
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor, stdin=None))
-        store = open_existing(arguments.store, reactor)
+        store = await open_existing(arguments, reactor)
         stack.push_async_callback(store.close)
         store.on_damage(damages)
         author = None

@@ -11,6 +11,8 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from importlib import import_module
 from typing import Any
 
+from gossiplog.commands.arguments import path
+
 EXAMPLE = "gossiplog simulate --nodes 50 --links 6 --authors 100 --steady --assert-copies 1.1"
 
 
@@ -29,7 +31,7 @@ def add(verbs: Any) -> None:
     what.add_argument(
         "--steady", action="store_true", help="measure a window in which authors append at an even pace"
     )
-    what.add_argument("--scenario", metavar="FILE", help="run a scenario that was saved")
+    what.add_argument("--scenario", type=path, metavar="FILE", help="run a scenario that was saved")
     _number(parser, "--nodes", 50, "nodes")
     _number(parser, "--links", 6, "links of each node")
     _number(parser, "--authors", 100, "authors, spread over the nodes")
@@ -62,8 +64,10 @@ def add(verbs: Any) -> None:
     )
     for name, meaning in bars:
         parser.add_argument(f"--assert-{name}", type=_positive, metavar="MOST", help=f"fail above: {meaning}")
-    parser.add_argument("--save", metavar="DIR", help="save the shrunk scenario of each failure here")
-    parser.add_argument("--plot", metavar="FILE", help="draw how the first seed converged, as SVG")
+    parser.add_argument(
+        "--save", type=path, metavar="DIR", help="save the shrunk scenario of each failure here"
+    )
+    parser.add_argument("--plot", type=path, metavar="FILE", help="draw how the first seed converged, as SVG")
     parser.add_argument("--json", action="store_true", help="print one JSON object per seed")
     parser.set_defaults(verb=simulate, wrong=parser.error)
 

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 from contextlib import ExitStack, closing
 from typing import Final
 
+from gossiplog.commands.arguments import path
 from gossiplog.commands.damage import DAMAGED
 from gossiplog.commands.forks import fork_line
 from gossiplog.commands.local import opened
@@ -38,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--from",
         dest="donor",
+        type=path,
         metavar="DIR",
         help="with --repair: another store that may have the own entries that are damaged here",
     )
@@ -48,21 +50,21 @@ def verify(arguments: Namespace) -> int:
     if arguments.repair and arguments.read_only:
         raise InvalidValueError("--repair writes: leave --read-only out")
     if arguments.repair:
-        return _repair(arguments.store, arguments.donor)
+        return _repair(arguments)
     try:
-        logs = opened(arguments.store, arguments.read_only)
+        logs = opened(arguments.store, arguments.wait, arguments.read_only)
     except StoreDamagedError as error:
         return _complain(str(error))
     with closing(logs):
         report = logs.verify(_progress())
-        path = logs.path
+        place = logs.path
         for author, holes in sorted(report.holes.items()):
             say(f"without payload: {holes} entries of {format_author(author)}; sync asks peers for them")
         for author in report.forks:
             say(f"forked: {fork_line(logs, logs.fork_proof(author))}")
     if not report.ok:
         _say_damages(report.damages)
-        return _complain(f"{path} is damaged in {len(report.damages)} places; --repair brings it in order")
+        return _complain(f"{place} is damaged in {len(report.damages)} places; --repair brings it in order")
     lacking = sum(report.holes.values())
     say(
         f"{report.entries} entries of {report.authors} authors in {report.segments} segments: "
@@ -71,11 +73,13 @@ def verify(arguments: Namespace) -> int:
     return 0
 
 
-def _repair(path: str, donor_path: str | None) -> int:
+def _repair(arguments: Namespace) -> int:
     with ExitStack() as stack:
-        donor = None if donor_path is None else stack.enter_context(closing(opened(donor_path))).segments
+        donor = None
+        if arguments.donor is not None:
+            donor = stack.enter_context(closing(opened(arguments.donor, arguments.wait))).segments
         try:
-            logs = _sound(path)
+            logs = _sound(arguments.store, arguments.wait)
         except StoreDamagedError as error:
             return _complain(str(error))
         report = stack.enter_context(closing(logs)).repair(donor, _progress())
@@ -90,18 +94,18 @@ def _repair(path: str, donor_path: str | None) -> int:
     return 0
 
 
-def _sound(path: str) -> Logs:
+def _sound(store: str, wait: float) -> Logs:
     """Open a store whose database file is in order, rebuilt if it was not."""
     try:
-        logs = opened(path)
+        logs = opened(store, wait)
         if logs.verify(_progress()).sound:
             return logs
         logs.close()
     except StoreDamagedError:
         pass
-    kept = salvage(path)
+    kept = salvage(store, wait)
     say(f"rebuilt: {kept.rows} segments of {kept.authors} authors; the old file is {kept.aside}")
-    return opened(path)
+    return opened(store, wait)
 
 
 def _say_repair(report: RepairReport) -> None:
@@ -123,8 +127,8 @@ def _say_damages(damages: Iterable[Damage]) -> None:
     sys.stdout.flush()
 
 
-def _advice(path: str, places: int, authors: Collection[bytes | None], local: Collection[bytes]) -> str:
-    said = f"{path} is still damaged in {places} places"
+def _advice(place: str, places: int, authors: Collection[bytes | None], local: Collection[bytes]) -> str:
+    said = f"{place} is still damaged in {places} places"
     if any(author in local for author in authors):
         said += "; the log of a writer is never cut: --from takes a store that has its entries"
     return said

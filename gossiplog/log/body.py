@@ -200,7 +200,10 @@ def _checked(reference: Reference) -> Reference:
 
 def _check_timestamp(timestamp_ms: int) -> None:
     if type(timestamp_ms) is not int or not 0 <= timestamp_ms <= MAX_TIMESTAMP_MS:
-        raise InvalidValueError(f"timestamp_ms is an int from 0 to 2^53-1, not {timestamp_ms!r}")
+        raise InvalidValueError(
+            f"timestamp_ms is an int from 0 to 2^53-1, not {timestamp_ms!r:.80}; if the system clock says so, set it: "
+            "an entry cannot be of a time before 1970"
+        )
 
 
 def _too_large(payload_bytes: int) -> PayloadTooLargeError:

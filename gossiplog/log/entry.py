@@ -54,7 +54,7 @@ class Entry:
         payload = repr(self.payload)
         shown = payload if len(payload) <= _SHOWN_CHARS else f"{payload[:_SHOWN_CHARS]}..."
         state = " dropped" if self.dropped else " malformed" if self.malformed else ""
-        return f"<Entry {short_key(self.author)} {self.seq} {self.time:%Y-%m-%d %H:%M:%S}{state} {shown}>"
+        return f"<Entry {short_key(self.author)} {self.seq} {self.time:%Y-%m-%d %H:%M:%S}Z{state} {shown}>"
 
 
 def read_entries(

@@ -8,7 +8,6 @@ Invariant: ``Store.clock`` is the durable clock: it moves after the commit and b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -32,6 +31,7 @@ from gossiplog.net.reading import Reader
 from gossiplog.net.returning import Returning
 from gossiplog.net.storing import StoreThread
 from gossiplog.net.writing import Writer
+from gossiplog.paths import AnyPath, absolute
 from gossiplog.store.logs import Logs, VerifyReport, open_logs
 from gossiplog.store.names import check_cursor_name
 from gossiplog.store.process import Home
@@ -49,13 +49,15 @@ class Listener(Protocol):
         """``segments`` are new on disk; of the authors ``stale`` a segment no longer continued the log."""
 
 
-def open_store(path: str | Path, reactor: Any, *, init: bool = True) -> Store:
+def open_store(path: AnyPath, reactor: Any, *, init: bool = True, wait: float = 0.0) -> Store:
     """Open the store in the directory ``path``, created (mode 0700) unless ``init`` is false.
 
-    Raises :class:`StoreLockedError` when another process has it, :class:`StoreNotFoundError`,
-    :class:`StoreFormatError` and :class:`StoreDamagedError` as they say.
+    Blocks for up to ``wait`` seconds while one other process has it open; the reactor too, if it runs already.
+
+    Raises :class:`StoreError`, of which the subclass says why, and :class:`InvalidValueError` when ``path`` is none.
     """
-    return Store(lambda: open_logs(Path(path), init=init), reactor, str(path))
+    place = absolute(path)
+    return Store(lambda: open_logs(place, init=init, wait=wait), reactor, place)
 
 
 class Store:

@@ -4,14 +4,12 @@ Responsible for: creating the directory (0700), holding its lock, keeping secret
 writing only to what is ours alone.
 Must not know: the database, or what a secret is for.
 Invariant: a secret is there whole and synced or not at all, and while the lock is held nobody else opens the
-store.  A store that others made, own or may change leads to no file outside of it.  POSIX only: the lock is ``flock``,
-which also keeps out a second opening in the same process, and ends with the process.
+store.  A store that others made, own or may change leads to no file outside of it.  POSIX only.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import stat
@@ -25,13 +23,14 @@ from gossiplog.errors import (
     StoreFailedError,
     StoreFormatError,
     StoreFullError,
-    StoreLockedError,
     StoreNotFoundError,
     StoreUnsafeError,
 )
 from gossiplog.limits import MAX_WRITERS
+from gossiplog.paths import AnyPath, absolute
 from gossiplog.store import generation
 from gossiplog.store.folder import FILE_MODE, Folder, create_folders, open_folder, require_private_parent
+from gossiplog.store.locking import StoreLock
 from gossiplog.store.names import file_name, writer_name
 from gossiplog.store.process import Home, hold
 
@@ -49,6 +48,9 @@ _BESIDE: Final = ("-wal", "-shm", "-journal")
 _JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
 """At the end of a rollback journal: before it is the name of a file that belongs to the transaction too."""
 
+_MAX_PATH_BYTES: Final = 500
+"""Of a database: SQLite refuses more than 504, and a new one for a rebuilding has four more."""
+
 _OURS: Final = frozenset({LOCK, SEEDS, NODE_KEY, generation.NAME, "lost+found"})
 """What may stand in a directory without a database: a start cut short, or the root of a fresh file system."""
 
@@ -63,28 +65,33 @@ class StoreDirectory:
     ``read_only``: nothing in it is written, because that was asked for or its file system takes no writes.
     """
 
-    def __init__(self, path: str | os.PathLike[str], init: bool = True, read_only: bool = False) -> None:
+    def __init__(self, path: AnyPath, init: bool = True, read_only: bool = False, wait: float = 0.0) -> None:
         """Lock the store directory at ``path``; ``init`` creates one in a new or empty directory.
 
-        With ``read_only`` nothing is changed, and secrets are not looked at: it may be anybody's store.
+        With ``read_only`` nothing is changed, and secrets are not looked at: it may be anybody's store.  Blocks for up
+        to ``wait`` seconds while another one has it open.
 
+        :raises InvalidValueError: ``path`` is none.
         :raises StoreNotFoundError: no store there, and not ``init``.
         :raises StoreFormatError: something else is there.
         :raises StoreUnsafeError: it is not ours alone.
         :raises StoreLockedError: it is open already, in this or another process.
         """
-        self.path = os.path.abspath(os.fspath(path))
+        self.path = absolute(path)
         self.read_only = self._is_guest = read_only
         self.home = Home(f"store {self.path}")
-        self._lock = -1
+        self._lock: StoreLock | None = None
         try:
             self.folder = self._open(init and not read_only)
         except OSError as error:
             raise store_error(error, self.path) from error
         hold(self)
         try:
+            self._lock = StoreLock(self._open_lock(), self.path, shared=self._is_guest, wait=wait)
+            if self.folder.guarded:
+                _finish_rebuild(self.folder)
             self._look_around()
-            self._lock = self._take_lock()
+            self._lock.sign()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -152,22 +159,19 @@ class StoreDirectory:
         self._write(self.folder, NODE_KEY, secret, replace=True)
 
     def close(self) -> None:
-        """Release the lock; the lock file stays, removing it would let two processes hold different ones.
-
-        It is released in words: a program that was started meanwhile may have got the descriptor too.
-        """
-        if self._lock >= 0 and self.home.is_here:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        """Release the lock; the lock file stays, removing it would let two processes hold different ones."""
+        if self._lock is not None and self.home.is_here:
+            self._lock.release()
         self.give_up()
 
     def give_up(self) -> None:
         """Close what is open here.  In a child that releases no lock, and keeps none beyond the parent's end."""
-        lock, self._lock = self._lock, -1
-        if lock >= 0:
-            os.close(lock)
+        if self._lock is not None:
+            self._lock.give_up()
         self.folder.close()
 
     def _open(self, init: bool) -> Folder:
+        _require_short(self.path)
         if init:
             create_folders(self.path)
         try:
@@ -185,22 +189,10 @@ class StoreDirectory:
                     _make_ours(folder)
                 require_private_parent(folder.path)
                 folder.guard()
-                _finish_rebuild(folder)
         except BaseException:
             folder.close()
             raise
         return folder
-
-    def _take_lock(self) -> int:
-        lock = self._open_lock()
-        try:
-            fcntl.flock(lock, (fcntl.LOCK_SH if self._is_guest else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise StoreLockedError(self.path) from None
-            raise
-        return lock
 
     def _open_lock(self) -> int:
         """Return a descriptor to lock; of the directory where nothing is to be written and no lock file can be read."""
@@ -286,6 +278,13 @@ def store_error(error: OSError, path: str) -> StoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFullError(f"{path}: no space left; nothing was written")
     return StoreError(f"{path}: {error.strerror or error}")
+
+
+def _require_short(path: str) -> None:
+    """Raise for a path that SQLite could not open a file in, before anything is created there."""
+    longest = _MAX_PATH_BYTES - len(DATABASE) - 1
+    if len(os.fsencode(os.path.realpath(path))) > longest:
+        raise InvalidValueError(f"a store's path has at most {longest} bytes, links followed: {path}")
 
 
 def _make_ours(folder: Folder) -> None:

@@ -205,18 +205,27 @@ class Folder:
 
 
 def create_folders(path: str) -> None:
-    """Create the directory and missing parents, each with mode 0700 and durable before the next."""
-    if os.path.lexists(path):
-        return
-    parent = os.path.dirname(path)
-    create_folders(parent)
-    with suppress(FileExistsError):  # another process was faster; the lock decides
-        os.mkdir(path, DIRECTORY_MODE)
-    descriptor = os.open(parent, os.O_RDONLY | os.O_CLOEXEC)
+    """Create the directory and missing parents, each with mode 0700 and durable before the next; all or none."""
+    missing = []
+    while not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    created = []
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        for path in reversed(missing):
+            with suppress(FileExistsError):  # another process was faster; the lock decides
+                os.mkdir(path, DIRECTORY_MODE)
+                created.append(path)
+            descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError:
+        for path in reversed(created):
+            with suppress(OSError):  # another process has put something there
+                os.rmdir(path)
+        raise
 
 
 def require_private_parent(path: str) -> None:

@@ -27,6 +27,7 @@ from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof, build_proof, verify_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
 from gossiplog.log.segment import HoledRow, Segment, verify
+from gossiplog.paths import AnyPath
 from gossiplog.store.batch import Batch
 from gossiplog.store.custody import Custody
 from gossiplog.store.filling import Filling
@@ -44,18 +45,18 @@ from gossiplog.store.weighing import Weighing
 
 __all__ = ["Logs", "VerifyReport", "open_logs"]
 
-NETWORK = "network"
-"""The value that says which network a store belongs to."""
+NETWORK = "network"  # the value that says which one a store belongs to
 
 
-def open_logs(path: str | os.PathLike[str], init: bool = True, read_only: bool = False) -> Logs:
+def open_logs(path: AnyPath, init: bool = True, read_only: bool = False, wait: float = 0.0) -> Logs:
     """Open the store in the directory ``path``; ``init`` creates one where there is none or an empty directory.
 
-    With ``read_only`` not a byte is changed there, it may be anybody's, and none of its writers is one here.
+    With ``read_only`` not a byte is changed there, it may be anybody's, and none of its writers is one here.  ``wait``
+    for so many seconds while one other process has it open.
 
     :raises StoreError: its subclass says what is wrong: not found, locked, not ours alone, of another format, damaged.
     """
-    backend = SQLiteBackend(path, init, read_only=read_only)
+    backend = SQLiteBackend(path, init, read_only=read_only, wait=wait)
     try:
         return Logs(backend)
     except BaseException:

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from gossiplog.errors import GossiplogError, StoreDamagedError, StoreFormatError
 from gossiplog.log.fork import decode_proof, verify_proof
 from gossiplog.log.keys import ID_BYTES, KEY_BYTES
+from gossiplog.paths import AnyPath
 from gossiplog.store.directory import ASIDE, DATABASE, StoreDirectory, store_error
 from gossiplog.store.folder import Folder
 from gossiplog.store.sqlite_opening import Effort, open_database
@@ -45,12 +46,14 @@ class Salvage(NamedTuple):
     aside: str
 
 
-def salvage(path: str | os.PathLike[str]) -> Salvage:
+def salvage(path: AnyPath, wait: float = 0.0) -> Salvage:
     """Rebuild the database of the closed store at ``path`` from what can be read of it.
+
+    Blocks for up to ``wait`` seconds while others have it open.
 
     :raises StoreError: its subclass says why not; of the store nothing but the header of its file was changed.
     """
-    with closing(StoreDirectory(path, init=False)) as directory:
+    with closing(StoreDirectory(path, init=False, wait=wait)) as directory:
         file = directory.database
         try:
             return _Salvage(directory).run()

@@ -9,7 +9,6 @@ One connection in one thread: SQLite before 3.51.3 can damage a write-ahead log 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ from gossiplog.log.fork import ForkProof, decode_proof
 from gossiplog.log.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, short_key
 from gossiplog.log.segment import Head, HoledRow, Segment
 from gossiplog.log.weight import row_bytes
+from gossiplog.paths import AnyPath
 from gossiplog.store.directory import StoreDirectory
 from gossiplog.store.interface import (
     Row,
@@ -56,19 +56,22 @@ class SQLiteBackend:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: AnyPath,
         init: bool = True,
         factory: type[sqlite3.Connection] = sqlite3.Connection,
         read_only: bool = False,
+        wait: float = 0.0,
     ) -> None:
         """Lock and open the store at ``path``, created if ``init``; a test breaks it by ``factory``.
+
+        Blocks for up to ``wait`` seconds while others have it open.
 
         With ``read_only`` nothing at all is changed there, and it may be anybody's store; its secrets are not read.
 
         :raises StoreError: the subclass says why not; nothing is left open.
         """
         self._closed = False
-        self._directory = StoreDirectory(path, init, read_only)
+        self._directory = StoreDirectory(path, init, read_only, wait)
         self._file = self._directory.database
         try:
             self._connection, self._effort = connect(self._directory, init and not read_only, factory)

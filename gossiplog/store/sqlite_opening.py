@@ -156,7 +156,7 @@ def open_database(
 
     With ``around_damage`` a table whose definition is damaged hides no other.
     """
-    uri = f"file:{quote(directory.database)}"
+    uri = f"file:{quote(os.fsencode(directory.database))}"
     if directory.read_only:
         _require_closed(directory)
         uri += "?immutable=1"  # or SQLite would want to write a file beside it
