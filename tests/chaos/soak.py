@@ -1,0 +1,262 @@
+"""Playing a plan with real processes.
+
+Responsible for: the order of a soak: begin, trouble, heal, wait until all are equal and quiet, end, check.
+Must not know: how a process or a wire is made to do something.
+Invariant: whatever happens, no process and no disk outlives it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from tests.chaos.party import Party, Record
+from tests.chaos.plan import Plan
+from tests.chaos.settling import check_store, differences
+from tests.members import resident_bytes
+from tests.processes import environment, free_port
+
+EQUAL_SECONDS: Final = 90.0
+"""In which all are equal after the last trouble: dialling again alone may take half a minute."""
+LAST_WORDS_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 2.0
+QUIET_SECONDS: Final = 8.0
+QUIET_BYTES: Final = 1500
+"""A second and wire, when nothing happens: PINGs."""
+MOST_RESIDENT_BYTES: Final = 250 << 20
+MOST_DESCRIPTORS: Final = 100
+FIRST_PORT: Final = 21_000
+
+
+class Soak:
+    """I play one plan."""
+
+    def __init__(self, plan: Plan, place: Path) -> None:
+        self.plan, self.place = plan, place
+        self.random = Random(plan.seed)
+        self.record = Record()
+        free = (port for port in range(FIRST_PORT + os.getpid() % 4000, 65_000) if free_port(port))
+        ports = [next(free) for _ in plan.kinds]
+        doors = [next(free) for _ in plan.wires]
+        pairs = [f"{door}:{ports[to]}" for door, (_, to) in zip(doors, plan.wires, strict=True)]
+        self.wires: Any = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.wires", *pairs],
+            cwd=Path(__file__).resolve().parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        self.parties: list[Party] = []
+        for number, kind in enumerate(plan.kinds):
+            peers = [door for door, (one, _) in zip(doors, plan.wires, strict=True) if one == number]
+            days = plan.clocks[number]
+            self.parties.append(Party(number, kind, place, ports[number], peers, days, self.record))
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._readers: list[Any] = []
+        self._busy: set[int] = set()
+
+    def play(self) -> dict[str, object]:
+        """Do it all; return figures."""
+        try:
+            assert self.wires.stdout.readline() == "ready\n"
+            for party in self.parties:
+                party.start()
+            self._trouble()
+            self._heal()
+            figures = self._settle()
+            for party in self.parties:
+                party.end()
+            own = {party.author for party in self.parties}
+            gone = [check_store(party, self.record, own) for party in self.parties]
+            return {
+                "seed": self.plan.seed,
+                "acknowledged": len(self.record.names),
+                "doubtful": len(self.record.doubtful),
+                "gone of these": max(gone),
+                **figures,
+                "findings": len(self.record.findings),
+            }
+        finally:
+            self._clean()
+
+    # -- trouble
+
+    def _trouble(self) -> None:
+        began = time.monotonic()
+        for number, step in enumerate(self.plan.steps):
+            heapq.heappush(self._later, (step.at, number, lambda step=step: self._begin(step)))  # type: ignore[misc]
+        while self._later:
+            at, _, do = heapq.heappop(self._later)
+            time.sleep(max(0.0, at - (time.monotonic() - began)))
+            do()
+            for party in self.parties:
+                if party.died and party.number not in self._busy:  # a store that failed, or a full disk
+                    party.end()
+                    party.start()
+
+    def _begin(self, step: Any) -> None:
+        """Begin a trouble, and plan its end."""
+        over = self._trouble_of(step)
+        if over is not None:
+            heapq.heappush(self._later, (step.at + step.seconds, 10**6 + len(self._later) + step.draw, over))
+
+    def _trouble_of(self, step: Any) -> Callable[[], None] | None:
+        if step.kind in ("slow", "cut", "hole"):
+            self._wire(step.whom, step.kind, step.draw / 2000 if step.kind == "slow" else None)
+            return lambda: self._wire(step.whom, "open")
+        if step.whom in self._busy:
+            return None
+        party, random = self.parties[step.whom], Random(step.draw)
+        self._busy.add(step.whom)
+
+        def over() -> None:
+            self._busy.discard(step.whom)
+            party.free()
+            party.signal(signal.SIGCONT)
+            if party.died:
+                party.end()
+            if party.process is None:
+                party.start()
+
+        match step.kind:
+            case "kill" | "flip" | "flipwal":
+                party.kill()
+                if step.kind != "kill":
+                    party.flip("-wal" if step.kind == "flipwal" else "", random)
+                    if step.draw % 2:
+                        party.mend()
+            case "term" | "backup" | "command" | "restore":
+                party.end()
+                if step.kind == "backup":
+                    party.keep()
+                elif step.kind == "restore":
+                    party.put_back()
+                elif step.kind == "command":
+                    party.command(step.draw % 50)
+                    peer = random.choice(self.parties)
+                    if peer is not party:
+                        address = f"tcp:127.0.0.1:{peer.port}"
+                        party.run("sync", "--network", "chaos", "--timeout", "3", address)
+            case "pause":
+                party.signal(signal.SIGSTOP)
+            case "full" | "inodes":
+                party.limit_disk(step.kind == "inodes")
+                party.tell("burst")
+            case "descriptors":
+                party.limit_descriptors()
+                party.tell("burst")
+            case "reader":
+                reader = party.reader()
+                party.tell("burst")
+                return lambda: (reader.close(), over())[1]
+            case "burst":
+                party.tell("burst")
+            case "interest":
+                author = random.choice(self.parties).author
+                if author and author != party.author:
+                    party.tell(f"{random.choice(('unfollow', 'block'))} {author}")
+                    return lambda: (party.tell(f"want {author}"), over())[1]
+            case "quota":
+                party.end()
+                party.quotas = random.choice(({"max_author_rate": 20.0}, {"max_bytes": 300_000}))
+                party.start()
+                return lambda: (party.quotas.clear(), party.end(), over())[2]
+        return over
+
+    def _wire(self, number: int, state: str, delay: float | None = None) -> None:
+        more = "" if delay is None else f" {delay}"
+        self.wires.stdin.write(f"{number} {state}{more}\n")
+        self.wires.stdin.flush()
+
+    # -- the end
+
+    def _heal(self) -> None:
+        """Take all limits back; stores that were changed from outside are mended and recovered, the others run on."""
+        for number in range(len(self.plan.wires)):
+            self._wire(number, "open")
+        for party in self.parties:
+            party.free()
+            party.signal(signal.SIGCONT)
+            if party.died:
+                party.end()
+            if party.process is None:
+                party.start()
+        self._wait(LAST_WORDS_SECONDS)
+        authors = {party.author for party in self.parties} - {""}
+        for party in self.parties:
+            for author in authors - {party.author}:
+                party.tell(f"want {author}")
+            party.tell("quiet")
+        for party in self.parties:
+            if party.suspicious:
+                party.end()
+                party.mend()
+                peers = [f"tcp:127.0.0.1:{peer.port}" for peer in self.parties if peer is not party]
+                party.run("recover", "--network", "chaos", *peers)
+                party.start()
+                party.tell("quiet")
+
+    def _settle(self) -> dict[str, object]:
+        """Wait until all are equal, then look whether they are quiet and small."""
+        began = time.monotonic()
+        while left := differences(self.parties):
+            if time.monotonic() - began > EQUAL_SECONDS:
+                for words in left[:40]:
+                    self.record.found(f"not equal after {EQUAL_SECONDS:g} s: {words}")
+                break
+            self._wait(LOOK_SECONDS)
+        equal = time.monotonic() - began
+        before = self._passed()
+        self._wait(QUIET_SECONDS)
+        rates = [(b - a) / QUIET_SECONDS for a, b in zip(before, self._passed(), strict=True)]
+        if max(rates) > QUIET_BYTES:
+            self.record.found(
+                f"not quiet: {sum(rates):.0f} bytes/s over {len(rates)} wires, {max(rates):.0f} at most"
+            )
+        resident, descriptors = [], []
+        for party in self.parties:
+            if party.process is None or party.died:
+                self.record.found(f"{party.name} does not live in the end")
+                continue
+            resident.append(resident_bytes(party.process.pid))
+            descriptors.append(party.descriptors())
+        if max(resident) > MOST_RESIDENT_BYTES or max(descriptors) > MOST_DESCRIPTORS:
+            self.record.found(f"large: {resident} bytes, {descriptors} descriptors")
+        return {
+            "equal after": f"{equal:.0f} s",
+            "bytes/s in the end": round(sum(rates)),
+            "largest": f"{max(resident) >> 20} MB",
+            "descriptors": max(descriptors),
+        }
+
+    def _passed(self) -> list[int]:
+        self.wires.stdin.write("count\n")
+        self.wires.stdin.flush()
+        passed: list[int] = json.loads(self.wires.stdout.readline())
+        return passed
+
+    def _wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def _clean(self) -> None:
+        for party in self.parties:
+            with suppress(OSError):
+                party.signal(signal.SIGCONT)
+                party.kill()
+            if not self.record.findings:
+                party.unmount()
+        self.wires.kill()
+        self.wires.wait()
+        self.wires.stdin.close()
+        self.wires.stdout.close()
