@@ -176,7 +176,7 @@ class Node:
 
     @property
     def progress(self) -> Progress:
-        """How far catching up is: entries held and known to exist, the rate, the time left.  O(authors behind)."""
+        """How far catching up is: entries held and known to exist, the rate, the time left."""
         return self._meter.read(self._driver.peers)
 
     # -- interest

@@ -478,7 +478,7 @@ class ForkTests(ReplicaCase):
         self.assertEqual(self.given(self.commit(one)), [])
         self.assertEqual(self.hear(0, two, log(ANN, 1, b"other")[0]), [])
         self.assertEqual(self.hear(1, Have((HaveItem(0, 10),))), [])
-        self.assertEqual(self.replica.schedule.claimants, {})
+        self.assertEqual([*self.replica.schedule.claimed], [])
 
     def test_who_asks_for_a_forked_author_gets_the_proof(self) -> None:
         """However little it has of it."""

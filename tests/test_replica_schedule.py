@@ -7,6 +7,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
+from gossiplog.gossip.claims import BURIED_AT_ONCE
 from gossiplog.gossip.schedule import Schedule
 
 A, B, C, D = (bytes([number]) * 32 for number in (1, 2, 3, 4))
@@ -26,6 +27,9 @@ class ScheduleCase(SynchronousTestCase):
     def wants(self, now: float = 0.0) -> dict[int, list[bytes]]:
         """What is newly asked, by session."""
         return dict(self.schedule.next_wants(lambda author: self.held.get(author, 0), now))
+
+    def missing(self, session: int) -> dict[bytes, int]:
+        return dict(self.schedule.missing(session).items())
 
     def accept(self, session: int, author: bytes, seq: int, now: float = 0.0) -> None:
         """A segment took us there."""
@@ -73,7 +77,7 @@ class PullTests(ScheduleCase):
         self.held[A] = 5
         self.schedule.claim(1, A, 5)
         self.assertEqual(self.wants(), {})
-        self.assertEqual(self.schedule.missing(1), {A: 5})
+        self.assertEqual(self.missing(1), {A: 5})
 
     def test_served_by_another_than_the_one_asked(self) -> None:
         """The author is closed all the same."""
@@ -98,11 +102,11 @@ class PullTests(ScheduleCase):
         self.wants()
         self.accept(1, A, 6)
         self.schedule.durable(A, 4)
-        self.assertEqual(self.schedule.missing(1), {A: 5})
+        self.assertEqual(self.missing(1), {A: 5})
         self.schedule.durable(A, 5)
-        self.assertEqual((self.schedule.missing(1), self.schedule.missing(2)), ({}, {A: 6}))
+        self.assertEqual((self.missing(1), self.missing(2)), ({}, {A: 6}))
         self.schedule.durable(A, 6)
-        self.assertEqual(self.schedule.claimants, {})
+        self.assertEqual([*self.schedule.claimed], [])
 
     def test_durable_by_an_own_append_closes_what_is_open(self) -> None:
         """A local log that grew past a claim is pulled no longer."""
@@ -121,7 +125,7 @@ class PullTests(ScheduleCase):
         self.assertEqual(self.wants(), {2: [A]})
         self.schedule.remove(2)
         self.schedule.remove(2)
-        self.assertEqual((self.schedule.claimants, self.schedule.pulled_from), ({}, {}))
+        self.assertEqual(([*self.schedule.claimed], self.schedule.pulled_from), ([], {}))
 
     def test_claims_are_bounded(self) -> None:
         """Of a peer that claims without end the first are remembered, our own always, and once that there were more."""
@@ -130,9 +134,9 @@ class PullTests(ScheduleCase):
             self.schedule.claim(1, B, 1)
             self.schedule.claim(1, B, 2)
             self.schedule.claim(1, C, 1)
-            self.assertEqual(self.schedule.missing(1), {A: 1, B: 2})
+            self.assertEqual(self.missing(1), {A: 1, B: 2})
             self.schedule.claim(1, D, 1, first=True)
-            self.assertEqual(self.schedule.missing(1), {A: 1, B: 2, D: 1})
+            self.assertEqual(self.missing(1), {A: 1, B: 2, D: 1})
         self.schedule.claim(2, C, 1)
         for author in (A, B, D):
             self.assertFalse(self.schedule.claimed_more(1))
@@ -140,31 +144,51 @@ class PullTests(ScheduleCase):
         self.assertEqual([self.schedule.claimed_more(session) for session in (1, 1, 2)], [True, False, False])
 
     def test_forgetting_claims(self) -> None:
-        """The newest go; what is pulled and what has to be kept stays; tables shrink, and are not copied in vain."""
+        """What is pulled stays, what has to be kept, and what is next; the tables shrink, and nobody looks in vain."""
         names = [number.to_bytes(32, "big") for number in range(5000)]
         for author in names:
             self.schedule.claim(1, author, 1)
             self.schedule.claim(2, author, 1)
         opened = self.wants()[1]
-        table, before = self.schedule.claimants, self.schedule.held_bytes(1)
+        before = self.schedule.held_bytes(1)
         keep = {names[-1]}
-        self.schedule.forget(1, 100, keep)
-        self.assertEqual(len(self.schedule.missing(1)), max(100, len(opened) + 1))
-        self.assertLessEqual({*opened, *keep}, self.schedule.missing(1).keys())
+        self.schedule.forget(1, 300, keep)
+        kept = self.missing(1)
+        self.assertEqual(len(kept), 300)
+        self.assertLessEqual({*opened, *keep, *names[300:400]}, kept.keys())
         self.assertLess(self.schedule.held_bytes(1), before / 5)
-        self.assertTrue(self.schedule.claimants is table, "the other session claims all of them")
-        self.schedule.forget(2, 100, set())
-        self.assertFalse(self.schedule.claimants is table)
-        claims = self.schedule.sources[1].claims
-        self.schedule.forget(1, 100, set())
-        self.assertTrue(self.schedule.sources[1].claims is claims)
+        self.assertEqual([self.schedule.claimants(names[at]) for at in (4000, -1)], [[2], [1, 2]])
+        self.schedule.forget(1, 300, set())
+        self.assertEqual(self.missing(1), kept)
+        self.schedule.claim(1, names[4000], 1)
+        self.assertEqual(sorted(self.schedule.claimants(names[4000])), [1, 2])
+
+    def test_very_many_are_forgotten_with_time(self) -> None:
+        """Each step takes some, and so does each new claim; claimed anew meanwhile, an author is remembered."""
+        names = [number.to_bytes(32, "big") for number in range(3 * BURIED_AT_ONCE)]
+        for author in names:
+            self.schedule.claim(1, author, 1)
+        self.schedule.claim(2, names[0], 1)
+        table_bytes = self.schedule.table_bytes
+        self.schedule.remove(1)
+        self.assertEqual([self.schedule.claimants(author) for author in names[:2]], [[2], []])
+        self.schedule.add(1)
+        self.schedule.claim(1, names[1], 1)
+        lefts = []
+        while self.schedule.buries:
+            lefts.append(len([*self.schedule.claimed]))
+            self.schedule.bury()
+        self.assertEqual(lefts, [2 * BURIED_AT_ONCE - 1 - 0, BURIED_AT_ONCE - 1])
+        self.assertEqual(sorted(self.schedule.claimed), names[:2])
+        self.assertEqual([self.schedule.claimants(author) for author in names[:2]], [[2], [1]])
+        self.assertLess(self.schedule.table_bytes, table_bytes / 10)
 
     def test_pushed_is_remembered_but_not_asked(self) -> None:
         """News that was accepted is asked for only if it is lost."""
         self.assertTrue(self.schedule.hold(1, A, 5))
         self.assertFalse(self.schedule.hold(1, A, 4))
         self.assertEqual(self.wants(), {})
-        self.schedule.reask()
+        self.schedule.reask([A])
         self.assertEqual(self.wants(), {1: [A]})
 
 
@@ -315,7 +339,7 @@ class LossTests(ScheduleCase):
         self.wants()
         self.accept(1, A, 5)
         self.held.clear()
-        self.schedule.reask()
+        self.schedule.reask([A, B])
         self.assertEqual(sorted(self.wants()[1]), [A, B])
 
     def test_one_author(self) -> None:
@@ -336,4 +360,4 @@ class LossTests(ScheduleCase):
         self.schedule.drop(1, A)
         self.schedule.drop(1, A)
         self.assertEqual(self.wants(), {2: [A]})
-        self.assertEqual(self.schedule.missing(1), {})
+        self.assertEqual(self.missing(1), {})

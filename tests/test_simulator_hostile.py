@@ -274,7 +274,7 @@ class LiarTests(HostileCase):
         self.cluster.run(300.0)
         asked = [item.holes for want in self.stranger.of(Want) for item in want.items]
         self.assertEqual(asked, [False, True])
-        self.assertEqual(self.ann.replica.schedule.claimants, {})
+        self.assertEqual([*self.ann.replica.schedule.claimed], [])
         self.assertFalse(self.ann.replica.withheld)
 
     def test_claims_of_our_own_log(self) -> None:

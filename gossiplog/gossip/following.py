@@ -94,7 +94,7 @@ class Following(Telling):
             if not wants:
                 session.drop(author)
                 session.announce.pop(author, None)
-                session.expected.pop(author, None)
+                session.expected.pop(author)
                 if session.phase is Phase.OPEN:
                     self.schedule.drop(session.number, author)
                     self._check_caught_up(session)
@@ -129,7 +129,7 @@ class Following(Telling):
         session.view.changed(author)
         session.drop(author)
         session.announce.pop(author, None)
-        session.expected.pop(author, None)
+        session.expected.pop(author)
         self.schedule.drop(session.number, author)
         self._part(author, session)
 
@@ -180,7 +180,7 @@ class Following(Telling):
             if quota is Quota.RATE:
                 self._look_at(self.ledger.rested_at(author))
         else:
-            for number in self.schedule.claimants.get(author, ()):
+            for number in self.schedule.claimants(author):
                 self.schedule.drop(number, author)
         self._ask()
 

@@ -306,10 +306,11 @@ class Intake(Filling):
 
     def _lose(self, authors: tuple[bytes, ...] | None) -> None:
         """What was accepted (of ``authors``) is not going to be on disk."""
+        lost = tuple(self.holdings.ahead) if authors is None else authors
         for author in (None,) if authors is None else authors:
             self.holdings.revert(author)
             self.ledger.lost(author)
-        self.schedule.reask(authors)
+        self.schedule.reask(lost)
         for session in self.sessions.values():
             session.outbox.sweep(self._sent_all)
 

@@ -1,67 +1,25 @@
 """Who is asked for what: one source per author.
 
-Responsible for: what each peer claims to hold beyond us, and from which one each author is pulled.
+Responsible for: from which of those that claim to hold it each author is pulled.
 Must not know: messages, disks, the content of segments.
-Invariant: an author is pulled from at most one session; a session has at most ``OPEN_WANTS_PER_PEER`` authors open;
-what is not claimed any more is remembered nowhere.
+Invariant: an author is pulled from at most one session; a session has at most ``OPEN_WANTS_PER_PEER`` authors open.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sized
-from collections.abc import Set as AbstractSet
+from collections import deque
+from collections.abc import Callable, Iterable
 from itertools import groupby
-from sys import getsizeof
 
 from gossiplog import limits
-
-TABLES = 3
-CLAIM_BYTES = 176
-"""What claims take up: so many times the table of them, for that of what is to be asked for is ordered besides; and of
-each its author, its seq, and who claims it."""
+from gossiplog.gossip.claims import Claims, Source
 
 
-class Source:
-    """What one session claims, and what we pull from it: ``open``, with when each author was asked for or advanced.
-
-    ``entries_ahead``: how many entries it claims beyond our durable clock.
-    """
-
-    def __init__(self, session: int) -> None:
-        self.session = session
-        self.alone = (session,)
-        self.claims: dict[bytes, int] = {}
-        self.entries_ahead = 0
-        self.open: dict[bytes, float] = {}
-        self.todo: OrderedDict[bytes, None] = OrderedDict()
-        self.progress_at = 0.0
-        self.trickled_at = -limits.STALL_SECONDS
-        self.patience = limits.STALL_SECONDS
-        self.tardy = 0
-        self.claims_more = False
-        self.room_claims: int | None = None
-        self.holes: set[bytes] = set()
-
-    def close(self, author: bytes) -> None:
-        """``author`` is pulled from here no longer."""
-        del self.open[author]
-        self.holes.discard(author)
-
-
-class Schedule:
-    """Spreads the authors we are behind on over the peers that have them; ``seq_of`` is our durable clock.
-
-    ``entries_to_come``: how many entries are claimed beyond it, by whomever.  It is counted as claims come and go:
-    there may be a million of them, and an application asks several times a second.
-    """
+class Schedule(Claims):
+    """Spreads the authors we are behind on over the peers that have them; ``seq_of`` is our durable clock."""
 
     def __init__(self, seq_of: Callable[[bytes], int] = lambda author: 0) -> None:
-        self._seq_of = seq_of
-        self._counted_from: dict[bytes, int] = {}
-        self.entries_to_come = 0
-        self.sources: dict[int, Source] = {}
-        self.claimants: dict[bytes, tuple[int, ...]] = {}
+        super().__init__(seq_of)
         self.pulled_from: dict[bytes, int] = {}
         self._changed = False
 
@@ -76,8 +34,7 @@ class Schedule:
             return
         for author in source.open:
             self._release(author, session)
-        for author, seq in source.claims.items():
-            self._unclaim(author, source, seq)
+        self._leave(session, source.claims)
 
     # -- what is claimed
 
@@ -87,86 +44,19 @@ class Schedule:
             self._changed = True
             if self.pulled_from.get(author) != session:
                 todo = self.sources[session].todo
-                todo[author] = None
-                if first:
-                    todo.move_to_end(author, last=False)
-
-    def hold(self, session: int, author: bytes, seq: int, *, always: bool = False) -> bool:
-        """``session`` sent us ``author`` up to ``seq``: to be asked for only if it is lost; False if that is old.
-
-        Also False when it claims too many authors to remember, unless this one is to be remembered ``always``.
-        """
-        source = self.sources[session]
-        if seq <= source.claims.get(author, 0):
-            return False
-        claimed = source.claims.get(author)
-        if claimed is None:
-            most = limits.MAX_CLAIMS if source.room_claims is None else source.room_claims
-            if len(source.claims) >= most and not always:
-                source.claims_more = True
-                return False
-            # most are claimed by one: these share a tuple, where a set of each would be half of what a claim takes up
-            others = self.claimants.get(author)
-            if others is None and (held := self._seq_of(author)):
-                self._counted_from[author] = held
-            self.claimants[author] = source.alone if others is None else (*others, session)
-        counted_from = self._counted_from.get(author, 0)
-        source.entries_ahead += seq - (counted_from if claimed is None else claimed)
-        self.entries_to_come += max(0, seq - self._most_claimed(author, counted_from))
-        source.claims[author] = seq
-        return True
-
-    def claimed_more(self, session: int) -> bool:
-        """Whether ``session`` claimed more than is remembered, once what is remembered is done; asked once."""
-        source = self.sources[session]
-        if source.claims or not source.claims_more:
-            return False
-        source.claims_more = False
-        return True
+                todo.put_first(author) if first else todo.put(author)
 
     def want(self, session: int, author: bytes) -> None:
         """Ask for what ``session`` claims of ``author``: it does not come by itself."""
         source = self.sources[session]
         if author in source.claims and self.pulled_from.get(author) != session:
             self._changed = True
-            source.todo[author] = None
-
-    def held_bytes(self, session: int) -> int:
-        """About what is kept of ``session``.  O(1)."""
-        source = self.sources[session]
-        return TABLES * getsizeof(source.claims) + CLAIM_BYTES * len(source.claims)
-
-    def forget(self, session: int, most: int, keep: AbstractSet[bytes]) -> None:
-        """Remember at most ``most`` claims of ``session``, and those of authors in ``keep``; the rest will come again.
-
-        What is being pulled stays as well.  O(claims).
-        """
-        source = self.sources[session]
-        many = len(source.claims) - most
-        if many > 0:
-            lost = [a for a in reversed(source.claims) if a not in source.open and a not in keep][:many]
-            for author in lost:
-                source.todo.pop(author, None)
-                self._unclaim(author, source, source.claims.pop(author))
-            source.claims_more = source.claims_more or bool(lost)
-        # a table does not shrink by what is taken out of it
-        if _is_sparse(source.claims):
-            source.claims = dict(source.claims)
-        if _is_sparse(source.todo):
-            source.todo = OrderedDict(source.todo)
-        if _is_sparse(self.claimants):
-            self.claimants = dict(self.claimants)
-
-    def missing(self, session: int) -> dict[bytes, int]:
-        """What ``session`` claims beyond our durable clock: author -> seq."""
-        return self.sources[session].claims
+            source.todo.put(author)
 
     def drop(self, session: int, author: bytes) -> None:
         """``session`` claims nothing of ``author`` any more that we do not hold."""
         source = self.sources[session]
-        if (claimed := source.claims.pop(author, None)) is not None:
-            self._unclaim(author, source, claimed)
-            source.todo.pop(author, None)
+        self._withdraw(session, author)
         if author in source.open:
             source.close(author)
             self._release(author, session)
@@ -187,7 +77,7 @@ class Schedule:
         Others that claim it may have it, but for those that were late and did not make up for it.
         """
         source = self.sources[session]
-        others = [self.sources[other] for other in self.claimants.get(author, ()) if other != session]
+        others = [self.sources[other] for other in self.claimants(author) if other != session]
         puller = self.pulled_from.get(author)
         if (
             puller == session
@@ -222,15 +112,10 @@ class Schedule:
 
     def durable(self, author: bytes, seq: int) -> None:
         """Our durable head of ``author`` is ``seq``: claims up to it are settled."""
-        for session in self.claimants.get(author, ()):
+        for session in self.claimants(author):
             if self.sources[session].claims[author] <= seq:
                 self.drop(session, author)
-        if author in self.claimants:
-            came = seq - self._counted_from.get(author, 0)
-            self._counted_from[author] = seq
-            self.entries_to_come -= came
-            for session in self.claimants[author]:
-                self.sources[session].entries_ahead -= came
+        self._advance(author, seq)
 
     def next_wants(self, accepted_seq: Callable[[bytes], int], now: float) -> list[tuple[int, list[bytes]]]:
         """Fill the free places of every session, in turn; returns the authors newly opened, by session.
@@ -278,7 +163,7 @@ class Schedule:
             is_late = now - source.progress_at >= source.patience
             if is_late:
                 trickles = self.trickles(session, now)
-                given = [a for a in source.open if not trickles or len(self.claimants.get(a, ())) > 1]
+                given = [a for a in source.open if not trickles or len(self.claimants(a)) > 1]
                 source.patience = min(source.patience * (2 if given else 1), limits.STALL_MOST_SECONDS)
             else:
                 given = [a for a, since in source.open.items() if self._better(a, source, since, now)]
@@ -286,7 +171,7 @@ class Schedule:
                 late = True
                 source.close(author)
                 self._release(author, session)
-                source.todo[author] = None
+                source.todo.put(author)
             source.tardy += bool(given)
         return late
 
@@ -298,7 +183,7 @@ class Schedule:
         """
         if now - since < limits.STALL_SECONDS:
             return False
-        others = [self.sources[number] for number in self.claimants.get(author, ())]
+        others = [self.sources[number] for number in self.claimants(author)]
         free = [
             other
             for other in others
@@ -325,19 +210,19 @@ class Schedule:
             source.progress_at = now
             source.open.update(dict.fromkeys(source.open, now))
 
-    def reask(self, authors: Iterable[bytes] | None = None) -> None:
-        """What was accepted (of these ``authors``) is lost: whoever claims it is to be asked again."""
+    def reask(self, authors: Iterable[bytes]) -> None:
+        """What was accepted of these ``authors`` is lost: whoever claims it is to be asked again."""
         self._changed = True
-        for author in tuple(self.claimants) if authors is None else authors:
+        for author in authors:
             puller = self.pulled_from.pop(author, None)
             if puller is not None:
                 self.sources[puller].close(author)
-            for session in self.claimants.get(author, ()):
-                self.sources[session].todo[author] = None
+            for session in self.claimants(author):
+                self.sources[session].todo.put(author)
 
     def _next(self, source: Source, accepted_seq: Callable[[bytes], int]) -> bytes | None:
         while source.todo:
-            author, _ = source.todo.popitem(last=False)
+            author = source.todo.pop()
             if author not in self.pulled_from and source.claims.get(author, 0) > accepted_seq(author):
                 return author
         return None
@@ -347,32 +232,6 @@ class Schedule:
         self._changed = True
         if self.pulled_from.get(author) == session:
             del self.pulled_from[author]
-        for other in self.claimants.get(author, ()):
-            if other != session and other in self.sources:
-                todo = self.sources[other].todo
-                todo[author] = None
-                todo.move_to_end(author, last=False)
-
-    def _most_claimed(self, author: bytes, least: int) -> int:
-        """The highest seq that anybody claims of ``author``, beyond ``least``."""
-        claims = [self.sources[number].claims.get(author, 0) for number in self.claimants[author]]
-        return max(least, *claims)
-
-    def _unclaim(self, author: bytes, source: Source, seq: int) -> None:
-        """``source`` claimed ``author`` up to ``seq`` until now."""
-        others = tuple([other for other in self.claimants[author] if other != source.session])
-        counted_from = self._counted_from.get(author, 0)
-        source.entries_ahead -= seq - counted_from
-        if not others:
-            del self.claimants[author]
-            self._counted_from.pop(author, None)
-            self.entries_to_come -= seq - counted_from
-        else:
-            left = max(self.sources[other].claims.get(author, 0) for other in others)
-            self.entries_to_come -= max(0, seq - left)
-            self.claimants[author] = self.sources[others[0]].alone if len(others) == 1 else others
-
-
-def _is_sparse(table: Sized) -> bool:
-    """Whether a table has room for much more than is in it; a full one of any kind has less than this.  O(1)."""
-    return getsizeof(table) > 1024 + 160 * len(table)
+        for other in self.claimants(author):
+            if other != session:
+                self.sources[other].todo.put_first(author)

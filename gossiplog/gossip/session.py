@@ -39,6 +39,7 @@ from gossiplog.gossip.messages import (
 from gossiplog.gossip.outbox import Outbox
 from gossiplog.gossip.payloads import Giving, Lacking
 from gossiplog.gossip.reconcile import Reconcile
+from gossiplog.gossip.tables import Table
 from gossiplog.gossip.view import View
 from gossiplog.log.segment import Segment
 
@@ -68,7 +69,7 @@ SERVICES: dict[type[Message], Service] = {
 
 AUTHOR_BYTES = 80
 HANDLE_BYTES = 112
-EXPECTED_BYTES = 208
+EXPECTED_BYTES = 160
 NAMED_BYTES = 192
 REPLY_BYTES = 640
 """What is kept for an author, a handle, an announcement that may come otherwise, an author of the peer's interest, and
@@ -130,7 +131,7 @@ class Session:
         self.names: dict[bytes, None] = {}
         self.doubts: dict[bytes, None] = {}
         self.ping: Ping | None = None
-        self.expected: dict[bytes, float] = {}
+        self.expected: Table[float] = Table()
         self.is_lazy = False
         self.vain_pushes = 0
         self.missed_pushes = 0
@@ -163,11 +164,12 @@ class Session:
             self.answers.firsts,
         )
         authors = sum(map(len, tables))
-        tables += (self.expected, self.withheld, self._handles_out, self._handles_in)
+        tables += (self.withheld, self._handles_out, self._handles_in)
         return (
             sum(map(getsizeof, tables))
             + AUTHOR_BYTES * authors
             + HANDLE_BYTES * (len(self._handles_out) + len(self._handles_in) + len(self.withheld))
+            + self.expected.size_bytes
             + EXPECTED_BYTES * len(self.expected)
             + NAMED_BYTES * len(self.wanted.authors)
             + REPLY_BYTES * (len(self.ranges) + self.giving.ranges)

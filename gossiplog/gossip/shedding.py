@@ -13,15 +13,16 @@ from sys import getsizeof
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode
+from gossiplog.gossip.claims import CLAIM_BYTES
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.intake import Intake
-from gossiplog.gossip.schedule import CLAIM_BYTES, TABLES
 from gossiplog.gossip.session import HANDLE_BYTES, Phase, Session
+from gossiplog.gossip.tables import Table
 
 RELAYED_AT_ONCE = 32
 """Segments after whose passing on all sessions are charged anew: each may have made some of them remember an author."""
 
-CLAIM_WITH_TABLES_BYTES = CLAIM_BYTES + TABLES * 60
+CLAIM_WITH_TABLES_BYTES = CLAIM_BYTES + 200
 """What room for one more claim is."""
 
 NAME_BYTES = 8
@@ -73,7 +74,7 @@ class Shedding(Intake):
         self.budget.common_bytes = (
             getsizeof(self._parents)
             + HANDLE_BYTES * len(self._parents)
-            + getsizeof(self.schedule.claimants)
+            + self.schedule.table_bytes
             + PENDING_FACTOR * self.pending_bytes
         )
         while (greediest := self.budget.greediest(self.now)) is not None:
@@ -115,8 +116,5 @@ class Shedding(Intake):
             return
         most = max(limits.MIN_CLAIMS, self.budget.share_bytes // 4 // CLAIM_WITH_TABLES_BYTES)
         self.schedule.forget(session.number, most, self.holdings.local)
-        claims = self.schedule.missing(session.number)
-        for author in session.expected:
-            if author in claims:
-                self.schedule.want(session.number, author)
-        session.expected = {}
+        session.expected = Table()
+        self._bury_later()

@@ -30,6 +30,10 @@ NEW_OUTWEIGHS = 2
 MISSED_PUSHES = 4
 """So many entries that such a peer announced and nobody sent, and both push again: with 2 that happens without need."""
 
+LOOKED_AT_ONCE = 1024
+LOOK_ON_SECONDS = 0.001
+"""Authors that one look for what was announced goes through, 2 ms, and when the next one begins if that was not all."""
+
 BUSY_SECONDS = 1.5
 """A peer of which part of a frame came so lately is in the middle of it: what it should send may come after that."""
 
@@ -52,7 +56,7 @@ class Tree(Sending):
         super().__init__(holdings)
         self._parents: dict[bytes, int] = {}
         self._eager_sources = 0
-        self._expected: deque[tuple[float, int, bytes]] = deque()
+        self._expected: deque[tuple[float, int, dict[bytes, None]]] = deque()
         self._looks_later = False
 
     # -- who sends
@@ -168,7 +172,12 @@ class Tree(Sending):
             self._look_later(session, author)
 
     def _look_later(self, session: Session, author: bytes) -> None:
-        self._expected.append((self.now + limits.GRAFT_SECONDS, session.number, author))
+        when, number = self.now + limits.GRAFT_SECONDS, session.number
+        last = self._expected[-1] if self._expected else None
+        if last is None or (last[0], last[1]) != (when, number) or len(last[2]) >= LOOKED_AT_ONCE:
+            self._expected.append((when, number, {author: None}))
+        else:
+            last[2][author] = None
         if not self._looks_later:
             self._looks_later = True
             self._at(self._expected[0][0], self._look_for_expected)
@@ -181,24 +190,32 @@ class Tree(Sending):
     def _look_for_expected(self) -> None:
         """Ask those who announced what did not come."""
         self._looks_later = True  # not before the end of the loop
-        while self._expected and self._expected[0][0] <= self.now:
-            _, number, author = self._expected.popleft()
+        looked_at = 0
+        while self._expected and self._expected[0][0] <= self.now and looked_at < LOOKED_AT_ONCE:
+            _, number, authors = self._expected.popleft()
+            looked_at += len(authors)
             session = self.sessions.get(number)
-            if session is None or author not in session.expected:
-                continue
-            is_missing = self.schedule.missing(number).get(author, 0) > self.holdings.accepted_seq(author)
-            has_time = self.now - session.expected[author] < limits.STALL_SECONDS
-            parent = self._parents.get(author, -1)
-            if is_missing and has_time and self.schedule.trickles(parent, self.now, BUSY_SECONDS):
-                self._look_later(session, author)
-                continue
-            del session.expected[author]
-            if is_missing:
-                self._miss(session, author)
+            if session is not None:
+                for author in authors:
+                    self._look_for(session, author)
         self._looks_later = bool(self._expected)
         if self._expected:
-            self._at(self._expected[0][0], self._look_for_expected)
+            self._at(max(self._expected[0][0], self.now + LOOK_ON_SECONDS), self._look_for_expected)
         self._ask()
+
+    def _look_for(self, session: Session, author: bytes) -> None:
+        since = session.expected.get(author, -1.0)
+        if since < 0:
+            return
+        is_missing = self.schedule.missing(session.number).get(author, 0) > self.holdings.accepted_seq(author)
+        has_time = self.now - since < limits.STALL_SECONDS
+        parent = self._parents.get(author, -1)
+        if is_missing and has_time and self.schedule.trickles(parent, self.now, BUSY_SECONDS):
+            self._look_later(session, author)
+            return
+        session.expected.pop(author)
+        if is_missing:
+            self._miss(session, author)
 
     def _miss(self, session: Session, author: bytes) -> None:
         self.schedule.want(session.number, author)

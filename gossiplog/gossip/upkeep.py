@@ -22,6 +22,9 @@ from gossiplog.gossip.schedule import Schedule
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.withheld import Withheld
 
+BURY_SECONDS = 0.005
+"""Between two parts of what is forgotten of very many claims: of a million, for five seconds."""
+
 
 class Upkeep:
     """I keep the sessions of one replica alive, and bury them."""
@@ -37,7 +40,7 @@ class Upkeep:
         self._asked: list[Session] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
-        self._watching_stalls = False
+        self._watching_stalls = self._burying = False
         self._token = 0
         self._reading = True
 
@@ -80,7 +83,7 @@ class Upkeep:
     def _rest(self) -> None:
         """Nobody is left to do anything for."""
         self._timers.clear()
-        self._watching_stalls = False
+        self._watching_stalls = self._burying = False
 
     def _tick(self) -> None:
         while self._timers and self._timers[0][0] <= self.now:
@@ -212,6 +215,17 @@ class Upkeep:
         if self.schedule.pulled_from:
             self._watch_stalls()
 
+    def _bury_later(self) -> None:
+        """Forget who claimed what, some at a time, if that are very many."""
+        if self.schedule.buries and not self._burying:
+            self._burying = True
+            self._at(self.now + BURY_SECONDS, self._bury)
+
+    def _bury(self) -> None:
+        self._burying = False
+        self.schedule.bury()
+        self._bury_later()
+
     def _ask(self) -> None:
         raise NotImplementedError
 
@@ -239,7 +253,10 @@ class Upkeep:
         self.schedule.remove(number)
         self.withheld.remove(number)
         self.budget.close(number)
-        if not self.sessions:
+        if self.sessions:
+            self._bury_later()
+        else:
+            self.schedule.bury_all()
             self._rest()
         self._emit(End(number, code, reason, by_peer))
         if was_open:

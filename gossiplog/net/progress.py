@@ -37,7 +37,7 @@ class Meter:
         if not self._marks:
             self._marks.append((now, self._held))
         self._held += entries
-        behind = bool(self._schedule.claimants)
+        behind = self._schedule.is_behind
         if now < self._due and behind:
             return False
         if not behind and not self._was_behind:
