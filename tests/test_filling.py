@@ -199,6 +199,29 @@ class AskingTests(ReplicaCase):
         self.assertEqual(waits, sorted(waits))
         self.assertGreaterEqual(waits[-1], limits.STALL_MOST_SECONDS / 2)
 
+    def test_how_long_one_is_let_be_that_does_not_answer(self) -> None:
+        """As long as it was waited for, twice as long each time, then for good; until it is settled again."""
+        for number in (1, 2):
+            self.do(events.Closed(number))
+        for _ in range(2):
+            effects, asked = self.settle(0), []
+            for _ in range(100):
+                if [e for e in effects if isinstance(e, events.FindHoles)]:
+                    asked.append(self.now)
+                    self.find(effects)
+                self.hear(0, Have(()))
+                effects = self.tick(limits.STALL_SECONDS)
+            waits = [(later - earlier) / limits.STALL_SECONDS for earlier, later in pairwise(asked)]
+            self.assertEqual(waits, [2, 4, 8, 16])
+
+    def test_who_has_nothing_at_all(self) -> None:
+        """Says so with a HAVE of seq 0, and it is the next one's turn."""
+        self.find(self.settle(0))
+        self.settle(1)
+        effects = self.hear(0, Have((HaveItem(0, 0, ANN.author),)))
+        self.assertEqual([number for number, _ in self.sent(self.find(effects, ()), Fill)], [])
+        self.assertEqual(self.replica.sessions[0].lacking.open, {})
+
     def test_who_did_not_answer_comes_after_who_does(self) -> None:
         """Also when its time has come."""
         self.find(self.settle(0))
@@ -302,14 +325,22 @@ class GivingTests(ReplicaCase):
         self.assertEqual(verify(end), head)
         self.assertEqual(self.sent(self.hear(0, Fill(BOB.author, ((1, 1),))), Have)[0][1].items[0].seq, 0)  # type: ignore[union-attr]
 
+    def test_of_one_that_forked(self) -> None:
+        """The proof, and nothing else."""
+        self.freeze(proof_of(ANN))
+        effects = self.hear(0, Fill(ANN.author, ((1, 3),)))
+        self.assertEqual(self.sent(effects, Fork), [(0, Fork(proof_of(ANN)))])
+        self.assertEqual([e for e in effects if isinstance(e, events.LoadPayloads)], [])
+
     def test_parts_of_a_row(self) -> None:
         """A row with some of its payloads is given with its holes."""
         chain = Chain(3)
         segment, head = chain.put(b"one", b"two")
         holed = drop_payloads(segment, [2])
         self.logs.process([Accept(holed, head)])
-        found, rest, is_whole = backlog.payloads(chain.author, [(1, 1)], 1000, self.logs.segments, head)
-        self.assertEqual((found[0], rest, is_whole), (holed, (), False))
+        for ranges in ([(1, 1)], [(1, 1), (2, 2)]):
+            found, rest, is_whole = backlog.payloads(chain.author, ranges, 1000, self.logs.segments, head)
+            self.assertEqual((found[:-1], rest, is_whole), ((holed,), (), False))
         self.assertTrue(has_holes(found[0]))
 
     def test_a_limited_read(self) -> None:

@@ -130,6 +130,9 @@ class ScoreTests(SynchronousTestCase):
         assert ban is not None
         self.assertEqual(ban.seconds, limits.BAN_FIRST_SECONDS)
         self.assertIsNone(self.bans.banned(KEY, limits.BAN_FIRST_SECONDS))
+        self.bans = Bans()
+        for now in (2000.0, 0.0):
+            self.assertIsNone(self.bans.offence(KEY, LimitExceededError(""), now))
 
 
 class PlaceTests(SynchronousTestCase):
