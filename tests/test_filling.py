@@ -215,12 +215,14 @@ class AskingTests(ReplicaCase):
             self.assertEqual(waits, [2, 4, 8, 16])
 
     def test_who_has_nothing_at_all(self) -> None:
-        """Says so with a HAVE of seq 0, and it is the next one's turn."""
-        self.find(self.settle(0))
-        self.settle(1)
-        effects = self.hear(0, Have((HaveItem(0, 0, ANN.author),)))
-        self.assertEqual([number for number, _ in self.sent(self.find(effects, ()), Fill)], [])
-        self.assertEqual(self.replica.sessions[0].lacking.open, {})
+        """Says so with a HAVE of seq 0, or knows a fork; then it is the next one's turn."""
+        for answer in (Have((HaveItem(0, 0, ANN.author),)), Fork(proof_of(ANN))):
+            self.setUp()
+            self.find(self.settle(0))
+            self.settle(1)
+            effects = self.hear(0, answer)
+            self.assertEqual([e.session for e in effects if isinstance(e, events.FindHoles)], [1])
+            self.assertEqual(self.replica.sessions[0].lacking.open, {})
 
     def test_who_did_not_answer_comes_after_who_does(self) -> None:
         """Also when its time has come."""
@@ -369,6 +371,8 @@ class GivingTests(ReplicaCase):
                 self.clock.replace(bytes([number]) * 32, Head(1, bytes(32)))
                 self.hear(0, Fill(bytes([number]) * 32, ((1, 1), (3, 3))))
         self.assertEqual(len(giving.asked), 2)
+        self.hear(0, Fill(bytes(32), ((2, 2),)))
+        self.assertEqual((giving.asked[bytes(32)], giving.ranges), (((2, 2),), 3))
 
     def test_no_faster_than_the_allowance_grows(self) -> None:
         """Who asks for more than half of it waits, and is answered all the same."""

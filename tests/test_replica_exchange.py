@@ -219,6 +219,17 @@ class RelayTests(ReplicaCase):
         self.assertEqual(self.given(self.do(events.Loaded(1, (one,)))), [(1, 1)])
         self.assertEqual(self.given(self.hear(0, two)), [(1, 2), (2, 2)])
 
+    def test_what_was_forgotten_is_compared_in_the_end(self) -> None:
+        """When the peer has taken what is still known that it is to get."""
+        [one] = log(ANN, 1)
+        self.commit(one)
+        self.hear(0, Want((WantItem(ANN.author, 1),)))
+        self.replica.sessions[0].outbox.overflowed = True
+        self.assertEqual(self.do(events.Writable(0)), [])
+        effects = self.do(events.Loaded(0, (one,)))
+        said = [type(effect.message) for effect in effects if isinstance(effect, Send)]
+        self.assertEqual(said, [Segment, Ranges])
+
     def test_a_log_that_cannot_be_read_is_not_tried_for_ever(self) -> None:
         """Whoever asked finds it elsewhere."""
         [one] = log(ANN, 1)

@@ -93,7 +93,7 @@ def state(replica: Replica) -> object:
         dict(replica.holdings.ahead),
         set(replica.holdings.forks),
         replica.pending_bytes,
-        {number: dict(source.claims) for number, source in schedule.sources.items() if number},
+        {number: dict(source.claims.items()) for number, source in schedule.sources.items() if number},
         dict(schedule.pulled_from),
         {
             number: (session.phase, session.settled, dict(session.announce), dict(session.outbox.backlog))
