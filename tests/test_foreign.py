@@ -147,7 +147,7 @@ class ValueTests(SynchronousTestCase):
             notices.StrangersTurnedAway(2, 1, HOSTILE, 1, HOSTILE),
             notices.DialFailed(HOSTILE, HOSTILE),
             notices.StoreFailing(GossiplogError(HOSTILE), True),
-            notices.StoreDamaged(bytes(32), StoreDamagedError(HOSTILE)),
+            notices.StoreDamaged(bytes(32), StoreDamagedError(HOSTILE), 1, 2),
         ]
         for notice in told:
             words = describe(notice)

@@ -18,7 +18,7 @@ from gossiplog import cli
 from gossiplog.errors import KeyFileError
 from gossiplog.keyfile import network, said
 from gossiplog.log.network import Network
-from gossiplog.net.sockets import private
+from gossiplog.net.endpoints import private
 from gossiplog.tap import Options
 from tests.processes import EXAMPLES, ProcessTestCase, environment
 
