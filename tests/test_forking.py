@@ -276,10 +276,13 @@ def fds():
             os.fstat(fd)
             yield fd
 
+is_up, up = os.pipe()
 pid = os.fork() if {how} else subprocess.Popen([sys.executable, "-c", "input()"], pass_fds=fds()).pid
 if not pid:
+    os.write(up, b"1")
     os.read(0, 1)
     os._exit(0)
+{how} and os.read(is_up, 1)
 {end}
 print("closed", flush=True)
 os.read(0, 1)
