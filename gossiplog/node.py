@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.python.failure import Failure
 
 from gossiplog import limits
-from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, NodeStoppedError
+from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, InvalidValueError, NodeStoppedError
 from gossiplog.gossip.budget import check_memory
 from gossiplog.gossip.events import Forgotten
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas, Usage
@@ -23,7 +24,7 @@ from gossiplog.log.keys import is_node_id
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net import endpoints
-from gossiplog.net.awaiting import Ending, Result
+from gossiplog.net.awaiting import Ending, Result, deliver, fail_quietly
 from gossiplog.net.bans import Ban
 from gossiplog.net.choosing import Told
 from gossiplog.net.dialing import Dialer
@@ -80,6 +81,8 @@ class Node:
         self._stopping = False
         self._stopped = Ending(reactor)
         check_agent(agent)
+        if not callable(random):
+            raise InvalidValueError(f"random is a function that gives numbers in [0, 1), not {random!r}")
         max_memory = default_memory() if max_memory is None else max_memory
         check_memory(max_memory)
         store.check_open()
@@ -129,7 +132,7 @@ class Node:
         def bound(port: Any) -> Any:
             self._binding.pop(listening, None)
             if self._stopping:
-                result.errback(NodeStoppedError("the node was stopped"))
+                fail_quietly(result, NodeStoppedError("the node was stopped"))
                 return port.stopListening()
             self._ports.append(port)
             lengthen(port)
@@ -141,7 +144,7 @@ class Node:
         def failed(failure: Any) -> None:
             self._binding.pop(listening, None)
             if self._stopping:
-                result.errback(NodeStoppedError("the node was stopped"))
+                fail_quietly(result, NodeStoppedError("the node was stopped"))
             else:
                 result.errback(EndpointError(f"cannot listen on {name!r}: {failure.getErrorMessage()}"))
 
@@ -275,20 +278,23 @@ class Node:
         self.store.check_caller()
         if peer not in self._driver.peers.values():
             missing: Result[InSync] = Result()
-            missing.errback(NodeStoppedError(f"there is no session with {peer.address}"))
+            fail_quietly(missing, NodeStoppedError(f"there is no session with {peer.address}"))
             return missing
-        result = self.when(InSync, PeerDown, where=lambda notice: notice.peer == peer)
+        notice = self.when(InSync, PeerDown, where=lambda notice: notice.peer == peer)
+        result: Result[InSync] = Result(lambda _: notice.cancel(), self.reactor)
 
-        def check(notice: InSync | PeerDown) -> InSync:
-            if isinstance(notice, PeerDown):
-                raise NodeStoppedError(
-                    f"{peer.address} went away before both sides were in sync: {notice.reason}"
-                )
-            return notice
+        def found(value: InSync | PeerDown | Failure) -> None:
+            if isinstance(value, PeerDown):
+                gone = f"{peer.address} went away before both sides were in sync: {value.reason}"
+                fail_quietly(result, NodeStoppedError(gone))
+            elif isinstance(value, Failure):
+                fail_quietly(result, value)
+            else:
+                deliver(result, value)
 
-        checked = result.addCallback(check)
+        notice.addBoth(found)
         self._driver.probe(peer)
-        return checked  # type: ignore[return-value]
+        return result
 
     def recover(self, peer: Peer) -> Result[None]:
         """Let the writers of a copied store append again, once we and this peer hold the same; see ``Store.copied``.

@@ -141,6 +141,35 @@ react(foreground(main))
 """
 
 
+EXIT_ASYNCIO = """
+import asyncio, sys
+from twisted.internet import asyncioreactor
+from gossiplog import NewEntries, Node, open_store
+
+def leave(_):
+    {leave}
+
+async def main():
+    asyncioreactor.install(asyncio.get_running_loop())
+    from twisted.internet import reactor
+    reactor.startRunning(installSignalHandlers=False)
+    async with open_store("store", reactor) as store, Node(reactor, store, network="here") as node:
+        writer = await store.writer()
+        try:
+            {first}
+            await asyncio.wait_for({wait}, 30)
+        finally:
+            print(await writer.append(b"2"))
+    print("closed")
+
+try:
+    asyncio.run(main())
+except BaseException as error:
+    print(repr(error))
+    raise
+"""
+
+
 class CallerTests(ProcessTestCase):
     """Programs that others wrote."""
 
@@ -183,4 +212,23 @@ class CallerTests(ProcessTestCase):
             ("(_ for _ in ()).throw(KeyboardInterrupt)", 130),
         ):
             self.assertEqual(self.run_program(EXIT.format(leave=leave), status), "1\n2\n", leave)
+            self.run_program("import shutil; shutil.rmtree('store')")
+
+    def test_exit_in_an_asyncio_program(self) -> None:
+        """Whoever runs the loop gets what a subscriber or a predicate raised, and the end of the program is orderly."""
+        subscribe, forever = "node.subscribe(leave); await writer.append(b'1')", "asyncio.Event().wait()"
+        begin = "writer.append(b'1')"
+        where = "node.when(NewEntries, where=leave)"
+        for leave, first, wait, end, status in (
+            ("sys.exit(5)", subscribe, forever, "SystemExit(5)", 5),
+            ("raise KeyboardInterrupt", subscribe, forever, "KeyboardInterrupt()", -2),
+            ("sys.exit(5)", begin, where, "SystemExit(5)", 5),
+            ("raise StopIteration", begin, where, "RuntimeError(", 1),
+            ("raise GeneratorExit", begin, where, "GeneratorExit()", 1),
+        ):
+            program = EXIT_ASYNCIO.format(leave=leave, first=first, wait=wait)
+            process = self.start(sys.executable, "-c", program)
+            self.assertEqual(process.finish(), status, process.err)
+            self.assertIn(end, process.out)
+            self.assertRegex(process.out, r"\A2\n")
             self.run_program("import shutil; shutil.rmtree('store')")

@@ -123,7 +123,7 @@ async def main(reactor):
     known = {name.split()[0].rpartition(".")[2] for name in calls}
     quiet = {"close", "stop"}  # these do nothing
     internal = {"listen", "attach", "on_damage", "found_damage", "overtaken", "run", "hold", "release", "forget"}
-    internal |= {"check_caller", "check_open", "together", "end"}
+    internal |= {"check_caller", "check_open", "together", "end", "weigh"}
     for thing in (store, node, writer, store.thread):
         methods = {name for name in dir(type(thing)) if name[0] != "_" and callable(getattr(type(thing), name))}
         assert methods <= known | quiet | internal, methods - known - quiet - internal

@@ -7,7 +7,9 @@ import gc
 import os
 import socket
 import tempfile
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -32,6 +34,7 @@ from gossiplog.net import subscriptions
 from gossiplog.notices import CaughtUp, Lagged, NewEntries, Peer, PeerDown, PeerUp, StoreFailing
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import Fault, MemoryBackend
+from gossiplog.store.verifying import Damage
 from tests.netcase import LISTEN, LOCAL, NETWORK, OTHER_NETWORK, Author, World, factory
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -228,6 +231,80 @@ class SubscriberTests(SynchronousTestCase):
         self.a.append(b"1")
         self.failureResultOf(waiting, SystemExit)
         self.a.append(b"2")
+
+    def test_neither_plain_nor_callable(self) -> None:
+        """Refused when it is given; a coroutine that comes out of a plain function is closed, and a failure."""
+
+        async def coroutine(notice: Any) -> bool:
+            raise AssertionError("nobody runs it")
+
+        async def generator(notice: Any) -> AsyncIterator[Any]:
+            yield notice
+
+        class Called:
+            async def __call__(self, notice: Any) -> None: ...
+
+        for bad in (
+            coroutine,
+            generator,
+            Called(),
+            partial(coroutine),
+            Called().__call__,
+            5,
+            "subscriber",
+            [print],
+        ):
+            with self.assertRaises(InvalidValueError):
+                self.a.node.subscribe(bad)  # type: ignore[arg-type]
+            with self.assertRaises(InvalidValueError):
+                self.a.node.when(where=bad)  # type: ignore[arg-type]
+        with self.assertRaises(InvalidValueError):
+            self.a.node.subscribe(None)  # type: ignore[arg-type]
+        unsubscribe = self.a.node.subscribe(lambda notice: coroutine(notice))
+        waiting = self.a.node.when(where=lambda notice: coroutine(notice))  # type: ignore[arg-type,return-value]
+        self.a.append(b"1")
+        self.failureResultOf(waiting, InvalidValueError)
+        unsubscribe()
+        self.assertEqual(len(self.flushLoggedErrors(InvalidValueError)), 1)
+        gc.collect()  # "never awaited" would be an error
+
+    def test_a_source_of_randomness_that_raises(self) -> None:
+        """The node dials on, and stops."""
+
+        def bad() -> float:
+            raise ZeroDivisionError("no number")
+
+        with self.assertRaises(InvalidValueError):
+            Node(self.world.reactor, self.a.store, network="here", random=5)  # type: ignore[arg-type]
+        node = Node(self.world.reactor, self.world.site("c").store, network=self.a.network, random=bad)
+        failures: list[Any] = []
+        node.subscribe(failures.append)
+        node.connect("tcp:127.0.0.1:9")
+        self.world.run(20)
+        self.assertGreater(len(failures), 3)
+        self.world.result(node.stop())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), len(failures))
+
+    def test_a_listener_of_damage_that_raises(self) -> None:
+        told: list[Any] = []
+        for listener in (lambda _: 1 // 0, told.append):
+            self.addCleanup(self.a.store.on_damage(listener))
+        damage = Damage(self.a.author(), 1, 1, "gone")
+        self.a.store.found_damage(damage)
+        self.assertEqual(told, [damage])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_node_that_does_not_stop(self) -> None:
+        """What a user's endpoint raises keeps neither the node nor the store open."""
+
+        class Port:
+            def stopListening(self) -> None:
+                raise SystemExit(3)
+
+        site = self.world.site("c")
+        site.node._ports.append(Port())
+        self.world.result(site.store.close())
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_interrupted_amid_events(self) -> None:
         """Ctrl-C comes anywhere; what was left in the queue is done in the next turn."""
@@ -524,6 +601,32 @@ class StoppedTests(SynchronousTestCase):
         self.world.run(limits.CLOSE_SECONDS)
         self.assertIsNone(self.successResultOf(stopped))
         self.failureResultOf(listening, NodeStoppedError)
+
+    def test_what_nobody_waits_for(self) -> None:
+        """Its failure is no news: at the end, and when a peer is gone or a node was stopped, nothing is logged."""
+        other = self.world.site("b")
+        other.node.connect(self.site.listen())
+        self.world.run(1)
+        [peer] = self.site.node.peers
+        ask = (
+            self.site.node.when,
+            lambda: self.site.node.when_in_sync(peer),
+            lambda: self.site.node.recover(peer),
+        )
+        other.disk.stall()
+        other.store.writer().addCallback(lambda writer: writer.append(b"1"))
+        for call in ask:
+            call()
+            call().addCallback(str)
+            call().cancel()
+        self.site.node.listen(Slow(Deferred()))
+        self.world.run(limits.BIND_SECONDS / 2)
+        other.disk.resume()
+        self.world.result(self.site.node.stop())
+        for call in ask:
+            call()
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_node_on_a_store_that_is_closing(self) -> None:
         self.site.disk.stall()

@@ -15,7 +15,7 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import threadable
 from twisted.python.failure import Failure
 
@@ -30,10 +30,30 @@ class Result(Deferred[T]):
     To cancel it is to wait no longer; what was asked for is done all the same.
     """
 
+    _no_news: Failure | None = None
+
     def __init__(self, canceller: Callable[[Deferred[Any]], None] | None = None, reactor: Any = None) -> None:
         """``reactor`` is who fires it, if an asyncio task is to be warned that it does not run."""
         super().__init__(canceller)
         self._reactor = reactor
+
+    def cancel(self) -> None:
+        """Wait no longer; that is no error to log."""
+        super().cancel()
+        found: object = getattr(self, "result", None)
+        if isinstance(found, Failure) and found.check(CancelledError):
+            self._no_news = found
+            self._hush()
+
+    def _runCallbacks(self) -> None:
+        super()._runCallbacks()
+        self._hush()
+
+    def _hush(self) -> None:
+        """Log nothing if nobody takes the failure ``_no_news``."""
+        no_news = self._no_news is not None and getattr(self, "result", None) is self._no_news
+        if no_news and self._debugInfo is not None:
+            self._debugInfo.failResult = None
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self.called and not self.paused:
@@ -67,6 +87,7 @@ class _Wait(Deferred[T]):
             self.future.set_exception(WrongCallerError(problem))
             self.addErrback(lambda _: None)  # nobody waits any more
         else:
+            self.addErrback(_fit_for_future)
             self.future = self.asFuture(loop)
         self.future.add_done_callback(callback, context=context)
 
@@ -76,6 +97,13 @@ class _Wait(Deferred[T]):
             return self.future.cancel(msg)
         super().cancel()
         return True
+
+
+def _fit_for_future(failure: Failure) -> Failure:
+    """A future takes no StopIteration, and would be waited for for ever; a coroutine makes the same of it."""
+    if failure.check(StopIteration):
+        raise RuntimeError("what was awaited raised StopIteration") from failure.value
+    return failure
 
 
 def _why_never(reactor: Any, loop: asyncio.AbstractEventLoop) -> str:
@@ -127,11 +155,12 @@ def deliver(result: Result[Any], value: Any, read: Callable[[Any], Any] = lambda
         result.callback(read(value))
 
 
-def fail_quietly(result: Result[Any], error: BaseException) -> None:
+def fail_quietly(result: Result[Any], error: BaseException | Failure) -> None:
     """Fail ``result`` with ``error``, which is no news to who asked and does not wait: nothing is logged then."""
-    result.errback(Failure(error))
-    if result._debugInfo is not None:
-        result._debugInfo.failResult = None
+    if not result.called:
+        failure = error if isinstance(error, Failure) else Failure(error)
+        result._no_news = failure
+        result.errback(failure)
 
 
 class Ending:

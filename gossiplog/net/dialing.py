@@ -22,7 +22,9 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError
 from gossiplog.net import endpoints
 from gossiplog.net.endpoints import ClientEndpoint
+from gossiplog.net.interrupts import pass_on
 from gossiplog.net.linking import LinkFactory
+from gossiplog.net.logger import Log
 from gossiplog.net.protocol import Link, Owner
 from gossiplog.net.reaching import reaching
 from gossiplog.store.process import Home
@@ -37,6 +39,9 @@ _REFUSALS: dict[int, str] = {
     ByeCode.STOPPING: "it is being stopped",
 }
 """What a listener of our network says in the handshake, in words."""
+
+
+_log = Log()
 
 
 class Dialer:
@@ -93,7 +98,8 @@ class Dialer:
         self._factory = LinkFactory(self._calls.owner, self.endpoint)
         try:
             self._attempt = self._endpoint.connect(self._factory)
-        except Exception as error:  # some endpoints refuse their arguments only here
+        except BaseException as error:  # some endpoints refuse their arguments only here
+            pass_on(self._calls.reactor)
             self._failed(str(error))
             return
         self._attempt.addTimeout(limits.DIAL_SECONDS, self._calls.reactor, self._in_vain)
@@ -148,7 +154,7 @@ class Dialer:
     # --
 
     def _delay(self, first: float, most: float, times: int) -> float:
-        return min(first * 2.0 ** min(times, 16), most) * (0.5 + self._calls.random() / 2)
+        return min(first * 2.0 ** min(times, 16), most) * (0.5 + self._calls.chance() / 2)
 
     def _ended(self, link: Link) -> tuple[int, str]:
         """With which code, and why, a link ended on which no session opened."""
@@ -236,6 +242,15 @@ class Dialers:
         self.failed = failed
         self.home = home
         self._dialers: list[Dialer] = []
+
+    def chance(self) -> float:
+        """A number from ``random``, an application's function; 0.5 if it gives none."""
+        try:
+            return min(max(0.0, float(self.random())), 1.0)
+        except BaseException:
+            if not pass_on(self.reactor):
+                _log.failure("the source of randomness failed")
+            return 0.5
 
     def add(self, endpoint: ClientEndpoint) -> Dialer:
         """Keep a connection to ``endpoint`` from now on; :class:`EndpointError` when it is none."""

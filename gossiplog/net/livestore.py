@@ -24,7 +24,7 @@ from gossiplog.log.segment import Segment
 from gossiplog.log.weight import Weights
 from gossiplog.net.awaiting import Ending, Result, check_caller, deliver, why_over
 from gossiplog.net.choosing import Choosing
-from gossiplog.net.interrupts import pass_on
+from gossiplog.net.interrupts import call_each
 from gossiplog.net.lanes import Answer
 from gossiplog.net.logger import Log
 from gossiplog.net.reading import Reader
@@ -311,8 +311,7 @@ class Store:
 
     def found_damage(self, damage: Damage) -> None:
         """A reader passed over entries."""
-        for listener in tuple(self._damage_listeners):
-            listener(damage)
+        call_each(self.reactor, self._damage_listeners, damage)
         if not self._damage_listeners:
             _log.warn("{words}", words=in_words(damage, self.path))
 
@@ -390,11 +389,6 @@ class Store:
             self.interest.tell(Lightened(lighter))
         if not (outcome.segments or stale):
             return
-        for listener in tuple(self._listeners):
-            try:
-                listener(outcome.segments, stale)
-            except BaseException:  # the others must hear all the same
-                if not pass_on(self.reactor):
-                    _log.failure("a listener of {path} failed", path=self.path)
+        call_each(self.reactor, self._listeners, outcome.segments, stale)
         for reader in tuple(self._readers):
             reader.committed(outcome.segments)

@@ -9,8 +9,8 @@ how many it lost.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from inspect import iscoroutinefunction
+from collections.abc import Callable, Coroutine
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, Generic, TypeVar, get_args
 
 from gossiplog.errors import InvalidValueError, NodeStoppedError
@@ -39,26 +39,25 @@ class Subscribers:
         """Something happened."""
         for subscriber in tuple(self._subscribers):
             try:
-                subscriber(notice)
+                _refuse_coroutine(subscriber(notice))
             except BaseException:
                 if not pass_on(self._reactor):
                     _log.failure("a subscriber failed on {kind}", kind=type(notice).__name__)
 
     def add(self, subscriber: Callable[[Notice], object]) -> Callable[[], None]:
         """Call ``subscriber`` with every notice; returns how to stop that."""
-        if not callable(subscriber) or iscoroutinefunction(subscriber):
-            raise InvalidValueError(
-                f"a subscriber is a plain function of a notice, not {subscriber!r}; a coroutine can read events()"
-            )
+        _check_plain("a subscriber", subscriber)
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber) if subscriber in self._subscribers else None
 
     def next_of(self, kinds: tuple[type[Any], ...], where: Callable[[Any], bool] | None) -> Result[Any]:
         """Fire with the next notice of one of ``kinds`` (any, if none) for which ``where`` is true."""
         wanted = _checked(kinds)
+        if where is not None:
+            _check_plain("where", where)
         result: Result[Any] = Result(lambda _: forget(), self._reactor)
         if self._closed:
-            result.errback(NodeStoppedError("the node was stopped"))
+            fail_quietly(result, NodeStoppedError("the node was stopped"))
             return result
 
         def forget() -> None:
@@ -69,7 +68,7 @@ class Subscribers:
             if result.called or not isinstance(notice, wanted):
                 return
             try:
-                found = where is None or where(notice)
+                found = where is None or _refuse_coroutine(where(notice))
             except BaseException:
                 forget()
                 result.errback()
@@ -174,6 +173,27 @@ class Events(Generic[N]):
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.called:
             self._waiting.callback(None)
+
+
+def _check_plain(what: str, function: Any) -> None:
+    if not callable(function) or any(map(_is_async, (function, getattr(function, "__call__", None)))):  # noqa: B004
+        raise InvalidValueError(
+            f"{what} is a plain function of a notice, not {function!r}; a coroutine can read events()"
+        )
+
+
+def _is_async(function: Any) -> bool:
+    return iscoroutinefunction(function) or isasyncgenfunction(function)
+
+
+def _refuse_coroutine(returned: object) -> object:
+    """Return what a function gave, unless that is a coroutine, which nobody would run."""
+    if isinstance(returned, Coroutine):
+        returned.close()
+        raise InvalidValueError(
+            "what is called with a notice returned a coroutine; a coroutine can read events()"
+        )
+    return returned
 
 
 def _checked(kinds: tuple[type[Any], ...]) -> tuple[type[Any], ...]:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from gossiplog import limits
+from gossiplog.net.interrupts import pass_on
 from gossiplog.net.logger import Log
 
 _log = Log()
@@ -105,11 +106,11 @@ class Turns:
             worker.rest(False)
         self._soon()
 
-    @staticmethod
-    def _give(worker: Worker, *, small: bool = False) -> None:
+    def _give(self, worker: Worker, *, small: bool = False) -> None:
         """Let it work; a fault in there ends what is its own and nothing else."""
         try:
             worker.turn.balance -= worker.work(worker.turn.balance, small=small)
-        except Exception:
-            _log.failure("a turn failed")
+        except BaseException:
+            if not pass_on(self._reactor):
+                _log.failure("a turn failed")
             worker.abort()
