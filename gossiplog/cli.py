@@ -20,6 +20,8 @@ from gossiplog.commands.arguments import checked, path
 from gossiplog.errors import StoreUnsafeError
 from gossiplog.log.network import Network
 from gossiplog.printing import complain, open_standard_files, report, say
+from gossiplog.store.custody import is_from_here
+from gossiplog.store.directory import DATABASE
 
 STORE: Final = ".gossiplog"
 
@@ -81,18 +83,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     if "store" in arguments and arguments.store is None:
-        arguments.store = _default_store()
+        arguments.store = _default_store(arguments.reads(arguments))
     verb: Callable[[argparse.Namespace], int] = arguments.verb
     return verb(arguments)
 
 
-def _default_store() -> str:
+def _default_store(only_read: bool) -> str:
     """Return the store of the current directory, which nobody named: whoever made that directory may have made it."""
     if os.path.islink(STORE):
         raise StoreUnsafeError(
             f"{STORE} is a symbolic link; name it with --store if you mean what it leads to"
         )
+    if not only_read and os.path.lexists(os.path.join(STORE, DATABASE)) and not is_from_here(STORE):
+        raise StoreUnsafeError(
+            f"{STORE} came from elsewhere, by a copy or as a part of what was cloned or unpacked: "
+            f"name it with --store {STORE} if you want to write to it"
+        )
     return STORE
+
+
+def _never(arguments: argparse.Namespace) -> bool:
+    return False
 
 
 def _forget_output() -> None:
@@ -136,14 +147,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    def verb(name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str) -> _Parser:
+    def verb(
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        summary: str,
+        example: str,
+        reads: Callable[[argparse.Namespace], bool] = _never,
+    ) -> _Parser:
+        """Add a verb; ``reads`` tells when it changes nothing in the store."""
         added: _Parser = verbs.add_parser(
             name,
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=f"example:\n  {example}",
         )
-        added.set_defaults(verb=run)
+        added.set_defaults(verb=run, reads=reads)
         added.add_argument(
             "--store",
             metavar="DIR",
@@ -163,7 +181,8 @@ def _parser() -> argparse.ArgumentParser:
     init = verb("init", local.init, "create a store", "gossiplog init --store ~/notes")
     _writer(init)
 
-    ids = verb("id", local.show_id, "print the id of a writer", "gossiplog id --store ~/notes --all")
+    about = "print the id of a writer"
+    ids = verb("id", local.show_id, about, "gossiplog id --store ~/notes --all", lambda said: not said.all)
     _writer(ids)
     ids.add_argument("--all", action="store_true", help="print the node's id and every writer's, with names")
 
@@ -184,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         "print entries, each author's in order",
         "gossiplog log --store ~/notes --sort time\n"
         "  gossiplog log --store ~/notes --follow --network garden --peer tcp:example.org:4000",
+        lambda said: not said.follow,
     )
     log.add_argument("--author", metavar="ID", help="only of this author: its id, or how it begins")
     log.add_argument("--sort", choices=("author", "time"), default="author", help="order (default: author)")
@@ -193,15 +213,11 @@ def _parser() -> argparse.ArgumentParser:
     _addresses(log)
 
     about = "print how far the store holds each log"
-    clock = verb("clock", local.clock, about, "gossiplog clock --store ~/notes")
-    _json(clock)
-    _read_only(clock)
-    _read_only(log)
+    _json(verb("clock", local.clock, about, "gossiplog clock --store ~/notes", lambda _: True))
 
     summary = "check every chain and signature on disk, and repair what is damaged"
-    verify = verb("verify", verifying.verify, summary, "gossiplog verify --store ~/notes")
-    verifying.add_arguments(verify)
-    _read_only(verify)
+    example = "gossiplog verify --store ~/notes"
+    verifying.add_arguments(verb("verify", verifying.verify, summary, example, lambda said: not said.repair))
 
     taking = verb(
         "import",
@@ -214,7 +230,7 @@ def _parser() -> argparse.ArgumentParser:
 
     summary = "show the authors that signed two logs, with proofs as files"
     example = "gossiplog forks --store ~/notes\n  gossiplog forks --store ~/notes --export 62ohto7d ann.proof"
-    forks.add_arguments(verb("forks", forks.forks, summary, example))
+    forks.add_arguments(verb("forks", forks.forks, summary, example, lambda said: said.add is None))
 
     choosing.add_verbs(verb)
 
@@ -273,14 +289,6 @@ def _writer(parser: argparse.ArgumentParser) -> None:
 
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
-
-
-def _read_only(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--read-only",
-        action="store_true",
-        help="change nothing at all in the directory, which may be anybody's; the store has to be closed",
-    )
 
 
 def _timeout(parser: argparse.ArgumentParser) -> None:

@@ -149,6 +149,10 @@ class StoreUnsafeError(StoreError):
     """
 
 
+class StoreNotClosedError(StoreError):
+    """The store was not closed by who wrote it last, and was to be opened for reading only."""
+
+
 class StoreFullError(StoreError):
     """The disk is full (or over quota); nothing of this write is on disk."""
 

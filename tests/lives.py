@@ -68,8 +68,8 @@ class Life:
         before = len(self.errors)
         outcome = self.tried(lambda: logs.process([request]))
         if outcome is None:
-            self.read(logs)
             error = self.errors[-1]
+            self.read(logs)  # may end with another one
             if isinstance(error, AppendOutcomeUnknown):
                 author = request.author if isinstance(request, Append) else self.chain.author
                 self.unknown[author] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -229,22 +228,3 @@ class CommandTests(ProcessTestCase):
         process = self.gossiplog("import", "--store", "ann", "bob")
         self.assertEqual(process.finish(), 3)
         self.assertIn(f"refused: {format_author(author)}: ", process.out)
-
-    def test_read_only(self) -> None:
-        os.unlink(self.place / "bob" / "lock")
-        before = sorted(os.listdir(self.place / "bob"))
-        for verb in ("log", "clock", "verify"):
-            self.assertTrue(self.run_gossiplog(verb, "--read-only", "--store", "bob"))
-        self.assertEqual(sorted(os.listdir(self.place / "bob")), before)
-        self.assert_one_line(
-            self.gossiplog("log", "--follow", "--read-only", "--store", "bob"), 1, "leave --follow out"
-        )
-        self.assert_one_line(
-            self.gossiplog("verify", "--repair", "--read-only", "--store", "bob"), 1, "leave --read-only out"
-        )
-
-    def test_a_store_that_nobody_named(self) -> None:
-        """A directory that was cloned may have a link to a store of one's own."""
-        (self.place / ".gossiplog").symlink_to(self.place / "bob")
-        self.assert_one_line(self.gossiplog("log"), 1, "symbolic link")
-        self.assertIn("from bob", self.run_gossiplog("log", "--store", ".gossiplog"))

@@ -17,7 +17,6 @@ from gossiplog.errors import (
     StoreError,
     StoreFailedError,
     StoreFullError,
-    StoreLockedError,
 )
 from gossiplog.log.segment import Segment
 from gossiplog.store.logs import Logs, open_logs
@@ -196,7 +195,7 @@ class FaultTests(SynchronousTestCase):
             if isinstance(logs, Logs):
                 for author, ids in life.acknowledged.items():
                     found = life.tried(lambda author=author: held(logs, author))  # type: ignore[misc]
-                    self.assertIn(found, (None, ids))
+                    self.assertEqual(found or [], ids[: len(found or [])])
                     self.assertEqual(held(logs, author), ids)
                 logs.close()
         return hits + (seen >= number)
@@ -304,8 +303,7 @@ class MountTests(SynchronousTestCase):
                 logs.process([request])
             self.assertIn("its file system is read-only", str(caught.exception))
         self.assertFalse(logs.merge_some(ALL))
-        with self.assertRaises(StoreLockedError):
-            open_logs(place / "store")
+        open_logs(place / "store").close()  # as many may read as like
         logs.close()
         for path, text in ((left, "was not closed"), (place / "new", "Read-only file system")):
             with self.assertRaises(StoreError) as caught:

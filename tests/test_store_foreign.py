@@ -23,6 +23,7 @@ from gossiplog.errors import (
     StoreFailedError,
     StoreFormatError,
     StoreLockedError,
+    StoreNotClosedError,
     StoreNotFoundError,
     StoreUnsafeError,
 )
@@ -468,18 +469,18 @@ class OwnerTests(ForeignTestCase):
         before = self.everything()
         self.assert_unsafe(words)
         self.assertEqual(self.everything(), before)
-        self.assert_reads()
+        self.assert_reads(writers={})
 
-    def assert_reads(self) -> None:
+    def assert_reads(self, writers: dict[str, bytes]) -> None:
         before = self.everything()
         with closing(open_logs(self.path, read_only=True)) as logs:
             self.assertEqual(logs.clock.seq(self.ann), 2)
             self.assertEqual(len(logs.segments(self.ann, 1, 1)), 1)
             self.assertTrue(logs.verify().ok)
-            self.assertEqual(logs.writers(), {})
+            self.assertEqual(logs.writers(), writers)
+            self.assertEqual(logs.node_key(), logs.node_key())
             for write in (
                 lambda: logs.writer("bob"),
-                logs.node_key,
                 lambda: logs.process([Append(self.ann, [b"x"])]),
             ):
                 self.assertRaises(StoreFailedError, write)
@@ -560,7 +561,22 @@ class OwnerTests(ForeignTestCase):
 
     def test_without_a_lock_file(self) -> None:
         (self.path / "lock").unlink()
-        self.assert_reads()
+        self.assert_reads({"ann": self.ann})
+
+    def test_by_its_owner(self) -> None:
+        """Who may read it in any case sees who writes there."""
+        self.assert_reads({"ann": self.ann})
+        with closing(open_logs(self.path, read_only=True)) as logs:
+            node = logs.node_key()
+        with closing(open_logs(self.path)) as logs:
+            self.assertEqual(logs.node_key(), node)
+
+    def test_secrets_of_another_user_are_not_looked_at(self) -> None:
+        """Not even what they are: a link in their place is no obstacle."""
+        (self.path / "seeds" / "ann").unlink()
+        (self.path / "seeds" / "ann").symlink_to(self.precious)
+        self.give_away()
+        self.assert_reads(writers={})
 
     def test_what_was_not_closed_is_not_read(self) -> None:
         logs = open_logs(self.path)
@@ -570,7 +586,7 @@ class OwnerTests(ForeignTestCase):
         logs.close()
         self.path = copy
         before = self.everything()
-        self.assertRaises(StoreError, open_logs, copy, read_only=True)
+        self.assertRaises(StoreNotClosedError, open_logs, copy, read_only=True)
         self.assertEqual(self.everything(), before)
 
     def test_no_store(self) -> None:

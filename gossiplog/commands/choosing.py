@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import Any, Final, TypeAlias
 
 from gossiplog.commands.arguments import checked
-from gossiplog.commands.local import opened
+from gossiplog.commands.local import opened, opened_to_read
 from gossiplog.commands.show import find_author
 from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.gossip.budget import check_memory
@@ -25,7 +25,8 @@ from gossiplog.printing import say
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Forget, Request, SetMeta
 
-AddVerb: TypeAlias = Callable[[str, Callable[[Namespace], int], str, str], ArgumentParser]
+AddVerb: TypeAlias = Callable[..., ArgumentParser]
+"""``(name, run, summary, example, reads)``, of which the last tells when the verb changes nothing in the store."""
 
 QUOTAS: Final = {
     Quota.AUTHORS: ("--max-authors", "keep anything of at most so many other authors"),
@@ -42,12 +43,13 @@ MEMORY: Final = (
 
 
 def add_verbs(verb: AddVerb) -> None:
-    """Add the four verbs; ``verb(name, run, summary, example)`` gives a parser for each."""
+    """Add the four verbs; ``verb`` gives a parser for each."""
     following = verb(
         "follow",
         follow,
         "want entries of authors; without an ID print what is wanted",
         "gossiplog follow --store ~/notes --only author_62ohto7dipnx...\n  gossiplog follow --store ~/notes",
+        lambda said: not (said.id or said.only or said.everyone),
     )
     mode = following.add_mutually_exclusive_group()
     mode.add_argument("--only", action="store_true", help="want nobody but the authors followed")
@@ -132,7 +134,7 @@ def follow(arguments: Namespace) -> int:
 
     if arguments.id or arguments.only or arguments.everyone:
         return _choose(arguments, change, "followed")
-    with closing(opened(arguments.store, arguments.wait)) as logs:
+    with closing(opened_to_read(arguments.store, arguments.wait)) as logs:
         _show(_choices(logs))
     return 0
 

@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import Final
 
 from gossiplog.commands.arguments import path
-from gossiplog.commands.local import opened
+from gossiplog.commands.local import opened, opened_to_read
 from gossiplog.commands.show import find_author
 from gossiplog.errors import BadForkProofError, BadSegmentError, GossiplogError, StoreDamagedError
 from gossiplog.limits import MAX_PROOF_FILE_BYTES
@@ -60,7 +60,8 @@ def forks(arguments: Namespace) -> int:
         say(as_json(_statement(proof)) if arguments.json else f"{two_ids(proof)}: a fork")
         return 0
     added = None if arguments.add is None else _read(arguments.add)
-    with closing(opened(arguments.store, arguments.wait)) as logs:
+    opening = opened_to_read if added is None else opened
+    with closing(opening(arguments.store, arguments.wait)) as logs:
         if added is not None:
             return _add(logs, added, arguments.json)
         if arguments.export is not None:

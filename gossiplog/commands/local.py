@@ -21,6 +21,7 @@ from nacl.bindings import crypto_scalarmult_base
 from gossiplog.errors import (
     GossiplogError,
     PayloadTooLargeError,
+    StoreNotClosedError,
     StoreNotFoundError,
     UnknownWriterError,
 )
@@ -28,6 +29,7 @@ from gossiplog.limits import MAX_BODY_BYTES
 from gossiplog.log.body import encode_bodies
 from gossiplog.log.keys import KeyKind, format_author, format_key, short_key
 from gossiplog.printing import as_json, say
+from gossiplog.store.custody import is_from_here
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Append, Appended
 
@@ -41,6 +43,16 @@ def opened(path: str, wait: float, read_only: bool = False) -> Logs:
         return open_logs(path, init=False, read_only=read_only, wait=wait)
     except StoreNotFoundError as error:
         raise missing(error, path) from None
+
+
+def opened_to_read(path: str, wait: float) -> Logs:
+    """Open an existing store, anybody's, without a change to it; only what was left open here is taken over first."""
+    try:
+        return opened(path, wait, read_only=True)
+    except StoreNotClosedError:
+        if not is_from_here(path):
+            raise
+    return opened(path, wait)
 
 
 def missing(error: StoreNotFoundError, path: str) -> StoreNotFoundError:
@@ -64,7 +76,8 @@ def init(arguments: Namespace) -> int:
 
 def show_id(arguments: Namespace) -> int:
     """Print the author id of a writer, or all ids of a store."""
-    with closing(opened(arguments.store, arguments.wait)) as logs:
+    opening = opened if arguments.all else opened_to_read
+    with closing(opening(arguments.store, arguments.wait)) as logs:
         if arguments.all:
             say(f"node {format_key(KeyKind.NODE, crypto_scalarmult_base(logs.node_key()))}")
             for name, author in logs.writers().items():
@@ -128,7 +141,7 @@ def _writer(logs: Logs, name: str) -> bytes:
 
 def clock(arguments: Namespace) -> int:
     """Print how far the store holds each log."""
-    with closing(opened(arguments.store, arguments.wait, arguments.read_only)) as logs:
+    with closing(opened_to_read(arguments.store, arguments.wait)) as logs:
         names = {author: name for name, author in logs.writers().items()}
         for author, head in logs.clock.items():
             about: dict[str, object] = {"author": format_author(author), "seq": head.seq}

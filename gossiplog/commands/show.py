@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.commands.damage import Damages
-from gossiplog.commands.local import opened
+from gossiplog.commands.local import opened_to_read
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.encodings import encoding
 from gossiplog.log.entry import Entry, read_entries
@@ -40,13 +40,11 @@ def log(arguments: Namespace) -> int:
     """Print the entries of a store; with ``--follow`` go on with new ones."""
     form = as_json if arguments.json else as_text
     damages = Damages(arguments.store)
-    if arguments.follow and arguments.read_only:
-        raise InvalidValueError("a store that is only read gets no new entries: leave --follow out")
     if arguments.follow:
         from gossiplog.commands.network import react
 
         return react(_follow, arguments, form, damages) or damages.status
-    with closing(opened(arguments.store, arguments.wait, arguments.read_only)) as logs:
+    with closing(opened_to_read(arguments.store, arguments.wait)) as logs:
         author = find_author(logs.clock, arguments.author) if arguments.author else None
         entries = held(logs, author, damages)
         if arguments.sort == "time":

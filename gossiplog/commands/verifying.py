@@ -17,8 +17,8 @@ from typing import Final
 from gossiplog.commands.arguments import path
 from gossiplog.commands.damage import DAMAGED
 from gossiplog.commands.forks import fork_line
-from gossiplog.commands.local import opened
-from gossiplog.errors import InvalidValueError, StoreDamagedError
+from gossiplog.commands.local import opened, opened_to_read
+from gossiplog.errors import StoreDamagedError
 from gossiplog.log.keys import format_author
 from gossiplog.printing import StatusLine, complain, say
 from gossiplog.store.logs import Logs
@@ -47,12 +47,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def verify(arguments: Namespace) -> int:
     """Check every chain, signature and head against the disk; exit status 3 when something is (still) wrong."""
-    if arguments.repair and arguments.read_only:
-        raise InvalidValueError("--repair writes: leave --read-only out")
     if arguments.repair:
         return _repair(arguments)
     try:
-        logs = opened(arguments.store, arguments.wait, arguments.read_only)
+        logs = opened_to_read(arguments.store, arguments.wait)
     except StoreDamagedError as error:
         return _complain(str(error))
     with closing(logs):
@@ -77,7 +75,7 @@ def _repair(arguments: Namespace) -> int:
     with ExitStack() as stack:
         donor = None
         if arguments.donor is not None:
-            donor = stack.enter_context(closing(opened(arguments.donor, arguments.wait))).segments
+            donor = stack.enter_context(closing(opened_to_read(arguments.donor, arguments.wait))).segments
         try:
             logs = _sound(arguments.store, arguments.wait)
         except StoreDamagedError as error:

@@ -49,15 +49,16 @@ class Listener(Protocol):
         """``segments`` are new on disk; of the authors ``stale`` a segment no longer continued the log."""
 
 
-def open_store(path: AnyPath, reactor: Any, *, init: bool = True, wait: float = 0.0) -> Store:
+def open_store(
+    path: AnyPath, reactor: Any, *, init: bool = True, read_only: bool = False, wait: float = 0.0
+) -> Store:
     """Open the store in the directory ``path``, created (mode 0700) unless ``init`` is false.
 
-    Blocks for up to ``wait`` seconds while one other process has it open; the reactor too, if it runs already.
-
-    Raises :class:`StoreError`, of which the subclass says why, and :class:`InvalidValueError` when ``path`` is none.
+    With ``read_only`` not a byte is changed there, and it may be anybody's.  Blocks for up to ``wait`` seconds while
+    one other process has it open.  Raises :class:`StoreError`, of which the subclass says why, or InvalidValueError.
     """
     place = absolute(path)
-    return Store(lambda: open_logs(place, init=init, wait=wait), reactor, place)
+    return Store(lambda: open_logs(place, init, read_only, wait), reactor, place)
 
 
 class Store:
@@ -94,7 +95,6 @@ class Store:
         self.clock: Clock
         self.local: set[bytes]
         self.forks: set[bytes]
-        self.copied: str
         self.holed: set[bytes]
         try:
             self.clock, self.local, self.forks, self.copied, self.holed = self.thread.now(

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from typing import Final
 
-from gossiplog.errors import StoreCopiedError, StoreError
+from gossiplog.errors import StoreCopiedError, StoreDamagedError, StoreError
 from gossiplog.log.clock import Clock
 from gossiplog.log.keys import KEY_BYTES, format_author
-from gossiplog.store.directory import store_error
+from gossiplog.store.directory import DATABASE, store_error
 from gossiplog.store.generation import GenerationFile
 from gossiplog.store.identity import TOKEN_BYTES, Stamp, difference, mark, read_signs, stamped, write_mark
 from gossiplog.store.interface import Backend, PutMeta
@@ -25,6 +26,24 @@ from gossiplog.store.interface import Backend, PutMeta
 _STAMP: Final = "identity"
 _TRUSTED: Final = "writers"
 _COPIED: Final = "copied"
+
+
+def is_from_here(path: str) -> bool:
+    """Tell whether the store at ``path`` is one that was last written on this machine, in this place.
+
+    Its database is not opened: it may be anybody's.  What comes with an archive or a clone has other inodes.
+    """
+    directory = os.path.realpath(path)
+    try:
+        with closing(GenerationFile(directory, writing=False)) as file:
+            ledger = file.read()
+        stamp = None if ledger is None else Stamp.load(ledger.stamp)
+        if ledger is None or stamp is None:
+            return False
+        stamp = stamp._replace(generation=max(ledger.generations, default=0))
+        return not difference(stamp, read_signs(os.path.join(directory, DATABASE)), ledger)
+    except (OSError, StoreError):
+        return False
 
 
 class Custody:
@@ -112,12 +131,11 @@ class Custody:
 
     def _open(self, ledger: GenerationFile, clock: Clock, writers: Mapping[str, bytes]) -> None:
         stamp = Stamp.load(self._backend.meta(_STAMP))
-        if stamp is None and not writers:
-            self._mark(ledger, "")
-            return
-        reason = self._compare(ledger, stamp, clock, writers.values())
+        reason = (
+            "" if stamp is None and not writers else self._compare(ledger, stamp, clock, writers.values())
+        )
         if stamp is None or reason:
-            self._backend.replace_node_key(self._entropy(KEY_BYTES))
+            self._replace_node_key()
             self._mark(ledger, reason if writers else "")
         else:
             self._reason = (self._backend.meta(_COPIED) or b"").decode(errors="replace")
@@ -125,6 +143,15 @@ class Custody:
             self._trusted = {trusted[at : at + KEY_BYTES] for at in range(0, len(trusted), KEY_BYTES)}
             self._begin_generation(ledger, stamp)
         self._strangers = {author: name for name, author in writers.items() if author not in self._trusted}
+
+    def _replace_node_key(self) -> None:
+        """Be another node than whoever made the key that is there, if one is."""
+        try:
+            if self._backend.node_key() is None:
+                return
+        except StoreDamagedError:
+            pass
+        self._backend.replace_node_key(self._entropy(KEY_BYTES))
 
     def _compare(
         self, ledger: GenerationFile, stamp: Stamp | None, clock: Clock, authors: Iterable[bytes]
@@ -147,8 +174,8 @@ class Custody:
         if self._database_file < 0:
             self._database_file = os.open(self._database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.fsync(self._database_file)  # the mark is there when the stamp says so
-        ledger.create(token, 1)
         stamp = stamped(read_signs(self._database), token, 1)
+        ledger.create(token, 1, stamp.dump())
         copied = PutMeta(_COPIED, reason.encode() or None)
         self._backend.commit([PutMeta(_STAMP, stamp.dump()), self._trust(set()), copied])
         self._reason = reason
@@ -156,10 +183,11 @@ class Custody:
     def _begin_generation(self, ledger: GenerationFile, stamp: Stamp) -> None:
         """Count this opening.  On a disk that takes no writes it is not counted, and everything can still be read."""
         generation = stamp.generation + 1
+        dumped = stamp._replace(generation=generation).dump()
         try:
             ledger.begin(stamp.token, generation)
-            self._backend.commit([PutMeta(_STAMP, stamp._replace(generation=generation).dump())])
-            ledger.settle(stamp.token, generation)
+            self._backend.commit([PutMeta(_STAMP, dumped)])
+            ledger.settle(stamp.token, generation, dumped)
             if stamp.marked:
                 write_mark(self._database, mark(stamp.token, generation))
         except (OSError, StoreError):

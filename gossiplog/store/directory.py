@@ -62,14 +62,15 @@ _CHECK_BYTES: Final = 4
 class StoreDirectory:
     """I hold the lock of one store directory and keep its secrets.
 
-    ``read_only``: nothing in it is written, because that was asked for or its file system takes no writes.
+    ``read_only``: nothing in it is written: that was asked for, or its file system takes no writes, or its modes let
+    us write nothing.
     """
 
     def __init__(self, path: AnyPath, init: bool = True, read_only: bool = False, wait: float = 0.0) -> None:
         """Lock the store directory at ``path``; ``init`` creates one in a new or empty directory.
 
-        With ``read_only`` nothing is changed, and secrets are not looked at: it may be anybody's store.  Blocks for up
-        to ``wait`` seconds while another one has it open.
+        With ``read_only`` nothing is changed, and it may be anybody's store; secrets are looked at only if it is ours
+        alone.  Blocks for up to ``wait`` seconds while another one has it open.
 
         :raises InvalidValueError: ``path`` is none.
         :raises StoreNotFoundError: no store there, and not ``init``.
@@ -78,7 +79,8 @@ class StoreDirectory:
         :raises StoreLockedError: it is open already, in this or another process.
         """
         self.path = absolute(path)
-        self.read_only = self._is_guest = read_only
+        self.read_only = read_only
+        self._is_guest = False
         self.home = Home(f"store {self.path}")
         self._lock: StoreLock | None = None
         try:
@@ -87,10 +89,10 @@ class StoreDirectory:
             raise store_error(error, self.path) from error
         hold(self)
         try:
-            self._lock = StoreLock(self._open_lock(), self.path, shared=self._is_guest, wait=wait)
-            if self.folder.guarded:
+            self._lock = StoreLock(self._open_lock(), self.path, shared=self.read_only, wait=wait)
+            if not self.read_only:
                 _finish_rebuild(self.folder)
-            self._look_around()
+            self._look_around_as_owner_or_guest()
             self._lock.sign()
         except BaseException as error:
             self.close()
@@ -103,11 +105,22 @@ class StoreDirectory:
         """The path of the database file."""
         return self.folder.file(DATABASE)
 
+    def why_read_only(self, asked: bool) -> str:
+        """Say why nothing is written; ``asked`` when that was wanted."""
+        if asked:
+            return "it is open for reading only"
+        return (
+            "its file system is read-only"
+            if self.folder.is_read_only()
+            else "its modes let nobody write to it: chmod -R u+w, if it is not in an archive on purpose"
+        )
+
     def create_database_file(self) -> None:
         """Make sure that the database file exists with mode 0600: SQLite would follow the umask."""
-        if self.read_only:
-            return
         try:
+            if self.read_only:
+                os.close(self.folder.open(DATABASE))  # SQLite would not say why it cannot be read
+                return
             with suppress(FileExistsError):
                 os.close(self.folder.create(DATABASE))
                 self.folder.sync()
@@ -184,11 +197,13 @@ class StoreDirectory:
             is_new = not folder.holds(DATABASE)
             if is_new:
                 _require_nothing_else(folder, self.path, init)
-            if not (self.read_only or folder.is_read_only()):
+            self.read_only = self.read_only or folder.is_read_only()
+            if not self.read_only:
                 if is_new:
                     _make_ours(folder)
                 require_private_parent(folder.path)
                 folder.guard()
+                self.read_only = not folder.may_be_written(DATABASE, LOCK, generation.NAME)
         except BaseException:
             folder.close()
             raise
@@ -196,25 +211,33 @@ class StoreDirectory:
 
     def _open_lock(self) -> int:
         """Return a descriptor to lock; of the directory where nothing is to be written and no lock file can be read."""
-        try:
-            if not self.read_only:
-                with suppress(FileExistsError):
-                    return self.folder.create(LOCK)
-                return self.folder.open(LOCK, os.O_RDWR)
-        except OSError as error:
-            if error.errno != errno.EROFS:
-                raise
-            self.read_only = True
+        if not self.read_only:
+            with suppress(FileExistsError):
+                return self.folder.create(LOCK)
+            return self.folder.open(LOCK, os.O_RDWR)
         try:
             return self.folder.open(LOCK)
         except (FileNotFoundError, PermissionError):
             return self.folder.duplicate()
 
+    def _look_around_as_owner_or_guest(self) -> None:
+        try:
+            if self.read_only:
+                require_private_parent(self.folder.path)
+                self.folder.guard()
+            self._look_around()
+        except StoreUnsafeError:
+            if not self.read_only:
+                raise
+            self._is_guest = True
+            self.folder.guarded = False
+            self._look_around()
+
     def _look_around(self) -> None:
         """Refuse what leads out of the directory, before anything is written, and before SQLite follows it."""
         for name in (LOCK, generation.NAME, NODE_KEY, DATABASE):
             self.folder.size(name)
-        if self.folder.holds(SEEDS):
+        if self.folder.holds(SEEDS) and not self._is_guest:
             with closing(_seeds(self.folder)) as seeds:
                 for name in _seed_files(seeds):
                     seeds.size(name)
@@ -239,7 +262,7 @@ class StoreDirectory:
     def _read(self, folder: Folder, name: str) -> bytes | None:
         file = folder.file(name)
         try:
-            if folder.guarded:
+            if not self.read_only:
                 _restrict(folder, name)
             with open(folder.open(name), "rb") as stream:
                 content = stream.read(_SECRET_BYTES + _CHECK_BYTES + 1)

@@ -182,6 +182,14 @@ class Folder:
         """Tell whether its file system takes no writes."""
         return bool(os.fstatvfs(self._fd).f_flag & os.ST_RDONLY)
 
+    def may_be_written(self, *names: str) -> bool:
+        """Tell whether the modes let this process change the directory and those of the files that are there."""
+        effective = os.access in os.supports_effective_ids
+        return all(
+            os.access(name, os.W_OK, dir_fd=self._fd, effective_ids=effective)
+            for name in (".", *filter(self.holds, names))
+        )
+
     def close(self) -> None:
         """Give the directory back; a second call does nothing."""
         descriptor, self._fd = self._fd, -1

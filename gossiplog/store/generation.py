@@ -1,6 +1,7 @@
 """The small file beside the database that shows when one of the two was put back to an earlier state.
 
-Responsible for: the file ``generation``: the store's token, its generation, and the last own entry on disk.
+Responsible for: the file ``generation``: the store's token, its generation, the last own entry on disk, and the stamp
+once more, for who must not open the database.
 Must not know: what is made of a difference.
 Invariant: a crash at any moment leaves the database's generation among those in the file.  A generation is written
 here and synced before it goes to the database, beside the one before, which is overwritten after that.
@@ -27,6 +28,8 @@ _GENERATION: Final = struct.Struct(">16sQ")
 _SIGNED: Final = struct.Struct(">32sQ")
 _CRC: Final = struct.Struct(">I")
 _SIGNED_SLOT: Final = 2
+_STAMP: Final = struct.Struct(">128pQ")
+_STAMP_SLOT: Final = 3
 
 
 class Ledger(NamedTuple):
@@ -36,18 +39,20 @@ class Ledger(NamedTuple):
     generations: frozenset[int]
     signed: tuple[bytes, int] | None
     """Author and seq of the last own entry that reached the disk."""
+    stamp: bytes = b""
+    """What the store remembers of itself, as in its database; a crash may leave an older one."""
 
 
 class GenerationFile:
     """I keep the file ``generation`` of one store directory."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, writing: bool = True) -> None:
         """Open it if it is there."""
         self._file = -1
         self._folder = Folder(directory)
         try:
             self._folder.guard()
-            self._file = self._folder.open(NAME, os.O_RDWR)
+            self._file = self._folder.open(NAME, os.O_RDWR if writing else os.O_RDONLY)
         except FileNotFoundError:
             pass
         except BaseException:
@@ -58,15 +63,16 @@ class GenerationFile:
         """Return what it says, ``None`` if there is no file."""
         if self._file < 0:
             return None
-        content = os.pread(self._file, 3 * SLOT_BYTES, 0)
+        content = os.pread(self._file, 4 * SLOT_BYTES, 0)
         slots = [_record(_GENERATION, content, place) for place in (0, 1)]
         signed = _record(_SIGNED, content, _SIGNED_SLOT)
         tokens = {slot[0] for slot in slots if slot is not None}
         token = tokens.pop() if len(tokens) == 1 else b""
         generations = frozenset(slot[1] for slot in slots if slot is not None and token)
-        return Ledger(token, generations, None if signed is None else (signed[0], signed[1]))
+        stamp = _record(_STAMP, content, _STAMP_SLOT)
+        return Ledger(token, generations, signed, b"" if stamp is None else stamp[0])
 
-    def create(self, token: bytes, generation: int) -> None:
+    def create(self, token: bytes, generation: int, stamp: bytes) -> None:
         """Begin a new file, durable on return, in the place of any other."""
         if self._file >= 0:
             os.close(self._file)
@@ -74,6 +80,7 @@ class GenerationFile:
         self._file = self._folder.draft(NAME)
         for place in (0, 1):
             self._write(_GENERATION, place, token, generation)
+        self._write(_STAMP, _STAMP_SLOT, stamp, 0)
         os.fsync(self._file)
         self._folder.put(NAME)
 
@@ -84,10 +91,11 @@ class GenerationFile:
         self._write(_GENERATION, 1 if first == (token, generation - 1) else 0, token, generation)
         os.fsync(self._file)
 
-    def settle(self, token: bytes, generation: int) -> None:
-        """Let only ``generation`` hold, now that the database has it."""
+    def settle(self, token: bytes, generation: int, stamp: bytes) -> None:
+        """Let only ``generation`` hold, now that the database has it and its stamp."""
         for place in (0, 1):
             self._write(_GENERATION, place, token, generation)
+        self._write(_STAMP, _STAMP_SLOT, stamp, 0)
 
     def sign(self, author: bytes, seq: int) -> None:
         """Keep the last own entry; about 2 us."""

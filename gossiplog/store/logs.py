@@ -51,8 +51,8 @@ NETWORK = "network"  # the value that says which one a store belongs to
 def open_logs(path: AnyPath, init: bool = True, read_only: bool = False, wait: float = 0.0) -> Logs:
     """Open the store in the directory ``path``; ``init`` creates one where there is none or an empty directory.
 
-    With ``read_only`` not a byte is changed there, it may be anybody's, and none of its writers is one here.  ``wait``
-    for so many seconds while one other process has it open.
+    With ``read_only`` not a byte is changed there, and it may be anybody's; if it is not ours alone, it has no writers
+    here.  ``wait`` for so many seconds while one other process has it open.
 
     :raises StoreError: its subclass says what is wrong: not found, locked, not ours alone, of another format, damaged.
     """
@@ -81,6 +81,7 @@ class Logs:
         self._keypairs: dict[bytes, Keypair] = {}
         self._checked: set[bytes] = set()
         self._failed = backend.read_only
+        self._passing_key: bytes | None = None
         for name in backend.seed_names():
             self._add_writer(name, backend.seed(name))
         self._custody = Custody(backend, self.clock, self.writers(), entropy)
@@ -126,11 +127,14 @@ class Logs:
         return keypair
 
     def node_key(self) -> bytes:
-        """Return the node's X25519 secret, created the first time."""
-        secret = self._backend.node_key()
+        """Return the node's X25519 secret, created the first time; for as long as it is open if nothing is written."""
+        secret = self._passing_key or self._backend.node_key()
         if secret is None:
             secret = self._entropy(KEY_BYTES)
-            self._backend.create_node_key(secret)
+            if self._backend.read_only:
+                self._passing_key = secret
+            else:
+                self._backend.create_node_key(secret)
         return secret
 
     @property
@@ -156,14 +160,14 @@ class Logs:
         return self.copied
 
     def bind_network(self, discovery_id: bytes) -> None:
-        """Make this the store of one network, or check that it is.
+        """Make this the store of one network, or check that it is; one that is only read need not be of any.
 
         :raises NetworkMismatchError: it belongs to another one.
         """
         bound = self._backend.meta(NETWORK)
-        if bound is None:
+        if bound is None and not self._backend.read_only:
             self._backend.commit([PutMeta(NETWORK, discovery_id)])
-        elif bound != discovery_id:
+        elif bound not in (None, discovery_id):
             raise NetworkMismatchError(
                 f"store {self.path} belongs to another network; use one store per network"
             )

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, Final, NamedTuple
 
-from gossiplog.errors import GossiplogError, StoreDamagedError, StoreFormatError
+from gossiplog.errors import GossiplogError, StoreDamagedError, StoreFailedError, StoreFormatError
 from gossiplog.log.fork import decode_proof, verify_proof
 from gossiplog.log.keys import ID_BYTES, KEY_BYTES
 from gossiplog.paths import AnyPath
@@ -55,6 +55,8 @@ def salvage(path: AnyPath, wait: float = 0.0) -> Salvage:
     """
     with closing(StoreDirectory(path, init=False, wait=wait)) as directory:
         file = directory.database
+        if directory.read_only:
+            raise StoreFailedError(f"{file}: {directory.why_read_only(asked=False)}")
         try:
             return _Salvage(directory).run()
         except SQLITE_ERRORS as error:

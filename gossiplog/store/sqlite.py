@@ -78,9 +78,7 @@ class SQLiteBackend:
             try:
                 self._writer = SQLiteWriter(self._connection, self._file)
                 if self.read_only:
-                    self._writer.poison = (
-                        "it is open for reading only" if read_only else "its file system is read-only"
-                    )
+                    self._writer.poison = self._directory.why_read_only(asked=read_only)
             except SQLITE_ERRORS as error:
                 self._connection.close()
                 raise read_error(error, self._file) from error
@@ -96,7 +94,7 @@ class SQLiteBackend:
 
     @property
     def read_only(self) -> bool:
-        """Whether that was asked for, or its file system is."""
+        """Whether that was asked for, or nothing can be written."""
         return self._directory.read_only
 
     @property

@@ -17,7 +17,13 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import quote
 
-from gossiplog.errors import StoreDamagedError, StoreError, StoreFormatError, StoreNotFoundError
+from gossiplog.errors import (
+    StoreDamagedError,
+    StoreError,
+    StoreFormatError,
+    StoreNotClosedError,
+    StoreNotFoundError,
+)
 from gossiplog.limits import MAX_BODY_BYTES, MAX_VALUE_BYTES
 from gossiplog.store.directory import DATABASE, StoreDirectory, require_no_seeds
 from gossiplog.store.sqlite_schema import (
@@ -221,9 +227,9 @@ def _require_closed(directory: StoreDirectory) -> None:
     """Raise for a database that needs something from a file beside it, which only a writer takes over."""
     for beside in (f"{DATABASE}-wal", f"{DATABASE}-journal"):
         if directory.folder.size(beside):
-            raise StoreError(
-                f"{directory.database} was not closed, and is open for reading only: "
-                "copy the whole directory to another disk and read it there"
+            raise StoreNotClosedError(
+                f"{directory.database} was not closed, so it takes a writer to read it whole: `gossiplog verify "
+                "--repair` does that, if others may not write to the store; else copy the directory and do it there"
             )
 
 
