@@ -136,7 +136,7 @@ def private(endpoint: str) -> str:
     ('unix:mode=600:/run/node', 'unix:/run/node:mode=660', 'tcp:4000')
     """
     kind, values, named = parts(endpoint)
-    if kind != "unix" or len(values) > 1 or "mode" in named:
+    if kind != "unix" or len(values) > 1 or "mode" in named or not (values or named):
         return endpoint
     return f"unix:mode=600:{endpoint.partition(':')[2]}"
 
