@@ -21,12 +21,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from gossiplog import limits
+from gossiplog import NodeStoppedError, limits
 from gossiplog.net.endpoints import client
 from gossiplog.net.names import Names
 from gossiplog.net.reaching import Reaching, interleaved
 from gossiplog.notices import DialFailed, PeerUp
 from gossiplog.store.logs import open_logs
+from tests.audit.names import SLOW
 from tests.netcase import LISTEN, factory
 from tests.processes import ProcessTestCase, environment
 from tests.test_net_tcp import TcpCase
@@ -236,11 +237,15 @@ class NamesTests(TestCase):
                 ended.set()
                 raise RuntimeError("Event loop is closed")
 
-        hook = self.patch(threading, "excepthook", lambda arguments: self.fail(str(arguments)))
-        self.assertIsNotNone(hook)
+        raised: list[Any] = []
+        self.patch(threading, "excepthook", raised.append)
         self.fake(lambda _: [])
+        before = set(threading.enumerate())
         self.resolve(Names(Gone()))
-        self.assertTrue(ended.wait(60))
+        for thread in set(threading.enumerate()) - before:
+            thread.join(60)
+        self.assertTrue(ended.is_set())
+        self.assertEqual(raised, [])
 
 
 class TcpNamesTests(TcpCase):
@@ -309,29 +314,23 @@ class TcpNamesTests(TcpCase):
         await node.when(DialFailed)
         self.assertEqual((installed.nameResolver, installed.resolver), before)
 
+    async def test_stopped_while_its_own_interface_is_looked_up(self) -> None:
+        """At once: there is no port yet that would have to be closed."""
+        self.patch(limits, "CLOSE_SECONDS", 3600.0)
+        go = threading.Event()
+        self.addCleanup(go.set)
+        self.patch(socket, "getaddrinfo", lambda *_, **__: go.wait(60) and [])
+        _, node = self.site()
+        listening = node.listen("tcp:0:interface=here.example")
+        await node.stop()
+        self.failureResultOf(listening, NodeStoppedError)
+
     async def test_interface_that_is_a_name(self) -> None:
         self.answer("127.0.0.1")
         _, node = self.site()
         bound = await node.listen("tcp:0:interface=here.example")
         self.assertTrue(bound.startswith("tcp:127.0.0.1:"))
 
-
-SLOW = """
-import socket
-import time
-
-system = socket.getaddrinfo
-
-
-def getaddrinfo(host, *arguments, **options):
-    if str(host).endswith(".slow"):
-        time.sleep(3600)
-    return system(host, *arguments, **options)
-
-
-socket.getaddrinfo = getaddrinfo
-"""
-"""What Python imports at its start: names of which the name server says nothing."""
 
 EMBEDDED = """
 import asyncio
@@ -400,7 +399,11 @@ class SlowNamesTests(ProcessTestCase):
             "1",
             **self.options,
         )
-        self.assert_one_line(process, 1, "no answer from tcp:relay.slow:4000 within 1 s", "looked up")
+        self.assertEqual(process.finish(), 1)
+        looked_up, *said = process.err.splitlines()
+        self.assertEqual(looked_up, "looking up relay.slow")
+        complaint = "no answer from tcp:relay.slow:4000 within 1 s: relay.slow is still being looked up"
+        self.assertEqual(said, [f"gossiplog: {complaint}"])
         self.assert_quick(began, 20)
 
     def test_terminated(self) -> None:
@@ -428,13 +431,15 @@ class SlowNamesTests(ProcessTestCase):
         process = self.gossiplog(
             "run", "--store", "ann", "--network", "n", "--listen", "tcp:0:interface=here.slow", **self.options
         )
+        process.wait_for_error("looking up here.slow")
         began = time.monotonic()
-        process.terminate()
+        self.assertEqual(process.terminate(), 0)
         self.assert_quick(began, 20)
 
     def test_embedded(self) -> None:
         """``asyncio.run`` returns, and the process ends."""
         began = time.monotonic()
         process = self.start(sys.executable, "-c", EMBEDDED, **self.options)
-        self.assertEqual((process.finish(), process.out, process.err), (0, "over\n", ""))
+        self.assertEqual((process.finish(), process.out), (0, "over\n"))
+        self.assertEqual({line.split(" relay")[0] for line in process.err.splitlines()}, {"looking up"})
         self.assert_quick(began, 20)

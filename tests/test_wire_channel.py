@@ -481,6 +481,11 @@ class TurnedAway(SynchronousTestCase):
             self.assertIsNone(dialler.take_refusal())
 
     def test_of_another_length(self) -> None:
+        for payload in (b"", b"\0", b"\0\0\0"):  # from who knows the key
+            dialler, listener = pair()
+            listener.receive(dialler.start())
+            dialler.receive(listener._handshake.refuse(payload))
+            self.assertIsNone(dialler.take_refusal())
         for size in (0, REFUSAL_BYTES - 1, REFUSAL_BYTES + 1, MESSAGE_BYTES[1] - 1):
             dialler, _ = pair()
             dialler.start()
