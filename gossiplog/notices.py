@@ -96,7 +96,7 @@ class Banned(_Notice):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DialFailed(_Notice):
-    """An address did not answer; it is tried again."""
+    """There is no session with whoever is at an address, for this ``reason``; it is tried again."""
 
     address: str
     reason: str

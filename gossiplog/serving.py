@@ -121,7 +121,7 @@ class Serving:
                 return  # said already, and it is tried again and again
             self._unreachable[notice.address] = notice.reason
         elif isinstance(notice, notices.PeerUp):
-            self._unreachable.clear()
+            self._unreachable.pop(notice.peer.address, None)
         words = describe(notice)
         if words is not None:
             self._tell(words)
