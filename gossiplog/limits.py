@@ -242,6 +242,10 @@ authors that all differ costs each side 28,000, the list of three million 27,000
 ALLOWANCE_POINTS_PER_SECOND: Final = 500
 """How fast that grows again: PINGs without end take a twentieth of a core, lists half of one."""
 
+MAX_ALLOWANCES: Final = 16_384
+"""Peers without a session whose allowance is remembered until it is whole again, which takes a minute: more come only
+in more than a minute, at ``HANDSHAKES_PER_SECOND``."""
+
 TURN_SECONDS: Final = 0.005
 """Of what one peer makes us do, before it is another one's turn: an honest peer waits for two of them, whoever floods
 us; a catch-up does not notice."""

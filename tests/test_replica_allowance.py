@@ -12,7 +12,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import ByeCode, LimitExceededError
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import NIL_POINTS, READ_BYTES_PER_POINT, Allowance, hashed, price, toil
+from gossiplog.gossip.allowance import (
+    NIL_POINTS,
+    READ_BYTES_PER_POINT,
+    Allowance,
+    Allowances,
+    hashed,
+    price,
+    toil,
+)
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import (
     Fill,
@@ -138,6 +146,7 @@ class SessionTests(ReplicaCase):
 
     def flood(self, *messages: Message, most: int = 1100) -> int:
         """Let session 0 send these again and again; returns after how many it was ended, with LIMIT."""
+        self.replica.allowances = Allowances()  # nothing is left of the last time
         with patch.object(limits, "ALLOWANCE_POINTS", 100):
             self.open(7)
             for count in range(most):
@@ -421,6 +430,7 @@ class HonestTests(ReplicaCase):
             ([log(pair, 1, b"more")[0] for pair in pairs[:0]] + [log(OTHER, 9)[n] for n in range(9)], None),
             ([Fork(proof_of(pair)) for pair in pairs], None),
         ):
+            self.replica.allowances = Allowances()  # nothing is left of the last time
             with patch.object(limits, "ALLOWANCE_POINTS", 1.5):
                 self.open(0)
             self.open(1)

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import ByeCode, LimitExceededError, PeerTimeoutError, UnexpectedMessageError
 from gossiplog.gossip import events
+from gossiplog.gossip.allowance import Allowance
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import (
@@ -178,7 +179,7 @@ class ServiceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A session in which nothing was said."""
-        self.session = Session(0, A, bytes(32), True, 0.0)
+        self.session = Session(0, A, bytes(32), True, Allowance(0.0), 0.0)
 
     def test_default_and_exceptions(self) -> None:
         """What is said of all others leaves what was said of some."""
@@ -204,8 +205,8 @@ class HandleTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Both ends."""
-        self.ours = Session(0, A, bytes(32), True, 0.0)
-        self.theirs = Session(0, B, bytes(32), False, 0.0)
+        self.ours = Session(0, A, bytes(32), True, Allowance(0.0), 0.0)
+        self.theirs = Session(0, B, bytes(32), False, Allowance(0.0), 0.0)
 
     def have(self, *authors: bytes) -> Have:
         """Announce these."""

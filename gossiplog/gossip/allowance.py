@@ -8,6 +8,8 @@ is progress: a claim costs a liar nothing.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError
 from gossiplog.gossip.messages import (
@@ -111,11 +113,17 @@ def hashed(segment: Segment) -> float:
 
 
 class Allowance:
-    """I am what one peer may still cost."""
+    """I am what one peer may still cost; ``is_worn``: earlier sessions left less than half of it."""
 
     def __init__(self, now: float) -> None:
+        self.is_worn = False
         self._points = float(limits.ALLOWANCE_POINTS)
         self._at = now
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether there are no points left."""
+        return self._points < 0
 
     def charge(self, points: float, now: float) -> None:
         """Take the price of a message that came; raises :class:`LimitExceededError` when there is no more."""
@@ -152,3 +160,37 @@ class Allowance:
         and what leads nowhere is never more than what led somewhere, and what time brings.
         """
         self._points = min(limits.ALLOWANCE_POINTS, self._points + 2 * points)
+
+
+class Allowances:
+    """I hold the allowance of each peer, over its sessions: who comes back goes on with what it had left.
+
+    One that is whole, and has no session, is as good as none.
+    """
+
+    def __init__(self) -> None:
+        self._allowances: dict[bytes, Allowance] = {}
+        self._sessions: Counter[bytes] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._allowances)
+
+    def open(self, peer: bytes, now: float) -> Allowance:
+        """A session with ``peer`` begins."""
+        self._sessions[peer] += 1
+        allowance = self._allowances.pop(peer, None) or Allowance(now)
+        allowance.is_worn = not allowance.leaves(limits.ALLOWANCE_POINTS / 2, now)
+        self._allowances[peer] = allowance
+        return allowance
+
+    def close(self, peer: bytes, now: float) -> None:
+        """A session with ``peer`` is over."""
+        self._sessions[peer] -= 1
+        if self._sessions[peer]:
+            return
+        del self._sessions[peer]
+        allowance = self._allowances.pop(peer)
+        if not allowance.leaves(limits.ALLOWANCE_POINTS, now):
+            self._allowances[peer] = allowance
+        if len(self._allowances) - len(self._sessions) > limits.MAX_ALLOWANCES:
+            del self._allowances[next(peer for peer in self._allowances if peer not in self._sessions)]

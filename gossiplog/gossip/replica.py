@@ -111,7 +111,8 @@ class Replica(Shedding):
         if not self.sessions:
             self._resume_quotas()
         self.budget.open(event.session, self.now)
-        session = Session(event.session, event.peer, event.salt, event.dialled, self.now)
+        allowance = self.allowances.open(event.peer, self.now)
+        session = Session(event.session, event.peer, event.salt, event.dialled, allowance, self.now)
         self.sessions[event.session] = session
         session.view = View(self._our_view, session.wanted)
         if len(self.sessions) == 1:

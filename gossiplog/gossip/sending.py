@@ -21,6 +21,9 @@ _RANGE_BYTES = 128
 _ITEM_BYTES = 48
 """What a range and an item of it count against the window; a range more than its bytes, for the time it takes."""
 
+RESERVE_POINTS = limits.ALLOWANCE_POINTS / 8
+"""What a peer that came back keeps for what it says, when it is answered with lists."""
+
 
 class Sending(Following):
     """I serve the peers of one replica."""
@@ -137,6 +140,9 @@ class Sending(Following):
             by_fingerprint = session.owed_by_fingerprint
             session.ranges.append(session.reconcile.start(session.view, by_fingerprint=by_fingerprint))
         while session.ranges and outbox.credit_bytes > 0:
+            if session.allowance.is_worn and not session.allowance.leaves(RESERVE_POINTS, self.now):
+                self._pump_later(session)
+                break
             message = next(session.ranges[0], None)
             if message is None:
                 session.ranges.popleft()
@@ -160,6 +166,17 @@ class Sending(Following):
         elif outbox.overflowed and outbox.idle:
             outbox.overflowed = False
             self._start_reconcile(session)
+
+    def _pump_later(self, session: Session) -> None:
+        """Compare on when the peer, which came back, has points for it: its line may have been cut in the middle."""
+        if not session.pumps_later:
+            session.pumps_later = True
+            self._at(self.now + limits.GIVE_SECONDS, lambda: self._pump_on(session))
+
+    def _pump_on(self, session: Session) -> None:
+        session.pumps_later = False
+        if session.phase is Phase.OPEN:
+            self._pump(session)
 
     def _readable(self, session: Session, author: bytes, first: int) -> bool:
         """Whether disk holds ``author`` from ``first`` on, and this peer may have it yet."""

@@ -88,7 +88,9 @@ ALLOWED: dict[Phase, frozenset[type[Message]]] = {
 class Session:
     """I hold what was said in one conversation."""
 
-    def __init__(self, number: int, peer: bytes, salt: bytes, dialled: bool, now: float) -> None:
+    def __init__(
+        self, number: int, peer: bytes, salt: bytes, dialled: bool, allowance: Allowance, now: float
+    ) -> None:
         self.number = number
         self.peer = peer
         self.salt = salt
@@ -104,6 +106,7 @@ class Session:
         self.reconcile = Reconcile(salt, starts_even=dialled)
         self.ranges: deque[Iterator[Ranges]] = deque()
         self.reconcile_owed = False
+        self.pumps_later = False
         self.owed_by_fingerprint = False
         self.wanted = Wanted()
         self.introduced = False
@@ -119,7 +122,7 @@ class Session:
         self.is_read = True
         self.mismatch_at: float | None = None
         self.mismatch_patience = limits.MISMATCH_SECONDS
-        self.allowance = Allowance(now)
+        self.allowance = allowance
         self.answers = Answers(starts_even=dialled)
         self.is_answer = False
         self.unknown_messages = 0

@@ -11,8 +11,9 @@ import heapq
 from collections.abc import Callable, Iterator
 
 from gossiplog import limits
-from gossiplog.errors import ByeCode, PeerError
+from gossiplog.errors import ByeCode, LimitExceededError, PeerError
 from gossiplog.gossip import events
+from gossiplog.gossip.allowance import Allowances
 from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.holdings import Holdings
@@ -34,6 +35,7 @@ class Upkeep:
         self.schedule = Schedule(holdings.clock.seq)
         self.withheld = Withheld(self.schedule)
         self.budget = Budget()
+        self.allowances = Allowances()
         self.sessions: dict[int, Session] = {}
         self.now = 0.0
         self._effects: list[Effect] = []
@@ -239,9 +241,12 @@ class Upkeep:
 
     def _offence(self, number: int, error: PeerError) -> None:
         session = self.sessions.get(number)
-        if session is not None:
+        if session is None:
+            return
+        allowance = session.allowance
+        if not (isinstance(error, LimitExceededError) and allowance.is_spent and allowance.is_worn):
             self._emit(events.PeerRejected(number, session.peer, error))
-            self._close(number, error.code, str(error))
+        self._close(number, error.code, str(error))
 
     def _close(self, number: int, code: int, reason: str, *, by_peer: bool = False) -> None:
         session = self.sessions.pop(number, None)
@@ -253,6 +258,7 @@ class Upkeep:
         self.schedule.remove(number)
         self.withheld.remove(number)
         self.budget.close(number)
+        self.allowances.close(session.peer, self.now)
         if self.sessions:
             self._bury_later()
         else:
