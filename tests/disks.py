@@ -24,7 +24,7 @@ from gossiplog.log.weight import Weights
 from gossiplog.store.directory import DATABASE
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Accept, AddFork, Forget, Request
-from gossiplog.store.sqlite_schema import PAGE_BYTES
+from gossiplog.store.sqlite_header import PAGE_BYTES
 
 AT_ONCE = 512
 """Requests of one commit; fewer when they are large."""

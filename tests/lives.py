@@ -98,4 +98,6 @@ class Life:
 def held(logs: Logs, author: bytes) -> list[bytes]:
     """The ids on disk."""
     segments: list[Segment] = logs.segments(author, 1, ALL)
+    while segments and segments[-1].last < logs.clock.seq(author):  # what is behind could not be read
+        segments += logs.segments(author, segments[-1].last + 1, ALL)
     return [entry_id for segment in segments for entry_id in chain_ids(segment)]

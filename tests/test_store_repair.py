@@ -17,7 +17,7 @@ from gossiplog.store.interface import PutFork, Replace
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, SetCursor
 from gossiplog.store.salvaging import salvage
-from gossiplog.store.sqlite_schema import SCHEMA_VERSION
+from gossiplog.store.sqlite_header import SCHEMA_VERSION, mark
 from gossiplog.testing.conformance_rows import Chain
 from tests.lives import use_both_journals
 from tests.shims import Point, between, usable
@@ -369,7 +369,7 @@ class SalvageTests(RepairTestCase):
         for content, refusal in (
             (b"not a database" * 5000, StoreDamagedError),
             (b"", StoreDamagedError),
-            (self.good[:63] + bytes([SCHEMA_VERSION + 1]) + self.good[64:], StoreFormatError),
+            (self.good[:60] + mark(SCHEMA_VERSION + 1).to_bytes(4, "big") + self.good[64:], StoreFormatError),
         ):
             self.renew(content)
             self.assertRaises(refusal, salvage, self.path)

@@ -52,7 +52,7 @@ def verify(arguments: Namespace) -> int:
     try:
         logs = opened_to_read(arguments.store, arguments.wait)
     except StoreDamagedError as error:
-        return _complain(str(error))
+        return _complain(f"{error}; --repair brings it in order")
     with closing(logs):
         report = logs.verify(_progress())
         place = logs.path

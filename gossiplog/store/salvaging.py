@@ -22,20 +22,12 @@ from gossiplog.log.keys import ID_BYTES, KEY_BYTES
 from gossiplog.paths import AnyPath
 from gossiplog.store.directory import ASIDE, DATABASE, StoreDirectory, store_error
 from gossiplog.store.folder import Folder
-from gossiplog.store.sqlite_opening import Effort, open_database
+from gossiplog.store.sqlite_header import HEADER_BYTES, PAGE_BYTES, SCHEMA_VERSION, is_ours, version_of
+from gossiplog.store.sqlite_opening import Effort, open_database, our_tables, tables_of
 from gossiplog.store.sqlite_rows import row_crc
-from gossiplog.store.sqlite_schema import (
-    PAGE_BYTES,
-    SCHEMA_VERSION,
-    SQLITE_ERRORS,
-    create_tables,
-    read_error,
-)
+from gossiplog.store.sqlite_schema import DEFINITIONS, SQLITE_ERRORS, create_tables, read_error
 
 _NEW: Final = f"{DATABASE}.new"
-_HEADER_BYTES: Final = 100
-_SCHEMA: Final = b"CREATE TABLE segments"
-"""Stands in the first page of every file of ours."""
 
 
 class Salvage(NamedTuple):
@@ -77,10 +69,12 @@ class _Salvage:
             folder.remove(leftover)
         os.close(folder.create(_NEW))
         with closing(sqlite3.connect(folder.file(_NEW), isolation_level=None)) as new:
-            for setting in (f"page_size = {PAGE_BYTES}", "synchronous = FULL", "temp_store = MEMORY"):
+            for setting in ("synchronous = FULL", "temp_store = MEMORY"):
                 new.execute(f"PRAGMA {setting}")
             create_tables(new)
-            self._mend_header()
+            self._mend_page(HEADER_BYTES)
+            if not self._has_our_tables():
+                self._mend_page(PAGE_BYTES)
             new.execute("BEGIN IMMEDIATE")
             with closing(self._opened()) as old:
                 rows, authors = _Reading(self._file, old, new).run()
@@ -96,44 +90,47 @@ class _Salvage:
         folder.sync()
         return Salvage(rows, authors, folder.file(aside))
 
-    def _opened(self) -> sqlite3.Connection:
-        """Open the damaged file.
+    def _has_our_tables(self) -> bool:
+        """Tell whether the first page says where our tables are.
 
         :raises StoreFormatError: it has what we never make, and what would be run when it is read.
         """
-        connection = open_database(self._directory, around_damage=True)
         try:
-            for kind, sql in connection.execute("SELECT type, sql FROM sqlite_master LIMIT 32"):
-                if kind in (b"view", b"trigger") or (sql or b"").upper().startswith(b"CREATE VIRTUAL"):
-                    raise StoreFormatError(f"{self._file} was not made by gossiplog: it has SQL of its own")
-        except SQLITE_ERRORS:
-            pass  # what can be read is seen table by table
-        except BaseException:
-            connection.close()
-            raise
+            with closing(open_database(self._directory)) as connection:
+                for kind, sql in connection.execute("SELECT type, sql FROM sqlite_master LIMIT 32"):
+                    if kind in (b"view", b"trigger") or (sql or b"").upper().startswith(b"CREATE VIRTUAL"):
+                        raise StoreFormatError(
+                            f"{self._file} was not made by gossiplog: it has SQL of its own"
+                        )
+                return tables_of(connection) == our_tables()
+        except (StoreDamagedError, *SQLITE_ERRORS):
+            return False
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = open_database(self._directory, around_damage=True)
         Effort(connection, self._directory)
         return connection
 
-    def _mend_header(self) -> None:
-        """Write our header over the one of a damaged file of ours, which SQLite may not even open as it is.
+    def _mend_page(self, size: int) -> None:
+        """Write the beginning of our first page over that of a damaged file of ours: it is the same in all of them, and
+        SQLite may not even open the file as it is.
 
-        It says that no page is free, so nothing may be written to the file afterwards.
+        The header says that no page is free, so nothing may be written to the file afterwards.
         """
         folder, file = self._folder, self._file
         with open(folder.open(DATABASE, os.O_RDWR), "r+b") as damaged, open(folder.open(_NEW), "rb") as good:
-            header = bytearray(good.read(_HEADER_BYTES))
+            mended = bytearray(good.read(size))
             page = damaged.read(PAGE_BYTES)
-            application, version = page[68:72], page[60:64]
-            if application == header[68:72] and int.from_bytes(version, "big") == SCHEMA_VERSION + 1:
+            if version_of(page) not in (None, SCHEMA_VERSION):
                 raise StoreFormatError(f"{file} is of a newer version of gossiplog")
-            if _SCHEMA not in page:
+            if not is_ours(page, DEFINITIONS):
                 raise StoreDamagedError(f"{file} is damaged: nothing can be read from it")
             pages = os.fstat(damaged.fileno()).st_size // PAGE_BYTES
-            header[18:20] = b"\2\2"  # with a write-ahead log
-            header[28:40] = pages.to_bytes(4, "big") + bytes(8)
-            header[92:96] = header[24:28]  # the number of pages counts
+            mended[18:20] = b"\2\2"  # with a write-ahead log
+            mended[28:40] = pages.to_bytes(4, "big") + bytes(8)
+            mended[92:96] = mended[24:28]  # the number of pages counts
             damaged.seek(0)
-            damaged.write(header)
+            damaged.write(mended)
             damaged.flush()
             os.fsync(damaged.fileno())
 

@@ -31,9 +31,10 @@ from gossiplog.store.interface import (
     Write,
 )
 from gossiplog.store.process import hold, leak
+from gossiplog.store.sqlite_header import PAGE_BYTES
 from gossiplog.store.sqlite_opening import connect, forsake, large_values, vacuum
 from gossiplog.store.sqlite_rows import NUMBER, row_crc
-from gossiplog.store.sqlite_schema import PAGE_BYTES, SQLITE_ERRORS, read_error
+from gossiplog.store.sqlite_schema import SQLITE_ERRORS, read_error
 from gossiplog.store.sqlite_writer import SQLiteWriter
 
 _ROWS_AT_ONCE: Final = 512

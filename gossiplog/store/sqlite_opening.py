@@ -25,18 +25,18 @@ from gossiplog.errors import (
     StoreNotFoundError,
 )
 from gossiplog.limits import MAX_BODY_BYTES, MAX_VALUE_BYTES
-from gossiplog.store.directory import DATABASE, StoreDirectory, require_no_seeds
-from gossiplog.store.sqlite_schema import (
+from gossiplog.store.directory import DATABASE, StoreDirectory, require_no_seeds, store_error
+from gossiplog.store.sqlite_header import (
     APPLICATION_ID,
+    LEAST_BYTES,
+    MARK,
     PAGE_BYTES,
     SCHEMA_VERSION,
-    SQLITE_ERRORS,
-    create_tables,
-    read_error,
+    header_damage,
+    is_ours,
+    version_of,
 )
-
-_LEAST_BYTES: Final = 512
-"""SQLite takes a shorter file for an empty one."""
+from gossiplog.store.sqlite_schema import DEFINITIONS, SQLITE_ERRORS, create_tables, read_error
 
 _ROW_BYTES: Final = 2 * MAX_BODY_BYTES
 """A row of entries: the largest has an entry, three keys and some numbers."""
@@ -66,18 +66,25 @@ _BEFORE_FIRST_READ: Final = (  # some of these read the schema
     "locking_mode = EXCLUSIVE",  # no shared-memory file; the directory's lock is already ours
     "trusted_schema = OFF",
     "recursive_triggers = OFF",
+    "foreign_keys = OFF",
+    "ignore_check_constraints = OFF",
+    "automatic_index = OFF",
+    "reverse_unordered_selects = OFF",
+    "read_uncommitted = OFF",
+    "query_only = OFF",
     "cell_size_check = ON",  # damage is found when a page is read, not when it is used
     "mmap_size = 0",  # a file that gets shorter meanwhile is an error, not the end of the process
     "temp_store = MEMORY",  # no entry is ever written outside of the store
     "secure_delete = ON",  # what is deleted is gone, whatever SQLite was built with
     "cache_size = -4096",  # KiB; a whole group commit stays in memory until its COMMIT
     "cache_spill = ON",  # into the store, when a commit is larger
-    f"page_size = {PAGE_BYTES}",  # counts for a new file only
 )
 
 _BEFORE_FIRST_WRITE: Final = (
     "synchronous = FULL",
     "fullfsync = ON",  # macOS: without it a sync stops at the drive's cache
+    "checkpoint_fullfsync = ON",
+    "max_page_count = 1073741823",
     "wal_autocheckpoint = 250",  # pages, 4 MiB: the log stays in the page cache until it is copied
     "journal_size_limit = 8388608",
 )
@@ -125,24 +132,27 @@ def connect(
 ) -> tuple[sqlite3.Connection, Effort]:
     """Open the database of a locked store directory, its tables created if ``init`` and it is empty."""
     directory.create_database_file()
+    _check_header(directory)
     connection = open_database(directory, factory)
     try:
         empty = _is_empty(connection, directory.database)
         if empty:
             require_no_seeds(directory.folder)
-            if 0 < os.path.getsize(directory.database) < _LEAST_BYTES:
+            if 0 < os.path.getsize(directory.database) < LEAST_BYTES:
                 raise StoreDamagedError(f"{directory.database} is damaged: its end is missing")
             if not init:
                 raise StoreNotFoundError(f"no store at {directory.path}: {directory.database} is empty")
         effort = Effort(connection, directory)
         if not directory.read_only:
+            _set(connection, _BEFORE_FIRST_WRITE)
+            if (
+                empty
+            ):  # before there is a write-ahead log, so that the file itself has its header from the first
+                create_tables(connection)
             if _ask(connection, "PRAGMA journal_mode = WAL") != b"wal":
                 raise StoreError(
                     f"{directory.database}: SQLite's write-ahead log does not work on this file system"
                 )
-            _set(connection, _BEFORE_FIRST_WRITE)
-            if empty:
-                create_tables(connection)
     except SQLITE_ERRORS as error:
         connection.close()
         raise read_error(error, directory.database) from error
@@ -233,39 +243,58 @@ def _require_closed(directory: StoreDirectory) -> None:
             )
 
 
+def _check_header(directory: StoreDirectory) -> None:
+    """Raise for a header of ours that is not as we wrote it, which SQLite could take for another one."""
+    folder = directory.folder
+    try:  # nobody else in this process has it open: closing it would free its locks
+        with open(folder.open(DATABASE), "rb") as file:
+            page = file.read(PAGE_BYTES)
+    except OSError as error:
+        raise store_error(error, directory.database) from error
+    if len(page) < LEAST_BYTES or folder.size(f"{DATABASE}-journal"):
+        return  # SQLite undoes first what was begun
+    version = version_of(page)
+    if version is not None and version != SCHEMA_VERSION:
+        raise StoreFormatError(
+            f"{directory.database} has format {version}; this version of gossiplog reads {SCHEMA_VERSION}"
+        )
+    alone = not folder.size(f"{DATABASE}-wal")
+    damage = header_damage(page, folder.size(DATABASE) if alone else None)
+    if damage and is_ours(page, DEFINITIONS):
+        raise StoreDamagedError(f"{directory.database} is damaged: in its header {damage} is not what it was")
+
+
 def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
     application = _ask(connection, "PRAGMA application_id")
     version = _ask(connection, "PRAGMA user_version")
-    if application == APPLICATION_ID:
-        if version != SCHEMA_VERSION:
-            raise StoreFormatError(
-                f"{path} has format {version!r}; this version of gossiplog reads {SCHEMA_VERSION}"
-            )
-        if (_ask(connection, "PRAGMA page_size"), _ask(connection, "PRAGMA encoding")) != (
-            PAGE_BYTES,
-            b"UTF-8",
-        ):
+    tables = tables_of(connection)
+    if (application, version) == (APPLICATION_ID, MARK):
+        kind = [_ask(connection, f"PRAGMA {name}") for name in ("page_size", "encoding", "auto_vacuum")]
+        if kind != [PAGE_BYTES, b"UTF-8", 2]:
             raise StoreFormatError(f"{path} was not made by gossiplog: its pages are of another kind")
-        if _tables(connection) != _our_tables():
+        if tables != our_tables():
             raise StoreDamagedError(f"{path} is damaged: its tables are not the ones that were made")
         return False
-    if application or version or _tables(connection):
+    if application or version or tables:
         raise StoreFormatError(f"{path} is the database of another program")
     return True
 
 
-def _tables(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+def tables_of(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     """Return everything that the database defines, up to one more than we do; nothing of it is used for that."""
-    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 32").fetchall()
+    found = connection.execute(
+        "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master LIMIT 32"
+    ).fetchall()
     return sorted(found, key=repr)
 
 
 @cache
-def _our_tables() -> list[tuple[Any, ...]]:
+def our_tables() -> list[tuple[Any, ...]]:
+    """Return what :func:`tables_of` finds in every database of ours."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.text_factory = bytes
         create_tables(connection)
-        return _tables(connection)
+        return tables_of(connection)
 
 
 def _set(connection: sqlite3.Connection, settings: tuple[str, ...]) -> None:

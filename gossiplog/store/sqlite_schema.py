@@ -16,11 +16,7 @@ from gossiplog.errors import (
     StoreFullError,
     StoreLockedError,
 )
-from gossiplog.limits import DISK_PAGE_BYTES
-
-APPLICATION_ID: Final = int.from_bytes(b"glog", "big")
-SCHEMA_VERSION: Final = 3
-PAGE_BYTES: Final = DISK_PAGE_BYTES
+from gossiplog.store.sqlite_header import APPLICATION_ID, MARK, PAGE_BYTES
 
 SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What a statement raises; the second when the message about a damaged schema is not text."""
@@ -47,22 +43,32 @@ _TABLES: Final = (
         number INTEGER PRIMARY KEY, author INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
         holes INTEGER NOT NULL, crc INTEGER NOT NULL, id BLOB NOT NULL, previous BLOB NOT NULL,
         signature BLOB NOT NULL, bodies BLOB NOT NULL)""",
-    "CREATE UNIQUE INDEX segments_by_seq ON segments (author, first)",
-    "CREATE INDEX segments_with_holes ON segments (author, first, count, holes) WHERE holes > 0",
     # With a rowid, as segments: without one, a proof of 5 KB would take 19.
     "CREATE TABLE forks (author BLOB NOT NULL UNIQUE, proof BLOB NOT NULL)",
     "CREATE TABLE cursors (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
+    # Indices last, so that each begins at the page where VACUUM would put it: the first page is the same in every file.
+    "CREATE UNIQUE INDEX segments_by_seq ON segments (author, first)",
+    "CREATE INDEX segments_with_holes ON segments (author, first, count, holes) WHERE holes > 0",
+)
+DEFINITIONS: Final = tuple(statement.encode() for statement in _TABLES)
+
+_NEW_FILE: Final = (  # what a file has for good
+    f"page_size = {PAGE_BYTES}",
+    "encoding = 'UTF-8'",
+    "auto_vacuum = INCREMENTAL",  # free pages are given back in small steps
 )
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
     """Make an empty database one of ours."""
+    for setting in _NEW_FILE:
+        connection.execute(f"PRAGMA {setting}")
     connection.execute("BEGIN IMMEDIATE")
     for statement in _TABLES:
         connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {MARK}")
     connection.execute("COMMIT")
 
 
