@@ -157,7 +157,8 @@ HANDSHAKES_PER_SECOND: Final = 200
 
 HANDSHAKES_PER_HOST: Final = 64
 HOST_HANDSHAKES_PER_SECOND: Final = 4
-"""The same to one address that is no loopback address: the former at once, then the latter."""
+"""The same to one address that is no loopback address, if others need the rest: the former at once, then the latter.
+And of handshakes that are finished, whoever else comes."""
 
 FIRST_MESSAGE_SECONDS: Final = 600.0
 MAX_FIRST_MESSAGES: Final = 16_384

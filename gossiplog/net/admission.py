@@ -4,7 +4,8 @@ Responsible for: how many connections there may be, from one place and in all, t
 handshake and that are open; whose handshake is answered when; bans.
 Must not know: messages, sessions.
 Invariant: who does not know the network key takes no place of who does.  A first message that shows the key is answered
-once, and what that costs is bounded for each place and in all.  A place with few connections goes before one with many.
+once, and what that costs is bounded in all, and for each place while others need the rest.  A place with few
+connections goes before one with many.
 
 A connection from outside is a *stranger* until its first message shows that it knows the network key, then an
 *applicant* until the third shows which node it is, then a *guest*.
@@ -32,7 +33,8 @@ CROWDING_SECONDS = 60.0
 """So long after a stranger was turned out, those from the same place go before all others."""
 
 UNFINISHED_COST = 2.0
-"""What a handshake that the other side does not finish costs its place in addition: it may be the line's fault."""
+"""What a handshake that the other side does not finish costs its place in addition: it may be the line's fault, or that
+of somebody who recorded first messages."""
 
 OFFENCE_COST = 16.0
 """What an offence for which a node key is banned costs its place: a new key costs nothing."""
@@ -59,6 +61,7 @@ class Admission:
         self._accepts = Bucket(limits.ACCEPTS_PER_SECOND, limits.ACCEPTS_PER_SECOND, now)
         self._answers = Bucket(limits.HANDSHAKES_PER_SECOND, limits.HANDSHAKES_PER_SECOND, now)
         self._answers_to = PlaceRates(limits.HANDSHAKES_PER_HOST, limits.HOST_HANDSHAKES_PER_SECOND)
+        self._finished_at = PlaceRates(limits.HANDSHAKES_PER_HOST, limits.HOST_HANDSHAKES_PER_SECOND)
         self._next_turn: Any = None
 
     # -- strangers
@@ -129,10 +132,18 @@ class Admission:
         soonest, answered = 0.0, True
         while self._unanswered and answered:
             soonest, answered = limits.HANDSHAKE_SECONDS, False
-            for where, link in self._unanswered.turns():
-                wait = self._answers.wait(now)
+            for where, oldest in self._unanswered.turns():
+                link, wait = oldest, self._answers.wait(now)
                 if not is_local(link.host):
-                    wait = max(wait, self._answers_to.wait(where, now))
+                    wait = max(wait, self._finished_at.wait(where, now))
+                    beyond = self._answers_to.wait(where, now)
+                    if (
+                        beyond > 0.0
+                    ):  # the rest of half of all answers, for who came last: more came than can be answered
+                        link = self._unanswered.newest(where)
+                        wait = max(
+                            wait, min(beyond, self._answers.wait(now, limits.HANDSHAKES_PER_SECOND / 2 + 1))
+                        )
                 if wait > 0.0:
                     soonest = min(soonest, wait)
                     continue
@@ -156,10 +167,7 @@ class Admission:
         self._crowding.remove(link)
         waits = self._unanswered.remove(link)
         if self._applicants.remove(link) and not waits:
-            self._charge(link, UNFINISHED_COST)
-
-    def _charge(self, link: Link, cost: float) -> None:
-        self._answers_to.take(place(link.host), self._reactor.seconds(), cost)
+            self._answers_to.take(place(link.host), self._reactor.seconds(), UNFINISHED_COST)
 
     # -- guests
 
@@ -172,6 +180,7 @@ class Admission:
         if link.initiator:
             return None
         where = place(link.host)
+        self._finished_at.take(where, self._reactor.seconds())
         most = min(limits.MAX_CONNECTIONS, self._descriptors // 2)
         most_here = most // 2 if is_local(link.host) else limits.MAX_CONNECTIONS_PER_HOST
         again = self._guests_at[peer] == 1  # one of the two connections goes as soon as both have greeted
@@ -194,7 +203,8 @@ class Admission:
     def offence(self, link: Link, peer: bytes, error: GossiplogError) -> None:
         """The node ``peer`` at the other end of ``link`` broke the protocol."""
         if not link.initiator:
-            self._charge(link, OFFENCE_COST * points_of(error))
+            cost = OFFENCE_COST * points_of(error)
+            self._finished_at.take(place(link.host), self._reactor.seconds(), cost)
         ban = self.bans.offence(peer, error, self._reactor.seconds())
         if ban is not None:
             self._tell(Banned(ban.peer, ban.reason, ban.seconds))

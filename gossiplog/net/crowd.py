@@ -55,6 +55,10 @@ class Crowd(Generic[Member]):
         """Who is at a place, the oldest first.  O(these)."""
         return list(self._places.get(where, ()))
 
+    def newest(self, where: str) -> Member:
+        """Who came last to a place where there is somebody."""
+        return next(reversed(self._places[where]))
+
     def fullest(self) -> Member:
         """Who has to go first: the oldest at the place with the most."""
         return next(iter(self._places[next(iter(self._by_size[self._most]))]))

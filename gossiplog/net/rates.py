@@ -26,12 +26,12 @@ class Bucket:
         self._tokens = burst
         self._at = now
 
-    def wait(self, now: float) -> float:
-        """How many seconds until one thing is allowed; 0.0 if it is now."""
+    def wait(self, now: float, count: float = 1.0) -> float:
+        """How many seconds until one thing is allowed, or so many at once; 0.0 if that is now."""
         elapsed = max(0.0, now - self._at)
         self._at = now
         self._tokens = min(self._burst, self._tokens + elapsed * self._per_second)
-        missing = 1.0 - self._tokens
+        missing = count - self._tokens
         return missing / self._per_second if missing > _ROUNDING else 0.0
 
     def take(self, count: float = 1.0) -> None:
