@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.gossip import backlog, events
+from gossiplog.gossip.allowance import hashed, price
 from gossiplog.gossip.events import Effect
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import (
@@ -17,6 +18,7 @@ from gossiplog.gossip.messages import (
     Have,
     HaveItem,
     Lazy,
+    Message,
     Range,
     RangeKind,
     Ranges,
@@ -24,7 +26,16 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
-from gossiplog.log.segment import Head, HoledRow, Segment, drop_payloads, has_holes, merge, verify
+from gossiplog.log.segment import (
+    Head,
+    HoledRow,
+    Segment,
+    drop_payloads,
+    has_holes,
+    merge,
+    segment_bytes,
+    verify,
+)
 from gossiplog.store.interface import PutSegment
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import MemoryBackend
@@ -259,6 +270,27 @@ class AskingTests(ReplicaCase):
         self.assertEqual([e for e in self.hear(2, self.segments[0]) if isinstance(e, events.Fill)], [])
         self.assertIn(events.PayloadsFilled(ANN.author, 1, 1), effects)
 
+    def test_what_it_costs_who_sends_it(self) -> None:
+        """What nobody asked for is looked into at the expense of its sender: for payloads, or since it has none."""
+        self.find(self.settle(0))
+        for place in (0, 1, 3):
+            self.assertEqual(self.points(0, self.segments[place]), 0)
+        self.assertGreater(
+            self.points(0, self.segments[0]), hashed(self.segments[0])
+        )  # once more than asked for
+        self.hear(0, self.head())
+        points = self.points(2, self.segments[0])
+        self.assertAlmostEqual(points, price(self.segments[0]) + hashed(self.segments[0]))
+        more = stripped(log(ANN, 5)[4])
+        self.assertAlmostEqual(self.points(0, more), price(more) + hashed(more))
+
+    def points(self, number: int, message: Message) -> float:
+        """How many a message costs its sender."""
+        allowance = self.replica.sessions[number].allowance
+        before = allowance._points
+        self.hear(number, message)
+        return before - allowance._points
+
     def test_a_peer_that_gets_more_later(self) -> None:
         """Says so, and is asked again; others are not."""
         self.find(self.settle(0))
@@ -266,8 +298,9 @@ class AskingTests(ReplicaCase):
         have = Have((HaveItem(0, 4, ANN.author),))
         self.assertEqual(self.hear(1, have), [])
         self.hear(0, have)
-        effects = self.find(self.tick(1.0))
-        self.assertEqual([number for number, _ in self.sent(effects, Fill)], [0])
+        effects = self.find(self.tick(1.0), (HoledRow(BOB.author, 1, 1, 1), *self.rows))
+        asked = [(number, fill.author) for number, fill in self.sent(effects, Fill)]  # type: ignore[union-attr]
+        self.assertEqual(asked, [(0, ANN.author)])
 
     def test_rows_of_a_turn(self) -> None:
         """So many are looked for at once."""
@@ -326,6 +359,16 @@ class GivingTests(ReplicaCase):
         self.assertEqual(given, [self.anns[0], self.anns[2], end])
         self.assertEqual(verify(end), head)
         self.assertEqual(self.sent(self.hear(0, Fill(BOB.author, ((1, 1),))), Have)[0][1].items[0].seq, 0)  # type: ignore[union-attr]
+
+    def test_what_it_costs_who_asks(self) -> None:
+        """One, and more for what is read and sent."""
+        allowance = self.replica.sessions[0].allowance
+        before = allowance._points
+        given = [
+            message for _, message in self.sent(self.load(self.hear(0, Fill(ANN.author, ((1, 3),)))), Segment)
+        ]
+        size = sum(segment_bytes(segment) for segment in given if isinstance(segment, Segment))
+        self.assertAlmostEqual(before - allowance._points, 1 + len(given) / 16 + size / (64 * 1024))
 
     def test_of_one_that_forked(self) -> None:
         """The proof, and nothing else."""

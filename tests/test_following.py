@@ -339,6 +339,13 @@ class PeerTests(FollowingCase):
         [end] = [effect for effect in effects if isinstance(effect, End)]
         self.assertEqual(end.code, ByeCode.LIMIT)
 
+    def test_nothing_is_left_of_it(self) -> None:
+        """Once the session is over."""
+        self.hear(0, Refuse((ANN.author,)))
+        self.assertEqual(len(self.replica._our_view.views), 1)
+        self.do(events.Closed(0))
+        self.assertEqual(len(self.replica._our_view.views), 0)
+
     def test_nil_names_nobody(self) -> None:
         """It says how what is wanted is served, and not what is wanted."""
         self.hear(0, Refuse((ANN.author,)), Lazy((None,)), Want((WantItem(None, 1),)))

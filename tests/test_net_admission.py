@@ -446,6 +446,13 @@ class ApplicantTests(DoorCase):
             self.clock.advance(0.004)
         self.assertEqual(late, [True] * 10)
 
+    def test_strangers_cost_their_place_nothing(self) -> None:
+        """Garbage and silence from there leave a member all handshakes that it would have had."""
+        for _ in range(2 * limits.HANDSHAKES_PER_HOST):
+            self.come(HOST).refuse(WrongProtocolError("HTTP"))
+        asked = [self.ask(HOST) for _ in range(limits.HANDSHAKES_PER_HOST)]
+        self.assertTrue(all(link.answered for link in asked))
+
     def test_one_network_is_one_place(self) -> None:
         """Of IPv6; of 2^64 addresses each is as good as another."""
         self.door._answers.take(limits.HANDSHAKES_PER_SECOND / 2)  # which others need

@@ -152,6 +152,16 @@ class TurnsTests(SynchronousTestCase):
             self.turns.came(fresh)
             self.assertEqual(len(self.log), 1 + times, share)
 
+    def test_time_saves_up_no_more_than_that(self) -> None:
+        """Whoever was silent for long may do at once what anybody may; and time that goes back takes nothing away."""
+        for seconds in (3600.0, -3600.0):
+            del self.log[:]
+            self.clock.now = 0.0
+            worker = self.light("a", 9, 0.5)
+            self.clock.now += seconds
+            self.turns.came(worker)
+            self.assertEqual(self.log, ["a"] * 2, seconds)
+
     def test_a_fault(self) -> None:
         """Ends what is its own."""
         bad, good = self.heavy("b", 2, -1.0), self.heavy("g", 3, 1.0)

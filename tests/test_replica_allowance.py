@@ -84,6 +84,10 @@ class PriceTests(SynchronousTestCase):
             with self.subTest(type(message).__name__):
                 self.assertAlmostEqual(price(message), points, 1)
 
+    def test_numbers_of_the_specification(self) -> None:
+        """Of what other tests take as it is."""
+        self.assertEqual((NIL_POINTS, READ_BYTES_PER_POINT), (50, 256 * 1024))
+
     def test_looking_into_a_segment(self) -> None:
         """Takes the time that hashing takes."""
         self.assertAlmostEqual(hashed(Segment(AUTHOR, 1, 1, AUTHOR, bytes(64), bytes(100))), 0.01, 3)

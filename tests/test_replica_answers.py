@@ -103,6 +103,20 @@ class AnswersTests(SynchronousTestCase):
         self.answers.asked(Lazy((None, AUTHOR)))
         self.assertFalse(self.is_free(segment(1, 1)))
 
+    def test_what_crosses(self) -> None:
+        """As often as we said something, and no more."""
+        proof = Fork(proof_of(ANN))
+        for message in (proof, segment(1, 1), Lazy((AUTHOR,))):
+            self.assertFalse(self.answers.crosses(message))
+            for _ in range(2):
+                self.answers.asked(segment(1, 1) if isinstance(message, Lazy) else message)
+            self.assertEqual([self.answers.crosses(message) for _ in range(3)], [True, True, False])
+            self.answers = Answers(starts_even=True)
+        self.answers.asked(segment(1, 1))
+        for names in ((AUTHOR, BOB.author), (None,)):
+            self.assertFalse(self.answers.crosses(Lazy(names)))
+            self.answers.asked(segment(1, 1))
+
     def test_questions_are_bounded(self) -> None:
         """The oldest is forgotten, as the peer may forget it."""
         with patch.object(limits, "MAX_OWED_AUTHORS", 2):

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
+from gossiplog.gossip.allowance import FORK_POINTS, hashed, price
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.holdings import Holdings
 from gossiplog.gossip.messages import (
@@ -140,6 +141,16 @@ class RelayTests(ReplicaCase):
         self.assertEqual([e.head.seq for e in effects if isinstance(e, events.Write)], [1, 2, 3])
         self.assertEqual(self.commit(one, two), [])
         self.assertEqual(self.commit(three), [])
+
+    def test_news_bring_back_twice_what_they_cost(self) -> None:
+        """As much as if they had been looked into for nothing."""
+        allowance = self.replica.sessions[0].allowance
+        allowance.owe(100)
+        before = allowance._points
+        [one] = log(ANN, 1, bytes(10_000))
+        self.hear(0, one)
+        earned = 2 * (1 + price(one) + hashed(one)) - price(one)
+        self.assertAlmostEqual(allowance._points - before, earned)
 
     def test_own_appends_go_to_everyone_when_they_are_durable(self) -> None:
         """All of a commit, in order."""
@@ -460,6 +471,14 @@ class ForkTests(ReplicaCase):
         self.assertEqual(self.sent(effects, Fork), [(1, Fork(proof)), (2, Fork(proof))])
         self.assertEqual(self.hear(1, Fork(proof)), [])
 
+    def test_a_new_one_costs_nothing(self) -> None:
+        """And brings back twice what it takes to verify it."""
+        allowance = self.replica.sessions[0].allowance
+        allowance.owe(100)
+        before = allowance._points
+        self.hear(0, Fork(proof_of(ANN)))
+        self.assertAlmostEqual(allowance._points - before, 2 * FORK_POINTS)
+
     def test_two_that_find_it_at_once(self) -> None:
         """Who was told does not tell: it goes to the others."""
         proof = proof_of(ANN)
@@ -490,6 +509,14 @@ class ForkTests(ReplicaCase):
         self.assertEqual(self.hear(0, two, log(ANN, 1, b"other")[0]), [])
         self.assertEqual(self.hear(1, Have((HaveItem(0, 10),))), [])
         self.assertEqual([*self.replica.schedule.claimed], [])
+
+    def test_what_was_to_be_announced_of_it(self) -> None:
+        """Is not: the proof says more."""
+        self.hear(1, Lazy((ANN.author,)))
+        self.hear(0, log(ANN, 1)[0])
+        effects = self.hear(2, Fork(proof_of(ANN))) + self.tick(1.0)
+        self.assertEqual([number for number, _ in self.sent(effects, Fork)], [0, 1])
+        self.assertEqual(self.sent(effects, Have), [])
 
     def test_who_asks_for_a_forked_author_gets_the_proof(self) -> None:
         """However little it has of it."""
@@ -585,11 +612,28 @@ class AliveTests(ReplicaCase):
         self.replica._start_reconcile(self.replica.sessions[0])
         return self.do(events.Writable(0))
 
+    def test_when_we_read_on_everybody_has_its_time(self) -> None:
+        """Whenever that is between two looks."""
+        with patch.object(limits, "PENDING_WRITE_BYTES", 0):
+            self.hear(0, log(ANN, 1)[0])
+        self.tick(limits.PING_SECONDS - 1.0)
+        self.assertIn(events.Reading(0, True), self.commit(log(ANN, 1)[0]))
+        self.replica.sessions[0].sent_at = self.now
+        self.assertEqual(self.sent(self.tick(limits.PING_SECONDS - 0.1), Ping), [])
+        self.assertEqual(len(self.sent(self.tick(0.1), Ping)), 1)
+
     def test_other_root_while_something_is_said(self) -> None:
         """It may be on its way."""
         for _ in range(5):
             effects = self.tick(limits.PING_SECONDS)
             self.hear(0, Want(()))
+            self.assertEqual(self.sent(self.pong(effects, bytes(16)), Ranges), [])
+        self.open(7)
+        for segment in log(ANN, 5):
+            effects = [
+                effect for effect in self.tick(limits.PING_SECONDS) if getattr(effect, "session", 7) != 7
+            ]
+            self.assertIn((0, segment), self.sent(self.hear(7, segment), Segment))
             self.assertEqual(self.sent(self.pong(effects, bytes(16)), Ranges), [])
 
     def test_other_root_while_ours_moves(self) -> None:
@@ -612,6 +656,32 @@ class AliveTests(ReplicaCase):
         self.assertTrue(1 <= reconciles <= 10 * 1.0 / limits.MISMATCH_SECONDS)
         self.assertIn(events.InSync(0, bytes([1]) * 32), self.pong(effects))
         self.assertEqual(self.sent(self.tick(limits.PING_SECONDS - 5.0), Ping), [])
+
+    def test_in_sync_how_often(self) -> None:
+        """At once, and then in twice the time each time, up to a second."""
+        effects = self.do(events.Probe(0))
+        for interval in (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0):
+            self.pong(effects, b"")
+            self.assertEqual(self.tick(interval * 0.99), [])
+            effects = self.tick(interval * 0.02)
+
+    def test_not_in_sync(self) -> None:
+        """While the peer claims more than is on disk, is owed something, or something may be lost again."""
+
+        def claims() -> None:
+            self.hear(0, Have((HaveItem(0, 9, BOB.author),)))
+
+        def asks() -> None:
+            self.hear(0, Want((WantItem(ANN.author, 1),)))  # it is being read
+
+        def brings() -> None:
+            self.replica.holdings.accept(BOB.author, Head(1, bytes(32)))
+
+        for obstacle in (claims, asks, brings):
+            self.setUp()
+            self.commit(log(ANN, 1)[0])
+            obstacle()
+            self.assertNotIn(events.InSync(0, bytes([1]) * 32), self.pong(self.do(events.Probe(0))))
 
     def test_answers_nobody_asked_for(self) -> None:
         """Set no timers, compare nothing."""

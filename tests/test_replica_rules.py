@@ -309,6 +309,12 @@ class PongTests(RulesCase):
         super().setUp()
         self.open(0)
 
+    def test_a_ping_is_answered_at_once(self) -> None:
+        """Each by its token."""
+        for token in (0, 7, 2**32):
+            root = self.holdings.root(bytes(32))
+            self.assertEqual(self.sent(self.hear(0, Ping(token)), Pong), [(0, Pong(token, root))])
+
     def test_an_empty_root_says_nothing(self) -> None:
         """It is no difference, which would start a reconcile each time, and no agreement."""
         for _ in range(5):

@@ -168,8 +168,8 @@ class Upkeep:
             session.mismatch_patience = min(2 * session.mismatch_patience, limits.MISMATCH_MOST_SECONDS)
             self._start_reconcile(session)
         if session.probing:
-            session.probe_interval = min(session.probe_interval * 2, 1.0)
             self._at(self.now + session.probe_interval, lambda: self._probe_again(session))
+            session.probe_interval = min(session.probe_interval * 2, 1.0)
 
     def _probe(self, number: int) -> None:
         session = self.sessions.get(number)
