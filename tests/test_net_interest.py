@@ -211,6 +211,8 @@ class QuotaTests(InterestCase):
         self.assertEqual((used.authors, used.forked), (3, 1))
         self.assertEqual(used.memory_bytes, 3 * limits.AUTHOR_MEMORY_BYTES + limits.FORK_MEMORY_BYTES)
         self.assertEqual(self.b.store.weigh().authors[proof.author], proof_bytes(proof))
+        second = Node(self.world.reactor, self.b.store, network=NETWORK)
+        self.assertEqual(second.usage, used)
         self.restart(self.b)
         self.assertEqual(self.b.node.usage, used)
         self.world.result(self.b.node.block(author, other, proof.author, delete=True))

@@ -5,11 +5,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.disks import GAPS, KINDS, MERGED, sizes_of
+from gossiplog import open_store
+from gossiplog.gossip.events import Lightened
+from gossiplog.net.choosing import Told
+from gossiplog.store.logs import open_logs
+from tests.disks import GAPS, KINDS, MERGED, Made, sizes_of
 
 SCALE = 10
 BOUND = 0.2
@@ -35,3 +42,42 @@ class DiskTests(SynchronousTestCase):
             sizes = sizes_of(GAPS[kind](SCALE), Path(self.mktemp()).resolve(), merge=True)
             self.assertEqual(sizes.counted, sizes.recounted, kind)
             self.assertLess(sizes.used, 2 * sizes.counted, kind)
+
+
+class StoreTests(TestCase):
+    """A store that is in use, on disk, with the real thread."""
+
+    async def test_merging_is_told(self) -> None:
+        """What a store says that authors take is what they take, also when small rows became large ones."""
+        store = open_store(self.mktemp(), reactor)
+        weights = store.weigh()
+        lighter: Deferred[Lightened] = Deferred()
+
+        def hear(event: Told) -> None:
+            if isinstance(event, Lightened) and not lighter.called:
+                lighter.callback(event)
+
+        store.interest.listen(hear)
+        writer = await store.writer()
+        for _ in range(20):
+            await writer.append(b"x" * 100)
+        most = weights.bytes
+        self.assertEqual((await lighter).authors, (writer.author,))
+        self.assertLess(weights.bytes, most)
+        there = await store.run(lambda logs: logs.weighing.weights())
+        self.assertEqual(weights.authors, there)
+        await store.close()
+
+    async def test_a_repair_begins_anew(self) -> None:
+        """It takes rows away that nobody counts then."""
+        place = Path(self.mktemp()).resolve()
+        made = Made()
+        with closing(open_logs(place)) as logs:
+            logs.process([*made.log(made.bytes(32), 3, lambda: made.body(100))])
+        store = open_store(place, reactor)
+        before = store.weigh().bytes
+        await store.repair()  # nobody signed any of it
+        there = await store.run(lambda logs: logs.weighing.weights())
+        self.assertLess(sum(there.values()), before)
+        self.assertEqual(store.weigh().authors, there)
+        await store.close()
