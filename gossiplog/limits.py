@@ -269,6 +269,10 @@ TOGETHER_MILLISECONDS: Final = 2.5
 RECORDS_AT_ONCE: Final = 4
 """Decrypted before we look at what it cost; each may have ten thousand frames."""
 
+MAX_UNFROZEN_AUTHORS: Final = 50_000
+"""Authors that are new before Python's search for cycles is kept away from all that are held: with so many it takes 15
+ms, with a million 300."""
+
 MAX_CLAIMS: Final = 1_000_000
 """Authors a peer may be ahead in that are remembered; when these are done, another reconcile finds the rest."""
 

@@ -31,8 +31,9 @@ class Chores:
         self._turns.queue(self)
 
     def clear(self) -> None:
-        """Do nothing more."""
+        """Do nothing more, and know nobody."""
         self._chores.clear()
+        self.abort = lambda: None
 
     def has_work(self) -> bool:
         """Whether anything is to be done."""

@@ -24,6 +24,7 @@ from gossiplog.log.segment import Segment
 from gossiplog.log.weight import Weights
 from gossiplog.net.awaiting import Ending, Result, check_caller, deliver, why_over
 from gossiplog.net.choosing import Choosing
+from gossiplog.net.freezing import Freezer
 from gossiplog.net.interrupts import call_each
 from gossiplog.net.lanes import Answer
 from gossiplog.net.logger import Log
@@ -109,6 +110,7 @@ class Store:
             self.interest = Choosing.on(
                 self.thread, self.local, lambda request: self._write(request, lambda _: None), self.check_open
             )
+            self._freezer = Freezer(self.clock)
             self.returning = Returning(reactor, self.clock, self.forks, self.thread.write)
         except BaseException:
             self.thread.end()
@@ -359,6 +361,7 @@ class Store:
         return result
 
     def _thread_closed(self, value: Any) -> None:
+        self._freezer.close()
         self._closed.come(value if isinstance(value, Failure) else None)
 
     def check_caller(self) -> None:
@@ -382,6 +385,7 @@ class Store:
             self.forks.discard(author)
         for author, head in outcome.heads.items():
             self.clock.replace(author, head)
+        self._freezer.grown()
         self.returning.moved(outcome.heads)
         if outcome.forgotten:
             self.interest.tell(Forgotten(outcome.forgotten))
