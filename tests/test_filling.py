@@ -283,6 +283,11 @@ class AskingTests(ReplicaCase):
         self.assertAlmostEqual(points, price(self.segments[0]) + hashed(self.segments[0]))
         more = stripped(log(ANN, 5)[4])
         self.assertAlmostEqual(self.points(0, more), price(more) + hashed(more))
+        allowance = self.replica.sessions[0].allowance
+        allowance.owe(100)
+        before = allowance._points
+        self.do(events.Filled(0, ANN.author, 1, 1, 1, 2))
+        self.assertAlmostEqual(allowance._points - before, 2 * (1 + 1 / 256))  # what it brought pays twice
 
     def points(self, number: int, message: Message) -> float:
         """How many a message costs its sender."""

@@ -109,6 +109,11 @@ class PairTests(Several):
         self.assertIn("own address", str(rejected.error))
         self.assertEqual({failed.reason for failed in a.of(DialFailed)}, {"this is our own address"})
         self.assertEqual(a.of(PeerUp), [])
+        secret = a.backend.node_key()
+        assert secret is not None
+        peer = self.world.peer(a, secret=secret)
+        assert peer.bye is not None
+        self.assertEqual(peer.bye.code, ByeCode.SELF)
 
     def test_held_back_dialler_takes_over(self) -> None:
         """When the connection the other way ends for good, ours is dialled."""

@@ -352,6 +352,10 @@ class WriteTests(ReplicaCase):
         self.commit(one)
         self.do(events.CommitFailed(True))
         self.assertEqual(self.hear(0, two, Have((HaveItem(0, 9, BOB.author),))), [])
+        allowance = self.replica.sessions[0].allowance
+        before = allowance._points
+        self.hear(0, two)
+        self.assertEqual(allowance._points, before)  # it may be new, if not for our disk
         self.assertEqual(self.sent(self.tick(3 * limits.RETRY_WRITE_SECONDS), Want), [])
         [load] = self.hear(1, Want((WantItem(ANN.author, 1),)))
         self.assertIsInstance(load, events.Load)
