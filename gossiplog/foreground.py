@@ -50,6 +50,8 @@ def foreground(main: Main) -> Callable[..., Deferred[None]]:
         @provider(ILogObserver)
         def log(event: LogEvent) -> None:
             nonlocal asked
+            if sys.is_finalizing():
+                return  # main is through, its status is said, and what is left cannot even import
             failure = event.get("log_failure")
             if failure is None or not failure.check(SystemExit, KeyboardInterrupt):
                 _log_in_one_line(event)

@@ -170,6 +170,28 @@ except BaseException as error:
 """
 
 
+AFTERWARDS = """
+import sys
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from gossiplog.foreground import foreground
+
+class Late:
+    def __del__(self, Deferred=Deferred):
+        try:
+            import colorsys
+        except ImportError:
+            Deferred().errback()
+
+async def main(reactor):
+    global late
+    late = Late()
+    return 3
+
+react(foreground(main))
+"""
+
+
 class CallerTests(ProcessTestCase):
     """Programs that others wrote."""
 
@@ -232,3 +254,7 @@ class CallerTests(ProcessTestCase):
             self.assertIn(end, process.out)
             self.assertRegex(process.out, r"\A2\n")
             self.run_program("import shutil; shutil.rmtree('store')")
+
+    def test_what_fails_when_the_interpreter_ends(self) -> None:
+        """A command says what was wrong with it, and nothing about what is thrown away with it."""
+        self.run_program(AFTERWARDS, 3)

@@ -300,3 +300,16 @@ class StoreThreadTests(TestCase):
         self.assertEqual(kept, [3])
         with self.assertRaises(StoreClosedError):
             self.backend.heads()
+
+    async def test_who_is_told_of_commits_raises(self) -> None:
+        """It is logged as a failure of its own, not as one of the reactor, and the answers are given."""
+        thread = self.begin()
+        self.patch(thread, "_committed", lambda *_: 1 // 0)
+        author = thread.now(lambda logs: logs.writer("w").author)
+        answers: list[Any] = []
+        thread.write(Append(author, [b"x"]), answers.append)
+        closed: Deferred[Any] = Deferred()
+        thread.close(closed.callback)
+        await closed
+        self.assertEqual(answers, [Appended(1, 1)])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -241,5 +241,5 @@ class Reader:
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, None
-        if waiting is not None:
+        if waiting is not None and not waiting.called:
             waiting.callback(None)

@@ -18,9 +18,8 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreError
-from gossiplog.net.interrupts import pass_on
+from gossiplog.net.interrupts import call_each
 from gossiplog.net.lanes import Answer, Call, Job, Lanes, Write
-from gossiplog.net.logger import Log
 from gossiplog.store.logs import Logs
 from gossiplog.store.process import Home
 from gossiplog.store.requests import Outcome, Stale, merged
@@ -44,8 +43,6 @@ and unmapped, and half of a sender's time at 64 KiB entries goes to page faults.
 
 LOOK_SECONDS = 0.2
 """Between two looks at whether the thread that is waited for is there."""
-
-_log = Log()
 
 
 class StoreThread:
@@ -224,7 +221,7 @@ class StoreThread:
                 except queue.Empty:
                     merging, pause = self._merge(logs), PAUSE_SECONDS
                     if changes := logs.weighing.merged():
-                        self._reactor.callFromThread(self._committed, merged(changes), ())
+                        self._tell(merged(changes), (), ())
                     continue
                 merging, pause = True, IDLE_SECONDS
                 closing = self._queue(lanes, jobs)
@@ -277,6 +274,11 @@ class StoreThread:
                 for job, result in zip(writes, outcome.results, strict=True)
                 if isinstance(result, Stale)
             ]
+        self._tell(outcome, stale, answers)
+
+    def _tell(
+        self, outcome: Outcome | None, stale: Sequence[bytes], answers: Sequence[tuple[Answer, Any]]
+    ) -> None:
         try:
             self._reactor.callFromThread(self._deliver, outcome, stale, answers)
         except RuntimeError as error:  # its loop is closed: what is queued is done, and that is all
@@ -286,13 +288,9 @@ class StoreThread:
     # -- on the reactor
 
     def _deliver(
-        self, outcome: Outcome | None, stale: Sequence[bytes], answers: list[tuple[Answer, Any]]
+        self, outcome: Outcome | None, stale: Sequence[bytes], answers: Sequence[tuple[Answer, Any]]
     ) -> None:
         if outcome is not None:
-            self._committed(outcome, stale)
+            call_each(self._reactor, [self._committed], outcome, stale)
         for answer, value in answers:
-            try:
-                answer(value)
-            except BaseException:  # the others must hear all the same
-                if not pass_on(self._reactor):
-                    _log.failure("an answer of the store was not taken")
+            call_each(self._reactor, [answer], value)  # the others must hear all the same
