@@ -415,6 +415,26 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(outcome.results[0], Appended(2, 3))
         self.assertTrue(self.logs.verify().ok)
 
+    def test_after_an_interrupt_nothing_is_written(self) -> None:
+        """Ctrl-C between the commit and the clock: what is signed next could have a seq that is taken."""
+        commit = self.backend.commit
+
+        def interrupted(writes: Sequence[Write]) -> None:
+            commit(writes)
+            raise KeyboardInterrupt
+
+        self.patch(self.backend, "commit", interrupted)
+        with self.assertRaises(KeyboardInterrupt):
+            self.logs.process(self.requests)
+        self.patch(self.backend, "commit", commit)
+        for request in (self.requests[0], SetMeta("a", b"2")):
+            with self.assertRaises(StoreFailedError):
+                self.logs.process([request])
+        again = Logs(self.backend)
+        self.assertEqual(again.clock.seq(self.ann.author), 3)
+        self.assertEqual(again.process([Append(self.ann.author, [b"z"])]).results, [Appended(4, 4)])
+        self.assertTrue(again.verify().ok)
+
     def test_after_a_failed_sync_nothing_is_written(self) -> None:
         self.break_disk(Fault.LOST)
         with self.assertRaises(AppendOutcomeUnknown):

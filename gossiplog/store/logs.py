@@ -14,8 +14,7 @@ from contextlib import suppress
 
 from gossiplog.errors import (
     BadForkProofError,
-    BadSegmentError,
-    BadSignatureError,
+    GossiplogError,
     InvalidValueError,
     NetworkMismatchError,
     StoreDamagedError,
@@ -26,7 +25,7 @@ from gossiplog.limits import FILL_ROWS, MAX_HOLED_AUTHORS, MAX_SEQ, MAX_WRITERS
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof, build_proof, verify_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
-from gossiplog.log.segment import HoledRow, Segment, verify
+from gossiplog.log.segment import HoledRow, Segment
 from gossiplog.paths import AnyPath
 from gossiplog.store.batch import Batch
 from gossiplog.store.custody import Custody
@@ -183,8 +182,10 @@ class Logs:
             clock is as before.
         """
         if self._failed:
-            # nothing more is signed for a seq whose fate the disk did not tell: this raises
-            self._backend.commit(())
+            self._backend.commit(
+                ()
+            )  # nothing is signed for a seq whose fate the disk did not tell: this raises
+            raise StoreFailedError(f"a write to {self.path} was interrupted (Ctrl-C?): open the store again")
         batch = Batch(self.clock, self.forks, self._keypairs)
         filling = Filling(self._backend)
         forgotten = {request.author for request in requests if isinstance(request, Forget)}
@@ -203,12 +204,14 @@ class Logs:
                 results[place] = result
         writes = [*filling.writes, *batch.writes]
         if writes:
+            self._failed = True  # until the clock says what the disk does
             try:
                 self._backend.commit(writes)
-            except StoreFailedError:
-                self._failed = True
+            except GossiplogError as error:
+                self._failed = isinstance(error, StoreFailedError)
                 raise
             batch.publish()
+            self._failed = False
             for request in requests:
                 if isinstance(request, Forget):
                     self._merger.forget(request.author)
@@ -238,29 +241,13 @@ class Logs:
     def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Result]:
         if author in self._keypairs and author not in self._checked:
             try:
-                self._check_end(author)
+                self._vouching.check_end(author, self._backend)
             except StoreError as error:
                 return [error] * len(appends)
             self._checked.add(author)
         if (refusal := self._custody.refusal(author)) is not None:
             return [refusal] * len(appends)
         return batch.append(author, [append.bodies for append in appends if isinstance(append, Append)])
-
-    def _check_end(self, author: bytes) -> None:
-        """Check once per opening that a local log on disk ends as its head says: signing behind a damaged head would
-        fork the log."""
-        head = self.clock.head(author)
-        if head is None:
-            return
-        last = self._backend.segments(author, head.seq, 1)
-        try:
-            if last and verify(last[0]) == head and not self._backend.segments(author, head.seq + 1, 1):
-                return
-        except (BadSegmentError, BadSignatureError):
-            pass
-        raise StoreDamagedError(
-            f"{self.path} is damaged: the log of {short_key(author)} does not end as its head says"
-        )
 
     # -- reading ---------------------------------------------------------------------------------------------
 

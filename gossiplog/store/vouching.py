@@ -14,6 +14,7 @@ from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedErr
 from gossiplog.log.clock import Clock
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Segment, verify
+from gossiplog.store.interface import Backend
 
 _REMEMBERED: Final = 16_384
 """Rows, in 2 MB: two gigabytes of a log in full rows, so that a relay hashes what many ask for once."""
@@ -43,6 +44,24 @@ class Vouching:
                 del self._verified[next(iter(self._verified))]
             self._verified[key] = None
         return segment
+
+    def check_end(self, author: bytes, backend: Backend) -> None:
+        """Check that a local log on disk ends as its head says: signing behind a damaged head would fork the log.
+
+        :raises StoreDamagedError: it does not.
+        """
+        head = self._clock.head(author)
+        if head is None:
+            return
+        last = backend.segments(author, head.seq, 1)
+        try:
+            if last and verify(last[0]) == head and not backend.segments(author, head.seq + 1, 1):
+                return
+        except (BadSegmentError, BadSignatureError):
+            pass
+        raise StoreDamagedError(
+            f"{self._path} is damaged: the log of {short_key(author)} does not end as its head says"
+        )
 
     def _verify(self, segment: Segment) -> None:
         author, first = segment.author, segment.first
