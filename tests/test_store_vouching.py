@@ -149,4 +149,4 @@ class CommandTests(ProcessTestCase):
             [author] = logs.clock
             [segment] = logs.segments(author, 1, 1)
         overwrite(database, segment._replace(bodies=segment.bodies.replace(b"one", b"two")))
-        self.assert_one_line(self.gossiplog("log", "--store", "ann"), 1, "not what its author signed")
+        self.assert_one_line(self.gossiplog("log", "--store", "ann"), 3, "not what its author signed")
