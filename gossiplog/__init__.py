@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         WrongProtocolError,
     )
     from gossiplog.gossip.quotas import Quota, Quotas, Usage
+    from gossiplog.importing import Imported, import_store
     from gossiplog.log.body import Reference
     from gossiplog.log.clock import Clock, Cursor, Order
     from gossiplog.log.entry import Entry
@@ -127,6 +128,7 @@ __all__ = [
     "GossiplogError",
     "HandshakeError",
     "Head",
+    "Imported",
     "InSync",
     "InvalidKeyError",
     "InvalidValueError",
@@ -190,6 +192,7 @@ __all__ = [
     "WrongNetworkError",
     "WrongProtocolError",
     "format_author",
+    "import_store",
     "open_store",
     "parse_author",
     "short_key",
@@ -204,6 +207,7 @@ _HOME = {
     "Events": "net.subscriptions",
     "ForkProof": "log.fork",
     "Head": "log.segment",
+    "Imported": "importing",
     "Network": "log.network",
     "Node": "node",
     "Order": "log.clock",
@@ -217,6 +221,7 @@ _HOME = {
     "Usage": "gossip.quotas",
     "Writer": "net.writing",
     "format_author": "log.keys",
+    "import_store": "importing",
     "open_store": "net.livestore",
     "parse_author": "log.keys",
     "short_key": "log.keys",

@@ -221,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
 
     taking = verb(
         "import",
-        importing.import_store,
+        importing.take,
         "take what another store has that its authors signed; it may be anybody's, and is only read",
         "gossiplog import --store ~/notes /media/stick/notes",
     )

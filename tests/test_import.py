@@ -10,10 +10,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.commands.importing import Importing
-from gossiplog.errors import NetworkMismatchError, StoreUnsafeError
+from gossiplog import import_store
+from gossiplog.errors import NetworkMismatchError, StoreLockedError, StoreNotFoundError, StoreUnsafeError
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.quotas import Quotas
+from gossiplog.importing import Importing
 from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.body import encode_body
 from gossiplog.log.fork import build_proof, encode_proof
@@ -69,6 +70,25 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual((done.entries, len(done.authors), done.refused), (3, 2, {}))
         self.assertEqual(self.ours.segments(ANN.author, 1, 1 << 20), log_of(ANN, b"1", b"2"))
         self.assertEqual(self.take().entries, 0)
+
+    def test_by_a_program(self) -> None:
+        """Into a store that is made for it, and into that again."""
+        rows = log_of(BOB, b"1", b"2")
+        self.fill(*accepted(log_of(ANN, b"1"), rows))
+        overwrite(self.stick / "log.sqlite", rows[1]._replace(bodies=rows[1].bodies[:-1] + b"?"))
+        mine = Path(self.mktemp()).absolute()
+        done = import_store(mine, self.stick)
+        self.assertEqual((done.entries, done.authors, done.forks), (2, {ANN.author, BOB.author}, 0))
+        self.assertEqual(list(done.refused), [BOB.author])
+        self.assertEqual(import_store(str(mine), bytes(self.stick)).entries, 0)
+        with closing(open_logs(mine)) as logs:
+            self.assertEqual([logs.clock.seq(pair.author) for pair in (ANN, BOB)], [1, 1])
+            self.assertRaises(StoreLockedError, import_store, mine, self.stick)
+        self.assertRaises(StoreLockedError, import_store, mine, mine)
+
+    def test_nothing_is_made_for_nothing(self) -> None:
+        self.assertRaises(StoreNotFoundError, import_store, mine := Path(self.mktemp()), self.stick)
+        self.assertFalse(mine.exists())
 
     def test_what_is_new(self) -> None:
         self.ours.process(accepted(log_of(ANN, b"1"), log_of(BOB, b"1", b"2")))
