@@ -418,7 +418,11 @@ class NetworkTests(ProcessTestCase):
         self.assertIn("received 0 entries", self.run_gossiplog(*sync, "--only-followed"))
         self.assertIn("received 0 entries", self.run_gossiplog(*sync))
         self.run_gossiplog("follow", "--store", "bob", "--everyone")
-        self.assertIn("received 0 entries", self.run_gossiplog(*sync, "--max-author-bytes", "3"))
+        bounded = self.gossiplog(*sync, "--max-author-bytes", "3")
+        self.assertEqual(bounded.finish(), 0)
+        self.assertIn("received 0 entries", bounded.out)
+        over = f"1 authors are over the quota bytes_per_author ({author[7:15]})"
+        self.assertEqual(bounded.err, f"gossiplog: not all was taken: {over}\n")
         self.assertIn(
             "received 2 entries", self.run_gossiplog(*sync, "--max-bytes", "1000", "--max-authors", "1")
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -30,6 +31,9 @@ from gossiplog.printing import StatusLine, as_json, complain, say
 from gossiplog.serving import Serving, describe, open_patiently
 from gossiplog.syncing import Sync
 from gossiplog.terminal import Terminal
+
+NAMED_AUTHORS = 4
+"""Of those that are over a quota, so many are named."""
 
 
 def react(main: Main, *arguments: Any) -> int:
@@ -79,7 +83,11 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
         )
         stack.push_async_callback(node.stop)
         known = set(store.forks)
-        moved = await Sync(reactor, node, arguments.peer, arguments.timeout, StatusLine()).run()
+        try:
+            moved = await Sync(reactor, node, arguments.peer, arguments.timeout, StatusLine()).run()
+        finally:
+            for words in refused(node):
+                complain(words)
     for author in sorted(store.forks - known):
         complain(
             f"author {short_key(author)} has forked its log; see gossiplog forks {option('--store', arguments.store)}"
@@ -88,6 +96,15 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
         say(as_json(moved._asdict()))
     else:
         say(f"received {moved.received} entries, sent {moved.sent}, in {moved.seconds:.2f} s")
+
+
+def refused(node: Node) -> Iterator[str]:
+    """Say of whom nothing is taken because of a quota, in a line for each quota."""
+    over = node.over_quota
+    for quota in sorted(set(over.values()), key=lambda quota: quota.value):
+        authors = sorted(short_key(author) for author, which in over.items() if which is quota)
+        named = ", ".join(authors[:NAMED_AUTHORS]) + (", ..." if len(authors) > NAMED_AUTHORS else "")
+        yield f"not all was taken: {len(authors):,} authors are over the quota {quota.value} ({named})"
 
 
 def run(arguments: Namespace) -> int:
