@@ -421,8 +421,8 @@ class NetworkTests(ProcessTestCase):
         bounded = self.gossiplog(*sync, "--max-author-bytes", "3")
         self.assertEqual(bounded.finish(), 0)
         self.assertIn("received 0 entries", bounded.out)
-        over = f"1 authors are over the quota bytes_per_author ({author[7:15]})"
-        self.assertEqual(bounded.err, f"gossiplog: not all was taken: {over}\n")
+        over = f"not all was taken of 1 author ({author[7:15]}): over the quota bytes_per_author"
+        self.assertEqual(bounded.err, f"gossiplog: {over}\n")
         self.assertIn(
             "received 2 entries", self.run_gossiplog(*sync, "--max-bytes", "1000", "--max-authors", "1")
         )

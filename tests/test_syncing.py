@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
+from gossiplog.commands.network import refused
 from gossiplog.errors import NodeError, StoreDamagedError, StoreFailedError, StoreFullError
+from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.printing import StatusLine
 from gossiplog.store.logs import open_logs
 from gossiplog.store.memory import Fault
@@ -109,6 +111,21 @@ class SyncTests(SynchronousTestCase):
         self.bob.disk.resume()
 
 
+class RefusedTests(SynchronousTestCase):
+    """Authors of whom nothing more was taken."""
+
+    def test_words(self) -> None:
+        over = {bytes([number]) * 32: Quota.BYTES for number in range(6)} | {b"\x07" * 32: Quota.RATE}
+        room, rate = refused(over, Quotas(entries_per_second=1.0))
+        self.assertRegex(
+            room, r"^not all was taken of 6 authors \((\w{8}, ){4}\.\.\.\): the disk has no room"
+        )
+        self.assertRegex(
+            rate, r"^not all was taken of 1 author \(\w{8}\): over the quota entries_per_second$"
+        )
+        self.assertIn("over the quota bytes", next(refused(over, Quotas(bytes=5))))
+
+
 class DiskTests(ProcessTestCase):
     """The command, and a file that may not grow."""
 
@@ -127,3 +144,24 @@ class DiskTests(ProcessTestCase):
         self.assertEqual(node.terminate(), 0)
         with closing(open_logs(self.place / "bob")) as logs:
             self.assertEqual(list(logs.verify().damages), [])
+
+    def test_no_room_that_nobody_bounded(self) -> None:
+        """Where a share of the free disk is the bound: what fits is taken, and it is a failure all the same."""
+        for name in ("ann", "bob"):
+            open_logs(self.place / name).close()
+        self.run_gossiplog("append", "--store", "ann", *(["x" * 100_000] * 3))
+        node = self.gossiplog("run", "--store", "ann", "--network", "n", "--listen", LISTEN)
+        [address] = node.ready()["listening"]
+        small = (
+            "import sys; from gossiplog import limits; limits.DISK_SHARE = 1e-9; "
+            "from gossiplog.cli import main; sys.exit(main())"
+        )
+        process = self.start(
+            sys.executable, "-c", small, "sync", address, "--store", "bob", "--network", "n"
+        )  # fmt: skip
+        self.assertEqual(process.finish(), 1)
+        self.assertRegex(
+            process.err,
+            r"\Agossiplog: not all was taken of 1 author \(\w{8}\): the disk has no room for more\n\Z",
+        )
+        self.assertEqual(node.terminate(), 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -23,17 +23,24 @@ from gossiplog.commands.damage import Damages
 from gossiplog.commands.local import missing, option
 from gossiplog.errors import ByeCode, StoreNotFoundError
 from gossiplog.foreground import Main, foreground
+from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.log.keys import short_key
 from gossiplog.net.livestore import Store
 from gossiplog.node import Node
 from gossiplog.notices import Notice, PeerDown, PeerUp
-from gossiplog.printing import StatusLine, as_json, complain, say
+from gossiplog.printing import FAILURE, StatusLine, as_json, complain, say
 from gossiplog.serving import Serving, describe, open_patiently
 from gossiplog.syncing import Sync
 from gossiplog.terminal import Terminal
 
 NAMED_AUTHORS = 4
 """Of those that are over a quota, so many are named."""
+
+_NO_ROOM = {
+    Quota.AUTHORS: "this machine has no memory for more authors",
+    Quota.BYTES: "the disk has no room for more",
+}
+"""What bounds are for that nobody asked for."""
 
 
 def react(main: Main, *arguments: Any) -> int:
@@ -69,7 +76,8 @@ def sync(arguments: Namespace) -> int:
     return react(_sync, arguments)
 
 
-async def _sync(reactor: Any, arguments: Namespace) -> None:
+async def _sync(reactor: Any, arguments: Namespace) -> int:
+    quotas = quotas_of(arguments)
     async with AsyncExitStack() as stack:
         store = await open_existing(arguments, reactor)
         stack.push_async_callback(store.close)
@@ -78,7 +86,7 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
             store,
             network=arguments.network,
             only_followed=arguments.only_followed,
-            quotas=quotas_of(arguments),
+            quotas=quotas,
             max_memory=arguments.max_memory,
         )
         stack.push_async_callback(node.stop)
@@ -86,7 +94,8 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
         try:
             moved = await Sync(reactor, node, arguments.peer, arguments.timeout, StatusLine()).run()
         finally:
-            for words in refused(node):
+            over = node.over_quota
+            for words in refused(over, quotas):
                 complain(words)
     for author in sorted(store.forks - known):
         complain(
@@ -96,15 +105,16 @@ async def _sync(reactor: Any, arguments: Namespace) -> None:
         say(as_json(moved._asdict()))
     else:
         say(f"received {moved.received} entries, sent {moved.sent}, in {moved.seconds:.2f} s")
+    return 0 if all(getattr(quotas, quota.value) for quota in over.values()) else FAILURE
 
 
-def refused(node: Node) -> Iterator[str]:
-    """Say of whom nothing is taken because of a quota, in a line for each quota."""
-    over = node.over_quota
+def refused(over: Mapping[bytes, Quota], asked: Quotas) -> Iterator[str]:
+    """Say of whom nothing is taken, in a line for each quota; where nobody asked for it, that there is no room."""
     for quota in sorted(set(over.values()), key=lambda quota: quota.value):
         authors = sorted(short_key(author) for author, which in over.items() if which is quota)
         named = ", ".join(authors[:NAMED_AUTHORS]) + (", ..." if len(authors) > NAMED_AUTHORS else "")
-        yield f"not all was taken: {len(authors):,} authors are over the quota {quota.value} ({named})"
+        why = f"over the quota {quota.value}" if getattr(asked, quota.value) else _NO_ROOM[quota]
+        yield f"not all was taken of {len(authors):,} author{'s' * (len(authors) > 1)} ({named}): {why}"
 
 
 def run(arguments: Namespace) -> int:
