@@ -59,6 +59,14 @@ class PullTests(ScheduleCase):
         self.assertEqual({session: len(found) for session, found in wants.items()}, {1: 3, 2: 3, 3: 3})
         self.assertEqual(sorted(a for found in wants.values() for a in found), authors)
 
+    def test_what_is_to_come_first(self) -> None:
+        """Our own log, before all that was claimed earlier."""
+        with patch.object(limits, "OPEN_WANTS_PER_PEER", 1):
+            for author in (A, B):
+                self.schedule.claim(1, author, 1)
+            self.schedule.claim(1, C, 1, first=True)
+            self.assertEqual(self.wants(), {1: [C]})
+
     def test_so_many_open_at_once(self) -> None:
         """More are asked when half of them are served."""
         authors = [number.to_bytes(32, "big") for number in range(4 * limits.OPEN_WANTS_PER_PEER)]
