@@ -60,6 +60,8 @@ def verify(arguments: Namespace) -> int:
             say(f"without payload: {holes} entries of {format_author(author)}; sync asks peers for them")
         for author in report.forks:
             say(f"forked: {fork_line(logs, logs.fork_proof(author))}")
+        if logs.copied:
+            say(f"copied: {logs.copied}; writers may append again after gossiplog recover")
     if not report.ok:
         _say_damages(report.damages)
         return _complain(f"{place} is damaged in {len(report.damages)} places; --repair brings it in order")

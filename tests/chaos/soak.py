@@ -235,7 +235,7 @@ class Soak:
             self.record.found(f"large: {resident} bytes, {descriptors} descriptors")
         return {
             "equal after": f"{equal:.0f} s",
-            "bytes/s in the end": round(sum(rates)),
+            "bytes/s in the end": f"{sum(rates):.0f} ({max(rates):.0f} at most on a wire)",
             "largest": f"{max(resident) >> 20} MB",
             "descriptors": max(descriptors),
         }
