@@ -21,6 +21,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from gossiplog import Quota, parse_author
+from gossiplog.commands.choosing import QUOTAS
 from tests.chaos.embedded import NETWORK
 from tests.processes import TWISTD, environment
 
@@ -122,7 +124,7 @@ class Party:
             address,
             *peers,
         ]
-        options += [f"--{name.replace('_', '-')}={value:g}" for name, value in self.quotas.items()]
+        options += [f"{QUOTAS[Quota(name)][0]}={value:g}" for name, value in self.quotas.items()]
         command = {
             "run": [python, "-m", "gossiplog.cli", "run", *options],
             "twistd": [python, "-c", TWISTD, "--nodaemon", "--pidfile=", "gossiplog", *options],
@@ -211,6 +213,12 @@ class Party:
         last = self.record.last(author)
         if seq < last and copied == "-":
             self.record.found(f"{self.name} lost {seq + 1} to {last} of {author[:8]} and did not notice")
+
+    def check_log(self) -> None:
+        """Nothing that it wrote is about an error of ours."""
+        for line in self.log.read_text(errors="replace").splitlines():
+            if "internal error" in line or line.startswith(("Traceback", "Unhandled")) or "critical" in line:
+                self.record.found(f"{self.name} wrote {line[:200]}; see {self.log}")
 
     # -- its store, while nobody has it
 
@@ -329,6 +337,4 @@ class Party:
 
     @staticmethod
     def _bytes_of(author: str) -> str:
-        from gossiplog import parse_author
-
         return parse_author(author).hex()

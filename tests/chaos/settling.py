@@ -60,7 +60,7 @@ def differences(parties: Sequence[Party]) -> list[str]:
     return said
 
 
-def check_store(party: Party, record: Record, own: set[str]) -> int:
+def check_store(party: Party, record: Record) -> int:
     """Compare a closed store with the record; return how many doubtful entries are gone."""
     raw = encoding("bytes")
     held: dict[tuple[str, int], str] = {}

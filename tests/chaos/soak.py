@@ -77,8 +77,9 @@ class Soak:
             figures = self._settle()
             for party in self.parties:
                 party.end()
-            own = {party.author for party in self.parties}
-            gone = [check_store(party, self.record, own) for party in self.parties]
+            for party in self.parties:
+                party.check_log()
+            gone = [check_store(party, self.record) for party in self.parties]
             return {
                 "seed": self.plan.seed,
                 "acknowledged": len(self.record.names),
@@ -169,7 +170,7 @@ class Soak:
                     return lambda: (party.tell(f"want {author}"), over())[1]
             case "quota":
                 party.end()
-                party.quotas = random.choice(({"max_author_rate": 20.0}, {"max_bytes": 300_000}))
+                party.quotas = random.choice(({"entries_per_second": 20.0}, {"bytes": 300_000}))
                 party.start()
                 return lambda: (party.quotas.clear(), party.end(), over())[2]
         return over
