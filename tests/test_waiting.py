@@ -13,7 +13,7 @@ from twisted.internet import reactor
 from gossiplog.errors import StoreLockedError
 from gossiplog.net.livestore import open_store
 from gossiplog.store import locking
-from gossiplog.store.directory import LOCK
+from gossiplog.store.directory import DATABASE, LOCK
 from gossiplog.store.logs import open_logs
 from gossiplog.store.salvaging import salvage
 from tests.processes import Process, ProcessTestCase
@@ -130,6 +130,20 @@ class WaitingTests(ProcessTestCase):
             error = self.assertRaises(StoreLockedError, open_store, self.path, reactor, wait=0.02)
             self.assertIn("open in this process already after 0.02 s", str(error))
         self.assertEqual((self.path / LOCK).read_text().strip(), "")
+
+    def test_another_program_that_reads_the_database(self) -> None:
+        """It knows nothing of our lock; who opens the store waits for it, or says so."""
+        read = (
+            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN'); "
+            "c.execute('SELECT count(*) FROM authors').fetchone(); print('reading', flush=True); sys.stdin.read()"
+        )
+        other = self.start(sys.executable, "-c", read, self.path / DATABASE)
+        other.wait_for("reading")
+        self.assertRaises(StoreLockedError, open_logs, self.path)
+        self.assertRaises(StoreLockedError, open_logs, self.path, wait=0.05)
+        waiting = self.child()
+        other.finish()
+        waiting.wait_for("open")
 
     def test_interrupted(self) -> None:
         """Ctrl-C ends the waiting of every kind of command."""

@@ -81,6 +81,7 @@ class StoreDirectory:
         self.path = absolute(path)
         self.read_only = read_only
         self._is_guest = False
+        self.wait = wait
         self.home = Home(f"store {self.path}")
         self._lock: StoreLock | None = None
         try:

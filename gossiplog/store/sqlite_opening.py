@@ -153,6 +153,7 @@ def connect(
                 raise StoreError(
                     f"{directory.database}: SQLite's write-ahead log does not work on this file system"
                 )
+        _set(connection, ("busy_timeout = 0",))  # nobody else gets in any more
     except SQLITE_ERRORS as error:
         connection.close()
         raise read_error(error, directory.database) from error
@@ -179,7 +180,10 @@ def open_database(
     elif _file_of(directory.database) in _forsaken:
         uri += "?vfs=unix-none"  # it does not lock; the directory is
     try:
-        connection = sqlite3.connect(uri, timeout=0, isolation_level=None, factory=factory, uri=True)
+        # another program may be reading the file, that knows nothing of our lock
+        connection = sqlite3.connect(
+            uri, timeout=directory.wait, isolation_level=None, factory=factory, uri=True
+        )
     except sqlite3.Error as error:
         raise read_error(error, directory.database) from error
     try:

@@ -89,9 +89,12 @@ async def main(path: str, name: str, port: str, quotas: str, *peers: str) -> Non
     from twisted.internet import reactor
 
     reactor.startRunning(installSignalHandlers=False)  # type: ignore[attr-defined]
-    from gossiplog import Node, Quotas, open_store
+    from gossiplog import GossiplogError, Node, Quotas, open_store
 
-    store = open_store(path, reactor, wait=20)
+    try:
+        store = open_store(path, reactor, wait=20)
+    except GossiplogError as error:
+        sys.exit(f"failed {type(error).__name__} {error}")
     async with store, Node(reactor, store, network=NETWORK, quotas=Quotas(**json.loads(quotas))) as node:
         writer = await store.writer()
         author, seq = writer.author, store.clock.seq(writer.author)

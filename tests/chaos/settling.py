@@ -78,14 +78,11 @@ def check_store(party: Party, record: Record) -> int:
     except GossiplogError as error:
         record.found(f"{party.name} cannot be read: {error}")
         return 0
-    gone = 0
-    for key, name in record.names.items():
-        if held.get(key) != name:
-            if key in record.doubtful:
-                gone += 1
-            else:
-                author, seq = key
-                record.found(
-                    f"{party.name} has {held.get(key)} as {author[:8]} {seq}, acknowledged was {name}"
-                )
-    return gone
+    wrong = {key: name for key, name in record.names.items() if held.get(key) != name}
+    certain = sorted(wrong.keys() - record.doubtful)
+    for author, seq in certain[:1]:
+        record.found(
+            f"{party.name} has {held.get((author, seq))} as {author[:8]} {seq}, acknowledged was "
+            f"{wrong[author, seq]}; and {len(certain) - 1} more"
+        )
+    return len(wrong) - len(certain)
