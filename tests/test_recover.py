@@ -130,6 +130,20 @@ class RecoverTests(ProcessTestCase):
         self.assertEqual(self.payloads("ann"), ["1", "2", "3", "4", "5"])
         self.assert_no_fork()
 
+    def test_what_nobody_has(self) -> None:
+        """An entry that was signed here, and that no peer has, is signed again only if somebody says that it is lost."""
+        database = self.place / "ann" / "log.sqlite"
+        older = database.read_bytes()
+        self.append("ann", "4")
+        database.write_bytes(older)
+        self.assert_refused("ann")
+        self.assert_one_line(self.recover("ann"), 1, "none of these peers has entry 4", "--alone")
+        self.assert_refused("ann")
+        self.run_gossiplog("recover", "--store", "ann", "--alone")
+        self.append("ann", "another 4")
+        self.sync("ann")
+        self.assertEqual(self.payloads("ann"), ["1", "2", "3", "another 4"])
+
     def test_moving_is_no_copy(self) -> None:
         (self.place / "ann").rename(self.place / "moved")
         self.assertEqual(self.run_gossiplog("append", "--store", "moved", "4"), f"{self.short} 4\n")

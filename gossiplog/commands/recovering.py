@@ -2,7 +2,8 @@
 
 Responsible for: getting the newest own entries from peers before that, or taking the user's word.
 Must not know: how a copy is recognised; how arguments are parsed.
-Invariant: nothing is allowed before every peer named was in sync with the store.
+Invariant: nothing is allowed before every peer named was in sync with the store, and every own entry that is known to
+have been signed here is back, unless the user says that it is lost.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 
 from gossiplog.commands.local import opened
 from gossiplog.commands.network import open_existing, react
+from gossiplog.errors import StoreError
 from gossiplog.log.clock import Clock
-from gossiplog.log.keys import format_author
+from gossiplog.log.keys import format_author, short_key
 from gossiplog.node import Node
 from gossiplog.printing import StatusLine, say
 from gossiplog.syncing import Sync
@@ -50,8 +52,19 @@ async def _recover(reactor: Any, arguments: Namespace) -> None:
                 node = Node(reactor, store, network=arguments.network)
                 one.push_async_callback(node.stop)
                 await Sync(reactor, node, peer, arguments.timeout, StatusLine()).run()
+        _require_all_back(await store.run(lambda logs: logs.lacked), store.clock)
         await store.recovered()
         _report(await store.writers(), before, store.clock, store.forks)
+
+
+def _require_all_back(lacked: tuple[bytes, int] | None, clock: Clock) -> None:
+    """Raise if an own entry, which is known to have been signed here, is not on disk again."""
+    if lacked is not None and clock.seq(lacked[0]) < lacked[1]:
+        raise StoreError(
+            f"none of these peers has entry {lacked[1]} of {short_key(lacked[0])}, which was signed here; to sign "
+            "another one in its place would fork the log if anybody has it: name more peers, or say with --alone that "
+            "it is lost"
+        )
 
 
 def _no_need(path: str) -> str:

@@ -26,6 +26,7 @@ from gossiplog.store.interface import Backend, PutMeta
 _STAMP: Final = "identity"
 _TRUSTED: Final = "writers"
 _COPIED: Final = "copied"
+_LACKED: Final = "lacked"
 
 
 def is_from_here(path: str) -> bool:
@@ -60,6 +61,7 @@ class Custody:
         self._backend = backend
         self._entropy = entropy
         self._reason = ""
+        self._lacked = b""
         self._trusted: set[bytes] = set()
         self._strangers: dict[bytes, str] = {}
         self._database_file = -1
@@ -83,6 +85,15 @@ class Custody:
             return ""
         return self._reason or f"the seed of its writer {min(self._strangers.values())!r} came from elsewhere"
 
+    @property
+    def lacked(self) -> tuple[bytes, int] | None:
+        """Author and seq of the last own entry that was signed here, if it was not in the database at an opening."""
+        return (
+            (self._lacked[:KEY_BYTES], int.from_bytes(self._lacked[KEY_BYTES:], "big"))
+            if self._lacked
+            else None
+        )
+
     def refusal(self, author: bytes) -> StoreCopiedError | None:
         """Return why ``author``, a local writer, may not append; ``None`` if it may."""
         return StoreCopiedError(self._backend.path, self.copied) if author in self._strangers else None
@@ -97,10 +108,11 @@ class Custody:
         """Let every writer append again; durable on return."""
         if self._strangers:
             trusted = {*self._trusted, *self._strangers}
-            self._backend.commit([self._trust(trusted), PutMeta(_COPIED, None)])
+            self._backend.commit([self._trust(trusted), PutMeta(_COPIED, None), PutMeta(_LACKED, None)])
             self._trusted = trusted
             self._strangers = {}
             self._reason = ""
+            self._lacked = b""
 
     def overtaken(self, author: bytes, seq: int) -> None:
         """``author`` signed entries up to ``seq`` that the store does not hold: distrust it; durable on return."""
@@ -139,6 +151,7 @@ class Custody:
             self._mark(ledger, reason if writers else "")
         else:
             self._reason = (self._backend.meta(_COPIED) or b"").decode(errors="replace")
+            self._lacked = self._backend.meta(_LACKED) or b""
             trusted = self._backend.meta(_TRUSTED) or b""
             self._trusted = {trusted[at : at + KEY_BYTES] for at in range(0, len(trusted), KEY_BYTES)}
             self._begin_generation(ledger, stamp)
@@ -156,16 +169,15 @@ class Custody:
     def _compare(
         self, ledger: GenerationFile, stamp: Stamp | None, clock: Clock, authors: Iterable[bytes]
     ) -> str:
+        known = ledger.read()
+        author, seq = (known.signed if known is not None else None) or (b"", 0)
+        if author in authors and clock.seq(author) < seq:
+            self._lacked = author + seq.to_bytes(8, "big")
         if stamp is None:
             return "its database was not marked here"
-        known = ledger.read()
         if reason := difference(stamp, read_signs(self._database), known):
             return reason
-        if known is not None and known.signed is not None:
-            author, seq = known.signed
-            if author in authors and clock.seq(author) < seq:
-                return f"its database lacks the own entry {seq}, which was signed here"
-        return ""
+        return f"its database lacks the own entry {seq}, which was signed here" if self._lacked else ""
 
     def _mark(self, ledger: GenerationFile, reason: str) -> None:
         """Make this the only store with a new token; first beside the database, which differs until it is done."""
@@ -177,7 +189,8 @@ class Custody:
         stamp = stamped(read_signs(self._database), token, 1)
         ledger.create(token, 1, stamp.dump())
         copied = PutMeta(_COPIED, reason.encode() or None)
-        self._backend.commit([PutMeta(_STAMP, stamp.dump()), self._trust(set()), copied])
+        lacked = PutMeta(_LACKED, self._lacked or None)
+        self._backend.commit([PutMeta(_STAMP, stamp.dump()), self._trust(set()), copied, lacked])
         self._reason = reason
 
     def _begin_generation(self, ledger: GenerationFile, stamp: Stamp) -> None:

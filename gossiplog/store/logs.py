@@ -144,6 +144,11 @@ class Logs:
         """
         return self._custody.copied
 
+    @property
+    def lacked(self) -> tuple[bytes, int] | None:
+        """Author and seq of an own entry that was signed here and then was not on disk, since when this is a copy."""
+        return self._custody.lacked
+
     def recovered(self) -> None:
         """Let every writer append again: all newer own entries are here now, or there are none.  Durable on return."""
         self._home.check()

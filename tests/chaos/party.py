@@ -101,7 +101,7 @@ class Party:
         self.quotas: dict[str, float] = {}
         self.author = ""
         self.lives = self.commands = 0
-        self.suspicious = False
+        self.suspicious = self.given_up = False
         self.process: subprocess.Popen[bytes] | None = None
         self.run("init")
 
@@ -211,7 +211,7 @@ class Party:
     def _begun(self, author: str, seq: int, copied: str) -> None:
         self.author = author
         last = self.record.last(author)
-        if seq < last and copied == "-":
+        if seq < last and copied == "-" and not self.given_up:
             self.record.found(f"{self.name} lost {seq + 1} to {last} of {author[:8]} and did not notice")
 
     def check_log(self) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from tests.chaos.embedded import NETWORK
 from tests.chaos.party import Party, Record
 from tests.chaos.plan import Plan
 from tests.chaos.settling import check_store, differences
@@ -151,7 +152,7 @@ class Soak:
                     peer = random.choice(self.parties)
                     if peer is not party:
                         address = f"tcp:127.0.0.1:{peer.port}"
-                        party.run("sync", "--network", "chaos", "--timeout", "3", address)
+                        party.run("sync", "--network", NETWORK, "--timeout", "3", address)
             case "pause":
                 party.signal(signal.SIGSTOP)
             case "full" | "inodes":
@@ -207,7 +208,9 @@ class Soak:
                 party.end()
                 party.mend()
                 peers = [f"tcp:127.0.0.1:{peer.port}" for peer in self.parties if peer is not party]
-                party.run("recover", "--network", "chaos", *peers)
+                if "which was signed here" in party.run("recover", "--network", NETWORK, *peers)[2]:
+                    party.given_up = True
+                    party.run("recover", "--alone")
                 party.start()
                 party.tell("quiet")
 
