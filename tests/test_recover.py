@@ -131,7 +131,7 @@ class RecoverTests(ProcessTestCase):
         self.assert_no_fork()
 
     def test_what_nobody_has(self) -> None:
-        """An entry that was signed here, and that no peer has, is signed again only if somebody says that it is lost."""
+        """An entry signed here that no peer has is signed again only if somebody says that it is lost."""
         database = self.place / "ann" / "log.sqlite"
         older = database.read_bytes()
         self.append("ann", "4")

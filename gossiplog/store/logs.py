@@ -139,9 +139,7 @@ class Logs:
     @property
     def copied(self) -> str:
         """Why this may be a copy of a store that is in use elsewhere, or an old state of one; ``""`` if it is not.
-
-        Writers that came with it do not append until :meth:`recovered`; everything else works.
-        """
+        Writers that came with it do not append until :meth:`recovered`; everything else works."""
         return self._custody.copied
 
     @property
@@ -155,10 +153,8 @@ class Logs:
         self._custody.recovered()
 
     def overtaken(self, author: bytes, seq: int) -> str:
-        """Refuse appends to a local log of which peers show entries up to ``seq`` that we signed and lost.
-
-        Durable on return, and in force even if that fails.  Returns what :attr:`copied` says now.
-        """
+        """Refuse appends to a local log of which peers show entries up to ``seq`` that we signed and lost; return what
+        :attr:`copied` says now.  Durable on return, and in force even if that fails."""
         self._home.check()
         self._custody.overtaken(author, seq)
         return self.copied
