@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from contextlib import closing
 
 from gossiplog.store.logs import open_logs
 from tests.processes import Process, ProcessTestCase
@@ -50,21 +52,20 @@ with closing(open_logs("store")) as logs:
 """
 
 LEAVING = {
-    "close": "pid or (logs.close(), os._exit(0))",
-    "exit": "pid or sys.exit()",
-    "exit after close": "pid or (logs.close(), sys.exit())",
-    "collected": "pid or (globals().pop('logs'), gc.collect(), os._exit(0))",
-    "collected at exit": "pid or (globals().pop('logs'), gc.collect(), sys.exit())",
-    "an error": "pid or 1 / 0",
-    "at exit": "pid or (atexit.register(logs.close), sys.exit())",
+    "close": "logs.close(); os._exit(0)",
+    "exit": "sys.exit()",
+    "exit after close": "logs.close(); sys.exit()",
+    "collected": "del logs; gc.collect(); os._exit(0)",
+    "collected, and exit": "del logs; gc.collect(); sys.exit()",
+    "an error": "1 / 0",
+    "at exit": "atexit.register(logs.close); sys.exit()",
     "in a with block": """
-if not pid:
     with closing(logs):
         with suppress(StoreError):
             append(logs)
-    sys.exit()
+        sys.exit()
 """,
-    "a grandchild": "pid or os.fork() or (logs.close(), sys.exit()); pid or (os.wait(), logs.close(), sys.exit())",
+    "a grandchild": "os.fork() or os.fork(); logs.close(); del logs; gc.collect(); sys.exit()",
 }
 """What a child may do last."""
 
@@ -201,11 +202,18 @@ assert child(lambda: refused(lambda: list(logs._mine.check()))) == 0
         self.assertEqual(self.run_logs(methods), "True 10 11\n")
 
     def test_every_way_to_leave(self) -> None:
-        """Whatever a child does last, the parent's next entries reach the disk."""
+        """Whatever a child does last, the parent's next entries are on disk, also if it is killed then."""
         for name, leave in LEAVING.items():
             with self.subTest(name):
-                program = f"pid = os.fork()\n{leave}\npid and os.waitpid(pid, 0)"
-                self.assertEqual(self.run_logs(program), "True 10 11\n", name)
+                forked = f"pid = os.fork()\nif not pid:\n    {leave.lstrip()}\nos.waitpid(pid, 0)"
+                self.assertEqual(self.run_logs(forked), "True 10 11\n", name)
+                shutil.rmtree(self.place / "store")
+                killed = (
+                    f"{forked}\nfor _ in range(5):\n    append(logs)\nos.kill(os.getpid(), signal.SIGKILL)"
+                )
+                self.run_program(LOGS + killed, -9)
+                with closing(open_logs(self.place / "store")) as logs:
+                    self.assertEqual((logs.verify().ok, logs.clock.total()), (True, 10), name)
 
     def test_in_the_middle_of_a_bulk(self) -> None:
         """While much comes in, the journal is another one."""
@@ -338,7 +346,9 @@ thread.join()
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory import MemoryBackend
 memory = Logs(MemoryBackend("memory"))
-append(memory)
-assert child(lambda: refused(lambda: append(memory))) == 0
+author = memory.writer("ann").author
+request = Append(author, [encode_body(1, b"x")])
+memory.process([request])
+assert child(lambda: refused(lambda: memory.process([request]))) == 0
 """
         self.assertEqual(self.run_logs(program), "True 10 11\n")
