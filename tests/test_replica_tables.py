@@ -80,6 +80,8 @@ class TableTests(SynchronousTestCase):
         steps = [lambda author: table.__setitem__(author, 1), line.put, line.put_first, line.discard]
         for step in steps:
             self.assertLess(self.longest(step, iter(authors)), STEP_SECONDS)
+            self.assertLess(max(map(len, [*table._parts, *line._block_of._parts])), SPREAD)
+            self.assertLessEqual(max(map(len, line._blocks.values()), default=0), BLOCK)
         self.assertLess(self.longest(lambda _: table.take(), iter(authors)), STEP_SECONDS)
         self.assertEqual((table.take(), [*line]), (None, []))
 
