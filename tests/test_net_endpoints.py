@@ -39,7 +39,6 @@ class TextTests(SynchronousTestCase):
             ("tcp:a=b=c", "tcp", [], {"a": "b=c"}),
             ("4000", "4000", [], {}),
             ("", "", [], {}),
-            ("tcp\\", "", [], {}),
         ]:
             with self.subTest(text):
                 self.assertEqual(parts(text), (kind, values, named))

@@ -66,7 +66,7 @@ def parts(endpoint: str) -> Parts:
     >>> parts(r"tcp:\:\:1:4000:timeout=5")
     Parts(kind='tcp', values=['::1', '4000'], named={'timeout': '5'})
     """
-    kind, *fields = _FIELD.findall(endpoint)[:-1] or [""]
+    kind, *fields = _fields(endpoint)
     values, named = [], {}
     for field in fields:
         found = _NAMED.fullmatch(field)
@@ -75,6 +75,11 @@ def parts(endpoint: str) -> Parts:
         else:
             named[_ESCAPED.sub(r"\1", found[1])] = _ESCAPED.sub(r"\1", found[2])
     return Parts(kind.lower(), values, named)
+
+
+def _fields(endpoint: str) -> list[str]:
+    """What is between the colons."""
+    return _FIELD.findall(f"{endpoint}:")[:-1]
 
 
 def unbracketed(endpoint: str) -> str:
@@ -229,7 +234,7 @@ class AtName:
         def found(address: str) -> Any:
             fields = [
                 f"interface={address}" if field.startswith("interface=") else field
-                for field in _FIELD.findall(self._endpoint)[:-1]
+                for field in _fields(self._endpoint)
             ]
             return serverFromString(self._reactor, ":".join(fields)).listen(protocolFactory)
 
