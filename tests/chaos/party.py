@@ -297,8 +297,8 @@ class Party:
             self._mount(f"remount,{limit}")
 
     def limit_descriptors(self) -> None:
-        """Let the process open nothing more."""
-        if self.process is not None:
+        """Let the process open nothing more, once it has its store."""
+        if self.process is not None and self._has_store():
             with suppress(OSError, ValueError):
                 pid = self.process.pid
                 hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
@@ -312,6 +312,13 @@ class Party:
             with suppress(OSError, ValueError):
                 hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)[1]
                 resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+
+    def _has_store(self) -> bool:
+        assert self.process is not None
+        with suppress(OSError):
+            files = Path(f"/proc/{self.process.pid}/fd")
+            return any(os.readlink(file).endswith("/log.sqlite") for file in files.iterdir())
+        return False
 
     def reader(self) -> Any:
         """Be another program that reads the database."""
