@@ -105,7 +105,7 @@ class Names:
     def _look_up(self, name: str) -> None:
         found: Sequence[Any] | Exception
         try:
-            found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)
         except Exception as error:  # gaierror, and UnicodeError for what cannot be a name
             found = error
         try:
