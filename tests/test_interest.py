@@ -292,6 +292,14 @@ class LedgerTests(SynchronousTestCase):
         local.add(A)
         self.assertEqual(ledger.full(other.author), None)
 
+    def test_a_local_writer_in_the_place_of_another_author(self) -> None:
+        """As many are held as before, but one other less."""
+        weights = Weights({A: 1, B: 1})
+        ledger = Ledger(Quotas(authors=2), weights, {OWN})
+        self.assertEqual(ledger.full(C), Quota.AUTHORS)
+        weights.change((A,), {OWN: 1})
+        self.assertEqual(ledger.full(C), None)
+
     def test_rate(self) -> None:
         """A burst, then nothing until the debt is paid."""
         ledger = Ledger(Quotas(entries_per_second=2.0), Weights(), {OWN})

@@ -93,7 +93,7 @@ class Ledger:
         self._fills: dict[bytes, int] = {}
         self._pending_bytes = 0
         self._coming: set[bytes] = set()
-        self._own = 0, 0, 0
+        self._own = (0, 0, 0), 0
         self._full_at: dict[bytes, float] = {}
 
     def breach(self, author: bytes, size: int, now: float) -> Quota | None:
@@ -125,11 +125,11 @@ class Ledger:
         return author in self._weights.authors or author in self._coming
 
     def _others(self) -> int:
-        """How many others are held, or on their way.  O(1) while neither that nor the local writers change."""
-        held, local = len(self._weights.authors) + len(self._coming), len(self._local)
-        if self._own[:2] != (held, local):
-            self._own = held, local, sum(self._knows(author) for author in self._local)
-        return held - self._own[2]
+        """How many others are held, or on their way.  O(local writers) after a change, O(1) without one."""
+        state = self._weights.version, len(self._coming), len(self._local)
+        if self._own[0] != state:
+            self._own = state, sum(self._knows(author) for author in self._local)
+        return len(self._weights.authors) + len(self._coming) - self._own[1]
 
     # -- what happens
 

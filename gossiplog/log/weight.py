@@ -58,15 +58,17 @@ def _record_bytes(size: int) -> int:
 
 
 class Weights:
-    """I am what each author takes on one disk, and all together."""
+    """I am what each author takes on one disk, and all together; ``version`` counts what changed that."""
 
     def __init__(self, weights: Mapping[bytes, int] | None = None) -> None:
         """Begin with what is there."""
         self.authors: dict[bytes, int] = dict(weights or {})
         self.bytes = sum(self.authors.values())
+        self.version = 0
 
     def change(self, forgotten: Iterable[bytes], changes: Mapping[bytes, int]) -> None:
         """Nothing is there of those ``forgotten``; of others, afterwards, so much more."""
+        self.version += 1
         for author in forgotten:
             self.bytes -= self.authors.pop(author, 0)
         for author, change in changes.items():
