@@ -47,6 +47,8 @@ class DiskTests(SynchronousTestCase):
 class StoreTests(TestCase):
     """A store that is in use, on disk, with the real thread."""
 
+    timeout = 30
+
     async def test_merging_is_told(self) -> None:
         """What a store says that authors take is what they take, also when small rows became large ones."""
         store = open_store(self.mktemp(), reactor)
