@@ -624,6 +624,22 @@ class LimitTests(ForeignTestCase):
         shutil.copy(self.path / "seeds" / "bob", self.path / "seeds" / "cat")
         self.assertRaises(StoreFormatError, open_logs, self.path)
 
+    def test_values_that_would_be_read_to_compare_their_keys(self) -> None:
+        for table, key in (("meta", "'interest'"), ("cursors", "'me'"), ("forks", "zeroblob(32)")):
+            kept = self.path.with_name("kept")
+            shutil.copytree(self.path, kept)
+            self.alter(f"INSERT INTO {table} VALUES ({key}, zeroblob(100000000))")
+            self.assert_too_big()
+            shutil.rmtree(self.path)
+            kept.rename(self.path)
+
+    def assert_too_big(self) -> None:
+        """Told before any of it is read."""
+        for read_only in (False, True):
+            with self.assertRaises(StoreDamagedError) as caught:
+                open_logs(self.path, read_only=read_only).close()
+            self.assertIn("too big", str(caught.exception))
+
     def test_values(self) -> None:
         """One at the limit is kept, through the rewriting of the file too; one above is neither written nor read."""
         limit = 4 * 1024 * 1024
@@ -637,6 +653,5 @@ class LimitTests(ForeignTestCase):
         with closing(open_logs(self.path)) as logs:
             self.assertEqual(logs.cursor("me"), bytes(limit))
             self.assertTrue(logs.verify().ok)
-        self.alter(f"UPDATE cursors SET value = zeroblob({limit + 100_000})")
-        with closing(open_logs(self.path)) as logs:
-            self.assertRaises(StoreDamagedError, logs.cursor, "me")
+        self.alter(f"UPDATE cursors SET value = zeroblob({limit + 1})")
+        self.assert_too_big()

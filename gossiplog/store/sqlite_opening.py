@@ -143,6 +143,8 @@ def connect(
             if not init:
                 raise StoreNotFoundError(f"no store at {directory.path}: {directory.database} is empty")
         effort = Effort(connection, directory)
+        if not empty:
+            _require_small_values(connection, directory.database)
         if not directory.read_only:
             _set(connection, _BEFORE_FIRST_WRITE)
             if (
@@ -282,6 +284,19 @@ def _is_empty(connection: sqlite3.Connection, path: str) -> bool:
     if application or version or tables:
         raise StoreFormatError(f"{path} is the database of another program")
     return True
+
+
+def _require_small_values(connection: sqlite3.Connection, path: str) -> None:
+    """Raise for a value above any that we write, in a table in which SQLite reads a whole row to compare its key; no
+    value is read for that."""
+    for table, value, most in (
+        ("meta", "value", MAX_VALUE_BYTES),
+        ("cursors", "value", MAX_VALUE_BYTES),
+        ("forks", "proof", _ROW_BYTES),
+    ):
+        large = f"SELECT 1 FROM {table} WHERE length({value}) > {most} LIMIT 1"
+        if connection.execute(large).fetchone() is not None:
+            raise StoreDamagedError(f"{path} is damaged: it has a value that is too big in {table}")
 
 
 def tables_of(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
