@@ -172,6 +172,8 @@ def _choose(
         for result in logs.process(requests).results:
             if isinstance(result, GossiplogError):
                 raise result
+        while delete and logs.reclaim():
+            pass
     if getattr(arguments, "only", False) or getattr(arguments, "everyone", False):
         say(_mode(choices))
     for author in authors:

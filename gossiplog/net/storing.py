@@ -243,11 +243,13 @@ class StoreThread:
 
     @staticmethod
     def _merge(logs: Logs) -> bool:
-        """Merge a little; False when there is nothing (more) to do, or it can't be done."""
-        try:
-            return logs.merge_some(MERGE_BYTES)
-        except Exception:  # a failing disk tells the next append, which has somebody waiting
-            return False
+        """Merge a little, or make some room; False when there is nothing (more) to do, or it can't be done."""
+        with suppress(Exception):  # a failing disk tells the next append, which has somebody waiting
+            if logs.merge_some(MERGE_BYTES):
+                return True
+        with suppress(Exception):
+            return logs.reclaim()
+        return False
 
     def _work(self, logs: Logs, batch: list[Job]) -> None:
         """Commit the writes together, then do the rest in order; one hop to the reactor for all."""

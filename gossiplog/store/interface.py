@@ -54,7 +54,10 @@ class PutCursor(NamedTuple):
 
 
 class DeleteAuthor(NamedTuple):
-    """Remove every row, the head and the fork proof of ``author``; unknown authors are no error."""
+    """Remove every row, the head and the fork proof of ``author``; unknown authors are no error.
+
+    Nothing of it is found any more; the room that it takes comes back by :meth:`Backend.reclaim`.
+    """
 
     author: bytes
 
@@ -182,6 +185,13 @@ class Backend(Protocol):
 
     def checkpoint(self) -> None:
         """Do now what a later commit would have to wait for; nothing where there is no such thing.  Never raises."""
+
+    def reclaim(self) -> bool:
+        """Give back some of the room that is free, in a short step that needs little room itself; tell whether to come
+        again.
+
+        :raises StoreError: what a commit raises; nothing changed.
+        """
 
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows as stored, from the one that contains ``first``.

@@ -344,6 +344,15 @@ class Logs:
         self._home.check()
         return self._merger.step(limit_bytes)
 
+    def reclaim(self) -> bool:
+        """Give back some of the room that deleted logs took, or that merging left free; in a short step.
+
+        Return whether there may be more to do.
+
+        :raises StoreError: it cannot be done, now or at all; nothing changed.
+        """
+        return self._backend.reclaim()
+
     def verify(self, progress: Progress | None = None) -> VerifyReport:
         """Check every chain, signature and head against the disk; damage is reported, not raised."""
         return verify_store(self._backend, self.clock, progress)

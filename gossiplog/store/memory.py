@@ -108,6 +108,11 @@ class MemoryBackend:
     def checkpoint(self) -> None:
         """Do nothing."""
 
+    def reclaim(self) -> bool:
+        """Do nothing."""
+        self._require_open()
+        return False
+
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows from the one with ``first`` on; O(log rows + rows returned)."""
         self._require_open()

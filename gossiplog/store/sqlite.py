@@ -18,6 +18,7 @@ from gossiplog.errors import (
     GossiplogError,
     StoreClosedError,
     StoreDamagedError,
+    StoreError,
 )
 from gossiplog.limits import MAX_SEQ
 from gossiplog.log.fork import ForkProof, decode_proof
@@ -31,10 +32,10 @@ from gossiplog.store.interface import (
     Write,
 )
 from gossiplog.store.process import hold, leak
-from gossiplog.store.sqlite_header import PAGE_BYTES
-from gossiplog.store.sqlite_opening import connect, forsake, large_values, vacuum
-from gossiplog.store.sqlite_rows import NUMBER, row_crc
+from gossiplog.store.sqlite_opening import connect, forsake, large_values
+from gossiplog.store.sqlite_rows import NUMBER, leaving, row_crc
 from gossiplog.store.sqlite_schema import SQLITE_ERRORS, read_error
+from gossiplog.store.sqlite_space import CLOSING_STEPS, Space
 from gossiplog.store.sqlite_writer import SQLiteWriter
 
 _ROWS_AT_ONCE: Final = 512
@@ -42,14 +43,8 @@ _ROWS_AT_ONCE: Final = 512
 
 _HOLED: Final = (
     "FROM segments INDEXED BY segments_with_holes CROSS JOIN authors ON authors.number = segments.author "
-    "WHERE holes > 0"
+    f"WHERE holes > 0 AND length(authors.author) = {KEY_BYTES}"
 )
-
-_COMPACT_FREE_PAGES: Final = 8
-_COMPACT_FREE_SHARE: Final = 0.02
-_COMPACT_MOST_PAGES: Final = 64 * 1024 * 1024 // PAGE_BYTES
-"""Closing rewrites a file of up to 64 MiB (about 0.3 s) when this share of it is free; in a larger one the pages
-that merging freed are a small share, and are used again."""
 
 
 class SQLiteBackend:
@@ -78,6 +73,7 @@ class SQLiteBackend:
             self._connection, self._effort = connect(self._directory, init and not read_only, factory)
             try:
                 self._writer = SQLiteWriter(self._connection, self._file)
+                self._space = Space(self._connection, self._writer)
                 if self.read_only:
                     self._writer.poison = self._directory.why_read_only(asked=read_only)
             except SQLITE_ERRORS as error:
@@ -109,7 +105,11 @@ class SQLiteBackend:
         """Yield every author's head; O(authors), entries are not touched."""
         ahead = self._writer.ahead
         with self._reading():
-            for author, seq, entry_id in self._connection.execute("SELECT author, seq, id FROM authors"):
+            for number, author, seq, entry_id in self._connection.execute(
+                "SELECT number, author, seq, id FROM authors"
+            ):
+                if author == leaving(number):
+                    continue  # it was deleted
                 head = ahead.get(author) or Head(seq, entry_id)
                 if (
                     (type(author), type(head.seq), type(head.id)) != (bytes, int, bytes)
@@ -213,7 +213,11 @@ class SQLiteBackend:
                     raise StoreDamagedError(f"{self._file} is damaged: a row of segments is not one")
                 by_number[number] = by_number.get(number, 0) + row_bytes(size)
             authors = self._connection.execute("SELECT number, author FROM authors").fetchall()
-        return {author: by_number[number] for number, author in authors if number in by_number}
+        return {
+            author: by_number[number]
+            for number, author in authors
+            if number in by_number and author != leaving(number)
+        }
 
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their body; the index alone is read."""
@@ -282,6 +286,11 @@ class SQLiteBackend:
             with self._busy:
                 self._writer.checkpoint()
 
+    def reclaim(self) -> bool:
+        """Give some room back; see :meth:`gossiplog.store.interface.Backend.reclaim`."""
+        with self._reading():
+            return self._space.step()
+
     # -- secrets and the end ---------------------------------------------------------------------------------
 
     def seed(self, name: str) -> bytes | None:
@@ -314,10 +323,15 @@ class SQLiteBackend:
             return
         self._closed = True
         with self._busy:
-            with suppress(*SQLITE_ERRORS):  # what is not copied stays durable in the write-ahead log
+            with suppress(
+                StoreError, *SQLITE_ERRORS
+            ):  # what is not copied stays durable in the write-ahead log
                 if not self._writer.poison:
                     self._writer.journal.settle()
-                    self._compact()
+                    for _ in range(CLOSING_STEPS):
+                        self._effort.begin()
+                        if not self._space.step(closing=True):
+                            break
                     self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             with suppress(*SQLITE_ERRORS):
                 self._connection.close()
@@ -328,13 +342,6 @@ class SQLiteBackend:
         if not self._closed:
             leak(self._connection)
             forsake(self._file)
-
-    def _compact(self) -> None:
-        pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
-        free = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
-        if pages <= _COMPACT_MOST_PAGES and free >= max(_COMPACT_FREE_PAGES, pages * _COMPACT_FREE_SHARE):
-            self._effort.begin()
-            vacuum(self._connection)
 
     # -- small things ----------------------------------------------------------------------------------------
 

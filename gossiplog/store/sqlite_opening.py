@@ -75,7 +75,7 @@ _BEFORE_FIRST_READ: Final = (  # some of these read the schema
     "cell_size_check = ON",  # damage is found when a page is read, not when it is used
     "mmap_size = 0",  # a file that gets shorter meanwhile is an error, not the end of the process
     "temp_store = MEMORY",  # no entry is ever written outside of the store
-    "secure_delete = ON",  # what is deleted is gone, whatever SQLite was built with
+    "secure_delete = FAST",  # in pages that are written anyway; those that are freed are given back, see Space
     "cache_size = -4096",  # KiB; a whole group commit stays in memory until its COMMIT
     "cache_spill = ON",  # into the store, when a commit is larger
 )
@@ -227,16 +227,6 @@ def large_values(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
-
-
-def vacuum(connection: sqlite3.Connection) -> None:
-    """Write the file anew without its free pages."""
-    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 1)  # the new file, in memory until it is copied back
-    try:
-        with large_values(connection):
-            connection.execute("VACUUM")
-    finally:
-        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
 
 
 def _require_closed(directory: StoreDirectory) -> None:

@@ -21,11 +21,19 @@ from gossiplog.log.segment import Head, Segment, count_holes
 NUMBER: Final = "(SELECT number FROM authors WHERE author = ?)"
 """An author's number, by which the rows of segments name it."""
 
+LEAVING_BYTES: Final = 8
+"""What stands in the place of the key of an author that was deleted, while rows of it are left: keys have 32 bytes."""
+
 _GROUPS: Final = (64, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1)
 """How many rows a statement takes: few different statements, so that all of them stay prepared."""
 
 _LOCKED_BYTES: Final = 5 * 1024
 """What :func:`zlib.crc32` sums without giving up the interpreter's lock; 2 us, less than to get it back."""
+
+
+def leaving(number: int) -> bytes:
+    """Return what stands for the author ``number`` once it is deleted."""
+    return number.to_bytes(LEAVING_BYTES, "big")
 
 
 def row_crc(

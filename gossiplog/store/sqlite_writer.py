@@ -10,7 +10,8 @@ that does not continue its author's head.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from gossiplog.errors import (
@@ -41,7 +42,7 @@ from gossiplog.store.interface import (
 )
 from gossiplog.store.sqlite_journal import Journal
 from gossiplog.store.sqlite_opening import large_values
-from gossiplog.store.sqlite_rows import NUMBER, Rows
+from gossiplog.store.sqlite_rows import NUMBER, Rows, leaving
 from gossiplog.store.sqlite_schema import DAMAGE, SQLITE_ERRORS, primary, read_error
 
 _SETTLED: Final = "coalesce((SELECT value FROM meta WHERE key = x''), 0)"
@@ -81,7 +82,7 @@ class SQLiteWriter:
         self._settle = False
         rows = connection.execute(
             "SELECT authors.author, first + count - 1, segments.id FROM segments "
-            "CROSS JOIN authors ON authors.number = segments.author "
+            "CROSS JOIN authors ON authors.number = segments.author "  # deleted ones too, which are in no clock
             f"WHERE segments.number > {_SETTLED} ORDER BY segments.number LIMIT {_ROWS_AHEAD + 1}"
         ).fetchall()
         if len(rows) > _ROWS_AHEAD:
@@ -91,18 +92,12 @@ class SQLiteWriter:
 
     def commit(self, writes: Sequence[Write]) -> None:
         """Do all writes in one transaction; see :meth:`gossiplog.store.interface.Backend.commit`."""
-        if self.poison:
-            raise StoreFailedError(
-                f"{self._file} takes no more writes until it is opened again: {self.poison}"
-            )
-        execute = self._connection.execute
         puts = [write.segment for write in writes if type(write) is PutSegment]
         rows = self._rows_ahead + len(puts)
         self._staged, self._settle = {}, False
         self._rows.clear()
-        try:
-            self.journal.choose(sum(len(segment.bodies) for segment in puts))
-            execute("BEGIN IMMEDIATE")
+
+        def work() -> None:
             self._stored = self._rows.seqs(
                 {segment.author for segment in puts if segment.author not in self.ahead}
             )
@@ -112,11 +107,37 @@ class SQLiteWriter:
                 self._writers[type(write)](write)
             self._rows.flush()
             if self._settle or rows >= _ROWS_AHEAD:
-                self._settle_heads()
+                self.settle_heads()
+
+        self.transaction(work, sum(len(segment.bodies) for segment in puts))
+        if self._settle:
+            self.settled()
+            return
+        self._rows_ahead = rows
+        for author, head in self._staged.items():
+            if head is None:
+                self.ahead.pop(author, None)
+            else:
+                self.ahead[author] = head
+
+    def transaction(self, work: Callable[[], object], size: int = 0, *, spoils: bool = True) -> None:
+        """Do ``work``, which adds ``size`` bytes of bodies, whole or not at all; raises what :meth:`commit` does.
+
+        With ``spoils`` damage that it meets ends writing; otherwise it is undone and that is all.
+        """
+        if self.poison:
+            raise StoreFailedError(
+                f"{self._file} takes no more writes until it is opened again: {self.poison}"
+            )
+        execute = self._connection.execute
+        try:
+            self.journal.choose(size)
+            execute("BEGIN IMMEDIATE")
+            work()
         except BaseException as error:
             self._rollback()
             if isinstance(error, SQLITE_ERRORS):
-                raise self._error_before_commit(error) from error
+                raise self._error_before_commit(error, spoils) from error
             raise
         try:
             execute("COMMIT")
@@ -126,11 +147,6 @@ class SQLiteWriter:
                 raise self._error_before_commit(error) from error
             self.poison = self.poison or str(error)
             raise AppendOutcomeUnknown(f"{self._file}: the disk failed during a commit: {error}") from error
-        if self._settle:
-            self.ahead, self._rows_ahead = {}, 0
-        else:
-            self.ahead.update((author, head) for author, head in self._staged.items() if head is not None)
-            self._rows_ahead = rows
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the file, unless the disk failed before; if it fails now, nothing is written
@@ -143,9 +159,9 @@ class SQLiteWriter:
             if primary(error) != sqlite3.SQLITE_FULL:
                 self.poison = str(error)
 
-    def _error_before_commit(self, error: Exception) -> StoreError:
+    def _error_before_commit(self, error: Exception, spoils: bool = True) -> StoreError:
         kind = primary(error)
-        if kind == sqlite3.SQLITE_IOERR or kind in DAMAGE:
+        if kind == sqlite3.SQLITE_IOERR or (kind in DAMAGE and spoils):
             self.poison = self.poison or str(error)
             if kind == sqlite3.SQLITE_IOERR:
                 return StoreFailedError(f"{self._file}: the disk failed before a commit: {error}")
@@ -160,13 +176,25 @@ class SQLiteWriter:
         except SQLITE_ERRORS as error:
             self.poison = self.poison or str(error)
 
-    def _settle_heads(self) -> None:
-        """Bring the table of authors up to date."""
-        self._settle = True
+    def settled(self) -> None:
+        """The table of authors has all heads, durably."""
+        self.ahead, self._rows_ahead = {}, 0
+
+    def some_heads(self, most: int) -> dict[bytes, Head]:
+        """Return heads that the table of authors does not have yet."""
+        return dict(islice(self.ahead.items(), most))
+
+    def write_heads(self, heads: Mapping[bytes, Head | None]) -> None:
+        """Bring some rows of the table of authors up to date, in a transaction."""
         self._connection.executemany(
             "UPDATE authors SET seq = ?, id = ? WHERE author = ?",
-            [(*head, author) for author, head in {**self.ahead, **self._staged}.items() if head is not None],
+            [(*head, author) for author, head in heads.items() if head is not None],
         )
+
+    def settle_heads(self) -> None:
+        """Bring the table of authors up to date, in a transaction; then say :meth:`settled`."""
+        self._settle = True
+        self.write_heads({**self.ahead, **self._staged})
         self._connection.execute(
             "INSERT INTO meta (key, value) VALUES (x'', (SELECT coalesce(max(number), 0) FROM segments)) "
             "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -227,11 +255,14 @@ class SQLiteWriter:
             )
 
     def _delete_author(self, write: DeleteAuthor) -> None:
-        self._connection.execute(f"DELETE FROM segments WHERE author = {NUMBER}", (write.author,))
-        self._connection.execute("DELETE FROM authors WHERE author = ?", (write.author,))
+        """Take an author's name from its rows, which are removed later, in steps for which there is room."""
+        row = self._connection.execute(
+            "SELECT number FROM authors WHERE author = ?", (write.author,)
+        ).fetchone()
+        if row is not None:
+            self._connection.execute("UPDATE authors SET author = ? WHERE number = ?", (leaving(*row), *row))
         self._connection.execute("DELETE FROM forks WHERE author = ?", (write.author,))
         self._staged[write.author] = None
-        self._settle = True
 
     def _cut(self, write: Cut) -> None:
         author, first, head = check_cut(write)
