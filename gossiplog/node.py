@@ -302,9 +302,12 @@ class Node:
         Own entries that the peer has are on disk by then and are continued.  Recover with every peer that may have the
         newest: what none of them has, and another copy signed, would be signed a second time.
 
-        Fails as :meth:`when_in_sync` does; the store stays a copy then.
+        Fails as :meth:`when_in_sync` does, and with :class:`StoreCopiedError` when an entry is known to have been
+        signed here and did not come back; the store stays a copy then.
         """
-        return self.when_in_sync(peer).addCallback(lambda _: self.store.recovered())  # type: ignore[return-value]
+        back = self.when_in_sync(peer)
+        checked = back.addCallback(lambda _: self.store.run(lambda logs: logs.require_all_back()))
+        return checked.addCallback(lambda _: self.store.recovered())  # type: ignore[return-value]
 
     # -- who is kept out
 

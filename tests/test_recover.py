@@ -137,7 +137,7 @@ class RecoverTests(ProcessTestCase):
         self.append("ann", "4")
         database.write_bytes(older)
         self.assert_refused("ann")
-        self.assert_one_line(self.recover("ann"), 1, "none of these peers has entry 4", "--alone")
+        self.assert_one_line(self.recover("ann"), 1, "none of the peers asked has the own entry 4", "--alone")
         self.assert_refused("ann")
         self.run_gossiplog("recover", "--store", "ann", "--alone")
         self.append("ann", "another 4")
@@ -278,6 +278,28 @@ class NodeTests(TestCase):
         self.assertEqual(await writer.append(b"3"), 3)
         await copy.close()
         self.assertEqual(self.open(place / "copy").copied, "")
+
+    async def test_what_no_peer_has(self) -> None:
+        """An entry that was signed here, and did not come back, is not signed again."""
+        place = Path(self.mktemp())
+        place.mkdir(parents=True)
+        with closing(open_logs(place / "ann")) as logs:
+            author = logs.writer("default").author
+            logs.process([Append(author, [encode_body(1, b"1")])])
+        older = (place / "ann" / "log.sqlite").read_bytes()
+        with closing(open_logs(place / "ann")) as logs:
+            logs.process([Append(author, [encode_body(1, b"2")])])
+        (place / "ann" / "log.sqlite").write_bytes(older)
+        ann, bob = self.open(place / "ann"), self.open(place / "bob")
+        served, node = (Node(reactor, store, network="garden") for store in (bob, ann))
+        up = node.when(PeerUp)
+        node.connect(await served.listen(LOOPBACK))
+        with self.assertRaises(StoreCopiedError) as refused:
+            await node.recover((await up).peer)
+        self.assertIn("the own entry 2", str(refused.exception))
+        self.assertTrue(ann.copied)
+        await ann.recovered()
+        self.assertEqual(await (await ann.writer()).append(b"another"), 2)
 
     def open(self, path: Path) -> Store:
         store = open_store(path, reactor)

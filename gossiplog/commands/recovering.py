@@ -15,9 +15,8 @@ from typing import Any
 
 from gossiplog.commands.local import opened
 from gossiplog.commands.network import open_existing, react
-from gossiplog.errors import StoreError
 from gossiplog.log.clock import Clock
-from gossiplog.log.keys import format_author, short_key
+from gossiplog.log.keys import format_author
 from gossiplog.node import Node
 from gossiplog.printing import StatusLine, say
 from gossiplog.syncing import Sync
@@ -52,19 +51,9 @@ async def _recover(reactor: Any, arguments: Namespace) -> None:
                 node = Node(reactor, store, network=arguments.network)
                 one.push_async_callback(node.stop)
                 await Sync(reactor, node, peer, arguments.timeout, StatusLine()).run()
-        _require_all_back(await store.run(lambda logs: logs.lacked), store.clock)
+        await store.run(lambda logs: logs.require_all_back())
         await store.recovered()
         _report(await store.writers(), before, store.clock, store.forks)
-
-
-def _require_all_back(lacked: tuple[bytes, int] | None, clock: Clock) -> None:
-    """Raise if an own entry, which is known to have been signed here, is not on disk again."""
-    if lacked is not None and clock.seq(lacked[0]) < lacked[1]:
-        raise StoreError(
-            f"none of these peers has entry {lacked[1]} of {short_key(lacked[0])}, which was signed here; to sign "
-            "another one in its place would fork the log if anybody has it: name more peers, or say with --alone that "
-            "it is lost"
-        )
 
 
 def _no_need(path: str) -> str:

@@ -62,6 +62,7 @@ class Custody:
         self._entropy = entropy
         self._reason = ""
         self._lacked = b""
+        self._clock = clock
         self._trusted: set[bytes] = set()
         self._strangers: dict[bytes, str] = {}
         self._database_file = -1
@@ -85,14 +86,12 @@ class Custody:
             return ""
         return self._reason or f"the seed of its writer {min(self._strangers.values())!r} came from elsewhere"
 
-    @property
-    def lacked(self) -> tuple[bytes, int] | None:
-        """Author and seq of the last own entry that was signed here, if it was not in the database at an opening."""
-        return (
-            (self._lacked[:KEY_BYTES], int.from_bytes(self._lacked[KEY_BYTES:], "big"))
-            if self._lacked
-            else None
-        )
+    def require_all_back(self) -> None:
+        """Raise :class:`StoreCopiedError` while an own entry that is known to have been signed here is not on disk."""
+        author, seq = self._lacked[:KEY_BYTES], int.from_bytes(self._lacked[KEY_BYTES:], "big")
+        if self._clock.seq(author) < seq:
+            reason = f"none of the peers asked has the own entry {seq}, which was signed here"
+            raise StoreCopiedError(self._backend.path, reason)
 
     def refusal(self, author: bytes) -> StoreCopiedError | None:
         """Return why ``author``, a local writer, may not append; ``None`` if it may."""

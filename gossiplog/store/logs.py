@@ -142,10 +142,9 @@ class Logs:
         Writers that came with it do not append until :meth:`recovered`; everything else works."""
         return self._custody.copied
 
-    @property
-    def lacked(self) -> tuple[bytes, int] | None:
-        """Author and seq of an own entry that was signed here and then was not on disk, since when this is a copy."""
-        return self._custody.lacked
+    def require_all_back(self) -> None:
+        """Raise :class:`StoreCopiedError` while an own entry that is known to have been signed here is not on disk."""
+        self._custody.require_all_back()
 
     def recovered(self) -> None:
         """Let every writer append again: all newer own entries are here now, or there are none.  Durable on return."""
