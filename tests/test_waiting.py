@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -140,7 +141,9 @@ class WaitingTests(ProcessTestCase):
         other = self.start(sys.executable, "-c", read, self.path / DATABASE)
         other.wait_for("reading")
         self.assertRaises(StoreLockedError, open_logs, self.path)
-        self.assertRaises(StoreLockedError, open_logs, self.path, wait=0.05)
+        began = time.monotonic()
+        self.assertRaises(StoreLockedError, open_logs, self.path, wait=0.2)
+        self.assertGreater(time.monotonic() - began, 0.15)
         waiting = self.child()
         other.finish()
         waiting.wait_for("open")
