@@ -22,6 +22,7 @@ from gossiplog.store import sqlite_writer
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.passing import _TRIED
 from gossiplog.store.requests import Accept
+from gossiplog.store.sqlite import SQLiteBackend
 from gossiplog.store.sqlite_rows import row_crc
 from gossiplog.testing.conformance_rows import Chain
 from tests.netcase import Site, World
@@ -198,6 +199,21 @@ class StoreTests(SynchronousTestCase):
                     self.assertLessEqual(found, self.whole)
                     logs.weighing.weights()
                     logs.holed_authors()
+
+    def test_nothing_is_left_open_when_opening_fails(self) -> None:
+        """Whatever is wrong: the connection is closed by us, and not by the garbage collector."""
+        made: list[Connection] = []
+
+        class Connection(sqlite3.Connection):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                made.append(self)
+
+        self.change("DELETE FROM meta WHERE key = x''")
+        self.patch(sqlite_writer, "_ROWS_AHEAD", 1)
+        self.assertRaises(StoreDamagedError, SQLiteBackend, self.path, factory=Connection)
+        [connection] = made
+        self.assertRaises(sqlite3.ProgrammingError, connection.execute, "SELECT 1")
 
 
 class ReaderTests(VirtualCase):

@@ -76,9 +76,11 @@ class SQLiteBackend:
                 self._space = Space(self._connection, self._writer)
                 if self.read_only:
                     self._writer.poison = self._directory.why_read_only(asked=read_only)
-            except SQLITE_ERRORS as error:
+            except BaseException as error:
                 self._connection.close()
-                raise read_error(error, self._file) from error
+                if isinstance(error, SQLITE_ERRORS):
+                    raise read_error(error, self._file) from error
+                raise
         except BaseException:
             self._directory.close()
             raise

@@ -147,9 +147,7 @@ def connect(
             _require_small_values(connection, directory.database)
         if not directory.read_only:
             _set(connection, _BEFORE_FIRST_WRITE)
-            if (
-                empty
-            ):  # before there is a write-ahead log, so that the file itself has its header from the first
+            if empty:  # before there is a write-ahead log: the file itself has its header from the first
                 create_tables(connection)
             if _ask(connection, "PRAGMA journal_mode = WAL") != b"wal":
                 raise StoreError(
@@ -159,7 +157,7 @@ def connect(
     except SQLITE_ERRORS as error:
         connection.close()
         raise read_error(error, directory.database) from error
-    except StoreError:
+    except BaseException:
         connection.close()
         raise
     return connection, effort
