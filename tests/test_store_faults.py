@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -194,9 +195,10 @@ class FaultTests(SynchronousTestCase):
             logs = life.tried(lambda: open_logs(life.path))
             if isinstance(logs, Logs):
                 for author, ids in life.acknowledged.items():
-                    found = life.tried(lambda author=author: held(logs, author))  # type: ignore[misc]
-                    self.assertEqual(found or [], ids[: len(found or [])])
-                    self.assertEqual(held(logs, author), ids)
+                    read = [life.tried(partial(held, logs, author)) for _ in range(3)]
+                    # which of them fails depends on the pages that this SQLite keeps; it does once
+                    self.assertLessEqual(read.count(None), 1)
+                    self.assertTrue(all(found in (None, ids) for found in read))
                 logs.close()
         return hits + (seen >= number)
 
