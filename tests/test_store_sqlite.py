@@ -194,7 +194,8 @@ class DirectoryTests(DirectoryTestCase):
         author = self.filled()
         seed = self.path / "seeds" / "ann"
         good = seed.read_bytes()
-        for bad in (b"", good[:-1], good + b"x", b"x" + good[1:], good[:-1] + b"x"):
+        first, last = bytes([good[0] ^ 1]), bytes([good[-1] ^ 1])
+        for bad in (b"", good[:-1], good + b"x", first + good[1:], good[:-1] + last):
             seed.write_bytes(bad)
             self.assertRefused(StoreDamagedError, str(seed))
         seed.write_bytes(good)
