@@ -144,6 +144,7 @@ class Logs:
 
     def require_all_back(self) -> None:
         """Raise :class:`StoreCopiedError` while an own entry that is known to have been signed here is not on disk."""
+        self._home.check()
         self._custody.require_all_back()
 
     def recovered(self) -> None:

@@ -154,7 +154,7 @@ def _read(logs: Logs) -> None:
             assert logs.fork_proof(author).author == author, "a proof of another author"
         except StoreError:
             pass
-    for read in (logs.sizes, logs.cursor_names, logs.node_key, lambda: logs.bind_network(NETWORK)):
+    for read in (logs.weighing.weights, logs.cursor_names, logs.node_key, lambda: logs.bind_network(NETWORK)):
         try:
             read()
         except StoreError:
