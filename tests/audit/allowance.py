@@ -311,12 +311,11 @@ def measure(port: int, node: int, seconds: float) -> list[Took]:
 @contextmanager
 def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.audit.allowance", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def cpu_seconds(process: subprocess.Popen[str]) -> float:
@@ -346,7 +345,8 @@ class Figures:
                 before, begun = cpu_seconds(victim), time.monotonic()
                 self.busy = measure(port, victim.pid, seconds)
                 self.share = (cpu_seconds(victim) - before) / (time.monotonic() - begun)
-            lines = (attacker.stdout.read() if attacker.stdout else "").split("\n")
+                attacker.kill()
+                lines = (attacker.stdout.read() if attacker.stdout else "").split("\n")
             self.opened, self.sent = map(int, (lines[-2] if len(lines) > 1 else "0 0").split())
 
     @property
