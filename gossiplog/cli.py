@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 from gossiplog import keyfile
 from gossiplog.commands import choosing, forks, importing, local, show, simulate, verifying
-from gossiplog.commands.arguments import checked, path
+from gossiplog.commands.arguments import WAIT_SECONDS, checked, path, read_wait
 from gossiplog.errors import StoreUnsafeError
 from gossiplog.log.network import Network
 from gossiplog.printing import complain, open_standard_files, report, say
@@ -24,9 +24,6 @@ from gossiplog.store.custody import is_from_here
 from gossiplog.store.directory import DATABASE
 
 STORE: Final = ".gossiplog"
-
-WAIT_SECONDS: Final = 10.0
-"""One command is through by then, also with a slow disk; who forgot a node that runs does not wait much longer."""
 
 USAGE: Final = 2
 INTERRUPTED: Final = 130
@@ -171,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         added.add_argument(
             "--wait",
-            type=_wait,
+            type=checked(read_wait),
             default=WAIT_SECONDS,
             metavar="SECONDS",
             help=f"wait so long while another process has the store (default: {WAIT_SECONDS:g})",
@@ -357,10 +354,6 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < 1e9:
         raise argparse.ArgumentTypeError(f"a positive number of seconds, not {text}")
     return seconds
-
-
-def _wait(text: str) -> float:
-    return 0.0 if text == "0" else _seconds(text)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from gossiplog import keyfile
+from gossiplog.commands.arguments import WAIT_SECONDS, read_wait
 from gossiplog.commands.choosing import MEMORY, QUOTAS, bound, read_memory
 from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
 from gossiplog.foreground import SWITCH_SECONDS
@@ -28,12 +29,6 @@ from gossiplog.net.logger import Log
 from gossiplog.paths import absolute, typed
 from gossiplog.printing import complain
 from gossiplog.serving import Serving
-
-
-def _wait(text: str) -> float:
-    if not 0 <= float(text) < 1e9:
-        raise ValueError(f"a number of seconds, not {text}")
-    return float(text)
 
 
 class Options(usage.Options):
@@ -47,7 +42,7 @@ class Options(usage.Options):
     optFlags = [["only-followed", None, "Want nobody but the authors followed, from now on."]]
     optParameters = [
         ["store", "s", None, "Directory of the store; created if it is missing."],
-        ["wait", None, 10.0, "Wait so many seconds while the store is open elsewhere.", _wait],
+        ["wait", None, WAIT_SECONDS, "Wait so many seconds while the store is open elsewhere.", read_wait],
         [
             *("network", "n", None),
             "Network: a name, a key (network_... or 64 hex digits), an author's id, or @FILE that holds one; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import (
     AppendOutcomeUnknown,
@@ -24,6 +23,7 @@ from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, SetCursor
 from gossiplog.testing.conformance_rows import Chain
 from tests.lives import Life, held, use_both_journals
+from tests.mounts import MountCase
 from tests.processes import environment
 from tests.shims import Fault, Point, between, usable
 
@@ -252,20 +252,8 @@ logs.close()
 """
 
 
-class MountTests(SynchronousTestCase):
+class MountTests(MountCase):
     """File systems that are really full, or really read-only; for root only."""
-
-    def mount(self, options: str) -> Path:
-        """Mount a small file system in memory, if that is allowed here."""
-        if sys.platform != "linux" or os.geteuid() or shutil.which("mount") is None:
-            raise SkipTest("to mount a file system takes root on Linux")
-        place = Path(self.mktemp()).absolute()
-        place.mkdir(parents=True)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], capture_output=True)
-        if mounted.returncode:
-            raise SkipTest("mounting is not allowed here")
-        self.addCleanup(subprocess.run, ["umount", "-l", place], check=True)
-        return place
 
     def test_a_disk_that_is_really_full(self) -> None:
         place = self.mount("size=2m")

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import StoreDamagedError
 from gossiplog.log.segment import drop_payloads
@@ -21,6 +21,7 @@ from gossiplog.store.requests import Accept, Append, Forget
 from gossiplog.store.sqlite_header import PAGE_BYTES
 from gossiplog.testing.conformance_rows import Chain
 from tests.lives import held
+from tests.mounts import MountCase
 from tests.processes import environment
 
 SECRET = b"that nobody is to read any more"
@@ -196,19 +197,8 @@ print(chain.author.hex(), os.path.getsize(os.path.join(path, "log.sqlite")))
 """
 
 
-class FullDiskTests(SynchronousTestCase):
+class FullDiskTests(MountCase):
     """A file system with next to no room; for root only."""
-
-    def mount(self, options: str) -> Path:
-        if sys.platform != "linux" or os.geteuid() or shutil.which("mount") is None:
-            raise SkipTest("to mount a file system takes root on Linux")
-        place = Path(self.mktemp()).absolute()
-        place.mkdir(parents=True)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], capture_output=True)
-        if mounted.returncode:
-            raise SkipTest("mounting is not allowed here")
-        self.addCleanup(subprocess.run, ["umount", "-l", place], check=True)
-        return place
 
     def test_with_a_few_hundred_kilobytes(self) -> None:
         place = self.mount("size=16m")

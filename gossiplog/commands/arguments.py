@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from gossiplog.errors import GossiplogError
+from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.paths import typed
 
 
@@ -29,3 +29,16 @@ def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
 
 path = checked(typed)
 """The type of an argument that is a path."""
+
+WAIT_SECONDS: Final = 10.0
+"""One command is through by then, also with a slow disk; who forgot a node that runs does not wait much longer."""
+
+
+def read_wait(text: str) -> float:
+    """Return how many seconds to wait for a store that is open elsewhere; raises InvalidValueError."""
+    try:
+        if 0 <= (seconds := float(text)) < 1e9:
+            return seconds
+    except ValueError:
+        pass
+    raise InvalidValueError(f"a number of seconds, not {text}")
