@@ -16,7 +16,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from bench.measure import NETWORK, disk_bytes, pauses, peak_rss_mb
 from gossiplog import Network, Node, Store, open_store
-from gossiplog.foreground import SWITCH_SECONDS
+from gossiplog.app.foreground import SWITCH_SECONDS
 from gossiplog.notices import CaughtUp, NewEntries, PeerUp
 
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, NamedTuple
 
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.messages import Hello, Item, Range, RangeKind, Ranges
+from gossiplog.gossip.range_splitting import MESSAGE_ITEMS
 from gossiplog.gossip.reconcile import Reconcile
-from gossiplog.gossip.splitting import MESSAGE_ITEMS
 from gossiplog.log.clock import Clock
 from gossiplog.log.fingerprint import FingerprintTree
 from gossiplog.log.segment import Head

@@ -16,7 +16,7 @@ from typing import Any
 from bench import peers, system, workloads
 from bench.measure import percentile
 from bench.workloads import Fields
-from gossiplog.testing import plot
+from gossiplog.testing.sim import plot
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 

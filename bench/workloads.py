@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import HashRate, child, disk_bytes, fill, merge_all, pauses, payloads, percentile
+from gossiplog.live.store_thread import MERGE_BYTES
 from gossiplog.log.body import encode_bodies
-from gossiplog.net.storing import MERGE_BYTES
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Append
 

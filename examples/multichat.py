@@ -20,9 +20,9 @@ from typing import Any
 from twisted.internet.task import react
 
 from gossiplog import EndpointError, Entry, KeyFileError, Network, Node, Reader, Writer, open_store
-from gossiplog.foreground import first_of, foreground
-from gossiplog.keyfile import said
-from gossiplog.terminal import Terminal
+from gossiplog.app.foreground import first_of, foreground
+from gossiplog.app.keyfile import said
+from gossiplog.app.terminal import Terminal
 
 SEATS = 8
 """So many can take part on one machine."""

@@ -25,8 +25,8 @@ from typing import Any
 from twisted.internet.task import react
 
 from gossiplog import ByeCode, Entry, Node, Notice, PeerDown, PeerUp, Reader, Writer, open_store
-from gossiplog.foreground import first_of, foreground
-from gossiplog.terminal import Terminal
+from gossiplog.app.foreground import first_of, foreground
+from gossiplog.app.terminal import Terminal
 
 
 def to_port(name: str) -> int:

@@ -25,9 +25,9 @@ from gossiplog import (
     parse_author,
     short_key,
 )
-from gossiplog.foreground import first_of, foreground
-from gossiplog.keyfile import said
-from gossiplog.terminal import Terminal
+from gossiplog.app.foreground import first_of, foreground
+from gossiplog.app.keyfile import said
+from gossiplog.app.terminal import Terminal
 
 
 def to_port(key: bytes) -> int:

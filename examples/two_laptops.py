@@ -30,8 +30,8 @@ from gossiplog import (
     open_store,
     short_key,
 )
-from gossiplog.foreground import foreground
-from gossiplog.printing import say
+from gossiplog.app.foreground import foreground
+from gossiplog.app.printing import say
 
 
 class Place:

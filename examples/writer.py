@@ -20,8 +20,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from gossiplog import Network, Node, format_author, open_store
-from gossiplog.foreground import foreground
-from gossiplog.terminal import Terminal
+from gossiplog.app.foreground import foreground
+from gossiplog.app.terminal import Terminal
 
 
 def to_port(key: bytes) -> int:

@@ -62,7 +62,12 @@ if TYPE_CHECKING:
         WrongProtocolError,
     )
     from gossiplog.gossip.quotas import Quota, Quotas, Usage
-    from gossiplog.importing import Imported, import_store
+    from gossiplog.live.importing import Imported, import_store
+    from gossiplog.live.reader import Reader
+    from gossiplog.live.results import Result
+    from gossiplog.live.store import Store, open_store
+    from gossiplog.live.subscriptions import Events
+    from gossiplog.live.writer import Writer
     from gossiplog.log.body import Reference
     from gossiplog.log.clock import Clock, Cursor, Order
     from gossiplog.log.entry import Entry
@@ -70,13 +75,8 @@ if TYPE_CHECKING:
     from gossiplog.log.keys import format_author, parse_author, short_key
     from gossiplog.log.network import Network
     from gossiplog.log.segment import Head, Segment
-    from gossiplog.net.awaiting import Result
     from gossiplog.net.bans import Ban
-    from gossiplog.net.dialing import Dialer
-    from gossiplog.net.livestore import Store, open_store
-    from gossiplog.net.reading import Reader
-    from gossiplog.net.subscriptions import Events
-    from gossiplog.net.writing import Writer
+    from gossiplog.net.dialer import Dialer
     from gossiplog.node import Node
     from gossiplog.notices import (
         AuthorForked,

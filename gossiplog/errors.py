@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from enum import IntEnum
 
-from gossiplog.foreign import brief
+from gossiplog.printable import brief
 
 
 class ByeCode(IntEnum):

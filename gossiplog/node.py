@@ -20,24 +20,24 @@ from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, InvalidVal
 from gossiplog.gossip.budget import check_memory
 from gossiplog.gossip.events import Forgotten
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas, Usage
+from gossiplog.live.follows import Told
+from gossiplog.live.monotonic import steady
+from gossiplog.live.results import Ending, Result, deliver, fail_quietly
+from gossiplog.live.store import Store
+from gossiplog.live.subscriptions import Events, Subscribers
 from gossiplog.log.keys import is_node_id
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net import endpoints
-from gossiplog.net.awaiting import Ending, Result, deliver, fail_quietly
 from gossiplog.net.bans import Ban
-from gossiplog.net.choosing import Told
-from gossiplog.net.dialing import Dialer
+from gossiplog.net.dialer import Dialer
 from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import AtName, ClientEndpoint, ServerEndpoint
-from gossiplog.net.linking import LinkFactory
-from gossiplog.net.livestore import Store
-from gossiplog.net.machine import default_authors, default_disk, default_memory, part_large
+from gossiplog.net.link import check_agent
+from gossiplog.net.link_factory import LinkFactory
+from gossiplog.net.memory_size import default_authors, default_disk, default_memory, part_large
 from gossiplog.net.progress import Meter
-from gossiplog.net.protocol import check_agent
 from gossiplog.net.sockets import lengthen
-from gossiplog.net.steadying import steady
-from gossiplog.net.subscriptions import Events, Subscribers
 from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress
 
 N = TypeVar("N")

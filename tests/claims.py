@@ -13,10 +13,10 @@ from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.messages import Hello, Message, Pong
 from gossiplog.store.requests import Outcome
-from gossiplog.testing.carrying import Carrier
-from gossiplog.testing.disk import Job
-from gossiplog.testing.figures import Figures
-from gossiplog.testing.invariants import Checker
+from gossiplog.testing.sim.disk import Job
+from gossiplog.testing.sim.figures import Figures
+from gossiplog.testing.sim.invariants import Checker
+from gossiplog.testing.sim.loop import Carrier
 from tests.stepping import End
 
 

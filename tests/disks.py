@@ -16,15 +16,15 @@ from typing import NamedTuple
 
 from gossiplog.limits import MAX_BODY_BYTES, MAX_SEGMENT_BYTES
 from gossiplog.log.body import encode_body
+from gossiplog.log.disk_cost import Weights
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.items import HASH_ITEM_BYTES, HASH_TYPE
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
-from gossiplog.log.weight import Weights
 from gossiplog.store.directory import DATABASE
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Accept, AddFork, Forget, Request
-from gossiplog.store.sqlite_header import PAGE_BYTES
+from gossiplog.store.sqlite.header import PAGE_BYTES
 
 AT_ONCE = 512
 """Requests of one commit; fewer when they are large."""

@@ -120,7 +120,7 @@ class Shell:
         scripts = directory / ".scripts"
         scripts.mkdir()
         ours = Path(sys.executable).parent
-        for name, command in (("python", ""), ("python3", ""), ("gossiplog", "-m gossiplog.cli")):
+        for name, command in (("python", ""), ("python3", ""), ("gossiplog", "-m gossiplog.app.cli")):
             if command and (ours / name).exists():
                 continue
             (scripts / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')

@@ -13,10 +13,10 @@ from typing import Any
 
 from gossiplog.errors import AppendOutcomeUnknown, StoreError
 from gossiplog.log.segment import Segment, chain_ids
-from gossiplog.store import sqlite_journal
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Request
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.store.sqlite import journal as sqlite_journal
+from gossiplog.testing.conformance.rows import Chain
 
 ALL = 1 << 30
 

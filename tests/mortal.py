@@ -20,8 +20,8 @@ from gossiplog.gossip.backlog import read
 from gossiplog.log.segment import Segment, chain_ids, verify
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Request
-from gossiplog.store.sqlite import SQLiteBackend
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.store.sqlite.backend import SQLiteBackend
+from gossiplog.testing.conformance.rows import Chain
 from tests.lives import use_both_journals
 from tests.shims import Point, StatementShim, between
 

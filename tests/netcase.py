@@ -18,7 +18,7 @@ from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.testing.links import VirtualReactor, VirtualThread
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode, encode

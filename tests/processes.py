@@ -196,7 +196,7 @@ class ProcessTestCase(SynchronousTestCase):
 
     def gossiplog(self, *arguments: str | Path, **options: Any) -> Process:
         """Start the command gossiplog."""
-        return self.start(sys.executable, "-m", "gossiplog.cli", *arguments, **options)
+        return self.start(sys.executable, "-m", "gossiplog.app.cli", *arguments, **options)
 
     def example(self, name: str, *arguments: str | Path, **options: Any) -> Process:
         """Start one of the examples."""

@@ -17,9 +17,9 @@ from typing import Any, cast
 from gossiplog import limits
 from gossiplog.gossip.messages import Have, Hello, Message, Pong
 from gossiplog.log.segment import Head, Segment
-from gossiplog.testing.node import Node
-from gossiplog.testing.pipes import OVERHEAD_BYTES
-from gossiplog.testing.world import World
+from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.pipes import OVERHEAD_BYTES
+from gossiplog.testing.sim.world import World
 from gossiplog.wire.codec import decode
 
 CLOSED = None

@@ -125,7 +125,7 @@ import sys
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from gossiplog import Node, open_store
-from gossiplog.foreground import foreground
+from gossiplog.app.foreground import foreground
 
 async def main(reactor):
     async with open_store("store", reactor) as store, Node(reactor, store, network="here") as node:
@@ -174,7 +174,7 @@ AFTERWARDS = """
 import sys
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
-from gossiplog.foreground import foreground
+from gossiplog.app.foreground import foreground
 
 class Late:
     def __del__(self, Deferred=Deferred):

@@ -64,7 +64,9 @@ class StartTests(ProcessTestCase):
 
     def test_without_twisted(self) -> None:
         """It starts without Twisted, in less than half the time."""
-        look = "import sys; from gossiplog.cli import main; main(['init']); print('twisted' in sys.modules)"
+        look = (
+            "import sys; from gossiplog.app.cli import main; main(['init']); print('twisted' in sys.modules)"
+        )
         process = self.start(sys.executable, "-c", look)
         self.assertEqual(process.finish(), 0)
         self.assertEqual(process.out.splitlines()[-1], "False")
@@ -336,7 +338,7 @@ class FailureTests(ProcessTestCase):
     def test_disk_full(self) -> None:
         """The disk refuses a write: nothing is said to be written that is not."""
         limited = 'ulimit -f 64; exec "$@"'
-        command = (sys.executable, "-m", "gossiplog.cli", "append", "--store", "ann", "x" * 100_000)
+        command = (sys.executable, "-m", "gossiplog.app.cli", "append", "--store", "ann", "x" * 100_000)
         process = self.start("sh", "-c", limited, "sh", *command)
         self.assert_one_line(process, 1, "log.sqlite")
         self.assertEqual(self.run_gossiplog("log", "--store", "ann"), "")
@@ -359,7 +361,7 @@ class FailureTests(ProcessTestCase):
         """Standard input, output and error may be closed: no file of the store takes their place."""
         for closed in ("0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"):
             process = self.start(
-                "sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "gossiplog.cli", "append", "--store",
+                "sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "gossiplog.app.cli", "append", "--store",
                 "ann", "text", stdin=subprocess.DEVNULL,
             )  # fmt: skip
             self.assertEqual((process.finish(), process.err), (0, ""))
@@ -435,7 +437,7 @@ class NetworkTests(ProcessTestCase):
         self.addCleanup(os.close, keyboard)
         command = (
             "-m",
-            "gossiplog.cli",
+            "gossiplog.app.cli",
             "sync",
             NOBODY,
             "--network",

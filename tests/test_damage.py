@@ -18,13 +18,13 @@ from gossiplog.log.clock import Cursor
 from gossiplog.log.encodings import encoding
 from gossiplog.log.segment import Segment, entries
 from gossiplog.notices import StoreDamaged
-from gossiplog.store import sqlite_writer
 from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.passing import _TRIED
+from gossiplog.store.reading_around import _TRIED
 from gossiplog.store.requests import Accept
-from gossiplog.store.sqlite import SQLiteBackend
-from gossiplog.store.sqlite_rows import row_crc
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.store.sqlite import transaction as sqlite_writer
+from gossiplog.store.sqlite.backend import SQLiteBackend
+from gossiplog.store.sqlite.rows import row_crc
+from gossiplog.testing.conformance.rows import Chain
 from tests.netcase import Site, World
 from tests.processes import ProcessTestCase
 from tests.test_reading import Consumer, VirtualCase

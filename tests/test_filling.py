@@ -38,11 +38,11 @@ from gossiplog.log.segment import (
 )
 from gossiplog.store.interface import PutSegment
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, Filled, Forget
 from gossiplog.store.requests import Fill as FillRequest
-from gossiplog.testing.conformance_rows import Chain
-from gossiplog.testing.node import Change
+from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.sim.node import Change
 from tests.test_holes import stripped
 from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
 

@@ -9,7 +9,7 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, End, Send
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import (
     Fill,
@@ -34,8 +34,8 @@ from gossiplog.gossip.quotas import Ledger, Quota, Quotas
 from gossiplog.gossip.replica import Replica
 from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.clock import Clock
+from gossiplog.log.disk_cost import Weights, proof_bytes, row_bytes
 from gossiplog.log.segment import Segment, drop_payloads, verify
-from gossiplog.log.weight import Weights, proof_bytes, row_bytes
 from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
 
 

@@ -21,13 +21,13 @@ from twisted.logger import textFileLogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import errors, limits, notices
-from gossiplog.cli import main
+from gossiplog.app.cli import main
+from gossiplog.app.printing import StatusLine, as_json, complain, report
+from gossiplog.app.service import describe
 from gossiplog.errors import GossiplogError, StoreDamagedError
-from gossiplog.foreign import brief, printable
-from gossiplog.net.logger import Log
+from gossiplog.live.logger import Log
 from gossiplog.notices import Peer, PeerDown, PeerRejected, PeerUp
-from gossiplog.printing import StatusLine, as_json, complain, report
-from gossiplog.serving import describe
+from gossiplog.printable import brief, printable
 from gossiplog.store.logs import open_logs
 from tests.processes import EXAMPLES, Process, ProcessTestCase
 from tests.test_shape import modules
@@ -293,7 +293,7 @@ import sys
 from pathlib import Path
 from twisted.internet.task import react
 from gossiplog import Node, PeerUp, open_store
-from gossiplog.foreground import foreground
+from gossiplog.app.foreground import foreground
 
 async def main(reactor, peer, text):
     store = open_store(Path("hostile"), reactor)

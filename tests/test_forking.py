@@ -74,7 +74,7 @@ import gc, os, sys
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from gossiplog import Node, StoreInheritedError, open_store
-from gossiplog.foreground import foreground
+from gossiplog.app.foreground import foreground
 
 async def main(reactor):
     store = open_store("store", reactor)
@@ -344,7 +344,7 @@ thread.join()
         """Two processes with one writer would sign two logs."""
         program = """
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 memory = Logs(MemoryBackend("memory"))
 author = memory.writer("ann").author
 request = Append(author, [encode_body(1, b"x")])

@@ -28,12 +28,12 @@ from gossiplog.gossip import events
 from gossiplog.gossip.interest import Choices
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import chain_ids
-from gossiplog.store.memory import Fault, MemoryBackend
-from gossiplog.testing.cluster import PATIENCE_SECONDS, QUIET_SECONDS, held
-from gossiplog.testing.figures import Figures
-from gossiplog.testing.network import Net
-from gossiplog.testing.simulator import tight_limits
-from gossiplog.testing.world import World
+from gossiplog.store.memory.backend import Fault, MemoryBackend
+from gossiplog.testing.sim.cluster import PATIENCE_SECONDS, QUIET_SECONDS, held
+from gossiplog.testing.sim.figures import Figures
+from gossiplog.testing.sim.simulator import tight_limits
+from gossiplog.testing.sim.wires import Net
+from gossiplog.testing.sim.world import World
 from tests.claims import Claims, Histories, check_caught_up, prefix
 from tests.stepping import SteppedNode, Wire, drain, links
 

@@ -14,9 +14,9 @@ from gossiplog.gossip.messages import Have, HaveItem, Want, WantItem
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment, drop_payloads, has_holes, id_at, verify
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, Stale
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.testing.conformance.rows import Chain
 from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log
 
 

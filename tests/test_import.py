@@ -14,16 +14,16 @@ from gossiplog import import_store
 from gossiplog.errors import NetworkMismatchError, StoreLockedError, StoreNotFoundError, StoreUnsafeError
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.quotas import Quotas
-from gossiplog.importing import Importing
 from gossiplog.limits import AUTHOR_DISK_BYTES
+from gossiplog.live.importing import Importing
 from gossiplog.log.body import encode_body
+from gossiplog.log.disk_cost import proof_bytes
 from gossiplog.log.fork import build_proof, encode_proof
 from gossiplog.log.keys import Keypair, format_author, genesis_id
 from gossiplog.log.segment import Head, Segment, build, drop_payloads, verify
-from gossiplog.log.weight import proof_bytes
 from gossiplog.store.logs import NETWORK, Logs, open_logs
 from gossiplog.store.requests import Accept, AddFork, Append, Appended, Request, SetMeta
-from gossiplog.store.sqlite import SQLiteBackend
+from gossiplog.store.sqlite.backend import SQLiteBackend
 from tests.processes import ProcessTestCase
 from tests.test_store_vouching import overwrite
 

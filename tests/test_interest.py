@@ -10,17 +10,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.errors import BlockedAuthorError, InvalidValueError, LimitExceededError, LocalAuthorError
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.interest import Choices, Wanted
 from gossiplog.gossip.messages import Interest
 from gossiplog.gossip.quotas import Ledger, Quota, Quotas
-from gossiplog.gossip.view import View
+from gossiplog.gossip.wanted_heads import View
 from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
+from gossiplog.log.disk_cost import Weights, row_bytes
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
-from gossiplog.log.weight import Weights, row_bytes
 
 A, B, C, OWN = (bytes([number]) * 32 for number in range(1, 5))
 SALT = bytes(range(32))

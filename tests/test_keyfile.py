@@ -14,12 +14,12 @@ from shutil import rmtree
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import cli
+from gossiplog.app import cli
+from gossiplog.app.keyfile import network, said
+from gossiplog.app.tap import Options
 from gossiplog.errors import KeyFileError
-from gossiplog.keyfile import network, said
 from gossiplog.log.network import Network
 from gossiplog.net.endpoints import private
-from gossiplog.tap import Options
 from tests.processes import EXAMPLES, ProcessTestCase, environment
 
 NETWORK = Network.from_key(bytes(range(32)))

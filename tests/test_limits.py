@@ -19,8 +19,8 @@ from gossiplog.gossip.outbox import HEADER_BYTES, Outbox
 from gossiplog.log.body import Reference, decode_body, encode_body
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.pipes import Quality
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.pipes import Quality
 from tests.test_replica_exchange import ReplicaCase, log
 
 A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))

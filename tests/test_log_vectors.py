@@ -14,7 +14,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import errors
-from gossiplog.gossip import holdings
+from gossiplog.gossip import heads as holdings
 from gossiplog.log import fingerprint, keys
 from gossiplog.log.body import Reference, decode_body
 from gossiplog.log.clock import Clock, Cursor

@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
+from gossiplog.app.service import describe
 from gossiplog.errors import (
     BadSignatureError,
     ByeCode,
@@ -20,16 +21,16 @@ from gossiplog.errors import (
     ReplayError,
     WrongProtocolError,
 )
-from gossiplog.net import admission, turned_away
+from gossiplog.net import admission
+from gossiplog.net import refusals as turned_away
 from gossiplog.net.admission import OFFENCE_COST, UNFINISHED_COST, Admission
-from gossiplog.net.crowd import Crowd
-from gossiplog.net.linking import LinkFactory
-from gossiplog.net.protocol import Link
-from gossiplog.net.rates import Bucket, PlaceRates
-from gossiplog.net.replays import FirstMessages
-from gossiplog.net.turned_away import TOLD_ONE_BY_ONE, TOLD_SECONDS, TurnedAway
+from gossiplog.net.connection_counts import Crowd
+from gossiplog.net.first_messages import FirstMessages
+from gossiplog.net.link import Link
+from gossiplog.net.link_factory import LinkFactory
+from gossiplog.net.refusals import TOLD_ONE_BY_ONE, TOLD_SECONDS, TurnedAway
+from gossiplog.net.token_bucket import Bucket, PlaceRates
 from gossiplog.notices import Banned, PeerRejected, StrangersTurnedAway
-from gossiplog.serving import describe
 from gossiplog.wire.channel import Channel
 from tests.netcase import NETWORK, Peer, Raw
 from tests.test_net_protocol import HTTP, OneNode

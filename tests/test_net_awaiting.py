@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.net.awaiting import Ending, Result
+from gossiplog.live.results import Ending, Result
 
 
 def on_asyncio(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -7,6 +7,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits, notices
+from gossiplog.app.service import describe
 from gossiplog.errors import (
     BadSignatureError,
     ByeCode,
@@ -23,7 +24,6 @@ from gossiplog.errors import (
 from gossiplog.gossip.messages import Hello, Ping
 from gossiplog.net.bans import BAN_SCORE, HALVED_SECONDS, Bans, points_of
 from gossiplog.net.places import is_local, place
-from gossiplog.serving import describe
 from tests.netcase import LISTEN, LOCAL, Author, Peer, Raw, answer
 from tests.test_net_protocol import OneNode
 

@@ -12,14 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from gossiplog import Node, open_store
 from gossiplog.errors import BadSegmentError, BadSignatureError
 from gossiplog.gossip import events
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.messages import Have, HaveItem, Hello, Interest
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import build_proof
 from gossiplog.log.segment import Head, Segment, verify
-from gossiplog.net import checking
-from gossiplog.net.checking import LEAST, SMALL_BYTES, Checker
+from gossiplog.net import signature_checks as checking
+from gossiplog.net.signature_checks import LEAST, SMALL_BYTES, Checker
 from gossiplog.notices import CaughtUp
 from tests.netcase import LISTEN, NETWORK, Author
 

@@ -16,13 +16,13 @@ from gossiplog.errors import (
     StoreFullError,
 )
 from gossiplog.gossip.interest import KEPT_AS
-from gossiplog.log.weight import proof_bytes
-from gossiplog.net.livestore import Store
-from gossiplog.net.machine import default_authors
+from gossiplog.live.store import Store
+from gossiplog.log.disk_cost import proof_bytes
+from gossiplog.net.memory_size import default_authors
 from gossiplog.notices import InSync, QuotaExceeded, QuotaLifted
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import Fault, MemoryBackend
+from gossiplog.store.memory.backend import Fault, MemoryBackend
 from gossiplog.testing.links import VirtualThread
 from tests.netcase import NETWORK, Site, World
 from tests.test_replica_exchange import ANN, proof_of

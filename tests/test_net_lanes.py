@@ -12,10 +12,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreNotFoundError
-from gossiplog.net.lanes import COMMIT_BYTES, JOB_BYTES, NEWS_BYTES, Call, Lanes, Write
-from gossiplog.net.storing import TOGETHER_BYTES, StoreThread
+from gossiplog.live.job_queue import COMMIT_BYTES, JOB_BYTES, NEWS_BYTES, Call, Lanes, Write
+from gossiplog.live.store_thread import TOGETHER_BYTES, StoreThread
 from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, Append, Appended, Outcome, SetCursor
 from tests.netcase import Author
 

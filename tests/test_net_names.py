@@ -23,8 +23,8 @@ from zope.interface import implementer
 
 from gossiplog import NodeStoppedError, limits
 from gossiplog.net.endpoints import client
-from gossiplog.net.names import Names
-from gossiplog.net.reaching import Reaching, interleaved
+from gossiplog.net.happy_eyeballs import Reaching, interleaved
+from gossiplog.net.name_lookup import Names
 from gossiplog.notices import DialFailed, PeerUp
 from gossiplog.store.logs import open_logs
 from tests.audit.names import SLOW
@@ -364,7 +364,7 @@ from twisted.internet import {reactor}
 
 {reactor}.install()
 
-from gossiplog.cli import main
+from gossiplog.app.cli import main
 
 sys.exit(main(sys.argv[1:]))
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.gossip.schedule import Schedule
+from gossiplog.gossip.pull_scheduler import Schedule
 from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head
 from gossiplog.net.progress import INTERVAL_SECONDS, Meter, in_words

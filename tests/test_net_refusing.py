@@ -20,9 +20,9 @@ from zope.interface import implementer
 from gossiplog import limits
 from gossiplog.errors import ByeCode, HandshakeError, LimitExceededError
 from gossiplog.gossip.messages import Bye, Hello
-from gossiplog.net.linking import LinkFactory
-from gossiplog.net.rates import Bucket
+from gossiplog.net.link_factory import LinkFactory
 from gossiplog.net.sockets import failing
+from gossiplog.net.token_bucket import Bucket
 from gossiplog.notices import DialFailed, PeerRejected, PeerUp
 from gossiplog.testing.links import Side
 from gossiplog.wire.channel import REFUSAL_BYTES, Channel

@@ -10,16 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import ForkedWriterError, StoreClosedError, StoreCopiedError
 from gossiplog.gossip.messages import Have, HaveItem, Item, Want
-from gossiplog.gossip.schedule import Schedule
+from gossiplog.gossip.pull_scheduler import Schedule
 from gossiplog.limits import OPEN_WANTS_PER_PEER, OWN_ENTRIES_SECONDS, OWN_REST_SECONDS, STALL_SECONDS
+from gossiplog.live.append_gate import Returning
+from gossiplog.live.job_queue import COMMIT_BYTES, NEWS_BYTES, Job, Lanes, Write
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head, Segment, drop_payloads, verify
-from gossiplog.net.lanes import COMMIT_BYTES, NEWS_BYTES, Job, Lanes, Write
-from gossiplog.net.returning import Returning
 from gossiplog.notices import AuthorForked
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, Append, Appended
 from tests.netcase import Peer, World
 

@@ -11,10 +11,10 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import Node, Store, limits, open_store
-from gossiplog.net.lanes import Write
+from gossiplog.live.job_queue import Write
 from gossiplog.notices import CaughtUp, NewEntries, PeerDown
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.testing.links import WINDOW_BYTES
 from tests.netcase import LISTEN, LOCAL, NETWORK, Author, Site, World
 

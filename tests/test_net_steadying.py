@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.errors import BadSignatureError
-from gossiplog.net import steadying
+from gossiplog.live import monotonic as steadying
+from gossiplog.live.monotonic import elapsed, steady
 from gossiplog.net.admission import Admission
-from gossiplog.net.steadying import elapsed, steady
 from tests.netcase import World
 
 HOUR = 3600.0

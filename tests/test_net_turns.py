@@ -14,9 +14,9 @@ from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import MESSAGE_MILLISECONDS, RECORDS_PER_POINT
 from gossiplog.gossip.messages import Lazy, Message, Ping, Pong
-from gossiplog.net.chores import Chores
-from gossiplog.net.steadying import worked
-from gossiplog.net.turns import Turn, Turns
+from gossiplog.live.monotonic import worked
+from gossiplog.net.fair_turns import Turn, Turns
+from gossiplog.net.serving_turns import Chores
 from gossiplog.notices import PeerDown, PeerRejected
 from gossiplog.wire.codec import encode
 from tests.netcase import Peer, World

@@ -29,12 +29,12 @@ from gossiplog.errors import (
     StoreClosedError,
 )
 from gossiplog.gossip.messages import Hello
+from gossiplog.live import subscriptions
 from gossiplog.log.keys import KeyKind, format_author, format_key
-from gossiplog.net import subscriptions
 from gossiplog.notices import CaughtUp, Lagged, NewEntries, Peer, PeerDown, PeerUp, StoreFailing
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import Fault, MemoryBackend
-from gossiplog.store.verifying import Damage
+from gossiplog.store.memory.backend import Fault, MemoryBackend
+from gossiplog.store.repair.verify import Damage
 from tests.netcase import LISTEN, LOCAL, NETWORK, OTHER_NETWORK, Author, World, factory
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,15 +11,15 @@ from twisted.internet import reactor
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import cli
+from gossiplog.app import cli
+from gossiplog.app.keyfile import said
+from gossiplog.app.tap import Options
 from gossiplog.errors import GossiplogError, InvalidValueError, StoreError
-from gossiplog.keyfile import said
-from gossiplog.net.livestore import open_store
+from gossiplog.live.store import open_store
 from gossiplog.paths import absolute, typed
 from gossiplog.store.directory import StoreDirectory
 from gossiplog.store.logs import open_logs
-from gossiplog.store.salvaging import salvage
-from gossiplog.tap import Options
+from gossiplog.store.repair.salvage import salvage
 from tests.processes import ProcessTestCase, environment
 
 NO_PATHS: tuple[object, ...] = ("", b"", "a\0b", b"a\0b", "\ud800", 5, None, ["a"])
@@ -176,7 +176,7 @@ class ProcessTests(ProcessTestCase):
     def test_the_current_directory_is_gone(self) -> None:
         """It says so, of every verb and of twistd; a path from / on works."""
         self.run_gossiplog("init", "--store", "ann")
-        run = GO_AWAY + "from gossiplog.cli import main; sys.exit(main(sys.argv[1:]))"
+        run = GO_AWAY + "from gossiplog.app.cli import main; sys.exit(main(sys.argv[1:]))"
         for verb in (["init"], ["init", "--store", "x"], ["log"], ["run", "--network", "n"]):
             process = self.start(sys.executable, "-c", run, *verb)
             self.assert_one_line(process, 1, "the current directory is gone")

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import open_store
 from gossiplog.gossip.events import Lightened
-from gossiplog.net.choosing import Told
+from gossiplog.live.follows import Told
 from gossiplog.store.logs import open_logs
 from tests.disks import GAPS, KINDS, MERGED, Made, sizes_of
 

@@ -14,12 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import Cursor, Entry, Reader, Store, Writer, open_store
 from gossiplog.errors import CursorMismatchError, InvalidValueError, StoreClosedError
+from gossiplog.live import reader as reading
+from gossiplog.live.results import Result
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import short_key
-from gossiplog.net import reading
-from gossiplog.net.awaiting import Result
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, SetCursor
 from gossiplog.testing.links import VirtualReactor, VirtualThread
 from tests.netcase import Author, World

@@ -52,7 +52,7 @@ class RealNetworkTests(ProcessTestCase):
     def chat(self, number: int) -> Process:
         """Start the process of a host."""
         process = self.start(
-            *self.hosts.on(number, sys.executable, "-m", "gossiplog.cli", "chat", "--network", "77" * 32),
+            *self.hosts.on(number, sys.executable, "-m", "gossiplog.app.cli", "chat", "--network", "77" * 32),
             *("--store", f"store{number}", "--nick", f"host{number}"),
             *("--listen", f"tcp:{PORT}:interface={self.hosts.address(number)}"),
             *(

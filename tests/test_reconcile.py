@@ -17,8 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError
-from gossiplog.gossip import reconcile, splitting
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip import range_splitting as splitting
+from gossiplog.gossip import reconcile
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.messages import FORKED_CHECK, Item, Range, RangeKind, Ranges
 from gossiplog.gossip.reconcile import Reconcile, Step
 from gossiplog.log.clock import Clock

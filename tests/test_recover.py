@@ -27,7 +27,7 @@ NETWORK = ("--network", "garden")
 
 MORTAL = """
 import os, signal, sqlite3, sys
-from gossiplog.store import sqlite
+from gossiplog.store.sqlite import backend as sqlite
 
 fatal = int(sys.argv[1])
 connect = sqlite.connect
@@ -48,7 +48,7 @@ class Mortal(sqlite3.Connection):
         return result
 
 sqlite.connect = lambda directory, init, factory: connect(directory, init, Mortal)
-from gossiplog.cli import main
+from gossiplog.app.cli import main
 sys.exit(main(sys.argv[2:]))
 """
 

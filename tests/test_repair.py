@@ -7,9 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gossiplog.app.service import describe
 from gossiplog.errors import StoreDamagedError, StoreInUseError
 from gossiplog.notices import PeerRejected, StoreDamaged
-from gossiplog.serving import describe
 from gossiplog.store.logs import open_logs
 from tests.netcase import World
 from tests.processes import ProcessTestCase

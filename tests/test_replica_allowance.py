@@ -21,7 +21,7 @@ from gossiplog.gossip.allowance import (
     price,
     toil,
 )
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.messages import (
     Fill,
     Fork,

@@ -12,7 +12,7 @@ from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import FORK_POINTS, hashed, price
 from gossiplog.gossip.events import Effect, End, Send
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.messages import (
     Fork,
     Have,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import genesis_id

@@ -8,7 +8,7 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, End
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.messages import (
     Fork,
     Have,

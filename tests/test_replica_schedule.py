@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.gossip.claims import BURIED_AT_ONCE
-from gossiplog.gossip.schedule import Schedule
+from gossiplog.gossip.pull_scheduler import Schedule
 
 A, B, C, D = (bytes([number]) * 32 for number in (1, 2, 3, 4))
 STALL = limits.STALL_SECONDS

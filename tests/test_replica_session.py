@@ -12,7 +12,7 @@ from gossiplog.errors import ByeCode, LimitExceededError, PeerTimeoutError, Unex
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import Allowance
 from gossiplog.gossip.events import Effect, End, Send
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.messages import (
     RESERVED,
     Bye,

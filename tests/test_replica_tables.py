@@ -14,9 +14,9 @@ from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.claims import BURIED_AT_ONCE
 from gossiplog.gossip.messages import Have, HaveItem, Want
-from gossiplog.gossip.schedule import Schedule
-from gossiplog.gossip.tables import BLOCK, SPREAD, Line, Table
-from gossiplog.gossip.tree import LOOK_ON_SECONDS, LOOKED_AT_ONCE
+from gossiplog.gossip.plumtree import LOOK_ON_SECONDS, LOOKED_AT_ONCE
+from gossiplog.gossip.pull_scheduler import Schedule
+from gossiplog.gossip.sharded_tables import BLOCK, SPREAD, Line, Table
 from tests.test_replica_exchange import ReplicaCase
 
 STEP_SECONDS = 0.02

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.messages import Have, HaveItem, Lazy, Refuse, Want, WantItem
-from gossiplog.gossip.tree import MISSED_PUSHES, NEW_OUTWEIGHS, VAIN_PUSHES, explored_seq
+from gossiplog.gossip.plumtree import MISSED_PUSHES, NEW_OUTWEIGHS, VAIN_PUSHES, explored_seq
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import build, verify

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gossiplog.app.service import Serving
 from gossiplog.notices import DialFailed, Peer, PeerUp
-from gossiplog.serving import Serving
 from tests.netcase import NETWORK
 
 

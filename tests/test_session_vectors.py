@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.messages import Hello, Message, Ping, Pong, Ranges, Segment
 from gossiplog.log.clock import Clock
 from gossiplog.log.keys import Keypair

@@ -227,7 +227,7 @@ class PluginTests(SynchronousTestCase):
     """twistd imports every plugin there is, so ours must cost nothing."""
 
     def test_plugin_imports_only_twisted(self) -> None:
-        """The plugin names ``gossiplog.tap`` in a string."""
+        """The plugin names ``gossiplog.app.tap`` in a string."""
         [path] = {
             found.resolve()
             for directory in twisted.plugins.__path__

@@ -10,11 +10,12 @@ from xml.etree import ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.cli import main
-from gossiplog.testing import saving, simulator
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.invariants import InvariantError
-from gossiplog.testing.scenario import Scenario
+from gossiplog.app.cli import main
+from gossiplog.testing.sim import saved as saving
+from gossiplog.testing.sim import simulator
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.invariants import InvariantError
+from gossiplog.testing.sim.scenario import Scenario
 
 SMALL = ("--nodes", "6", "--links", "2", "--authors", "3", "--entries", "2")
 

@@ -1,6 +1,6 @@
 """Ring 4: random networks with random faults; one seed reproduces any failure.
 
-Run one by hand: ``python -m gossiplog.testing.simulator SEED``.
+Run one by hand: ``python -m gossiplog.testing.sim.simulator SEED``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import InvalidValueError
-from gossiplog.testing import faults, saving, scenario, simulator
-from gossiplog.testing.invariants import InvariantError
-from gossiplog.testing.topologies import TOPOLOGIES
+from gossiplog.testing.sim import faults, scenario, simulator
+from gossiplog.testing.sim import saved as saving
+from gossiplog.testing.sim.invariants import InvariantError
+from gossiplog.testing.sim.topologies import TOPOLOGIES
 
 REGRESSIONS = Path(__file__).parent / "regressions"
 

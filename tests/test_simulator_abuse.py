@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.gossip.messages import Have, HaveItem, Item, Message, Range, RangeKind, Ranges, Segment, Want
 from gossiplog.log.keys import Keypair
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.node import Node
-from gossiplog.testing.stranger import Stranger
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.stranger import Stranger
 from tests.test_simulator_hostile import MALLORY, OTHER, segments
 
 

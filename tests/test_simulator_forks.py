@@ -27,10 +27,10 @@ from gossiplog.log.fork import build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, verify
 from gossiplog.store.interface import PutFork, PutSegment
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.node import Node
-from gossiplog.testing.patching import patched
-from gossiplog.testing.stranger import Stranger
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.patching import patched
+from gossiplog.testing.sim.stranger import Stranger
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", 0))
 

@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog.gossip import events
 from gossiplog.log.segment import drop_payloads, verify
 from gossiplog.store.interface import PutSegment
-from gossiplog.store.memory import MemoryBackend
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.conformance_rows import Chain
-from gossiplog.testing.node import Node
-from gossiplog.testing.stripping import Forgetter, Stripper
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.strippers import Forgetter, Stripper
 
 
 def written(cluster: Cluster, number: int, rows: Iterable[int]) -> list[PutSegment]:

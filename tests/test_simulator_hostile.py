@@ -30,9 +30,9 @@ from gossiplog.log.body import encode_body
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build, signed_head
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.node import Node
-from gossiplog.testing.stranger import Stranger
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.stranger import Stranger
 
 MALLORY = Keypair(bytes(range(32)))
 OTHER = Keypair(bytes(range(1, 33)))

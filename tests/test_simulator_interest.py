@@ -13,12 +13,12 @@ from gossiplog.gossip import events
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import Message, RangeKind, Ranges
 from gossiplog.gossip.quotas import Quota, Quotas
-from gossiplog.testing.carrying import Carrier
-from gossiplog.testing.cluster import Cluster, held
-from gossiplog.testing.faults import ON_LINKS, Fault, Faults
-from gossiplog.testing.node import Node
-from gossiplog.testing.pipes import Quality
-from gossiplog.testing.simulator import tight_limits
+from gossiplog.testing.sim.cluster import Cluster, held
+from gossiplog.testing.sim.faults import ON_LINKS, Fault, Faults
+from gossiplog.testing.sim.loop import Carrier
+from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.pipes import Quality
+from gossiplog.testing.sim.simulator import tight_limits
 from tests.test_simulator_scenarios import QUICK_DISK, SLOW_DISK, line, seq, write
 
 

@@ -9,14 +9,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.session import Phase
-from gossiplog.store.memory import Fault as DiskFault
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.disk import Speed
-from gossiplog.testing.faults import Fault, Faults
-from gossiplog.testing.network import HANDSHAKE_SIZES
-from gossiplog.testing.node import Node
-from gossiplog.testing.pipes import Quality
-from gossiplog.testing.simulator import tight_limits
+from gossiplog.store.memory.backend import Fault as DiskFault
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.disk import Speed
+from gossiplog.testing.sim.faults import Fault, Faults
+from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.pipes import Quality
+from gossiplog.testing.sim.simulator import tight_limits
+from gossiplog.testing.sim.wires import HANDSHAKE_SIZES
 
 SLOW_DISK = Speed(commit=5.0, read=0.001, stall_chance=0.0)
 QUICK_DISK = Speed(commit=0.002, read=0.001, stall_chance=0.0)

@@ -15,10 +15,10 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.messages import Fork, Lazy, Segment
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.patching import patched
-from gossiplog.testing.pipes import Quality
-from gossiplog.testing.stranger import Stranger
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.patching import patched
+from gossiplog.testing.sim.pipes import Quality
+from gossiplog.testing.sim.stranger import Stranger
 from tests.test_simulator_forks import author, branch
 from tests.test_slow_peers import large_proof
 

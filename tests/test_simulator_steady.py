@@ -6,11 +6,11 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.pipes import Quality
-from gossiplog.testing.spread import Spread, distances
-from gossiplog.testing.steady import Steady, measure
-from gossiplog.testing.topologies import regular
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.pipes import Quality
+from gossiplog.testing.sim.spread import Spread, distances
+from gossiplog.testing.sim.steady import Steady, measure
+from gossiplog.testing.sim.topologies import regular
 
 
 class SteadyTests(SynchronousTestCase):

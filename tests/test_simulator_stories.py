@@ -6,11 +6,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.store.memory import MemoryBackend
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.disk import Speed
-from gossiplog.testing.node import Node
-from gossiplog.testing.pipes import Quality
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.disk import Speed
+from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.pipes import Quality
 
 QUICK_DISK = Speed(commit=0.002, read=0.001, stall_chance=0.0)
 

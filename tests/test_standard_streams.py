@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.processes import DEADLINE_SECONDS, ProcessTestCase, environment
 
-COMMAND = (sys.executable, "-m", "gossiplog.cli")
+COMMAND = (sys.executable, "-m", "gossiplog.app.cli")
 
 
 class StreamCase(ProcessTestCase):
@@ -184,6 +184,6 @@ class FailingTests(StreamCase):
 
     def test_closed_descriptors(self) -> None:
         """Without any of the three."""
-        script = f"exec {sys.executable} -m gossiplog.cli log --store store <&- >&- 2>&-"
+        script = f"exec {sys.executable} -m gossiplog.app.cli log --store store <&- >&- 2>&-"
         process = self.start("/bin/sh", "-c", script, cwd=Path(self.place))
         self.assertEqual((process.finish(), process.out, process.err), (0, "", ""))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.store.interface import Backend
-from gossiplog.store.memory import MemoryBackend
-from gossiplog.store.sqlite import SQLiteBackend
-from gossiplog.testing.conformance import BackendConformance
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.sqlite.backend import SQLiteBackend
+from gossiplog.testing.conformance.suite import BackendConformance
 
 
 class MemoryBackendTests(BackendConformance, SynchronousTestCase):

@@ -22,7 +22,7 @@ WRITER = """
 import os, random, signal, sqlite3, sys
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Append
-from gossiplog.store.sqlite import SQLiteBackend
+from gossiplog.store.sqlite.backend import SQLiteBackend
 
 path, seed, fatal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 draw = random.Random(seed)

@@ -28,12 +28,13 @@ from gossiplog.errors import (
     StoreUnsafeError,
 )
 from gossiplog.log.body import encode_body
-from gossiplog.store import directory, interface, sqlite_opening
+from gossiplog.store import directory, interface
 from gossiplog.store import logs as logs_module
 from gossiplog.store.folder import Folder
 from gossiplog.store.logs import open_logs
+from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Append, SetCursor
-from gossiplog.store.salvaging import salvage
+from gossiplog.store.sqlite import opening as sqlite_opening
 from tests.test_store_sqlite import command, environment
 
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -73,7 +74,7 @@ MUCH = """
 import sys
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Accept, Forget
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.testing.conformance.rows import Chain
 logs = open_logs(sys.argv[1])
 chains = [Chain(number) for number in range(1, 80)]
 for _ in range(3):

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.commands.verifying import verify
+from gossiplog.app.commands.verify import verify
 from gossiplog.errors import StoreDamagedError, StoreError, StoreFormatError
 from gossiplog.store.logs import open_logs
+from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Accept
-from gossiplog.store.salvaging import salvage
-from gossiplog.store.sqlite_header import HEADER_BYTES, PAGE_BYTES, SCHEMA_VERSION, mark
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.store.sqlite.header import HEADER_BYTES, PAGE_BYTES, SCHEMA_VERSION, mark
+from gossiplog.testing.conformance.rows import Chain
 
 ALL_BITS = "GOSSIPLOG_ALL_BITS"
 """In the environment: flip every bit of the page (an hour)."""

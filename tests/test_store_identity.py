@@ -18,13 +18,13 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from gossiplog.errors import StoreCopiedError, StoreError, StoreFullError
 from gossiplog.log.segment import Segment, verify
-from gossiplog.store import identity
-from gossiplog.store.identity import ATTRIBUTE, MACHINE_ID
+from gossiplog.store.copy_guard import identity
+from gossiplog.store.copy_guard.identity import ATTRIBUTE, MACHINE_ID
 from gossiplog.store.interface import Write
 from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, Append, Appended, Result
-from gossiplog.store.sqlite import SQLiteBackend
+from gossiplog.store.sqlite.backend import SQLiteBackend
 from tests.processes import environment
 
 ALL = 1 << 30
@@ -310,7 +310,7 @@ class RemountTests(SynchronousTestCase):
         command = [
             sys.executable,
             "-m",
-            "gossiplog.cli",
+            "gossiplog.app.cli",
             "append",
             "--store",
             self.store,

@@ -23,7 +23,7 @@ from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, entries, signed_head, verify
 from gossiplog.store.interface import Backend, PutMeta, PutSegment, Write
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import Fault, MemoryBackend
+from gossiplog.store.memory.backend import Fault, MemoryBackend
 from gossiplog.store.requests import (
     Accept,
     Accepted,
@@ -36,8 +36,8 @@ from gossiplog.store.requests import (
     SetMeta,
     Stale,
 )
-from gossiplog.store.sqlite import SQLiteBackend
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.store.sqlite.backend import SQLiteBackend
+from gossiplog.testing.conformance.rows import Chain
 
 ALL = 1 << 30
 

@@ -11,10 +11,10 @@ from gossiplog.limits import MAX_SEGMENT_ENTRIES, SEGMENT_TARGET_BYTES
 from gossiplog.log.segment import Head, Segment, drop_payloads, entries
 from gossiplog.store.interface import PutSegment, Replace, Row, Write
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import Fault, MemoryBackend
+from gossiplog.store.memory.backend import Fault, MemoryBackend
 from gossiplog.store.merging import FAN_IN, is_full, plan
 from gossiplog.store.requests import Accept, Append, Forget
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.testing.conformance.rows import Chain
 
 STEP = 256 * 1024
 ALL = 1 << 30

@@ -18,13 +18,13 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import AppendOutcomeUnknown, ForkedWriterError, StoreFailedError, StoreFullError
+from gossiplog.log.disk_cost import Weights
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build, drop_payloads, entries
-from gossiplog.log.weight import Weights
 from gossiplog.store.interface import Backend, PutSegment
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import Fault, MemoryBackend
+from gossiplog.store.memory.backend import Fault, MemoryBackend
 from gossiplog.store.requests import (
     Accept,
     Accepted,
@@ -39,8 +39,8 @@ from gossiplog.store.requests import (
     SetCursor,
     Stale,
 )
-from gossiplog.store.sqlite import SQLiteBackend
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.store.sqlite.backend import SQLiteBackend
+from gossiplog.testing.conformance.rows import Chain
 
 LOCAL, REMOTE = 2, 3
 BODIES = st.lists(st.binary(max_size=300), min_size=1, max_size=4)

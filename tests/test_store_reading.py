@@ -19,10 +19,10 @@ from gossiplog.errors import (
     StoreNotClosedError,
 )
 from gossiplog.log.body import encode_body
-from gossiplog.store.custody import is_from_here
+from gossiplog.store.copy_guard.guard import is_from_here
 from gossiplog.store.logs import open_logs
+from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Append
-from gossiplog.store.salvaging import salvage
 from gossiplog.testing.links import VirtualThread
 from tests.netcase import NETWORK, World
 from tests.processes import ProcessTestCase

@@ -15,10 +15,10 @@ from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment, chain_ids, drop_payloads, merge, verify
 from gossiplog.store.interface import PutFork, Replace
 from gossiplog.store.logs import Logs, open_logs
+from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Accept, Append, SetCursor
-from gossiplog.store.salvaging import salvage
-from gossiplog.store.sqlite_header import SCHEMA_VERSION, mark
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.store.sqlite.header import SCHEMA_VERSION, mark
+from gossiplog.testing.conformance.rows import Chain
 from tests.lives import use_both_journals
 from tests.shims import Point, between, usable
 

@@ -18,8 +18,8 @@ from gossiplog.log.segment import drop_payloads
 from gossiplog.store.interface import DeleteAuthor, PutFork, PutSegment
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Forget
-from gossiplog.store.sqlite_header import PAGE_BYTES
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.store.sqlite.header import PAGE_BYTES
+from gossiplog.testing.conformance.rows import Chain
 from tests.lives import held
 from tests.mounts import MountCase
 from tests.processes import environment
@@ -176,7 +176,7 @@ from contextlib import closing
 from gossiplog.errors import StoreFullError
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Accept, Append
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.testing.conformance.rows import Chain
 path, left = sys.argv[1], int(sys.argv[2])
 ballast = os.path.join(os.path.dirname(path), "ballast")
 with open(ballast, "wb") as file:
@@ -215,7 +215,7 @@ class FullDiskTests(MountCase):
         free = os.statvfs(place).f_bavail * os.statvfs(place).f_bsize
         self.assertLess(free, 600 * 1024)
         gone = subprocess.run(
-            [sys.executable, "-m", "gossiplog.cli", "block", "--store", path, "--delete", author],
+            [sys.executable, "-m", "gossiplog.app.cli", "block", "--store", path, "--delete", author],
             env=environment(),
             capture_output=True,
             text=True,

@@ -30,13 +30,13 @@ from gossiplog.limits import MAX_SEQ
 from gossiplog.log.fork import build_proof, encode_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, entries
-from gossiplog.store import sqlite_journal
 from gossiplog.store.interface import PutMeta, PutSegment
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Forget, SetMeta
-from gossiplog.store.sqlite import SQLiteBackend
-from gossiplog.store.sqlite_header import SCHEMA_VERSION, mark
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.store.sqlite import journal as sqlite_journal
+from gossiplog.store.sqlite.backend import SQLiteBackend
+from gossiplog.store.sqlite.header import SCHEMA_VERSION, mark
+from gossiplog.testing.conformance.rows import Chain
 from tests.fuzz.survey import bearing_any_value
 
 ALL = 1 << 30

@@ -11,9 +11,9 @@ from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head, Segment, drop_payloads
 from gossiplog.store.interface import DeleteAuthor, PutFork, PutSegment
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
-from gossiplog.store.verifying import Damage, verify_store
-from gossiplog.testing.conformance_rows import Chain
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.repair.verify import Damage, verify_store
+from gossiplog.testing.conformance.rows import Chain
 
 
 class VerifyTests(SynchronousTestCase):

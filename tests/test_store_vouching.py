@@ -16,12 +16,12 @@ from gossiplog.log.fork import build_proof, encode_proof
 from gossiplog.log.items import join
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, verify
-from gossiplog.store import vouching
+from gossiplog.store import checked_rows as vouching
+from gossiplog.store.checked_rows import Vouching
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Accept, AddFork
-from gossiplog.store.sqlite import SQLiteBackend
-from gossiplog.store.sqlite_rows import row_crc
-from gossiplog.store.vouching import Vouching
+from gossiplog.store.sqlite.backend import SQLiteBackend
+from gossiplog.store.sqlite.rows import row_crc
 from tests.processes import ProcessTestCase
 
 ANN = Keypair(b"a" * 32)

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from gossiplog.streams import WAITING_BYTES, Input, Output, Patient
+from gossiplog.app.streams import WAITING_BYTES, Input, Output, Patient
 
 MUCH = b"".join(b"%d\n" % number for number in range(50_000))
 

@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
-from gossiplog.commands.network import refused
+from gossiplog.app.commands.replicate import refused
+from gossiplog.app.printing import StatusLine
+from gossiplog.app.sync import FAILED_SECONDS, Moved, Sync
 from gossiplog.errors import NodeError, StoreDamagedError, StoreFailedError, StoreFullError
 from gossiplog.gossip.quotas import Quota, Quotas
-from gossiplog.printing import StatusLine
 from gossiplog.store.logs import open_logs
-from gossiplog.store.memory import Fault
-from gossiplog.syncing import FAILED_SECONDS, Moved, Sync
+from gossiplog.store.memory.backend import Fault
 from tests.netcase import LISTEN, World
 from tests.processes import ProcessTestCase
 
@@ -136,7 +136,7 @@ class DiskTests(ProcessTestCase):
         node = self.gossiplog("run", "--store", "ann", "--network", "n", "--listen", LISTEN)
         [address] = node.ready()["listening"]
         process = self.start(
-            "sh", "-c", 'ulimit -f 200; exec "$@"', "sh", sys.executable, "-m", "gossiplog.cli", "sync", address,
+            "sh", "-c", 'ulimit -f 200; exec "$@"', "sh", sys.executable, "-m", "gossiplog.app.cli", "sync", address,
             "--store", "bob", "--network", "n", "--timeout", "3",
         )  # fmt: skip
         self.assert_one_line(process, 1, "log.sqlite")
@@ -154,7 +154,7 @@ class DiskTests(ProcessTestCase):
         [address] = node.ready()["listening"]
         small = (
             "import sys; from gossiplog import limits; limits.DISK_SHARE = 1e-9; "
-            "from gossiplog.cli import main; sys.exit(main())"
+            "from gossiplog.app.cli import main; sys.exit(main())"
         )
         process = self.start(
             sys.executable, "-c", small, "sync", address, "--store", "bob", "--network", "n"

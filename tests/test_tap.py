@@ -17,12 +17,12 @@ from twisted.internet.protocol import Factory
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from gossiplog import tap
+from gossiplog.app import tap
+from gossiplog.app.tap import CannotStart, NodeService, Options, makeService
 from gossiplog.errors import StoreLockedError
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.network import Network
 from gossiplog.store.logs import open_logs
-from gossiplog.tap import CannotStart, NodeService, Options, makeService
 from tests.processes import DEADLINE_SECONDS, ProcessTestCase
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"

@@ -14,12 +14,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from gossiplog import printing, terminal
+from gossiplog.app import printing, terminal
+from gossiplog.app.foreground import first_of
+from gossiplog.app.printing import complain, report
+from gossiplog.app.terminal import MAX_WAITING_LINES, Terminal
 from gossiplog.errors import InvalidValueError
-from gossiplog.foreground import first_of
 from gossiplog.limits import MAX_BODY_BYTES
-from gossiplog.printing import complain, report
-from gossiplog.terminal import MAX_WAITING_LINES, Terminal
 
 
 class ReportTests(SynchronousTestCase):

@@ -12,17 +12,17 @@ from types import SimpleNamespace
 from twisted.internet import reactor
 
 from gossiplog.errors import StoreLockedError
-from gossiplog.net.livestore import open_store
-from gossiplog.store import locking
+from gossiplog.live.store import open_store
+from gossiplog.store import lock as locking
 from gossiplog.store.directory import DATABASE, LOCK
 from gossiplog.store.logs import open_logs
-from gossiplog.store.salvaging import salvage
+from gossiplog.store.repair.salvage import salvage
 from tests.processes import Process, ProcessTestCase
 
 LOUD = """
 import sys, time
 from contextlib import closing
-from gossiplog.store import locking
+from gossiplog.store import lock as locking
 sleep = time.sleep
 def loud(seconds):
     print("waiting", flush=True)
@@ -38,7 +38,7 @@ with closing(open_logs(sys.argv[1], wait=float(sys.argv[2]))):
     sys.stdin.read()
 """
 
-COMMAND = "from gossiplog.cli import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = "from gossiplog.app.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 class WaitingTests(ProcessTestCase):

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError, MalformedMessageError
-from gossiplog.gossip import splitting
+from gossiplog.gossip import range_splitting as splitting
 from gossiplog.gossip.messages import (
     RESERVED,
     Bye,

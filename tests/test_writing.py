@@ -23,7 +23,7 @@ from gossiplog.errors import (
     StoreNotFoundError,
 )
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import Fault, MemoryBackend
+from gossiplog.store.memory.backend import Fault, MemoryBackend
 from gossiplog.testing.links import VirtualThread
 from tests.netcase import World
 

@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 
 from gossiplog import limits
-from gossiplog.gossip.tables import Line, Table
+from gossiplog.gossip.sharded_tables import Line, Table
 
 CLAIM_BYTES = 140
 """What each claim takes up, beside the tables: its author, its seq, and who claims it."""

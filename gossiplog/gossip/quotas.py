@@ -17,8 +17,8 @@ from typing import NamedTuple
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError
 from gossiplog.limits import AUTHOR_DISK_BYTES
+from gossiplog.log.disk_cost import Weights, row_bytes
 from gossiplog.log.segment import Segment
-from gossiplog.log.weight import Weights, row_bytes
 
 LIFT_SHARE = 0.9
 """Of a bound: when merging brought an author below it, the author may go on for a while."""

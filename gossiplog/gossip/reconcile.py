@@ -17,8 +17,8 @@ from typing import NamedTuple
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError
 from gossiplog.gossip.messages import Item, Range, RangeKind, Ranges
-from gossiplog.gossip.splitting import Answer, Compared, Splitting, late, packed
-from gossiplog.gossip.view import Held
+from gossiplog.gossip.range_splitting import Answer, Compared, Splitting, late, packed
+from gossiplog.gossip.wanted_heads import Held
 from gossiplog.log.fingerprint import FORKED_SEQ
 
 STEP_BYTES = 1024

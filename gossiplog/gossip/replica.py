@@ -18,7 +18,8 @@ from gossiplog.errors import ByeCode, PeerError, UnexpectedMessageError, Version
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import price
 from gossiplog.gossip.events import Effect, Event
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.memory_pressure import Shedding
 from gossiplog.gossip.messages import (
     Bye,
     Fill,
@@ -37,8 +38,7 @@ from gossiplog.gossip.messages import (
 )
 from gossiplog.gossip.reconcile import NOTHING
 from gossiplog.gossip.session import Phase, Session
-from gossiplog.gossip.shedding import Shedding
-from gossiplog.gossip.view import View
+from gossiplog.gossip.wanted_heads import View
 from gossiplog.log.segment import Segment
 
 VERSION = 1

@@ -36,11 +36,11 @@ from gossiplog.gossip.messages import (
     Unknown,
     Want,
 )
+from gossiplog.gossip.missing_payloads import Giving, Lacking
 from gossiplog.gossip.outbox import Outbox
-from gossiplog.gossip.payloads import Giving, Lacking
 from gossiplog.gossip.reconcile import Reconcile
-from gossiplog.gossip.tables import Table
-from gossiplog.gossip.view import View
+from gossiplog.gossip.sharded_tables import Table
+from gossiplog.gossip.wanted_heads import View
 from gossiplog.log.segment import Segment
 
 

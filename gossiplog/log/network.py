@@ -22,8 +22,8 @@ from typing import Final
 from nacl.pwhash import argon2id
 
 from gossiplog.errors import InvalidKeyError, InvalidValueError
-from gossiplog.foreign import printable
 from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, parse_author, parse_key, short_key
+from gossiplog.printable import printable
 
 MAX_NAME_BYTES: Final = 128
 

@@ -20,13 +20,13 @@ from typing import Any
 from gossiplog import limits
 from gossiplog.errors import ByeCode, GossiplogError, LimitExceededError, PeerError, ReplayError
 from gossiplog.net.bans import Bans, points_of
-from gossiplog.net.crowd import Crowd
+from gossiplog.net.connection_counts import Crowd
+from gossiplog.net.first_messages import FirstMessages
+from gossiplog.net.link import Link
 from gossiplog.net.places import is_local, place
-from gossiplog.net.protocol import Link
-from gossiplog.net.rates import Bucket, PlaceRates
-from gossiplog.net.replays import FirstMessages
+from gossiplog.net.refusals import TurnedAway
 from gossiplog.net.sockets import descriptors
-from gossiplog.net.turned_away import TurnedAway
+from gossiplog.net.token_bucket import Bucket, PlaceRates
 from gossiplog.notices import Banned, Notice
 
 CROWDING_SECONDS = 60.0

@@ -20,24 +20,24 @@ from gossiplog.errors import ByeCode, EndpointError, LimitExceededError, PeerErr
 from gossiplog.gossip import events
 from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.events import Effect, Event
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.messages import Message
 from gossiplog.gossip.quotas import Ledger
 from gossiplog.gossip.replica import Replica
+from gossiplog.live.interrupts import pass_on
+from gossiplog.live.logger import Log
+from gossiplog.live.monotonic import worked
+from gossiplog.live.results import Ending, Result
+from gossiplog.live.store import Store
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net.admission import Admission
-from gossiplog.net.alarm import Alarm
-from gossiplog.net.awaiting import Ending, Result
-from gossiplog.net.checking import Checker
-from gossiplog.net.dialing import Dialers
-from gossiplog.net.errands import Errands
-from gossiplog.net.interrupts import pass_on
-from gossiplog.net.livestore import Store
-from gossiplog.net.logger import Log
-from gossiplog.net.protocol import Link
-from gossiplog.net.steadying import worked
-from gossiplog.net.turns import Turns
+from gossiplog.net.deadline_timer import Alarm
+from gossiplog.net.dialer import Dialers
+from gossiplog.net.fair_turns import Turns
+from gossiplog.net.link import Link
+from gossiplog.net.signature_checks import Checker
+from gossiplog.net.store_effects import Errands
 from gossiplog.notices import Notice, Peer
 from gossiplog.wire.channel import Channel
 
@@ -150,7 +150,7 @@ class Driver:
         self._check_stopped()
         return self._stopped.wait()
 
-    # -- links report (gossiplog.net.protocol.Owner)
+    # -- links report (gossiplog.net.link.Owner)
 
     def channel(self, initiator: bool) -> Channel:
         """A fresh channel for a new connection."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from gossiplog.gossip.schedule import Schedule
+from gossiplog.gossip.pull_scheduler import Schedule
 from gossiplog.log.clock import Clock
 from gossiplog.notices import Peer, PeerProgress, Progress
 

@@ -28,11 +28,11 @@ from gossiplog.errors import (
 )
 from gossiplog.limits import MAX_WRITERS
 from gossiplog.paths import AnyPath, absolute
-from gossiplog.store import generation
+from gossiplog.store.copy_guard import generation
 from gossiplog.store.folder import FILE_MODE, Folder, create_folders, open_folder, require_private_parent
-from gossiplog.store.locking import StoreLock
+from gossiplog.store.lock import StoreLock
 from gossiplog.store.names import file_name, writer_name
-from gossiplog.store.process import Home, hold
+from gossiplog.store.owning_process import Home, hold
 
 DATABASE: Final = "log.sqlite"
 LOCK: Final = "lock"

@@ -3,7 +3,7 @@
 Responsible for: the :class:`Backend` protocol and the values it takes and gives.
 Must not know: how rows are kept, what a batch of requests means (``logs``), how segments are verified (``log``).
 Invariant: a backend never holds two ids for one seq: it refuses a row that does not continue its author's head.
-``gossiplog.testing.conformance`` is this page as tests; a new backend has to pass it.
+``gossiplog.testing.conformance.suite`` is this page as tests; a new backend has to pass it.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class Backend(Protocol):
         """Yield the outlines of rows that begin at ``first`` or later, ascending; commits in between are fine."""
 
     def weights(self) -> dict[bytes, int]:
-        """Return what the rows of each author take (:func:`gossiplog.log.weight.row_bytes` of each).  O(rows)."""
+        """Return what the rows of each author take (:func:`gossiplog.log.disk_cost.row_bytes` of each).  O(rows)."""
 
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their body, of those where any does.  O(rows with holes)."""

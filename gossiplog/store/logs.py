@@ -27,20 +27,20 @@ from gossiplog.log.fork import ForkProof, build_proof, verify_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
 from gossiplog.log.segment import HoledRow, Segment
 from gossiplog.paths import AnyPath
-from gossiplog.store.batch import Batch
-from gossiplog.store.custody import Custody
-from gossiplog.store.filling import Filling
+from gossiplog.store.checked_rows import Vouching
+from gossiplog.store.copy_guard.guard import Custody
+from gossiplog.store.disk_usage import Weighing
+from gossiplog.store.hole_filling import Filling
 from gossiplog.store.interface import Backend, PutMeta
 from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
-from gossiplog.store.passing import Stretch, read_around
-from gossiplog.store.process import Home
-from gossiplog.store.repairing import Donor, Repairing, RepairReport
+from gossiplog.store.owning_process import Home
+from gossiplog.store.reading_around import Stretch, read_around
+from gossiplog.store.repair.repair import Donor, Repairing, RepairReport
+from gossiplog.store.repair.verify import Progress, VerifyReport, verify_store
 from gossiplog.store.requests import Append, Done, Fill, Filled, Forget, Outcome, Request, Result
-from gossiplog.store.sqlite import SQLiteBackend
-from gossiplog.store.verifying import Progress, VerifyReport, verify_store
-from gossiplog.store.vouching import Vouching
-from gossiplog.store.weighing import Weighing
+from gossiplog.store.sqlite.backend import SQLiteBackend
+from gossiplog.store.transaction import Batch
 
 __all__ = ["Logs", "VerifyReport", "open_logs"]
 
@@ -362,7 +362,7 @@ class Logs:
 
         No log of a local writer is cut.  Its damaged entries come back if ``donor``, the ``segments`` of another store,
         has the same ones; otherwise they stay as they are.  A damaged node key is replaced.  A damaged database file
-        has to be rebuilt first (:func:`gossiplog.store.salvaging.salvage`); as long as it is not, nothing is done.
+        has to be rebuilt first (:func:`gossiplog.store.repair.salvage.salvage`); as long as it is not, nothing is done.
         """
         self.weighing.end()
         damaged = self.verify(progress)

@@ -16,9 +16,9 @@ from typing import Final
 
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
 from gossiplog.limits import MAX_SEGMENT_ENTRIES, SEGMENT_TARGET_BYTES
+from gossiplog.log.disk_cost import Changes
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Segment, count_holes, merge, verify
-from gossiplog.log.weight import Changes
 from gossiplog.store.interface import Backend, Replace, Row
 
 FAN_IN: Final = 8

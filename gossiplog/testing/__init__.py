@@ -11,17 +11,17 @@ Public, with names that stay, is what can be imported from here, of ``Node`` its
 ``conformance``.  What else the modules hold may change.
 """
 
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.disk import Speed
-from gossiplog.testing.faults import KINDS, Fault, Faults
-from gossiplog.testing.figures import Figures
-from gossiplog.testing.invariants import InvariantError
-from gossiplog.testing.node import Node
-from gossiplog.testing.pipes import Quality
-from gossiplog.testing.scenario import Scenario, draw, draw_large
-from gossiplog.testing.spread import Spread
-from gossiplog.testing.steady import Steady, measure
-from gossiplog.testing.stranger import Stranger
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.disk import Speed
+from gossiplog.testing.sim.faults import KINDS, Fault, Faults
+from gossiplog.testing.sim.figures import Figures
+from gossiplog.testing.sim.invariants import InvariantError
+from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.pipes import Quality
+from gossiplog.testing.sim.scenario import Scenario, draw, draw_large
+from gossiplog.testing.sim.spread import Spread
+from gossiplog.testing.sim.steady import Steady, measure
+from gossiplog.testing.sim.stranger import Stranger
 
 __all__ = [
     "KINDS",

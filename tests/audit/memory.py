@@ -91,7 +91,7 @@ def target(max_memory: int) -> Iterator[Target]:
         command = [
             sys.executable,
             "-m",
-            "gossiplog.cli",
+            "gossiplog.app.cli",
             "run",
             "--store",
             "store",

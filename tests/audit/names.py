@@ -80,7 +80,7 @@ NODE = ("--store", "ann", "--network", "n")
 
 def gossiplog(*arguments: str) -> list[str]:
     """A command of ours."""
-    return [sys.executable, "-m", "gossiplog.cli", *arguments]
+    return [sys.executable, "-m", "gossiplog.app.cli", *arguments]
 
 
 def measure(command: Sequence[str], mark: str, signalled: int | None, more: str = "") -> Outcome:

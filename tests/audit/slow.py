@@ -25,7 +25,7 @@ from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from tests.audit.allowance import NETWORK, _process
 from tests.audit.case import Case, Outcome
 from tests.members import Member

@@ -329,7 +329,7 @@ class World:
         """Run a command in the clone; return what is wrong with how it ended."""
         begun = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "-m", "gossiplog.cli", *arguments],
+            [sys.executable, "-m", "gossiplog.app.cli", *arguments],
             cwd=self.clone,
             env=environment(PYTHONDONTWRITEBYTECODE="1"),
             stdin=subprocess.DEVNULL,

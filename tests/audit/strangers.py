@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 
 from gossiplog import Network, Node, PeerUp, Store
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.wire.channel import Channel
 from tests.audit.case import Case, Outcome
 from tests.processes import environment
@@ -209,7 +209,7 @@ class Run:
         self.place = tempfile.TemporaryDirectory()
         self.path = Path(self.place.name)
         self.log = (self.path / "log").open("wb")
-        command = [sys.executable, "-m", "gossiplog.cli"]
+        command = [sys.executable, "-m", "gossiplog.app.cli"]
         begin = [*command, "init", "--store", "store"]
         subprocess.run(begin, cwd=self.path, env=environment(), check=True, stdout=subprocess.DEVNULL)
         if forgets:

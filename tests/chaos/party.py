@@ -22,7 +22,7 @@ from random import Random
 from typing import Any, Final
 
 from gossiplog import Quota, parse_author
-from gossiplog.commands.choosing import QUOTAS
+from gossiplog.app.commands.follow import QUOTAS
 from tests.chaos.embedded import NETWORK
 from tests.processes import TWISTD, environment
 
@@ -126,7 +126,7 @@ class Party:
         ]
         options += [f"{QUOTAS[Quota(name)][0]}={value:g}" for name, value in self.quotas.items()]
         command = {
-            "run": [python, "-m", "gossiplog.cli", "run", *options],
+            "run": [python, "-m", "gossiplog.app.cli", "run", *options],
             "twistd": [python, "-c", TWISTD, "--nodaemon", "--pidfile=", "gossiplog", *options],
         }.get(self.kind) or [
             *(python, "-m", "tests.chaos.embedded", str(self.store), f"{self.name}.{self.lives}", port),
@@ -225,7 +225,15 @@ class Party:
     def run(self, *arguments: str, typed: str = "") -> tuple[int, str, str]:
         """Run a command on the store; a failure that is not one line is a finding."""
         done = subprocess.run(
-            [sys.executable, "-m", "gossiplog.cli", arguments[0], "--store", str(self.store), *arguments[1:]],
+            [
+                sys.executable,
+                "-m",
+                "gossiplog.app.cli",
+                arguments[0],
+                "--store",
+                str(self.store),
+                *arguments[1:],
+            ],
             input=typed,
             capture_output=True,
             text=True,

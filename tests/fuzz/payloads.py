@@ -7,7 +7,7 @@ from itertools import accumulate, product
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError, MalformedMessageError
 from gossiplog.gossip import backlog, events
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.messages import (
     Fill,
     Fork,
@@ -27,10 +27,10 @@ from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment, chain_ids, drop_payloads, entries, has_holes, merge, verify
 from gossiplog.store.interface import PutFork, PutSegment
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Fill as FillRequest
 from gossiplog.store.requests import Filled
-from gossiplog.testing.patching import patched
+from gossiplog.testing.sim.patching import patched
 from gossiplog.wire.codec import decode, encode
 from tests.fuzz.people import ANN, BOB, CAT, DAN, fork_of_cat, ids_of, log_of
 from tests.fuzz.signed import altered

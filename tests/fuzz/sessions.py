@@ -6,16 +6,16 @@ from itertools import islice
 
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError, LimitExceededError, MalformedMessageError
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import Ranges
 from gossiplog.gossip.reconcile import Reconcile
 from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head, verify
 from gossiplog.store.interface import PutFork, PutSegment
-from gossiplog.testing.cluster import Cluster
-from gossiplog.testing.node import Node
-from gossiplog.testing.stranger import Stranger
+from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.stranger import Stranger
 from gossiplog.wire.codec import decode, encode
 from tests.fuzz.people import ANN, BOB, CAT, DAN, fork_of_cat, ids_of, log_of, made
 from tests.fuzz.speech import AUTHORS, EVERYBODY, Speech

@@ -19,11 +19,11 @@ import msgpack
 from gossiplog.errors import StoreError
 from gossiplog.log.body import encode_body
 from gossiplog.log.fork import encode_proof
-from gossiplog.store.generation import SLOT_BYTES, GenerationFile
-from gossiplog.store.identity import Signs, Stamp, difference, mark, stamped
+from gossiplog.store.copy_guard.generation import SLOT_BYTES, GenerationFile
+from gossiplog.store.copy_guard.identity import Signs, Stamp, difference, mark, stamped
 from gossiplog.store.logs import open_logs
+from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Append
-from gossiplog.store.salvaging import salvage
 from tests.fuzz.people import ANN, BOB, CAT, fork_of_cat, ids_of, log_of
 from tests.fuzz.survey import bearing_any_value, known, survey, unmoved
 from tests.fuzz.target import Consumer, Target

@@ -20,11 +20,11 @@ from gossiplog.limits import MAX_SEQ
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Cursor
 from gossiplog.log.segment import chain_ids, verify
-from gossiplog.store import custody
-from gossiplog.store.identity import Signs
+from gossiplog.store.copy_guard import guard as custody
+from gossiplog.store.copy_guard.identity import Signs
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, AddFork, Append, Appended, Forget, Request, SetCursor, SetMeta
-from gossiplog.store.sqlite import SQLiteBackend
+from gossiplog.store.sqlite.backend import SQLiteBackend
 from tests.fuzz.people import ANN, BOB, CAT, EVE, fork_of_cat, ids_of, log_of
 
 READ_BYTES = 1 << 20

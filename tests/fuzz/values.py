@@ -8,17 +8,16 @@ from hashlib import sha256
 from pathlib import Path
 from unittest.mock import patch
 
-from gossiplog.chat import line_of
-from gossiplog.commands.choosing import bound
-from gossiplog.commands.show import as_json, find_author
-from gossiplog.commands.show import as_text as shown
+from gossiplog.app.chat import line_of
+from gossiplog.app.commands.follow import bound
+from gossiplog.app.commands.log import as_json, find_author
+from gossiplog.app.commands.log import as_text as shown
 from gossiplog.errors import (
     EndpointError,
     InvalidKeyError,
     InvalidValueError,
     MalformedBodyError,
 )
-from gossiplog.foreign import printable
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.quotas import Quota
 from gossiplog.limits import MAX_BODY_BYTES
@@ -31,10 +30,11 @@ from gossiplog.log.keys import KeyKind, format_key, parse_key
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Head, build
 from gossiplog.net.endpoints import check_client, check_server
+from gossiplog.printable import printable
 from gossiplog.store.names import check_writer_name, file_name, writer_name
-from gossiplog.testing.faults import KINDS
-from gossiplog.testing.pipes import Quality
-from gossiplog.testing.saving import load, save
+from gossiplog.testing.sim.faults import KINDS
+from gossiplog.testing.sim.pipes import Quality
+from gossiplog.testing.sim.saved import load, save
 from tests.fuzz.people import ANN, BOB, EVE, VECTORS, log_of, vectors
 from tests.fuzz.survey import fast
 from tests.fuzz.target import Target, as_text

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgpack
 
-from gossiplog.gossip import holdings
+from gossiplog.gossip import heads as holdings
 from gossiplog.limits import MAX_NESTING
 from gossiplog.log import fingerprint, keys, segment
 from gossiplog.log.body import Reference, decode_body, encode_body

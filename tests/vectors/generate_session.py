@@ -12,7 +12,7 @@ from typing import Any, cast
 from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
-from gossiplog.gossip.holdings import Holdings
+from gossiplog.gossip.heads import Holdings
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import (
     RESERVED,
@@ -41,7 +41,7 @@ from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, drop_payloads, id_at, signed_head, tail_after, verify
 from gossiplog.store.requests import Append
-from gossiplog.testing.node import Node
+from gossiplog.testing.sim.node import Node
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode, encode
 from tests.vectors.stage import Script, Stage, derived

@@ -18,11 +18,11 @@ from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment, verify
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory import MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork
-from gossiplog.testing.network import Net
-from gossiplog.testing.pipes import OVERHEAD_BYTES
-from gossiplog.testing.world import World
+from gossiplog.testing.sim.pipes import OVERHEAD_BYTES
+from gossiplog.testing.sim.wires import Net
+from gossiplog.testing.sim.world import World
 from gossiplog.wire.codec import encode
 from tests.stepping import End, SteppedNode, Wire
 

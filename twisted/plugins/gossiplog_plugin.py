@@ -2,4 +2,6 @@
 
 from twisted.application.service import ServiceMaker
 
-gossiplog = ServiceMaker("gossiplog", "gossiplog.tap", "Keep and replicate append-only logs.", "gossiplog")
+gossiplog = ServiceMaker(
+    "gossiplog", "gossiplog.app.tap", "Keep and replicate append-only logs.", "gossiplog"
+)

@@ -1,6 +1,6 @@
 """A store's thread without a thread.
 
-Responsible for: doing a store's jobs in virtual time, as :class:`gossiplog.net.storing.StoreThread` does in a thread;
+Responsible for: doing a store's jobs in virtual time, as :class:`gossiplog.live.store_thread.StoreThread` does in a thread;
 slow and stalled disks.
 Must not know: what a job means.
 Invariant: jobs are done in the order, and with the grouping, of the real thread.
@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gossiplog.errors import StoreClosedError
-from gossiplog.net.lanes import Answer, Call, Job, Lanes
-from gossiplog.net.storing import StoreThread
+from gossiplog.live.job_queue import Answer, Call, Job, Lanes
+from gossiplog.live.store_thread import StoreThread
 from gossiplog.store.logs import Logs
-from gossiplog.store.process import Home
+from gossiplog.store.owning_process import Home
 
 
 class VirtualThread(StoreThread):

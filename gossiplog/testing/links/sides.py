@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPush
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gossiplog.net.logger import Log
+from gossiplog.live.logger import Log
 
 WINDOW_BYTES = 64 * 1024
 """What the kernels between two sides hold in one direction."""

@@ -1,0 +1,80 @@
+"""Chat on a terminal over logs: what ``gossiplog chat`` does.
+
+Responsible for: the form of a chat message, showing what was said and what is said, sending what is typed.
+Must not know: peers, networks, how the store came to be open.
+Invariant: a message is one line, and not a long one.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from gossiplog.app.foreground import first_of
+from gossiplog.app.terminal import Terminal
+from gossiplog.live.store import Store
+from gossiplog.live.writer import Writer
+from gossiplog.log.clock import Cursor
+from gossiplog.log.entry import Entry
+from gossiplog.printable import brief
+
+TYPE: Final = "chat-message"
+"""What tells a chat message from other JSON in the same logs."""
+
+QUIT: Final = "/quit"
+
+
+def compose(nick: str, text: str) -> dict[str, str]:
+    """Return the message for a typed line."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"type": TYPE, "nickname": nick, "text": text, "timestamp": now}
+
+
+def line_of(entry: Entry) -> str | None:
+    """Return ``nickname> text``, each cut to what a line takes; None if it is no chat message."""
+    message: Any = entry.payload
+    if entry.malformed or not isinstance(message, dict) or message.get("type") != TYPE:
+        return None
+    nickname, text = message.get("nickname"), message.get("text")
+    if not isinstance(nickname, str) or not isinstance(text, str):
+        return None
+    return f"{brief(nickname)}> {brief(text)}"
+
+
+async def show_history(terminal: Terminal, store: Store) -> Cursor:
+    """Show what was said, by time; return how far that is."""
+    reader = store.read(encoding="json")
+    said: list[tuple[int, bytes, int, str]] = []
+    async for entry in reader:
+        line = line_of(entry)
+        if line is not None:
+            said.append((entry.timestamp_ms, entry.author, entry.seq, line))
+    for *_, line in sorted(said):
+        await terminal.write(line)
+    return reader.cursor()
+
+
+async def talk(terminal: Terminal, store: Store, writer: Writer, nick: str, seen: Cursor) -> None:
+    """Show what comes after ``seen``, and append typed lines, until the input ends or ``/quit``."""
+    news = store.read(after=seen, live=True, encoding="json")
+    await first_of(_speak(terminal, writer, nick), _listen(terminal, news, writer.author))
+
+
+async def _speak(terminal: Terminal, writer: Writer, nick: str) -> None:
+    async for line in terminal:
+        if line.strip() == QUIT:
+            return
+        if line.strip():
+            await writer.append(compose(nick, line))
+
+
+async def _listen(terminal: Terminal, entries: Any, own: bytes) -> None:
+    async for entry in entries:
+        if entry.author != own:  # that line is on the terminal already
+            await _show(terminal, entry)
+
+
+async def _show(terminal: Terminal, entry: Entry) -> None:
+    line = line_of(entry)
+    if line is not None:
+        await terminal.write(line)

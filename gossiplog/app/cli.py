@@ -1,0 +1,365 @@
+"""The command ``gossiplog``.
+
+Responsible for: its arguments, its help, and that every failure is one line on standard error with an exit status.
+Must not know: what the verbs do (``commands``).
+Invariant: ``main`` returns an exit status and never raises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+from gossiplog.app import keyfile
+from gossiplog.app.commands import follow as choosing
+from gossiplog.app.commands import forks, local
+from gossiplog.app.commands import import_store as importing
+from gossiplog.app.commands import log as show
+from gossiplog.app.commands import simulate_arguments as simulate
+from gossiplog.app.commands import verify as verifying
+from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
+from gossiplog.app.printing import complain, open_standard_files, report, say
+from gossiplog.errors import StoreUnsafeError
+from gossiplog.log.network import Network
+from gossiplog.store.copy_guard.guard import is_from_here
+from gossiplog.store.directory import DATABASE
+
+STORE: Final = ".gossiplog"
+
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+EPILOG: Final = """\
+exit status: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 3 there is damage,
+130 interrupted, 141 nobody read the output.
+environment: GOSSIPLOG_STORE is the default of --store, GOSSIPLOG_NETWORK of --network.  A key on a command line
+can be seen by every user of the machine: use the environment, or --network @FILE.
+
+example:
+  gossiplog init && gossiplog append "hello" && gossiplog log"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, and that takes nothing for an option but what is one as a whole."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        if "unrecognized arguments: -" in message or "ignored explicit argument" in message:
+            message += "; text that begins with a dash goes behind --"
+        elif "expected one argument" in message:
+            message += "; one that begins with a dash is said with ="
+        complain(f"{message} (see {self.prog} --help)")
+        raise SystemExit(USAGE)
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        return []  # or "-hello" is -h, and shows the help in the place of what was asked for
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    open_standard_files()
+    try:
+        try:
+            status = _run(argv)
+        except SystemExit as end:  # argparse is done, or was not understood
+            status = end.code if isinstance(end.code, int) else 0
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        complain("interrupted")
+        status = INTERRUPTED
+    except BaseException as error:
+        status = report(error)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _forget_output()  # that was told
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    arguments = _parser().parse_args(argv)
+    if "store" in arguments and arguments.store is None:
+        arguments.store = _default_store(arguments.reads(arguments))
+    verb: Callable[[argparse.Namespace], int] = arguments.verb
+    return verb(arguments)
+
+
+def _default_store(only_read: bool) -> str:
+    """Return the store of the current directory, which nobody named: whoever made that directory may have made it."""
+    if os.path.islink(STORE):
+        raise StoreUnsafeError(
+            f"{STORE} is a symbolic link; name it with --store if you mean what it leads to"
+        )
+    if not only_read and os.path.lexists(os.path.join(STORE, DATABASE)) and not is_from_here(STORE):
+        raise StoreUnsafeError(
+            f"{STORE} came from elsewhere, by a copy or as a part of what was cloned or unpacked: "
+            f"name it with --store {STORE} if you want to write to it"
+        )
+    return STORE
+
+
+def _never(arguments: argparse.Namespace) -> bool:
+    return False
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from writing once more, when it ends, what could not be written."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError:
+        pass
+
+
+def _later(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    """Return a verb that is imported when it runs: the others start without Twisted."""
+    return lambda arguments: int(getattr(import_module(f"gossiplog.app.commands.{module}"), name)(arguments))
+
+
+def _recover(arguments: argparse.Namespace) -> int:
+    if arguments.alone == bool(arguments.peer):
+        arguments.wrong("one of PEER and --alone is required")
+    if arguments.peer and not arguments.network:
+        arguments.wrong("the following arguments are required: --network")
+    return _later("recovering", "recover")(arguments)
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------
+
+
+class _Version(argparse.Action):
+    """Looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        say(f"gossiplog {import_module('importlib.metadata').version('gossiplog')}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="gossiplog",
+        description="Append-only logs that replicate themselves between peers.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        summary: str,
+        example: str,
+        reads: Callable[[argparse.Namespace], bool] = _never,
+    ) -> _Parser:
+        """Add a verb; ``reads`` tells when it changes nothing in the store."""
+        added: _Parser = verbs.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"example:\n  {example}",
+        )
+        added.set_defaults(verb=run, reads=reads)
+        added.add_argument(
+            "--store",
+            metavar="DIR",
+            type=path,
+            default=os.environ.get("GOSSIPLOG_STORE") or None,
+            help="directory of the store (default: $GOSSIPLOG_STORE, else .gossiplog)",
+        )
+        added.add_argument(
+            "--wait",
+            type=checked(read_wait),
+            default=WAIT_SECONDS,
+            metavar="SECONDS",
+            help=f"wait so long while another process has the store (default: {WAIT_SECONDS:g})",
+        )
+        return added
+
+    init = verb("init", local.init, "create a store", "gossiplog init --store ~/notes")
+    _writer(init)
+
+    about = "print the id of a writer"
+    ids = verb("id", local.show_id, about, "gossiplog id --store ~/notes --all", lambda said: not said.all)
+    _writer(ids)
+    ids.add_argument("--all", action="store_true", help="print the node's id and every writer's, with names")
+
+    append = verb(
+        "append",
+        local.append,
+        "append entries: the arguments, or else the lines of standard input",
+        'gossiplog append --store ~/notes "buy milk" && uptime | gossiplog append --writer load',
+    )
+    about = "each is one entry; put -- before those that begin with a dash"
+    append.add_argument("text", nargs="*", metavar="TEXT", help=about)
+    _writer(append)
+    _json(append)
+
+    log = verb(
+        "log",
+        show.log,
+        "print entries, each author's in order",
+        "gossiplog log --store ~/notes --sort time\n"
+        "  gossiplog log --store ~/notes --follow --network garden --peer tcp:example.org:4000",
+        lambda said: not said.follow,
+    )
+    log.add_argument("--author", metavar="ID", help="only of this author: its id, or how it begins")
+    log.add_argument("--sort", choices=("author", "time"), default="author", help="order (default: author)")
+    log.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
+    _json(log)
+    _network(log, required=False)
+    _addresses(log)
+
+    about = "print how far the store holds each log"
+    _json(verb("clock", local.clock, about, "gossiplog clock --store ~/notes", lambda _: True))
+
+    summary = "check every chain and signature on disk, and repair what is damaged"
+    example = "gossiplog verify --store ~/notes"
+    verifying.add_arguments(verb("verify", verifying.verify, summary, example, lambda said: not said.repair))
+
+    taking = verb(
+        "import",
+        importing.take,
+        "take what another store has that its authors signed; it may be anybody's, and is only read",
+        "gossiplog import --store ~/notes /media/stick/notes",
+    )
+    taking.add_argument("path", type=path, metavar="DIR", help="directory of the other store")
+    choosing.add_quotas(taking)
+
+    summary = "show the authors that signed two logs, with proofs as files"
+    example = "gossiplog forks --store ~/notes\n  gossiplog forks --store ~/notes --export 62ohto7d ann.proof"
+    forks.add_arguments(verb("forks", forks.forks, summary, example, lambda said: said.add is None))
+
+    choosing.add_verbs(verb)
+
+    sync = verb(
+        "sync",
+        _later("network", "sync"),
+        "catch up with one peer in both directions",
+        "gossiplog sync --store ~/notes --network garden tcp:example.org:4000",
+    )
+    sync.add_argument("peer", type=_peer, metavar="PEER", help="endpoint such as tcp:HOST:PORT")
+    _timeout(sync)
+    _network(sync)
+    choosing.add_limits(sync)
+    _json(sync)
+
+    recover = verb(
+        "recover",
+        _recover,
+        "let the writers of a copied, moved or restored store append again, with their newest entries from peers",
+        "gossiplog recover --store ~/notes --network garden tcp:example.org:4000",
+    )
+    recover.add_argument("peer", nargs="*", type=_peer, metavar="PEER", help="endpoint; all named are asked")
+    recover.add_argument("--alone", action="store_true", help="ask nobody: there is no other copy")
+    recover.set_defaults(wrong=recover.error)
+    _timeout(recover)
+    _network(recover, required=False)
+
+    run = verb(
+        "run",
+        _later("network", "run"),
+        "run a node until it is interrupted",
+        "gossiplog run --store ~/notes --network garden --listen tcp:4000 --peer tcp:example.org:4000",
+    )
+    _network(run)
+    _addresses(run)
+    choosing.add_limits(run)
+
+    chat = verb(
+        "chat",
+        _later("network", "chat"),
+        "chat with everyone in a network; /quit or the end of the input ends it",
+        "gossiplog chat --store ~/notes --network garden --nick ann --peer tcp:example.org:4000",
+    )
+    chat.add_argument("--nick", required=True, help="what others see as your name")
+    chat.add_argument("--verbose", action="store_true", help="say when a peer is lost or does not answer")
+    _writer(chat)
+    _network(chat)
+    _addresses(chat)
+    simulate.add(verbs)
+    return parser
+
+
+def _writer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--writer", default="default", metavar="NAME", help="local author (default: default)")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+
+
+def _timeout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="give up when nothing moves for so long (default: 30)",
+    )
+
+
+def _network(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    known = os.environ.get("GOSSIPLOG_NETWORK")
+    parser.add_argument(
+        "--network",
+        type=_network_of,
+        metavar="NETWORK",
+        default=known,
+        required=required and not known,
+        help="a name, a key (network_... or 64 hex digits), an author's id, or @FILE that holds one "
+        "(default: $GOSSIPLOG_NETWORK)",
+    )
+
+
+def _addresses(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--listen",
+        type=_listen,
+        action="append",
+        default=[],
+        metavar="ENDPOINT",
+        help="accept peers here, such as tcp:4000; may be repeated",
+    )
+    parser.add_argument(
+        "--peer",
+        type=_peer,
+        action="append",
+        default=[],
+        metavar="ENDPOINT",
+        help="keep a connection to this peer, such as tcp:HOST:PORT; may be repeated",
+    )
+
+
+@checked
+def _network_of(text: str) -> Network:
+    return keyfile.network(text)
+
+
+@checked
+def _listen(text: str) -> str:
+    from gossiplog.net.endpoints import check_server
+
+    return check_server(text)
+
+
+@checked
+def _peer(text: str) -> str:
+    from gossiplog.net.endpoints import check_client
+
+    return check_client(text)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"a positive number of seconds, not {text}")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

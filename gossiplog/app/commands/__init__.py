@@ -1,0 +1,1 @@
+"""What the verbs of the command ``gossiplog`` do; ``gossiplog.app.cli`` is how they are said."""

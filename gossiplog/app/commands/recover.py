@@ -1,0 +1,67 @@
+"""The verb recover: a store that was copied, moved or restored may append again.
+
+Responsible for: getting the newest own entries from peers before that, or taking the user's word.
+Must not know: how a copy is recognised; how arguments are parsed.
+Invariant: nothing is allowed before every peer named was in sync with the store, and every own entry that is known to
+have been signed here is back, unless the user says that it is lost.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack, closing
+from typing import Any
+
+from gossiplog.app.commands.local import opened
+from gossiplog.app.commands.replicate import open_existing, react
+from gossiplog.app.printing import StatusLine, say
+from gossiplog.app.sync import Sync
+from gossiplog.log.clock import Clock
+from gossiplog.log.keys import format_author
+from gossiplog.node import Node
+
+
+def recover(arguments: Namespace) -> int:
+    """Let the writers of a store append again, with what peers have of them; print where each goes on."""
+    return _alone(arguments) if arguments.alone else react(_recover, arguments)
+
+
+def _alone(arguments: Namespace) -> int:
+    with closing(opened(arguments.store, arguments.wait)) as logs:
+        if not logs.copied:
+            say(_no_need(logs.path))
+            return 0
+        before = logs.clock.copy()
+        logs.recovered()
+        _report(logs.writers(), before, logs.clock, logs.forks)
+    return 0
+
+
+async def _recover(reactor: Any, arguments: Namespace) -> None:
+    async with AsyncExitStack() as stack:
+        store = await open_existing(arguments, reactor)
+        stack.push_async_callback(store.close)
+        if not store.copied:
+            say(_no_need(store.path))
+            return
+        before = store.clock.copy()
+        for peer in arguments.peer:
+            async with AsyncExitStack() as one:
+                node = Node(reactor, store, network=arguments.network)
+                one.push_async_callback(node.stop)
+                await Sync(reactor, node, peer, arguments.timeout, StatusLine()).run()
+        await store.run(lambda logs: logs.require_all_back())
+        await store.recovered()
+        _report(await store.writers(), before, store.clock, store.forks)
+
+
+def _no_need(path: str) -> str:
+    return f"store {path} was not copied; nothing is to be done"
+
+
+def _report(writers: Mapping[str, bytes], before: Clock, now: Clock, forks: Collection[bytes]) -> None:
+    for name, author in sorted(writers.items()):
+        back = now.seq(author) - before.seq(author)
+        further = "its log is forked" if author in forks else f"goes on with {now.seq(author) + 1}"
+        say(f"{format_author(author)} {name}: {back} entries came back, {further}")

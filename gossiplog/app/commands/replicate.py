@@ -1,0 +1,185 @@
+"""The verbs that meet peers: sync, run, chat.
+
+Responsible for: a node for as long as the verb takes.
+Must not know: how arguments are parsed.
+Invariant: the reactor is imported when a verb starts, never with this module; when a verb ends, its node is stopped
+and its store closed.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+
+from gossiplog.app import chat as chatting
+from gossiplog.app.commands.damage import Damages
+from gossiplog.app.commands.follow import quotas_of
+from gossiplog.app.commands.local import missing, option
+from gossiplog.app.foreground import Main, foreground
+from gossiplog.app.printing import FAILURE, StatusLine, as_json, complain, say
+from gossiplog.app.service import Serving, describe, open_patiently
+from gossiplog.app.sync import Sync
+from gossiplog.app.terminal import Terminal
+from gossiplog.errors import ByeCode, StoreNotFoundError
+from gossiplog.gossip.quotas import Quota, Quotas
+from gossiplog.live.store import Store
+from gossiplog.log.keys import short_key
+from gossiplog.node import Node
+from gossiplog.notices import Notice, PeerDown, PeerUp
+
+NAMED_AUTHORS = 4
+"""Of those that are over a quota, so many are named."""
+
+_NO_ROOM = {
+    Quota.AUTHORS: "this machine has no memory for more authors",
+    Quota.BYTES: "the disk has no room for more",
+}
+"""What bounds are for that nobody asked for."""
+
+
+def react(main: Main, *arguments: Any) -> int:
+    """Run ``main(reactor, *arguments)`` on the reactor; return its exit status."""
+    try:
+        task.react(foreground(main), arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    raise AssertionError("react always exits")
+
+
+async def open_existing(arguments: Namespace, reactor: Any) -> Store:
+    """Open an existing store on a reactor."""
+    try:
+        return await open_patiently(arguments.store, reactor, init=False, wait=arguments.wait)
+    except StoreNotFoundError as error:
+        raise missing(error, arguments.store) from None
+
+
+async def join(stack: AsyncExitStack, reactor: Any, store: Store, arguments: Namespace) -> Node:
+    """Start a node as the arguments say, to be stopped with ``stack``."""
+    node = Node(reactor, store, network=arguments.network, agent=getattr(arguments, "nick", "gossiplog"))
+    stack.push_async_callback(node.stop)
+    for endpoint in arguments.listen:
+        await node.listen(endpoint)
+    for endpoint in arguments.peer:
+        node.connect(endpoint)
+    return node
+
+
+def sync(arguments: Namespace) -> int:
+    """Catch up with one peer in both directions; print what moved."""
+    return react(_sync, arguments)
+
+
+async def _sync(reactor: Any, arguments: Namespace) -> int:
+    quotas = quotas_of(arguments)
+    async with AsyncExitStack() as stack:
+        store = await open_existing(arguments, reactor)
+        stack.push_async_callback(store.close)
+        node = Node(
+            reactor,
+            store,
+            network=arguments.network,
+            only_followed=arguments.only_followed,
+            quotas=quotas,
+            max_memory=arguments.max_memory,
+        )
+        stack.push_async_callback(node.stop)
+        known = set(store.forks)
+        try:
+            moved = await Sync(reactor, node, arguments.peer, arguments.timeout, StatusLine()).run()
+        finally:
+            over = node.over_quota
+            for words in refused(over, quotas):
+                complain(words)
+    for author in sorted(store.forks - known):
+        complain(
+            f"author {short_key(author)} has forked its log; see gossiplog forks {option('--store', arguments.store)}"
+        )
+    if arguments.json:
+        say(as_json(moved._asdict()))
+    else:
+        say(f"received {moved.received} entries, sent {moved.sent}, in {moved.seconds:.2f} s")
+    return 0 if all(getattr(quotas, quota.value) for quota in over.values()) else FAILURE
+
+
+def refused(over: Mapping[bytes, Quota], asked: Quotas) -> Iterator[str]:
+    """Say of whom nothing is taken, in a line for each quota; where nobody asked for it, that there is no room."""
+    for quota in sorted(set(over.values()), key=lambda quota: quota.value):
+        authors = sorted(short_key(author) for author, which in over.items() if which is quota)
+        named = ", ".join(authors[:NAMED_AUTHORS]) + (", ..." if len(authors) > NAMED_AUTHORS else "")
+        why = f"over the quota {quota.value}" if getattr(asked, quota.value) else _NO_ROOM[quota]
+        yield f"not all was taken of {len(authors):,} author{'s' * (len(authors) > 1)} ({named}): {why}"
+
+
+def run(arguments: Namespace) -> int:
+    """Run a node until SIGINT or SIGTERM; print the ready line."""
+    return react(_run, arguments)
+
+
+async def _run(reactor: Any, arguments: Namespace) -> None:
+    status = StatusLine()
+    serving = Serving(
+        reactor,
+        arguments.store,
+        arguments.network,
+        arguments.listen,
+        arguments.peer,
+        status.tell,
+        init=False,
+        wait=arguments.wait,
+        show=status.show if status.visible else None,
+        only_followed=arguments.only_followed,
+        quotas=quotas_of(arguments),
+        max_memory=arguments.max_memory,
+    )
+    try:
+        say(await serving.start())
+        sys.stdout.flush()
+        await Deferred()
+    except StoreNotFoundError as error:
+        raise missing(error, arguments.store) from None
+    finally:
+        await serving.stop()
+
+
+def chat(arguments: Namespace) -> int:
+    """Chat in a network until the input ends."""
+    damages = Damages(arguments.store)
+    return react(_chat, arguments, damages) or damages.status
+
+
+async def _chat(reactor: Any, arguments: Namespace, damages: Damages) -> None:
+    async with AsyncExitStack() as stack:
+        terminal = await stack.enter_async_context(Terminal(reactor))
+        store = await open_existing(arguments, reactor)
+        stack.push_async_callback(store.close)
+        store.on_damage(damages)
+        writer = await store.writer(arguments.writer, encoding="json")
+
+        present: set[bytes] = set()
+
+        def tell(notice: Notice) -> None:
+            match notice:
+                case PeerUp(peer):
+                    wanted = peer.id not in present
+                    present.add(peer.id)
+                case PeerDown(peer, code):
+                    wanted = code != ByeCode.DUPLICATE  # else one of two connections, the other stays
+                    if wanted:
+                        present.discard(peer.id)
+                case _:
+                    wanted = arguments.verbose
+            words = describe(notice)
+            if wanted and words is not None:
+                terminal.put(f"-- {words}")
+
+        seen = await chatting.show_history(terminal, store)
+        node = await join(stack, reactor, store, arguments)
+        node.subscribe(tell)
+        await chatting.talk(terminal, store, writer, arguments.nick, seen)

@@ -1,0 +1,116 @@
+"""The ways out to people: a line on standard output or error, a line that is shown again and again, a failure.
+
+Responsible for: :func:`say`, :func:`complain`, :class:`StatusLine`, :func:`as_json`, :func:`report` and its exit
+status, and standard streams to print on.
+Must not know: Twisted, so that a command that needs no reactor starts without it.
+Invariant: whatever the text, what is printed is one line and steers no terminal; nothing else in gossiplog prints,
+but :class:`gossiplog.app.terminal.Terminal` for programs on a reactor and :class:`gossiplog.live.logger.Log` for logs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import traceback
+from typing import Any, Final, TextIO
+
+from gossiplog.app.streams import Patient
+from gossiplog.errors import GossiplogError
+from gossiplog.printable import brief
+from gossiplog.printable import printable as printable  # what applications print with
+
+FAILURE: Final = 1
+"""Exit status: it did not work, standard error says why."""
+
+BROKEN_PIPE: Final = 141
+"""Exit status: nobody read the output; what a shell shows for a program ended by SIGPIPE."""
+
+_CLEAR_LINE: Final = "\r\x1b[K"
+
+
+def say(line: str) -> None:
+    """Print a line on standard output, however long it is."""
+    sys.stdout.write(f"{printable(line)}\n")
+
+
+def as_json(value: object, **options: Any) -> str:
+    """Return ``value`` as JSON in one line of ASCII without controls."""
+    return json.dumps(value, ensure_ascii=True, **options)
+
+
+def complain(text: str, stream: TextIO | None = None, *, name: str = "gossiplog: ") -> None:
+    """Write one line on standard error, or on ``stream``."""
+    stream = stream or sys.stderr
+    try:
+        stream.write(f"{name}{brief(' '.join(text.split()))}\n")
+        stream.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # it is closed: there is nobody to tell
+
+
+class StatusLine:
+    """I am the last line of a terminal, written again and again; where standard error is none, I show nothing."""
+
+    def __init__(self) -> None:
+        self.visible = sys.stderr is not None and sys.stderr.isatty()
+
+    def show(self, words: str) -> None:
+        """Show ``words`` in the place of what was shown."""
+        if self.visible:
+            sys.stderr.write(f"{_CLEAR_LINE}{brief(words)}")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.show("")
+
+    def tell(self, line: str) -> None:
+        """Write a line on standard error, in the place of what was shown."""
+        self.clear()
+        complain(line, name="")
+
+
+def open_standard_files() -> None:
+    """Make standard input, output and error fit to use, whoever started us.
+
+    The null device takes the place of one that was closed, before another file gets its number; one that somebody left
+    non-blocking is waited for, so that nothing of a large output is cut and no pause is taken for the end of the input.
+    """
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: all below are open by now
+        stream = getattr(sys, name)
+        if stream is None or (stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper)):
+            setattr(sys, name, _text_stream(fd, mode, stream))
+
+
+def _text_stream(fd: int, mode: str, like: io.TextIOWrapper | None) -> io.TextIOWrapper:
+    """A text stream over a descriptor that may be non-blocking, otherwise as Python made ``like``."""
+    raw = Patient(fd, mode)
+    return io.TextIOWrapper(
+        io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw),
+        encoding=like.encoding if like is not None else None,
+        errors="backslashreplace" if mode == "w" else "surrogateescape",
+        line_buffering=like.line_buffering if like is not None else False,
+        write_through=fd == 2,
+    )
+
+
+def report(error: BaseException | None) -> int:
+    """Say on standard error, in one line, what went wrong; return the exit status for it."""
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    if isinstance(error, GossiplogError):
+        complain(str(error))
+    elif isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename is not None else ""
+        complain(f"{name}{error.strerror or error}")
+    else:
+        frames = traceback.extract_tb(error.__traceback__ if error is not None else None)
+        place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+        complain(f"internal error: {type(error).__name__}: {error}{place}")
+    return FAILURE

@@ -1,0 +1,188 @@
+"""A node as a service: one store, one node, the addresses it listens on and dials.
+
+Responsible for: starting these in order and stopping them in order; the ready line; what a node has to say, in words.
+Must not know: who runs it (twistd, ``gossiplog run``).
+Invariant: a start that fails leaves nothing open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from twisted.internet.task import deferLater
+
+from gossiplog import notices
+from gossiplog.app.printing import as_json
+from gossiplog.errors import StoreLockedError
+from gossiplog.gossip.quotas import Quotas
+from gossiplog.live.store import Store, open_store
+from gossiplog.log.keys import KeyKind, format_key, short_key
+from gossiplog.log.network import Network
+from gossiplog.net.progress import in_words
+from gossiplog.net.sockets import take_descriptors
+from gossiplog.node import Node
+from gossiplog.notices import Notice
+from gossiplog.paths import absolute
+from gossiplog.printable import brief
+
+HOLD_UP_SECONDS: Final = 0.2
+"""Nobody notices that Ctrl-C takes so long."""
+
+
+class Serving:
+    """I run one node on one store."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        path: str,
+        network: Network,
+        listen: Sequence[str],
+        peers: Sequence[str],
+        tell: Callable[[str], None],
+        *,
+        init: bool,
+        wait: float = 0.0,
+        show: Callable[[str], None] | None = None,
+        only_followed: bool | None = None,
+        quotas: Quotas | None = None,
+        max_memory: int | None = None,
+    ) -> None:
+        """Remember what to run; ``tell`` is given what happens later, in words.  ``init``: create a missing store;
+        ``wait``: for so long, while it is open elsewhere.
+
+        ``show`` is given a progress line a few times a second while entries come.
+        """
+        self._reactor = reactor
+        self._path = absolute(path)
+        self._network = network
+        self._listen = listen
+        self._peers = peers
+        self._tell = tell
+        self._init = init
+        self._wait = wait
+        self._show = show
+        self._only_followed = only_followed
+        self._quotas = quotas
+        self._max_memory = max_memory
+        self.failure: Exception | None = None
+        self._open = AsyncExitStack()
+        self._unreachable: dict[str, str] = {}
+
+    async def start(self) -> str:
+        """Open the store, listen, dial; return the ready line.
+
+        Raises StoreError, EndpointError.  ``failure`` is set at once then, while closing takes a moment.
+        """
+        self.failure = None
+        take_descriptors()
+        async with AsyncExitStack() as opened:
+            try:
+                ready = await self._start(opened)
+            except Exception as error:
+                self.failure = error
+                raise
+            self._open = opened.pop_all()
+        return ready
+
+    async def _start(self, opened: AsyncExitStack) -> str:
+        store = await open_patiently(self._path, self._reactor, init=self._init, wait=self._wait)
+        opened.push_async_callback(store.close)
+        node = Node(
+            self._reactor,
+            store,
+            network=self._network,
+            only_followed=self._only_followed,
+            quotas=self._quotas,
+            max_memory=self._max_memory,
+        )
+        opened.push_async_callback(node.stop)
+        node.subscribe(self._told)
+        if store.copied:
+            self._tell(f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover")
+        bound = [await node.listen(endpoint) for endpoint in self._listen]
+        for peer in self._peers:
+            node.connect(peer)
+        return ready_line(bound, node.id, self._path)
+
+    async def stop(self) -> None:
+        """Stop the node, then close the store."""
+        await self._open.aclose()
+
+    def _told(self, notice: Notice) -> None:
+        if isinstance(notice, notices.Progress):
+            if self._show is not None:
+                self._show(in_words(notice))
+            return
+        if isinstance(notice, notices.DialFailed):
+            if self._unreachable.get(notice.address) == notice.reason:
+                return  # said already, and it is tried again and again
+            self._unreachable[notice.address] = notice.reason
+        elif isinstance(notice, notices.PeerUp):
+            self._unreachable.pop(notice.peer.address, None)
+        words = describe(notice)
+        if words is not None:
+            self._tell(words)
+
+
+async def open_patiently(path: str, reactor: Any, *, init: bool, wait: float) -> Store:
+    """Open a store, waiting as :func:`open_store` does; a reactor that runs is not held up for long, so that the wait
+    can be cancelled."""
+    holder, left = None, wait
+    while True:
+        some = min(left, HOLD_UP_SECONDS) if reactor.running else left
+        try:
+            return open_store(path, reactor, init=init, wait=some)
+        except StoreLockedError as error:
+            left = left - some if error.pid == holder else wait - some
+            if left <= 0:
+                raise StoreLockedError(error.path, error.pid, wait) from None
+            holder = error.pid
+        await deferLater(reactor, 0)
+
+
+def ready_line(listening: Sequence[str], node: bytes, path: str) -> str:
+    """Return what a program that starts nodes waits for: ``gossiplog ready`` and JSON with sorted keys."""
+    about = {"listening": list(listening), "node": format_key(KeyKind.NODE, node), "store": path}
+    return f"gossiplog ready {as_json(about, sort_keys=True)}"
+
+
+def describe(notice: Notice) -> str | None:
+    """Say in one line what happened, None for what happens all the time."""
+    words = _words(notice)
+    return None if words is None else brief(words)
+
+
+def _words(notice: Notice) -> str | None:
+    match notice:
+        case notices.PeerUp(peer):
+            return f"peer {short_key(peer.id)} is up at {peer.address} ({peer.agent})"
+        case notices.PeerDown(peer, _, reason):
+            return f"peer {short_key(peer.id)} is down: {reason}"
+        case notices.PeerRejected(address, error):
+            return f"rejected {address}: {error}"
+        case notices.StrangersTurnedAway(count, places, where, most, reason):
+            return (
+                f"turned away {count:,} more strangers from {places:,} addresses in a minute, {most:,} of them from "
+                f"{where}; the last: {reason}"
+            )
+        case notices.Banned(peer, reason, seconds):
+            return f"peer {short_key(peer)} is kept out for {seconds:.0f} s: {reason}"
+        case notices.DialFailed(address, reason):
+            return f"no connection to {address}: {reason}"
+        case notices.AuthorForked(proof):
+            return f"author {short_key(proof.author)} has forked its log; nothing more is taken from it"
+        case notices.QuotaExceeded(author, quota):
+            return f"author {short_key(author)} is over the quota {quota.value}; nothing is taken from it"
+        case notices.QuotaLifted(author):
+            return f"author {short_key(author)} is within the quotas again"
+        case notices.StoreFailing(error, final):
+            end = "nothing is written any more" if final else "writing is tried again"
+            return f"the store fails: {error}; {end}"
+        case notices.StoreDamaged(author, error, first, last):
+            where = f"{first} to {last}" if last > first else f"{first}"
+            return f"the log of {short_key(author)} is damaged at {where}: {error}; see gossiplog verify --repair"
+        case _:
+            return None

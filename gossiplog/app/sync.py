@@ -1,0 +1,159 @@
+"""Catching up with one peer, once.
+
+Responsible for: dialling, waiting until both sides hold the same, giving up on silence, counting what moved.
+Must not know: the command line.
+Invariant: it ends: in sync, or with an error once nothing moved for the time allowed.  What stops replication on our
+side is what the error says.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall
+
+from gossiplog.app.printing import StatusLine
+from gossiplog.errors import GossiplogError, NodeError, NodeStoppedError, StoreDamagedError
+from gossiplog.log.keys import short_key
+from gossiplog.net.progress import in_words
+from gossiplog.node import Node
+from gossiplog.notices import (
+    DialFailed,
+    NewEntries,
+    Notice,
+    PeerRejected,
+    PeerUp,
+    StoreDamaged,
+    StoreFailing,
+)
+
+LOOK_SECONDS: Final = 0.2
+"""How often silence is noticed and progress is shown."""
+
+FAILED_SECONDS: Final = 1.0
+"""A store that writes nothing any more may still send what it has; once nothing moved for so long, that is over."""
+
+
+class Moved(NamedTuple):
+    """What a sync did."""
+
+    received: int
+    sent: int
+    seconds: float
+
+
+class Sync:
+    """I make a node and one peer hold the same."""
+
+    def __init__(self, reactor: Any, node: Node, endpoint: str, patience: float, show: StatusLine) -> None:
+        """``patience``: seconds in which something has to move; ``show``: where the progress is shown."""
+        self._reactor = reactor
+        self._node = node
+        self._endpoint = endpoint
+        self._patience = patience
+        self._show = show
+        self._received = 0
+        self._sent = 0
+        self._reason = ""
+        self._refused: Exception | None = None
+        self._hindrance: GossiplogError | None = None
+        self._up = False
+        self._started_at = self._moved_at = reactor.seconds()
+        self._task: Deferred[None] | None = None
+
+    async def run(self) -> Moved:
+        """Do it; raises NodeError when the peer does not answer, falls silent or goes away.
+
+        Raises StoreError when our own store is why nothing goes on.
+        """
+        unsubscribe = self._node.subscribe(self._told)
+        self._dialer = self._node.connect(self._endpoint)
+        look = LoopingCall(self._look)
+        look.clock = self._reactor
+        self._task = Deferred.fromCoroutine(self._catch_up())
+        look.start(LOOK_SECONDS, now=False)
+        try:
+            await self._task
+        except CancelledError:
+            if self._refused is not None:
+                raise NodeError(f"{self._endpoint}: {self._refused}") from None
+            if not self._silent():
+                raise
+            raise self._complaint() from None
+        except NodeStoppedError:
+            if self._hindrance is not None:
+                raise self._hindrance from None
+            raise
+        finally:
+            look.stop()
+            unsubscribe()
+            self._show.clear()
+        return self._moved()
+
+    async def _catch_up(self) -> None:
+        up = await self._node.when(PeerUp)
+        assert isinstance(up, PeerUp)
+        await self._node.when_in_sync(up.peer)
+        self._count()
+
+    def _told(self, notice: Notice) -> None:
+        match notice:
+            case NewEntries(_, first, last):
+                self._received += last - first + 1
+                self._moved_at = self._reactor.seconds()
+                if not isinstance(self._hindrance, StoreDamagedError):
+                    self._hindrance = None  # there is room again
+            case PeerUp():
+                self._up = True
+                self._moved_at = self._reactor.seconds()
+            case DialFailed(_, reason):
+                self._reason = reason
+            case StoreFailing(error, final):
+                self._hindrance = error
+                if final:
+                    self._patience = min(self._patience, FAILED_SECONDS)
+            case StoreDamaged(author, error):
+                self._hindrance = StoreDamagedError(
+                    f"the log of {short_key(author)} is damaged, and the peer lacks it: {error}; "
+                    "see gossiplog verify --repair"
+                )
+            case PeerRejected(_, error):
+                self._refused = error
+                if self._task is not None:
+                    self._task.cancel()
+
+    def _count(self) -> None:
+        link = self._dialer.link
+        if link is not None and link.entries_out != self._sent:
+            self._sent = link.entries_out
+            self._moved_at = self._reactor.seconds()
+
+    def _look(self) -> None:
+        self._count()
+        if self._show.visible:
+            moved = self._moved()
+            words = f"dialling {self._endpoint}"
+            if self._up:
+                words = f"received {moved.received:,}, sent {moved.sent:,}; {in_words(self._node.progress)}"
+            self._show.show(f"{words}, {moved.seconds:.0f} s")
+        if self._silent() and self._task is not None:
+            self._task.cancel()
+
+    def _silent(self) -> bool:
+        return bool(self._reactor.seconds() - self._moved_at >= self._patience)
+
+    def _complaint(self) -> GossiplogError:
+        if self._hindrance is not None:
+            return self._hindrance
+        if self._up:
+            return NodeError(
+                f"{self._endpoint}: nothing moved for {self._patience:g} s, and it is not in sync"
+            )
+        if name := self._dialer.looks_up:
+            self._reason = f"{name} is still being looked up"
+        because = f": {self._reason}" if self._reason else ""
+        return NodeError(f"no answer from {self._endpoint} within {self._patience:g} s{because}")
+
+    def _moved(self) -> Moved:
+        return Moved(self._received, self._sent, round(self._reactor.seconds() - self._started_at, 3))

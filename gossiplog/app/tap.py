@@ -1,0 +1,187 @@
+"""The twistd plugin: ``twistd gossiplog --store DIR --network NAME --listen tcp:PORT --peer tcp:HOST:PORT``.
+
+Responsible for: the options, and a node as an ``IService``.
+Must not know: how a node works.
+Invariant: nothing is opened before ``startService``, when twistd has forked and shed its privileges.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from gossiplog.app import keyfile
+from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait
+from gossiplog.app.commands.follow import MEMORY, QUOTAS, bound, read_memory
+from gossiplog.app.foreground import SWITCH_SECONDS
+from gossiplog.app.printing import complain
+from gossiplog.app.service import Serving
+from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
+from gossiplog.gossip.quotas import Quotas
+from gossiplog.live.logger import Log
+from gossiplog.log.network import Network
+from gossiplog.net.endpoints import check_client, check_server
+from gossiplog.paths import absolute, typed
+
+
+class Options(usage.Options):
+    """What can be said on twistd's command line."""
+
+    synopsis = "--store DIR --network NAME [--listen ENDPOINT]... [--peer ENDPOINT]..."
+    longdesc = (
+        "Keep a store of append-only logs and replicate it with peers.  Example: "
+        "twistd --nodaemon gossiplog --store ./relay --network garden --listen tcp:4000 --peer tcp:example.org:4000"
+    )
+    optFlags = [["only-followed", None, "Want nobody but the authors followed, from now on."]]
+    optParameters = [
+        ["store", "s", None, "Directory of the store; created if it is missing."],
+        ["wait", None, WAIT_SECONDS, "Wait so many seconds while the store is open elsewhere.", read_wait],
+        [
+            *("network", "n", None),
+            "Network: a name, a key (network_... or 64 hex digits), an author's id, or @FILE that holds one; "
+            "default: $GOSSIPLOG_NETWORK.",
+        ],
+    ] + [
+        [option.removeprefix("--"), None, None, f"{about[0].upper()}{about[1:]}.", read]
+        for (option, about), read in [
+            *((QUOTAS[quota], bound(quota)) for quota in QUOTAS),
+            (MEMORY, read_memory),
+        ]
+    ]
+    store: str
+    network: Network
+    quotas: Quotas
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self.listen: list[str] = []
+        self.peers: list[str] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Endpoint to listen on, such as tcp:4000 or tcp:0:interface=127.0.0.1; may be repeated."""
+        self.listen.append(_checked(check_server, endpoint))
+
+    def opt_peer(self, endpoint: str) -> None:
+        """Endpoint to dial and keep a connection to, such as tcp:example.org:4000; may be repeated."""
+        self.peers.append(_checked(check_client, endpoint))
+
+    opt_l = opt_listen
+    opt_p = opt_peer
+
+    def postOptions(self) -> None:
+        """Check what is needed; the path becomes absolute before twistd changes the directory."""
+        self["network"] = self["network"] or os.environ.get("GOSSIPLOG_NETWORK")
+        for name in ("store", "network"):
+            if not self[name]:
+                raise usage.UsageError(f"--{name} is needed")
+        try:
+            self.store = absolute(typed(self["store"]))
+        except InvalidValueError as error:
+            raise usage.UsageError(f"--store: {error}") from None
+        bounds = {quota.value: self[option.removeprefix("--")] for quota, (option, _) in QUOTAS.items()}
+        self.quotas = Quotas(**bounds)
+        try:
+            self.network = keyfile.network(self["network"])
+        except GossiplogError as error:
+            raise usage.UsageError(f"--network: {error}") from None
+
+
+def _checked(check: Any, endpoint: str) -> str:
+    try:
+        return str(check(endpoint))
+    except EndpointError as error:
+        raise usage.UsageError(str(error)) from None
+
+
+class CannotStart(SystemExit, Exception):
+    """The service cannot start.
+
+    As an ``Exception`` twistd cleans up after it and tells a waiting parent process what it says; as a ``SystemExit``
+    it ends the process with status 1 instead of a traceback.
+    """
+
+    code = 1
+
+
+class NodeService(Service):
+    """I am one node under twistd."""
+
+    name = "gossiplog"
+
+    def __init__(self, reactor: Any, options: Options) -> None:
+        self._log = Log("gossiplog")
+        self._started = False
+        self._said = False
+        self._starting: Deferred[None] | None = None
+        self._serving = Serving(
+            reactor,
+            options.store,
+            options.network,
+            options.listen,
+            options.peers,
+            self._tell,
+            init=True,
+            wait=options["wait"],
+            only_followed=bool(options["only-followed"]) or None,
+            quotas=options.quotas,
+            max_memory=options["max-memory"],
+        )
+
+    def startService(self) -> None:
+        """Open the store, listen and dial; raises :class:`CannotStart`."""
+        Service.startService(self)
+        self._starting = Deferred.fromCoroutine(self._serving.start()).addCallbacks(self._tell, self._failed)
+        failure = self._serving.failure
+        if failure is not None:
+            self._say(Failure(failure))  # while closing what was opened the process may end
+            complain(str(failure), sys.__stderr__)  # twistd has put its log in the place of sys.stderr
+            raise CannotStart(str(failure))
+        self._started = True
+
+    def stopService(self) -> Deferred[None]:
+        """Stop the node, then close the store; fires when both are done."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._started = False
+        if self._starting is not None:
+            if self._serving.failure is None:
+                self._starting.cancel()
+            await self._starting  # it closes what it opened
+        await self._serving.stop()
+
+    def _tell(self, words: str) -> None:
+        self._log.info("{words}", words=words)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        self._say(failure)
+        if self._started:  # some endpoints fail only once the reactor runs: stop as if told to
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _say(self, failure: Failure) -> None:
+        """Log why it does not start, once."""
+        said, self._said = self._said, True
+        if said:
+            return
+        if failure.check(GossiplogError, OSError):
+            self._log.error("{words}", words=failure.getErrorMessage())
+        else:
+            self._log.failure("cannot start", failure)
+
+
+def makeService(options: Options) -> NodeService:
+    """Return the service for ``options``; twistd's reactor is installed by now."""
+    from twisted.internet import reactor
+
+    sys.setswitchinterval(SWITCH_SECONDS)
+    return NodeService(reactor, options)

@@ -1,1 +1,0 @@
-"""What the verbs of the command ``gossiplog`` do; ``gossiplog.cli`` is how they are said."""

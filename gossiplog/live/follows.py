@@ -1,0 +1,145 @@
+"""Which authors the owner of a store wants: said once, kept on disk, heard by every node on the store.
+
+Responsible for: :class:`Choosing`: changing the choices, writing them down, deleting what is not wanted any more.
+Must not know: what a node does about it.
+Invariant: a change is in force before the method that makes it returns; what it returns fires once it is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, TypeAlias
+
+from twisted.internet.defer import DeferredList
+from twisted.python.failure import Failure
+
+from gossiplog.errors import InvalidValueError, StoreDamagedError
+from gossiplog.gossip.events import Forgotten, ForkFound, InterestChanged, Lightened
+from gossiplog.gossip.interest import KEPT_AS, Choices
+from gossiplog.gossip.messages import Interest
+from gossiplog.live.logger import Log
+from gossiplog.live.results import Result
+from gossiplog.live.store_thread import StoreThread
+from gossiplog.store.logs import Logs
+from gossiplog.store.requests import Forget, Request, SetMeta
+
+Told: TypeAlias = InterestChanged | Forgotten | Lightened | ForkFound
+Listener: TypeAlias = Callable[[Told], None]
+
+_log = Log()
+
+
+class Choosing:
+    """I am the choices of one store.
+
+    Several authors may be named at once; when one cannot be, nothing changes.
+    """
+
+    def __init__(
+        self, choices: Choices, write: Callable[[Request], Result[Any]], check: Callable[[], None]
+    ) -> None:
+        """``check`` raises where nothing can be written, before anything changes."""
+        self.choices = choices
+        self._write = write
+        self._check = check
+        self._listeners: list[Listener] = []
+
+    @classmethod
+    def on(
+        cls,
+        thread: StoreThread,
+        local: AbstractSet[bytes],
+        write: Callable[[Request], Result[Any]],
+        check: Callable[[], None],
+    ) -> Choosing:
+        """Return the choices that a store keeps; StoreDamagedError when they make no sense."""
+
+        def load(logs: Logs) -> Choices:
+            try:
+                return Choices.load(logs.meta(KEPT_AS), local)
+            except InvalidValueError as error:
+                raise StoreDamagedError(f"{logs.path} is damaged: {error}") from error
+
+        return cls(thread.now(load), write, check)
+
+    def follow(self, *authors: bytes) -> Result[None]:
+        """Want these authors; :class:`BlockedAuthorError` for one that is blocked."""
+        return self._change(self.choices.follow, authors)
+
+    def unfollow(self, *authors: bytes) -> Result[None]:
+        """Do not want these authors any more; what is held stays.
+
+        :class:`LocalAuthorError` for one that writes here.
+        """
+        return self._change(self.choices.unfollow, authors)
+
+    def block(self, *authors: bytes, delete: bool = False) -> Result[None]:
+        """Neither take, nor send, nor announce these authors, whatever is followed; ``delete`` what is held of them.
+
+        :class:`LocalAuthorError` for one that writes here.
+        """
+        return self._change(self.choices.block, authors, authors if delete else ())
+
+    def unblock(self, *authors: bytes) -> Result[None]:
+        """Take back :meth:`block`; what was deleted comes again from peers, if the author is wanted."""
+        return self._change(self.choices.unblock, authors)
+
+    def only_followed(self, only: bool) -> Result[None] | None:
+        """Want nobody but those followed, or everybody but those unfollowed; None when it is so already.
+
+        :class:`InvalidValueError` while a node runs on the store: peers were told otherwise.
+        """
+        self._check()
+        mode = Interest.WANTED if only else Interest.ALL
+        if mode is self.choices.mode:
+            return None
+        if self._listeners:
+            raise InvalidValueError("a node runs on this store: stop it, and start it with another interest")
+        self.choices.mode = mode
+        return self._write(SetMeta(KEPT_AS, self.choices.dump()))
+
+    # -- for the store and its nodes
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell ``listener`` of every change at once; returns how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def joined(self, author: bytes) -> None:
+        """A new local writer is wanted from now on."""
+        self.tell(InterestChanged((author,)))
+
+    def tell(self, event: Told) -> None:
+        """Something changed."""
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception:  # the others must hear all the same
+                _log.failure("a listener was not told of {event}", event=type(event).__name__)
+
+    def _change(
+        self,
+        change: Callable[[Sequence[bytes]], None],
+        authors: Sequence[bytes],
+        deleted: Iterable[bytes] = (),
+    ) -> Result[None]:
+        self._check()
+        change(authors)
+        self.tell(InterestChanged(tuple(authors)))
+        waits = [self._write(SetMeta(KEPT_AS, self.choices.dump()))]
+        waits += [self._write(Forget(author)) for author in deleted]
+        result: Result[None] = Result(lambda _: None)
+        done = DeferredList(waits, fireOnOneErrback=True, consumeErrors=True)
+        done.addCallbacks(
+            lambda _: _fire(result, None), lambda failure: _fire(result, failure.value.subFailure)
+        )
+        return result
+
+
+def _fire(result: Result[None], value: Failure | None) -> None:
+    if not result.called:
+        if value is None:
+            result.callback(None)
+        else:
+            result.errback(value)

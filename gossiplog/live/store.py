@@ -1,0 +1,398 @@
+"""The store an application holds: writers, readers and the clock, on a reactor.
+
+Responsible for: :func:`open_store`, :class:`Store`.
+Must not know: peers; the node listens to :meth:`Store.listen` like every reader does.
+Invariant: ``Store.clock`` is the durable clock: it moves after the commit and before anyone is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.python.failure import Failure
+
+from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError
+from gossiplog.gossip.events import Forgotten, ForkFound, Lightened
+from gossiplog.live.append_gate import Returning
+from gossiplog.live.follows import Choosing
+from gossiplog.live.gc_freeze import Freezer
+from gossiplog.live.interrupts import call_each
+from gossiplog.live.job_queue import Answer
+from gossiplog.live.logger import Log
+from gossiplog.live.reader import Reader
+from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
+from gossiplog.live.store_thread import StoreThread
+from gossiplog.live.writer import Writer
+from gossiplog.log.clock import Clock, Cursor
+from gossiplog.log.disk_cost import Weights
+from gossiplog.log.encodings import encoding as find_encoding
+from gossiplog.log.fork import ForkProof, verify_proof
+from gossiplog.log.keys import Keypair
+from gossiplog.log.segment import Segment
+from gossiplog.paths import AnyPath, absolute
+from gossiplog.store.logs import Logs, VerifyReport, open_logs
+from gossiplog.store.names import check_cursor_name
+from gossiplog.store.owning_process import Home
+from gossiplog.store.repair.repair import RepairReport
+from gossiplog.store.repair.verify import Damage, in_words
+from gossiplog.store.requests import AddFork, Append, Outcome, SetCursor
+
+_log = Log()
+
+
+class Listener(Protocol):
+    """Told of every commit, after the clock moved."""
+
+    def __call__(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
+        """``segments`` are new on disk; of the authors ``stale`` a segment no longer continued the log."""
+
+
+def open_store(
+    path: AnyPath, reactor: Any, *, init: bool = True, read_only: bool = False, wait: float = 0.0
+) -> Store:
+    """Open the store in the directory ``path``, created (mode 0700) unless ``init`` is false.
+
+    With ``read_only`` not a byte is changed there, and it may be anybody's.  Blocks for up to ``wait`` seconds while
+    one other process has it open.  Raises :class:`StoreError`, of which the subclass says why, or InvalidValueError.
+    """
+    place = absolute(path)
+    return Store(lambda: open_logs(place, init, read_only, wait), reactor, place)
+
+
+class Store:
+    """I keep logs on disk and tell who wants to know what is new.
+
+    Every method that takes time returns a :class:`Result`: await it from Twisted or asyncio.  ``copied`` says why this
+    may be a copy of a store that is in use elsewhere, ``""`` if it is not: its writers do not append until recovered.
+    ``interest`` says which authors are wanted, ``forks`` are those whose logs are known as forked.
+    """
+
+    def __init__(
+        self,
+        opener: Callable[[], Logs],
+        reactor: Any,
+        path: str = ":memory:",
+        thread: Callable[..., StoreThread] = StoreThread,
+    ) -> None:
+        """``opener`` is called, once, in the thread that uses the Logs from then on; tests give another ``thread``."""
+        check_caller(reactor)
+        self.path = path
+        self.reactor = reactor
+        self.home = Home(f"store {path}")
+        self._listeners: list[Listener] = []
+        self._damage_listeners: list[Callable[[Damage], None]] = []
+        self._users: list[Callable[[], Deferred[Any]]] = []
+        self._writers: dict[tuple[str, str], Writer] = {}
+        self._readers: WeakSet[Reader] = WeakSet()
+        self._held: set[Reader] = set()
+        self._closing = False
+        self._closed = Ending(reactor)
+        self.unwritten: dict[bytes, ForkProof] = {}
+        self._weights: Weights | None = None
+        self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
+        self.clock: Clock
+        self.local: set[bytes]
+        self.forks: set[bytes]
+        self.holed: set[bytes]
+        try:
+            self.clock, self.local, self.forks, self.copied, self.holed = self.thread.now(
+                lambda logs: (
+                    logs.clock.copy(),
+                    set(logs.local),
+                    set(logs.forks),
+                    logs.copied,
+                    logs.holed_authors(),
+                )
+            )
+            self.interest = Choosing.on(
+                self.thread, self.local, lambda request: self._write(request, lambda _: None), self.check_open
+            )
+            self._freezer = Freezer(self.clock)
+            self.returning = Returning(reactor, self.clock, self.forks, self.thread.write)
+        except BaseException:
+            self.thread.end()
+            raise
+
+    # -- writing
+
+    def writer(self, name: str = "default", *, encoding: str = "bytes") -> Result[Writer]:
+        """The local author called ``name``, its key pair made the first time; names are local to this store."""
+        chosen = find_encoding(encoding)
+        key = (name, chosen.name)
+        self.check_open()
+        result: Result[Writer] = Result(lambda _: None, self.reactor)
+        if key in self._writers:
+            result.callback(self._writers[key])
+            return result
+
+        def read(keypair: Keypair) -> Writer:
+            return self._writers.setdefault(key, Writer(self, name, keypair.author, chosen))
+
+        def made(value: Keypair | Failure) -> None:
+            if not isinstance(value, Failure):
+                self.local.add(value.author)
+                self.interest.joined(value.author)
+            deliver(result, value, read)
+
+        self.thread.call(lambda logs: logs.writer(name), made)
+        return result
+
+    def recovered(self) -> Result[None]:
+        """Let every writer append again, in a store that was ``copied``; :meth:`gossiplog.Node.recover` is safer.
+
+        Whoever calls this knows that no other copy is in use and that nobody holds newer entries of its writers.
+        """
+
+        def done(_: None) -> None:
+            self.copied = ""
+
+        return self.run(lambda logs: logs.recovered()).addCallback(done)  # type: ignore[return-value]
+
+    def overtaken(self, author: bytes, seq: int) -> None:
+        """Refuse appends to the local ``author``: it signed up to ``seq``, which is nowhere whole (:attr:`copied`)."""
+        if self._closing:
+            return
+
+        def done(reason: Any) -> None:
+            if isinstance(reason, str):
+                self.copied = reason
+            self.returning.release(author)
+
+        self.run(lambda logs: logs.overtaken(author, seq)).addBoth(done)
+
+    def add_fork(self, proof: ForkProof) -> Result[None]:
+        """Freeze the author of a proof that came by another way than a peer (:meth:`ForkProof.load`), and pass it on.
+
+        Raises :class:`BadForkProofError` for one that proves nothing; the result fires when it is on disk.
+        """
+        self.check_open()
+        verify_proof(proof)
+
+        def kept(_: Any) -> None:
+            self.forks.add(proof.author)
+
+        self.interest.tell(ForkFound(proof))
+        return self._write(AddFork(proof), kept)
+
+    # -- reading
+
+    def fork_proof(self, author: bytes) -> Result[ForkProof]:
+        """The proof that one of the authors in ``forks`` has forked its log."""
+        proof = self.unwritten.get(author)
+        return self.run(lambda logs: proof or logs.fork_proof(author))
+
+    def read(
+        self,
+        author: bytes | None = None,
+        *,
+        first: int = 1,
+        last: int | None = None,
+        after: Cursor | Clock | None = None,
+        live: bool = False,
+        tail: bool = False,
+        encoding: str = "bytes",
+    ) -> Reader:
+        """Entries as an async iterator: per author by seq; authors one after the other, news as it comes.
+
+        ``author`` alone, ``first`` to ``last`` (with an author); ``after`` a cursor.  Gives what is on disk now;
+        ``live`` goes on with new entries as they reach the disk, until the store is closed; ``tail`` gives only those.
+        Damaged entries are passed over, and are in the reader's ``damages``; nodes on the store tell
+        :class:`~gossiplog.notices.StoreDamaged`.
+        """
+        self.check_open()
+        reader = Reader(
+            self,
+            find_encoding(encoding),
+            author=author,
+            first=first,
+            last=last,
+            after=self.clock if tail else after,
+            live=live or tail,
+        )
+        if live or tail:
+            self._readers.add(reader)
+        return reader
+
+    def cursor(self, name: str) -> Result[Cursor]:
+        """The cursor saved as ``name``, an empty one if there is none."""
+        check_cursor_name(name)
+
+        def load(logs: Logs) -> Cursor:
+            saved = logs.cursor(name)
+            return Cursor() if saved is None else Cursor.load(saved)
+
+        return self.run(load)
+
+    def save_cursor(self, name: str, cursor: Cursor | Clock | None) -> Result[None]:
+        """Keep ``cursor`` on disk as ``name``, up to 256 characters; None removes it."""
+        check_cursor_name(name)
+        if not isinstance(cursor, Cursor | Clock | None):
+            raise InvalidValueError(
+                f"a cursor is kept, not {type(cursor).__name__}; a reader's is reader.cursor()"
+            )
+        return self._write(SetCursor(name, None if cursor is None else cursor.dump()), lambda _: None)
+
+    def verify(self) -> Result[VerifyReport]:
+        """Check every chain, signature and head against the disk."""
+        return self.run(lambda logs: logs.verify())
+
+    def holes(self) -> Result[dict[bytes, int]]:
+        """How many entries of each author lack their payload; authors of whom every payload is held are left out.
+
+        They are held and passed on all the same, and filled as soon as a peer has the payloads.
+        """
+        return self.run(lambda logs: logs.holes())
+
+    def repair(self) -> Result[RepairReport]:
+        """Cut damaged logs of others back to what is whole; a node fetches the rest again, once it is started.
+
+        The clock goes back, which it never does under a node: raises :class:`StoreInUseError` while one runs.
+        """
+        self.check_open()
+        if self._users:
+            raise StoreInUseError(f"stop the node before store {self.path} is repaired")
+
+        def cut(report: RepairReport) -> RepairReport:
+            for author, head in report.heads.items():
+                self.clock.set(author, head)
+            self._weights = None
+            return report
+
+        return self.run(lambda logs: logs.repair()).addCallback(cut)  # type: ignore[return-value]
+
+    def writers(self) -> Result[dict[str, bytes]]:
+        """Local authors by name."""
+        return self.run(lambda logs: logs.writers())
+
+    def close(self) -> Result[None]:
+        """Stop the nodes that use the store, finish what is queued, close.
+
+        Live readers end; from now on everything else raises :class:`StoreClosedError`.  Without a reactor that could do
+        this, it is done before this returns.  In a child of the process that opened the store, nothing is.
+        """
+        if not self.home.is_here:
+            self._closed.come()
+        elif why_over(self.reactor):
+            self._closing = True
+            self.thread.end()
+            self._closed.come()
+        elif not self._closing:
+            check_caller(self.reactor)
+            self._closing = True
+            self.returning.close()
+            for reader in tuple(self._readers):
+                reader.close()
+            if self._users:
+                stops = [maybeDeferred(stop) for stop in tuple(self._users)]
+                users = DeferredList(stops, consumeErrors=True)
+                users.addCallback(lambda _: self.thread.close(self._thread_closed))
+            else:
+                self.thread.close(self._thread_closed)
+        return self._closed.wait()
+
+    async def __aenter__(self) -> Store:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    # -- for the node and readers
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` after every commit; returns how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def on_damage(self, listener: Callable[[Damage], None]) -> Callable[[], None]:
+        """Call ``listener`` with what readers pass over; returns how to stop that.  With none it is in the log."""
+        self._damage_listeners.append(listener)
+        return lambda: self._damage_listeners.remove(listener)
+
+    def found_damage(self, damage: Damage) -> None:
+        """A reader passed over entries."""
+        call_each(self.reactor, self._damage_listeners, damage)
+        if not self._damage_listeners:
+            _log.warn("{words}", words=in_words(damage, self.path))
+
+    def attach(self, stop: Callable[[], Deferred[Any]]) -> Callable[[], None]:
+        """Call ``stop`` and wait for it before the store closes; returns how to take that back."""
+        self._users.append(stop)
+        return lambda: self._users.remove(stop) if stop in self._users else None
+
+    def weigh(self) -> Weights:
+        """What each author takes on disk, a live view; the first time it is found out, at once.  O(rows)."""
+        if self._weights is None:
+            self._weights = Weights(self.thread.now(lambda logs: logs.weighing.begin()))
+        return self._weights
+
+    def run(self, work: Callable[[Logs], Any]) -> Result[Any]:
+        """Do ``work`` in the store's thread."""
+        self.check_open()
+        result: Result[Any] = Result(lambda _: None, self.reactor)
+        self.thread.call(work, lambda value: deliver(result, value))
+        return result
+
+    def hold(self, reader: Reader) -> None:
+        """Somebody waits for ``reader``, who may be held by nobody else."""
+        self._held.add(reader)
+
+    def release(self, reader: Reader) -> None:
+        """Nobody waits for ``reader`` now."""
+        self._held.discard(reader)
+
+    def forget(self, reader: Reader) -> None:
+        """``reader`` ended."""
+        self._readers.discard(reader)
+
+    def append(self, author: bytes, bodies: list[bytes]) -> Result[range]:
+        """Append encoded bodies to a local log; fires after the commit with their seqs."""
+        put, request = self.returning.append, Append(author, bodies)
+        return self._write(request, lambda done: range(done.first, done.last + 1), put)
+
+    def _write(
+        self, request: Any, read: Callable[[Any], Any], put: Callable[[Any, Answer], None] | None = None
+    ) -> Result[Any]:
+        self.check_open()
+        result: Result[Any] = Result(lambda _: None, self.reactor)
+        (put or self.thread.write)(request, lambda value: deliver(result, value, read))
+        return result
+
+    def _thread_closed(self, value: Any) -> None:
+        self._freezer.close()
+        self._closed.come(value if isinstance(value, Failure) else None)
+
+    def check_caller(self) -> None:
+        """Raise :class:`StoreInheritedError` in a forked child, :class:`WrongCallerError` in another thread and where
+        nothing ever comes back."""
+        self.home.check()
+        check_caller(self.reactor)
+
+    def check_open(self) -> None:
+        """Raise :class:`StoreClosedError` once :meth:`close` was called, and what :meth:`check_caller` does."""
+        self.check_caller()
+        if self._closing:
+            raise StoreClosedError(f"store {self.path} is closed")
+
+    def _committed(self, outcome: Outcome, stale: Sequence[bytes]) -> None:
+        """A commit is done: move the clock, then tell everyone."""
+        if self._weights is not None:
+            self._weights.change(outcome.forgotten, outcome.changes)
+        for author in outcome.forgotten:
+            self.clock.discard(author)
+            self.forks.discard(author)
+        for author, head in outcome.heads.items():
+            self.clock.replace(author, head)
+        self._freezer.grown()
+        self.returning.moved(outcome.heads)
+        if outcome.forgotten:
+            self.interest.tell(Forgotten(outcome.forgotten))
+        if lighter := tuple(author for author, change in outcome.changes.items() if change < 0):
+            self.interest.tell(Lightened(lighter))
+        if not (outcome.segments or stale):
+            return
+        call_each(self.reactor, self._listeners, outcome.segments, stale)
+        for reader in tuple(self._readers):
+            reader.committed(outcome.segments)

@@ -1,0 +1,298 @@
+"""A store's thread: blocking :class:`~gossiplog.store.logs.Logs` on one side, the reactor on the other.
+
+Responsible for: running jobs in order in one thread, grouping writes into one commit, handing results back.
+Must not know: sessions, entries, encodings.
+Invariant: only this thread touches the Logs; results reach the reactor in the order of their jobs.  Nobody waits for a
+thread that is gone: when it ends, for whatever reason, the Logs are closed and every job that is left fails.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+
+from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreError
+from gossiplog.live.interrupts import call_each
+from gossiplog.live.job_queue import Answer, Call, Job, Lanes, Write
+from gossiplog.store.logs import Logs
+from gossiplog.store.owning_process import Home
+from gossiplog.store.requests import Outcome, Stale, merged
+
+MERGE_BYTES = 256 * 1024
+"""Prepared or committed in one go when idle, or 128 rows of few bytes: one or two milliseconds, seldom four or five
+(``python -m bench merging``), during which an append would wait."""
+
+IDLE_SECONDS = 0.02
+"""Nothing to do for so long, and small segments are merged."""
+
+PAUSE_SECONDS = 0.005
+"""Between two steps of merging, for the rest of the machine."""
+
+TOGETHER_BYTES = 64 * 1024
+"""Bodies that wait for what comes with them; more is handed over at once, to be written while the rest is looked at."""
+
+ARENA_BYTES = 4 * 1024 * 1024
+"""Freeing one block of this size lifts glibc's threshold for mmap above every frame and row: without it each is mapped
+and unmapped, and half of a sender's time at 64 KiB entries goes to page faults."""
+
+LOOK_SECONDS = 0.2
+"""Between two looks at whether the thread that is waited for is there."""
+
+
+class StoreThread:
+    """I own the Logs and the thread that uses them."""
+
+    _held: list[Job] | None = None
+    _held_bytes = 0
+    _over: StoreError | None = None
+
+    def __init__(
+        self,
+        open_logs: Callable[[], Logs],
+        reactor: IReactorFromThreads,
+        committed: Callable[[Outcome, Sequence[bytes]], None],
+        name: str,
+    ) -> None:
+        """Start the thread and open the Logs in it; raises what ``open_logs`` raises."""
+        bytearray(ARENA_BYTES)  # allocated and freed
+        self._reactor = reactor
+        self._committed = committed
+        self._jobs: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
+        self._opened: queue.SimpleQueue[Logs | BaseException] = queue.SimpleQueue()
+        self._home = Home(name)
+        self._name = name
+        self._closed = False
+        self._closing: Call | None = None
+        self._lanes = Lanes()
+        self._batch: Sequence[Job] = ()
+        self._thread = threading.Thread(target=self._run, args=(open_logs,), name=name, daemon=True)
+        self._thread.start()
+        try:
+            opened = self._opened.get()
+        except BaseException:  # Ctrl-C
+            self.end()
+            raise
+        if isinstance(opened, BaseException):
+            self._thread.join()
+            raise opened
+
+    def write(self, request: Any, answer: Answer) -> None:
+        """Queue a request for the next commit."""
+        self._put(Write(request, answer))
+
+    def call(self, work: Callable[[Logs], Any], answer: Answer) -> None:
+        """Queue any other work."""
+        self._put(Call(work, answer))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is queued meanwhile is handed over at the end, as one commit if it can be.
+
+        Otherwise the thread would begin with the first of fifty entries that one read brought, and its commits, each a
+        few entries, would take the interpreter from whoever looks at the rest.
+        """
+        if self._held is not None:  # what reading led to another read
+            yield
+            return
+        self._held = []
+        try:
+            yield
+        finally:
+            self._hand_over()
+            self._held = None
+
+    def now(self, work: Callable[[Logs], Any]) -> Any:
+        """Do ``work`` in the thread and wait for it here: for starting up only."""
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def run(logs: Logs) -> None:
+            try:
+                done.put((True, work(logs)))
+            except BaseException as error:
+                done.put((False, error))
+
+        self._put(Call(run, lambda _: None))
+        self._hand_over()
+        while True:
+            try:
+                succeeded, value = done.get(timeout=LOOK_SECONDS)
+                break
+            except queue.Empty:
+                if not self._thread.is_alive() and done.empty():
+                    raise self._gone() from None
+        if not succeeded:
+            raise value
+        return value
+
+    def close(self, answer: Answer) -> None:
+        """Finish what is queued, close the Logs, end the thread."""
+        self._hand_over()
+        self._closed = True
+        self._closing = Call(lambda logs: logs.close(), answer)
+        self._jobs.put(None)
+        if self._over is not None:
+            answer(None)
+
+    def end(self) -> None:
+        """Close the Logs, and wait for that here: for a start that failed, and when the reactor is gone."""
+        self._closed = True
+        if self._home.is_here:
+            self._jobs.put(None)
+            self._thread.join()
+
+    def _put(self, job: Job) -> None:
+        self._home.check()
+        if self._closed:
+            raise StoreClosedError("the store is closed")
+        if self._over is not None:
+            raise self._over
+        if self._held is None:
+            self._take([job])
+            return
+        self._held.append(job)
+        self._held_bytes += job.size if isinstance(job, Write) else 0
+        if self._held_bytes >= TOGETHER_BYTES:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._held:
+            held, self._held, self._held_bytes = self._held, [], 0
+            self._take(held)
+
+    def _take(self, jobs: Sequence[Job]) -> None:
+        self._jobs.put(jobs)
+        if self._over is not None:  # since a moment ago
+            self._deliver(None, (), self._left())
+
+    def _gone(self) -> StoreError:
+        return self._over or StoreClosedError(f"{self._name} is closed: its thread is gone")
+
+    def _left(self) -> list[tuple[Answer, Any]]:
+        """Take what nobody will do any more, with what to answer."""
+        failure = Failure(self._gone())
+        answers: list[tuple[Answer, Any]] = []
+        with suppress(queue.Empty):
+            while True:
+                answers.extend((job.answer, failure) for job in self._jobs.get_nowait() or ())
+        return answers
+
+    # -- in the thread
+
+    def _run(self, open_logs: Callable[[], Logs]) -> None:
+        try:
+            logs = open_logs()
+        except BaseException as error:
+            self._opened.put(error)
+            return
+        self._opened.put(logs)
+        try:
+            self._serve(logs)
+        except BaseException as error:  # a bug, or no memory
+            self._over = StoreClosedError(
+                f"{self._name} is closed: its thread ended, {type(error).__name__}: {error}"
+            )
+        with suppress(Exception):
+            logs.close()
+        if self._over is not None:
+            unknown = Failure(AppendOutcomeUnknown(str(self._over)))
+            answers: list[tuple[Answer, Any]] = [(job.answer, unknown) for job in self._batch]
+            while self._lanes:
+                answers += [(job.answer, Failure(self._over)) for job in self._lanes.take()]
+            if self._closing is not None:
+                answers.append((self._closing.answer, None))
+            with suppress(RuntimeError):
+                self._reactor.callFromThread(self._deliver, None, (), answers + self._left())
+
+    def _serve(self, logs: Logs) -> None:
+        lanes = self._lanes
+        merging = True
+        pause = IDLE_SECONDS
+        closing = False
+        while lanes or not closing:
+            if not lanes:
+                try:
+                    jobs = self._jobs.get(timeout=pause if merging else None)
+                except queue.Empty:
+                    merging, pause = self._merge(logs), PAUSE_SECONDS
+                    if changes := logs.weighing.merged():
+                        self._tell(merged(changes), (), ())
+                    continue
+                merging, pause = True, IDLE_SECONDS
+                closing = self._queue(lanes, jobs)
+            while not self._jobs.empty():
+                closing = self._queue(lanes, self._jobs.get()) or closing
+            if lanes:
+                self._batch = lanes.take()
+                self._work(logs, self._batch)
+                self._batch = ()
+        if self._closing is not None:
+            self._work(logs, [self._closing])
+
+    @staticmethod
+    def _queue(lanes: Lanes, jobs: Sequence[Job] | None) -> bool:
+        """Queue jobs; True for the mark that ends the thread."""
+        for job in jobs or ():
+            lanes.put(job)
+        return jobs is None
+
+    @staticmethod
+    def _merge(logs: Logs) -> bool:
+        """Merge a little, or make some room; False when there is nothing (more) to do, or it can't be done."""
+        with suppress(Exception):  # a failing disk tells the next append, which has somebody waiting
+            if logs.merge_some(MERGE_BYTES):
+                return True
+        with suppress(Exception):
+            return logs.reclaim()
+        return False
+
+    def _work(self, logs: Logs, batch: list[Job]) -> None:
+        """Commit the writes together, then do the rest in order; one hop to the reactor for all."""
+        writes = [job for job in batch if isinstance(job, Write)]
+        answers: list[tuple[Answer, Any]] = []
+        outcome: Outcome | None = None
+        if writes:
+            try:
+                outcome = logs.process([job.request for job in writes])
+                answers.extend(zip([job.answer for job in writes], outcome.results, strict=True))
+            except BaseException:
+                failure = Failure()
+                answers.extend((job.answer, failure) for job in writes)
+        for job in batch:
+            if isinstance(job, Call):
+                try:
+                    answers.append((job.answer, job.work(logs)))
+                except BaseException:
+                    answers.append((job.answer, Failure()))
+        stale: list[bytes] = []
+        if outcome is not None:
+            stale = [
+                job.request.segment.author
+                for job, result in zip(writes, outcome.results, strict=True)
+                if isinstance(result, Stale)
+            ]
+        self._tell(outcome, stale, answers)
+
+    def _tell(
+        self, outcome: Outcome | None, stale: Sequence[bytes], answers: Sequence[tuple[Answer, Any]]
+    ) -> None:
+        try:
+            self._reactor.callFromThread(self._deliver, outcome, stale, answers)
+        except RuntimeError as error:  # its loop is closed: what is queued is done, and that is all
+            self._over = StoreClosedError(f"{self._name} is closed: nobody hears of it, {error}")
+            self._jobs.put(None)
+
+    # -- on the reactor
+
+    def _deliver(
+        self, outcome: Outcome | None, stale: Sequence[bytes], answers: Sequence[tuple[Answer, Any]]
+    ) -> None:
+        if outcome is not None:
+            call_each(self._reactor, [self._committed], outcome, stale)
+        for answer, value in answers:
+            call_each(self._reactor, [answer], value)  # the others must hear all the same

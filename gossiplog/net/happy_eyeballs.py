@@ -1,0 +1,202 @@
+"""The reactor as endpoints see it: every address of a name is tried.
+
+Responsible for: connections to names, over IPv4 and IPv6 alike (RFC 8305), for whichever kind of endpoint.
+Must not know: what endpoints are for.
+Invariant: nobody else's reactor is changed; a resolver that somebody installed on it is the one that is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import chain, zip_longest
+from typing import Any
+
+from twisted.internet._resolver import ComplexResolverSimplifier, GAIResolver
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.address import HostnameAddress, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import DNSLookupError, UserError
+from twisted.internet.interfaces import IConnector, IReactorPluggableNameResolver, IResolutionReceiver
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, implementer, providedBy
+
+from gossiplog import limits
+from gossiplog.net.name_lookup import Address, Names
+
+
+def reaching(reactor: Any) -> Any:
+    """Return what to give to endpoints in the place of ``reactor``: itself, if it looks up no names."""
+    return Reaching(reactor) if IReactorPluggableNameResolver.providedBy(reactor) else reactor
+
+
+class Reaching:
+    """I am a reactor, but for how names are dialled."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._names = Names(reactor)
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    @property
+    def nameResolver(self) -> Any:
+        """Who is asked for names: ours, in the place of the one that every reactor of Twisted begins with."""
+        theirs = self._reactor.nameResolver
+        return self._names if type(theirs) is GAIResolver else theirs
+
+    @property
+    def looking_up(self) -> Collection[str]:
+        """The names of which the system did not say anything yet."""
+        return self._names.under_way
+
+    def resolve(self, name: str, timeout: Sequence[int] = ()) -> Deferred[str]:
+        """The first IPv4 address of a name, for who wants no more."""
+        return ComplexResolverSimplifier(self.nameResolver).getHostByName(name)
+
+    def connectTCP(
+        self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None
+    ) -> Any:
+        """Connect to a name, or to an address as reactors do."""
+        if isIPAddress(host) or isIPv6Address(host):
+            return self._reactor.connectTCP(host, port, factory, timeout, bindAddress)
+        reach = Reach(self._reactor, self.nameResolver, host, port, factory, timeout, bindAddress)
+        reach.connect()
+        return reach
+
+    def connectSSL(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        contextFactory: Any,
+        timeout: float = 30,
+        bindAddress: Any = None,
+    ) -> Any:
+        """The same with TLS."""
+        from twisted.protocols.tls import TLSMemoryBIOFactory
+
+        wrapped = TLSMemoryBIOFactory(contextFactory, True, factory)
+        return self.connectTCP(host, port, wrapped, timeout, bindAddress)
+
+
+@implementer(IConnector, IResolutionReceiver)
+class Reach:
+    """I dial the addresses of one name, one more every ``ATTEMPT_SECONDS`` and when one fails, until one answers."""
+
+    def __init__(
+        self, reactor: Any, resolver: Any, host: str, port: int, factory: Any, timeout: float, bind: Any
+    ) -> None:
+        self._reactor = reactor
+        self._resolver = resolver
+        self._host = host
+        self._port = port
+        self._factory = factory
+        self._timeout = timeout
+        self._bind = bind
+        self._look_up: Any = None
+        self._addresses: list[Address] = []
+        self._attempts: list[Any] = []
+        self._link: Any = None
+        self._next: Any = None
+        self._over = False
+
+    # -- the factory's endpoint calls
+
+    def connect(self) -> None:
+        """Begin."""
+        self._factory.doStart()
+        self._factory.startedConnecting(self)
+        self._resolver.resolveHostName(self, self._host, self._port)
+
+    def stopConnecting(self) -> None:
+        """Dial no more."""
+        self._end(Failure(UserError()))
+
+    def disconnect(self) -> None:
+        """Close the connection, or dial no more."""
+        if self._link is not None:
+            self._link.transport.loseConnection()
+        else:
+            self.stopConnecting()
+
+    def getDestination(self) -> HostnameAddress:
+        """The name."""
+        return HostnameAddress(self._host.encode("ascii", "backslashreplace"), self._port)
+
+    # -- the resolver calls
+
+    def resolutionBegan(self, resolutionInProgress: Any) -> None:
+        """This is how to stop it, and where it says what went wrong."""
+        self._look_up = resolutionInProgress
+
+    def addressResolved(self, address: Any) -> None:
+        """One more."""
+        self._addresses.append(address)
+
+    def resolutionComplete(self) -> None:
+        """That was all."""
+        if self._over:
+            return
+        self._addresses = interleaved(self._addresses)[: limits.MAX_ADDRESSES]
+        if self._addresses:
+            self._dial()
+        else:
+            problem = getattr(self._look_up, "problem", "") or "it has no address"
+            self._end(Failure(DNSLookupError(f"{self._host}: {problem}")))
+
+    # --
+
+    def _dial(self) -> None:
+        self._next = None
+        address = self._addresses.pop(0)
+        kind = TCP6ClientEndpoint if isinstance(address, IPv6Address) else TCP4ClientEndpoint
+        endpoint = kind(self._reactor, address.host, self._port, self._timeout, self._bind)
+        attempt = endpoint.connect(self._factory)
+        self._attempts.append(attempt)
+        attempt.addCallbacks(self._connected, self._failed, errbackArgs=(attempt,))
+        if self._addresses and self._next is None and not self._over:
+            self._next = self._reactor.callLater(limits.ATTEMPT_SECONDS, self._dial)
+
+    def _connected(self, link: Any) -> None:
+        self._link = link
+        self._stop()
+
+    def _failed(self, failure: Failure, attempt: Any) -> None:
+        if self._over:
+            return
+        self._attempts.remove(attempt)
+        if self._addresses:
+            self._cancel_next()
+            self._dial()
+        elif not self._attempts:
+            self._end(failure)
+
+    def _end(self, failure: Failure) -> None:
+        if not self._over:
+            self._stop()
+            self._factory.clientConnectionFailed(self, failure)
+            self._factory.doStop()
+
+    def _stop(self) -> None:
+        """Nothing more is dialled or waited for."""
+        self._over = True
+        self._cancel_next()
+        attempts, self._attempts, self._addresses = self._attempts, [], []
+        for attempt in attempts:
+            attempt.cancel()
+
+    def _cancel_next(self) -> None:
+        waiting, self._next = self._next, None
+        if waiting is not None:
+            waiting.cancel()
+
+
+def interleaved(addresses: Sequence[Address]) -> list[Address]:
+    """Let the two families take turns, the first one's first (RFC 8305, section 4): one of them may not get through."""
+    once = dict.fromkeys(addresses)
+    first = [address for address in once if type(address) is type(addresses[0])]
+    others = [address for address in once if type(address) is not type(addresses[0])]
+    return [address for address in chain(*zip_longest(first, others)) if address is not None]

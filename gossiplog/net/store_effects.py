@@ -1,0 +1,236 @@
+"""What a replica asks of the disk.
+
+Responsible for: carrying out what reads or writes the disk in the store's thread, and reporting what came
+of them as events.
+Must not know: links, sessions beyond their number, the application.
+Invariant: every effect is answered exactly once (a store closes after the nodes that use it); a commit that fails is
+reported once, however many writes were in it, and so is each author whose log is damaged.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from gossiplog import limits
+from gossiplog.errors import StoreDamagedError, StoreError, StoreFullError
+from gossiplog.gossip import backlog, events
+from gossiplog.gossip.events import Event
+from gossiplog.gossip.outbox import PROOF
+from gossiplog.live.logger import Log
+from gossiplog.live.store import Store
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import segment_bytes
+from gossiplog.notices import Notice, StoreDamaged, StoreFailing
+from gossiplog.store.logs import Logs
+from gossiplog.store.repair.verify import Damage
+from gossiplog.store.requests import Accept, AddFork, Fill, Filled
+
+_log = Log()
+
+
+REPORT_BYTES = 64 * 1024
+"""Written bytes that the replica hears of together, unless they are the last: an event for each of fifty small segments
+would cost more than their commit."""
+
+
+class Errands:
+    """I run between one replica and its store.
+
+    ``report`` takes the events, ``tell`` hears that the disk refused or is damaged, ``done`` that an errand is over.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        report: Callable[[Event], None],
+        tell: Callable[[Notice], None],
+        done: Callable[[], None],
+    ) -> None:
+        self.pending = 0
+        self.pending_bytes = 0
+        self._done_bytes = 0
+        self._store = store
+        self._report = report
+        self._tell = tell
+        self._done = done
+        self._failure: Failure | None = None
+        self._failed_for_good = False
+        self._damaged: set[bytes] = set()
+        self._owed: list[events.WriteFork] = []
+        self._owed_bytes = 0
+        self._loads: deque[events.Load] = deque()
+        self._loading = 0
+        self.together = store.thread.together
+
+    def write(self, effect: events.Write) -> None:
+        """Commit a segment."""
+        size = effect.size_bytes
+        self._put(Accept(effect.segment, effect.head), lambda value: self._written(size, value))
+        self.pending_bytes += size
+
+    def write_fork(self, effect: events.WriteFork) -> None:
+        """Commit a fork proof; one that a full disk refused comes again with the next write that succeeds.
+
+        Of these as many are kept as may be pending: the others are lost.
+        """
+        unwritten, proof, size = self._store.unwritten, effect.proof, effect.size_bytes
+
+        def written(value: Any) -> None:
+            if not isinstance(value, Failure):
+                unwritten.pop(proof.author, None)
+                self._report(events.ForkWritten(proof.author, True))
+            elif value.check(StoreFullError):
+                if self._owed_bytes + size <= limits.PENDING_WRITE_BYTES or proof.author in self._store.local:
+                    self._owed.append(effect)
+                    self._owed_bytes += size
+                else:
+                    unwritten.pop(proof.author, None)
+                    self._report(events.ForkWritten(proof.author, False))
+            self._written(size, value)
+
+        unwritten[proof.author] = proof
+        self._put(AddFork(proof), written)
+        self.pending_bytes += size
+
+    def load(self, effect: events.Load) -> None:
+        """Read segments and proofs for a peer, one after the other: what was read for many must not wait in memory."""
+        if self._loading >= limits.LOADS_AT_ONCE:
+            self._loads.append(effect)
+            return
+        self._loading += 1
+        session, wants, limit_bytes, holes = effect
+        damages: dict[bytes, StoreError] = {}
+        found: list[Damage] = []
+        unwritten = {author: self._store.unwritten.get(author) for author, first in wants if first == PROOF}
+
+        def loaded(value: Any) -> Event:
+            for damage in found:
+                self.found_damage(damage)
+            self._loading -= 1
+            if self._loads:
+                self.load(self._loads.popleft())
+            return events.Loaded(session, *(((),) if isinstance(value, Failure) else value))
+
+        def read(logs: Logs) -> Any:
+            def proof_of(author: bytes) -> ForkProof:
+                return unwritten[author] or logs.fork_proof(author)
+
+            read = backlog.read(wants, limit_bytes, logs.segments, proof_of, damages, holes)
+            found.extend(
+                _damage(logs, author, first, damages[author]) for author, first in wants if author in damages
+            )
+            return read
+
+        self._call(read, loaded)
+
+    def load_payloads(self, effect: events.LoadPayloads) -> None:
+        """Read what a peer lacks."""
+        session, author, ranges, limit_bytes = effect
+
+        def loaded(value: Any) -> Event:
+            if isinstance(value, Damage):
+                self.found_damage(value)
+            return events.PayloadsLoaded(
+                session, author, *(((),) if isinstance(value, Failure | Damage) else value)
+            )
+
+        def read(logs: Logs) -> Any:
+            try:
+                return backlog.payloads(author, ranges, limit_bytes, logs.segments, logs.clock.head(author))
+            except StoreError as error:
+                return _damage(logs, author, ranges[0][0], error)
+
+        self._call(read, loaded)
+
+    def find_holes(self, effect: events.FindHoles) -> None:
+        """Say what is to be asked for."""
+        session, after, limit = effect
+        self._call(
+            lambda logs: tuple(logs.holed_after(after, limit)),
+            lambda value: events.HolesFound(session, () if isinstance(value, Failure) else value),
+        )
+
+    def fill(self, effect: events.Fill) -> None:
+        """Put payloads back that were missing."""
+        session, segment = effect
+        size = segment_bytes(segment)
+
+        def filled(value: Any) -> None:
+            found = value if isinstance(value, Filled) else ()
+            self._report(events.Filled(session, segment.author, *found))
+            self._written(size, value)
+
+        self._put(Fill(segment), filled)
+        self.pending_bytes += size
+
+    def examine(self, effect: events.Examine) -> None:
+        """Compare a segment with what is stored."""
+        session, theirs = effect
+        self._call(
+            lambda logs: logs.examine(theirs),
+            lambda value: events.Examined(
+                session, None if isinstance(value, Failure) else value, segment_bytes(theirs)
+            ),
+        )
+
+    def _put(self, request: Any, answer: Callable[[Any], None]) -> None:
+        self._store.thread.write(request, answer)
+        self.pending += 1
+
+    def _call(self, work: Callable[[Any], Any], event: Callable[[Any], Event]) -> None:
+        def answer(value: Any) -> None:
+            self.pending -= 1
+            if isinstance(value, Failure) and not value.check(StoreError):
+                _log.failure("a read for a peer failed", value)
+            self._report(event(value))
+            self._done()
+
+        self._store.thread.call(work, answer)
+        self.pending += 1
+
+    def found_damage(self, damage: Damage) -> None:
+        """Entries cannot be read, which a peer asked for or a reader passed over."""
+        author, first, last, reason = damage
+        if author is not None and author not in self._damaged:
+            self._damaged.add(author)
+            self._tell(StoreDamaged(author, StoreDamagedError(reason), first, last))
+
+    def _written(self, size: int, value: Any) -> None:
+        self.pending -= 1
+        self.pending_bytes -= size
+        if isinstance(value, Failure) and value is not self._failure:
+            self._failure = value  # all writes of one commit fail with the same
+            self._refused(value)
+        elif not isinstance(value, Failure):
+            owed, self._owed, self._owed_bytes = self._owed, [], 0
+            for effect in owed:
+                self.write_fork(effect)
+        self._done_bytes += size
+        if self._done_bytes >= REPORT_BYTES or not self.pending_bytes or isinstance(value, Failure):
+            done_bytes, self._done_bytes = self._done_bytes, 0
+            self._report(events.Committed((), done_bytes))
+        self._done()
+
+    def _refused(self, failure: Failure) -> None:
+        final = not failure.check(StoreFullError)
+        if self._failed_for_good:
+            return
+        self._failed_for_good = bool(final)
+        self._report(events.CommitFailed(self._failed_for_good))
+        error = failure.value
+        if not isinstance(error, StoreError):
+            _log.failure("a commit failed", failure)
+            error = StoreError(f"internal error: {error}")
+        self._tell(StoreFailing(error, self._failed_for_good))
+
+
+def _damage(logs: Logs, author: bytes, first: int, error: StoreError) -> Damage:
+    """Say what cannot be read of a log from ``first`` on."""
+    if first == PROOF:
+        first = logs.clock.seq(author)
+        return Damage(author, first, first, str(error))
+    return logs.around(author, first, 1).damage or Damage(author, first, first, str(error))

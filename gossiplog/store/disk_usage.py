@@ -1,0 +1,67 @@
+"""What authors take on the disk of one store, and how that changes.
+
+Responsible for: adding up what is there, and collecting what commits and merges change.
+Must not know: quotas; requests.
+Invariant: what was there in the beginning and all changes since are what is there now; a repair begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from gossiplog.errors import StoreDamagedError
+from gossiplog.limits import AUTHOR_DISK_BYTES
+from gossiplog.log.disk_cost import Changes, proof_bytes
+from gossiplog.store.interface import Backend
+from gossiplog.store.merging import Merger
+
+
+class Weighing:
+    """I weigh the authors of one backend, who are the keys of ``clock``, and those whose fork proofs it has."""
+
+    def __init__(self, backend: Backend, clock: Iterable[bytes], merger: Merger) -> None:
+        """Begin without anybody who wants to know."""
+        self._backend = backend
+        self._clock = clock
+        self._merger = merger
+        self._is_on = False
+
+    def begin(self) -> dict[bytes, int]:
+        """As :meth:`weights`; from then on every outcome says what changed, and so does :meth:`merged`."""
+        self._is_on = True
+        self._merger.changes.clear()
+        return self.weights()
+
+    def end(self) -> None:
+        """What is there is about to change in another way."""
+        self._is_on = False
+
+    def weights(self) -> dict[bytes, int]:
+        """Return what each author takes on disk, log and proof, as far as it can be read.  O(rows)."""
+        weights = Changes(dict.fromkeys(self._clock, AUTHOR_DISK_BYTES))  # keys that are there already
+        try:
+            for author, size in self._backend.weights().items():
+                weights.add(author, size)
+        except StoreDamagedError:  # what is damaged is passed over, log by log
+            for author in self._clock:
+                with suppress(StoreDamagedError):
+                    for row in self._backend.rows(author):
+                        weights.row(author, row.size)
+        with suppress(StoreDamagedError):
+            for author, size in self._backend.forks().items():
+                weights.add(author, proof_bytes(size))
+        return weights
+
+    def committed(self, *changes: Mapping[bytes, int]) -> dict[bytes, int]:
+        """Return ``changes`` together, if somebody wants to know."""
+        total = Changes()
+        for some in changes if self._is_on else ():
+            for author, change in some.items():
+                total.add(author, change)
+        return total
+
+    def merged(self) -> dict[bytes, int]:
+        """Return by how much what authors take changed by merging, since the last time somebody asked."""
+        changes, self._merger.changes = self._merger.changes, Changes()
+        return changes

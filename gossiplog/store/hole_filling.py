@@ -1,0 +1,122 @@
+"""Filling holes: a payload that was dropped is put back where its hash is.
+
+Responsible for: finding what of a segment belongs into rows with holes, and the rows that take the place of these.
+Must not know: where the segment comes from; requests, transactions.
+Invariant: a body takes the place of its own hash and of nothing else, so ids, heads and clocks stay as they are, and
+what is put on disk was signed, whoever sent it and whether or not what he sent is valid as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from msgpack import ExtType
+from sortedcontainers import SortedDict
+
+from gossiplog.errors import BadSegmentError, BadSignatureError
+from gossiplog.log import items
+from gossiplog.log.disk_cost import Changes
+from gossiplog.log.segment import Head, Segment, chain_ids, split_items, tail_after, verify
+from gossiplog.store.interface import Backend, Mend, PutSegment, Replace
+from gossiplog.store.requests import Filled
+
+
+class Filling:
+    """I fill the rows of one backend in one transaction, of which ``writes`` are what is to be done."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Begin with what is on disk."""
+        self.writes: list[Replace | Mend] = []
+        self.changes = Changes()
+        self._backend = backend
+        self._rows: dict[bytes, SortedDict[int, Segment]] = {}
+
+    @property
+    def rows(self) -> list[Segment]:
+        """The rows that are written."""
+        return [row for rows in self._rows.values() for row in rows.values()]
+
+    def take(self, segment: Segment) -> Filled:
+        """Put what ``segment`` has in the place of holes.  O(n); nothing is found in a segment that is none.
+
+        :raises StoreError: what is there cannot be read.
+        """
+        try:
+            given = split_items(segment)
+        except BadSegmentError:
+            return Filled()
+        found = Filled()
+        author = segment.author
+        for holed in self._backend.holed(author, segment.first, segment.last):
+            seq = max(segment.first, holed.first)
+            while seq <= min(segment.last, holed.last) and (row := self._row(author, seq)) is not None:
+                found = _joined(found, self._fill(row, segment, given))
+                seq = row.last + 1
+        return found
+
+    def _fill(self, row: Segment, segment: Segment, given: Sequence[items.Item]) -> Filled:
+        filled = split_items(row)
+        brought = []
+        for seq in range(max(row.first, segment.first), min(row.last, segment.last) + 1):
+            hole, body = filled[seq - row.first], given[seq - segment.first]
+            if isinstance(hole, ExtType) and isinstance(body, bytes) and sha256(body).digest() == hole.data:
+                filled[seq - row.first] = body
+                brought.append(seq)
+        if not (brought and (self._cut(row, segment, filled) or self._put_whole(row, filled))):
+            return Filled()
+        return Filled(brought[0], brought[-1], len(brought))
+
+    def _put_whole(self, row: Segment, filled: Sequence[items.Item]) -> bool:
+        """Put a filled row in the place of itself, if it is not too long now."""
+        if items.check_limits(row.count, items.minimal_size(filled)) is not None:
+            return False
+        whole = row._replace(bodies=items.join(filled))
+        self._put(row, [whole], Replace(row.author, row.first, row.last, whole))
+        return True
+
+    def _cut(self, row: Segment, segment: Segment, filled: Sequence[items.Item]) -> bool:
+        """End a filled row where ``segment`` ends, if there are holes behind it; the rest is another row.
+
+        Somebody may have joined more without bodies than fits with them, and a row can end only where it was signed.
+        """
+        count = segment.last - row.first + 1
+        if not any(isinstance(item, ExtType) for item in filled[count:]):
+            return False
+        ids = chain_ids(row)
+        try:
+            head = verify(segment)
+        except (BadSegmentError, BadSignatureError):
+            return False
+        if (
+            head.id != ids[count - 1]
+            or items.check_limits(count, items.minimal_size(filled[:count])) is not None
+        ):
+            return False
+        front = row._replace(count=count, signature=segment.signature, bodies=items.join(filled[:count]))
+        rest = PutSegment(tail_after(row, *head), Head(row.last, ids[-1]))
+        self._put(row, [front, rest.segment], Mend([PutSegment(front, head), rest]))
+        return True
+
+    def _put(self, before: Segment, rows: Sequence[Segment], write: Replace | Mend) -> None:
+        self.writes.append(write)
+        self.changes.instead(before.author, [len(row.bodies) for row in rows], [len(before.bodies)])
+        known = self._rows.setdefault(rows[0].author, SortedDict())
+        known.update({row.first: row for row in rows})
+
+    def _row(self, author: bytes, seq: int) -> Segment | None:
+        """Return the row that has ``seq``, with what was filled already."""
+        known = self._rows.get(author)
+        if known:
+            place = known.bisect_right(seq) - 1
+            if place >= 0 and known.peekitem(place)[1].last >= seq:
+                row: Segment = known.peekitem(place)[1]
+                return row
+        rows = self._backend.segments(author, seq, 1)
+        return rows[0] if rows else None
+
+
+def _joined(one: Filled, other: Filled) -> Filled:
+    if not (one.count and other.count):
+        return other if other.count else one
+    return Filled(one.first, other.last, one.count + other.count)

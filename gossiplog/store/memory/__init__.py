@@ -1,0 +1,1 @@
+"""A store in memory: for tests, simulations and nodes that need no disk."""

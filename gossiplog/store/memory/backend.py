@@ -1,0 +1,307 @@
+"""A store in memory: for tests, simulations and nodes that need no disk.
+
+Responsible for: everything a backend offers, without durability; faults and crashes on demand.
+Must not know: who signs, what verifies.
+Invariant: a commit is done whole or leaves no trace, as on disk; what a reopened store holds is decided at the fault.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from itertools import islice
+from typing import TypeVar
+
+from gossiplog.errors import (
+    AppendOutcomeUnknown,
+    InvalidValueError,
+    StoreClosedError,
+    StoreFailedError,
+    StoreFullError,
+)
+from gossiplog.log.disk_cost import row_bytes
+from gossiplog.log.fork import ForkProof, encode_proof
+from gossiplog.log.segment import Head, HoledRow, Segment
+from gossiplog.store.interface import (
+    Cut,
+    DeleteAuthor,
+    Mend,
+    PutCursor,
+    PutFork,
+    PutMeta,
+    PutSegment,
+    Replace,
+    Row,
+    Write,
+    check_value,
+)
+from gossiplog.store.memory.rows import Log
+from gossiplog.store.names import check_writer_name
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Fault(Enum):
+    """What a commit meets on a failing disk."""
+
+    FULL = "no room: nothing is written, the store goes on"
+    LOST = "the sync failed and nothing was kept"
+    KEPT = "the sync failed, and a reopened store holds the commit all the same"
+
+
+class MemoryBackend:
+    """I keep a store in memory.  ``fault``, when set, is asked before each commit whether it fails, and how."""
+
+    def __init__(self, path: str = "memory") -> None:
+        """Begin empty; ``path`` is only for people to read."""
+        self.path = path
+        self.database = None
+        self.read_only = False
+        self.fault: Callable[[Sequence[Write]], Fault | None] | None = None
+        self._logs: dict[bytes, Log] = {}
+        self._forks: dict[bytes, ForkProof] = {}
+        self._values: dict[tuple[type[Write], str], bytes] = {}
+        self._seeds: dict[str, bytes] = {}
+        self._node_key: bytes | None = None
+        self._kept: Sequence[Write] = ()
+        self._poisoned = False
+        self._closed = False
+
+    def snapshot(self) -> MemoryBackend:
+        """Return an independent store with the same content, as a copied or restored disk would be; O(rows)."""
+        self._require_open()
+        copy = MemoryBackend(self.path)
+        for author, log in self._logs.items():
+            copy._logs[author] = log.copy()
+        copy._forks = dict(self._forks)
+        copy._values = dict(self._values)
+        copy._seeds = dict(self._seeds)
+        copy._node_key = self._node_key
+        copy._apply(self._kept)
+        return copy
+
+    def reopen(self) -> MemoryBackend:
+        """Return what the next process finds after this one ended, however it did; this one is closed."""
+        after = self.snapshot()
+        self.close()
+        return after
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def heads(self) -> Iterable[tuple[bytes, Head]]:
+        """Return every author's head."""
+        self._require_open()
+        return [(author, log.head) for author, log in self._logs.items() if log.head is not None]
+
+    def forks(self) -> dict[bytes, int]:
+        """Return the bytes of the fork proofs by author."""
+        self._require_open()
+        return {author: len(encode_proof(proof)) for author, proof in self._forks.items()}
+
+    def fork(self, author: bytes) -> ForkProof | None:
+        """Return the fork proof of an author."""
+        self._require_open()
+        return self._forks.get(author)
+
+    def checkpoint(self) -> None:
+        """Do nothing."""
+
+    def reclaim(self) -> bool:
+        """Do nothing."""
+        self._require_open()
+        return False
+
+    def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
+        """Return neighbouring rows from the one with ``first`` on; O(log rows + rows returned)."""
+        self._require_open()
+        log = self._logs.get(author)
+        if log is None:
+            return []
+        place = bisect_right(log.firsts, first) - 1
+        if place < 0 or log.rows[place].last < first:
+            return []
+        found: list[Segment] = []
+        size = 0
+        for segment in islice(log.rows, place, None):
+            if last is not None and segment.first > last:
+                break
+            found.append(segment)
+            size += len(segment.bodies)
+            if size >= limit_bytes:
+                break
+        return found
+
+    def starts(self, author: bytes, first: int, limit: int) -> list[int]:
+        """Return where the next rows of an author begin."""
+        self._require_open()
+        log = self._logs.get(author)
+        return [] if log is None else log.firsts[(place := bisect_left(log.firsts, first)) : place + limit]
+
+    def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
+        """Yield the outlines of an author's rows."""
+        self._require_open()
+        log = self._logs.get(author)
+        while log is not None and (segment := log.row_from(first)) is not None:
+            yield Row(segment.first, segment.count, len(segment.bodies))
+            first = segment.first + 1
+
+    def weights(self) -> dict[bytes, int]:
+        """Return what the rows of each author take."""
+        self._require_open()
+        return {
+            author: sum(row_bytes(len(row.bodies)) for row in log.rows)
+            for author, log in self._logs.items()
+            if log.rows
+        }
+
+    def holes(self) -> dict[bytes, int]:
+        """Return how many entries of each author lack their body."""
+        self._require_open()
+        return {author: sum(log.holes.values()) for author, log in self._logs.items() if log.holes}
+
+    def holed(self, author: bytes, first: int, last: int) -> list[HoledRow]:
+        """Return an author's rows with holes that hold anything from ``first`` to ``last``."""
+        self._require_open()
+        return [row for row in self._holed(author) if row.first <= last and row.last >= first]
+
+    def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:
+        """Return the next rows with holes, authors ascending; O(rows with holes)."""
+        self._require_open()
+        found = (holed for author in sorted(self._logs) for holed in self._holed(author))
+        return [*islice((holed for holed in found if row is None or holed[:2] > row[:2]), limit)]
+
+    def _holed(self, author: bytes) -> Iterator[HoledRow]:
+        log = self._logs.get(author)
+        if log is not None:
+            for first in log.holed:
+                count = log.rows[bisect_right(log.firsts, first) - 1].count
+                yield HoledRow(author, first, count, log.holes[first])
+
+    def meta(self, key: str) -> bytes | None:
+        """Return a value of the store."""
+        self._require_open()
+        return self._values.get((PutMeta, key))
+
+    def cursor(self, name: str) -> bytes | None:
+        """Return a reader's cursor."""
+        self._require_open()
+        return self._values.get((PutCursor, name))
+
+    def cursor_names(self) -> list[str]:
+        """Return the names of all cursors, sorted."""
+        self._require_open()
+        return sorted(name for kind, name in self._values if kind is PutCursor)
+
+    def check(self) -> Iterator[str]:
+        """Yield nothing: there is no structure below the rows."""
+        self._require_open()
+        return iter(())
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Do all writes or none; see :meth:`gossiplog.store.interface.Backend.commit`."""
+        self._require_open()
+        if self._poisoned:
+            raise StoreFailedError(f"{self.path} takes no more writes until it is opened again")
+        fault = self.fault(writes) if self.fault is not None else None
+        if fault is Fault.FULL:
+            raise StoreFullError(f"{self.path}: no space left; nothing was written")
+        if fault is not None:
+            self._poisoned = True
+            self._kept = list(writes) if fault is Fault.KEPT else ()
+            raise AppendOutcomeUnknown(f"{self.path}: the disk failed during a commit")
+        self._apply(writes)
+
+    def _apply(self, writes: Sequence[Write]) -> None:
+        undo: list[Callable[[], object]] = []
+        try:
+            for write in writes:
+                undo.append(self._do(write))
+        except BaseException:
+            for step in reversed(undo):
+                step()
+            raise
+
+    def _do(self, write: Write) -> Callable[[], object]:
+        """Do one write and return what takes it back."""
+        match write:
+            case PutSegment(segment, _):
+                return self._logs.setdefault(segment.author, Log()).put(write)
+            case Replace(author):
+                return self._logs.get(author, Log()).replace(write)
+            case Cut(author):
+                return self._logs.get(author, Log()).cut(write)
+            case Mend(rows):
+                return self._logs.get(rows[0].segment.author if rows else b"", Log()).mend(write)
+            case PutFork(proof):
+                if proof.author in self._forks:
+                    return bool
+                self._forks[proof.author] = proof
+                return lambda: self._forks.pop(proof.author)
+            case PutMeta() | PutCursor():
+                name, value = check_value(write)
+                return _swap(self._values, (type(write), name), value)
+            case DeleteAuthor(author):
+                steps = _swap(self._logs, author, None), _swap(self._forks, author, None)
+                return lambda: [step() for step in steps]
+
+    # -- secrets and the end ---------------------------------------------------------------------------------
+
+    def seed(self, name: str) -> bytes | None:
+        """Return a writer's seed."""
+        self._require_open()
+        return self._seeds.get(check_writer_name(name))
+
+    def seed_names(self) -> list[str]:
+        """Return the names of all writers, sorted."""
+        self._require_open()
+        return sorted(self._seeds)
+
+    def create_seed(self, name: str, seed: bytes) -> None:
+        """Keep a new writer's seed."""
+        self._require_open()
+        if check_writer_name(name) in self._seeds:
+            raise InvalidValueError(f"the writer {name!r} exists already")
+        self._seeds[name] = _secret(seed)
+
+    def node_key(self) -> bytes | None:
+        """Return the node's secret."""
+        self._require_open()
+        return self._node_key
+
+    def create_node_key(self, secret: bytes) -> None:
+        """Keep the node's secret."""
+        self._require_open()
+        if self._node_key is not None:
+            raise InvalidValueError("the node has a key already")
+        self._node_key = _secret(secret)
+
+    def replace_node_key(self, secret: bytes) -> None:
+        """Keep another secret for the node."""
+        self._require_open()
+        self._node_key = _secret(secret)
+
+    def close(self) -> None:
+        """Refuse everything from now on."""
+        self._closed = True
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"store {self.path} is closed")
+
+
+def _secret(secret: bytes) -> bytes:
+    if type(secret) is not bytes or len(secret) != 32:
+        raise InvalidValueError("a secret is 32 bytes")
+    return secret
+
+
+def _swap(values: dict[Key, Value], key: Key, value: Value | None) -> Callable[[], object]:
+    """Set or (``None``) remove a value and return what takes it back."""
+    before = values.pop(key, None)
+    if value is not None:
+        values[key] = value
+    return bool if before is value is None else lambda: _swap(values, key, before)

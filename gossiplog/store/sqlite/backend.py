@@ -1,0 +1,394 @@
+"""The store on disk: one SQLite file in one directory.
+
+Responsible for: opening, reading, closing; what it reads is what was written, or an error.
+Must not know: who signs, what verifies, when rows are merged.
+Invariant: the store is mine alone from opening to closing, and no damaged row leaves it unnoticed.
+
+One connection in one thread: SQLite before 3.51.3 can damage a write-ahead log under two writing connections.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from gossiplog.errors import (
+    GossiplogError,
+    StoreClosedError,
+    StoreDamagedError,
+    StoreError,
+)
+from gossiplog.limits import MAX_SEQ
+from gossiplog.log.disk_cost import row_bytes
+from gossiplog.log.fork import ForkProof, decode_proof
+from gossiplog.log.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, short_key
+from gossiplog.log.segment import Head, HoledRow, Segment
+from gossiplog.paths import AnyPath
+from gossiplog.store.directory import StoreDirectory
+from gossiplog.store.interface import (
+    Row,
+    Write,
+)
+from gossiplog.store.owning_process import hold, leak
+from gossiplog.store.sqlite.opening import connect, forsake, large_values
+from gossiplog.store.sqlite.rows import NUMBER, leaving, row_crc
+from gossiplog.store.sqlite.schema import SQLITE_ERRORS, read_error
+from gossiplog.store.sqlite.space import CLOSING_STEPS, Space
+from gossiplog.store.sqlite.transaction import SQLiteWriter
+
+_ROWS_AT_ONCE: Final = 512
+"""As many as a step of merging looks at: more would be read in vain."""
+
+_HOLED: Final = (
+    "FROM segments INDEXED BY segments_with_holes CROSS JOIN authors ON authors.number = segments.author "
+    f"WHERE holes > 0 AND length(authors.author) = {KEY_BYTES}"
+)
+
+
+class SQLiteBackend:
+    """I keep a store in ``log.sqlite`` of a directory, alone, until I am closed."""
+
+    def __init__(
+        self,
+        path: AnyPath,
+        init: bool = True,
+        factory: type[sqlite3.Connection] = sqlite3.Connection,
+        read_only: bool = False,
+        wait: float = 0.0,
+    ) -> None:
+        """Lock and open the store at ``path``, created if ``init``; a test breaks it by ``factory``.
+
+        Blocks for up to ``wait`` seconds while others have it open.
+
+        With ``read_only`` nothing at all is changed there, and it may be anybody's store; its secrets are not read.
+
+        :raises StoreError: the subclass says why not; nothing is left open.
+        """
+        self._closed = False
+        self._directory = StoreDirectory(path, init, read_only, wait)
+        self._file = self._directory.database
+        try:
+            self._connection, self._effort = connect(self._directory, init and not read_only, factory)
+            try:
+                self._writer = SQLiteWriter(self._connection, self._file)
+                self._space = Space(self._connection, self._writer)
+                if self.read_only:
+                    self._writer.poison = self._directory.why_read_only(asked=read_only)
+            except BaseException as error:
+                self._connection.close()
+                if isinstance(error, SQLITE_ERRORS):
+                    raise read_error(error, self._file) from error
+                raise
+        except BaseException:
+            self._directory.close()
+            raise
+        self._busy = hold(self)
+
+    @property
+    def path(self) -> str:
+        """The directory."""
+        return self._directory.path
+
+    @property
+    def read_only(self) -> bool:
+        """Whether that was asked for, or nothing can be written."""
+        return self._directory.read_only
+
+    @property
+    def database(self) -> str:
+        """The database file."""
+        return self._file
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def heads(self) -> Iterator[tuple[bytes, Head]]:
+        """Yield every author's head; O(authors), entries are not touched."""
+        ahead = self._writer.ahead
+        with self._reading():
+            for number, author, seq, entry_id in self._connection.execute(
+                "SELECT number, author, seq, id FROM authors"
+            ):
+                if author == leaving(number):
+                    continue  # it was deleted
+                head = ahead.get(author) or Head(seq, entry_id)
+                if (
+                    (type(author), type(head.seq), type(head.id)) != (bytes, int, bytes)
+                    or (len(author), len(head.id)) != (KEY_BYTES, ID_BYTES)
+                    or not 1 <= head.seq <= MAX_SEQ
+                ):
+                    raise StoreDamagedError(
+                        f"{self._file} is damaged: a row of the table of authors is not one"
+                    )
+                yield author, head
+
+    def forks(self) -> dict[bytes, int]:
+        """Return the bytes of the fork proofs by author; proofs in overflow pages are not read."""
+        sizes = {}
+        for author, size in self._all("SELECT author, length(proof) FROM forks"):
+            if (type(author), type(size)) != (bytes, int) or len(author) != KEY_BYTES:
+                raise StoreDamagedError(f"{self._file} is damaged: a fork proof is of no author")
+            sizes[author] = size
+        return sizes
+
+    def fork(self, author: bytes) -> ForkProof | None:
+        """Return the fork proof of an author."""
+        rows = self._all("SELECT proof FROM forks WHERE author = ?", (author,))
+        if not rows:
+            return None
+        try:
+            proof = decode_proof(rows[0][0])
+        except (GossiplogError, TypeError) as error:
+            raise StoreDamagedError(f"{self._file} is damaged: a fork proof does not decode") from error
+        if proof.author != author:
+            raise StoreDamagedError(f"{self._file} is damaged: a fork proof is of another author")
+        return proof
+
+    def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
+        """Return neighbouring rows from the one with ``first`` on; O(rows returned), two index searches."""
+        found: list[Segment] = []
+        following = size = 0
+        with self._reading():
+            cursor = self._connection.execute(
+                "SELECT first, count, holes, crc, id, previous, signature, bodies FROM segments "
+                f"WHERE author = {NUMBER} AND first >= "
+                f"(SELECT max(first) FROM segments WHERE author = {NUMBER} AND first <= ?) ORDER BY first",
+                (author, author, first),
+            )
+            try:
+                for row in cursor:
+                    if found and (row[0] != following or (last is not None and following > last)):
+                        break
+                    segment = self._segment(author, row)
+                    if not found and segment.last < first:
+                        break
+                    found.append(segment)
+                    following = segment.last + 1
+                    size += len(segment.bodies)
+                    if size >= limit_bytes:
+                        break
+            except (StoreDamagedError, *SQLITE_ERRORS):
+                if not found:
+                    raise  # else it is said when the damaged row is asked for
+            finally:
+                cursor.close()  # an open one would keep the write-ahead log from being copied
+        return found
+
+    def starts(self, author: bytes, first: int, limit: int) -> list[int]:
+        """Return where an author's next rows begin, from ``first`` on; the index alone is read."""
+        found = self._all(
+            f"SELECT first FROM segments INDEXED BY segments_by_seq WHERE author = {NUMBER} AND first >= ? "
+            "ORDER BY first LIMIT ?",
+            (author, first, limit),
+        )
+        return [row[0] for row in found if type(row[0]) is int]
+
+    def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
+        """Yield the outlines of an author's rows; bodies in overflow pages are not read."""
+        while True:
+            found = self._all(
+                f"SELECT first, count, length(bodies) FROM segments WHERE author = {NUMBER} AND first >= ? "
+                "ORDER BY first LIMIT ?",
+                (author, first, _ROWS_AT_ONCE),
+            )
+            for begin, count, size in found:
+                if not (
+                    type(begin) is type(count) is type(size) is int and begin >= 0 <= count and size >= 0
+                ):
+                    raise StoreDamagedError(
+                        f"{self._file} is damaged: a row of {short_key(author)} is not one"
+                    )
+                yield Row(begin, count, size)
+            if len(found) < _ROWS_AT_ONCE:
+                return
+            first = found[-1][0] + 1
+
+    def weights(self) -> dict[bytes, int]:
+        """Return what the rows of each author take; of large rows a page in nine is read."""
+        by_number: dict[int, int] = {}
+        with self._reading():
+            for number, size in self._connection.execute(
+                "SELECT author, length(bodies) FROM segments NOT INDEXED"
+            ):
+                if type(size) is not int:
+                    raise StoreDamagedError(f"{self._file} is damaged: a row of segments is not one")
+                by_number[number] = by_number.get(number, 0) + row_bytes(size)
+            authors = self._connection.execute("SELECT number, author FROM authors").fetchall()
+        return {
+            author: by_number[number]
+            for number, author in authors
+            if number in by_number and author != leaving(number)
+        }
+
+    def holes(self) -> dict[bytes, int]:
+        """Return how many entries of each author lack their body; the index alone is read."""
+        return dict(
+            self._all(
+                f"SELECT authors.author, sum(holes) {_HOLED} GROUP BY segments.author ORDER BY segments.author"
+            )
+        )
+
+    def holed(self, author: bytes, first: int, last: int) -> list[HoledRow]:
+        """Return an author's rows with holes that hold anything from ``first`` to ``last``."""
+        return self._holed(
+            f"AND segments.author = {NUMBER} AND first <= ? AND first + count > ? ORDER BY first",
+            (author, last, first),
+        )
+
+    def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:
+        """Return the next rows with holes, authors as they came; none when the author of ``row`` was deleted."""
+        place = "" if row is None else f"AND (segments.author, first) > ({NUMBER}, ?) "
+        parameters = (limit,) if row is None else (row.author, row.first, limit)
+        return self._holed(f"{place}ORDER BY segments.author, first LIMIT ?", parameters)
+
+    def _holed(self, condition: str, parameters: tuple[object, ...]) -> list[HoledRow]:
+        found = self._all(f"SELECT authors.author, first, count, holes {_HOLED} {condition}", parameters)
+        return [HoledRow(*row) for row in found]
+
+    def meta(self, key: str) -> bytes | None:
+        """Return a value of the store."""
+        return self._value("SELECT value FROM meta WHERE key = ?", key)
+
+    def cursor(self, name: str) -> bytes | None:
+        """Return a reader's cursor."""
+        return self._value("SELECT value FROM cursors WHERE name = ?", name)
+
+    def cursor_names(self) -> list[str]:
+        """Return the names of all cursors, sorted."""
+        return sorted(row[0].decode(errors="replace") for row in self._all("SELECT name FROM cursors"))
+
+    def check(self) -> Iterator[str]:
+        """Yield what SQLite's integrity check finds; reads the whole file."""
+        self._require_open()
+        try:
+            with large_values(self._connection):
+                found = self._all("PRAGMA integrity_check")
+                found += self._all(
+                    "SELECT 'a row of segments is of no author' FROM segments "
+                    "WHERE (author IN (SELECT number FROM authors)) IS NOT TRUE LIMIT 1"  # NULL is of nobody either
+                )
+        except StoreDamagedError as error:
+            found = [(str(error).encode(),)]
+        for row in found:
+            for line in row[0].decode(errors="replace").splitlines():
+                if line not in ("ok", "*** in database main ***"):
+                    yield line
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Do all writes in one transaction; see :meth:`gossiplog.store.interface.Backend.commit`."""
+        self._require_open()
+        self._effort.begin()
+        with self._busy:
+            self._writer.commit(writes)
+
+    def checkpoint(self) -> None:
+        """Copy the write-ahead log into the file; what is not copied stays durable in it."""
+        if not self._closed and self._directory.home.is_here:
+            with self._busy:
+                self._writer.checkpoint()
+
+    def reclaim(self) -> bool:
+        """Give some room back; see :meth:`gossiplog.store.interface.Backend.reclaim`."""
+        with self._reading():
+            return self._space.step()
+
+    # -- secrets and the end ---------------------------------------------------------------------------------
+
+    def seed(self, name: str) -> bytes | None:
+        """Return a writer's seed."""
+        return self._open_directory().seed(name)
+
+    def seed_names(self) -> list[str]:
+        """Return the names of all writers, sorted."""
+        return self._open_directory().seed_names()
+
+    def create_seed(self, name: str, seed: bytes) -> None:
+        """Keep a new writer's seed in a file of its own."""
+        self._open_directory().create_seed(name, seed)
+
+    def node_key(self) -> bytes | None:
+        """Return the node's secret."""
+        return self._open_directory().node_key()
+
+    def create_node_key(self, secret: bytes) -> None:
+        """Keep the node's secret in a file of its own."""
+        self._open_directory().create_node_key(secret)
+
+    def replace_node_key(self, secret: bytes) -> None:
+        """Keep another secret for the node, in the same file."""
+        self._open_directory().replace_node_key(secret)
+
+    def close(self) -> None:
+        """Copy the write-ahead log into the file, compact a small one, release the lock.  A child does nothing."""
+        if self._closed or not self._directory.home.is_here:
+            return
+        self._closed = True
+        with self._busy:
+            with suppress(
+                StoreError, *SQLITE_ERRORS
+            ):  # what is not copied stays durable in the write-ahead log
+                if not self._writer.poison:
+                    self._writer.journal.settle()
+                    for _ in range(CLOSING_STEPS):
+                        self._effort.begin()
+                        if not self._space.step(closing=True):
+                            break
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            with suppress(*SQLITE_ERRORS):
+                self._connection.close()
+            self._directory.close()
+
+    def give_up(self) -> None:
+        """In a child: to close the connection would take the parent's journal away, whoever does it and when."""
+        if not self._closed:
+            leak(self._connection)
+            forsake(self._file)
+
+    # -- small things ----------------------------------------------------------------------------------------
+
+    def _segment(self, author: bytes, row: tuple[Any, ...]) -> Segment:
+        first, count, holes, crc, entry_id, previous, signature, bodies = row
+        kinds = tuple(map(type, (first, count, holes, entry_id, previous, signature, bodies)))
+        if (
+            kinds != (int, int, int, bytes, bytes, bytes, bytes)
+            or len(previous) != ID_BYTES
+            or len(signature) != SIGNATURE_BYTES
+            or crc != row_crc(author, first, count, holes, entry_id, previous, signature, bodies)
+        ):
+            raise StoreDamagedError(f"{self._file} is damaged: {short_key(author)} at entry {first}")
+        return Segment(author, first, count, previous, signature, bodies)
+
+    def _value(self, question: str, key: str) -> bytes | None:
+        self._require_open()
+        with large_values(self._connection):
+            rows = self._all(question, (key,))
+        if not rows:
+            return None
+        value = rows[0][0]
+        if type(value) is not bytes:
+            raise StoreDamagedError(f"{self._file} is damaged: the value of {key} is not one")
+        return value
+
+    def _all(self, question: str, parameters: tuple[object, ...] = ()) -> list[Any]:
+        with self._reading():
+            return self._connection.execute(question, parameters).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        self._require_open()
+        self._effort.begin()
+        try:
+            with self._busy:
+                yield
+        except SQLITE_ERRORS as error:
+            raise read_error(error, self._file) from error
+
+    def _open_directory(self) -> StoreDirectory:
+        self._require_open()
+        return self._directory
+
+    def _require_open(self) -> None:
+        self._directory.home.check()
+        if self._closed:
+            raise StoreClosedError(f"store {self._directory.path} is closed")

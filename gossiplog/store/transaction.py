@@ -1,0 +1,189 @@
+"""A list of requests on its way to one transaction.
+
+Responsible for: deciding what each request comes to and which writes that takes, on top of the durable clock.
+Must not know: the backend; nothing here is written.
+Invariant: the clock is changed by :meth:`Batch.publish` only, after the commit; and a log never gets two continuations,
+because everything received counts before anything of our own is added (an entry that comes back to us from elsewhere is
+one that we signed before).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
+
+from gossiplog.errors import (
+    ForkedWriterError,
+    GossiplogError,
+    InvalidValueError,
+    LocalAuthorError,
+    UnknownWriterError,
+)
+from gossiplog.log.clock import Clock
+from gossiplog.log.disk_cost import Changes, proof_bytes
+from gossiplog.log.items import check_bodies
+from gossiplog.log.keys import Keypair, genesis_id, short_key
+from gossiplog.log.segment import Head, Segment, build, has_holes
+from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, Write
+from gossiplog.store.names import check_cursor_name
+from gossiplog.store.requests import (
+    Accept,
+    Accepted,
+    AddFork,
+    Append,
+    Appended,
+    Done,
+    Fill,
+    Forget,
+    Request,
+    Result,
+    SetMeta,
+    Stale,
+)
+
+
+class Batch:
+    """I turn requests into writes; my heads are the clock's with everything asked so far."""
+
+    def __init__(self, clock: Clock, forks: set[bytes], keypairs: Mapping[bytes, Keypair]) -> None:
+        """Begin with the durable state, which stays untouched until :meth:`publish`."""
+        self.writes: list[Write] = []
+        self.segments: list[Segment] = []
+        self.changes = Changes()
+        self._clock = clock
+        self._forks = forks
+        self._keypairs = keypairs
+        self._new_heads: dict[bytes, Head | None] = {}
+        self._new_forks: set[bytes] = set()
+        self.forgotten: dict[bytes, None] = {}
+
+    @property
+    def heads(self) -> dict[bytes, Head]:
+        """The heads that this batch made."""
+        return {author: head for author, head in self._new_heads.items() if head is not None}
+
+    def head(self, author: bytes) -> Head:
+        """Return the author's head in this batch: seq 0 and the genesis id without entries."""
+        head = self._new_heads[author] if author in self._new_heads else self._clock.head(author)
+        return Head(0, genesis_id(author)) if head is None else head
+
+    def forked(self, author: bytes) -> bool:
+        """Tell whether the author's log is forked in this batch."""
+        return author in self._new_forks or (author in self._forks and author not in self.forgotten)
+
+    def receive(self, request: Request) -> Result:
+        """Take any request but an Append or a Fill."""
+        if isinstance(request, Accept):
+            return self._accept(request)
+        if isinstance(request, AddFork):
+            if not self.forked(request.proof.author):
+                self._new_forks.add(request.proof.author)
+                self.changes.add(request.proof.author, proof_bytes(request.proof))
+                self.writes.append(PutFork(request.proof))
+        elif isinstance(request, Forget):
+            if request.author in self._keypairs:
+                return LocalAuthorError(
+                    "the log of a local writer cannot be forgotten: its seqs would be reused"
+                )
+            self._new_heads[request.author] = None
+            self._new_forks.discard(request.author)
+            self.segments = [segment for segment in self.segments if segment.author != request.author]
+            self.changes.pop(request.author, None)
+            self.forgotten[request.author] = None
+            self.writes.append(DeleteAuthor(request.author))
+        elif isinstance(request, Append | Fill):
+            raise TypeError("appends come together, through append(), and what is filled changes no head")
+        elif isinstance(request, SetMeta):
+            self.writes.append(PutMeta(*request))
+        else:
+            try:
+                check_cursor_name(request.name)
+            except InvalidValueError as error:
+                return error
+            self.writes.append(PutCursor(*request))
+        return Done()
+
+    def append(self, author: bytes, lists: Sequence[Sequence[bytes]]) -> list[Result]:
+        """Take all Appends of one author: one segment and one signature as far as the limits allow.  O(n)."""
+        try:
+            keypair = self._keypairs.get(author)
+            if keypair is None:
+                raise UnknownWriterError(f"no writer here has the key {author.hex()}")
+            if self.forked(author):
+                raise ForkedWriterError(short_key(author))
+            try:
+                return self._sign(keypair, lists)
+            except InvalidValueError:
+                if len(lists) == 1:
+                    raise
+        except GossiplogError as error:
+            return [error] * len(lists)
+        return self._append_valid(author, lists)
+
+    def _append_valid(self, author: bytes, lists: Sequence[Sequence[bytes]]) -> list[Result]:
+        """Append what can be, when one of several lists cannot."""
+        refusals: dict[int, GossiplogError] = {}
+        for place, bodies in enumerate(lists):
+            try:
+                _check(bodies)
+            except InvalidValueError as error:
+                refusals[place] = error
+        valid = [bodies for place, bodies in enumerate(lists) if place not in refusals]
+        if not refusals:  # each is fine alone: the log has no seqs left for all of them
+            return [result for bodies in lists for result in self.append(author, [bodies])]
+        results = iter(self.append(author, valid) if valid else ())
+        return [refusals[place] if place in refusals else next(results) for place in range(len(lists))]
+
+    def publish(self) -> None:
+        """Bring the durable state up to date, now that the writes are durable."""
+        for author in self.forgotten:
+            self._clock.discard(author)
+            self._forks.discard(author)
+        for author, head in self._new_heads.items():
+            if head is not None:
+                self._clock.advance(author, head)
+        self._forks.update(self._new_forks)
+
+    def _accept(self, request: Accept) -> Result:
+        segment, head = request
+        author = segment.author
+        ours = self.head(author)
+        if (
+            (segment.first, segment.previous) != (ours.seq + 1, ours.id)
+            or segment.count < 1
+            or self.forked(author)
+            or (
+                author in self._keypairs and has_holes(segment)
+            )  # our own payloads come back whole or not at all
+        ):
+            return Stale(ours)
+        self._put(segment, head)
+        return Accepted(head)
+
+    def _sign(self, keypair: Keypair, lists: Sequence[Sequence[bytes]]) -> list[Result]:
+        if not all(lists):
+            raise InvalidValueError("an append takes at least one body")
+        bodies = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
+        before = self.head(keypair.author)
+        segments, head = build(keypair, before, bodies)
+        for segment, following in pairwise(segments):
+            self._put(segment, Head(segment.last, following.previous))
+        self._put(segments[-1], head)
+        results: list[Result] = []
+        first = before.seq + 1
+        for part in lists:
+            results.append(Appended(first, first + len(part) - 1))
+            first += len(part)
+        return results
+
+    def _put(self, segment: Segment, head: Head) -> None:
+        self.writes.append(PutSegment(segment, head))
+        self.segments.append(segment)
+        self.changes.row(segment.author, len(segment.bodies), first=segment.first == 1)
+        self._new_heads[segment.author] = head
+
+
+def _check(bodies: Sequence[bytes]) -> None:
+    if not bodies:
+        raise InvalidValueError("an append takes at least one body")
+    check_bodies(bodies)

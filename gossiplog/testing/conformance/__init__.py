@@ -1,0 +1,1 @@
+"""What every store backend has to do, as tests."""

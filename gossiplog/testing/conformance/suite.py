@@ -1,0 +1,205 @@
+"""What every store backend has to do, as tests.
+
+Responsible for: the contract of :class:`gossiplog.store.interface.Backend`, checked from outside.
+Must not know: any backend.
+
+Mix it into a test case of ``unittest`` or trial and say how to make a backend and how to open its content again::
+
+    class MyBackendTests(BackendConformance, unittest.TestCase):
+        def make_backend(self):
+            return MyBackend(self.place)
+
+        def reopen(self, backend):
+            backend.close()
+            return MyBackend(self.place)
+"""
+
+from __future__ import annotations
+
+import os
+
+from gossiplog.errors import InvalidValueError, StoreClosedError
+from gossiplog.log.fork import encode_proof
+from gossiplog.log.segment import Head, merge
+from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, Replace
+from gossiplog.testing.conformance.rows import Chain, RowConformance
+
+
+class BackendConformance(RowConformance):
+    """The tests; override :meth:`make_backend` and :meth:`reopen`."""
+
+    # -- what is new ---------------------------------------------------------------------------------------------
+
+    def test_a_new_backend_is_empty(self) -> None:
+        """Nothing is there, and asking for it is no error."""
+        backend = self.make_backend()
+        self.assertEqual(list(backend.heads()), [])
+        self.assertEqual(backend.forks(), {})
+        self.assertEqual(backend.segments(bytes(32), 1, 1000), [])
+        self.assertEqual(list(backend.rows(bytes(32))), [])
+        self.assertEqual(list(backend.check()), [])
+        self.assertEqual(backend.seed_names(), [])
+        self.assertEqual(backend.cursor_names(), [])
+        for nothing in (backend.meta("a"), backend.cursor("a"), backend.seed("a"), backend.node_key()):
+            self.assertIsNone(nothing)
+        self.assertIsInstance(backend.path, str)
+
+    def test_a_commit_of_nothing(self) -> None:
+        """An empty list is a commit like any other."""
+        self.make_backend().commit([])
+
+    # -- all or nothing ------------------------------------------------------------------------------------------
+
+    def test_a_commit_is_whole_or_nothing(self) -> None:
+        """A write that does not fit takes everything before it back."""
+        backend, chain = self._filled([2, 2])
+        backend.commit([PutMeta("m", b"before"), PutCursor("c", b"before")])
+        other = Chain(2)
+        bad = PutSegment(chain.segments[0], Head(2, chain.segments[1].previous))
+        self._refused(
+            backend,
+            [
+                chain.put(b"more"),
+                other.put(b"other"),
+                Replace(chain.author, 1, 4, merge(chain.segments[:2])),
+                PutFork(chain.fork()),
+                PutMeta("m", b"after"),
+                PutMeta("new", b"after"),
+                PutCursor("c", None),
+                DeleteAuthor(other.author),
+                DeleteAuthor(chain.author),
+                Chain().put(b"again"),
+                bad,
+            ],
+        )
+        backend.commit([Chain(3).put(b"goes on")])
+
+    # -- the rest ------------------------------------------------------------------------------------------------
+
+    def test_the_first_fork_proof_stays(self) -> None:
+        """One proof per author, the one that came first, with or without entries held."""
+        backend, chain = self._filled([1, 1])
+        proof = chain.fork()
+        stranger = Chain(2)
+        stranger.put(b"not in the store")
+        second = proof._replace(seq=proof.seq + 1, segment=proof.segment._replace(first=proof.seq + 2))
+        backend.commit([PutFork(proof), PutFork(second), PutFork(stranger.fork())])
+        backend.commit([PutFork(second)])
+        self.assertEqual(
+            backend.forks(),
+            {one.author: len(encode_proof(one)) for one in (proof, stranger.fork())},
+        )
+        self.assertEqual(backend.fork(chain.author), proof)
+        self.assertIsNone(backend.fork(bytes(32)))
+        self.assertEqual(self.reopen(backend).fork(chain.author), proof)
+
+    def test_values_and_cursors(self) -> None:
+        """Both are set, replaced and removed, apart from each other."""
+        backend = self.make_backend()
+        backend.commit(
+            [PutMeta("a", b"1"), PutCursor("a", b"2"), PutCursor("ü\n", b""), PutCursor("gone", b"3")]
+        )
+        backend.commit([PutCursor("gone", None), PutCursor("never", None), PutMeta("a", bytes(300_000))])
+        for _ in range(2):
+            self.assertEqual(backend.meta("a"), bytes(300_000))
+            self.assertEqual(backend.cursor("a"), b"2")
+            self.assertEqual(backend.cursor("ü\n"), b"")
+            self.assertIsNone(backend.cursor("gone"))
+            self.assertEqual(backend.cursor_names(), ["a", "ü\n"])
+            backend = self.reopen(backend)
+        backend.commit([PutMeta("a", None)])
+        self.assertIsNone(backend.meta("a"))
+        for bad in (PutMeta("a", "text"), PutCursor(1, b""), PutMeta("\ud800", b"")):  # type: ignore[arg-type]
+            self._refused(backend, [PutMeta("m", b"before"), bad])
+
+    def test_seeds(self) -> None:
+        """A seed is kept by name and never written over."""
+        backend = self.make_backend()
+        backend.create_seed("Ann", bytes(31) + b"a")
+        backend.create_seed("ann", bytes(31) + b"b")
+        with self.assertRaises(InvalidValueError):
+            backend.create_seed("ann", bytes(32))
+        for _ in range(2):
+            self.assertEqual(backend.seed_names(), ["Ann", "ann"])
+            self.assertEqual(backend.seed("Ann"), bytes(31) + b"a")
+            self.assertEqual(backend.seed("ann"), bytes(31) + b"b")
+            self.assertIsNone(backend.seed("bob"))
+            backend = self.reopen(backend)
+
+    def test_names_of_writers(self) -> None:
+        """What could leave a directory, hide in it or break a terminal is no name."""
+        backend = self.make_backend()
+        for name in (
+            "",
+            "x" * 65,
+            ".",
+            "..",
+            ".hidden",
+            "a/b",
+            "a\\b",
+            "a\0",
+            "a\n",
+            "\x7f",
+            "\ud800",
+            "字" * 64,
+        ):
+            with self.assertRaises(InvalidValueError):
+                backend.create_seed(name, bytes(32))
+        for name in ("x" * 64, "a b", "a..b", "%41", "Jürgen", "字" * 20, "a@b", "~", "-"):
+            backend.create_seed(name, bytes(32))
+            self.assertIn(name, backend.seed_names())
+        for seed in (b"", bytes(31), bytes(33)):
+            with self.assertRaises(InvalidValueError):
+                backend.create_seed("short", seed)
+
+    def test_the_node_key(self) -> None:
+        """It is written once, or replaced on purpose."""
+        backend = self.make_backend()
+        backend.create_node_key(b"n" * 32)
+        with self.assertRaises(InvalidValueError):
+            backend.create_node_key(bytes(32))
+        backend = self.reopen(backend)
+        self.assertEqual(backend.node_key(), b"n" * 32)
+        for key in (b"m" * 32, b"o" * 32):
+            backend.replace_node_key(key)
+            self.assertEqual(backend.node_key(), key)
+        self.assertEqual(self.reopen(backend).node_key(), b"o" * 32)
+
+    def test_the_first_node_key_may_replace_none(self) -> None:
+        """A copy gets a new one, whether or not one was copied."""
+        backend = self.make_backend()
+        backend.replace_node_key(b"n" * 32)
+        self.assertEqual(self.reopen(backend).node_key(), b"n" * 32)
+
+    def test_the_database_is_a_file_or_none(self) -> None:
+        """It is what people can copy, and stays where it is."""
+        backend = self.make_backend()
+        database = backend.database
+        if database is not None:
+            self.assertTrue(os.path.isfile(database))
+        self.assertEqual(self.reopen(backend).database, database)
+
+    def test_after_closing(self) -> None:
+        """Every method says so, and a second close is nothing."""
+        backend, chain = self._filled([1])
+        backend.close()
+        backend.close()
+        for use in (
+            lambda: list(backend.heads()),
+            backend.forks,
+            lambda: backend.commit([]),
+            lambda: backend.segments(chain.author, 1, 1),
+            lambda: list(backend.rows(chain.author)),
+            lambda: backend.meta("a"),
+            lambda: backend.cursor("a"),
+            backend.cursor_names,
+            lambda: backend.seed("a"),
+            backend.seed_names,
+            lambda: backend.create_seed("a", bytes(32)),
+            backend.node_key,
+            lambda: backend.create_node_key(bytes(32)),
+            lambda: backend.replace_node_key(bytes(32)),
+            lambda: list(backend.check()),
+        ):
+            with self.assertRaises(StoreClosedError):
+                use()

@@ -1,0 +1,1 @@
+"""The simulator: whole networks of real replicas, in virtual time."""

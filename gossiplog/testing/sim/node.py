@@ -1,0 +1,185 @@
+"""A node without Twisted: a replica, a disk and connections in virtual time.
+
+Responsible for: starting, crashing, freezing and restarting; what its connections report.
+Must not know: what a simulation is about to prove; it tells its watcher everything.
+Invariant: what survives a crash is what its disk holds, its id and its writers, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from gossiplog.errors import ByeCode, PeerError
+from gossiplog.gossip import events
+from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.interest import KEPT_AS, Choices
+from gossiplog.gossip.messages import Interest
+from gossiplog.gossip.quotas import Ledger, Quotas
+from gossiplog.gossip.replica import Replica
+from gossiplog.log.body import encode_body
+from gossiplog.log.disk_cost import Weights
+from gossiplog.store.interface import PutMeta
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.requests import Append, Appended, Forget, SetMeta
+from gossiplog.testing.sim.disk import Disk, Speed
+from gossiplog.testing.sim.loop import Carrier
+from gossiplog.testing.sim.pipes import End
+from gossiplog.testing.sim.watching import Watcher
+from gossiplog.testing.sim.wires import Net
+from gossiplog.testing.sim.world import LocalClock, World
+from gossiplog.wire.codec import decode
+
+Change: TypeAlias = Callable[[Choices, Sequence[bytes]], None]
+
+
+class Node(Carrier):
+    """I am one node; between :meth:`crash` and :meth:`start` only my disk exists."""
+
+    def __init__(
+        self,
+        world: World,
+        net: Net,
+        name: str,
+        backend: MemoryBackend,
+        watcher: Watcher,
+        speed: Speed | None = None,
+    ) -> None:
+        self.world = world
+        self.clock = LocalClock(world)
+        self.net = net
+        self.name = name
+        self.backend = backend
+        self.watcher = watcher
+        self.speed = speed or Speed()
+        self.quotas = Quotas()
+        self.random = world.child()
+        self.id = self.random.randbytes(32)
+        self._sessions = 0
+        super().__init__()
+
+    # -- running
+
+    def start(self) -> None:
+        """Run, on what the disk holds."""
+        self.disk = Disk(self.world, self.backend, self.speed, self._committed, self._told)
+        logs = self.disk.logs
+        self.local = tuple(logs.writers().values())
+        self.holdings = Holdings(logs.clock.copy(), set(logs.forks), set(logs.local), logs.holed_authors())
+        self.replica = Replica(self.id, self.random.randbytes(16), self.holdings, agent=self.name)
+        self.choices = Choices.load(logs.meta(KEPT_AS), self.holdings.local)
+        self.weights = Weights(logs.weighing.begin())
+        self.replica.limit_to(self.choices, Ledger(self.quotas, self.weights, self.holdings.local))
+        self.reset()
+        self.up = True
+        self.world.note(f"{self.name} starts")
+        self.watcher.started(self)
+        for dialer in self.dialers:
+            dialer.begin()
+
+    def crash(self, *, silent: bool = False) -> None:
+        """Stop between two instructions; with ``silent`` the machine is gone and nobody is told."""
+        if not self.up:
+            return
+        self.world.note(f"{self.name} crashes")
+        self.up = self.frozen = False
+        self.backend = self.disk.crash()
+        for dialer in self.dialers:
+            dialer.end()
+        if self._timer is not None:
+            self._timer.cancel()
+        for link in tuple(self.net.links):
+            dialled, answered = (end.party is self for end in link.ends)
+            if dialled or answered:
+                link.ends[0 if dialled else 1].die(hears=False)
+                link.cut(hears=(answered and not silent, dialled and not silent))
+
+    def freeze(self, seconds: float) -> None:
+        """Do nothing for a while, then everything that came meanwhile."""
+        if self.up and not self.frozen:
+            self.world.note(f"{self.name} freezes")
+            self.frozen = True
+            disk = self.disk
+            self.world.after(seconds, lambda: self._thaw(disk))
+
+    def _thaw(self, disk: Disk) -> None:
+        if disk is self.disk and self.frozen:
+            self.frozen = False
+            self.world.note(f"{self.name} goes on")
+            self._work()
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the clock."""
+        self.world.note(f"{self.name} sets its clock by {seconds:.2f}")
+        self.clock.offset += seconds
+        if self.up and self._timer is not None:
+            self._timer.cancel()
+            self._set_timer()
+
+    def append(self, author: bytes, payloads: Sequence[bytes]) -> None:
+        """Append to a local log; the watcher hears when it succeeded."""
+        if not self.up:
+            return
+        bodies = [encode_body(max(0, int(self.clock.now * 1000)), payload) for payload in payloads]
+
+        def answer(value: Any) -> None:
+            if isinstance(value, Appended):
+                self.watcher.acknowledged(self, author, value.last)
+
+        self.disk.write(Append(author, bodies), answer)
+
+    def only_followed(self) -> None:
+        """Want nobody but those followed; before it is started."""
+        choices = Choices.load(self.backend.meta(KEPT_AS), set())
+        choices.mode = Interest.WANTED
+        self.backend.commit([PutMeta(KEPT_AS, choices.dump())])
+
+    def choose(self, change: Change, *authors: bytes, delete: bool = False) -> None:
+        """Change the choices (``Choices.follow`` and its like) and write them down; ``delete`` what is held."""
+        change(self.choices, authors)
+        self.handle(events.InterestChanged(authors))
+        self.disk.write(SetMeta(KEPT_AS, self.choices.dump()), lambda _: None)
+        for author in authors if delete else ():
+            self.disk.write(Forget(author), lambda _: None)
+
+    # -- connections report (gossiplog.testing.sim.pipes.Party)
+
+    def established(self, end: End) -> None:
+        """A session begins."""
+        if not self.up:
+            return
+        end.session = self._sessions
+        self._sessions += 1
+        self.ends[end.session] = end
+        self.handle(events.Opened(end.session, end.other.party.id, end.salt, end.initiator))
+
+    def received(self, end: End, frame: bytes) -> None:
+        """A frame came."""
+        if not self.up:
+            return
+        try:
+            message = decode(frame)
+        except PeerError as error:
+            self.handle(events.Offended(end.session, error))
+            return
+        self.watcher.received(self, end.other.party.name, message, len(frame))
+        self.handle(events.Received(end.session, message))
+
+    def trickled(self, end: End) -> None:
+        """Part of a frame came."""
+        if self.up:
+            self.handle(events.Heard(end.session))
+
+    def drained(self, end: End) -> None:
+        """The connection takes more."""
+        if self.up:
+            self.handle(events.Writable(end.session))
+
+    def lost(self, end: End) -> None:
+        """It is gone."""
+        if not self.up:
+            return
+        if end.session in self.ends:
+            self.handle(events.Closed(end.session, ByeCode.NORMAL, "connection lost"))
+        for dialer in self.dialers:
+            dialer.lost(end)

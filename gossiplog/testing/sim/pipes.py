@@ -1,0 +1,199 @@
+"""One side of a connection: it keeps order, takes time, holds so much and no more, and ends.
+
+Responsible for: carrying frames to the other side as TCP would: in order, with delay and bandwidth, back-pressure in
+both directions, and orderly closing.
+Must not know: what is in a frame; which connections there are.
+Invariant: without faults each frame arrives once, in order, or the connection ends; after a connection ended nothing
+of it arrives.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from gossiplog import limits
+
+if TYPE_CHECKING:
+    from gossiplog.testing.sim.wires import Link
+
+OVERHEAD_BYTES = 22
+"""Length of a frame and of a record, and the record's tag: what encryption adds to a small frame."""
+
+TRICKLE_SECONDS = 1.0
+"""How often the receiver of a long frame notices that bytes come."""
+
+
+TAIL_EVERY = 20
+"""Of so many frames, one is late."""
+
+
+class Quality(NamedTuple):
+    """What a link is like: one-way delay with even jitter in seconds, and bandwidth.
+
+    With a ``tail``, one frame in :data:`TAIL_EVERY` takes that much longer on average, without an upper limit.
+    """
+
+    delay: float = 0.02
+    jitter: float = 0.01
+    bytes_per_second: float = 2e6
+    tail: float = 0.0
+
+    @property
+    def mean_delay(self) -> float:
+        """What a small frame takes, on average."""
+        return self.delay + self.jitter / 2 + self.tail / TAIL_EVERY
+
+    def draw(self, random: Random) -> float:
+        """What one small frame takes."""
+        delay = self.delay + self.jitter * random.random()
+        if self.tail and random.random() * TAIL_EVERY < 1.0:
+            delay += random.expovariate(1.0 / self.tail)
+        return delay
+
+
+class Party(Protocol):
+    """Who is at the end of connections."""
+
+    name: str
+    id: bytes
+
+    def established(self, end: End) -> None:
+        """The handshake is done."""
+
+    def received(self, end: End, frame: bytes) -> None:
+        """A frame came."""
+
+    def trickled(self, end: End) -> None:
+        """Bytes of a frame came."""
+
+    def drained(self, end: End) -> None:
+        """Everything written was read by the other side, after there had been too much."""
+
+    def lost(self, end: End) -> None:
+        """The connection is gone."""
+
+
+class End:
+    """I am one party's side of a connection; ``quality`` is that of the way to the other side."""
+
+    def __init__(self, link: Link, party: Party, initiator: bool) -> None:
+        self.link = link
+        self.party = party
+        self.initiator = initiator
+        self.quality = link.quality
+        self.session = -1
+        self.established = False
+        self.closing = False
+        self.gone = False
+        self.reading = True
+        self.paused = False
+        self.unread_bytes = 0
+        self.swallows = False
+        self._free_at = 0.0
+        self._arrives_at = 0.0
+        self._held: deque[tuple[str, bytes]] = deque()
+
+    @property
+    def other(self) -> End:
+        """The other side."""
+        return self.link.ends[1 if self.initiator else 0]
+
+    @property
+    def salt(self) -> bytes:
+        """What both sides share of their handshake."""
+        return self.link.salt
+
+    def write(self, frame: bytes) -> None:
+        """Send a frame."""
+        if self.closing or self.gone:
+            return
+        for extra, copy in self.link.net.tamper(self, frame):
+            self.carry("frame", copy, len(copy) + OVERHEAD_BYTES, extra)
+
+    def close(self) -> None:
+        """End in order: what was written still arrives."""
+        if self.closing or self.gone:
+            return
+        self.closing = True
+        self.carry("end", b"", 0)
+        self.read(True)
+        self.link.net.world.after(limits.CLOSE_SECONDS, self.abort)
+
+    def read(self, allowed: bool) -> None:
+        """Go on or stop taking what comes."""
+        self.reading = allowed
+        while self.reading and self._held and not self.gone:
+            self._take(*self._held.popleft())
+
+    def carry(self, kind: str, frame: bytes, size: int, extra: float = 0.0) -> None:
+        """Put something on the line towards the other side."""
+        world, quality = self.link.net.world, self.quality
+        started = max(world.now, self._free_at)
+        self._free_at = started + size / quality.bytes_per_second
+        arrival = self._free_at + quality.draw(self.link.net.random)
+        if extra:
+            arrival += extra
+        else:
+            arrival = self._arrives_at = max(arrival, self._arrives_at)
+        self.unread_bytes += size
+        if self.unread_bytes > limits.OUTPUT_WINDOW_BYTES:
+            self.paused = True
+        if self.swallows:
+            return
+        other = self.other
+        trickle = started + quality.delay + TRICKLE_SECONDS
+        while trickle < arrival and self._free_at - started > TRICKLE_SECONDS:
+            world.at(trickle, other.trickle)
+            trickle += TRICKLE_SECONDS
+        world.at(arrival, lambda: other.arrive(kind, frame))
+
+    def trickle(self) -> None:
+        """Part of a frame is here."""
+        if not (self.gone or self.closing) and self.reading:
+            self.party.trickled(self)
+
+    def arrive(self, kind: str, frame: bytes) -> None:
+        """Something is here."""
+        if self.gone or self.other.swallows:
+            return
+        if self.reading and not self._held:
+            self._take(kind, frame)
+        else:
+            self._held.append((kind, frame))
+
+    def die(self, *, hears: bool) -> None:
+        """The connection is no more, for this side; ``hears``: and it is told."""
+        if not self.gone:
+            self.gone = True
+            self._held.clear()
+            self.link.net.forget(self.link)
+            if hears:
+                self.party.lost(self)
+
+    def abort(self) -> None:
+        """End at once."""
+        if not self.gone:
+            self.die(hears=True)
+            self.link.cut(hears=(not self.swallows, not self.swallows))
+
+    def _take(self, kind: str, frame: bytes) -> None:
+        sender = self.other
+        if kind == "frame":
+            sender.was_read(len(frame) + OVERHEAD_BYTES)
+            if not self.closing:
+                self.party.received(self, frame)
+        elif kind == "end":
+            self.die(hears=True)
+            self.link.net.world.after(self.quality.delay, lambda: sender.die(hears=True))
+        else:
+            sender.was_read(len(frame))
+            self.link.shake(self, kind)
+
+    def was_read(self, size: int) -> None:
+        """The other side took ``size`` bytes of what we wrote."""
+        self.unread_bytes -= size
+        if self.paused and self.unread_bytes <= 0 and not (self.gone or self.closing):
+            self.paused = False
+            self.party.drained(self)

@@ -1,0 +1,54 @@
+"""Nodes that relay everything but the payloads of others.
+
+Responsible for: two ways to take payloads from a network: openly, and so that no rule of the protocol is broken.
+Must not know: what honest nodes do about it.
+Invariant: what it sends is valid: every hash is what its author signed.  Its own entries it gives whole, or nobody
+would bother with it.
+"""
+
+from __future__ import annotations
+
+from gossiplog.gossip import events
+from gossiplog.gossip.messages import Segment
+from gossiplog.log.segment import drop_payloads, segment_bytes
+from gossiplog.store.requests import Accept
+from gossiplog.testing.sim.node import Node
+
+SHARE = 0.7
+"""Of the payloads of others that are dropped; of a quarter of the segments, all."""
+
+
+class Stripper(Node):
+    """I replace payloads in whatever I send: news, answers to WANT and to FILL."""
+
+    def _send(self, effect: events.Send) -> None:
+        message = effect.message
+        if isinstance(message, Segment):
+            effect = effect._replace(message=self._stripped(message))
+        super()._send(effect)
+
+    def _stripped(self, segment: Segment) -> Segment:
+        if segment.author in self.holdings.local or not segment.count:
+            return segment
+        share = 1.0 if self.random.random() < 0.25 else SHARE
+        seqs = range(segment.first, segment.last + 1)
+        return drop_payloads(segment, [seq for seq in seqs if self.random.random() < share])
+
+
+class Forgetter(Stripper):
+    """I drop payloads before they are on my disk, pass no news on, and take none back: as if I had never had them."""
+
+    _written: Segment | None = None
+
+    def _send(self, effect: events.Send) -> None:
+        if effect.message is not self._written:  # which is passed on from memory, with its payloads
+            Node._send(self, effect)
+
+    def _write(self, effect: events.Write) -> None:
+        self._written = effect.segment
+        segment = self._stripped(effect.segment)
+        self.disk.write(Accept(segment, effect.head), self._answer(effect.size_bytes))
+
+    def _fill(self, effect: events.Fill) -> None:
+        self.handle(events.Filled(effect.session, effect.segment.author))
+        self._answer(segment_bytes(effect.segment))(None)

@@ -1,0 +1,41 @@
+"""Who watches a simulated node.
+
+Responsible for: the calls by which a node tells what it does.
+Must not know: what anyone makes of them.
+Invariant: everything is told at the moment it happens; a watcher changes nothing, and may raise to stop the simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from gossiplog.gossip.events import Effect, Event
+from gossiplog.gossip.messages import Message
+from gossiplog.store.requests import Outcome
+from gossiplog.testing.sim.disk import Job
+
+if TYPE_CHECKING:
+    from gossiplog.testing.sim.loop import Carrier
+
+
+class Watcher(Protocol):
+    """Who is told what a node does, as it does it."""
+
+    def started(self, node: Carrier) -> None:
+        """It runs, from what its disk holds."""
+
+    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: Outcome) -> None:
+        """This is durable; the node does not know it yet."""
+
+    def acknowledged(self, node: Carrier, author: bytes, last: int) -> None:
+        """An append succeeded, says the node to its application."""
+
+    def sent(self, node: Carrier, session: int, message: Message, size: int) -> None:
+        """A message leaves the node."""
+
+    def received(self, node: Carrier, sender: str, message: Message, size: int) -> None:
+        """A message came from the party of this name."""
+
+    def handled(self, node: Carrier, event: Event, effects: Sequence[Effect]) -> None:
+        """An event is done, and its effects."""
