@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, NamedTuple
 
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Hello, Item, Range, RangeKind, Ranges
 from gossiplog.gossip.range_splitting import MESSAGE_ITEMS
 from gossiplog.gossip.reconcile import Reconcile
@@ -44,7 +44,7 @@ def reconcile(authors: int, different: int, seed: int = 1) -> dict[str, Any]:
     """Two clocks of about ``authors`` that differ in ``different``: ahead here, ahead there, only here, only there."""
     random = Random(seed)
     clocks, expected = two_clocks(random, authors, different)
-    sides = Holdings(clocks[0], {}, set()), Holdings(clocks[1], {}, set())
+    sides = Heads(clocks[0], {}, set()), Heads(clocks[1], {}, set())
     first_root = timed(lambda: sides[0].root(SALT))
     same = sides[0].root(SALT) == sides[1].root(SALT)
     talk = converse(sides, Reconcile(SALT, starts_even=True).start(sides[0]))
@@ -97,7 +97,7 @@ def two_clocks(
     return (Clock(ours), Clock(theirs)), missing
 
 
-def converse(sides: tuple[Holdings, Holdings], opening: Iterator[Ranges]) -> Conversation:
+def converse(sides: tuple[Heads, Heads], opening: Iterator[Ranges]) -> Conversation:
     """Carry an exchange through; side 0 begins, and each sends a message in its turn while it has any."""
     speakers = Reconcile(SALT, starts_even=True), Reconcile(SALT, starts_even=False)
     learned: tuple[dict[bytes, int], dict[bytes, int]] = {}, {}
@@ -125,7 +125,7 @@ def converse(sides: tuple[Holdings, Holdings], opening: Iterator[Ranges]) -> Con
     return Conversation(messages, steps, size, time.process_time() - started, learned)
 
 
-def plain_list(holdings: Holdings) -> Iterator[Ranges]:
+def plain_list(holdings: Heads) -> Iterator[Ranges]:
     """What a plain exchange of vector clocks begins with: everything."""
     items = [Item(author, *holdings.item(author, SALT)) for author in holdings.authors()]
     skipped: tuple[Range, ...] = ()
@@ -148,7 +148,7 @@ def hello(root: bytes) -> Hello:
     return Hello(1, 1, (), "gossiplog", bytes(16), root=root)
 
 
-def update_seconds(random: Random, holdings: Holdings) -> float:
+def update_seconds(random: Random, holdings: Heads) -> float:
     """One changed head, until the tree has taken it in and the new sum of all is known."""
     authors = random.sample(list(holdings.clock), min(UPDATES, len(holdings.clock)))
     heads = [Head(holdings.clock.seq(author) + 1, random.randbytes(32)) for author in authors]

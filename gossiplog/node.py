@@ -19,8 +19,9 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, InvalidValueError, NodeStoppedError
 from gossiplog.gossip.budget import check_memory
 from gossiplog.gossip.events import Forgotten
-from gossiplog.gossip.quotas import Ledger, Quota, Quotas, Usage
+from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
 from gossiplog.live.follows import Told
+from gossiplog.live.memory_size import default_authors, default_disk, default_memory, part_large
 from gossiplog.live.monotonic import steady
 from gossiplog.live.results import Ending, Result, deliver, fail_quietly
 from gossiplog.live.store import Store
@@ -35,7 +36,6 @@ from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import AtName, ClientEndpoint, ServerEndpoint
 from gossiplog.net.link import check_agent
 from gossiplog.net.link_factory import LinkFactory
-from gossiplog.net.memory_size import default_authors, default_disk, default_memory, part_large
 from gossiplog.net.progress import Meter
 from gossiplog.net.sockets import lengthen
 from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress
@@ -94,7 +94,7 @@ class Node:
             store.interest.only_followed(only_followed)
         weights = store.weigh()
         bounds = (quotas or Quotas()).or_else(default_authors(), default_disk(store.path, weights.bytes))
-        self._ledger = Ledger(bounds, weights, store.local)
+        self._ledger = QuotaLedger(bounds, weights, store.local)
         self._driver = Driver(
             reactor,
             store,

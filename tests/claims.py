@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.messages import Hello, Message, Pong
-from gossiplog.store.requests import Outcome
+from gossiplog.store.requests import CommitReport
 from gossiplog.testing.sim.disk import Job
 from gossiplog.testing.sim.figures import Figures
-from gossiplog.testing.sim.invariants import Checker
+from gossiplog.testing.sim.invariants import Invariants
 from gossiplog.testing.sim.loop import Carrier
 from tests.stepping import End
 
@@ -49,7 +49,7 @@ class Histories:
         assert any(prefix(log, branch) for branch in self.branches[author]), "no prefix of what was signed"
 
 
-class Claims(Checker):
+class Claims(Invariants):
     """I am the simulator's checker, and hold nodes to what they say of each other.
 
     ``deleted`` is what was ever to be deleted; ``durable`` and ``shown`` are how far a disk and a clock are known to
@@ -72,7 +72,7 @@ class Claims(Checker):
         super().started(node)
         self.shown = {key: seq for key, seq in self.shown.items() if key[0] != node.name}
 
-    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: Outcome) -> None:
+    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: CommitReport) -> None:
         """What was deleted on purpose begins anew."""
         super().committed(node, jobs, outcome)
         for author in outcome.forgotten:

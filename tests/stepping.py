@@ -17,7 +17,7 @@ from typing import Any, cast
 from gossiplog import limits
 from gossiplog.gossip.messages import Have, Hello, Message, Pong
 from gossiplog.log.segment import Head, Segment
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.pipes import OVERHEAD_BYTES
 from gossiplog.testing.sim.world import World
 from gossiplog.wire.codec import decode
@@ -62,7 +62,7 @@ class Heard:
 class End:
     """I am one side of a connection; what ``waiting`` holds is on its way to me."""
 
-    def __init__(self, wire: Wire, party: Node, initiator: bool) -> None:
+    def __init__(self, wire: Wire, party: SimNode, initiator: bool) -> None:
         self.wire = wire
         self.party = party
         self.initiator = initiator
@@ -141,7 +141,7 @@ class End:
 class Wire:
     """I am one connection."""
 
-    def __init__(self, world: World, dialler: Node, listener: Node) -> None:
+    def __init__(self, world: World, dialler: SimNode, listener: SimNode) -> None:
         self.world = world
         self.salt = world.random.randbytes(32)
         self.ends = (End(self, dialler, True), End(self, listener, False))
@@ -186,7 +186,7 @@ class Steps:
         self.waiting.popleft()()
 
 
-class SteppedNode(Node):
+class SteppedNode(SimNode):
     """I am a node whose disk waits to be told to work."""
 
     def start(self) -> None:

@@ -32,15 +32,15 @@ from gossiplog.gossip.messages import (
     WantItem,
 )
 from gossiplog.gossip.reconcile import Reconcile
-from gossiplog.log.segment import Head
-from gossiplog.net.memory_size import (
+from gossiplog.live.memory_size import (
     LARGE_BYTES,
     default_authors,
     default_disk,
     default_memory,
     part_large,
 )
-from gossiplog.net.store_effects import Errands
+from gossiplog.log.segment import Head
+from gossiplog.net.store_effects import StoreEffects
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.wire.codec import decode, encode
 from tests import members
@@ -435,7 +435,7 @@ class ErrandTests(SynchronousTestCase):
         class Disk:
             thread = Thread()
 
-        errands = Errands(Disk(), answered.append, answered.append, lambda: None)  # type: ignore[arg-type]
+        errands = StoreEffects(Disk(), answered.append, answered.append, lambda: None)  # type: ignore[arg-type]
         for session in range(10):
             errands.load(Load(session, ((bytes(32), 1),), 100))
         most = 0
@@ -458,14 +458,14 @@ class MachineTests(SynchronousTestCase):
         (group / "a/b").mkdir(parents=True)
         (group / "memory/c").mkdir(parents=True)
 
-        with patch("gossiplog.net.memory_size._installed", return_value=1 << 40):
+        with patch("gossiplog.live.memory_size._installed", return_value=1 << 40):
             self.assertEqual(default_memory(root), limits.MAX_MEMORY_BYTES)
             for size, expected in (
                 (4 << 30, 512 * MIB),
                 (400 * MIB, 100 * MIB),
                 (1000, limits.MIN_MEMORY_BYTES),
             ):
-                with patch("gossiplog.net.memory_size._installed", return_value=size):
+                with patch("gossiplog.live.memory_size._installed", return_value=size):
                     self.assertEqual(default_memory(root), expected)
             (root / "proc/self/cgroup").write_text("0::/a/b\n")
             (group / "a/b/memory.max").write_text("max\n")
@@ -485,9 +485,9 @@ class MachineTests(SynchronousTestCase):
         """Authors for a quarter of the memory, if all forked; what is held, and a share of what is free on disk."""
         each = limits.AUTHOR_MEMORY_BYTES + limits.FORK_MEMORY_BYTES
         for size, expected in ((1 << 40, limits.MAX_AUTHORS), (4 * each * 700, 700)):
-            with patch("gossiplog.net.memory_size._installed", return_value=size):
+            with patch("gossiplog.live.memory_size._installed", return_value=size):
                 self.assertEqual(default_authors(Path(self.mktemp())), expected)
-        with patch("gossiplog.net.memory_size.disk_usage", return_value=SimpleNamespace(free=1000)):
+        with patch("gossiplog.live.memory_size.disk_usage", return_value=SimpleNamespace(free=1000)):
             self.assertEqual(default_disk(".", 5000), 5000 + 1000 * limits.DISK_SHARE)
         self.assertIsNone(default_disk(self.mktemp(), 5000))
 

@@ -39,8 +39,8 @@ from gossiplog.log.segment import (
 from gossiplog.store.interface import PutSegment
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.store.requests import Accept, Filled, Forget
-from gossiplog.store.requests import Fill as FillRequest
+from gossiplog.store.requests import Accept, Forget, RowFilled
+from gossiplog.store.requests import FillRow as FillRequest
 from gossiplog.testing.conformance.rows import Chain
 from gossiplog.testing.sim.node import Change
 from tests.test_holes import stripped
@@ -61,7 +61,7 @@ class StoreTests(SynchronousTestCase):
         self.logs = Logs(self.backend.reopen())
         self.head = self.logs.clock.head(self.chain.author)
 
-    def fill(self, *segments: Segment) -> list[Filled]:
+    def fill(self, *segments: Segment) -> list[RowFilled]:
         """In one transaction; nothing but payloads changes."""
         outcome = self.logs.process([FillRequest(segment) for segment in segments])
         self.assertEqual((outcome.segments, outcome.heads), ([], {}))
@@ -77,13 +77,13 @@ class StoreTests(SynchronousTestCase):
 
     def test_whole_parts_and_more(self) -> None:
         """A row, parts of two, all at once; each in one transaction."""
-        self.assertEqual(self.fill(self.segments[1]), [Filled(6, 10, 5, 15)])
+        self.assertEqual(self.fill(self.segments[1]), [RowFilled(6, 10, 5, 15)])
         self.assertEqual(self.rows()[1], self.segments[1])
-        self.assertEqual(self.fill(self.segments[1]), [Filled()])
+        self.assertEqual(self.fill(self.segments[1]), [RowFilled()])
         part = drop_payloads(merge(self.segments[:3]), [1, 2, 11, 13])
-        self.assertEqual(self.fill(part), [Filled(3, 15, 6, 9)])
+        self.assertEqual(self.fill(part), [RowFilled(3, 15, 6, 9)])
         both = self.fill(merge(self.segments), *self.segments)
-        self.assertEqual(both, [Filled(1, 20, 9, 0), *[Filled()] * 4])
+        self.assertEqual(both, [RowFilled(1, 20, 9, 0), *[RowFilled()] * 4])
         self.assertEqual(self.rows(), self.segments)
         self.assertEqual(self.logs.holes(), {})
 
@@ -99,10 +99,10 @@ class StoreTests(SynchronousTestCase):
             self.segments[0]._replace(count=4097),
             stripped(self.segments[0]),
         ):
-            self.assertEqual(self.fill(bad), [Filled()])
+            self.assertEqual(self.fill(bad), [RowFilled()])
         self.assertEqual(self.rows(), before)
         unsigned = self.segments[0]._replace(signature=bytes(64), previous=bytes(32))
-        self.assertEqual(self.fill(unsigned), [Filled(1, 5, 5, 15)])  # the hashes are signed
+        self.assertEqual(self.fill(unsigned), [RowFilled(1, 5, 5, 15)])  # the hashes are signed
         self.assertEqual(self.rows()[0], self.segments[0])
 
     def test_of_a_log_that_is_deleted(self) -> None:
@@ -110,7 +110,7 @@ class StoreTests(SynchronousTestCase):
         outcome = self.logs.process(
             [FillRequest(self.segments[0]), Forget(self.chain.author), FillRequest(self.segments[1])]
         )
-        self.assertEqual(outcome.results[0::2], [Filled(), Filled()])
+        self.assertEqual(outcome.results[0::2], [RowFilled(), RowFilled()])
         self.assertEqual((self.logs.holes(), self.rows()), ({}, []))
 
     def test_a_row_too_long_for_its_bodies(self) -> None:
@@ -168,11 +168,11 @@ class AskingTests(ReplicaCase):
         self.assertEqual(self.settle(1), [])
         effects = self.hear(0, self.segments[0])
         self.assertEqual(
-            [e for e in effects if isinstance(e, events.Fill)], [events.Fill(0, self.segments[0])]
+            [e for e in effects if isinstance(e, events.FillHoles)], [events.FillHoles(0, self.segments[0])]
         )
         self.assertEqual(self.sent(effects, Lazy), [])
         self.assertEqual(self.hear(0, self.head()), [])  # what it brought is not on disk yet
-        effects = self.do(events.Filled(0, ANN.author, 1, 1, 1, 2))
+        effects = self.do(events.HolesFilled(0, ANN.author, 1, 1, 1, 2))
         self.assertIn(events.PayloadsFilled(ANN.author, 1, 1), effects)
         self.assertEqual(self.sent(self.find(effects, self.rows[1:]), Fill)[0][0], 1)
 
@@ -242,7 +242,7 @@ class AskingTests(ReplicaCase):
         self.assertEqual(self.sent(self.find(self.tick(limits.STALL_SECONDS)), Fill)[0][0], 1)
         self.replica._fills_pending += 1
         self.tick(limits.STALL_SECONDS - 1.0)
-        self.do(events.Filled(1, ANN.author, 1, 1, 1, 2))
+        self.do(events.HolesFilled(1, ANN.author, 1, 1, 1, 2))
         self.tick(limits.STALL_SECONDS - 1.0)
         self.assertLess(self.replica.sessions[0].lacking.not_before, self.now)
         effects = self.hear(1, self.head())
@@ -263,11 +263,11 @@ class AskingTests(ReplicaCase):
 
     def test_what_goes_by(self) -> None:
         """Any old segment is looked at, at the expense of who sends it; without holes none is."""
-        [fill] = [e for e in self.hear(2, self.segments[0]) if isinstance(e, events.Fill)]
+        [fill] = [e for e in self.hear(2, self.segments[0]) if isinstance(e, events.FillHoles)]
         self.assertEqual(fill.session, 2)
-        effects = self.do(events.Filled(2, ANN.author, 1, 1, 1, 0))
+        effects = self.do(events.HolesFilled(2, ANN.author, 1, 1, 1, 0))
         self.assertEqual(self.holdings.holed, set())
-        self.assertEqual([e for e in self.hear(2, self.segments[0]) if isinstance(e, events.Fill)], [])
+        self.assertEqual([e for e in self.hear(2, self.segments[0]) if isinstance(e, events.FillHoles)], [])
         self.assertIn(events.PayloadsFilled(ANN.author, 1, 1), effects)
 
     def test_what_it_costs_who_sends_it(self) -> None:
@@ -286,7 +286,7 @@ class AskingTests(ReplicaCase):
         allowance = self.replica.sessions[0].allowance
         allowance.owe(100)
         before = allowance._points
-        self.do(events.Filled(0, ANN.author, 1, 1, 1, 2))
+        self.do(events.HolesFilled(0, ANN.author, 1, 1, 1, 2))
         self.assertAlmostEqual(allowance._points - before, 2 * (1 + 1 / 256))  # what it brought pays twice
 
     def points(self, number: int, message: Message) -> float:
@@ -437,7 +437,7 @@ class GivingTests(ReplicaCase):
         self.load(self.hear(0, Fill(ANN.author, ((1, 3),))))
         self.load(self.hear(1, Fill(ANN.author, ((1, 1),))))
         self.replica._fills_pending += 1
-        self.do(events.Filled(2, ANN.author, 2, 2, 1, 0))
+        self.do(events.HolesFilled(2, ANN.author, 2, 2, 1, 0))
         self.hear(0, Have((HaveItem(0, 3, ANN.author),)))
         effects = self.tick(1.0)
         self.assertEqual([number for number, _ in self.sent(effects, Have)], [0])

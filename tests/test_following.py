@@ -9,7 +9,7 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, End, Send
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import (
     Fill,
@@ -30,7 +30,7 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
-from gossiplog.gossip.quotas import Ledger, Quota, Quotas
+from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas
 from gossiplog.gossip.replica import Replica
 from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.clock import Clock
@@ -69,7 +69,7 @@ class FollowingCase(ReplicaCase):
     def begin(self, choices: Choices, quotas: Quotas | None = None) -> None:
         """A node with these choices, and nobody connected."""
         self.replica = Replica(bytes(32), bytes(16), self.holdings)
-        self.replica.limit_to(choices, Ledger(quotas or Quotas(), self.weights, self.holdings.local))
+        self.replica.limit_to(choices, QuotaLedger(quotas or Quotas(), self.weights, self.holdings.local))
         self.choices = choices
 
     def connect(self, number: int = 0, *, dialled: bool = True) -> list[Message]:
@@ -254,7 +254,7 @@ class PeerTests(FollowingCase):
         one, other = log(ANN, 1)[0], log(BOB, 1)[0]
         self.commit(one, other)
         both, bobs = (
-            Holdings(Clock({each.author: verify(each) for each in held}), set(), set()).root(bytes(32))
+            Heads(Clock({each.author: verify(each) for each in held}), set(), set()).root(bytes(32))
             for held in ([one, other], [other])
         )
 
@@ -276,7 +276,7 @@ class PeerTests(FollowingCase):
         self.connect(7, dialled=False)
         self.hear(7, hello)
         effects = self.hear(7, log(ANN, 1)[0])
-        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.Write)], [1])
+        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.StoreSegment)], [1])
 
     def test_wanted_again(self) -> None:
         """LAZY for an author refused before is answered with the head held; of a forked one with the proof."""
@@ -526,11 +526,11 @@ class QuotaTests(FollowingCase):
             effects = self.hear(0, Fork(proof))
             self.assertIn(events.QuotaExceeded(ANN.author, quota), effects)
             self.assertEqual([m for _, m in self.sent(effects, Refuse)], [Refuse((ANN.author,))] * 2)
-            self.assertFalse([effect for effect in effects if isinstance(effect, events.WriteFork)])
+            self.assertFalse([effect for effect in effects if isinstance(effect, events.StoreFork)])
             self.assertNotIn(ANN.author, self.holdings.forks)
             self.assertEqual(self.replica.sessions[0].unwanted_items, 1)
         self.start(Quotas(bytes_per_author=room, bytes=room))
-        self.assertIn(events.WriteFork(proof), self.hear(0, Fork(proof)))
+        self.assertIn(events.StoreFork(proof), self.hear(0, Fork(proof)))
 
     def test_a_forged_proof_refuses_nobody(self) -> None:
         """It is an offence before it is a question of room."""
@@ -576,7 +576,7 @@ class QuotaTests(FollowingCase):
         self.assertEqual(self.replica.ledger.refused, {})
         self.assertIs(self.replica.ledger.breach(ANN.author, 0, self.now), Quota.RATE)
         proof = proof_of(ANN)
-        self.assertIn(events.WriteFork(proof), self.hear(0, Fork(proof)))
+        self.assertIn(events.StoreFork(proof), self.hear(0, Fork(proof)))
 
     def test_payloads_that_come_back_count(self) -> None:
         """They are left out where there is no room, and their author goes on."""
@@ -590,11 +590,11 @@ class QuotaTests(FollowingCase):
             self.clock.replace(ANN.author, verify(one))
             self.holdings.lacks(ANN.author)
             effects = self.hear(0, one)
-            self.assertEqual(events.Fill(0, one) in effects, is_filled)
+            self.assertEqual(events.FillHoles(0, one) in effects, is_filled)
             self.assertEqual(self.replica.ledger.refused, {})
             if is_filled:
                 self.assertIs(self.replica.ledger.full(ANN.author, 1), Quota.AUTHOR_BYTES)
-                self.do(events.Filled(0, ANN.author, 1, 1, 1, 0))
+                self.do(events.HolesFilled(0, ANN.author, 1, 1, 1, 0))
             self.assertTrue(self.replica.ledger.is_idle)
 
     def test_merging_lifts(self) -> None:
@@ -617,4 +617,4 @@ class QuotaTests(FollowingCase):
         self.hear(0, *log(OWN, 30))
         self.assertEqual(self.holdings.accepted_seq(OWN.author), 30)
         proof = proof_of(OWN)
-        self.assertIn(events.WriteFork(proof), self.hear(0, Fork(proof)))
+        self.assertIn(events.StoreFork(proof), self.hear(0, Fork(proof)))

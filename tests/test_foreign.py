@@ -25,7 +25,7 @@ from gossiplog.app.cli import main
 from gossiplog.app.printing import StatusLine, as_json, complain, report
 from gossiplog.app.service import describe
 from gossiplog.errors import GossiplogError, StoreDamagedError
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 from gossiplog.notices import Peer, PeerDown, PeerRejected, PeerUp
 from gossiplog.printable import brief, printable
 from gossiplog.store.logs import open_logs
@@ -188,7 +188,7 @@ class LogTests(SynchronousTestCase):
     def test_texts_and_failures(self) -> None:
         """A text is one line; a traceback is some, and none of them is made by what the error says."""
         out = io.StringIO()
-        log = Log("test", observer=textFileLogObserver(out))
+        log = NodeLog("test", observer=textFileLogObserver(out))
         log.info("{words}", words=HOSTILE)
         for error in (
             RuntimeError(f"first{HOSTILE}"),
@@ -225,11 +225,11 @@ FORBIDDEN = {
     "syslog",
 }
 OUTSIDE = {
-    "printing": "what it is for",
-    "streams": "bytes that the others made",
-    "net.logger": "what it is for",
-    "commands.forks": "a proof on standard output: lines of Base64",
-    "tap": "says where the one line goes while twistd has its log in the place of standard error",
+    "app.printing": "what it is for",
+    "app.streams": "bytes that the others made",
+    "live.logger": "what it is for",
+    "app.commands.forks": "a proof on standard output: lines of Base64",
+    "app.tap": "says where the one line goes while twistd has its log in the place of standard error",
 }
 """Modules that hold a stream or a logger of their own, and why."""
 
@@ -282,7 +282,7 @@ class WaysOutTests(SynchronousTestCase):
             f"{name}:{node.lineno}"
             for name, tree in self.sources()
             for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and node.attr == "dumps" and name != "printing"
+            if isinstance(node, ast.Attribute) and node.attr == "dumps" and name != "app.printing"
             if isinstance(node.value, ast.Name) and node.value.id == "json"
         ]
         self.assertEqual(found, [])

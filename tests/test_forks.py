@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import ForkProof, limits
 from gossiplog.errors import BadForkProofError, ForkedWriterError, StoreClosedError
-from gossiplog.gossip.events import WriteFork
+from gossiplog.gossip.events import StoreFork
 from gossiplog.gossip.messages import Fork, Item, Want
 from gossiplog.limits import MAX_PROOF_FILE_BYTES
 from gossiplog.log.body import encode_body
@@ -22,7 +22,7 @@ from gossiplog.log.segment import Head, build, verify
 from gossiplog.notices import AuthorForked, NewEntries
 from gossiplog.store.interface import PutFork
 from gossiplog.store.logs import open_logs
-from gossiplog.store.memory.backend import Fault
+from gossiplog.store.memory.backend import DiskFault
 from gossiplog.store.requests import Accept, AddFork
 from tests.netcase import LOCAL, Author, Site, World
 from tests.processes import ProcessTestCase
@@ -246,7 +246,7 @@ class NodeTests(SynchronousTestCase):
         seed = a.backend.seed("default") if a.append(b"1") else None
         assert seed is not None
         proof = fork_of(Keypair(seed))
-        a.backend.fault = lambda writes: Fault.FULL if PutFork(proof) in writes else None
+        a.backend.fault = lambda writes: DiskFault.FULL if PutFork(proof) in writes else None
         peer = self.world.peer(a)
         peer.hello()
         peer.send(Fork(proof))
@@ -266,10 +266,12 @@ class NodeTests(SynchronousTestCase):
         a = self.site("a")
         pairs = [Author(seed).pair for seed in (11, 12, 13)]
         proofs = {pair.author: fork_of(pair) for pair in pairs}
-        a.backend.fault = lambda writes: Fault.FULL if any(isinstance(w, PutFork) for w in writes) else None
+        a.backend.fault = lambda writes: (
+            DiskFault.FULL if any(isinstance(w, PutFork) for w in writes) else None
+        )
         peer = self.world.peer(a)
         peer.hello()
-        size = WriteFork(self.proof).size_bytes
+        size = StoreFork(self.proof).size_bytes
         with patch.object(limits, "PENDING_WRITE_BYTES", 2 * size):
             for proof in proofs.values():
                 peer.send(Fork(proof))

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.gossip.messages import Unknown
 from gossiplog.log.segment import Segment, split_items
-from gossiplog.store.requests import Filled
+from gossiplog.store.requests import RowFilled
 from tests.fuzz import __main__ as runner
 from tests.fuzz import running
 from tests.fuzz.running import REGRESSIONS, Outcome, plain, regressions, shrink
@@ -40,14 +40,14 @@ def first_value(self: Any, question: str, key: str) -> Any:
     return next((row[0] for row in self._all(question, (key,))), None)
 
 
-def bodies_of_anybody(self: Any, row: Segment, segment: Segment, given: list[Any]) -> Filled:
+def bodies_of_anybody(self: Any, row: Segment, segment: Segment, given: list[Any]) -> RowFilled:
     """Put the bodies of a segment in the place of any holes."""
     filled = split_items(row)
     for seq in range(max(row.first, segment.first), min(row.last, segment.last) + 1):
         if not isinstance(filled[seq - row.first], bytes):
             filled[seq - row.first] = given[seq - segment.first]
     self._put_whole(row, filled)
-    return Filled(row.first, row.last, row.count)
+    return RowFilled(row.first, row.last, row.count)
 
 
 BROKEN: dict[str, tuple[str, Any]] = {
@@ -62,9 +62,9 @@ BROKEN: dict[str, tuple[str, Any]] = {
     "cursor": ("gossiplog.log.clock._UNPACK_ERRORS", (KeyError,)),
     "choices": ("gossiplog.gossip.interest.Choices.dump", lambda self: b""),
     "rows": ("gossiplog.store.sqlite.backend.SQLiteBackend._value", first_value),
-    "session": ("gossiplog.gossip.heads.Holdings.settle", accept),
-    "fill": ("gossiplog.gossip.hole_filling.Filling._may_have", lambda self, session, author: True),
-    "filling": ("gossiplog.store.hole_filling.Filling._fill", bodies_of_anybody),
+    "session": ("gossiplog.gossip.heads.Heads.settle", accept),
+    "fill": ("gossiplog.gossip.hole_filling.HoleFilling._may_have", lambda self, session, author: True),
+    "filling": ("gossiplog.store.hole_filling.HoleFiller._fill", bodies_of_anybody),
     "connection": ("gossiplog.gossip.replica.PeerError", KeyError),
     "name": ("gossiplog.store.names.check_writer_name", lambda name: name),
 }

@@ -28,7 +28,7 @@ from gossiplog.gossip import events
 from gossiplog.gossip.interest import Choices
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import chain_ids
-from gossiplog.store.memory.backend import Fault, MemoryBackend
+from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.testing.sim.cluster import PATIENCE_SECONDS, QUIET_SECONDS, held
 from gossiplog.testing.sim.figures import Figures
 from gossiplog.testing.sim.simulator import tight_limits
@@ -190,8 +190,8 @@ class GossipMachine(RuleBasedStateMachine):
         drain(self.nodes, self.random, steps)
         node.disk.full = False
 
-    @rule(number=NODES, fault=st.sampled_from((Fault.LOST, Fault.KEPT)), steps=STEPS)
-    def fail(self, number: int, fault: Fault, steps: int) -> None:
+    @rule(number=NODES, fault=st.sampled_from((DiskFault.LOST, DiskFault.KEPT)), steps=STEPS)
+    def fail(self, number: int, fault: DiskFault, steps: int) -> None:
         """The next sync fails, and the process gives up after a while."""
         self.may_heal = True
         self.nodes[number].disk.fails = fault

@@ -142,7 +142,7 @@ class TakingTests(ReplicaCase):
             effects = self.hear(number, stripped(log(ANN, 1)[0]))
             [rejected] = [e for e in effects if isinstance(e, events.PeerRejected)]
             self.assertEqual((rejected.session, rejected.error.code), (number, ByeCode.BAD_SEGMENT))
-            self.assertFalse([e for e in effects if isinstance(e, events.Write)])
+            self.assertFalse([e for e in effects if isinstance(e, events.StoreSegment)])
             self.assertEqual(self.holdings.accepted_seq(ANN.author), 0)
         self.assertEqual(self.sent(effects, Want), [(4 - number, Want((WantItem(ANN.author, 1),)))])
 
@@ -198,7 +198,7 @@ class LastResortTests(ReplicaCase):
         self.assertEqual(self.wait(), [(0, 1, True)])
         one, two = map(stripped, log(ANN, 2))
         effects = self.hear(0, one, two) + self.tick(1.0)
-        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.Write)], [1, 2])
+        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.StoreSegment)], [1, 2])
         self.assertEqual(self.given(effects), [])
         self.assertEqual([number for number, _ in self.sent(effects, Have)], [1, 2])
         effects = self.commit(one, two)
@@ -232,7 +232,7 @@ class LastResortTests(ReplicaCase):
         self.hear(0, one, two)
         self.commit(one, two)
         effects = self.hear(0, three)
-        self.assertFalse([e for e in effects if isinstance(e, events.Write | events.PeerRejected)])
+        self.assertFalse([e for e in effects if isinstance(e, events.StoreSegment | events.PeerRejected)])
         self.assertEqual(self.wants(effects), [(0, 3, False)])
 
     def test_while_somebody_claims_it(self) -> None:
@@ -277,7 +277,7 @@ class LastResortTests(ReplicaCase):
         effects = self.hear(0, *map(stripped, log(OWN, 2)))
         ahead = [e for e in effects if isinstance(e, events.OwnAhead)]
         self.assertEqual(ahead[0], events.OwnAhead(OWN.author, 1, proven=True))
-        self.assertFalse([e for e in effects if isinstance(e, events.Write | events.PeerRejected)])
+        self.assertFalse([e for e in effects if isinstance(e, events.StoreSegment | events.PeerRejected)])
         self.assertEqual(self.replica.holdings.accepted_seq(OWN.author), 0)
 
     def test_bounds(self) -> None:

@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.errors import BlockedAuthorError, InvalidValueError, LimitExceededError, LocalAuthorError
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import Choices, Wanted
 from gossiplog.gossip.messages import Interest
-from gossiplog.gossip.quotas import Ledger, Quota, Quotas
-from gossiplog.gossip.wanted_heads import View
+from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas
+from gossiplog.gossip.wanted_heads import WantedHeads
 from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
@@ -113,17 +113,17 @@ class ChoicesTests(SynchronousTestCase):
 class ViewTests(SynchronousTestCase):
     """It is the same as a clock in which nothing else is held, whatever changes, and however."""
 
-    def brute(self, holdings: Holdings, ours: Wanted, theirs: Wanted) -> Holdings:
-        """Holdings with what both want and nothing else."""
+    def brute(self, holdings: Heads, ours: Wanted, theirs: Wanted) -> Heads:
+        """Heads with what both want and nothing else."""
         both = [author for author in holdings.authors() if ours.wants(author) and theirs.wants(author)]
         heads = [(author, holdings.clock.head(author)) for author in both]
-        return Holdings(
+        return Heads(
             Clock([(author, head) for author, head in heads if head is not None]),
             {author for author in both if author in holdings.forks},
             set(),
         )
 
-    def check(self, random: Random, view: View, same: Holdings) -> None:
+    def check(self, random: Random, view: WantedHeads, same: Heads) -> None:
         """Compare all that reconcile asks for."""
         self.assertEqual(view.root(SALT), same.root(SALT))
         self.assertEqual(len(view.tree), len(same.tree))
@@ -148,14 +148,14 @@ class ViewTests(SynchronousTestCase):
             random = Random(seed)
             authors = [random.randbytes(32) for _ in range(random.choice((3, 40, 300)))]
             clock = Clock([(author, Head(1, author)) for author in random.sample(authors, len(authors) // 2)])
-            holdings = Holdings(clock, set(), set())
+            holdings = Heads(clock, set(), set())
             modes = random.choice([*Interest]), random.choice([*Interest])
             ours, theirs = (
                 Wanted(mode, random.sample(authors, random.randint(0, len(authors) // 2))) for mode in modes
             )
-            below = View(holdings, ours)
+            below = WantedHeads(holdings, ours)
             holdings.views.add(below)
-            view = View(below, theirs)
+            view = WantedHeads(below, theirs)
             for _ in range(12):
                 self.check(random, view, self.brute(holdings, ours, theirs))
                 for author in random.sample(authors, 3):
@@ -178,9 +178,12 @@ class ViewTests(SynchronousTestCase):
         for modes in ((0, 0), (0, 1), (1, 0), (1, 1)):
             ours = Wanted(Interest(modes[0]), [A] if modes[0] else [B])
             theirs = Wanted(Interest(modes[1]), [A] if modes[1] else [C])
-            left = Holdings(Clock({A: Head(1, A), B: Head(1, B)}), {}, set())
-            right = Holdings(Clock({A: Head(1, A), C: Head(1, C)}), {}, set())
-            views = View(View(left, ours), theirs), View(View(right, theirs), ours)
+            left = Heads(Clock({A: Head(1, A), B: Head(1, B)}), {}, set())
+            right = Heads(Clock({A: Head(1, A), C: Head(1, C)}), {}, set())
+            views = (
+                WantedHeads(WantedHeads(left, ours), theirs),
+                WantedHeads(WantedHeads(right, theirs), ours),
+            )
             self.assertEqual(views[0].root(SALT), views[1].root(SALT))
             right.clock.advance(A, Head(2, B))
             right.settle(A)
@@ -188,10 +191,10 @@ class ViewTests(SynchronousTestCase):
 
     def test_costs_nothing_where_everything_is_wanted(self) -> None:
         """A head that moves is not looked at for sessions of peers without names, nor for those that are over."""
-        holdings = Holdings(Clock({A: Head(1, A)}), {}, set())
-        below = View(holdings, Wanted(Interest.ALL, [B]))
+        holdings = Heads(Clock({A: Head(1, A)}), {}, set())
+        below = WantedHeads(holdings, Wanted(Interest.ALL, [B]))
         theirs = Wanted()
-        view = View(below, theirs)
+        view = WantedHeads(below, theirs)
         self.assertEqual((holdings.views, below.views), ({below}, set()))
         theirs.say(A, False)
         view.changed(A)
@@ -231,7 +234,7 @@ class LedgerTests(SynchronousTestCase):
         for quota, name in ((Quota.AUTHOR_BYTES, "bytes_per_author"), (Quota.BYTES, "bytes")):
             for bound, breach in ((2 * size, None), (2 * size - 1, quota)):
                 weights = Weights()
-                ledger = Ledger(Quotas(**{name: bound + AUTHOR_DISK_BYTES}), weights, {OWN})
+                ledger = QuotaLedger(Quotas(**{name: bound + AUTHOR_DISK_BYTES}), weights, {OWN})
                 self.assertEqual(ledger.breach(one.author, size, 0.0), None)
                 ledger.accepted(one, 0.0)
                 self.assertEqual(ledger.breach(one.author, size, 0.0), breach)
@@ -255,7 +258,7 @@ class LedgerTests(SynchronousTestCase):
         one, other = self.segment(1), self.segment(2)
         size = row_bytes(len(one.bodies))
         weights = Weights()
-        ledger = Ledger(Quotas(bytes_per_author=3 * size + AUTHOR_DISK_BYTES), weights, {OWN})
+        ledger = QuotaLedger(Quotas(bytes_per_author=3 * size + AUTHOR_DISK_BYTES), weights, {OWN})
         for _ in range(2):
             ledger.accepted(one, 0.0)
         weights.change((), {one.author: size + AUTHOR_DISK_BYTES})
@@ -268,7 +271,7 @@ class LedgerTests(SynchronousTestCase):
 
     def test_bytes_on_disk_at_the_start(self) -> None:
         """They count, our own too against the quota of all."""
-        ledger = Ledger(Quotas(bytes=100), Weights({A: 20, OWN: 80}), {OWN})
+        ledger = QuotaLedger(Quotas(bytes=100), Weights({A: 20, OWN: 80}), {OWN})
         self.assertEqual(ledger.full(A, 0), None)
         self.assertEqual(ledger.full(A, 1), Quota.BYTES)
         self.assertEqual(ledger.full(B, 0), Quota.BYTES)
@@ -277,7 +280,7 @@ class LedgerTests(SynchronousTestCase):
         """Others held or on their way; a local writer takes nobody's place."""
         one, other = self.segment(1), self.segment(2)
         local = {OWN}
-        ledger = Ledger(Quotas(authors=2), Weights({A: 1, OWN: 1}), local)
+        ledger = QuotaLedger(Quotas(authors=2), Weights({A: 1, OWN: 1}), local)
         self.assertEqual(ledger.full(one.author), None)
         ledger.accepted(one, 0.0)
         ledger.proven(one.author, 1)
@@ -295,14 +298,14 @@ class LedgerTests(SynchronousTestCase):
     def test_a_local_writer_in_the_place_of_another_author(self) -> None:
         """As many are held as before, but one other less."""
         weights = Weights({A: 1, B: 1})
-        ledger = Ledger(Quotas(authors=2), weights, {OWN})
+        ledger = QuotaLedger(Quotas(authors=2), weights, {OWN})
         self.assertEqual(ledger.full(C), Quota.AUTHORS)
         weights.change((A,), {OWN: 1})
         self.assertEqual(ledger.full(C), None)
 
     def test_rate(self) -> None:
         """A burst, then nothing until the debt is paid."""
-        ledger = Ledger(Quotas(entries_per_second=2.0), Weights(), {OWN})
+        ledger = QuotaLedger(Quotas(entries_per_second=2.0), Weights(), {OWN})
         burst = int(2 * limits.QUOTA_BURST_SECONDS)
         one = self.segment(1, burst - 1)
         ledger.accepted(one, 100.0)
@@ -318,7 +321,7 @@ class LedgerTests(SynchronousTestCase):
 
     def test_a_deletion_makes_room(self) -> None:
         """For those refused for want of it, and for none that is too large by itself."""
-        ledger = Ledger(Quotas(authors=1, bytes=5), Weights({A: 5}), set())
+        ledger = QuotaLedger(Quotas(authors=1, bytes=5), Weights({A: 5}), set())
         ledger.refused.update(
             {A: Quota.AUTHOR_BYTES, B: Quota.AUTHORS, C: Quota.AUTHOR_BYTES, OWN: Quota.BYTES}
         )

@@ -252,7 +252,7 @@ class FingerprintVectors(SynchronousTestCase):
             for author, head in heads
             if not head.seq
         }
-        self.held = holdings.Holdings(Clock(pair for pair in heads if pair[1].seq), proofs, set())
+        self.held = holdings.Heads(Clock(pair for pair in heads if pair[1].seq), proofs, set())
 
     def test_items(self) -> None:
         for vector in self.vectors["items"]:

@@ -24,11 +24,11 @@ from gossiplog.errors import (
 from gossiplog.net import admission
 from gossiplog.net import refusals as turned_away
 from gossiplog.net.admission import OFFENCE_COST, UNFINISHED_COST, Admission
-from gossiplog.net.connection_counts import Crowd
+from gossiplog.net.connection_counts import ConnectionCounts
 from gossiplog.net.first_messages import FirstMessages
 from gossiplog.net.link import Link
 from gossiplog.net.link_factory import LinkFactory
-from gossiplog.net.refusals import TOLD_ONE_BY_ONE, TOLD_SECONDS, TurnedAway
+from gossiplog.net.refusals import TOLD_ONE_BY_ONE, TOLD_SECONDS, Refusals
 from gossiplog.net.token_bucket import Bucket, PlaceRates
 from gossiplog.notices import Banned, PeerRejected, StrangersTurnedAway
 from gossiplog.wire.channel import Channel
@@ -47,7 +47,7 @@ class CrowdTests(SynchronousTestCase):
         """Against a list that is searched."""
         for seed in range(20):
             random = Random(seed)
-            crowd: Crowd[int] = Crowd()
+            crowd: ConnectionCounts[int] = ConnectionCounts()
             model: list[tuple[int, str]] = []
             for number in range(400):
                 if model and random.random() < 0.45:
@@ -69,7 +69,7 @@ class CrowdTests(SynchronousTestCase):
 
     def test_turns(self) -> None:
         """Each place has one, however many wait there; then again."""
-        crowd: Crowd[str] = Crowd()
+        crowd: ConnectionCounts[str] = ConnectionCounts()
         for name in ("a1", "a2", "a3", "b1", "c1", "c2"):
             crowd.add(name, name[0])
         served = []
@@ -82,7 +82,7 @@ class CrowdTests(SynchronousTestCase):
 
     def test_whose_turn_it_was_comes_last(self) -> None:
         """Also when others came first."""
-        crowd: Crowd[str] = Crowd()
+        crowd: ConnectionCounts[str] = ConnectionCounts()
         for name in ("a1", "a2", "b1"):
             crowd.add(name, name[0])
         crowd.served("a1")
@@ -156,7 +156,7 @@ class ToldTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.told: list[Any] = []
-        self.turned_away = TurnedAway(self.clock, self.told.append)
+        self.turned_away = Refusals(self.clock, self.told.append)
         self.addCleanup(self.turned_away.stop)
 
     def test_a_few_at_once_and_then_once_a_minute(self) -> None:

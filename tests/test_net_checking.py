@@ -12,14 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from gossiplog import Node, open_store
 from gossiplog.errors import BadSegmentError, BadSignatureError
 from gossiplog.gossip import events
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Have, HaveItem, Hello, Interest
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import build_proof
 from gossiplog.log.segment import Head, Segment, verify
 from gossiplog.net import signature_checks as checking
-from gossiplog.net.signature_checks import LEAST, SMALL_BYTES, Checker
+from gossiplog.net.signature_checks import LEAST, SMALL_BYTES, SignatureChecks
 from gossiplog.notices import CaughtUp
 from tests.netcase import LISTEN, NETWORK, Author
 
@@ -43,7 +43,7 @@ class CheckerTests(SynchronousTestCase):
     """The thread against the function."""
 
     def setUp(self) -> None:
-        self.checker = Checker()
+        self.checker = SignatureChecks()
 
     def tearDown(self) -> None:
         self.checker.close()
@@ -124,7 +124,7 @@ class AwaitedTests(SynchronousTestCase):
         proof = build_proof(*forked)
         assert proof is not None
         clock = Clock({self.held.key: verify(first)})
-        self.replica = Replica(b"n" * 32, bytes(16), Holdings(clock, {self.forked.key}, set()))
+        self.replica = Replica(b"n" * 32, bytes(16), Heads(clock, {self.forked.key}, set()))
         self.replica.wanted.say(self.unwanted.key, False)
         self.replica.handle(events.Opened(0, b"p" * 32, bytes(32), dialled=False), 1.0)
 

@@ -16,13 +16,13 @@ from gossiplog.errors import (
     StoreFullError,
 )
 from gossiplog.gossip.interest import KEPT_AS
+from gossiplog.live.memory_size import default_authors
 from gossiplog.live.store import Store
 from gossiplog.log.disk_cost import proof_bytes
-from gossiplog.net.memory_size import default_authors
 from gossiplog.notices import InSync, QuotaExceeded, QuotaLifted
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import Fault, MemoryBackend
+from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.testing.links import VirtualThread
 from tests.netcase import NETWORK, Site, World
 from tests.test_replica_exchange import ANN, proof_of
@@ -141,7 +141,7 @@ class NodeTests(InterestCase):
     def test_a_disk_that_refuses(self) -> None:
         """The change is in force; that it is not on disk is said."""
         author = self.a.author()
-        self.b.backend.fault = lambda writes: Fault.FULL
+        self.b.backend.fault = lambda writes: DiskFault.FULL
         self.assertRaises(StoreFullError, self.world.result, self.b.node.block(author, delete=True))
         self.b.backend.fault = lambda writes: None
         self.a.append(b"1")

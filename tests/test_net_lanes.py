@@ -12,11 +12,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreNotFoundError
-from gossiplog.live.job_queue import COMMIT_BYTES, JOB_BYTES, NEWS_BYTES, Call, Lanes, Write
+from gossiplog.live.job_queue import COMMIT_BYTES, JOB_BYTES, NEWS_BYTES, CallJob, JobQueue, WriteJob
 from gossiplog.live.store_thread import TOGETHER_BYTES, StoreThread
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.store.requests import Accept, Append, Appended, Outcome, SetCursor
+from gossiplog.store.requests import Accept, Append, Appended, CommitReport, SetCursor
 from tests.netcase import Author
 
 A, B = b"a" * 32, b"b" * 32
@@ -26,15 +26,15 @@ def nothing(_: Any) -> None:
     """An answer nobody waits for."""
 
 
-def append(author: bytes, size: int = 1) -> Write:
-    return Write(Append(author, [bytes(size)]), nothing)
+def append(author: bytes, size: int = 1) -> WriteJob:
+    return WriteJob(Append(author, [bytes(size)]), nothing)
 
 
 class LanesTests(SynchronousTestCase):
     """Which of the queued jobs is next."""
 
     def test_news_overtakes_a_catch_up(self) -> None:
-        lanes = Lanes()
+        lanes = JobQueue()
         bulk = [append(A, NEWS_BYTES + 1) for _ in range(100)]
         for job in bulk:
             lanes.put(job)
@@ -43,7 +43,7 @@ class LanesTests(SynchronousTestCase):
         self.assertEqual(lanes.take(), [news])
 
     def test_the_lanes_take_turns(self) -> None:
-        lanes = Lanes()
+        lanes = JobQueue()
         bulk = append(A, NEWS_BYTES + 1)
         lanes.put(bulk)
         for _ in range(3):
@@ -52,26 +52,26 @@ class LanesTests(SynchronousTestCase):
         self.assertFalse(lanes)
 
     def test_news_goes_together(self) -> None:
-        lanes = Lanes()
+        lanes = JobQueue()
         news = [append(author) for author in (A, B, A, A)]
         for job in news:
             lanes.put(job)
         self.assertEqual(lanes.take(), news)
 
     def test_a_commit_of_the_slow_lane_is_bounded(self) -> None:
-        lanes = Lanes()
+        lanes = JobQueue()
         for _ in range(40):
             lanes.put(append(A, 100_000))
         while lanes:
             self.assertLess(
-                sum(job.size for job in lanes.take() if isinstance(job, Write)), COMMIT_BYTES + 100_000
+                sum(job.size for job in lanes.take() if isinstance(job, WriteJob)), COMMIT_BYTES + 100_000
             )
 
     def test_small_jobs_count(self) -> None:
         """Neither lane makes one commit of thousands of entries, nor tells of them all at once."""
         most = COMMIT_BYTES // JOB_BYTES + 1
         for large in (0, 1):
-            lanes = Lanes()
+            lanes = JobQueue()
             jobs = [append(A, NEWS_BYTES + 1)] * large  # what follows it goes to the slow lane
             jobs += [append(A if large else number.to_bytes(32, "big")) for number in range(2000)]
             for job in jobs:
@@ -84,7 +84,7 @@ class LanesTests(SynchronousTestCase):
 
     def test_large_write_after_small_ones_of_the_same_author(self) -> None:
         """It must not overtake them when it is the slow lane's turn."""
-        lanes = Lanes()
+        lanes = JobQueue()
         lanes.put(append(B))
         lanes.take()  # the slow lane is next
         small, large = append(A), append(A, NEWS_BYTES + 1)
@@ -95,7 +95,7 @@ class LanesTests(SynchronousTestCase):
     def test_order_per_author_whatever_comes(self) -> None:
         for seed in range(200):
             random = Random(seed)
-            lanes = Lanes()
+            lanes = JobQueue()
             authors = [bytes([number]) * 32 for number in range(4)]
             put: dict[bytes | None, list[Any]] = {}
             taken: dict[bytes | None, list[Any]] = {}
@@ -106,12 +106,12 @@ class LanesTests(SynchronousTestCase):
                     continue
                 kind = random.random()
                 if kind < 0.1:
-                    job: Any = Call(nothing, nothing)
+                    job: Any = CallJob(nothing, nothing)
                 elif kind < 0.2:
-                    job = Write(SetCursor("x", None), nothing)
+                    job = WriteJob(SetCursor("x", None), nothing)
                 elif kind < 0.5:
                     segment = Author(random.randrange(1, 4)).write(bytes(10))[0]
-                    job = Write(Accept(segment, segment), nothing)  # type: ignore[arg-type]
+                    job = WriteJob(Accept(segment, segment), nothing)  # type: ignore[arg-type]
                 else:
                     job = append(random.choice(authors), random.choice([1, NEWS_BYTES + 1, COMMIT_BYTES]))
                 lanes.put(job)
@@ -145,7 +145,7 @@ class StoreThreadTests(TestCase):
     """The thread itself, with the real reactor."""
 
     def begin(self) -> StoreThread:
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[CommitReport] = []
         self.backend = MemoryBackend()
         thread = StoreThread(
             lambda: Logs(self.backend),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.gossip.pull_scheduler import Schedule
+from gossiplog.gossip.pull_scheduler import PullScheduler
 from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head
 from gossiplog.net.progress import INTERVAL_SECONDS, Meter, in_words
@@ -20,7 +20,7 @@ class MeterTests(SynchronousTestCase):
     def test_known_is_what_the_best_informed_peer_claims(self) -> None:
         """Two peers' claims of one author are not added up; each peer has its own figure."""
         clock = Clock({ANN: Head(10, bytes(32))})
-        schedule = Schedule(clock.seq)
+        schedule = PullScheduler(clock.seq)
         peers = {}
         for session, claims in enumerate(({ANN: 110}, {ANN: 60, BOB: 5})):
             schedule.add(session)

@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import ForkedWriterError, StoreClosedError, StoreCopiedError
 from gossiplog.gossip.messages import Have, HaveItem, Item, Want
-from gossiplog.gossip.pull_scheduler import Schedule
+from gossiplog.gossip.pull_scheduler import PullScheduler
 from gossiplog.limits import OPEN_WANTS_PER_PEER, OWN_ENTRIES_SECONDS, OWN_REST_SECONDS, STALL_SECONDS
-from gossiplog.live.append_gate import Returning
-from gossiplog.live.job_queue import COMMIT_BYTES, NEWS_BYTES, Job, Lanes, Write
+from gossiplog.live.append_gate import AppendGate
+from gossiplog.live.job_queue import COMMIT_BYTES, NEWS_BYTES, Job, JobQueue, WriteJob
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head, Segment, drop_payloads, verify
@@ -35,7 +35,7 @@ class ReturningTests(SynchronousTestCase):
         self.forks: set[bytes] = set()
         self.written: list[str] = []
         self.answers: list[Any] = []
-        self.returning = Returning(self.reactor, self.clock, self.forks, self.write)
+        self.returning = AppendGate(self.reactor, self.clock, self.forks, self.write)
 
     def write(self, request: Any, answer: Any) -> None:
         self.written += [body.decode() for body in request.bodies]
@@ -142,15 +142,15 @@ class QueueTests(SynchronousTestCase):
         """Small writes overtake large ones, but never of the same author."""
         for seed in range(200):
             random = Random(seed)
-            lanes = Lanes()
-            put: dict[bytes, list[Write]] = {ANN: [], BOB: []}
+            lanes = JobQueue()
+            put: dict[bytes, list[WriteJob]] = {ANN: [], BOB: []}
             taken: dict[bytes, list[Job]] = {ANN: [], BOB: []}
             for _ in range(random.randrange(60)):
                 author = random.choice([ANN, BOB])
                 body = bytes(random.choice([1, NEWS_BYTES + 1, COMMIT_BYTES]))
                 segment = Segment(author, 1, 1, bytes(32), bytes(64), body)
                 request = random.choice([Append(author, [body]), Accept(segment, Head(1, bytes(32)))])
-                job = Write(request, self.fail)
+                job = WriteJob(request, self.fail)
                 put[author].append(job)
                 lanes.put(job)
                 if random.random() < 0.3:
@@ -159,9 +159,9 @@ class QueueTests(SynchronousTestCase):
                 self.take(lanes, taken)
             self.assertEqual(taken, put, seed)
 
-    def take(self, lanes: Lanes, taken: dict[bytes, list[Job]]) -> None:
+    def take(self, lanes: JobQueue, taken: dict[bytes, list[Job]]) -> None:
         for job in lanes.take():
-            assert isinstance(job, Write) and job.author is not None
+            assert isinstance(job, WriteJob) and job.author is not None
             taken[job.author].append(job)
 
     def test_an_append_behind_entries_that_come_back(self) -> None:
@@ -188,7 +188,7 @@ class AskingTests(SynchronousTestCase):
     """What is asked for first."""
 
     def test_own_entries_come_before_all_others(self) -> None:
-        schedule = Schedule()
+        schedule = PullScheduler()
         schedule.add(1)
         for number in range(2 * OPEN_WANTS_PER_PEER):
             schedule.claim(1, number.to_bytes(32, "big"), 5)

@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import Node, Store, limits, open_store
-from gossiplog.live.job_queue import Write
+from gossiplog.live.job_queue import WriteJob
 from gossiplog.notices import CaughtUp, NewEntries, PeerDown
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
@@ -35,7 +35,7 @@ def fix_limits(case: SynchronousTestCase) -> None:
 def queued_bytes(site: Site) -> int:
     """Bytes that a node accepted and its disk has not."""
     jobs = [*site.disk._lanes._news, *site.disk._lanes._rest]
-    return sum(job.size for job in jobs if isinstance(job, Write))
+    return sum(job.size for job in jobs if isinstance(job, WriteJob))
 
 
 class VirtualTests(SynchronousTestCase):

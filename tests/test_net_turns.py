@@ -15,7 +15,7 @@ from gossiplog.gossip import events
 from gossiplog.gossip.allowance import MESSAGE_MILLISECONDS, RECORDS_PER_POINT
 from gossiplog.gossip.messages import Lazy, Message, Ping, Pong
 from gossiplog.live.monotonic import worked
-from gossiplog.net.fair_turns import Turn, Turns
+from gossiplog.net.fair_turns import FairTurns, Turn
 from gossiplog.net.serving_turns import Chores
 from gossiplog.notices import PeerDown, PeerRejected
 from gossiplog.wire.codec import encode
@@ -80,7 +80,7 @@ class TurnsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Reactor()
-        self.turns = Turns(self.clock, self.clock.seconds)
+        self.turns = FairTurns(self.clock, self.clock.seconds)
         self.log: list[str] = []
 
     def heavy(self, name: str, pieces: int, slices: float) -> Worker:
@@ -179,7 +179,7 @@ class ChoresTests(SynchronousTestCase):
     def test_in_turns(self) -> None:
         """One peer's for a turn, then the next one's."""
         clock = Reactor()
-        turns = Turns(clock, clock.seconds)
+        turns = FairTurns(clock, clock.seconds)
         log: list[str] = []
         for name in "ab":
             chores = Chores(turns, 0.0, lambda: None)

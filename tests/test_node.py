@@ -33,7 +33,7 @@ from gossiplog.live import subscriptions
 from gossiplog.log.keys import KeyKind, format_author, format_key
 from gossiplog.notices import CaughtUp, Lagged, NewEntries, Peer, PeerDown, PeerUp, StoreFailing
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import Fault, MemoryBackend
+from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.store.repair.verify import Damage
 from tests.netcase import LISTEN, LOCAL, NETWORK, OTHER_NETWORK, Author, World, factory
 
@@ -438,7 +438,7 @@ class FailingDiskTests(SynchronousTestCase):
 
     def test_full_disk(self) -> None:
         """Told once per commit; when there is room again the entries come."""
-        self.b.backend.fault = lambda writes: Fault.FULL
+        self.b.backend.fault = lambda writes: DiskFault.FULL
         self.b.disk.stall()
         for number in range(10):
             self.a.append(bytes([number]))
@@ -457,7 +457,7 @@ class FailingDiskTests(SynchronousTestCase):
         """Told once; the node goes on giving what it has."""
         self.b.append(b"before")
         self.world.run(1)
-        self.b.backend.fault = lambda writes: Fault.LOST
+        self.b.backend.fault = lambda writes: DiskFault.LOST
         for number in range(10):
             self.a.append(bytes([number]))
             self.world.run(1)
@@ -471,7 +471,7 @@ class FailingDiskTests(SynchronousTestCase):
 
     def test_disk_that_fails_during_the_stop(self) -> None:
         """The last thing that happens is a failure: it is told, and starts no timer."""
-        for fault in (Fault.FULL, Fault.LOST):
+        for fault in (DiskFault.FULL, DiskFault.LOST):
             self.b.disk.stall()
             self.a.append(b"1", b"2")
             self.world.run(0.5)

@@ -19,7 +19,7 @@ from gossiplog import limits
 from gossiplog.errors import LimitExceededError
 from gossiplog.gossip import range_splitting as splitting
 from gossiplog.gossip import reconcile
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import FORKED_CHECK, Item, Range, RangeKind, Ranges
 from gossiplog.gossip.reconcile import Reconcile, Step
 from gossiplog.log.clock import Clock
@@ -47,17 +47,17 @@ def proof(of: bytes) -> ForkProof:
 
 def holdings(
     heads: dict[bytes, tuple[int, bytes]], forked: set[bytes] | frozenset[bytes] = frozenset()
-) -> Holdings:
+) -> Heads:
     clock = Clock({author: Head(*head) for author, head in heads.items()})
-    return Holdings(clock, set(forked), set())
+    return Heads(clock, set(forked), set())
 
 
-def advance(held: Holdings, of: bytes, seq: int, branch: int = 0) -> None:
+def advance(held: Heads, of: bytes, seq: int, branch: int = 0) -> None:
     held.clock.advance(of, Head(seq, entry_id(seq, branch)))
     held.settle(of)
 
 
-def to_learn(ours: Holdings, theirs: Holdings) -> Known:
+def to_learn(ours: Heads, theirs: Heads) -> Known:
     """Said by the definition, author by author."""
     ahead: dict[bytes, int] = {}
     conflicts = set()
@@ -84,8 +84,8 @@ class Talk:
     def __init__(
         self,
         test: SynchronousTestCase,
-        ours: Holdings,
-        theirs: Holdings,
+        ours: Heads,
+        theirs: Heads,
         choose: Callable[[list[tuple[int, str]]], tuple[int, str]] = lambda possible: possible[0],
     ) -> None:
         self.test = test
@@ -165,7 +165,7 @@ class ReconcileCase(SynchronousTestCase):
         self.patch(limits, "MAX_WAITING_ITEMS", 5)
 
     def agree(
-        self, ours: Holdings, theirs: Holdings, talk: Talk | None = None, starters: tuple[int, ...] = (0,)
+        self, ours: Heads, theirs: Heads, talk: Talk | None = None, starters: tuple[int, ...] = (0,)
     ) -> Talk:
         """Carry exchanges through: both sides learn everything, and say so once, when it is true and not before."""
         talk = talk or Talk(self, ours, theirs)
@@ -185,7 +185,7 @@ class ReconcileCase(SynchronousTestCase):
 
 
 class Sizes(ReconcileCase):
-    def differing(self, random: Random, count: int, different: int) -> tuple[Holdings, Holdings]:
+    def differing(self, random: Random, count: int, different: int) -> tuple[Heads, Heads]:
         """Two sides of ``count`` authors, ``different`` of which differ, in every possible way."""
         heads = {
             author(number): (seq, entry_id(seq))
@@ -318,7 +318,7 @@ class Steps(ReconcileCase):
         self.small()
 
     @staticmethod
-    def sides(random: Random) -> tuple[Holdings, Holdings]:
+    def sides(random: Random) -> tuple[Heads, Heads]:
         heads = {author(number): (5, entry_id(5)) for number in range(random.choice((0, 3, 5, 30, 90)))}
         sides = dict(heads), dict(heads)
         for each in random.sample(sorted(heads), random.randrange(len(heads) + 1)):
@@ -479,7 +479,7 @@ class Hostile(ReconcileCase):
     def setUp(self) -> None:
         self.reconcile = Reconcile(SALT, starts_even=True)
 
-    def say(self, held: Holdings, *ranges: Range, exchange: int = 1, more: bool = False) -> Step:
+    def say(self, held: Heads, *ranges: Range, exchange: int = 1, more: bool = False) -> Step:
         message = decode(encode(Ranges(exchange, ranges, more)))
         assert isinstance(message, Ranges)
         return self.reconcile.receive(message, held)

@@ -21,7 +21,7 @@ from gossiplog.gossip.allowance import (
     price,
     toil,
 )
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import (
     Fill,
     Fork,
@@ -291,7 +291,7 @@ class SessionTests(ReplicaCase):
             message = decode(frame)
             assert isinstance(message, Fork)
             effects = self.replica.handle(events.Received(0, message), self.now)
-            [write] = [effect for effect in effects if isinstance(effect, events.WriteFork)]
+            [write] = [effect for effect in effects if isinstance(effect, events.StoreFork)]
             self.assertEqual(write.proof, message.proof)
             self.replica.handle(events.Committed((), write.size_bytes), self.now)
         del message, effects, write
@@ -459,11 +459,11 @@ class HonestTests(ReplicaCase):
         self.assertIn(0, self.replica.sessions)
 
 
-def _holdings(random: Random, authors: int, seq: int) -> Holdings:
+def _holdings(random: Random, authors: int, seq: int) -> Heads:
     clock = Clock()
     for _ in range(authors):
         clock.replace(random.randbytes(32), Head(seq, bytes([seq]) * 32))
-    return Holdings(clock, set(), set())
+    return Heads(clock, set(), set())
 
 
 def _talk(sides: list[Replica], test: SynchronousTestCase) -> None:

@@ -12,7 +12,7 @@ from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import FORK_POINTS, hashed, price
 from gossiplog.gossip.events import Effect, End, Send
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import (
     Fork,
     Have,
@@ -66,7 +66,7 @@ class ReplicaCase(SynchronousTestCase):
         """Peers 0, 1 and 2, which dialled us, and hold nothing either."""
         self.now = 100.0
         self.clock = Clock()
-        self.holdings = Holdings(self.clock, set(), {OWN.author})
+        self.holdings = Heads(self.clock, set(), {OWN.author})
         self.proofs: dict[bytes, ForkProof] = {}
         self.replica = Replica(bytes(32), bytes(16), self.holdings)
         for number in range(self.sessions):
@@ -85,7 +85,7 @@ class ReplicaCase(SynchronousTestCase):
         self.now += after
         effects = self.replica.handle(event, self.now)
         for effect in tuple(effects):
-            if isinstance(effect, events.WriteFork):
+            if isinstance(effect, events.StoreFork):
                 self.proofs[effect.proof.author] = effect.proof
             elif isinstance(effect, events.Load) and all(first == PROOF for _, first in effect.wants):
                 effects.remove(effect)
@@ -138,7 +138,7 @@ class RelayTests(ReplicaCase):
         one, two, three = log(ANN, 3)
         effects = self.hear(0, one, two, three)
         self.assertEqual(self.given(effects), [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (2, 3)])
-        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.Write)], [1, 2, 3])
+        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.StoreSegment)], [1, 2, 3])
         self.assertEqual(self.commit(one, two), [])
         self.assertEqual(self.commit(three), [])
 
@@ -470,7 +470,7 @@ class ForkTests(ReplicaCase):
         """To everyone but the one it came from, once."""
         proof = proof_of(ANN)
         effects = self.hear(0, Fork(proof))
-        self.assertIn(events.WriteFork(proof), effects)
+        self.assertIn(events.StoreFork(proof), effects)
         self.assertIn(events.Forked(proof), effects)
         self.assertEqual(self.sent(effects, Fork), [(1, Fork(proof)), (2, Fork(proof))])
         self.assertEqual(self.hear(1, Fork(proof)), [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import genesis_id
@@ -30,7 +30,7 @@ class HeadTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A is held up to 5."""
         self.clock = Clock({A: head(5)})
-        self.holdings = Holdings(self.clock, set(), set())
+        self.holdings = Heads(self.clock, set(), set())
 
     def commit(self, author: bytes, seq: int) -> None:
         """More is on disk."""
@@ -84,8 +84,8 @@ class ComparisonTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Two nodes with the same."""
         self.clock = Clock({A: head(1), B: head(2)})
-        self.holdings = Holdings(self.clock, set(), set())
-        self.same = Holdings(self.clock.copy(), set(), set())
+        self.holdings = Heads(self.clock, set(), set())
+        self.same = Heads(self.clock.copy(), set(), set())
 
     def test_root(self) -> None:
         """It is the same exactly when both hold the same, and another in every session."""

@@ -8,7 +8,7 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, End
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import (
     Fork,
     Have,
@@ -134,7 +134,7 @@ class LostProofTests(RulesCase):
         self.holdings.lacks(ANN.author)
         self.root = self.holdings.root(bytes(32))
         effects = self.hear(0, Fork(proof_of(ANN)))
-        self.assertTrue([e for e in effects if isinstance(e, events.WriteFork)])
+        self.assertTrue([e for e in effects if isinstance(e, events.StoreFork)])
         self.assertNotEqual(self.holdings.root(bytes(32)), self.root)
 
     def test_as_if_it_had_never_come(self) -> None:
@@ -146,7 +146,7 @@ class LostProofTests(RulesCase):
         self.assertEqual(self.do(events.Writable(1)), [])
         *_, four = log(ANN, 4)
         effects = self.hear(0, four)
-        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.Write)], [4])
+        self.assertEqual([e.head.seq for e in effects if isinstance(e, events.StoreSegment)], [4])
 
     def test_it_comes_again(self) -> None:
         """Who shows the fork is asked for the proof, and that is taken then, told and passed on."""
@@ -156,7 +156,7 @@ class LostProofTests(RulesCase):
         self.assertEqual(wants, [(0, Want((WantItem(ANN.author, 3),)))])
         effects = self.hear(0, Fork(proof_of(ANN)))
         kinds = [type(effect) for effect in effects]
-        self.assertEqual((kinds.count(events.WriteFork), kinds.count(events.Forked)), (1, 1))
+        self.assertEqual((kinds.count(events.StoreFork), kinds.count(events.Forked)), (1, 1))
         effects = self.do(events.Writable(1))
         self.assertEqual(self.sent(effects, Fork), [(1, Fork(proof_of(ANN)))])
 
@@ -166,7 +166,7 @@ class LostProofTests(RulesCase):
         self.do(events.Forgotten((ANN.author,)))
         self.do(events.ForkWritten(ANN.author, False))
         self.assertFalse(self.holdings.holds(ANN.author))
-        self.assertEqual(self.holdings.root(bytes(32)), Holdings(Clock(), set(), set()).root(bytes(32)))
+        self.assertEqual(self.holdings.root(bytes(32)), Heads(Clock(), set(), set()).root(bytes(32)))
 
 
 class NamesTests(RulesCase):

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.gossip.claims import BURIED_AT_ONCE
-from gossiplog.gossip.pull_scheduler import Schedule
+from gossiplog.gossip.pull_scheduler import PullScheduler
 
 A, B, C, D = (bytes([number]) * 32 for number in (1, 2, 3, 4))
 STALL = limits.STALL_SECONDS
@@ -20,7 +20,7 @@ class ScheduleCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Sessions 1, 2 and 3."""
         self.held: dict[bytes, int] = {}
-        self.schedule = Schedule()
+        self.schedule = PullScheduler()
         for session in (1, 2, 3):
             self.schedule.add(session)
 

@@ -12,7 +12,7 @@ from gossiplog.errors import ByeCode, LimitExceededError, PeerTimeoutError, Unex
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import Allowance
 from gossiplog.gossip.events import Effect, End, Send
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import (
     RESERVED,
     Bye,
@@ -75,7 +75,7 @@ ONE_OF_EACH: dict[type[Message], Message] = {
 
 def replica_in(phase: Phase) -> Replica:
     """A node with two sessions: 0 in ``phase`` and 1 open, with a claim and a question under way."""
-    replica = Replica(B, bytes(16), Holdings(Clock({A: Head(2, bytes(32))}), set(), set()))
+    replica = Replica(B, bytes(16), Heads(Clock({A: Head(2, bytes(32))}), set(), set()))
     for session in (1, 0):
         replica.handle(events.Opened(session, bytes([session]) * 32, bytes(32), dialled=True), 1.0)
         if session == 1 or phase is not Phase.GREETING:

@@ -15,7 +15,7 @@ from gossiplog.gossip import events
 from gossiplog.gossip.claims import BURIED_AT_ONCE
 from gossiplog.gossip.messages import Have, HaveItem, Want
 from gossiplog.gossip.plumtree import LOOK_ON_SECONDS, LOOKED_AT_ONCE
-from gossiplog.gossip.pull_scheduler import Schedule
+from gossiplog.gossip.pull_scheduler import PullScheduler
 from gossiplog.gossip.sharded_tables import BLOCK, SPREAD, Line, Table
 from tests.test_replica_exchange import ReplicaCase
 
@@ -96,7 +96,7 @@ class TableTests(SynchronousTestCase):
 
     def test_no_search_for_cycles_looks_into_them(self) -> None:
         """Claims of very many authors, by some peers."""
-        schedule = Schedule()
+        schedule = PullScheduler()
         for session in (1, 2, 3):
             schedule.add(session)
             for author in names(3 * SPREAD):

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Hello, Message, Ping, Pong, Ranges, Segment
 from gossiplog.log.clock import Clock
 from gossiplog.log.keys import Keypair
@@ -93,13 +93,13 @@ class TranscriptVectors(SynchronousTestCase):
             assert isinstance(greeting, Hello)
             self.assertEqual((greeting.instance.hex(), greeting.agent), (party["instance"], party["agent"]))
             salt = bytes.fromhex(self.vector["handshake_hash"])
-            self.assertEqual(greeting.root, Holdings(self.held(side), {}, set()).root(salt))
-            last = Holdings(ends, {}, set()).root(salt)
+            self.assertEqual(greeting.root, Heads(self.held(side), {}, set()).root(salt))
+            last = Heads(ends, {}, set()).root(salt)
             roots = [message.root for message in rest if isinstance(message, Ping | Pong)]
             self.assertEqual(roots, [last])
             for message in rest:
                 if isinstance(message, Ranges):
-                    before = Holdings(self.held(side), {}, set())
+                    before = Heads(self.held(side), {}, set())
                     for item in message.ranges[0].items:
                         self.assertEqual((item.seq, item.check), before.item(item.author, salt))
 

@@ -10,7 +10,7 @@ from gossiplog import limits
 from gossiplog.gossip.messages import Have, HaveItem, Item, Message, Range, RangeKind, Ranges, Segment, Want
 from gossiplog.log.keys import Keypair
 from gossiplog.testing.sim.cluster import Cluster
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.stranger import Stranger
 from tests.test_simulator_hostile import MALLORY, OTHER, segments
 
@@ -79,7 +79,7 @@ class ParentTests(AbuseCase):
 class HoardTests(AbuseCase):
     """Whoever claims to hold everything is asked for it."""
 
-    def late(self, claims: Message) -> Node:
+    def late(self, claims: Message) -> SimNode:
         """A node that comes late, whom the member tells what it claims before anybody else can."""
         late = self.cluster.add(0)
         late.start()
@@ -124,6 +124,6 @@ def pairs(count: int) -> list[Keypair]:
     return [Keypair(number.to_bytes(32, "big")) for number in range(1000, 1000 + count)]
 
 
-def held(node: Node, entry: Segment) -> int:
+def held(node: SimNode, entry: Segment) -> int:
     """Up to where a node has this author."""
     return node.holdings.clock.seq(entry.author)

@@ -28,7 +28,7 @@ from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, verify
 from gossiplog.store.interface import PutFork, PutSegment
 from gossiplog.testing.sim.cluster import Cluster
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.patching import patched
 from gossiplog.testing.sim.stranger import Stranger
 
@@ -73,7 +73,7 @@ class HonestCase(SynchronousTestCase):
             self.cluster.checker.may_fork.add(segment.author)
             self.cluster.checker.sign(segment)
 
-    def give(self, node: Node, segments: Sequence[Segment]) -> None:
+    def give(self, node: SimNode, segments: Sequence[Segment]) -> None:
         """The disk of ``node`` holds these."""
         self.known(segments)
         node.backend.commit([PutSegment(segment, verify(segment)) for segment in segments])

@@ -14,7 +14,7 @@ from gossiplog.store.interface import PutSegment
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.testing.conformance.rows import Chain
 from gossiplog.testing.sim.cluster import Cluster
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.strippers import Forgetter, Stripper
 
 
@@ -32,7 +32,7 @@ def without(put: PutSegment, seqs: Iterable[int]) -> PutSegment:
     return PutSegment(drop_payloads(put.segment, seqs), put.head)
 
 
-def lacking(node: Node) -> int:
+def lacking(node: SimNode) -> int:
     """Payloads that are not on a node's disk."""
     return sum(node.disk.logs.holes().values())
 
@@ -47,7 +47,7 @@ class PoisonedStoreTests(SynchronousTestCase):
         self.cluster.connect(self.ann, self.bob)
         self.cluster.connect(self.bob, self.cat)
 
-    def assertFilled(self, *nodes: Node) -> None:
+    def assertFilled(self, *nodes: SimNode) -> None:
         """No payload is missing, and nobody was sent away."""
         self.cluster.settle()
         for node in nodes or self.cluster.nodes:
@@ -176,7 +176,7 @@ class StripperTests(SynchronousTestCase):
             cluster.settle()
             self.assertTrue(self.whole())
 
-    def alone(self, kind: type[Stripper]) -> tuple[Cluster, Node, Node, Node]:
+    def alone(self, kind: type[Stripper]) -> tuple[Cluster, SimNode, SimNode, SimNode]:
         """Ann wrote, Mallory relays to Bob; Cat has everything and is not there yet."""
         cluster = Cluster(9)
         ann, bob, cat = cluster.add(), cluster.add(), cluster.add()

@@ -31,7 +31,7 @@ from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build, signed_head
 from gossiplog.testing.sim.cluster import Cluster
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.stranger import Stranger
 
 MALLORY = Keypair(bytes(range(32)))
@@ -68,7 +68,7 @@ class HostileCase(SynchronousTestCase):
         self.cluster.run(1.0)
         self.assertTrue(self.stranger.connected)
 
-    def state(self, node: Node) -> object:
+    def state(self, node: SimNode) -> object:
         """What must not change."""
         return (
             dict(node.holdings.clock.items()),

@@ -16,13 +16,13 @@ from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.testing.sim.cluster import Cluster, held
 from gossiplog.testing.sim.faults import ON_LINKS, Fault, Faults
 from gossiplog.testing.sim.loop import Carrier
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.pipes import Quality
 from gossiplog.testing.sim.simulator import tight_limits
 from tests.test_simulator_scenarios import QUICK_DISK, SLOW_DISK, line, seq, write
 
 
-def down(node: Node) -> list[events.Notice]:
+def down(node: SimNode) -> list[events.Notice]:
     """Sessions that ended."""
     return [notice for notice in node.notices if isinstance(notice, events.PeerDown)]
 
@@ -207,7 +207,7 @@ class ChangeTests(SynchronousTestCase):
 class SubsetTests(SynchronousTestCase):
     """Every node wants something else."""
 
-    def subsets(self, seed: int, count: int) -> tuple[Cluster, list[Node]]:
+    def subsets(self, seed: int, count: int) -> tuple[Cluster, list[SimNode]]:
         """A random network in which some want only a few authors and some all but a few."""
         cluster = Cluster(seed)
         random = Random(seed)
@@ -266,7 +266,7 @@ class SubsetTests(SynchronousTestCase):
             wanted = {hub.local[number % 6], hub.local[(number + 1) % 6]}
             self.assertEqual({author for author, _ in leaf.holdings.clock.items()}, wanted)
 
-    def check_reconnect(self, cluster: Cluster, ann: Node, bob: Node) -> None:
+    def check_reconnect(self, cluster: Cluster, ann: SimNode, bob: SimNode) -> None:
         """Meeting again with nothing new costs at most 500 bytes beside the names, and no list."""
         cluster.settle()
         sent = cluster.figures.bytes.copy()

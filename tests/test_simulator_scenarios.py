@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.session import Phase
-from gossiplog.store.memory.backend import Fault as DiskFault
+from gossiplog.store.memory.backend import DiskFault
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.faults import Fault, Faults
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.pipes import Quality
 from gossiplog.testing.sim.simulator import tight_limits
 from gossiplog.testing.sim.wires import HANDSHAKE_SIZES
@@ -23,7 +23,7 @@ QUICK_DISK = Speed(commit=0.002, read=0.001, stall_chance=0.0)
 EVEN = Quality(0.02, 0.0, 1e7)
 
 
-def line(cluster: Cluster, count: int) -> list[Node]:
+def line(cluster: Cluster, count: int) -> list[SimNode]:
     """So many running nodes in a row, each with a writer."""
     nodes = [cluster.add() for _ in range(count)]
     for left, right in pairwise(nodes):
@@ -32,13 +32,13 @@ def line(cluster: Cluster, count: int) -> list[Node]:
     return nodes
 
 
-def write(node: Node, entries: int = 1, size: int = 40, writer: int = 0) -> None:
+def write(node: SimNode, entries: int = 1, size: int = 40, writer: int = 0) -> None:
     """Append entries one by one, each a segment unless the disk groups them."""
     for number in range(entries):
         node.append(node.local[writer], [number.to_bytes(4, "big") + bytes(size)])
 
 
-def seq(node: Node, other: Node, writer: int = 0) -> int:
+def seq(node: SimNode, other: SimNode, writer: int = 0) -> int:
     """How far ``node`` has a writer of ``other``."""
     return node.holdings.clock.seq(other.local[writer])
 
@@ -133,7 +133,7 @@ class TopologyTests(SynchronousTestCase):
 class TreeTests(SynchronousTestCase):
     """One copy, not a flood; and the tree mends itself."""
 
-    def network(self, seed: int) -> tuple[Cluster, list[Node]]:
+    def network(self, seed: int) -> tuple[Cluster, list[SimNode]]:
         """Twelve nodes, each with a writer, in a ring with two chords at each node."""
         cluster = Cluster(seed)
         nodes = [cluster.add(speed=QUICK_DISK) for _ in range(12)]
@@ -435,7 +435,7 @@ class DiskTests(SynchronousTestCase):
 class SourceTests(SynchronousTestCase):
     """Backlog is pulled from one peer, and from another when that one fails."""
 
-    def start(self, seed: int, size: int) -> tuple[Cluster, list[Node], Node]:
+    def start(self, seed: int, size: int) -> tuple[Cluster, list[SimNode], SimNode]:
         """Two full nodes with much in store, and one that is going to join."""
         cluster = Cluster(seed)
         full = [cluster.add(speed=QUICK_DISK), cluster.add(speed=QUICK_DISK)]

@@ -9,13 +9,13 @@ from gossiplog.gossip import events
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.disk import Speed
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.pipes import Quality
 
 QUICK_DISK = Speed(commit=0.002, read=0.001, stall_chance=0.0)
 
 
-def write(node: Node, entries: int = 1, size: int = 40) -> None:
+def write(node: SimNode, entries: int = 1, size: int = 40) -> None:
     """Append entries one by one."""
     for number in range(entries):
         node.append(node.local[0], [number.to_bytes(4, "big") + bytes(size)])

@@ -20,10 +20,10 @@ from gossiplog.errors import StoreCopiedError, StoreError, StoreFullError
 from gossiplog.log.segment import Segment, verify
 from gossiplog.store.copy_guard import identity
 from gossiplog.store.copy_guard.identity import ATTRIBUTE, MACHINE_ID
-from gossiplog.store.interface import Write
+from gossiplog.store.interface import RowWrite
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.store.requests import Accept, Append, Appended, Result
+from gossiplog.store.requests import Accept, Append, Appended, Reply
 from gossiplog.store.sqlite.backend import SQLiteBackend
 from tests.processes import environment
 
@@ -101,7 +101,7 @@ class IdentityTestCase(SynchronousTestCase):
         self.addCleanup(logs.close)
         return logs
 
-    def append(self, logs: Logs, count: int = 1, author: bytes | None = None) -> Result:
+    def append(self, logs: Logs, count: int = 1, author: bytes | None = None) -> Reply:
         bodies = [b"entry %d" % number for number in range(count)]
         [result] = logs.process([Append(author or self.ann, bodies)]).results
         return result
@@ -193,7 +193,7 @@ class NoFalseAlarmTests(IdentityTestCase):
         """Everything can be read; later it is the same store as before."""
 
         class Full(SQLiteBackend):
-            def commit(self, writes: Sequence[Write]) -> None:
+            def commit(self, writes: Sequence[RowWrite]) -> None:
                 raise StoreFullError("no space left")
 
         for _ in range(3):
@@ -675,7 +675,7 @@ class RecoveryTests(IdentityTestCase):
     def test_a_disk_that_fails_while_it_is_recovered(self) -> None:
         logs = self.open(self.copy)
 
-        def fail(writes: Sequence[Write]) -> None:
+        def fail(writes: Sequence[RowWrite]) -> None:
             raise StoreFullError("no space left")
 
         self.patch(logs._backend, "commit", fail)

@@ -21,9 +21,9 @@ from gossiplog.limits import MAX_BODY_BYTES, MAX_SEQ, SEGMENT_TARGET_BYTES
 from gossiplog.log.fork import build_proof, verify_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, entries, signed_head, verify
-from gossiplog.store.interface import Backend, PutMeta, PutSegment, Write
+from gossiplog.store.interface import Backend, PutMeta, PutSegment, RowWrite
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import Fault, MemoryBackend
+from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.store.requests import (
     Accept,
     Accepted,
@@ -57,7 +57,7 @@ class Counting:
         self.backend = backend
         self.commits = 0
 
-    def commit(self, writes: Sequence[Write]) -> None:
+    def commit(self, writes: Sequence[RowWrite]) -> None:
         self.commits += any(not isinstance(write, PutMeta) for write in writes)
         self.backend.commit(writes)
 
@@ -395,7 +395,7 @@ class FaultTests(SynchronousTestCase):
             SetMeta("a", b"1"),
         ]
 
-    def break_disk(self, fault: Fault) -> None:
+    def break_disk(self, fault: DiskFault) -> None:
         self.backend.fault = lambda writes: fault
 
     def assertUnchanged(self, logs: Logs) -> None:
@@ -405,7 +405,7 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(bodies_of(logs, self.ann.author), [b"before"])
 
     def test_a_full_disk_does_nothing_and_goes_on(self) -> None:
-        self.break_disk(Fault.FULL)
+        self.break_disk(DiskFault.FULL)
         for _ in range(2):
             with self.assertRaises(StoreFullError):
                 self.logs.process(self.requests)
@@ -419,7 +419,7 @@ class FaultTests(SynchronousTestCase):
         """Ctrl-C between the commit and the clock: what is signed next could have a seq that is taken."""
         commit = self.backend.commit
 
-        def interrupted(writes: Sequence[Write]) -> None:
+        def interrupted(writes: Sequence[RowWrite]) -> None:
             commit(writes)
             raise KeyboardInterrupt
 
@@ -436,7 +436,7 @@ class FaultTests(SynchronousTestCase):
         self.assertTrue(again.verify().ok)
 
     def test_after_a_failed_sync_nothing_is_written(self) -> None:
-        self.break_disk(Fault.LOST)
+        self.break_disk(DiskFault.LOST)
         with self.assertRaises(AppendOutcomeUnknown):
             self.logs.process(self.requests)
         self.backend.fault = None
@@ -449,7 +449,7 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(logs.process(self.requests).results[0], Appended(2, 3))
 
     def test_a_failed_sync_may_have_kept_everything(self) -> None:
-        self.break_disk(Fault.KEPT)
+        self.break_disk(DiskFault.KEPT)
         with self.assertRaises(AppendOutcomeUnknown):
             self.logs.process(self.requests)
         self.assertUnchanged(self.logs)

@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog.errors import StoreDamagedError, StoreFailedError, StoreFullError
 from gossiplog.limits import MAX_SEGMENT_ENTRIES, SEGMENT_TARGET_BYTES
 from gossiplog.log.segment import Head, Segment, drop_payloads, entries
-from gossiplog.store.interface import PutSegment, Replace, Row, Write
+from gossiplog.store.interface import PutSegment, Replace, Row, RowWrite
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import Fault, MemoryBackend
+from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.store.merging import FAN_IN, is_full, plan
 from gossiplog.store.requests import Accept, Append, Forget
 from gossiplog.testing.conformance.rows import Chain
@@ -42,7 +42,7 @@ class Watched(MemoryBackend):
         self.read_bytes += sum(len(segment.bodies) for segment in found)
         return found
 
-    def commit(self, writes: Sequence[Write]) -> None:
+    def commit(self, writes: Sequence[RowWrite]) -> None:
         super().commit(writes)
         self.commits += 1
         for write in writes:
@@ -194,7 +194,7 @@ class MergingTests(SynchronousTestCase):
     def test_a_failing_commit_leaves_the_work_for_later(self) -> None:
         self.append(*[b"x"] * 20)
         before = self.rows()
-        self.backend.fault = lambda writes: Fault.FULL
+        self.backend.fault = lambda writes: DiskFault.FULL
         for _ in range(2):
             with self.assertRaises(StoreFullError):
                 self.merge_all()
@@ -203,7 +203,7 @@ class MergingTests(SynchronousTestCase):
         self.merge_all()
         self.assertEqual([row.count for row in self.rows()], [20])
         self.append(*[b"x"] * 20)
-        self.backend.fault = lambda writes: Fault.KEPT
+        self.backend.fault = lambda writes: DiskFault.KEPT
         with self.assertRaises(StoreFailedError):
             self.merge_all()
         logs = Logs(self.backend.reopen())

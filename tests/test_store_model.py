@@ -24,7 +24,7 @@ from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build, drop_payloads, entries
 from gossiplog.store.interface import Backend, PutSegment
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import Fault, MemoryBackend
+from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.store.requests import (
     Accept,
     Accepted,
@@ -32,10 +32,10 @@ from gossiplog.store.requests import (
     Append,
     Appended,
     Done,
-    Fill,
+    FillRow,
     Forget,
+    Reply,
     Request,
-    Result,
     SetCursor,
     Stale,
 )
@@ -176,12 +176,12 @@ class StoreMachine(RuleBasedStateMachine):
         assert [self.plain(result) for result in outcome.results] == self.model.apply(queue, self.keypairs)
 
     @staticmethod
-    def plain(result: Result) -> object:
+    def plain(result: Reply) -> object:
         return type(result) if isinstance(result, Exception) else result
 
     @precondition(lambda self: isinstance(self.backend, MemoryBackend))
-    @rule(fault=st.sampled_from(Fault))
-    def process_on_a_bad_disk(self, fault: Fault) -> None:
+    @rule(fault=st.sampled_from(DiskFault))
+    def process_on_a_bad_disk(self, fault: DiskFault) -> None:
         assert isinstance(self.backend, MemoryBackend)
         queue, self.queue = [*self.queue, SetCursor("fault", b"x")], []
         self.backend.fault = lambda writes: fault
@@ -189,17 +189,17 @@ class StoreMachine(RuleBasedStateMachine):
             self.logs.process(queue)
             raise AssertionError("a fault was not told")
         except (StoreFullError, AppendOutcomeUnknown) as error:
-            assert isinstance(error, StoreFullError) is (fault is Fault.FULL)
+            assert isinstance(error, StoreFullError) is (fault is DiskFault.FULL)
         self.backend.fault = None
         self.matches()
-        if fault is Fault.FULL:
+        if fault is DiskFault.FULL:
             return
         try:
             self.logs.process([SetCursor("fault", b"y")])
             raise AssertionError("a failed store wrote again")
         except StoreFailedError:
             pass
-        if fault is Fault.KEPT:
+        if fault is DiskFault.KEPT:
             self.model.apply(queue, self.keypairs)
         self.restart()
 
@@ -220,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Offer the bodies of a segment, of which some may be missing."""
         if place < len(self.puts[number]):
             segment = self.puts[number][place].segment
-            outcome = self.logs.process([Fill(segment)])
+            outcome = self.logs.process([FillRow(segment)])
             self.weights.change(outcome.forgotten, outcome.changes)
             held = self.model.bodies.get(segment.author, [])
             for seq, _, body in entries(segment):

@@ -17,7 +17,7 @@ from gossiplog.log.items import join
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, verify
 from gossiplog.store import checked_rows as vouching
-from gossiplog.store.checked_rows import Vouching
+from gossiplog.store.checked_rows import CheckedRows
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Accept, AddFork
 from gossiplog.store.sqlite.backend import SQLiteBackend
@@ -103,7 +103,7 @@ class RememberedTests(SynchronousTestCase):
     """A row is verified once, and what is remembered is what it was."""
 
     def setUp(self) -> None:
-        self.vouching = Vouching("store", Clock())
+        self.vouching = CheckedRows("store", Clock())
         self.verified: list[Segment] = []
         self.patch(vouching, "verify", self.verify)
 

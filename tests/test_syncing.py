@@ -17,7 +17,7 @@ from gossiplog.app.sync import FAILED_SECONDS, Moved, Sync
 from gossiplog.errors import NodeError, StoreDamagedError, StoreFailedError, StoreFullError
 from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.store.logs import open_logs
-from gossiplog.store.memory.backend import Fault
+from gossiplog.store.memory.backend import DiskFault
 from tests.netcase import LISTEN, World
 from tests.processes import ProcessTestCase
 
@@ -54,17 +54,17 @@ class SyncTests(SynchronousTestCase):
         self.assertEqual(self.sync()[:2], (1, 2))
 
     def test_disk_full(self) -> None:
-        self.ann.backend.fault = lambda writes: Fault.FULL
+        self.ann.backend.fault = lambda writes: DiskFault.FULL
         self.assert_fails(StoreFullError, "no space left")
 
     def test_disk_full_and_peer_gone(self) -> None:
-        self.ann.backend.fault = lambda writes: Fault.FULL
+        self.ann.backend.fault = lambda writes: DiskFault.FULL
         self.world.reactor.callLater(3.0, self.bob.node.stop)
         self.assert_fails(StoreFullError, "no space left")
 
     def test_disk_full_for_a_while(self) -> None:
         """Nothing is said of what passed."""
-        self.ann.backend.fault = lambda writes: Fault.FULL
+        self.ann.backend.fault = lambda writes: DiskFault.FULL
 
         def room() -> None:
             self.ann.backend.fault = None
@@ -74,7 +74,7 @@ class SyncTests(SynchronousTestCase):
 
     def test_disk_full_for_a_while_and_silence(self) -> None:
         """What is said is what is the matter at the end."""
-        self.ann.backend.fault = lambda writes: Fault.FULL
+        self.ann.backend.fault = lambda writes: DiskFault.FULL
 
         def room() -> None:
             self.ann.backend.fault = None
@@ -89,7 +89,7 @@ class SyncTests(SynchronousTestCase):
 
     def test_disk_that_fails_for_good(self) -> None:
         """It is over as soon as what can be sent is sent."""
-        self.ann.backend.fault = lambda writes: Fault.LOST
+        self.ann.backend.fault = lambda writes: DiskFault.LOST
         self.assert_fails(StoreFailedError, "the disk failed", seconds=FAILED_SECONDS + 2)
         self.assertEqual(self.bob.store.clock.seq(self.ann.author()), 2)
 

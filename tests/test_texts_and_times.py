@@ -11,7 +11,10 @@ from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Append
 from tests.processes import ProcessTestCase, environment
 
-WRONG_CLOCK = "import sys, time; time.time = lambda: {}; from gossiplog.app.cli import main; sys.exit(main(sys.argv[1:]))"
+WRONG_CLOCK = (
+    "import sys, time; time.time = lambda: {}; "
+    "from gossiplog.app.cli import main; sys.exit(main(sys.argv[1:]))"
+)
 
 
 class DashTests(ProcessTestCase):

@@ -23,7 +23,7 @@ from gossiplog.errors import (
     StoreNotFoundError,
 )
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import Fault, MemoryBackend
+from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.testing.links import VirtualThread
 from tests.netcase import World
 
@@ -112,7 +112,7 @@ class AppendTests(DiskCase):
         backend = MemoryBackend()
         store = self.open(lambda: Logs(backend))
         writer = await store.writer()
-        backend.fault = lambda writes: Fault.FULL if len(writes) > 1 else None
+        backend.fault = lambda writes: DiskFault.FULL if len(writes) > 1 else None
         with self.assertRaises(StoreFullError):
             await writer.append_many([bytes(50_000)] * 20)
         self.assertEqual(store.clock.seq(writer.author), 0)
@@ -307,7 +307,7 @@ class FailingDiskTests(DiskCase):
         backend = MemoryBackend()
         store = self.open(lambda: Logs(backend))
         writer = await store.writer()
-        backend.fault = lambda writes: Fault.FULL
+        backend.fault = lambda writes: DiskFault.FULL
         for waiting in [writer.append(b"a"), writer.append(b"b")]:
             with self.assertRaises(StoreFullError):
                 await waiting
@@ -316,7 +316,7 @@ class FailingDiskTests(DiskCase):
 
     async def test_failed_sync(self) -> None:
         """The outcome is unknown and says so; nothing more is written, reads go on."""
-        for fault, held in [(Fault.LOST, 1), (Fault.KEPT, 2)]:
+        for fault, held in [(DiskFault.LOST, 1), (DiskFault.KEPT, 2)]:
             backend = MemoryBackend()
             store = self.open(lambda backend=backend: Logs(backend))  # type: ignore[misc]
             writer = await store.writer()

@@ -15,12 +15,7 @@ from importlib import import_module
 from typing import Any, Final, NoReturn
 
 from gossiplog.app import keyfile
-from gossiplog.app.commands import follow as choosing
-from gossiplog.app.commands import forks, local
-from gossiplog.app.commands import import_store as importing
-from gossiplog.app.commands import log as show
-from gossiplog.app.commands import simulate_arguments as simulate
-from gossiplog.app.commands import verify as verifying
+from gossiplog.app.commands import follow, forks, import_store, local, log, simulate_arguments, verify
 from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
 from gossiplog.app.printing import complain, open_standard_files, report, say
 from gossiplog.errors import StoreUnsafeError
@@ -126,7 +121,7 @@ def _recover(arguments: argparse.Namespace) -> int:
         arguments.wrong("one of PEER and --alone is required")
     if arguments.peer and not arguments.network:
         arguments.wrong("the following arguments are required: --network")
-    return _later("recovering", "recover")(arguments)
+    return _later("recover", "recover")(arguments)
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------
@@ -199,53 +194,55 @@ def _parser() -> argparse.ArgumentParser:
     _writer(append)
     _json(append)
 
-    log = verb(
+    showing = verb(
         "log",
-        show.log,
+        log.log,
         "print entries, each author's in order",
         "gossiplog log --store ~/notes --sort time\n"
         "  gossiplog log --store ~/notes --follow --network garden --peer tcp:example.org:4000",
         lambda said: not said.follow,
     )
-    log.add_argument("--author", metavar="ID", help="only of this author: its id, or how it begins")
-    log.add_argument("--sort", choices=("author", "time"), default="author", help="order (default: author)")
-    log.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
-    _json(log)
+    showing.add_argument("--author", metavar="ID", help="only of this author: its id, or how it begins")
+    showing.add_argument(
+        "--sort", choices=("author", "time"), default="author", help="order (default: author)"
+    )
+    showing.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
+    _json(showing)
     _network(log, required=False)
-    _addresses(log)
+    _addresses(showing)
 
     about = "print how far the store holds each log"
     _json(verb("clock", local.clock, about, "gossiplog clock --store ~/notes", lambda _: True))
 
     summary = "check every chain and signature on disk, and repair what is damaged"
     example = "gossiplog verify --store ~/notes"
-    verifying.add_arguments(verb("verify", verifying.verify, summary, example, lambda said: not said.repair))
+    verify.add_arguments(verb("verify", verify.verify, summary, example, lambda said: not said.repair))
 
     taking = verb(
         "import",
-        importing.take,
+        import_store.take,
         "take what another store has that its authors signed; it may be anybody's, and is only read",
         "gossiplog import --store ~/notes /media/stick/notes",
     )
     taking.add_argument("path", type=path, metavar="DIR", help="directory of the other store")
-    choosing.add_quotas(taking)
+    follow.add_quotas(taking)
 
     summary = "show the authors that signed two logs, with proofs as files"
     example = "gossiplog forks --store ~/notes\n  gossiplog forks --store ~/notes --export 62ohto7d ann.proof"
     forks.add_arguments(verb("forks", forks.forks, summary, example, lambda said: said.add is None))
 
-    choosing.add_verbs(verb)
+    follow.add_verbs(verb)
 
     sync = verb(
         "sync",
-        _later("network", "sync"),
+        _later("replicate", "sync"),
         "catch up with one peer in both directions",
         "gossiplog sync --store ~/notes --network garden tcp:example.org:4000",
     )
     sync.add_argument("peer", type=_peer, metavar="PEER", help="endpoint such as tcp:HOST:PORT")
     _timeout(sync)
     _network(sync)
-    choosing.add_limits(sync)
+    follow.add_limits(sync)
     _json(sync)
 
     recover = verb(
@@ -262,17 +259,17 @@ def _parser() -> argparse.ArgumentParser:
 
     run = verb(
         "run",
-        _later("network", "run"),
+        _later("replicate", "run"),
         "run a node until it is interrupted",
         "gossiplog run --store ~/notes --network garden --listen tcp:4000 --peer tcp:example.org:4000",
     )
     _network(run)
     _addresses(run)
-    choosing.add_limits(run)
+    follow.add_limits(run)
 
     chat = verb(
         "chat",
-        _later("network", "chat"),
+        _later("replicate", "chat"),
         "chat with everyone in a network; /quit or the end of the input ends it",
         "gossiplog chat --store ~/notes --network garden --nick ann --peer tcp:example.org:4000",
     )
@@ -281,7 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     _writer(chat)
     _network(chat)
     _addresses(chat)
-    simulate.add(verbs)
+    simulate_arguments.add(verbs)
     return parser
 
 

@@ -4,7 +4,8 @@ Responsible for: :func:`say`, :func:`complain`, :class:`StatusLine`, :func:`as_j
 status, and standard streams to print on.
 Must not know: Twisted, so that a command that needs no reactor starts without it.
 Invariant: whatever the text, what is printed is one line and steers no terminal; nothing else in gossiplog prints,
-but :class:`gossiplog.app.terminal.Terminal` for programs on a reactor and :class:`gossiplog.live.logger.Log` for logs.
+but :class:`gossiplog.app.terminal.Terminal` for programs on a reactor and
+:class:`gossiplog.live.logger.NodeLog` for logs.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from gossiplog.app.printing import complain
 from gossiplog.app.service import Serving
 from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
 from gossiplog.gossip.quotas import Quotas
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 from gossiplog.log.network import Network
 from gossiplog.net.endpoints import check_client, check_server
 from gossiplog.paths import absolute, typed
@@ -116,7 +116,7 @@ class NodeService(Service):
     name = "gossiplog"
 
     def __init__(self, reactor: Any, options: Options) -> None:
-        self._log = Log("gossiplog")
+        self._log = NodeLog("gossiplog")
         self._started = False
         self._said = False
         self._starting: Deferred[None] | None = None

@@ -3,7 +3,8 @@
 Responsible for: :class:`Terminal` over standard input and output.
 Must not know: what the lines mean.
 Invariant: nothing here blocks the reactor, whatever standard input and output are (a terminal, a pipe, a file, closed),
-and no flag of theirs is changed (:mod:`gossiplog.app.streams`).  Whatever is written is one line and steers no terminal.
+and no flag of theirs is changed (:mod:`gossiplog.app.streams`).  Whatever is written is one line and steers no
+terminal.
 """
 
 from __future__ import annotations

@@ -14,20 +14,20 @@ from itertools import islice
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import Wanted
-from gossiplog.gossip.liveness import Upkeep
+from gossiplog.gossip.liveness import Liveness
 from gossiplog.gossip.messages import Lazy, Message, Refuse, Want, WantItem
 from gossiplog.gossip.outbox import CONTROL_ITEM_BYTES
 from gossiplog.gossip.session import Phase, Session
 
 
-class Telling(Upkeep):
+class Announcer(Liveness):
     """I say what is owed to the peers of one replica, when they can take it."""
 
     wanted: Wanted
 
-    def __init__(self, holdings: Holdings) -> None:
+    def __init__(self, holdings: Heads) -> None:
         super().__init__(holdings)
         self._announce_at: float | None = None
 

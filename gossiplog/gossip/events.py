@@ -86,8 +86,8 @@ class Loaded(NamedTuple):
 class Committed(NamedTuple):
     """These are on disk now and the clock says so.
 
-    Earlier :class:`Write` effects of ``done_bytes`` together are dealt with, whatever became of them; of the authors
-    ``stale`` a write no longer continued the log, because an own append came first.
+    Earlier :class:`StoreSegment` effects of ``done_bytes`` together are dealt with, whatever became of them; of the
+    authors ``stale`` a write no longer continued the log, because an own append came first.
     """
 
     segments: tuple[Segment, ...]
@@ -101,8 +101,8 @@ class CommitFailed(NamedTuple):
     final: bool
 
 
-class Filled(NamedTuple):
-    """What came of a :class:`Fill`: so many payloads of ``author`` from ``first`` to ``last``; ``left`` are missing."""
+class HolesFilled(NamedTuple):
+    """What came of a :class:`FillHoles`: so many payloads of ``author`` from ``first`` to ``last``; ``left`` miss."""
 
     session: int
     author: bytes
@@ -162,7 +162,7 @@ class ForkFound(NamedTuple):
 
 
 class ForkWritten(NamedTuple):
-    """The proof of a :class:`WriteFork` is on disk, or there is no room for it, neither there nor in memory."""
+    """The proof of a :class:`StoreFork` is on disk, or there is no room for it, neither there nor in memory."""
 
     author: bytes
     is_kept: bool
@@ -188,7 +188,7 @@ Event: TypeAlias = (
     | Closed
     | Writable
     | Loaded
-    | Filled
+    | HolesFilled
     | HolesFound
     | PayloadsLoaded
     | Committed
@@ -222,7 +222,7 @@ class End(NamedTuple):
     by_peer: bool = False
 
 
-class Write(NamedTuple):
+class StoreSegment(NamedTuple):
     """Commit this verified segment, which makes ``head`` the head of its author."""
 
     segment: Segment
@@ -234,7 +234,7 @@ class Write(NamedTuple):
         return segment_bytes(self.segment)
 
 
-class WriteFork(NamedTuple):
+class StoreFork(NamedTuple):
     """Keep this verified proof and freeze the author."""
 
     proof: ForkProof
@@ -254,7 +254,7 @@ class Load(NamedTuple):
     holes: frozenset[bytes] = frozenset()
 
 
-class Fill(NamedTuple):
+class FillHoles(NamedTuple):
     """Put what this segment has in the place of holes that we have; nobody has verified it."""
 
     session: int
@@ -386,9 +386,9 @@ Notice: TypeAlias = (
 Effect: TypeAlias = (
     Send
     | End
-    | Write
-    | WriteFork
-    | Fill
+    | StoreSegment
+    | StoreFork
+    | FillHoles
     | FindHoles
     | Load
     | LoadPayloads

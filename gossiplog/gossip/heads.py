@@ -21,7 +21,7 @@ from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head
 
 if TYPE_CHECKING:
-    from gossiplog.gossip.wanted_heads import View
+    from gossiplog.gossip.wanted_heads import WantedHeads
 
 CHECK_BYTES = 8
 ROOT_BYTES = 16
@@ -30,7 +30,7 @@ TOUCHED_AT_ONCE = 1024
 """Changed heads that the tree takes in at once: 10 ms, so that no fingerprint waits for a whole catch-up."""
 
 
-class Holdings:
+class Heads:
     """I answer what we have, and what of it is safe on disk."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Holdings:
         self.local = local
         self.holed = set() if holed is None else holed
         self.ahead: dict[bytes, Head] = {}
-        self.views: set[View] = set()
+        self.views: set[WantedHeads] = set()
         self._forked: SortedSet[bytes] = SortedSet(forks)
         self._tree: FingerprintTree | None = None
         self._touched: set[bytes] = set()

@@ -15,21 +15,21 @@ from operator import attrgetter
 from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import ENTRIES_PER_POINT, RECEIVED_BYTES_PER_POINT, hashed, price
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Fill
-from gossiplog.gossip.plumtree import Tree
+from gossiplog.gossip.plumtree import Plumtree
 from gossiplog.gossip.session import Phase, Session
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.segment import Segment, segment_bytes
 
 
-class Filling(Tree):
+class HoleFilling(Plumtree):
     """I see to it that one replica, and the peers of it, get the payloads they lack."""
 
     read_only: bool
     pending_bytes: int
 
-    def __init__(self, holdings: Holdings) -> None:
+    def __init__(self, holdings: Heads) -> None:
         super().__init__(holdings)
         self._turn: int | None = None
         self._turns = 0
@@ -160,10 +160,10 @@ class Filling(Tree):
             return  # it goes on being a hole
         self.ledger.filling(segment.author, size)
         self._fills_pending += 1
-        self._emit(events.Fill(session.number, segment))
+        self._emit(events.FillHoles(session.number, segment))
         self._bring(session, segment_bytes(segment))
 
-    def _filled(self, event: events.Filled) -> None:
+    def _filled(self, event: events.HolesFilled) -> None:
         number, author, first, last, count, left = event
         self._fills_pending -= 1
         if not self._fills_pending:

@@ -2,8 +2,8 @@
 
 Responsible for: what is said to peers about our interest, what follows when it changes, and who is refused by a quota.
 Must not know: how segments are accepted or sent; who changed the choices.
-Invariant: once :meth:`Following.handle` returns from a change, nothing of an author that is not wanted is asked for,
-accepted, announced or sent, and every peer has been told.
+Invariant: once :meth:`InterestExchange.handle` returns from a change, nothing of an author that is not wanted is asked
+for, accepted, announced or sent, and every peer has been told.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.announcer import Telling
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.announcer import Announcer
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import Choices, Wanted
 from gossiplog.gossip.messages import Interest, Lazy, Message, Ranges, Refuse
-from gossiplog.gossip.quotas import Ledger, Quota, Quotas
+from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas
 from gossiplog.gossip.session import Phase, Session
-from gossiplog.gossip.wanted_heads import View
+from gossiplog.gossip.wanted_heads import WantedHeads
 from gossiplog.log.disk_cost import Weights
 
 LOOK_SECONDS = 1.0
 """Between two looks for authors within their rate again, at least: a look costs in proportion to those refused."""
 
 
-class Following(Telling):
+class InterestExchange(Announcer):
     """I know which authors the peers of one replica and we want."""
 
-    def __init__(self, holdings: Holdings) -> None:
+    def __init__(self, holdings: Heads) -> None:
         super().__init__(holdings)
         self._renamed: dict[bytes, None] = {}
         self._relayed = 0
         self._looks_at: float | None = None
-        self.limit_to(Choices(holdings.local), Ledger(Quotas(), Weights(), holdings.local))
+        self.limit_to(Choices(holdings.local), QuotaLedger(Quotas(), Weights(), holdings.local))
 
-    def limit_to(self, choices: Choices, ledger: Ledger) -> None:
+    def limit_to(self, choices: Choices, ledger: QuotaLedger) -> None:
         """Want what ``choices`` say and ``ledger`` allows; before there are sessions."""
         self.choices = choices
         self.ledger = ledger
         self.wanted = Wanted(choices.mode, choices.named())
         self.holdings.views.clear()
-        self._our_view = View(self.holdings, self.wanted)
+        self._our_view = WantedHeads(self.holdings, self.wanted)
         self.holdings.views.add(self._our_view)
 
     # -- what we say at the beginning

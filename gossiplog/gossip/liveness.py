@@ -16,24 +16,24 @@ from gossiplog.gossip import events
 from gossiplog.gossip.allowance import Allowances
 from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.events import Effect, End, Send
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Fill, Message, Ping, Pong, Want
 from gossiplog.gossip.outbox import control_bytes
-from gossiplog.gossip.pull_scheduler import Schedule
+from gossiplog.gossip.pull_scheduler import PullScheduler
 from gossiplog.gossip.session import Phase, Session
-from gossiplog.gossip.withdrawn_claims import Withheld
+from gossiplog.gossip.withdrawn_claims import WithdrawnClaims
 
 BURY_SECONDS = 0.005
 """Between two parts of what is forgotten of very many claims: of a million, for five seconds."""
 
 
-class Upkeep:
+class Liveness:
     """I keep the sessions of one replica alive, and bury them."""
 
-    def __init__(self, holdings: Holdings) -> None:
+    def __init__(self, holdings: Heads) -> None:
         self.holdings = holdings
-        self.schedule = Schedule(holdings.clock.seq)
-        self.withheld = Withheld(self.schedule)
+        self.schedule = PullScheduler(holdings.clock.seq)
+        self.withheld = WithdrawnClaims(self.schedule)
         self.budget = Budget()
         self.allowances = Allowances()
         self.sessions: dict[int, Session] = {}

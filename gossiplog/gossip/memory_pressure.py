@@ -14,8 +14,8 @@ from sys import getsizeof
 from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip.claims import CLAIM_BYTES
-from gossiplog.gossip.heads import Holdings
-from gossiplog.gossip.receiver import Intake
+from gossiplog.gossip.heads import Heads
+from gossiplog.gossip.receiver import Receiver
 from gossiplog.gossip.session import HANDLE_BYTES, Phase, Session
 from gossiplog.gossip.sharded_tables import Table
 
@@ -32,10 +32,10 @@ PENDING_FACTOR = 4
 """What a small segment on its way to the disk takes up, by what it counts."""
 
 
-class Shedding(Intake):
+class MemoryPressure(Receiver):
     """I forget for one replica what it can do without."""
 
-    def __init__(self, holdings: Holdings) -> None:
+    def __init__(self, holdings: Heads) -> None:
         super().__init__(holdings)
         self._sheds: tuple[Callable[[Session], None], ...] = (
             self._forget_claims,

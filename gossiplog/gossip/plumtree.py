@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from gossiplog import limits
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Lazy, Want, WantItem
-from gossiplog.gossip.sender import Sending
+from gossiplog.gossip.sender import Sender
 from gossiplog.gossip.session import Phase, Service, Session
 
 VAIN_PUSHES = 8
@@ -49,10 +49,10 @@ def explored_seq(seq: int) -> int:
     return 1 << (seq.bit_length() - 1) // 3 * 3 if seq >= 8 else 0
 
 
-class Tree(Sending):
+class Plumtree(Sender):
     """I choose who sends one replica its news."""
 
-    def __init__(self, holdings: Holdings) -> None:
+    def __init__(self, holdings: Heads) -> None:
         super().__init__(holdings)
         self._parents: dict[bytes, int] = {}
         self._eager_sources = 0

@@ -15,7 +15,7 @@ from gossiplog import limits
 from gossiplog.gossip.claims import Claims, Source
 
 
-class Schedule(Claims):
+class PullScheduler(Claims):
     """Spreads the authors we are behind on over the peers that have them; ``seq_of`` is our durable clock."""
 
     def __init__(self, seq_of: Callable[[bytes], int] = lambda author: 0) -> None:

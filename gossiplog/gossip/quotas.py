@@ -1,6 +1,6 @@
 """How much of others' entries a node takes.
 
-Responsible for: :class:`Quotas`, the bounds; :class:`Ledger`, what counts against them and who is over which.
+Responsible for: :class:`Quotas`, the bounds; :class:`QuotaLedger`, what counts against them and who is over which.
 Must not know: sessions; what is said to peers about it; how much room a thing takes (``log.weight``).
 Invariant: a local writer is never refused; what is not on disk and not on its way there counts nowhere; when nothing is
 on its way, the sums are those that the next start will find.
@@ -76,7 +76,7 @@ class Usage(NamedTuple):
         return self.authors * limits.AUTHOR_MEMORY_BYTES + self.forked * limits.FORK_MEMORY_BYTES
 
 
-class Ledger:
+class QuotaLedger:
     """I know who takes no more.
 
     ``weights`` is what everybody takes on disk, a live view that moves before a replica hears of a commit; ``local`` is

@@ -14,9 +14,9 @@ from gossiplog.errors import UnaskedHolesError
 from gossiplog.gossip import events
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
 from gossiplog.gossip.allowance import FORK_POINTS, hashed, price
-from gossiplog.gossip.events import Write
-from gossiplog.gossip.heads import Holdings
-from gossiplog.gossip.hole_filling import Filling
+from gossiplog.gossip.events import StoreSegment
+from gossiplog.gossip.heads import Heads
+from gossiplog.gossip.hole_filling import HoleFilling
 from gossiplog.gossip.messages import Fork, Have, Message, Want, WantItem
 from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.plumtree import explored_seq
@@ -26,10 +26,10 @@ from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.segment import Segment, segment_bytes, verify_whole
 
 
-class Intake(Filling):
+class Receiver(HoleFilling):
     """I take what the peers of one replica offer.  ``verify`` may be another that says the same as its default."""
 
-    def __init__(self, holdings: Holdings) -> None:
+    def __init__(self, holdings: Heads) -> None:
         super().__init__(holdings)
         self.verify = verify_whole
         self.read_only = False
@@ -226,7 +226,7 @@ class Intake(Filling):
             self.holdings.lacks(author)
             self._fresh_holes[author] = None
         self._progressed(session, 1 + price(segment) + hashed(segment))  # the signature, and all it leads to
-        self._emit(Write(segment, head))
+        self._emit(StoreSegment(segment, head))
         self._bring(session, segment_bytes(segment))
         self.schedule.accepted(session.number, author, head.seq, self.now)
         if backlog and not self.schedule.pulls(session.number, author):
@@ -355,7 +355,7 @@ class Intake(Filling):
             return
         self.holdings.freeze(author)
         self.ledger.proven(author, proof_bytes(proof))
-        write = events.WriteFork(proof)
+        write = events.StoreFork(proof)
         self._emit(write)
         self._relayed += 1
         self._emit(events.Forked(proof))

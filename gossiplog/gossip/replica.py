@@ -18,8 +18,8 @@ from gossiplog.errors import ByeCode, PeerError, UnexpectedMessageError, Version
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import price
 from gossiplog.gossip.events import Effect, Event
-from gossiplog.gossip.heads import Holdings
-from gossiplog.gossip.memory_pressure import Shedding
+from gossiplog.gossip.heads import Heads
+from gossiplog.gossip.memory_pressure import MemoryPressure
 from gossiplog.gossip.messages import (
     Bye,
     Fill,
@@ -38,17 +38,17 @@ from gossiplog.gossip.messages import (
 )
 from gossiplog.gossip.reconcile import NOTHING
 from gossiplog.gossip.session import Phase, Session
-from gossiplog.gossip.wanted_heads import View
+from gossiplog.gossip.wanted_heads import WantedHeads
 from gossiplog.log.segment import Segment
 
 VERSION = 1
 """The protocol version spoken; HELLO names the lowest and the highest."""
 
 
-class Replica(Shedding):
+class Replica(MemoryPressure):
     """I am the gossip of one node.  ``effects = replica.handle(event, now)``."""
 
-    def __init__(self, node: bytes, instance: bytes, holdings: Holdings, *, agent: str = "gossiplog") -> None:
+    def __init__(self, node: bytes, instance: bytes, holdings: Heads, *, agent: str = "gossiplog") -> None:
         super().__init__(holdings)
         self.node = node
         self.hello = Hello(VERSION, VERSION, (), agent, instance)
@@ -64,7 +64,7 @@ class Replica(Shedding):
             events.Loaded: self._loaded,
             events.Committed: self._committed,
             events.CommitFailed: self._commit_failed,
-            events.Filled: self._filled,
+            events.HolesFilled: self._filled,
             events.HolesFound: self._holes_found,
             events.PayloadsLoaded: self._payloads_loaded,
             events.Examined: self._examined,
@@ -114,7 +114,7 @@ class Replica(Shedding):
         allowance = self.allowances.open(event.peer, self.now)
         session = Session(event.session, event.peer, event.salt, event.dialled, allowance, self.now)
         self.sessions[event.session] = session
-        session.view = View(self._our_view, session.wanted)
+        session.view = WantedHeads(self._our_view, session.wanted)
         if len(self.sessions) == 1:
             self._look_at(self.ledger.rests_until)
         session.root_in_hello = self._our_view.root(session.salt)

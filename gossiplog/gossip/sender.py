@@ -11,7 +11,7 @@ from __future__ import annotations
 from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import READ_BYTES_PER_POINT, price
-from gossiplog.gossip.interest_exchange import Following
+from gossiplog.gossip.interest_exchange import InterestExchange
 from gossiplog.gossip.messages import Fork, Interest, Lazy, Ranges, Refuse, Want
 from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.session import SERVICES, Phase, Service, Session
@@ -25,7 +25,7 @@ RESERVE_POINTS = limits.ALLOWANCE_POINTS / 8
 """What a peer that came back keeps for what it says, when it is answered with lists."""
 
 
-class Sending(Following):
+class Sender(InterestExchange):
     """I serve the peers of one replica."""
 
     # -- news

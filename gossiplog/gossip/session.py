@@ -40,7 +40,7 @@ from gossiplog.gossip.missing_payloads import Giving, Lacking
 from gossiplog.gossip.outbox import Outbox
 from gossiplog.gossip.reconcile import Reconcile
 from gossiplog.gossip.sharded_tables import Table
-from gossiplog.gossip.wanted_heads import View
+from gossiplog.gossip.wanted_heads import WantedHeads
 from gossiplog.log.segment import Segment
 
 
@@ -110,7 +110,7 @@ class Session:
         self.owed_by_fingerprint = False
         self.wanted = Wanted()
         self.introduced = False
-        self.view: View
+        self.view: WantedHeads
         self.root_in_hello = b""
         self.their_root = b""
         self.root_said = b""

@@ -1,9 +1,9 @@
-"""What of our holdings is wanted: the clock that a session compares.
+"""What of our heads is wanted: the clock that a session compares.
 
 Responsible for: count and sum, bounds, authors and items of any range, over the authors that an interest wants.
 Must not know: messages; why an author is wanted.
 Invariant: it always answers as if what is not wanted were not held.  Whoever changes the interest says so with
-:meth:`View.changed` or :meth:`View.renew`; what changes below is handed up by :meth:`View.touch`.
+:meth:`WantedHeads.changed` or :meth:`WantedHeads.renew`; what changes below is handed up by :meth:`WantedHeads.touch`.
 
 A view lies on the holdings or on another view: what we want is one for all sessions, and what of that a peer wants is
 one of the session, which costs nothing while the peer wants everything.  A view has a tree of the authors named; an
@@ -16,24 +16,24 @@ from collections.abc import Iterator
 from sys import getsizeof
 from typing import TypeAlias, Union
 
-from gossiplog.gossip.heads import TOUCHED_AT_ONCE, Holdings, fingerprint
+from gossiplog.gossip.heads import TOUCHED_AT_ONCE, Heads, fingerprint
 from gossiplog.gossip.interest import Wanted
 from gossiplog.gossip.messages import Interest
 from gossiplog.log.fingerprint import FingerprintTree
 from gossiplog.log.fingerprint_nodes import MASK
 
-Held: TypeAlias = Union[Holdings, "View"]
+Held: TypeAlias = Union[Heads, "WantedHeads"]
 """What can be compared."""
 
 NAMED_BYTES = 160
 """What the tree of those named takes up for each that is held."""
 
 
-class View:
-    """I answer for what is held as :class:`Holdings` does, limited to what ``wanted`` wants."""
+class WantedHeads:
+    """I answer for what is held as :class:`Heads` does, limited to what ``wanted`` wants."""
 
     def __init__(self, below: Held, wanted: Wanted) -> None:
-        self.views: set[View] = set()
+        self.views: set[WantedHeads] = set()
         self._below = below
         self._wanted = wanted
         self._named: FingerprintTree | None = None
@@ -76,10 +76,10 @@ class View:
         for view in self.views:
             view.touch(author)
 
-    # -- what reconcile compares, as in Holdings
+    # -- what reconcile compares, as in Heads
 
     @property
-    def tree(self) -> View:
+    def tree(self) -> WantedHeads:
         """I have the methods of a :class:`FingerprintTree` that are needed."""
         return self
 
@@ -108,7 +108,7 @@ class View:
         return self._below.tree.split(lower, upper, parts)
 
     def authors(self, lower: bytes = b"", upper: bytes = b"") -> Iterator[bytes]:
-        """Authors held and wanted, ascending, as :meth:`Holdings.authors`."""
+        """Authors held and wanted, ascending, as :meth:`Heads.authors`."""
         below, names = self._below, self._wanted.authors
         if self._wanted.mode is Interest.WANTED:
             return filter(below.holds, names.irange(lower or None, upper or None, (True, False)))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from gossiplog import limits
-from gossiplog.gossip.pull_scheduler import Schedule
+from gossiplog.gossip.pull_scheduler import PullScheduler
 
 LOOKED_AT_ONCE = 1024
 """Authors that one look goes through."""
@@ -21,10 +21,10 @@ WITHHELD_BYTES = 400
 """What an author takes up here."""
 
 
-class Withheld:
+class WithdrawnClaims:
     """I know of which authors nobody gave more without holes, and who would with them."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: PullScheduler) -> None:
         self._schedule = schedule
         self._seqs: dict[bytes, dict[int, int]] = {}
         self._since: dict[bytes, float] = {}

@@ -30,7 +30,7 @@ class _Hold:
         self.waiting: list[tuple[Append, Answer]] = []
 
 
-class Returning:
+class AppendGate:
     """I am where appends go by on their way to a store's thread, which is ``write``; ``clock`` is the durable one.
 
     ``forks`` are the logs known to be forked, whether or not that is on disk yet: a full disk may refuse the proof.

@@ -1,6 +1,6 @@
 """Which authors the owner of a store wants: said once, kept on disk, heard by every node on the store.
 
-Responsible for: :class:`Choosing`: changing the choices, writing them down, deleting what is not wanted any more.
+Responsible for: :class:`Follows`: changing the choices, writing them down, deleting what is not wanted any more.
 Must not know: what a node does about it.
 Invariant: a change is in force before the method that makes it returns; what it returns fires once it is durable.
 """
@@ -18,7 +18,7 @@ from gossiplog.errors import InvalidValueError, StoreDamagedError
 from gossiplog.gossip.events import Forgotten, ForkFound, InterestChanged, Lightened
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.messages import Interest
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 from gossiplog.live.results import Result
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.store.logs import Logs
@@ -27,10 +27,10 @@ from gossiplog.store.requests import Forget, Request, SetMeta
 Told: TypeAlias = InterestChanged | Forgotten | Lightened | ForkFound
 Listener: TypeAlias = Callable[[Told], None]
 
-_log = Log()
+_log = NodeLog()
 
 
-class Choosing:
+class Follows:
     """I am the choices of one store.
 
     Several authors may be named at once; when one cannot be, nothing changes.
@@ -52,7 +52,7 @@ class Choosing:
         local: AbstractSet[bytes],
         write: Callable[[Request], Result[Any]],
         check: Callable[[], None],
-    ) -> Choosing:
+    ) -> Follows:
         """Return the choices that a store keeps; StoreDamagedError when they make no sense."""
 
         def load(logs: Logs) -> Choices:

@@ -23,13 +23,13 @@ from gossiplog.errors import (
 )
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
 from gossiplog.gossip.interest import KEPT_AS, Choices
-from gossiplog.gossip.quotas import Ledger, Quotas
+from gossiplog.gossip.quotas import QuotaLedger, Quotas
 from gossiplog.limits import MAX_CLAIMS
+from gossiplog.live.memory_size import default_authors, default_disk
 from gossiplog.log.disk_cost import Weights, proof_bytes, row_bytes
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment
-from gossiplog.net.memory_size import default_authors, default_disk
 from gossiplog.paths import AnyPath
 from gossiplog.store.logs import NETWORK, Logs, open_logs
 from gossiplog.store.requests import Accept, AddFork, Request
@@ -91,7 +91,7 @@ class Importing:
         self._choices = Choices.load(logs.meta(KEPT_AS), logs.local)
         self._weights = Weights(logs.weighing.begin())
         bounds = quotas.or_else(default_authors(), default_disk(logs.path, self._weights.bytes))
-        self._ledger = Ledger(bounds, self._weights, logs.local)
+        self._ledger = QuotaLedger(bounds, self._weights, logs.local)
 
     def run(self) -> None:
         """Take all that can be taken; what was taken before an error of our own disk stays.

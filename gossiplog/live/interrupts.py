@@ -14,9 +14,9 @@ from weakref import WeakSet
 
 from twisted.python.failure import Failure
 
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 
-_log = Log()
+_log = NodeLog()
 
 _ending: WeakSet[Any] = WeakSet()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, TypeAlias
 
-from gossiplog.store.requests import Accept, AddFork, Append, Fill, Forget
+from gossiplog.store.requests import Accept, AddFork, Append, FillRow, Forget
 
 NEWS_BYTES = 16 * 1024
 """A write up to this size is news: an append, or the live push of one."""
@@ -27,7 +27,7 @@ Answer: TypeAlias = Callable[[Any], None]
 """Called on the reactor with the job's result, or a Failure."""
 
 
-class Write:
+class WriteJob:
     """A request of :meth:`Logs.process` and who waits for its result."""
 
     __slots__ = ("answer", "author", "request", "size")
@@ -39,7 +39,7 @@ class Write:
         self.size = 0
         if isinstance(request, Append):
             self.author, self.size = request.author, sum(map(len, request.bodies))
-        elif isinstance(request, Accept | Fill):
+        elif isinstance(request, Accept | FillRow):
             self.author, self.size = request.segment.author, len(request.segment.bodies)
         elif isinstance(request, AddFork):
             self.author, self.size = request.proof.author, len(request.proof.segment.bodies)
@@ -47,7 +47,7 @@ class Write:
             self.author = request.author
 
 
-class Call:
+class CallJob:
     """Any other work; it sees every write whose result was there when it was queued."""
 
     __slots__ = ("answer", "work")
@@ -57,14 +57,14 @@ class Call:
         self.answer = answer
 
 
-Job: TypeAlias = Write | Call
+Job: TypeAlias = WriteJob | CallJob
 
 
-class Lanes:
+class JobQueue:
     """I am two queues: small writes of authors with nothing else queued, and the rest."""
 
     def __init__(self) -> None:
-        self._news: dict[int, Write] = {}
+        self._news: dict[int, WriteJob] = {}
         self._fresh: dict[bytes, list[int]] = {}
         self._count = 0
         self._rest: deque[Job] = deque()
@@ -73,7 +73,7 @@ class Lanes:
 
     def put(self, job: Job) -> None:
         """Queue a job."""
-        if isinstance(job, Write) and job.author is not None:
+        if isinstance(job, WriteJob) and job.author is not None:
             if job.size <= NEWS_BYTES and job.author not in self._waiting:
                 self._count += 1
                 self._news[self._count] = job
@@ -111,7 +111,7 @@ class Lanes:
             job = self._rest.popleft()
             batch.append(job)
             size += JOB_BYTES
-            if isinstance(job, Write):
+            if isinstance(job, WriteJob):
                 size += job.size
                 if job.author is not None:
                     self._waiting[job.author] -= 1

@@ -1,6 +1,6 @@
 """What a node writes to Twisted's log.
 
-Responsible for: :class:`Log`.
+Responsible for: :class:`NodeLog`.
 Must not know: where the log goes to.
 Invariant: every text in an event is fit for one line of a log, what a failure says too.
 """
@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from gossiplog.printable import brief
 
 
-class Log(Logger):
+class NodeLog(Logger):
     """I am Twisted's logger, for texts that others wrote."""
 
     def emit(self, level: LogLevel, format: str | None = None, **values: Any) -> None:

@@ -16,12 +16,12 @@ from twisted.python.failure import Failure
 
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError
 from gossiplog.gossip.events import Forgotten, ForkFound, Lightened
-from gossiplog.live.append_gate import Returning
-from gossiplog.live.follows import Choosing
+from gossiplog.live.append_gate import AppendGate
+from gossiplog.live.follows import Follows
 from gossiplog.live.gc_freeze import Freezer
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 from gossiplog.live.reader import Reader
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
 from gossiplog.live.store_thread import StoreThread
@@ -38,12 +38,12 @@ from gossiplog.store.names import check_cursor_name
 from gossiplog.store.owning_process import Home
 from gossiplog.store.repair.repair import RepairReport
 from gossiplog.store.repair.verify import Damage, in_words
-from gossiplog.store.requests import AddFork, Append, Outcome, SetCursor
+from gossiplog.store.requests import AddFork, Append, CommitReport, SetCursor
 
-_log = Log()
+_log = NodeLog()
 
 
-class Listener(Protocol):
+class CommitListener(Protocol):
     """Told of every commit, after the clock moved."""
 
     def __call__(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
@@ -82,7 +82,7 @@ class Store:
         self.path = path
         self.reactor = reactor
         self.home = Home(f"store {path}")
-        self._listeners: list[Listener] = []
+        self._listeners: list[CommitListener] = []
         self._damage_listeners: list[Callable[[Damage], None]] = []
         self._users: list[Callable[[], Deferred[Any]]] = []
         self._writers: dict[tuple[str, str], Writer] = {}
@@ -107,11 +107,11 @@ class Store:
                     logs.holed_authors(),
                 )
             )
-            self.interest = Choosing.on(
+            self.interest = Follows.on(
                 self.thread, self.local, lambda request: self._write(request, lambda _: None), self.check_open
             )
             self._freezer = Freezer(self.clock)
-            self.returning = Returning(reactor, self.clock, self.forks, self.thread.write)
+            self.returning = AppendGate(reactor, self.clock, self.forks, self.thread.write)
         except BaseException:
             self.thread.end()
             raise
@@ -301,7 +301,7 @@ class Store:
 
     # -- for the node and readers
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
+    def listen(self, listener: CommitListener) -> Callable[[], None]:
         """Call ``listener`` after every commit; returns how to stop that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
@@ -376,7 +376,7 @@ class Store:
         if self._closing:
             raise StoreClosedError(f"store {self.path} is closed")
 
-    def _committed(self, outcome: Outcome, stale: Sequence[bytes]) -> None:
+    def _committed(self, outcome: CommitReport, stale: Sequence[bytes]) -> None:
         """A commit is done: move the clock, then tell everyone."""
         if self._weights is not None:
             self._weights.change(outcome.forgotten, outcome.changes)

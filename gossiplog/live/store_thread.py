@@ -19,10 +19,10 @@ from twisted.python.failure import Failure
 
 from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreError
 from gossiplog.live.interrupts import call_each
-from gossiplog.live.job_queue import Answer, Call, Job, Lanes, Write
+from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue, WriteJob
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
-from gossiplog.store.requests import Outcome, Stale, merged
+from gossiplog.store.requests import CommitReport, Stale, merged
 
 MERGE_BYTES = 256 * 1024
 """Prepared or committed in one go when idle, or 128 rows of few bytes: one or two milliseconds, seldom four or five
@@ -56,7 +56,7 @@ class StoreThread:
         self,
         open_logs: Callable[[], Logs],
         reactor: IReactorFromThreads,
-        committed: Callable[[Outcome, Sequence[bytes]], None],
+        committed: Callable[[CommitReport, Sequence[bytes]], None],
         name: str,
     ) -> None:
         """Start the thread and open the Logs in it; raises what ``open_logs`` raises."""
@@ -68,8 +68,8 @@ class StoreThread:
         self._home = Home(name)
         self._name = name
         self._closed = False
-        self._closing: Call | None = None
-        self._lanes = Lanes()
+        self._closing: CallJob | None = None
+        self._lanes = JobQueue()
         self._batch: Sequence[Job] = ()
         self._thread = threading.Thread(target=self._run, args=(open_logs,), name=name, daemon=True)
         self._thread.start()
@@ -84,11 +84,11 @@ class StoreThread:
 
     def write(self, request: Any, answer: Answer) -> None:
         """Queue a request for the next commit."""
-        self._put(Write(request, answer))
+        self._put(WriteJob(request, answer))
 
     def call(self, work: Callable[[Logs], Any], answer: Answer) -> None:
         """Queue any other work."""
-        self._put(Call(work, answer))
+        self._put(CallJob(work, answer))
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -117,7 +117,7 @@ class StoreThread:
             except BaseException as error:
                 done.put((False, error))
 
-        self._put(Call(run, lambda _: None))
+        self._put(CallJob(run, lambda _: None))
         self._hand_over()
         while True:
             try:
@@ -134,7 +134,7 @@ class StoreThread:
         """Finish what is queued, close the Logs, end the thread."""
         self._hand_over()
         self._closed = True
-        self._closing = Call(lambda logs: logs.close(), answer)
+        self._closing = CallJob(lambda logs: logs.close(), answer)
         self._jobs.put(None)
         if self._over is not None:
             answer(None)
@@ -156,7 +156,7 @@ class StoreThread:
             self._take([job])
             return
         self._held.append(job)
-        self._held_bytes += job.size if isinstance(job, Write) else 0
+        self._held_bytes += job.size if isinstance(job, WriteJob) else 0
         if self._held_bytes >= TOGETHER_BYTES:
             self._hand_over()
 
@@ -235,7 +235,7 @@ class StoreThread:
             self._work(logs, [self._closing])
 
     @staticmethod
-    def _queue(lanes: Lanes, jobs: Sequence[Job] | None) -> bool:
+    def _queue(lanes: JobQueue, jobs: Sequence[Job] | None) -> bool:
         """Queue jobs; True for the mark that ends the thread."""
         for job in jobs or ():
             lanes.put(job)
@@ -253,9 +253,9 @@ class StoreThread:
 
     def _work(self, logs: Logs, batch: list[Job]) -> None:
         """Commit the writes together, then do the rest in order; one hop to the reactor for all."""
-        writes = [job for job in batch if isinstance(job, Write)]
+        writes = [job for job in batch if isinstance(job, WriteJob)]
         answers: list[tuple[Answer, Any]] = []
-        outcome: Outcome | None = None
+        outcome: CommitReport | None = None
         if writes:
             try:
                 outcome = logs.process([job.request for job in writes])
@@ -264,7 +264,7 @@ class StoreThread:
                 failure = Failure()
                 answers.extend((job.answer, failure) for job in writes)
         for job in batch:
-            if isinstance(job, Call):
+            if isinstance(job, CallJob):
                 try:
                     answers.append((job.answer, job.work(logs)))
                 except BaseException:
@@ -279,7 +279,7 @@ class StoreThread:
         self._tell(outcome, stale, answers)
 
     def _tell(
-        self, outcome: Outcome | None, stale: Sequence[bytes], answers: Sequence[tuple[Answer, Any]]
+        self, outcome: CommitReport | None, stale: Sequence[bytes], answers: Sequence[tuple[Answer, Any]]
     ) -> None:
         try:
             self._reactor.callFromThread(self._deliver, outcome, stale, answers)
@@ -290,7 +290,7 @@ class StoreThread:
     # -- on the reactor
 
     def _deliver(
-        self, outcome: Outcome | None, stale: Sequence[bytes], answers: Sequence[tuple[Answer, Any]]
+        self, outcome: CommitReport | None, stale: Sequence[bytes], answers: Sequence[tuple[Answer, Any]]
     ) -> None:
         if outcome is not None:
             call_each(self._reactor, [self._committed], outcome, stale)

@@ -16,11 +16,11 @@ from typing import Any, Generic, TypeVar, get_args
 from gossiplog.errors import InvalidValueError, NodeStoppedError
 from gossiplog.limits import MAX_WAITING_NOTICES
 from gossiplog.live.interrupts import pass_on
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 from gossiplog.live.results import Result, fail_quietly
 from gossiplog.notices import Lagged, Notice
 
-_log = Log()
+_log = NodeLog()
 
 N = TypeVar("N")
 

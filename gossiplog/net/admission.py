@@ -20,11 +20,11 @@ from typing import Any
 from gossiplog import limits
 from gossiplog.errors import ByeCode, GossiplogError, LimitExceededError, PeerError, ReplayError
 from gossiplog.net.bans import Bans, points_of
-from gossiplog.net.connection_counts import Crowd
+from gossiplog.net.connection_counts import ConnectionCounts
 from gossiplog.net.first_messages import FirstMessages
 from gossiplog.net.link import Link
 from gossiplog.net.places import is_local, place
-from gossiplog.net.refusals import TurnedAway
+from gossiplog.net.refusals import Refusals
 from gossiplog.net.sockets import descriptors
 from gossiplog.net.token_bucket import Bucket, PlaceRates
 from gossiplog.notices import Banned, Notice
@@ -46,15 +46,17 @@ class Admission:
     def __init__(self, reactor: Any, tell: Callable[[Notice], None]) -> None:
         now = reactor.seconds()
         self.bans = Bans()
-        self.turned_away = TurnedAway(reactor, tell)
+        self.turned_away = Refusals(reactor, tell)
         self._reactor = reactor
         self._tell = tell
         self._descriptors = descriptors()
-        self._strangers: Crowd[Link] = Crowd()
-        self._crowding: Crowd[Link] = Crowd()  # strangers too, from where some were turned out lately
+        self._strangers: ConnectionCounts[Link] = ConnectionCounts()
+        self._crowding: ConnectionCounts[Link] = (
+            ConnectionCounts()
+        )  # strangers too, where some were turned out lately
         self._turned_out = PlaceRates(1.0, 1.0 / CROWDING_SECONDS)
-        self._applicants: Crowd[Link] = Crowd()
-        self._unanswered: Crowd[Link] = Crowd()
+        self._applicants: ConnectionCounts[Link] = ConnectionCounts()
+        self._unanswered: ConnectionCounts[Link] = ConnectionCounts()
         self._guests: dict[Link, tuple[str, bytes]] = {}
         self._guests_at: Counter[str | bytes] = Counter()
         self._first_messages = FirstMessages(now)
@@ -90,7 +92,7 @@ class Admission:
                 self._strangers.remove(other)
                 self._crowding.add(other, where)
 
-    def _too_many(self, most: int) -> Crowd[Link]:
+    def _too_many(self, most: int) -> ConnectionCounts[Link]:
         """Of which kind one has to go; each has half of the room if it needs it."""
         while True:
             kind = self._crowding if 2 * len(self._crowding) > most else self._strangers
@@ -155,7 +157,7 @@ class Admission:
         if self._unanswered:
             self._next_turn = self._reactor.callLater(soonest, self._answer)
 
-    def _turn_out(self, crowd: Crowd[Link], reason: str) -> Link:
+    def _turn_out(self, crowd: ConnectionCounts[Link], reason: str) -> Link:
         link = crowd.fullest()
         link.refuse(LimitExceededError(reason))
         self._forget(link)

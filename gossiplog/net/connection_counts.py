@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 Member = TypeVar("Member")
 
 
-class Crowd(Generic[Member]):
+class ConnectionCounts(Generic[Member]):
     """I am some connections, each at a place.  Each method takes O(1), but for ``turns``."""
 
     def __init__(self) -> None:

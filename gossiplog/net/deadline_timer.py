@@ -2,7 +2,7 @@
 
 Responsible for: calling back at the deadline, or soon after one that was put off.
 Must not know: what is due then.
-Invariant: at most one delayed call is pending, and none after :meth:`Alarm.cancel`.
+Invariant: at most one delayed call is pending, and none after :meth:`DeadlineTimer.cancel`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Alarm:
+class DeadlineTimer:
     """I call ``ring`` when the deadline has come; too early once, where it was put off meanwhile."""
 
     def __init__(self, reactor: Any, ring: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError
 from gossiplog.live.interrupts import pass_on
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 from gossiplog.net import endpoints
 from gossiplog.net.endpoints import ClientEndpoint
 from gossiplog.net.happy_eyeballs import reaching
@@ -41,7 +41,7 @@ _REFUSALS: dict[int, str] = {
 """What a listener of our network says in the handshake, in words."""
 
 
-_log = Log()
+_log = NodeLog()
 
 
 class Dialer:

@@ -20,28 +20,28 @@ from gossiplog.errors import ByeCode, EndpointError, LimitExceededError, PeerErr
 from gossiplog.gossip import events
 from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.events import Effect, Event
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Message
-from gossiplog.gossip.quotas import Ledger
+from gossiplog.gossip.quotas import QuotaLedger
 from gossiplog.gossip.replica import Replica
 from gossiplog.live.interrupts import pass_on
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 from gossiplog.live.monotonic import worked
 from gossiplog.live.results import Ending, Result
 from gossiplog.live.store import Store
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net.admission import Admission
-from gossiplog.net.deadline_timer import Alarm
+from gossiplog.net.deadline_timer import DeadlineTimer
 from gossiplog.net.dialer import Dialers
-from gossiplog.net.fair_turns import Turns
+from gossiplog.net.fair_turns import FairTurns
 from gossiplog.net.link import Link
-from gossiplog.net.signature_checks import Checker
-from gossiplog.net.store_effects import Errands
+from gossiplog.net.signature_checks import SignatureChecks
+from gossiplog.net.store_effects import StoreEffects
 from gossiplog.notices import Notice, Peer
 from gossiplog.wire.channel import Channel
 
-_log = Log()
+_log = NodeLog()
 
 WEIGHED_BYTES = 8 * 1024
 """What a connection may keep more than the replica was told: an event for each segment would cost too much."""
@@ -65,13 +65,13 @@ class Driver:
         agent: str,
         random: Callable[[], float],
         tell: Callable[[Notice], None],
-        ledger: Ledger,
+        ledger: QuotaLedger,
         max_memory: int,
     ) -> None:
         self.reactor = reactor
         self.id = crypto_scalarmult_base(secret)
         self.peers: dict[int, Peer] = {}
-        self.turns = Turns(reactor, worked(reactor))
+        self.turns = FairTurns(reactor, worked(reactor))
         self.admission = Admission(reactor, tell)
         self.dialers = Dialers(
             reactor,
@@ -91,16 +91,16 @@ class Driver:
         self._queue: deque[Event] = deque()
         self._busy = False
         self._sent: dict[Link, None] = {}
-        self._alarm = Alarm(reactor, lambda: self._handle(events.Tick()))
+        self._alarm = DeadlineTimer(reactor, lambda: self._handle(events.Tick()))
         self._stopping = False
         self._stopped = Ending()
-        self._holdings = Holdings(store.clock, store.forks, store.local, store.holed)
+        self._holdings = Heads(store.clock, store.forks, store.local, store.holed)
         self.replica = Replica(self.id, instance, self._holdings, agent=agent)
-        self._checker = Checker()
+        self._checker = SignatureChecks()
         self.replica.verify = self._checker.verify
         self.replica.limit_to(store.interest.choices, ledger)
         self.replica.budget = Budget(max_memory)
-        self._errands = Errands(store, self._answered, tell, self._check_stopped)
+        self._errands = StoreEffects(store, self._answered, tell, self._check_stopped)
         self._listening = [
             store.listen(self._committed),
             store.interest.listen(self._handle),
@@ -109,9 +109,9 @@ class Driver:
         self._do: dict[type[Any], Callable[[Any], None]] = {
             events.Send: self._send,
             events.End: self._end,
-            events.Write: self._errands.write,
-            events.WriteFork: self._errands.write_fork,
-            events.Fill: self._errands.fill,
+            events.StoreSegment: self._errands.write,
+            events.StoreFork: self._errands.write_fork,
+            events.FillHoles: self._errands.fill,
             events.FindHoles: self._errands.find_holes,
             events.Load: self._errands.load,
             events.LoadPayloads: self._errands.load_payloads,

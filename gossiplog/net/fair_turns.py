@@ -18,9 +18,9 @@ from typing import Any, Protocol
 
 from gossiplog import limits
 from gossiplog.live.interrupts import pass_on
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 
-_log = Log()
+_log = NodeLog()
 
 
 class Worker(Protocol):
@@ -52,7 +52,7 @@ class Turn:
         self.waits = False
 
 
-class Turns:
+class FairTurns:
     """I let the workers of one reactor take turns.
 
     ``spent`` is a clock of the time that this thread worked: what it waited for others is nobody's fault.

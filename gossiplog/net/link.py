@@ -29,7 +29,7 @@ from gossiplog.gossip.messages import Bye, Message
 from gossiplog.gossip.outbox import FEW_BYTES, weight
 from gossiplog.log.segment import Segment
 from gossiplog.net.endpoints import describe
-from gossiplog.net.fair_turns import Turn, Turns
+from gossiplog.net.fair_turns import FairTurns, Turn
 from gossiplog.net.inbox import Inbox
 from gossiplog.net.serving_turns import Chores
 from gossiplog.net.sockets import PART_BYTES, failing, narrow, tune, unsent_bytes
@@ -41,7 +41,7 @@ class Owner(Interface):
     """Whoever runs the connections: the node."""
 
     reactor: Any
-    turns: Turns
+    turns: FairTurns
 
     def channel(self, initiator: bool) -> Channel:
         """A fresh channel for a new connection."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from gossiplog.gossip.pull_scheduler import Schedule
+from gossiplog.gossip.pull_scheduler import PullScheduler
 from gossiplog.log.clock import Clock
 from gossiplog.notices import Peer, PeerProgress, Progress
 
@@ -24,7 +24,7 @@ WINDOW_SECONDS = 5.0
 class Meter:
     """I know how much there is to come, and how fast it comes."""
 
-    def __init__(self, clock: Clock, schedule: Schedule, held: int) -> None:
+    def __init__(self, clock: Clock, schedule: PullScheduler, held: int) -> None:
         self._clock = clock
         self._schedule = schedule
         self._held = held

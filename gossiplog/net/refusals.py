@@ -22,7 +22,7 @@ TOLD_ONE_BY_ONE = 4
 second a count for each minute is enough: with it a log grows by less than 2 MB a day."""
 
 
-class TurnedAway:
+class Refusals:
     """I count who was turned away."""
 
     def __init__(self, reactor: Any, tell: Callable[[Notice], None]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from gossiplog.net.fair_turns import Turn, Turns
+from gossiplog.net.fair_turns import FairTurns, Turn
 
 CHORE_SECONDS = 0.001
 """What a chore takes where time stands still."""
@@ -19,7 +19,7 @@ CHORE_SECONDS = 0.001
 class Chores:
     """I do what one connection has to be served with, in turns of their own.  ``abort`` is called when that fails."""
 
-    def __init__(self, turns: Turns, now: float, abort: Callable[[], None]) -> None:
+    def __init__(self, turns: FairTurns, now: float, abort: Callable[[], None]) -> None:
         self.turn = Turn(now)
         self.abort = abort
         self._turns = turns

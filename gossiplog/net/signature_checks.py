@@ -2,8 +2,8 @@
 
 Responsible for: verifying many small segments at once in a thread, and handing over what came of each.
 Must not know: where segments come from, what is done with them.
-Invariant: :meth:`Checker.verify` returns and raises what :func:`gossiplog.log.segment.verify_whole` does, whoever does
-it.
+Invariant: :meth:`SignatureChecks.verify` returns and raises what :func:`gossiplog.log.segment.verify_whole` does,
+whoever does it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Work:
         self.done: dict[int, Head | Exception] = {}
 
 
-class Checker:
+class SignatureChecks:
     """I verify for one reactor.  I have a thread from when there is enough to do until :meth:`close`."""
 
     def __init__(self) -> None:

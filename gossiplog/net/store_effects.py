@@ -20,16 +20,16 @@ from gossiplog.errors import StoreDamagedError, StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.gossip.outbox import PROOF
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 from gossiplog.live.store import Store
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import segment_bytes
 from gossiplog.notices import Notice, StoreDamaged, StoreFailing
 from gossiplog.store.logs import Logs
 from gossiplog.store.repair.verify import Damage
-from gossiplog.store.requests import Accept, AddFork, Fill, Filled
+from gossiplog.store.requests import Accept, AddFork, FillRow, RowFilled
 
-_log = Log()
+_log = NodeLog()
 
 
 REPORT_BYTES = 64 * 1024
@@ -37,7 +37,7 @@ REPORT_BYTES = 64 * 1024
 would cost more than their commit."""
 
 
-class Errands:
+class StoreEffects:
     """I run between one replica and its store.
 
     ``report`` takes the events, ``tell`` hears that the disk refused or is damaged, ``done`` that an errand is over.
@@ -60,19 +60,19 @@ class Errands:
         self._failure: Failure | None = None
         self._failed_for_good = False
         self._damaged: set[bytes] = set()
-        self._owed: list[events.WriteFork] = []
+        self._owed: list[events.StoreFork] = []
         self._owed_bytes = 0
         self._loads: deque[events.Load] = deque()
         self._loading = 0
         self.together = store.thread.together
 
-    def write(self, effect: events.Write) -> None:
+    def write(self, effect: events.StoreSegment) -> None:
         """Commit a segment."""
         size = effect.size_bytes
         self._put(Accept(effect.segment, effect.head), lambda value: self._written(size, value))
         self.pending_bytes += size
 
-    def write_fork(self, effect: events.WriteFork) -> None:
+    def write_fork(self, effect: events.StoreFork) -> None:
         """Commit a fork proof; one that a full disk refused comes again with the next write that succeeds.
 
         Of these as many are kept as may be pending: the others are lost.
@@ -154,17 +154,17 @@ class Errands:
             lambda value: events.HolesFound(session, () if isinstance(value, Failure) else value),
         )
 
-    def fill(self, effect: events.Fill) -> None:
+    def fill(self, effect: events.FillHoles) -> None:
         """Put payloads back that were missing."""
         session, segment = effect
         size = segment_bytes(segment)
 
         def filled(value: Any) -> None:
-            found = value if isinstance(value, Filled) else ()
-            self._report(events.Filled(session, segment.author, *found))
+            found = value if isinstance(value, RowFilled) else ()
+            self._report(events.HolesFilled(session, segment.author, *found))
             self._written(size, value)
 
-        self._put(Fill(segment), filled)
+        self._put(FillRow(segment), filled)
         self.pending_bytes += size
 
     def examine(self, effect: events.Examine) -> None:

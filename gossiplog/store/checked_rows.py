@@ -2,8 +2,8 @@
 
 Responsible for: verifying what is read from disk before it is shown or sent, and not again and again.
 Must not know: where rows come from, or who gets them.
-Invariant: nothing leaves :meth:`Vouching.check` whose chain and signature were not verified in this process, byte for
-byte as it is now.  A row's checksum finds accidents; whoever changes a row can sum it again, but cannot sign it.
+Invariant: nothing leaves :meth:`CheckedRows.check` whose chain and signature were not verified in this process, byte
+for byte as it is now.  A row's checksum finds accidents; whoever changes a row can sum it again, but cannot sign it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _REMEMBERED: Final = 16_384
 """Rows, in 2 MB: two gigabytes of a log in full rows, so that a relay hashes what many ask for once."""
 
 
-class Vouching:
+class CheckedRows:
     """I vouch for the rows of one store, against its clock."""
 
     def __init__(self, path: str, clock: Clock) -> None:

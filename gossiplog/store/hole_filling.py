@@ -19,10 +19,10 @@ from gossiplog.log import items
 from gossiplog.log.disk_cost import Changes
 from gossiplog.log.segment import Head, Segment, chain_ids, split_items, tail_after, verify
 from gossiplog.store.interface import Backend, Mend, PutSegment, Replace
-from gossiplog.store.requests import Filled
+from gossiplog.store.requests import RowFilled
 
 
-class Filling:
+class HoleFiller:
     """I fill the rows of one backend in one transaction, of which ``writes`` are what is to be done."""
 
     def __init__(self, backend: Backend) -> None:
@@ -37,7 +37,7 @@ class Filling:
         """The rows that are written."""
         return [row for rows in self._rows.values() for row in rows.values()]
 
-    def take(self, segment: Segment) -> Filled:
+    def take(self, segment: Segment) -> RowFilled:
         """Put what ``segment`` has in the place of holes.  O(n); nothing is found in a segment that is none.
 
         :raises StoreError: what is there cannot be read.
@@ -45,8 +45,8 @@ class Filling:
         try:
             given = split_items(segment)
         except BadSegmentError:
-            return Filled()
-        found = Filled()
+            return RowFilled()
+        found = RowFilled()
         author = segment.author
         for holed in self._backend.holed(author, segment.first, segment.last):
             seq = max(segment.first, holed.first)
@@ -55,7 +55,7 @@ class Filling:
                 seq = row.last + 1
         return found
 
-    def _fill(self, row: Segment, segment: Segment, given: Sequence[items.Item]) -> Filled:
+    def _fill(self, row: Segment, segment: Segment, given: Sequence[items.Item]) -> RowFilled:
         filled = split_items(row)
         brought = []
         for seq in range(max(row.first, segment.first), min(row.last, segment.last) + 1):
@@ -64,8 +64,8 @@ class Filling:
                 filled[seq - row.first] = body
                 brought.append(seq)
         if not (brought and (self._cut(row, segment, filled) or self._put_whole(row, filled))):
-            return Filled()
-        return Filled(brought[0], brought[-1], len(brought))
+            return RowFilled()
+        return RowFilled(brought[0], brought[-1], len(brought))
 
     def _put_whole(self, row: Segment, filled: Sequence[items.Item]) -> bool:
         """Put a filled row in the place of itself, if it is not too long now."""
@@ -116,7 +116,7 @@ class Filling:
         return rows[0] if rows else None
 
 
-def _joined(one: Filled, other: Filled) -> Filled:
+def _joined(one: RowFilled, other: RowFilled) -> RowFilled:
     if not (one.count and other.count):
         return other if other.count else one
-    return Filled(one.first, other.last, one.count + other.count)
+    return RowFilled(one.first, other.last, one.count + other.count)

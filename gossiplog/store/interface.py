@@ -84,7 +84,7 @@ class Mend(NamedTuple):
     rows: Sequence[PutSegment]
 
 
-Write: TypeAlias = PutSegment | Replace | PutFork | PutMeta | PutCursor | DeleteAuthor | Cut | Mend
+RowWrite: TypeAlias = PutSegment | Replace | PutFork | PutMeta | PutCursor | DeleteAuthor | Cut | Mend
 
 
 def check_put(write: PutSegment) -> PutSegment:
@@ -173,7 +173,7 @@ class Backend(Protocol):
     def fork(self, author: bytes) -> ForkProof | None:
         """The fork proof held of ``author``."""
 
-    def commit(self, writes: Sequence[Write]) -> None:
+    def commit(self, writes: Sequence[RowWrite]) -> None:
         """Do all ``writes`` in order, or none of them; they are durable when this returns.
 
         :raises InvalidValueError: a write does not fit what is stored; nothing was written.

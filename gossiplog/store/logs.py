@@ -27,18 +27,18 @@ from gossiplog.log.fork import ForkProof, build_proof, verify_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
 from gossiplog.log.segment import HoledRow, Segment
 from gossiplog.paths import AnyPath
-from gossiplog.store.checked_rows import Vouching
-from gossiplog.store.copy_guard.guard import Custody
+from gossiplog.store.checked_rows import CheckedRows
+from gossiplog.store.copy_guard.guard import CopyGuard
 from gossiplog.store.disk_usage import Weighing
-from gossiplog.store.hole_filling import Filling
+from gossiplog.store.hole_filling import HoleFiller
 from gossiplog.store.interface import Backend, PutMeta
 from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
 from gossiplog.store.owning_process import Home
 from gossiplog.store.reading_around import Stretch, read_around
 from gossiplog.store.repair.repair import Donor, Repairing, RepairReport
-from gossiplog.store.repair.verify import Progress, VerifyReport, verify_store
-from gossiplog.store.requests import Append, Done, Fill, Filled, Forget, Outcome, Request, Result
+from gossiplog.store.repair.verify import OnProgress, VerifyReport, verify_store
+from gossiplog.store.requests import Append, CommitReport, Done, FillRow, Forget, Reply, Request, RowFilled
 from gossiplog.store.sqlite.backend import SQLiteBackend
 from gossiplog.store.transaction import Batch
 
@@ -74,7 +74,7 @@ class Logs:
         self._merger = Merger(backend)
         self.clock = Clock(backend.heads())
         self.weighing = Weighing(backend, self.clock, self._merger)
-        self._vouching = Vouching(backend.path, self.clock)
+        self._vouching = CheckedRows(backend.path, self.clock)
         self.forks = set(backend.forks())
         self._writers: dict[str, Keypair] = {}
         self._keypairs: dict[bytes, Keypair] = {}
@@ -83,7 +83,7 @@ class Logs:
         self._passing_key: bytes | None = None
         for name in backend.seed_names():
             self._add_writer(name, backend.seed(name))
-        self._custody = Custody(backend, self.clock, self.writers(), entropy)
+        self._custody = CopyGuard(backend, self.clock, self.writers(), entropy)
 
     @property
     def path(self) -> str:
@@ -174,7 +174,7 @@ class Logs:
 
     # -- requests --------------------------------------------------------------------------------------------
 
-    def process(self, requests: Sequence[Request]) -> Outcome:
+    def process(self, requests: Sequence[Request]) -> CommitReport:
         """Do all ``requests`` in one durable transaction; what is received counts before what is appended.
 
         A request that cannot be done has an exception as its result, and the others go on.
@@ -188,14 +188,14 @@ class Logs:
             )  # nothing is signed for a seq whose fate the disk did not tell: this raises
             raise StoreFailedError(f"a write to {self.path} was interrupted (Ctrl-C?): open the store again")
         batch = Batch(self.clock, self.forks, self._keypairs)
-        filling = Filling(self._backend)
+        filling = HoleFiller(self._backend)
         forgotten = {request.author for request in requests if isinstance(request, Forget)}
-        results: list[Result] = [Done()] * len(requests)
+        results: list[Reply] = [Done()] * len(requests)
         appends: dict[bytes, list[int]] = {}
         for place, request in enumerate(requests):
             if isinstance(request, Append):
                 appends.setdefault(request.author, []).append(place)
-            elif isinstance(request, Fill):
+            elif isinstance(request, FillRow):
                 results[place] = self._fill(filling, request.segment, forgotten)
             else:
                 results[place] = batch.receive(request)
@@ -222,24 +222,24 @@ class Logs:
                 if author in self._keypairs:
                     self._custody.signed(author, head.seq)
         for place, (request, result) in enumerate(zip(requests, results, strict=True)):
-            if isinstance(request, Fill) and isinstance(result, Filled) and result.count:
+            if isinstance(request, FillRow) and isinstance(result, RowFilled) and result.count:
                 results[place] = result._replace(left=self._holes_of(request.segment.author))
         changes = self.weighing.committed(filling.changes, batch.changes)
-        return Outcome(results, batch.segments, batch.heads, tuple(batch.forgotten), changes)
+        return CommitReport(results, batch.segments, batch.heads, tuple(batch.forgotten), changes)
 
     def _holes_of(self, author: bytes) -> int:
         return sum(row.holes for row in self._backend.holed(author, 1, MAX_SEQ))
 
     @staticmethod
-    def _fill(filling: Filling, segment: Segment, forgotten: Collection[bytes]) -> Result:
+    def _fill(filling: HoleFiller, segment: Segment, forgotten: Collection[bytes]) -> Reply:
         if segment.author in forgotten:
-            return Filled()
+            return RowFilled()
         try:
             return filling.take(segment)
         except StoreError as error:
             return error
 
-    def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Result]:
+    def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Reply]:
         if author in self._keypairs and author not in self._checked:
             try:
                 self._vouching.check_end(author, self._backend)
@@ -353,11 +353,11 @@ class Logs:
         """
         return self._backend.reclaim()
 
-    def verify(self, progress: Progress | None = None) -> VerifyReport:
+    def verify(self, progress: OnProgress | None = None) -> VerifyReport:
         """Check every chain, signature and head against the disk; damage is reported, not raised."""
         return verify_store(self._backend, self.clock, progress)
 
-    def repair(self, donor: Donor | None = None, progress: Progress | None = None) -> RepairReport:
+    def repair(self, donor: Donor | None = None, progress: OnProgress | None = None) -> RepairReport:
         """Cut damaged logs of others back to their whole beginning; the clock goes back with them, on purpose.
 
         No log of a local writer is cut.  Its damaged entries come back if ``donor``, the ``segments`` of another store,

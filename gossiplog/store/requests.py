@@ -30,7 +30,7 @@ class Accept(NamedTuple):
     head: Head
 
 
-class Fill(NamedTuple):
+class FillRow(NamedTuple):
     """Put what a segment has, verified or not, in the place of payloads that were dropped."""
 
     segment: Segment
@@ -62,7 +62,7 @@ class SetCursor(NamedTuple):
     value: bytes | None
 
 
-Request: TypeAlias = Append | Accept | Fill | AddFork | Forget | SetMeta | SetCursor
+Request: TypeAlias = Append | Accept | FillRow | AddFork | Forget | SetMeta | SetCursor
 
 
 class Appended(NamedTuple):
@@ -78,7 +78,7 @@ class Accepted(NamedTuple):
     head: Head
 
 
-class Filled(NamedTuple):
+class RowFilled(NamedTuple):
     """A Fill is durable: ``count`` payloads from ``first`` to ``last``, or none; ``left`` of the author are missing."""
 
     first: int = 0
@@ -101,10 +101,10 @@ class Done(NamedTuple):
     """Any other request is durable."""
 
 
-Result: TypeAlias = Appended | Accepted | Filled | Stale | Done | GossiplogError
+Reply: TypeAlias = Appended | Accepted | RowFilled | Stale | Done | GossiplogError
 
 
-class Outcome(NamedTuple):
+class CommitReport(NamedTuple):
     """The results, one per request in their order, the segments that became durable, each log ascending, and the
     heads they made; of merging, nothing but ``changes``.
 
@@ -112,13 +112,13 @@ class Outcome(NamedTuple):
     by how much what authors take on disk changed, afterwards, if somebody weighs.
     """
 
-    results: list[Result]
+    results: list[Reply]
     segments: list[Segment]
     heads: dict[bytes, Head]
     forgotten: tuple[bytes, ...] = ()
     changes: Mapping[bytes, int] = MappingProxyType({})
 
 
-def merged(changes: Mapping[bytes, int]) -> Outcome:
+def merged(changes: Mapping[bytes, int]) -> CommitReport:
     """Return what comes of merging."""
-    return Outcome([], [], {}, (), changes)
+    return CommitReport([], [], {}, (), changes)

@@ -24,7 +24,7 @@ from gossiplog.log.disk_cost import Changes, proof_bytes
 from gossiplog.log.items import check_bodies
 from gossiplog.log.keys import Keypair, genesis_id, short_key
 from gossiplog.log.segment import Head, Segment, build, has_holes
-from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, Write
+from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, RowWrite
 from gossiplog.store.names import check_cursor_name
 from gossiplog.store.requests import (
     Accept,
@@ -33,10 +33,10 @@ from gossiplog.store.requests import (
     Append,
     Appended,
     Done,
-    Fill,
+    FillRow,
     Forget,
+    Reply,
     Request,
-    Result,
     SetMeta,
     Stale,
 )
@@ -47,7 +47,7 @@ class Batch:
 
     def __init__(self, clock: Clock, forks: set[bytes], keypairs: Mapping[bytes, Keypair]) -> None:
         """Begin with the durable state, which stays untouched until :meth:`publish`."""
-        self.writes: list[Write] = []
+        self.writes: list[RowWrite] = []
         self.segments: list[Segment] = []
         self.changes = Changes()
         self._clock = clock
@@ -71,7 +71,7 @@ class Batch:
         """Tell whether the author's log is forked in this batch."""
         return author in self._new_forks or (author in self._forks and author not in self.forgotten)
 
-    def receive(self, request: Request) -> Result:
+    def receive(self, request: Request) -> Reply:
         """Take any request but an Append or a Fill."""
         if isinstance(request, Accept):
             return self._accept(request)
@@ -91,7 +91,7 @@ class Batch:
             self.changes.pop(request.author, None)
             self.forgotten[request.author] = None
             self.writes.append(DeleteAuthor(request.author))
-        elif isinstance(request, Append | Fill):
+        elif isinstance(request, Append | FillRow):
             raise TypeError("appends come together, through append(), and what is filled changes no head")
         elif isinstance(request, SetMeta):
             self.writes.append(PutMeta(*request))
@@ -103,7 +103,7 @@ class Batch:
             self.writes.append(PutCursor(*request))
         return Done()
 
-    def append(self, author: bytes, lists: Sequence[Sequence[bytes]]) -> list[Result]:
+    def append(self, author: bytes, lists: Sequence[Sequence[bytes]]) -> list[Reply]:
         """Take all Appends of one author: one segment and one signature as far as the limits allow.  O(n)."""
         try:
             keypair = self._keypairs.get(author)
@@ -120,7 +120,7 @@ class Batch:
             return [error] * len(lists)
         return self._append_valid(author, lists)
 
-    def _append_valid(self, author: bytes, lists: Sequence[Sequence[bytes]]) -> list[Result]:
+    def _append_valid(self, author: bytes, lists: Sequence[Sequence[bytes]]) -> list[Reply]:
         """Append what can be, when one of several lists cannot."""
         refusals: dict[int, GossiplogError] = {}
         for place, bodies in enumerate(lists):
@@ -144,7 +144,7 @@ class Batch:
                 self._clock.advance(author, head)
         self._forks.update(self._new_forks)
 
-    def _accept(self, request: Accept) -> Result:
+    def _accept(self, request: Accept) -> Reply:
         segment, head = request
         author = segment.author
         ours = self.head(author)
@@ -160,7 +160,7 @@ class Batch:
         self._put(segment, head)
         return Accepted(head)
 
-    def _sign(self, keypair: Keypair, lists: Sequence[Sequence[bytes]]) -> list[Result]:
+    def _sign(self, keypair: Keypair, lists: Sequence[Sequence[bytes]]) -> list[Reply]:
         if not all(lists):
             raise InvalidValueError("an append takes at least one body")
         bodies = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
@@ -169,7 +169,7 @@ class Batch:
         for segment, following in pairwise(segments):
             self._put(segment, Head(segment.last, following.previous))
         self._put(segments[-1], head)
-        results: list[Result] = []
+        results: list[Reply] = []
         first = before.seq + 1
         for part in lists:
             results.append(Appended(first, first + len(part) - 1))

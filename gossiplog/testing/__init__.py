@@ -6,7 +6,7 @@ is what goes wrong, ``byzantine`` who does not mean well, ``invariants`` what mu
 ``simulator`` draw and run random ones, ``steady`` measures what gossip costs, ``stranger`` is a peer that says whatever
 a test wants.  A store of your own has to pass ``conformance``.
 
-Public, with names that stay, is what can be imported from here, of ``Node`` its ``append``, ``crash``, ``start``,
+Public, with names that stay, is what can be imported from here, of ``SimNode`` its ``append``, ``crash``, ``start``,
 ``freeze`` and ``jump``; ``simulator.run``, ``check`` and ``shrink``, ``saving.save`` and ``load``, and the suites of
 ``conformance``.  What else the modules hold may change.
 """
@@ -16,7 +16,7 @@ from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.faults import KINDS, Fault, Faults
 from gossiplog.testing.sim.figures import Figures
 from gossiplog.testing.sim.invariants import InvariantError
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.pipes import Quality
 from gossiplog.testing.sim.scenario import Scenario, draw, draw_large
 from gossiplog.testing.sim.spread import Spread
@@ -30,7 +30,7 @@ __all__ = [
     "Faults",
     "Figures",
     "InvariantError",
-    "Node",
+    "SimNode",
     "Quality",
     "Scenario",
     "Speed",

@@ -7,7 +7,7 @@ from itertools import accumulate, product
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError, MalformedMessageError
 from gossiplog.gossip import backlog, events
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import (
     Fill,
     Fork,
@@ -28,8 +28,8 @@ from gossiplog.log.segment import Segment, chain_ids, drop_payloads, entries, ha
 from gossiplog.store.interface import PutFork, PutSegment
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.store.requests import Fill as FillRequest
-from gossiplog.store.requests import Filled
+from gossiplog.store.requests import FillRow as FillRequest
+from gossiplog.store.requests import RowFilled
 from gossiplog.testing.sim.patching import patched
 from gossiplog.wire.codec import decode, encode
 from tests.fuzz.people import ANN, BOB, CAT, DAN, fork_of_cat, ids_of, log_of
@@ -67,7 +67,7 @@ def check_filling(data: bytes) -> None:
         given = [_offer(consumer) for _ in range(1 + consumer.number(3))]
         outcome = logs.process([FillRequest(segment) for segment in given])
         assert (outcome.segments, outcome.heads) == ([], {}), "a payload is no entry"
-        counts = [each.count for each in outcome.results if isinstance(each, Filled)]
+        counts = [each.count for each in outcome.results if isinstance(each, RowFilled)]
         rows = logs.segments(pair.author, 1, ALL_BYTES)
         assert [entry_id for row in rows for entry_id in chain_ids(row)] == [*ids_of(pair)[1:]]
         held = [body for row in rows for _, _, body in entries(row)]
@@ -104,7 +104,7 @@ class _Giver:
         writes = [PutSegment(row, verify(row)) for rows in self.rows.values() for row in rows]
         backend.commit([*writes, PutFork(fork_of_cat())])
         self.logs = Logs(backend)
-        holdings = Holdings(self.logs.clock.copy(), {CAT.author}, {ANN.author})
+        holdings = Heads(self.logs.clock.copy(), {CAT.author}, {ANN.author})
         self.replica = Replica(bytes(32), bytes(16), holdings)
         self.asked: set[bytes] = set()
         self.refused: set[bytes] = set()

@@ -6,7 +6,7 @@ from itertools import islice
 
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError, LimitExceededError, MalformedMessageError
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import Ranges
 from gossiplog.gossip.reconcile import Reconcile
@@ -14,7 +14,7 @@ from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head, verify
 from gossiplog.store.interface import PutFork, PutSegment
 from gossiplog.testing.sim.cluster import Cluster
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.stranger import Stranger
 from gossiplog.wire.codec import decode, encode
 from tests.fuzz.people import ANN, BOB, CAT, DAN, fork_of_cat, ids_of, log_of, made
@@ -80,7 +80,7 @@ class _Meeting:
         elif peer.end is not None:
             peer.say_bytes(Speech(consumer, peer.end.salt).frame())
 
-    def part(self) -> Node:
+    def part(self) -> SimNode:
         """The peers go; an honest node comes, and gets all that there is."""
         for peer in self.peers:
             peer.answers.clear()
@@ -123,7 +123,7 @@ def check_reconcile(data: bytes) -> None:
     heads = {pair.author: Head(n := len(ids_of(pair)) - 1, ids_of(pair)[n]) for pair in (ANN, BOB, DAN)}
     more = consumer.number(200)
     heads |= {bytes((7,)) * 30 + number.to_bytes(2, "big"): Head(1, bytes(32)) for number in range(more)}
-    holdings = Holdings(Clock(heads), {CAT.author}, {ANN.author})
+    holdings = Heads(Clock(heads), {CAT.author}, {ANN.author})
     salt = bytes(32)
     before = holdings.root(salt)
     reconcile = Reconcile(salt, starts_even=consumer.chance(2))

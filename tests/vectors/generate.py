@@ -290,7 +290,7 @@ def fingerprints() -> dict[str, Any]:
             }
 
     items = [{"head": head, "item": fingerprint.item(*head).to_bytes(256, "big")} for head in heads[6:8]]
-    held = holdings.Holdings(Clock((author, Head(seq, id_)) for author, seq, id_ in heads if seq), {}, set())
+    held = holdings.Heads(Clock((author, Head(seq, id_)) for author, seq, id_ in heads if seq), {}, set())
     checks = [
         {"id": id_, "checks": [held.item(author, salt)[1] for salt in salts]}
         for author, _, id_ in (heads[0], heads[99])

@@ -12,7 +12,7 @@ from typing import Any, cast
 from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import (
     RESERVED,
@@ -41,7 +41,7 @@ from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, drop_payloads, id_at, signed_head, tail_after, verify
 from gossiplog.store.requests import Append
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode, encode
 from tests.vectors.stage import Script, Stage, derived
@@ -143,7 +143,7 @@ def transcript() -> dict[str, Any]:
 
 
 def _party(
-    node: Node, static: bytes, ephemeral: bytes, writer: Keypair, held: list[Segment]
+    node: SimNode, static: bytes, ephemeral: bytes, writer: Keypair, held: list[Segment]
 ) -> dict[str, Any]:
     return {
         "static": static.hex(),
@@ -176,7 +176,7 @@ LIST = Ranges(0, (Range(b"", RangeKind.LIST),))
 def _root() -> bytes:
     """Return the node's root fingerprint."""
     clock = Clock((log[0].author, verify(log[-1])) for log in (OURS, OWN, LEFT))
-    return Holdings(clock, {PROOF.author: PROOF}, set()).root(SALT)
+    return Heads(clock, {PROOF.author: PROOF}, set()).root(SALT)
 
 
 ROOT = _root()

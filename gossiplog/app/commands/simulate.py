@@ -17,7 +17,7 @@ from gossiplog.errors import InvalidValueError
 from gossiplog.testing.sim import outcomes, plot, simulator
 from gossiplog.testing.sim import saved as saving
 from gossiplog.testing.sim.faults import KINDS
-from gossiplog.testing.sim.outcomes import Bars, Outcome
+from gossiplog.testing.sim.outcomes import Bars, SeedOutcome
 from gossiplog.testing.sim.scenario import Scenario, draw, draw_large
 from gossiplog.testing.sim.steady import Steady
 from gossiplog.testing.sim.topologies import TOPOLOGIES
@@ -31,7 +31,7 @@ def simulate(arguments: Namespace) -> int:
     """Run all that was asked for."""
     _check(arguments)
     bars = Bars(*(getattr(arguments, f"assert_{name}") for name in Bars._fields))
-    done: list[Outcome] = []
+    done: list[SeedOutcome] = []
     for outcome, scenario in _run(arguments):
         outcome = outcome.against(bars)
         _report(arguments, outcome)
@@ -71,7 +71,7 @@ def _check(arguments: Namespace) -> None:
         arguments.wrong("a network is at least 2 nodes")
 
 
-def _run(arguments: Namespace) -> Iterator[tuple[Outcome, Scenario | None]]:
+def _run(arguments: Namespace) -> Iterator[tuple[SeedOutcome, Scenario | None]]:
     """Each outcome, and the scenario it is of."""
     if arguments.scenario:
         scenario = saving.load(Path(arguments.scenario))
@@ -106,7 +106,7 @@ def _large(arguments: Namespace, seed: int) -> Scenario:
     )
 
 
-def _report(arguments: Namespace, outcome: Outcome) -> None:
+def _report(arguments: Namespace, outcome: SeedOutcome) -> None:
     if arguments.json:
         about: dict[str, object] = {"seed": outcome.seed, "ok": not outcome.faults, **outcome.numbers}
         if outcome.figures is not None and outcome.delivery is not None:
@@ -125,7 +125,7 @@ def _report(arguments: Namespace, outcome: Outcome) -> None:
     sys.stdout.flush()
 
 
-def _save(arguments: Namespace, outcome: Outcome, scenario: Scenario) -> None:
+def _save(arguments: Namespace, outcome: SeedOutcome, scenario: Scenario) -> None:
     """Shrink what broke an invariant, print it, and save it if asked to."""
     failure = outcome.faults[0]
     if outcome.figures is None:
@@ -140,7 +140,7 @@ def _save(arguments: Namespace, outcome: Outcome, scenario: Scenario) -> None:
         saving.save(directory / f"seed-{outcome.seed}.json", scenario, failure.splitlines()[0])
 
 
-def _plot(path: Path, outcome: Outcome) -> None:
+def _plot(path: Path, outcome: SeedOutcome) -> None:
     if not any(written for _, written, _, _ in outcome.curve):
         raise InvalidValueError("there is nothing to draw: nothing was written")
     total = max(written for _, written, _, _ in outcome.curve)

@@ -24,7 +24,7 @@ from gossiplog.log.keys import format_author
 from gossiplog.store.logs import Logs
 from gossiplog.store.repair.repair import RepairReport
 from gossiplog.store.repair.salvage import salvage
-from gossiplog.store.repair.verify import Damage, Progress
+from gossiplog.store.repair.verify import Damage, OnProgress
 
 PROGRESS_SECONDS: Final = 0.2
 
@@ -139,7 +139,7 @@ def _complain(words: str) -> int:
     return DAMAGED
 
 
-def _progress() -> Progress | None:
+def _progress() -> OnProgress | None:
     status = StatusLine()
     return _Progress(status) if status.visible else None
 

@@ -32,7 +32,7 @@ _STAMP: Final = struct.Struct(">128pQ")
 _STAMP_SLOT: Final = 3
 
 
-class Ledger(NamedTuple):
+class GenerationRecord(NamedTuple):
     """What the file says; a record that is damaged is not there."""
 
     token: bytes
@@ -59,7 +59,7 @@ class GenerationFile:
             self._folder.close()
             raise
 
-    def read(self) -> Ledger | None:
+    def read(self) -> GenerationRecord | None:
         """Return what it says, ``None`` if there is no file."""
         if self._file < 0:
             return None
@@ -70,7 +70,7 @@ class GenerationFile:
         token = tokens.pop() if len(tokens) == 1 else b""
         generations = frozenset(slot[1] for slot in slots if slot is not None and token)
         stamp = _record(_STAMP, content, _STAMP_SLOT)
-        return Ledger(token, generations, signed, b"" if stamp is None else stamp[0])
+        return GenerationRecord(token, generations, signed, b"" if stamp is None else stamp[0])
 
     def create(self, token: bytes, generation: int, stamp: bytes) -> None:
         """Begin a new file, durable on return, in the place of any other."""

@@ -4,7 +4,7 @@ Responsible for: finding out at each opening whether the store was copied or put
 and which of its writers may append.
 Must not know: peers; how entries are signed or stored.
 Invariant: a writer may append only in the store that made its seed, and there only as long as everything shows that
-the store was neither copied nor put back since, or after :meth:`Custody.recovered`.  What shows it is never lost
+the store was neither copied nor put back since, or after :meth:`CopyGuard.recovered`.  What shows it is never lost
 before the database says so itself, whatever crashes when.
 """
 
@@ -55,7 +55,7 @@ def is_from_here(path: str) -> bool:
         return False
 
 
-class Custody:
+class CopyGuard:
     """I know which writers of one store may append.  In a store without a database file it is all of them, and where
     nothing can be written there is nothing to know."""
 

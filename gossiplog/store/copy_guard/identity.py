@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import msgpack
 
-from gossiplog.store.copy_guard.generation import Ledger
+from gossiplog.store.copy_guard.generation import GenerationRecord
 
 MACHINE_ID: Final = "/etc/machine-id"
 """Made once per installation, of which it is the name; copied disk images get one of their own at their first boot."""
@@ -93,7 +93,7 @@ def stamped(signs: Signs, token: bytes, generation: int) -> Stamp:
     return Stamp(token, generation, signs.database, signs.directory, machine, marked)
 
 
-def difference(stamp: Stamp, signs: Signs, ledger: Ledger | None) -> str:
+def difference(stamp: Stamp, signs: Signs, ledger: GenerationRecord | None) -> str:
     """Return in words why this is not the store that was stamped, ``""`` if it is."""
     machine = hash_machine(signs.machine, stamp.token)
     if machine and stamp.machine and machine != stamp.machine:

@@ -33,17 +33,17 @@ from gossiplog.store.interface import (
     PutSegment,
     Replace,
     Row,
-    Write,
+    RowWrite,
     check_value,
 )
-from gossiplog.store.memory.rows import Log
+from gossiplog.store.memory.rows import LogRows
 from gossiplog.store.names import check_writer_name
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Fault(Enum):
+class DiskFault(Enum):
     """What a commit meets on a failing disk."""
 
     FULL = "no room: nothing is written, the store goes on"
@@ -59,13 +59,13 @@ class MemoryBackend:
         self.path = path
         self.database = None
         self.read_only = False
-        self.fault: Callable[[Sequence[Write]], Fault | None] | None = None
-        self._logs: dict[bytes, Log] = {}
+        self.fault: Callable[[Sequence[RowWrite]], DiskFault | None] | None = None
+        self._logs: dict[bytes, LogRows] = {}
         self._forks: dict[bytes, ForkProof] = {}
-        self._values: dict[tuple[type[Write], str], bytes] = {}
+        self._values: dict[tuple[type[RowWrite], str], bytes] = {}
         self._seeds: dict[str, bytes] = {}
         self._node_key: bytes | None = None
-        self._kept: Sequence[Write] = ()
+        self._kept: Sequence[RowWrite] = ()
         self._poisoned = False
         self._closed = False
 
@@ -201,21 +201,21 @@ class MemoryBackend:
 
     # -- writing ---------------------------------------------------------------------------------------------
 
-    def commit(self, writes: Sequence[Write]) -> None:
+    def commit(self, writes: Sequence[RowWrite]) -> None:
         """Do all writes or none; see :meth:`gossiplog.store.interface.Backend.commit`."""
         self._require_open()
         if self._poisoned:
             raise StoreFailedError(f"{self.path} takes no more writes until it is opened again")
         fault = self.fault(writes) if self.fault is not None else None
-        if fault is Fault.FULL:
+        if fault is DiskFault.FULL:
             raise StoreFullError(f"{self.path}: no space left; nothing was written")
         if fault is not None:
             self._poisoned = True
-            self._kept = list(writes) if fault is Fault.KEPT else ()
+            self._kept = list(writes) if fault is DiskFault.KEPT else ()
             raise AppendOutcomeUnknown(f"{self.path}: the disk failed during a commit")
         self._apply(writes)
 
-    def _apply(self, writes: Sequence[Write]) -> None:
+    def _apply(self, writes: Sequence[RowWrite]) -> None:
         undo: list[Callable[[], object]] = []
         try:
             for write in writes:
@@ -225,17 +225,17 @@ class MemoryBackend:
                 step()
             raise
 
-    def _do(self, write: Write) -> Callable[[], object]:
+    def _do(self, write: RowWrite) -> Callable[[], object]:
         """Do one write and return what takes it back."""
         match write:
             case PutSegment(segment, _):
-                return self._logs.setdefault(segment.author, Log()).put(write)
+                return self._logs.setdefault(segment.author, LogRows()).put(write)
             case Replace(author):
-                return self._logs.get(author, Log()).replace(write)
+                return self._logs.get(author, LogRows()).replace(write)
             case Cut(author):
-                return self._logs.get(author, Log()).cut(write)
+                return self._logs.get(author, LogRows()).cut(write)
             case Mend(rows):
-                return self._logs.get(rows[0].segment.author if rows else b"", Log()).mend(write)
+                return self._logs.get(rows[0].segment.author if rows else b"", LogRows()).mend(write)
             case PutFork(proof):
                 if proof.author in self._forks:
                     return bool

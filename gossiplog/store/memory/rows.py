@@ -27,7 +27,7 @@ Undo = Callable[[], object]
 """Takes one write back."""
 
 
-class Log:
+class LogRows:
     """I am one author's rows, ascending, with its head."""
 
     def __init__(self) -> None:
@@ -38,9 +38,9 @@ class Log:
         self.holes: dict[int, int] = {}
         self.holed: list[int] = []
 
-    def copy(self) -> Log:
+    def copy(self) -> LogRows:
         """Return an independent log with the same rows."""
-        copy = Log()
+        copy = LogRows()
         copy.rows, copy.firsts, copy.head = list(self.rows), list(self.firsts), self.head
         copy.holes, copy.holed = dict(self.holes), list(self.holed)
         return copy

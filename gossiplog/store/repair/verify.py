@@ -24,7 +24,7 @@ from gossiplog.log.keys import format_author, genesis_id
 from gossiplog.log.segment import Head, count_holes, verify
 from gossiplog.store.interface import Backend, Row
 
-Progress = Callable[[int, int], object]
+OnProgress = Callable[[int, int], object]
 """Called now and then with the entries checked so far and the entries there should be."""
 
 Value = TypeVar("Value")
@@ -84,13 +84,13 @@ class VerifyReport:
         return not self.damages
 
 
-def verify_store(backend: Backend, clock: Clock, progress: Progress | None = None) -> VerifyReport:
+def verify_store(backend: Backend, clock: Clock, progress: OnProgress | None = None) -> VerifyReport:
     """Check everything in ``backend`` against itself and against ``clock``; O(entries), about 0.8 us each."""
     return _Check(backend, clock, progress).run()
 
 
 class _Check:
-    def __init__(self, backend: Backend, clock: Clock, progress: Progress | None) -> None:
+    def __init__(self, backend: Backend, clock: Clock, progress: OnProgress | None) -> None:
         self._backend = backend
         self._clock = clock
         self._progress = progress

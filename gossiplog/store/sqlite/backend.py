@@ -29,7 +29,7 @@ from gossiplog.paths import AnyPath
 from gossiplog.store.directory import StoreDirectory
 from gossiplog.store.interface import (
     Row,
-    Write,
+    RowWrite,
 )
 from gossiplog.store.owning_process import hold, leak
 from gossiplog.store.sqlite.opening import connect, forsake, large_values
@@ -275,7 +275,7 @@ class SQLiteBackend:
                 if line not in ("ok", "*** in database main ***"):
                     yield line
 
-    def commit(self, writes: Sequence[Write]) -> None:
+    def commit(self, writes: Sequence[RowWrite]) -> None:
         """Do all writes in one transaction; see :meth:`gossiplog.store.interface.Backend.commit`."""
         self._require_open()
         self._effort.begin()

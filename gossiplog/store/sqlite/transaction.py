@@ -33,7 +33,7 @@ from gossiplog.store.interface import (
     PutMeta,
     PutSegment,
     Replace,
-    Write,
+    RowWrite,
     check_cut,
     check_mend,
     check_put,
@@ -65,7 +65,7 @@ class SQLiteWriter:
         self.poison = ""
         self._file = file
         self._connection = connection
-        self._writers: dict[type[Write], Callable[[Any], None]] = {
+        self._writers: dict[type[RowWrite], Callable[[Any], None]] = {
             PutSegment: self._put_segment,
             Replace: self._replace,
             PutFork: self._put_fork,
@@ -90,7 +90,7 @@ class SQLiteWriter:
         self._rows_ahead = len(rows)
         self.ahead: dict[bytes, Head] = {author: Head(seq, entry_id) for author, seq, entry_id in rows}
 
-    def commit(self, writes: Sequence[Write]) -> None:
+    def commit(self, writes: Sequence[RowWrite]) -> None:
         """Do all writes in one transaction; see :meth:`gossiplog.store.interface.Backend.commit`."""
         puts = [write.segment for write in writes if type(write) is PutSegment]
         rows = self._rows_ahead + len(puts)

@@ -25,7 +25,7 @@ from gossiplog.store.interface import (
     PutSegment,
     Replace,
     Row,
-    Write,
+    RowWrite,
 )
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class RowConformance(_Base):
         backend.commit([chain.put(*[b"%d" % place for place in range(count)]) for count in rows])
         return backend, chain
 
-    def _refused(self, backend: Backend, writes: Sequence[Write]) -> None:
+    def _refused(self, backend: Backend, writes: Sequence[RowWrite]) -> None:
         """Check that ``writes`` are refused and change nothing."""
         before = self._content(backend)
         with self.assertRaises(InvalidValueError):

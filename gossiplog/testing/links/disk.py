@@ -1,7 +1,7 @@
 """A store's thread without a thread.
 
-Responsible for: doing a store's jobs in virtual time, as :class:`gossiplog.live.store_thread.StoreThread` does in a thread;
-slow and stalled disks.
+Responsible for: doing a store's jobs in virtual time, as :class:`gossiplog.live.store_thread.StoreThread` does in a
+thread; slow and stalled disks.
 Must not know: what a job means.
 Invariant: jobs are done in the order, and with the grouping, of the real thread.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gossiplog.errors import StoreClosedError
-from gossiplog.live.job_queue import Answer, Call, Job, Lanes
+from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
@@ -35,8 +35,8 @@ class VirtualThread(StoreThread):
         self._committed = committed
         self._home = Home(name)
         self._closed = False
-        self._lanes = Lanes()
-        self._last: Call | None = None
+        self._lanes = JobQueue()
+        self._last: CallJob | None = None
         self._working = False
         self._logs = open_logs()
 
@@ -50,7 +50,7 @@ class VirtualThread(StoreThread):
         """Finish what is queued and close the Logs."""
         self._hand_over()
         self._closed = True
-        self._last = Call(lambda logs: logs.close(), answer)
+        self._last = CallJob(lambda logs: logs.close(), answer)
         self._soon()
 
     def end(self) -> None:

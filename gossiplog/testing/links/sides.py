@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPush
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gossiplog.live.logger import Log
+from gossiplog.live.logger import NodeLog
 
 WINDOW_BYTES = 64 * 1024
 """What the kernels between two sides hold in one direction."""
@@ -26,7 +26,7 @@ WINDOW_BYTES = 64 * 1024
 CHUNK_BYTES = 16 * 1024
 """Given to a protocol at once, at most."""
 
-_log = Log()
+_log = NodeLog()
 
 
 class Surroundings(Protocol):

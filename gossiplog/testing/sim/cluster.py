@@ -21,11 +21,11 @@ from collections.abc import Collection, Sequence
 
 from gossiplog.log.keys import Keypair
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.testing.sim.dialer import Dialer
+from gossiplog.testing.sim.dialer import SimDialer
 from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.figures import Figures
-from gossiplog.testing.sim.invariants import Checker, InvariantError
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.invariants import InvariantError, Invariants
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.pipes import Party, Quality
 from gossiplog.testing.sim.wires import Net
 from gossiplog.testing.sim.world import World
@@ -38,21 +38,21 @@ PATIENCE_SECONDS = 4000.0
 
 
 class Cluster:
-    """I am a simulated network of nodes.  ``every``: see :class:`~gossiplog.testing.sim.invariants.Checker`."""
+    """I am a simulated network of nodes.  ``every``: see :class:`~gossiplog.testing.sim.invariants.Invariants`."""
 
     def __init__(self, seed: int, *, every: int = 1) -> None:
         self.world = World(seed)
         self.random = self.world.child()
         self.net = Net(self.world)
         self.figures = Figures()
-        self.checker = Checker(self.figures, every)
-        self.nodes: list[Node] = []
+        self.checker = Invariants(self.figures, every)
+        self.nodes: list[SimNode] = []
 
     # -- building
 
     def add(
-        self, writers: int | Sequence[bytes] = 1, *, speed: Speed | None = None, kind: type[Node] = Node
-    ) -> Node:
+        self, writers: int | Sequence[bytes] = 1, *, speed: Speed | None = None, kind: type[SimNode] = SimNode
+    ) -> SimNode:
         """A node with so many local writers, or with writers of these seeds; it runs after :meth:`start`."""
         name = f"n{len(self.nodes)}"
         backend = MemoryBackend(name)
@@ -63,11 +63,11 @@ class Cluster:
         self.nodes.append(node)
         return node
 
-    def connect(self, caller: Node, target: Party, quality: Quality | None = None) -> Dialer:
+    def connect(self, caller: SimNode, target: Party, quality: Quality | None = None) -> SimDialer:
         """Let ``caller`` keep a connection to ``target``."""
         if quality is not None:
             self.net.qualities[frozenset((caller.name, target.name))] = quality
-        dialer = Dialer(
+        dialer = SimDialer(
             self.net, caller, target, self.world.child(), lambda peer: peer in caller.peers.values()
         )
         caller.dialers.append(dialer)
@@ -151,7 +151,7 @@ class Cluster:
                             first.holdings.clock.seq(author) >= seq, first, f"never got entry {seq}"
                         )
 
-    def _check_neighbours(self, group: Sequence[Node]) -> None:
+    def _check_neighbours(self, group: Sequence[SimNode]) -> None:
         """Who has a session with another node holds the same as that one, of the authors that both want."""
         by_id = {node.id: node for node in group}
         for node in group:
@@ -161,12 +161,12 @@ class Cluster:
                     ours, theirs = held(node, other), held(other, node)
                     self._require(ours == theirs, node, f"holds, or knows as forked, other than {other.name}")
 
-    def _require(self, holds: bool, node: Node, fault: str) -> None:
+    def _require(self, holds: bool, node: SimNode, fault: str) -> None:
         if not holds:
             raise InvariantError(f"at rest, {node.name} {fault}")
 
 
-def held(node: Node, other: Node) -> dict[bytes, tuple[int, bytes] | None]:
+def held(node: SimNode, other: SimNode) -> dict[bytes, tuple[int, bytes] | None]:
     """What a node holds of the authors that another one wants as well; of forked ones, what stands for a fork."""
     holdings, ours, theirs = node.holdings, node.replica.wanted, other.replica.wanted
     return {
@@ -176,7 +176,7 @@ def held(node: Node, other: Node) -> dict[bytes, tuple[int, bytes] | None]:
     }
 
 
-def components(nodes: Sequence[Node]) -> list[list[Node]]:
+def components(nodes: Sequence[SimNode]) -> list[list[SimNode]]:
     """Nodes grouped by whether they are connected, over any number of sessions."""
     by_id = {node.id: node for node in nodes}
     groups = []

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from random import Random
 
 from gossiplog import limits
-from gossiplog.testing.sim.pipes import End, Party
+from gossiplog.testing.sim.pipes import Party, PipeEnd
 from gossiplog.testing.sim.wires import Net
 from gossiplog.testing.sim.world import Timer
 
 
-class Dialer:
+class SimDialer:
     """I keep trying to have a connection from ``caller`` to ``target``."""
 
     def __init__(
@@ -28,7 +28,7 @@ class Dialer:
         self.dials = 0
         self._connected = connected
         self._random = random
-        self._end: End | None = None
+        self._end: PipeEnd | None = None
         self._failures = 0
         self._timer: Timer | None = None
 
@@ -44,7 +44,7 @@ class Dialer:
         self._timer = self._end = None
         self._failures = 0
 
-    def lost(self, end: End) -> None:
+    def lost(self, end: PipeEnd) -> None:
         """``end`` is gone: if it was mine, dial again after a while."""
         if end is self._end:
             self._end = None
@@ -58,7 +58,7 @@ class Dialer:
             self._failures += 1
             self._timer = self.net.world.after(delay, self._dial)
 
-    def succeeded(self, end: End) -> None:
+    def succeeded(self, end: PipeEnd) -> None:
         """The session on ``end`` is open: if it is mine, back-off starts over."""
         if end is self._end:
             self._failures = 0

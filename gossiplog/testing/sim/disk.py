@@ -3,8 +3,8 @@
 Responsible for: doing what is queued in order, many writes in one commit, each after a random delay; losing what was
 not committed in a crash; a full and a failing disk.
 Must not know: replicas, sessions, what is written.
-Invariant: as in :mod:`gossiplog.live.store_thread`, the writes of a batch come before its other work, and results come back
-in the order of their jobs.
+Invariant: as in :mod:`gossiplog.live.store_thread`, the writes of a batch come before its other work, and results come
+back in the order of their jobs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from gossiplog.errors import StoreError
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import Fault, MemoryBackend
-from gossiplog.store.requests import Append, Outcome, Request, merged
+from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.requests import Append, CommitReport, Request, merged
 from gossiplog.testing.sim.world import World
 
 HOP_SECONDS = 0.001
@@ -54,16 +54,16 @@ class Disk:
         world: World,
         backend: MemoryBackend,
         speed: Speed,
-        committed: Callable[[Sequence[Job], Outcome], None],
-        told: Callable[[Sequence[Job], Outcome], None],
+        committed: Callable[[Sequence[Job], CommitReport], None],
+        told: Callable[[Sequence[Job], CommitReport], None],
     ) -> None:
         """``committed`` is called when a batch is durable, ``told`` when the node may know, which is later."""
         self.backend = backend
         self.random = world.child()
         self.logs = Logs(backend, self.random.randbytes)
         self.full = False
-        self.fails: Fault | None = None
-        backend.fault = lambda writes: Fault.FULL if self.full else self.fails
+        self.fails: DiskFault | None = None
+        backend.fault = lambda writes: DiskFault.FULL if self.full else self.fails
         self._world = world
         self._speed = speed
         self._committed = committed
@@ -110,7 +110,7 @@ class Disk:
             return
         writes = [job for job in batch if job.request is not None]
         answers: list[tuple[Answer, Any]] = []
-        outcome = Outcome([], [], {})
+        outcome = CommitReport([], [], {})
         if writes:
             try:
                 outcome = self.logs.process([job.request for job in writes if job.request is not None])
@@ -135,7 +135,7 @@ class Disk:
             if changes := self.logs.weighing.merged():
                 self._world.at(self._delivers_at, lambda: self._deliver([], merged(changes), []))
 
-    def _deliver(self, writes: list[Job], outcome: Outcome, answers: list[tuple[Answer, Any]]) -> None:
+    def _deliver(self, writes: list[Job], outcome: CommitReport, answers: list[tuple[Answer, Any]]) -> None:
         if self._dead:
             return
         self._told(writes, outcome)

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from gossiplog.store.memory.backend import Fault as DiskFault
+from gossiplog.store.memory.backend import DiskFault
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.liars import LIES, Liar
-from gossiplog.testing.sim.node import Node
-from gossiplog.testing.sim.pipes import End, Quality
+from gossiplog.testing.sim.node import SimNode
+from gossiplog.testing.sim.pipes import PipeEnd, Quality
 
 REORDERED_SECONDS = 0.5
 """By how much a frame is late, at most, when frames are reordered."""
@@ -62,39 +62,39 @@ class Faults:
 
         self.cluster.world.at(fault.at, happen)
 
-    def _cut(self, nodes: list[Node], seconds: float, hears: tuple[bool, bool] = (True, True)) -> None:
+    def _cut(self, nodes: list[SimNode], seconds: float, hears: tuple[bool, bool] = (True, True)) -> None:
         for link in self.cluster.net.between(nodes[0], nodes[1]):
             link.cut(hears=hears)
 
-    def _crash(self, nodes: list[Node], seconds: float, *, silent: bool = False) -> None:
+    def _crash(self, nodes: list[SimNode], seconds: float, *, silent: bool = False) -> None:
         for node in nodes:
             node.crash(silent=silent)
             self.cluster.world.after(seconds, lambda node=node: None if node.up else node.start())  # type: ignore[misc]
 
-    def _freeze(self, nodes: list[Node], seconds: float) -> None:
+    def _freeze(self, nodes: list[SimNode], seconds: float) -> None:
         for node in nodes:
             node.freeze(seconds)
 
-    def _partition(self, nodes: list[Node], seconds: float, *, silent: bool = False) -> None:
+    def _partition(self, nodes: list[SimNode], seconds: float, *, silent: bool = False) -> None:
         others = [node for node in self.cluster.nodes if node not in nodes]
         self.cluster.partition(nodes, others, silent=silent)
         self.cluster.world.after(seconds, self.cluster.heal)
 
-    def _full(self, nodes: list[Node], seconds: float) -> None:
+    def _full(self, nodes: list[SimNode], seconds: float) -> None:
         for node in nodes:
             if node.up:
                 disk = node.disk
                 disk.full = True
                 self.cluster.world.after(seconds, lambda disk=disk: setattr(disk, "full", False))  # type: ignore[misc]
 
-    def _fail(self, nodes: list[Node], seconds: float) -> None:
+    def _fail(self, nodes: list[SimNode], seconds: float) -> None:
         """A disk that fails stays so until the node is started again."""
         for node in nodes:
             if node.up:
                 node.disk.fails = self.random.choice((DiskFault.LOST, DiskFault.KEPT))
                 self.cluster.world.after(seconds, lambda node=node: self._crash([node], 1.0))  # type: ignore[misc]
 
-    def _become(self, nodes: list[Node], seconds: float, quality: Quality, *, both: bool = True) -> None:
+    def _become(self, nodes: list[SimNode], seconds: float, quality: Quality, *, both: bool = True) -> None:
         """The link is like this for a while, in both directions or only from the first node to the second."""
         for link in self.cluster.net.between(nodes[0], nodes[1]):
             for end in link.ends:
@@ -102,14 +102,14 @@ class Faults:
                     end.quality = quality
                     self.cluster.world.after(seconds, partial(setattr, end, "quality", end.link.quality))
 
-    def _jump(self, nodes: list[Node], seconds: float) -> None:
+    def _jump(self, nodes: list[SimNode], seconds: float) -> None:
         """A clock is set, and set right again: it goes forward and back, or back and forward."""
         step = self.random.choice((-1.0, 1.0)) * 10 * seconds
         for node in nodes:
             node.jump(step)
             self.cluster.world.after(seconds, partial(node.jump, -step))
 
-    def _lie(self, nodes: list[Node], seconds: float, lie: type[Liar]) -> None:
+    def _lie(self, nodes: list[SimNode], seconds: float, lie: type[Liar]) -> None:
         """Somebody comes who does not mean well, and goes."""
         for node in nodes:
             liar = lie(self.cluster, self.random)
@@ -118,15 +118,15 @@ class Faults:
 
     # -- frames that do not arrive as they were sent
 
-    def _tampering(self, rule: str) -> Callable[[list[Node], float], None]:
-        def do(nodes: list[Node], seconds: float) -> None:
+    def _tampering(self, rule: str) -> Callable[[list[SimNode], float], None]:
+        def do(nodes: list[SimNode], seconds: float) -> None:
             pair = frozenset(node.name for node in nodes)
             self._rules.setdefault(pair, set()).add(rule)
             self.cluster.world.after(seconds, lambda: self._rules[pair].discard(rule))
 
         return do
 
-    def _tamper(self, end: End, frame: bytes) -> list[tuple[float, bytes]]:
+    def _tamper(self, end: PipeEnd, frame: bytes) -> list[tuple[float, bytes]]:
         if not self._rules:
             return [(0.0, frame)]
         rules = self._rules.get(frozenset((end.party.name, end.other.party.name)))
@@ -143,7 +143,7 @@ class Faults:
         return copies
 
 
-KINDS: dict[str, Callable[[Faults, list[Node], float], None]] = {
+KINDS: dict[str, Callable[[Faults, list[SimNode], float], None]] = {
     "cut": Faults._cut,
     "half-open": lambda faults, nodes, seconds: faults._cut(nodes, seconds, (True, False)),
     "half-open back": lambda faults, nodes, seconds: faults._cut(nodes, seconds, (False, True)),

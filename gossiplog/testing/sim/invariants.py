@@ -7,19 +7,19 @@ Invariant: what is checked after an event costs in proportion to what the event 
 
 Which of the sentences of "What always holds" is checked where:
 
-1. a log is a verified prefix, without gaps       :meth:`Checker.committed` (continues the disk, was signed);
+1. a log is a verified prefix, without gaps       :meth:`Invariants.committed` (continues the disk, was signed);
    of what its author signed                      ``Cluster.check_agreement`` (every disk verifies, at rest);
-                                                  :meth:`Checker.sent` (no holes that were not asked for)
-2. the clock never goes back, and is the disk's   :meth:`Checker.handled` (each commit); :meth:`Checker.started`
+                                                  :meth:`Invariants.sent` (no holes that were not asked for)
+2. the clock never goes back, and is the disk's   :meth:`Invariants.handled` (each commit); :meth:`Invariants.started`
    after a restart                                (equal, and nothing durable is lost)
-3. no second id for a seq of a local writer       :meth:`Checker.sign`, called for each commit and for what a failed
-   reaches a disk or leaves the process           one kept; :meth:`Checker.sent` (durable before it leaves)
-4. an unverified byte changes only counters       :meth:`Checker.handled` (an offence leaves heads and forks, and
-                                                  writes nothing); :meth:`Checker.committed` (nobody else's entries)
+3. no second id for a seq of a local writer       :meth:`Invariants.sign`, called for each commit and for what a failed
+   reaches a disk or leaves the process           one kept; :meth:`Invariants.sent` (durable before it leaves)
+4. an unverified byte changes only counters       :meth:`Invariants.handled` (an offence leaves heads and forks, and
+                                                  writes nothing); :meth:`Invariants.committed` (nobody else's entries)
 5. connected nodes come to agree, then rest       ``Cluster.settle`` and ``Cluster.check_agreement``; ``simulator.run``
                                                   (no PING had to find a difference, unless messages were lost)
 6. memory is bounded by ``limits.py``             :func:`bounds`
-7. what was acknowledged is there                 :meth:`Checker.acknowledged`, :meth:`Checker.started`; at rest
+7. what was acknowledged is there                 :meth:`Invariants.acknowledged`, :meth:`Invariants.started`; at rest
                                                   everywhere: ``Cluster.check_agreement``
 8. the same seed gives the same trace             ``World.note`` hashes all lines; ``tests.test_simulator`` compares
 """
@@ -38,7 +38,7 @@ from gossiplog.gossip.outbox import HEADER_BYTES, size_bytes
 from gossiplog.gossip.replica import Replica
 from gossiplog.gossip.session import Phase
 from gossiplog.log.segment import Segment, chain_ids, count_holes, verify
-from gossiplog.store.requests import Outcome
+from gossiplog.store.requests import CommitReport
 from gossiplog.testing.sim.disk import Job, appended
 from gossiplog.testing.sim.figures import Figures
 from gossiplog.testing.sim.loop import Carrier
@@ -52,7 +52,7 @@ class InvariantError(AssertionError):
     """Something that always holds does not."""
 
 
-class Checker:
+class Invariants:
     """I watch all nodes of one simulation.
 
     With ``every`` above 1, for large ones, the bounds of a node are looked at after every so manieth event, and no
@@ -116,7 +116,7 @@ class Checker:
         self._lets_lack[node.name] = set()
         self._asked_to_fill[node.name] = set()
 
-    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: Outcome) -> None:
+    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: CommitReport) -> None:
         """1 and 3: what reaches a disk continues it, and is what the author signed."""
         own = appended(jobs)
         disk = self._disks[node.name]
@@ -216,7 +216,7 @@ class Checker:
         if any(isinstance(effect, events.PeerRejected) for effect in effects):
             self._require(state == self._holdings.get(node.name), node, "was changed by an offence")
             self._require(
-                not any(isinstance(effect, events.Write | events.WriteFork) for effect in effects),
+                not any(isinstance(effect, events.StoreSegment | events.StoreFork) for effect in effects),
                 node,
                 "wrote because of an offence",
             )

@@ -31,7 +31,7 @@ from gossiplog.log.items import join
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
 from gossiplog.testing.sim.cluster import Cluster
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.stranger import Stranger
 from gossiplog.wire.codec import encode
 
@@ -48,9 +48,9 @@ class Liar(Stranger):
     def __init__(self, cluster: Cluster, random: Random) -> None:
         super().__init__(cluster, f"{type(self).__name__.lower()} at {cluster.world.now:.6f}")
         self.random = random
-        self.node: Node | None = None
+        self.node: SimNode | None = None
 
-    def meet(self, node: Node) -> None:
+    def meet(self, node: SimNode) -> None:
         """Come, and come again, until told to :meth:`leave`."""
         self.node = node
         self._act()
@@ -70,11 +70,11 @@ class Liar(Stranger):
             self.lie(node)
         self.cluster.world.after(PERIOD_SECONDS, self._act)
 
-    def lie(self, node: Node) -> None:
+    def lie(self, node: SimNode) -> None:
         """Say something."""
         raise NotImplementedError
 
-    def authors(self, node: Node) -> list[bytes]:
+    def authors(self, node: SimNode) -> list[bytes]:
         """Everyone the node knows, and itself."""
         return sorted({*node.holdings.clock, *node.local})
 
@@ -92,7 +92,7 @@ class Liar(Stranger):
 class Boaster(Liar):
     """I claim far more of every log than was ever written, and send nothing."""
 
-    def lie(self, node: Node) -> None:
+    def lie(self, node: SimNode) -> None:
         """Another author each time, by both ways there are."""
         authors = self.authors(node)
         if authors:
@@ -104,7 +104,7 @@ class Boaster(Liar):
 class Staller(Liar):
     """I claim what others really hold, take every WANT, and send nothing."""
 
-    def lie(self, node: Node) -> None:
+    def lie(self, node: SimNode) -> None:
         """The highest heads there are."""
         heads: dict[bytes, int] = {}
         for other in self.cluster.nodes:
@@ -118,7 +118,7 @@ class Staller(Liar):
 class Forger(Liar):
     """I continue logs with entries their authors never signed."""
 
-    def lie(self, node: Node) -> None:
+    def lie(self, node: SimNode) -> None:
         """The right place and chain; a signature of nothing, of another segment, or of another author."""
         authors = self.authors(node)
         if not authors:
@@ -135,7 +135,7 @@ class Forger(Liar):
 class Garbler(Liar):
     """I send messages with a byte changed, cut short or put in."""
 
-    def lie(self, node: Node) -> None:
+    def lie(self, node: SimNode) -> None:
         """One of each kind, spoilt."""
         frame = bytearray(encode(self.random.choice(self._messages(node))))
         at = self.random.randrange(len(frame))
@@ -148,7 +148,7 @@ class Garbler(Liar):
             frame[at:at] = self.random.randbytes(3)
         self.say_bytes(bytes(frame))
 
-    def _messages(self, node: Node) -> list[Message]:
+    def _messages(self, node: SimNode) -> list[Message]:
         author = self.random.choice(self.authors(node) or [self.id])
         return [
             Hello(1, 1, (), "again", self.instance),
@@ -165,7 +165,7 @@ class Garbler(Liar):
 class Parrot(Liar):
     """I repeat what was said long ago, in any order, and ask for it again and again."""
 
-    def lie(self, node: Node) -> None:
+    def lie(self, node: SimNode) -> None:
         """Old segments, and a WANT for all of them."""
         segments = self.stored()
         self.random.shuffle(segments)
@@ -181,7 +181,7 @@ class Misleader(Liar):
         super().__init__(cluster, random)
         self.answers[Ping] = lambda ping: self.say(Pong(ping.token, random.randbytes(16)))
 
-    def lie(self, node: Node) -> None:
+    def lie(self, node: SimNode) -> None:
         """Ask for a comparison, and give it no end."""
         self.say(Ranges(1, (Range(b"", RangeKind.FINGERPRINT, self.random.randbytes(16)),)))
 
@@ -196,7 +196,7 @@ class Equivocator(Liar):
         cluster.checker.may_fork.add(self.keypair.author)
         self.heads = [Head(0, genesis_id(self.keypair.author))] * 2
 
-    def meet(self, node: Node) -> None:
+    def meet(self, node: SimNode) -> None:
         """Connect to one, the twin to any other."""
         super().meet(node)
         self.twin.dial(self.random.choice([other for other in self.cluster.nodes if other is not node]))
@@ -206,7 +206,7 @@ class Equivocator(Liar):
         super().leave()
         self.twin.hang_up()
 
-    def lie(self, node: Node) -> None:
+    def lie(self, node: SimNode) -> None:
         """Some entries more on each branch."""
         for number, teller in enumerate((self, self.twin)):
             bodies = [encode_body(number, self.random.randbytes(9)) for _ in range(self.random.randint(1, 3))]

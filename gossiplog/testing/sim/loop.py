@@ -16,7 +16,7 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode, StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Bye
 from gossiplog.gossip.outbox import FEW_BYTES, PROOF, weight
 from gossiplog.gossip.replica import Replica
@@ -25,10 +25,10 @@ from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import segment_bytes
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.store.requests import Accept, AddFork, Fill, Filled, Outcome, Stale
-from gossiplog.testing.sim.dialer import Dialer
+from gossiplog.store.requests import Accept, AddFork, CommitReport, FillRow, RowFilled, Stale
+from gossiplog.testing.sim.dialer import SimDialer
 from gossiplog.testing.sim.disk import Disk, Job
-from gossiplog.testing.sim.pipes import End
+from gossiplog.testing.sim.pipes import PipeEnd
 from gossiplog.testing.sim.watching import Watcher
 from gossiplog.testing.sim.world import LocalClock, Timer, World
 from gossiplog.wire.codec import encode
@@ -44,22 +44,22 @@ class Carrier:
     backend: MemoryBackend
     local: tuple[bytes, ...]
     disk: Disk
-    holdings: Holdings
+    holdings: Heads
     weights: Weights
     replica: Replica
 
     def __init__(self) -> None:
         self.up = False
         self.frozen = False
-        self.dialers: list[Dialer] = []
+        self.dialers: list[SimDialer] = []
         self.notices: list[events.Notice] = []
         self.reset()
         self._do: dict[type[Any], Callable[[Any], None]] = {
             events.Send: self._send,
             events.End: self._end,
-            events.Write: self._write,
-            events.WriteFork: self._write_fork,
-            events.Fill: self._fill,
+            events.StoreSegment: self._write,
+            events.StoreFork: self._write_fork,
+            events.FillHoles: self._fill,
             events.FindHoles: self._find_holes,
             events.Load: self._load,
             events.LoadPayloads: self._load_payloads,
@@ -69,7 +69,7 @@ class Carrier:
 
     def reset(self) -> None:
         """Begin anew, with no connections."""
-        self.ends: dict[int, End] = {}
+        self.ends: dict[int, PipeEnd] = {}
         self.peers: dict[int, bytes] = {}
         self._queue: deque[Event] = deque()
         self._busy = False
@@ -80,10 +80,10 @@ class Carrier:
 
     # -- the disk reports
 
-    def _committed(self, jobs: Sequence[Job], outcome: Outcome) -> None:
+    def _committed(self, jobs: Sequence[Job], outcome: CommitReport) -> None:
         self.watcher.committed(self, jobs, outcome)
 
-    def _told(self, jobs: Sequence[Job], outcome: Outcome) -> None:
+    def _told(self, jobs: Sequence[Job], outcome: CommitReport) -> None:
         self.weights.change(outcome.forgotten, outcome.changes)
         for author in outcome.forgotten:
             self.holdings.clock.discard(author)
@@ -181,11 +181,11 @@ class Carrier:
                 end.write(frame)
             end.close()
 
-    def _write(self, effect: events.Write) -> None:
+    def _write(self, effect: events.StoreSegment) -> None:
         segment, head = effect
         self.disk.write(Accept(segment, head), self._answer(effect.size_bytes))
 
-    def _write_fork(self, effect: events.WriteFork) -> None:
+    def _write_fork(self, effect: events.StoreFork) -> None:
         author, answer = effect.proof.author, self._answer(effect.size_bytes)
 
         def written(value: Any) -> None:
@@ -234,16 +234,16 @@ class Carrier:
             ),
         )
 
-    def _fill(self, effect: events.Fill) -> None:
+    def _fill(self, effect: events.FillHoles) -> None:
         session, segment = effect
         written = self._answer(segment_bytes(segment))
 
         def filled(value: Any) -> None:
-            found = value if isinstance(value, Filled) else ()
-            self.handle(events.Filled(session, segment.author, *found))
+            found = value if isinstance(value, RowFilled) else ()
+            self.handle(events.HolesFilled(session, segment.author, *found))
             written(value)
 
-        self.disk.write(Fill(segment), filled)
+        self.disk.write(FillRow(segment), filled)
 
     def _examine(self, effect: events.Examine) -> None:
         session, theirs = effect

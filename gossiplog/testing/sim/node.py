@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip import events
-from gossiplog.gossip.heads import Holdings
+from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.messages import Interest
-from gossiplog.gossip.quotas import Ledger, Quotas
+from gossiplog.gossip.quotas import QuotaLedger, Quotas
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.body import encode_body
 from gossiplog.log.disk_cost import Weights
@@ -24,7 +24,7 @@ from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Append, Appended, Forget, SetMeta
 from gossiplog.testing.sim.disk import Disk, Speed
 from gossiplog.testing.sim.loop import Carrier
-from gossiplog.testing.sim.pipes import End
+from gossiplog.testing.sim.pipes import PipeEnd
 from gossiplog.testing.sim.watching import Watcher
 from gossiplog.testing.sim.wires import Net
 from gossiplog.testing.sim.world import LocalClock, World
@@ -33,7 +33,7 @@ from gossiplog.wire.codec import decode
 Change: TypeAlias = Callable[[Choices, Sequence[bytes]], None]
 
 
-class Node(Carrier):
+class SimNode(Carrier):
     """I am one node; between :meth:`crash` and :meth:`start` only my disk exists."""
 
     def __init__(
@@ -65,11 +65,11 @@ class Node(Carrier):
         self.disk = Disk(self.world, self.backend, self.speed, self._committed, self._told)
         logs = self.disk.logs
         self.local = tuple(logs.writers().values())
-        self.holdings = Holdings(logs.clock.copy(), set(logs.forks), set(logs.local), logs.holed_authors())
+        self.holdings = Heads(logs.clock.copy(), set(logs.forks), set(logs.local), logs.holed_authors())
         self.replica = Replica(self.id, self.random.randbytes(16), self.holdings, agent=self.name)
         self.choices = Choices.load(logs.meta(KEPT_AS), self.holdings.local)
         self.weights = Weights(logs.weighing.begin())
-        self.replica.limit_to(self.choices, Ledger(self.quotas, self.weights, self.holdings.local))
+        self.replica.limit_to(self.choices, QuotaLedger(self.quotas, self.weights, self.holdings.local))
         self.reset()
         self.up = True
         self.world.note(f"{self.name} starts")
@@ -144,7 +144,7 @@ class Node(Carrier):
 
     # -- connections report (gossiplog.testing.sim.pipes.Party)
 
-    def established(self, end: End) -> None:
+    def established(self, end: PipeEnd) -> None:
         """A session begins."""
         if not self.up:
             return
@@ -153,7 +153,7 @@ class Node(Carrier):
         self.ends[end.session] = end
         self.handle(events.Opened(end.session, end.other.party.id, end.salt, end.initiator))
 
-    def received(self, end: End, frame: bytes) -> None:
+    def received(self, end: PipeEnd, frame: bytes) -> None:
         """A frame came."""
         if not self.up:
             return
@@ -165,17 +165,17 @@ class Node(Carrier):
         self.watcher.received(self, end.other.party.name, message, len(frame))
         self.handle(events.Received(end.session, message))
 
-    def trickled(self, end: End) -> None:
+    def trickled(self, end: PipeEnd) -> None:
         """Part of a frame came."""
         if self.up:
             self.handle(events.Heard(end.session))
 
-    def drained(self, end: End) -> None:
+    def drained(self, end: PipeEnd) -> None:
         """The connection takes more."""
         if self.up:
             self.handle(events.Writable(end.session))
 
-    def lost(self, end: End) -> None:
+    def lost(self, end: PipeEnd) -> None:
         """It is gone."""
         if not self.up:
             return

@@ -1,6 +1,6 @@
 """What became of one seed, the bars it is held against, and all seeds together.
 
-Responsible for: running a scenario to an :class:`Outcome`, and the words and numbers for one or many of them.
+Responsible for: running a scenario to an :class:`SeedOutcome`, and the words and numbers for one or many of them.
 Must not know: files, terminals, which command asked.
 Invariant: an outcome with an empty ``faults`` kept every invariant and every bar.
 """
@@ -32,7 +32,7 @@ class Bars(NamedTuple):
     converged: float | None = None
 
 
-class Outcome(NamedTuple):
+class SeedOutcome(NamedTuple):
     """One run.  ``faults`` says what did not hold; without an invariant broken there are figures."""
 
     seed: int
@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
             "converged": self.converged,
         }
 
-    def against(self, bars: Bars) -> Outcome:
+    def against(self, bars: Bars) -> SeedOutcome:
         """The same, with a fault for each bar it is above."""
         above = [
             f"{name} is {self.numbers[name]:.3f}, above {bar:g}"
@@ -77,16 +77,16 @@ class Outcome(NamedTuple):
         )
 
 
-def of_scenario(scenario: Scenario) -> Outcome:
+def of_scenario(scenario: Scenario) -> SeedOutcome:
     """Run ``scenario``; never raises InvariantError."""
     try:
         cluster = simulator.run(scenario)
     except InvariantError as error:
-        return Outcome(scenario.seed, (str(error),))
+        return SeedOutcome(scenario.seed, (str(error),))
     spread = cluster.figures.spread
     assert spread is not None
     spread.sample(spread.last_new)
-    return Outcome(
+    return SeedOutcome(
         scenario.seed,
         (),
         cluster.figures,
@@ -96,14 +96,14 @@ def of_scenario(scenario: Scenario) -> Outcome:
     )
 
 
-def of_steady(steady: Steady, seed: int) -> Outcome:
+def of_steady(steady: Steady, seed: int) -> SeedOutcome:
     """Measure a steady state; entries of the window that some node never got are a fault."""
     try:
         figures, delivery = measure(steady, seed)
     except InvariantError as error:
-        return Outcome(seed, (str(error),))
+        return SeedOutcome(seed, (str(error),))
     missing = (f"{delivery.undelivered} entries did not reach every node",) if delivery.undelivered else ()
-    return Outcome(seed, missing, figures, delivery)
+    return SeedOutcome(seed, missing, figures, delivery)
 
 
 def last_change(scenario: Scenario) -> float:
@@ -112,7 +112,7 @@ def last_change(scenario: Scenario) -> float:
     return max([*scenario.starts, *ends, *[write.at for write in scenario.writes]])
 
 
-def summary(outcomes: Sequence[Outcome]) -> list[str]:
+def summary(outcomes: Sequence[SeedOutcome]) -> list[str]:
     """All runs as lines of a table: mean and worst of each figure, then the messages by type."""
     numbers = [outcome.numbers for outcome in outcomes if outcome.numbers]
     if not numbers:
@@ -138,7 +138,7 @@ _ROWS = {
 }
 
 
-def _total(outcomes: Sequence[Outcome], part: Callable[[Figures], Counter[str]]) -> Counter[str]:
+def _total(outcomes: Sequence[SeedOutcome], part: Callable[[Figures], Counter[str]]) -> Counter[str]:
     total: Counter[str] = Counter()
     for outcome in outcomes:
         if outcome.figures is not None:

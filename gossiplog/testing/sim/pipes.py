@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from gossiplog import limits
 
 if TYPE_CHECKING:
-    from gossiplog.testing.sim.wires import Link
+    from gossiplog.testing.sim.wires import Wire
 
 OVERHEAD_BYTES = 22
 """Length of a frame and of a record, and the record's tag: what encryption adds to a small frame."""
@@ -59,26 +59,26 @@ class Party(Protocol):
     name: str
     id: bytes
 
-    def established(self, end: End) -> None:
+    def established(self, end: PipeEnd) -> None:
         """The handshake is done."""
 
-    def received(self, end: End, frame: bytes) -> None:
+    def received(self, end: PipeEnd, frame: bytes) -> None:
         """A frame came."""
 
-    def trickled(self, end: End) -> None:
+    def trickled(self, end: PipeEnd) -> None:
         """Bytes of a frame came."""
 
-    def drained(self, end: End) -> None:
+    def drained(self, end: PipeEnd) -> None:
         """Everything written was read by the other side, after there had been too much."""
 
-    def lost(self, end: End) -> None:
+    def lost(self, end: PipeEnd) -> None:
         """The connection is gone."""
 
 
-class End:
+class PipeEnd:
     """I am one party's side of a connection; ``quality`` is that of the way to the other side."""
 
-    def __init__(self, link: Link, party: Party, initiator: bool) -> None:
+    def __init__(self, link: Wire, party: Party, initiator: bool) -> None:
         self.link = link
         self.party = party
         self.initiator = initiator
@@ -96,7 +96,7 @@ class End:
         self._held: deque[tuple[str, bytes]] = deque()
 
     @property
-    def other(self) -> End:
+    def other(self) -> PipeEnd:
         """The other side."""
         return self.link.ends[1 if self.initiator else 0]
 

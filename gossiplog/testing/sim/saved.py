@@ -17,7 +17,7 @@ from gossiplog.errors import InvalidValueError
 from gossiplog.limits import MAX_BODY_BYTES
 from gossiplog.testing.sim.faults import KINDS, ON_LINKS, Fault
 from gossiplog.testing.sim.pipes import Quality
-from gossiplog.testing.sim.scenario import Scenario, Write
+from gossiplog.testing.sim.scenario import Appends, Scenario
 
 ROOM_BYTES = 64
 """For the number, the time and the headers around a payload."""
@@ -43,7 +43,7 @@ def load(path: Path) -> Scenario:
         scenario = Scenario(**{name: _frozen(value) for name, value in fields.items()})
         scenario = scenario._replace(
             qualities=tuple(Quality(*quality) for quality in scenario.qualities),
-            writes=tuple(Write(*write) for write in scenario.writes),
+            writes=tuple(Appends(*write) for write in scenario.writes),
             faults=tuple(Fault(*fault) for fault in scenario.faults),
         )
         _check(scenario)

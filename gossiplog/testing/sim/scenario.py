@@ -24,7 +24,7 @@ CONNECTED_SECONDS = 2.0
 """In a large network appends begin when connections are made."""
 
 
-class Write(NamedTuple):
+class Appends(NamedTuple):
     """An append of payloads of these sizes to a writer of a node."""
 
     at: float
@@ -49,7 +49,7 @@ class Scenario(NamedTuple):
     qualities: tuple[Quality, ...]
     tight: bool
     clocks: tuple[tuple[float, float], ...]
-    writes: tuple[Write, ...]
+    writes: tuple[Appends, ...]
     faults: tuple[Fault, ...]
 
 
@@ -68,7 +68,7 @@ def draw(seed: int) -> Scenario:
     shared = tuple(random.sample(range(count), 2)) if random.random() < 0.2 else ()
     writing = [number for number in range(count) if writers[number] or number in shared]
     writes = [
-        Write(
+        Appends(
             random.uniform(0.0, ACTIVE_SECONDS),
             node := random.choice(writing),
             random.randrange(writers[node] + (node in shared)),
@@ -131,7 +131,7 @@ def draw_large(
     )
     writers = tuple(len(range(number, authors, nodes)) for number in range(nodes))
     writes = [
-        Write(at, node, writer, (size,))
+        Appends(at, node, writer, (size,))
         for node, count in enumerate(writers)
         for writer in range(count)
         for at in _pace(random, entries, rate)

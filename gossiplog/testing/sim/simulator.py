@@ -28,7 +28,7 @@ from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.faults import Faults
 from gossiplog.testing.sim.invariants import InvariantError
 from gossiplog.testing.sim.patching import patched
-from gossiplog.testing.sim.scenario import ACTIVE_SECONDS, Scenario, Write, draw
+from gossiplog.testing.sim.scenario import ACTIVE_SECONDS, Appends, Scenario, draw
 from gossiplog.testing.sim.spread import Spread
 from gossiplog.testing.sim.world import LocalClock
 
@@ -167,7 +167,7 @@ def _failure(scenario: Scenario) -> str:
     return ""
 
 
-def _write(cluster: Cluster, write: Write, number: int) -> None:
+def _write(cluster: Cluster, write: Appends, number: int) -> None:
     node = cluster.nodes[write.node]
     if node.up:
         payloads = [number.to_bytes(2, "big") + bytes(size) for size in write.sizes]

@@ -17,7 +17,7 @@ from gossiplog.testing.sim import memo
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.figures import Figures
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.pipes import Quality
 from gossiplog.testing.sim.spread import Delivery, Spread
 from gossiplog.testing.sim.topologies import regular
@@ -83,7 +83,7 @@ def build(steady: Steady, seed: int) -> Cluster:
     cluster.start()
     until = steady.warm_up + steady.window + GOING_ON_SECONDS
 
-    def append(node: Node, author: bytes) -> None:
+    def append(node: SimNode, author: bytes) -> None:
         node.append(author, [random.randbytes(steady.size)])
         pause = random.expovariate(steady.rate)
         if cluster.world.now + pause < until:

@@ -12,8 +12,8 @@ from typing import Any
 
 from gossiplog.gossip.messages import Bye, Hello, Message, Ping, Pong
 from gossiplog.testing.sim.cluster import Cluster
-from gossiplog.testing.sim.node import Node
-from gossiplog.testing.sim.pipes import End
+from gossiplog.testing.sim.node import SimNode
+from gossiplog.testing.sim.pipes import PipeEnd
 from gossiplog.wire.codec import decode, encode
 
 
@@ -26,13 +26,13 @@ class Stranger:
         self.id = cluster.random.randbytes(32)
         self.instance = cluster.random.randbytes(16)
         self.heard: list[Message] = []
-        self.end: End | None = None
+        self.end: PipeEnd | None = None
         self.greeting: Message | None = Hello(1, 1, (), name, self.instance)
         self.answers: dict[type[Any], Callable[[Any], None]] = {
             Ping: lambda ping: self.say(Pong(ping.token, ping.root))
         }
 
-    def dial(self, node: Node) -> None:
+    def dial(self, node: SimNode) -> None:
         """Connect to ``node``."""
         self.cluster.net.dial(self, node)
 
@@ -68,13 +68,13 @@ class Stranger:
 
     # -- connections report (gossiplog.testing.sim.pipes.Party)
 
-    def established(self, end: End) -> None:
+    def established(self, end: PipeEnd) -> None:
         """The connection is up."""
         self.end = end
         if self.greeting is not None:
             self.say(self.greeting)
 
-    def received(self, end: End, frame: bytes) -> None:
+    def received(self, end: PipeEnd, frame: bytes) -> None:
         """A frame came."""
         message = decode(frame)
         self.heard.append(message)
@@ -82,11 +82,11 @@ class Stranger:
         if answer is not None:
             answer(message)
 
-    def trickled(self, end: End) -> None:
+    def trickled(self, end: PipeEnd) -> None:
         """Part of a frame came."""
 
-    def drained(self, end: End) -> None:
+    def drained(self, end: PipeEnd) -> None:
         """The connection takes more."""
 
-    def lost(self, end: End) -> None:
+    def lost(self, end: PipeEnd) -> None:
         """It is gone."""

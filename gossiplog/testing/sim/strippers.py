@@ -12,13 +12,13 @@ from gossiplog.gossip import events
 from gossiplog.gossip.messages import Segment
 from gossiplog.log.segment import drop_payloads, segment_bytes
 from gossiplog.store.requests import Accept
-from gossiplog.testing.sim.node import Node
+from gossiplog.testing.sim.node import SimNode
 
 SHARE = 0.7
 """Of the payloads of others that are dropped; of a quarter of the segments, all."""
 
 
-class Stripper(Node):
+class Stripper(SimNode):
     """I replace payloads in whatever I send: news, answers to WANT and to FILL."""
 
     def _send(self, effect: events.Send) -> None:
@@ -42,13 +42,13 @@ class Forgetter(Stripper):
 
     def _send(self, effect: events.Send) -> None:
         if effect.message is not self._written:  # which is passed on from memory, with its payloads
-            Node._send(self, effect)
+            SimNode._send(self, effect)
 
-    def _write(self, effect: events.Write) -> None:
+    def _write(self, effect: events.StoreSegment) -> None:
         self._written = effect.segment
         segment = self._stripped(effect.segment)
         self.disk.write(Accept(segment, effect.head), self._answer(effect.size_bytes))
 
-    def _fill(self, effect: events.Fill) -> None:
-        self.handle(events.Filled(effect.session, effect.segment.author))
+    def _fill(self, effect: events.FillHoles) -> None:
+        self.handle(events.HolesFilled(effect.session, effect.segment.author))
         self._answer(segment_bytes(effect.segment))(None)

@@ -20,7 +20,7 @@ def describe(value: Event | Effect) -> str:
         return f"{name} {value.session} {_message(value.message)}"
     if isinstance(value, events.Committed):
         return f"{name} {[(s.author.hex()[:4], s.first, s.last) for s in value.segments]} {value.done_bytes}"
-    if isinstance(value, events.Write | events.Examine):
+    if isinstance(value, events.StoreSegment | events.Examine):
         return f"{name} {_message(value.segment)}"
     if isinstance(value, events.Loaded):
         return f"{name} {value.session} {[_message(s if isinstance(s, Segment) else Fork(s)) for s in value.segments]}"

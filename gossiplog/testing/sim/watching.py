@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.messages import Message
-from gossiplog.store.requests import Outcome
+from gossiplog.store.requests import CommitReport
 from gossiplog.testing.sim.disk import Job
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Watcher(Protocol):
     def started(self, node: Carrier) -> None:
         """It runs, from what its disk holds."""
 
-    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: Outcome) -> None:
+    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: CommitReport) -> None:
         """This is durable; the node does not know it yet."""
 
     def acknowledged(self, node: Carrier, author: bytes, last: int) -> None:

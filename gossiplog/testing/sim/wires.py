@@ -10,31 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gossiplog import limits
-from gossiplog.testing.sim.pipes import End, Party, Quality
+from gossiplog.testing.sim.pipes import Party, PipeEnd, Quality
 from gossiplog.testing.sim.world import World
 
 HANDSHAKE_SIZES = (48, 96, 64)
 """The three handshake messages."""
 
-Tamper = Callable[["End", bytes], list[tuple[float, bytes]]]
+Tamper = Callable[["PipeEnd", bytes], list[tuple[float, bytes]]]
 """What becomes of a frame: (extra delay, frame) for each copy that is to arrive; an extra delay breaks the order."""
 
 
-class Link:
+class Wire:
     """I am one connection: two ends."""
 
     def __init__(self, net: Net, dialler: Party, listener: Party, quality: Quality) -> None:
         self.net = net
         self.quality = quality
         self.salt = net.random.randbytes(32)
-        self.ends = (End(self, dialler, True), End(self, listener, False))
+        self.ends = (PipeEnd(self, dialler, True), PipeEnd(self, listener, False))
 
     def begin(self) -> None:
         """Start the handshake, which may not take for ever."""
         self.net.world.after(limits.HANDSHAKE_SECONDS, self._check_established)
         self.ends[0].carry("shake 1", bytes(HANDSHAKE_SIZES[0]), HANDSHAKE_SIZES[0])
 
-    def shake(self, end: End, step: str) -> None:
+    def shake(self, end: PipeEnd, step: str) -> None:
         """A handshake message arrived at ``end``."""
         if end.closing:
             return
@@ -66,28 +66,28 @@ class Net:
     def __init__(self, world: World) -> None:
         self.world = world
         self.random = world.child()
-        self.links: list[Link] = []
+        self.links: list[Wire] = []
         self.qualities: dict[frozenset[str], Quality] = {}
         self.default = Quality()
         self.reachable: Callable[[Party, Party], bool] = lambda a, b: True
         self.tamper: Tamper = lambda end, frame: [(0.0, frame)]
 
-    def dial(self, dialler: Party, listener: Party) -> End | None:
+    def dial(self, dialler: Party, listener: Party) -> PipeEnd | None:
         """A connection that is being set up, or None when it cannot be."""
         if not self.reachable(dialler, listener):
             return None
         quality = self.qualities.get(frozenset((dialler.name, listener.name)), self.default)
-        link = Link(self, dialler, listener, quality)
+        link = Wire(self, dialler, listener, quality)
         self.links.append(link)
         link.begin()
         return link.ends[0]
 
-    def between(self, a: Party, b: Party) -> list[Link]:
+    def between(self, a: Party, b: Party) -> list[Wire]:
         """The connections of two parties."""
         pair = {a.name, b.name}
         return [link for link in self.links if {end.party.name for end in link.ends} == pair]
 
-    def forget(self, link: Link) -> None:
+    def forget(self, link: Wire) -> None:
         """Both ends of ``link`` may be gone."""
         if all(end.gone for end in link.ends) and link in self.links:
             self.links.remove(link)
