@@ -208,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     showing.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
     _json(showing)
-    _network(log, required=False)
+    _network(showing, required=False)
     _addresses(showing)
 
     about = "print how far the store holds each log"
