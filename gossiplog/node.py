@@ -75,7 +75,6 @@ class Node:
         self.network = Network.parse(network) if isinstance(network, str) else network
         self.store = store
         self.reactor = reactor
-        self._ports: list[Any] = []
         self._binding: dict[Deferred[Any], Any] = {}
         self._subscribers = Subscribers(reactor)
         self._stopping = False
@@ -134,7 +133,7 @@ class Node:
             if self._stopping:
                 fail_quietly(result, NodeStoppedError("the node was stopped"))
                 return port.stopListening()
-            self._ports.append(port)
+            self._driver.ports.append(port)
             lengthen(port)
             if getattr(port, "factory", None) is factory:
                 factory.port = port
@@ -348,7 +347,7 @@ class Node:
             self._stopping = True
             waits: list[Any] = [
                 maybeDeferred(port.stopListening).addTimeout(limits.CLOSE_SECONDS, self.reactor)
-                for port in self._ports
+                for port in self._driver.ports
             ]
             waits += self._binding
             for binding, server in tuple(self._binding.items()):

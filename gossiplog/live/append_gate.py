@@ -18,6 +18,7 @@ from gossiplog.limits import OWN_ENTRIES_SECONDS, OWN_REST_SECONDS
 from gossiplog.live.job_queue import Answer
 from gossiplog.log.clock import Clock
 from gossiplog.log.keys import short_key
+from gossiplog.store import owning_process
 from gossiplog.store.requests import Append
 
 
@@ -50,6 +51,7 @@ class AppendGate:
         self._holds: dict[bytes, _Hold] = {}
         self._rests: dict[bytes, float] = {}
         self._closed = False
+        owning_process.hold(self)
 
     def append(self, request: Append, answer: Answer) -> None:
         """Pass an append on, now or later."""
@@ -94,6 +96,11 @@ class AppendGate:
             hold.timer.cancel()
             for _, answer in hold.waiting:
                 answer(error)
+
+    def give_up(self) -> None:
+        """In a child by fork: pass nothing on any more."""
+        for hold in self._holds.values():
+            hold.timer.cancel()
 
     def _give_up(self, author: bytes) -> None:
         """Nothing backs the claim, or nothing that can come back."""

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreError
+from gossiplog.live.forked_reactor import separate
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue, WriteJob
 from gossiplog.store.logs import Logs
@@ -66,6 +67,7 @@ class StoreThread:
         self._jobs: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
         self._opened: queue.SimpleQueue[Logs | BaseException] = queue.SimpleQueue()
         self._home = Home(name)
+        separate(reactor)
         self._name = name
         self._closed = False
         self._closing: CallJob | None = None

@@ -12,7 +12,7 @@ for good about it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -208,6 +208,12 @@ class Dialer:
     def _in_vain(self, _: Any, seconds: float) -> None:
         raise EndpointError(f"no connection within {seconds:g} s")
 
+    def give_up(self) -> None:
+        """In a child by fork: dial no more; what is under way is the parent's."""
+        self.stopped = True
+        self._give_up()
+        self._cancel()
+
     def _cancel(self) -> None:
         call, self._call = self._call, None
         if call is not None:
@@ -264,6 +270,17 @@ class Dialers:
         """Dial none of them any more."""
         for dialer in self._dialers:
             dialer.stop()
+
+    @property
+    def sockets(self) -> Iterator[Any]:
+        """What connections are being made of."""
+        return getattr(self.reaching, "sockets", iter(()))
+
+    def give_up(self) -> None:
+        """In a child by fork: dial none of them any more, and go on with no attempt."""
+        for dialer in self._dialers:
+            dialer.give_up()
+        getattr(self.reaching, "give_up", lambda: None)()
 
     def reached(self, link: Link, peer: bytes) -> bool:
         """The node ``peer`` is at the other end of ``link``; returns whether that was somebody else the last time."""

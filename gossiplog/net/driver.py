@@ -24,6 +24,7 @@ from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Message
 from gossiplog.gossip.quotas import QuotaLedger
 from gossiplog.gossip.replica import Replica
+from gossiplog.live.forked_reactor import let_go
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog
 from gossiplog.live.monotonic import worked
@@ -39,6 +40,7 @@ from gossiplog.net.link import Link
 from gossiplog.net.signature_checks import SignatureChecks
 from gossiplog.net.store_effects import StoreEffects
 from gossiplog.notices import Notice, Peer
+from gossiplog.store.owning_process import hold
 from gossiplog.wire.channel import Channel
 
 _log = NodeLog()
@@ -71,6 +73,7 @@ class Driver:
         self.reactor = reactor
         self.id = crypto_scalarmult_base(secret)
         self.peers: dict[int, Peer] = {}
+        self.ports: list[Any] = []
         self.turns = FairTurns(reactor, worked(reactor))
         self.admission = Admission(reactor, tell)
         self.dialers = Dialers(
@@ -130,6 +133,7 @@ class Driver:
             events.QuotaExceeded: lambda e: self._tell(notices.QuotaExceeded(*e)),
             events.QuotaLifted: lambda e: self._tell(notices.QuotaLifted(*e)),
         }
+        hold(self)
 
     # -- the node asks
 
@@ -149,6 +153,17 @@ class Driver:
             link.say_bye(code, reason, by_peer=False)
         self._check_stopped()
         return self._stopped.wait()
+
+    def give_up(self) -> None:
+        """In a child by fork: let go of ports and connections, and do nothing any more, without a word."""
+        let_go(self.reactor, [*self.ports, *[link.transport for link in self._open], *self.dialers.sockets])
+        self._stopped.over = True
+        self._queue.clear()
+        self._alarm.cancel()
+        self.admission.stop()
+        self.dialers.give_up()
+        for link in self._open:
+            link.give_up()
 
     # -- links report (gossiplog.net.link.Owner)
 

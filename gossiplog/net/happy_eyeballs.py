@@ -7,9 +7,10 @@ Invariant: nobody else's reactor is changed; a resolver that somebody installed 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import Any
+from weakref import WeakSet
 
 from twisted.internet._resolver import ComplexResolverSimplifier, GAIResolver
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -36,6 +37,7 @@ class Reaching:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._names = Names(reactor)
+        self._under_way: WeakSet[Any] = WeakSet()
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:
@@ -52,6 +54,17 @@ class Reaching:
         """The names of which the system did not say anything yet."""
         return self._names.under_way
 
+    @property
+    def sockets(self) -> Iterator[Any]:
+        """Those that connections are made with, or were."""
+        return (transport for one in tuple(self._under_way) if (transport := getattr(one, "transport", None)))
+
+    def give_up(self) -> None:
+        """In a child by fork: go on with nothing."""
+        for one in tuple(self._under_way):
+            if isinstance(one, Reach):
+                one.give_up()
+
     def resolve(self, name: str, timeout: Sequence[int] = ()) -> Deferred[str]:
         """The first IPv4 address of a name, for who wants no more."""
         return ComplexResolverSimplifier(self.nameResolver).getHostByName(name)
@@ -61,8 +74,11 @@ class Reaching:
     ) -> Any:
         """Connect to a name, or to an address as reactors do."""
         if isIPAddress(host) or isIPv6Address(host):
-            return self._reactor.connectTCP(host, port, factory, timeout, bindAddress)
-        reach = Reach(self._reactor, self.nameResolver, host, port, factory, timeout, bindAddress)
+            connector = self._reactor.connectTCP(host, port, factory, timeout, bindAddress)
+            self._under_way.add(connector)
+            return connector
+        reach = Reach(self, self.nameResolver, host, port, factory, timeout, bindAddress)
+        self._under_way.add(reach)
         reach.connect()
         return reach
 
@@ -187,6 +203,11 @@ class Reach:
         attempts, self._attempts, self._addresses = self._attempts, [], []
         for attempt in attempts:
             attempt.cancel()
+
+    def give_up(self) -> None:
+        """In a child by fork: dial no more; what is under way is the parent's."""
+        self._over = True
+        self._cancel_next()
 
     def _cancel_next(self) -> None:
         waiting, self._next = self._next, None

@@ -301,6 +301,12 @@ class Link(Protocol):
         transport: Any = self.transport
         transport.abortConnection()
 
+    def give_up(self) -> None:
+        """In a child by fork, without the socket: do nothing any more."""
+        self.closing = self.paused = True
+        self.chores.clear()
+        self._cancel_deadline()
+
     def read(self, allowed: bool) -> None:
         """Go on reading from the peer, or stop because the store is behind."""
         self._may_read = allowed

@@ -101,7 +101,8 @@ def _in_child() -> None:
     _forks += 1
     _forking.held.clear()
     for holder in tuple(_holders):
-        holder.give_up()
+        with suppress(Exception):  # the others must all the same
+            holder.give_up()
     _holders.clear()
 
 
