@@ -154,7 +154,7 @@ class StoreNotClosedError(StoreError):
 
 
 class StoreFullError(StoreError):
-    """The disk is full (or over quota); nothing of this write is on disk."""
+    """The disk is full (or over quota), or no file can be opened on it; nothing of this write is on disk."""
 
 
 class StoreFailedError(StoreError):

@@ -112,6 +112,10 @@ DISK_SHARE: Final = 0.9
 """Of the room that is free at the start, what all logs together may take if nothing else was chosen: appends of our own
 writers, and whatever else is on that disk, find the rest."""
 
+DISK_LOOK_SECONDS: Final = 10.0
+"""While somebody is refused because that room is used up, until it is looked at again: a disk that was full at the
+start may be empty now.  To look takes some microseconds."""
+
 # -- memory ------------------------------------------------------------------------------------------------------
 
 MAX_MEMORY_BYTES: Final = 512 << 20

@@ -18,10 +18,10 @@ from twisted.python.failure import Failure
 from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, InvalidValueError, NodeStoppedError
 from gossiplog.gossip.budget import check_memory
-from gossiplog.gossip.events import Forgotten
+from gossiplog.gossip.events import Forgotten, Lightened
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
 from gossiplog.live.follows import Told
-from gossiplog.live.memory_size import default_authors, default_disk, default_memory, part_large
+from gossiplog.live.memory_size import default_authors, default_memory, part_large
 from gossiplog.live.monotonic import steady
 from gossiplog.live.results import Ending, Result, deliver, fail_quietly
 from gossiplog.live.store import Store
@@ -32,13 +32,14 @@ from gossiplog.log.segment import Segment
 from gossiplog.net import endpoints
 from gossiplog.net.bans import Ban
 from gossiplog.net.dialer import Dialer
+from gossiplog.net.disk_room import DiskRoom
 from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import AtName, ClientEndpoint, ServerEndpoint
 from gossiplog.net.link import check_agent
 from gossiplog.net.link_factory import LinkFactory
 from gossiplog.net.progress import Meter
 from gossiplog.net.sockets import lengthen
-from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress
+from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress, QuotaExceeded
 
 N = TypeVar("N")
 M = TypeVar("M")
@@ -92,8 +93,13 @@ class Node:
         if only_followed is not None:
             store.interest.only_followed(only_followed)
         weights = store.weigh()
-        bounds = (quotas or Quotas()).or_else(default_authors(), default_disk(store.path, weights.bytes))
-        self._ledger = QuotaLedger(bounds, weights, store.local)
+        bounds = quotas or Quotas()
+        self._ledger = QuotaLedger(bounds.or_else(default_authors()), weights, store.local)
+        self._room: DiskRoom | None = None
+        if bounds.bytes is None:
+            self._room = DiskRoom(
+                reactor, store.path, self._ledger, lambda: store.interest.tell(Lightened(()))
+            )
         self._driver = Driver(
             reactor,
             store,
@@ -102,7 +108,7 @@ class Node:
             os.urandom(16),
             agent,
             random,
-            self._subscribers.tell,
+            self._tell,
             self._ledger,
             max_memory,
         )
@@ -364,6 +370,8 @@ class Node:
         for stop_counting in self._counting:
             stop_counting()
         self._detach()
+        if self._room is not None:
+            self._room.stop()
         self._stopped.come()
         self._subscribers.close()
 
@@ -371,6 +379,11 @@ class Node:
         self.store.check_caller()
         if self._stopping:
             raise NodeStoppedError("the node was stopped")
+
+    def _tell(self, notice: Notice) -> None:
+        self._subscribers.tell(notice)
+        if type(notice) is QuotaExceeded and notice.quota is Quota.BYTES and self._room is not None:
+            self._room.exceeded()
 
     def _count(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
         if self._meter.gained(sum([segment.count for segment in segments]), self.reactor.seconds()):

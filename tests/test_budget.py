@@ -488,8 +488,12 @@ class MachineTests(SynchronousTestCase):
             with patch("gossiplog.live.memory_size._installed", return_value=size):
                 self.assertEqual(default_authors(Path(self.mktemp())), expected)
         with patch("gossiplog.live.memory_size.disk_usage", return_value=SimpleNamespace(free=1000)):
-            self.assertEqual(default_disk(".", 5000), 5000 + 1000 * limits.DISK_SHARE)
-        self.assertIsNone(default_disk(self.mktemp(), 5000))
+            self.assertEqual(default_disk(".", 5000, 5000), 5000 + 1000 * limits.DISK_SHARE)
+            self.assertEqual(default_disk(".", 5000, 8000), 5000 + 4000 * limits.DISK_SHARE)
+            self.assertEqual(default_disk(".", 5000, 1000), 5000)
+        with patch("gossiplog.live.memory_size.disk_usage", return_value=SimpleNamespace(free=0)):
+            self.assertEqual(default_disk(".", 0, 0), 1)
+        self.assertIsNone(default_disk(self.mktemp(), 5000, 5000))
 
     def test_large_buffers_are_given_back(self) -> None:
         """Where the C library can be told to; nothing happens elsewhere."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.errors import StoreDamagedError
+from gossiplog.errors import StoreDamagedError, StoreError
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Cursor
 from gossiplog.log.encodings import encoding
@@ -352,6 +353,24 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(self.ann.payloads(self.bob.author()), [b"fine"])
         [notice] = self.ann.of(StoreDamaged)
         self.assertEqual((notice.first, notice.last), (3, 3))
+
+    def test_what_cannot_be_read_just_now_is_not_damaged(self) -> None:
+        """There was no descriptor left: nobody is told to repair anything, and who asked gets it later."""
+        backend, read = self.ann.backend, self.ann.backend.segments
+        calls = count()
+
+        def segments(author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
+            if not next(calls):
+                raise StoreError("unable to open database file")
+            return read(author, first, limit_bytes, last)
+
+        backend.segments = segments  # type: ignore[method-assign]
+        self.bob.node.connect(self.ann.listen())
+        self.world.run(1)
+        self.assertEqual(self.bob.payloads(self.ann.author()), [])
+        self.world.run(30)
+        self.assertEqual(self.bob.payloads(self.ann.author()), [b"0", b"1", b"2", b"3"])
+        self.assertEqual(self.ann.of(StoreDamaged), [])
 
 
 class CommandTests(ProcessTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,6 +17,7 @@ from gossiplog.errors import (
     StoreFullError,
 )
 from gossiplog.gossip.interest import KEPT_AS
+from gossiplog.live import memory_size
 from gossiplog.live.memory_size import default_authors
 from gossiplog.live.store import Store
 from gossiplog.log.disk_cost import proof_bytes
@@ -217,6 +219,52 @@ class QuotaTests(InterestCase):
         self.assertEqual(self.b.node.usage, used)
         self.world.result(self.b.node.block(author, other, proof.author, delete=True))
         self.assertEqual(self.b.node.usage, (0, 0, 0))
+
+    def disk(self, free: int) -> None:
+        """So much is free on the disk of everybody from now on."""
+        self.patch(memory_size, "disk_usage", lambda path: SimpleNamespace(free=free))
+
+    def test_room_that_was_made_later(self) -> None:
+        """The disk was full at the start: what was refused comes once there is room, without a new start."""
+        self.disk(0)
+        self.restart(self.b)
+        author = self.a.author()
+        for number in range(20):
+            self.a.append(b"%d" % number + bytes(900))
+        self.world.run(5)
+        self.assertEqual(self.b.node.over_quota, {author: Quota.BYTES})
+        self.disk(1000)  # not enough to go on with
+        self.world.run(2 * limits.DISK_LOOK_SECONDS)
+        self.assertEqual(self.b.node.over_quota, {author: Quota.BYTES})
+        self.disk(1 << 30)
+        self.world.run(limits.DISK_LOOK_SECONDS + 5)
+        self.assertEqual(self.b.node.over_quota, {})
+        self.assertEqual(self.b.store.clock.seq(author), 20)
+        self.assertEqual(self.b.node.quotas.bytes, int(limits.DISK_SHARE * (1 << 30)))
+
+    def test_what_it_takes_itself_is_no_new_bound(self) -> None:
+        """A bound is of the disk as it was: the less is free since, the more of it is ours.  Looked at only in need."""
+        free = 100_000
+        looked = []
+
+        def usage(path: str) -> SimpleNamespace:
+            looked.append(path)
+            return SimpleNamespace(free=free - self.b.node.usage.disk_bytes)
+
+        self.disk(free)
+        self.restart(self.b)
+        bound = self.b.node.quotas.bytes
+        self.patch(memory_size, "disk_usage", usage)
+        for number in range(200):
+            self.a.append(b"%d" % number + bytes(900))
+            if number == 20:
+                self.world.run(60)
+                self.assertEqual(looked, [])
+        self.world.run(60)
+        self.assertTrue(2 <= len(looked) <= 8, looked)
+        self.assertEqual(self.b.node.quotas.bytes, bound)
+        assert bound is not None
+        self.assertTrue(bound - 5000 < self.b.node.usage.disk_bytes <= bound)
 
     def test_bounds_that_nobody_chose(self) -> None:
         """What the machine has room for; what was chosen is in force as it is."""

@@ -21,7 +21,8 @@ from gossiplog.log.disk_cost import Weights, row_bytes
 from gossiplog.log.segment import Segment
 
 LIFT_SHARE = 0.9
-"""Of a bound: when merging brought an author below it, the author may go on for a while."""
+"""Of a bound: when merging brought an author below it, the author may go on for a while.  Of that of all bytes, beyond
+what was there when it was set."""
 
 
 class Quota(Enum):
@@ -42,7 +43,8 @@ class Quotas:
     with bursts of ten seconds.
 
     None is without bound for one author, and for all together what the machine has room for: ``MAX_AUTHORS``, or what
-    a quarter of its memory holds; of the disk, what is held and ``DISK_SHARE`` of what is free at the start.
+    a quarter of its memory holds; of the disk, what is held and ``DISK_SHARE`` of what is free at the start, or later
+    if that is more.
     """
 
     authors: int | None = None
@@ -58,7 +60,7 @@ class Quotas:
             if bound is not None and (type(bound) not in numbers or not bound > 0):
                 raise InvalidValueError(f"the quota {quota.value} is a positive number, not {bound!r}")
 
-    def or_else(self, authors: int, bytes: int | None) -> Quotas:
+    def or_else(self, authors: int, bytes: int | None = None) -> Quotas:
         """Return these with bounds for what all others together take, where there is none."""
         return replace(self, authors=self.authors or authors, bytes=self.bytes or bytes)
 
@@ -80,11 +82,12 @@ class QuotaLedger:
     """I know who takes no more.
 
     ``weights`` is what everybody takes on disk, a live view that moves before a replica hears of a commit; ``local`` is
-    the live set of those who write here.
+    the live set of those who write here.  Of the quota ``bytes``, ``base_bytes`` were there when it was set.
     """
 
     def __init__(self, quotas: Quotas, weights: Weights, local: AbstractSet[bytes]) -> None:
         self.quotas = quotas
+        self.base_bytes = 0
         self.refused: dict[bytes, Quota] = {}
         self._weights = weights
         self._local = local
@@ -95,6 +98,11 @@ class QuotaLedger:
         self._coming: set[bytes] = set()
         self._own = (0, 0, 0), 0
         self._full_at: dict[bytes, float] = {}
+
+    @property
+    def held_bytes(self) -> int:
+        """What all logs take on disk."""
+        return self._weights.bytes
 
     def breach(self, author: bytes, size: int, now: float) -> Quota | None:
         """Return the quota that entries of an author, ``size`` bytes on disk (0: any at all), would break."""
@@ -205,7 +213,8 @@ class QuotaLedger:
             and most is not None
             and self._weights.authors.get(author, 0) <= most * LIFT_SHARE
         ]
-        if all_ is not None and self._weights.bytes + self._pending_bytes <= all_ * LIFT_SHARE:
+        base = self.base_bytes
+        if all_ is not None and self.held_bytes + self._pending_bytes <= base + (all_ - base) * LIFT_SHARE:
             found += [author for author, quota in self.refused.items() if quota is Quota.BYTES]
         return found
 

@@ -90,7 +90,8 @@ class Importing:
         self._source = source
         self._choices = Choices.load(logs.meta(KEPT_AS), logs.local)
         self._weights = Weights(logs.weighing.begin())
-        bounds = quotas.or_else(default_authors(), default_disk(logs.path, self._weights.bytes))
+        held_bytes = self._weights.bytes
+        bounds = quotas.or_else(default_authors(), default_disk(logs.path, held_bytes, held_bytes))
         self._ledger = QuotaLedger(bounds, self._weights, logs.local)
 
     def run(self) -> None:

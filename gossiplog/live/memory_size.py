@@ -49,16 +49,17 @@ def default_authors(root: Path = Path("/")) -> int:
     return min(limits.MAX_AUTHORS, max(1, _share(root) // each))
 
 
-def default_disk(path: str, held_bytes: int) -> int | None:
-    """Return what all logs in a store that now holds so much may take on disk, if nobody said how much.
+def default_disk(path: str, base_bytes: int, held_bytes: int) -> int | None:
+    """Return what all logs in a store may take on disk, if nobody said how much.
 
+    It held ``base_bytes`` in the beginning and holds ``held_bytes`` now; what it added is part of what it may take.
     None where the store is on no disk.
     """
     try:
         free_bytes = disk_usage(path).free
     except OSError:
         return None
-    return held_bytes + int(free_bytes * limits.DISK_SHARE)
+    return max(1, base_bytes + int(max(0, free_bytes + held_bytes - base_bytes) * limits.DISK_SHARE))
 
 
 def _share(root: Path) -> int:

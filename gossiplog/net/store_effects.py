@@ -121,7 +121,9 @@ class StoreEffects:
 
             read = backlog.read(wants, limit_bytes, logs.segments, proof_of, damages, holes)
             found.extend(
-                _damage(logs, author, first, damages[author]) for author, first in wants if author in damages
+                _damage(logs, author, first, damages[author])
+                for author, first in wants
+                if isinstance(damages.get(author), StoreDamagedError)  # else it may be read the next time
             )
             return read
 
@@ -141,7 +143,7 @@ class StoreEffects:
         def read(logs: Logs) -> Any:
             try:
                 return backlog.payloads(author, ranges, limit_bytes, logs.segments, logs.clock.head(author))
-            except StoreError as error:
+            except StoreDamagedError as error:
                 return _damage(logs, author, ranges[0][0], error)
 
         self._call(read, loaded)

@@ -20,6 +20,7 @@ from gossiplog.errors import (
     StoreDamagedError,
     StoreError,
     StoreFailedError,
+    StoreFullError,
 )
 from gossiplog.log.fork import encode_proof
 from gossiplog.log.keys import short_key
@@ -167,6 +168,11 @@ class SQLiteWriter:
                 return StoreFailedError(f"{self._file}: the disk failed before a commit: {error}")
         if self.poison and kind == sqlite3.SQLITE_FULL:
             return StoreFailedError(f"{self._file}: no space left, and rolling back failed: {self.poison}")
+        if kind == sqlite3.SQLITE_CANTOPEN and not self.poison:
+            return StoreFullError(
+                f"{self._file}: its journal cannot be opened (is a file descriptor left, and an inode?); nothing was "
+                "written"
+            )
         return read_error(error, self._file)
 
     def _rollback(self) -> None:

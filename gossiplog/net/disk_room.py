@@ -1,0 +1,60 @@
+"""How much of its disk a store may take, where nobody said it.
+
+Responsible for: the quota ``bytes`` of one node, when it was not chosen: in the beginning, and when somebody made room.
+Must not know: who is refused; what follows when there is more room.
+Invariant: what we wrote ourselves since the beginning neither raises nor lowers the bound.  The disk is not looked at
+while nobody is refused for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from gossiplog.gossip.quotas import Quota, QuotaLedger
+from gossiplog.limits import DISK_LOOK_SECONDS
+from gossiplog.live.memory_size import default_disk
+from gossiplog.net.deadline_timer import DeadlineTimer
+
+
+class DiskRoom:
+    """I raise the bound of ``ledger``, for a store at ``path``; ``raised`` is called afterwards."""
+
+    def __init__(self, reactor: Any, path: str, ledger: QuotaLedger, raised: Callable[[], None]) -> None:
+        """Set the bound as the disk is now."""
+        self._reactor = reactor
+        self._path = path
+        self._ledger = ledger
+        self._raised = raised
+        self._timer = DeadlineTimer(reactor, self._look)
+        self._is_waiting = False
+        ledger.base_bytes = ledger.held_bytes
+        self._measure()
+
+    def exceeded(self) -> None:
+        """Somebody is refused: look whether there is more room by now, and from time to time."""
+        if not self._is_waiting:
+            self._look()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._is_waiting = True
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        self._is_waiting = Quota.BYTES in self._ledger.refused.values()
+        if self._is_waiting:
+            self._timer.set(self._reactor.seconds() + DISK_LOOK_SECONDS)
+            if self._measure():
+                self._raised()
+
+    def _measure(self) -> bool:
+        """Look at the disk; whether there is more room than before."""
+        ledger = self._ledger
+        bound = default_disk(self._path, ledger.base_bytes, ledger.held_bytes)
+        before = ledger.quotas.bytes
+        if bound is None or (before is not None and bound <= before):
+            return False
+        ledger.quotas = replace(ledger.quotas, bytes=bound)
+        return True
