@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
@@ -304,6 +305,15 @@ class PublicNameTests(SynchronousTestCase):
                 module = import_module(f"gossiplog.{name}".rstrip("."))
                 missing = [public for public in module.__all__ if not hasattr(module, public)]
                 self.assertEqual(missing, [], name)
+
+    def test_names_are_in_the_reference(self) -> None:
+        """``docs/api.rst`` has each public name once: of itself, or with its whole module."""
+        text = (Path(__file__).resolve().parent.parent / "docs" / "api.rst").read_text()
+        listed = re.findall(r"^\.\. auto(?:class|function):: gossiplog\.(\w+)$", text, re.MULTILINE)
+        whole = re.findall(r"^\.\. automodule:: gossiplog\.?([\w.]*)$", text, re.MULTILINE)
+        [left_out] = re.findall(r":exclude-members: (\w+)$", text, re.MULTILINE)
+        self.assertEqual(sorted(listed), sorted({*PUBLIC, left_out} - {"Notice"}))  # that is in notices
+        self.assertEqual(sorted(whole), sorted(PUBLIC_MODULES - {"", "protocol"}))
 
     def test_names_are_documented(self) -> None:
         """Classes and functions among them have a docstring of their own."""

@@ -1,7 +1,7 @@
 """Several nodes, the connections between them, and the question whether they came to rest.
 
 Responsible for: putting together world, net, nodes and checker; partitions; running until nothing is left to say; what
-must hold then (DESIGN, "What always holds", 5).
+must hold then (``docs/security.rst``, "What always holds", 5).
 Must not know: which faults a scenario has in store.
 Invariant: everything in a cluster follows from its seed and what is called on it.
 

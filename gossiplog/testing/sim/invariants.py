@@ -1,4 +1,4 @@
-"""What always holds, checked after every event (DESIGN, "What always holds").
+"""What always holds, checked after every event (``docs/security.rst``, "What always holds").
 
 Responsible for: knowing what every author really signed, and saying at once when a node contradicts it, goes back,
 forgets what it acknowledged, or keeps more than the limits allow.
