@@ -248,6 +248,14 @@ authors that all differ costs each side 28,000, the list of three million 27,000
 ALLOWANCE_POINTS_PER_SECOND: Final = 500
 """How fast that grows again: PINGs without end take a twentieth of a core, lists half of one."""
 
+MAX_ECHO_POINTS: Final = 30_000
+"""What a peer may cost besides because others brought something new: two nodes that are fed alike tell each other of it
+all.  So much is on its way at once where a thousand full segments are."""
+
+PAUSE_SECONDS: Final = 0.1
+"""A peer that cost more than time has brought is not read for so long at least, and until time has brought as much
+again; an honest one, of which a third party makes too much, waits so long now and then."""
+
 MAX_ALLOWANCES: Final = 16_384
 """Peers without a session whose allowance is remembered until it is whole again, which takes a minute: more come only
 in more than a minute, at ``HANDSHAKES_PER_SECOND``."""

@@ -268,6 +268,14 @@ class SheddingTests(ReplicaCase):
         self.hear(0, *claims(authors(2 * limits.MIN_CLAIMS)))
         self.assertEqual(len(self.replica.schedule.missing(0)), limits.MIN_CLAIMS)
 
+    def test_what_others_are_to_send(self) -> None:
+        """Is asked for when it does not come, although memory was short meanwhile: these few claims are kept."""
+        names = authors(5)
+        self.hear(0, Have(tuple(HaveItem(number, 1, name) for number, name in enumerate(names))))
+        self.replica._forget_claims(self.replica.sessions[0])
+        asked = self.sent(self.tick(limits.GRAFT_SECONDS), Want)
+        self.assertEqual([(number, len(want.items)) for number, want in asked], [(0, 5)])  # type: ignore[union-attr]
+
     def test_claims_of_local_writers_are_never_forgotten(self) -> None:
         """Or we would send entries of theirs that may be a fork."""
         own = authors(5)

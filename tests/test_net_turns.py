@@ -10,7 +10,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
-from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import MESSAGE_MILLISECONDS, RECORDS_PER_POINT
 from gossiplog.gossip.messages import Lazy, Message, Ping, Pong
@@ -341,7 +340,7 @@ class LinkTests(SynchronousTestCase):
             self.assertLess(before - allowance._points, 3 * least)
 
     def test_empty_records_without_end(self) -> None:
-        """End the session."""
+        """Are not read any more, and what is behind them is when time has brought points; nobody is sent away."""
         self.patch(limits, "ALLOWANCE_POINTS", 50)
         self.patch(limits, "ALLOWANCE_POINTS_PER_SECOND", 0)
         self.site.node._driver.replica.sessions[self.link.session or 0].allowance._points = 50
@@ -349,5 +348,10 @@ class LinkTests(SynchronousTestCase):
         for _ in range(80):
             self.peer.transport.write(b"".join(b"\x00\x10" + sender.encrypt(b"") for _ in range(50)))
             self.world.run(0.1)
-        self.assertEqual([down.code for down in self.site.of(PeerDown)], [ByeCode.LIMIT])
-        self.assertEqual(len(self.site.of(PeerRejected)), 1)
+        self.peer.transport.write(self.peer.channel.send(encode(Ping(7))))
+        self.world.run(5.0)
+        self.assertEqual(self.peer.of(Pong), [])
+        self.patch(limits, "ALLOWANCE_POINTS_PER_SECOND", 500)
+        self.world.run(30.0)
+        self.assertEqual([pong.token for pong in self.peer.of(Pong)], [7])
+        self.assertEqual([*self.site.of(PeerDown), *self.site.of(PeerRejected)], [])

@@ -10,7 +10,6 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
-from gossiplog.errors import ByeCode, LimitExceededError
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import (
     NIL_POINTS,
@@ -101,64 +100,78 @@ class PriceTests(SynchronousTestCase):
 class AllowanceTests(SynchronousTestCase):
     """Points go and come back."""
 
+    def left(self, allowance: Allowance, now: float) -> float:
+        """How many points there are: as many can be spent one by one."""
+        count = -1
+        while allowance.leaves(0, now):
+            allowance.charge(1, now)
+            count += 1
+        return count
+
     def test_at_the_limit_and_above(self) -> None:
         """The last point is there to be used."""
-        allowance = Allowance(5.0)
-        for _ in range(limits.ALLOWANCE_POINTS):
-            allowance.charge(1, 5.0)
-        self.assertRaises(LimitExceededError, allowance.charge, 1, 5.0)
+        self.assertEqual(self.left(Allowance(5.0), 5.0), limits.ALLOWANCE_POINTS)
 
     def test_time_brings_it_back(self) -> None:
         """So much and no more."""
         allowance = Allowance(0.0)
-        for _ in range(limits.ALLOWANCE_POINTS):
-            allowance.charge(1, 0.0)
-        for _ in range(limits.ALLOWANCE_POINTS_PER_SECOND):
-            allowance.charge(1, 1.0)
-        self.assertRaises(LimitExceededError, allowance.charge, 1, 1.0)
-        for _ in range(limits.ALLOWANCE_POINTS):
-            allowance.charge(1, 1e9)
-        self.assertRaises(LimitExceededError, allowance.charge, 1, 1e9)
+        allowance.spend(limits.ALLOWANCE_POINTS)
+        self.assertEqual(self.left(allowance, 1.0), limits.ALLOWANCE_POINTS_PER_SECOND)
+        self.assertEqual(self.left(allowance, 1e9), limits.ALLOWANCE_POINTS)
+
+    def test_how_long_that_takes(self) -> None:
+        """Until there are so many; nothing has to be waited for that is there."""
+        allowance = Allowance(0.0)
+        allowance.spend(limits.ALLOWANCE_POINTS + limits.ALLOWANCE_POINTS_PER_SECOND)
+        self.assertEqual([allowance.seconds_to(0, now) for now in (0.0, 0.25, 5.0)], [1.0, 0.75, 0.0])
+        self.assertEqual(allowance.seconds_to(limits.ALLOWANCE_POINTS_PER_SECOND, 0.0), 2.0)
 
     def test_time_that_goes_back(self) -> None:
         """Brings nothing and takes nothing."""
         allowance = Allowance(1000.0)
-        for _ in range(limits.ALLOWANCE_POINTS):
-            allowance.charge(1, 0.0)
-        self.assertRaises(LimitExceededError, allowance.charge, 1, -5.0)
+        allowance.charge(limits.ALLOWANCE_POINTS, 0.0)
+        self.assertEqual(self.left(allowance, -5.0), 0)
+
+    def test_what_others_bring(self) -> None:
+        """Is spent first, has a bound of its own, and is no more because of time."""
+        allowance = Allowance(0.0)
+        allowance.echo(5)
+        allowance.spend(7)
+        self.assertTrue(allowance.leaves(limits.ALLOWANCE_POINTS - 2, 0.0))
+        allowance.echo(1e9)
+        allowance.charge(0, 1e9)
+        self.assertEqual(self.left(allowance, 1e9), limits.ALLOWANCE_POINTS + limits.MAX_ECHO_POINTS)
 
     def test_progress_brings_back_twice_what_it_cost(self) -> None:
         """And not the whole; no more than there was at first."""
         allowance = Allowance(0.0)
         allowance.spend(limits.ALLOWANCE_POINTS)
         allowance.earn(3)
-        allowance.spend(6)
-        self.assertRaises(LimitExceededError, allowance.spend, 1)
+        self.assertEqual(self.left(allowance, 0.0), 6)
         allowance.earn(1e9)
-        allowance.spend(limits.ALLOWANCE_POINTS)
-        self.assertRaises(LimitExceededError, allowance.spend, 1)
+        self.assertEqual(self.left(allowance, 0.0), limits.ALLOWANCE_POINTS)
 
 
 class SessionTests(ReplicaCase):
-    """A session that gets nowhere ends; one that gets somewhere does not."""
+    """A session that gets nowhere is waited for; one that gets somewhere is not."""
 
     def exhausts(self, *messages: Message, extra: float = 0.0) -> None:
-        """These, again and again, end a session when they have cost what there was; each costs ``extra`` more."""
+        """These, again and again, are read until they have cost what there was; each costs ``extra`` more."""
         count = self.flood(*messages)
         told = [messages[number % len(messages)] for number in range(count)]
-        self.assertTrue(90 <= sum(map(price, told)) + extra * count <= 99, count)  # HELLO was one
+        self.assertTrue(89 <= sum(map(price, told)) + extra * count <= 99, count)  # HELLO was one
 
     def flood(self, *messages: Message, most: int = 1100) -> int:
-        """Let session 0 send these again and again; returns after how many it was ended, with LIMIT."""
+        """Let session 7 send these again and again; returns after how many it was not read any more."""
+        if 7 in self.replica.sessions:
+            self.do(events.Closed(7))
         self.replica.allowances = Allowances()  # nothing is left of the last time
         with patch.object(limits, "ALLOWANCE_POINTS", 100):
             self.open(7)
             for count in range(most):
                 effects = self.hear(7, messages[count % len(messages)])
-                ends = [effect for effect in effects if isinstance(effect, events.End)]
-                if ends:
-                    self.assertEqual(ends[0].code, ByeCode.LIMIT)
-                    self.assertEqual(len(self.replica.sessions), self.sessions)
+                self.assertFalse(any(isinstance(effect, events.End) for effect in effects))
+                if events.Reading(7, False) in effects:
                     return count
         return most
 
@@ -199,7 +212,7 @@ class SessionTests(ReplicaCase):
                 for pair in pairs:
                     [entry] = log(pair, 1, bytes([known]))
                     self.hear(7, entry, *[Ping(1)] * known)
-                self.assertEqual(7 in self.replica.sessions, lasts)
+                self.assertEqual(not self.is_waited_for(7), lasts)
                 self.setUp()
 
     def test_what_it_comes_in(self) -> None:
@@ -210,8 +223,7 @@ class SessionTests(ReplicaCase):
             for _ in range(3):
                 self.assertEqual(self.do(events.Toiled(7, 33)), [])
             self.assertEqual(self.do(events.Toiled(7, 33), after=1.0), [])
-            effects = self.do(events.Toiled(7, 101))
-        self.assertEqual([e.code for e in effects if isinstance(e, events.End)], [ByeCode.LIMIT])
+            self.assertEqual(self.do(events.Toiled(7, 101)), [events.Reading(7, False)])
 
     def test_claims(self) -> None:
         """Are not progress, however much is claimed: what backs them is."""
@@ -240,10 +252,10 @@ class SessionTests(ReplicaCase):
         with patch.object(limits, "ALLOWANCE_POINTS", 500):
             self.open(7)
             heard = listed = 0
-            while heard < 500 and 7 in self.replica.sessions:
+            while heard < 500 and not self.is_waited_for(7):
                 effects = self.hear(7, Ranges(2 * heard, (Range(b"", RangeKind.LIST),)))
                 heard += 1
-                while 7 in self.replica.sessions and any(isinstance(e, events.Send) for e in effects):
+                while not self.is_waited_for(7) and any(isinstance(e, events.Send) for e in effects):
                     listed += sum(len(r.ranges[0].items) for _, r in self.sent(effects, Ranges))  # type: ignore[union-attr]
                     effects = self.do(events.Writable(7))
         self.assertGreater(listed, 4000)
@@ -267,7 +279,7 @@ class SessionTests(ReplicaCase):
         with patch.object(limits, "ALLOWANCE_POINTS", 1000):
             self.open(7)
             heard = 0
-            while heard < 5000 and 7 in self.replica.sessions:
+            while heard < 5000 and not self.is_waited_for(7):
                 self.hear(7, Refuse((ANN.author,)), Lazy((ANN.author,)))
                 heard += 1
             self.assertLess(heard, 2500)
@@ -312,7 +324,7 @@ class SessionTests(ReplicaCase):
         with patch.object(limits, "ALLOWANCE_POINTS", 10 * NIL_POINTS):
             self.open(7)
             heard = 0
-            while heard < 5000 and 7 in self.replica.sessions:
+            while heard < 5000 and not self.is_waited_for(7):
                 self.hear(7, Lazy((None,)), Want((WantItem(None, 1),)))
                 heard += 1
         self.assertEqual(heard, 10)
@@ -325,20 +337,19 @@ class SessionTests(ReplicaCase):
         with patch.object(limits, "ALLOWANCE_POINTS", points):
             self.open(7)
             loads = 0
-            while loads < 5000 and 7 in self.replica.sessions:
+            while loads < 5000 and not self.is_waited_for(7):
                 effects = self.hear(7, Want((WantItem(ANN.author, 1),)))
                 loads += sum(isinstance(effect, events.Load) for effect in effects)
-                self.do(events.Loaded(7, tuple(entries)))
+                if any(isinstance(effect, events.Load) for effect in effects):
+                    self.do(events.Loaded(7, tuple(entries)))
         self.assertLess(loads * 60_000, points * READ_BYTES_PER_POINT * 1.2)
         with patch.object(limits, "ALLOWANCE_POINTS", points):
             self.open(7)
             heard = 0
-            while (
-                heard < 5000 and 7 in self.replica.sessions
-            ):  # what is being read is not wanted any more when it comes
-                self.hear(7, Want((WantItem(ANN.author, 1),)))
-                self.hear(7, Want((WantItem(ANN.author, 1),)))
-                self.do(events.Loaded(7, ()))
+            while heard < 5000 and not self.is_waited_for(7):
+                effects = self.hear(7, *[Want((WantItem(ANN.author, 1),))] * 2)
+                if any(isinstance(effect, events.Load) for effect in effects):
+                    self.do(events.Loaded(7, ()))  # what was read is not wanted any more when it comes
                 heard += 1
         self.assertLess(heard * limits.READ_AHEAD_BYTES, points * READ_BYTES_PER_POINT * 1.2)
 
@@ -365,7 +376,7 @@ class HonestTests(ReplicaCase):
                 self.assertEqual(len(sides[0].schedule.missing(0)), authors)
                 self.assertTrue(behind.settled and ahead.settled)
                 for session in (behind, ahead):
-                    session.allowance.spend(points / 4)
+                    self.assertTrue(session.allowance.leaves(points / 4, 0.0))
 
     def test_a_disk_that_is_full(self) -> None:
         """What we accept is lost again and again, and what follows it comes all the same, at the speed of the line."""
@@ -379,7 +390,7 @@ class HonestTests(ReplicaCase):
                 self.hear(0, *entries[:20])
                 self.do(events.CommitFailed(final=False))
                 self.hear(0, *entries[20:])
-        self.assertIn(0, self.replica.sessions)
+        self.assertFalse(self.is_waited_for(0))
 
     def test_a_disk_that_takes_no_more(self) -> None:
         """Others go on sending what is new."""
@@ -387,7 +398,7 @@ class HonestTests(ReplicaCase):
             self.open(0)
             self.do(events.CommitFailed(final=True))
             self.hear(0, *log(ANN, 40))
-        self.assertIn(0, self.replica.sessions)
+        self.assertFalse(self.is_waited_for(0))
 
     def test_answers(self) -> None:
         """Large segments of the other branch, asked for since both list another entry: none of them costs anything."""
@@ -405,11 +416,11 @@ class HonestTests(ReplicaCase):
             self.assertEqual(len(want.items), len(pairs))  # type: ignore[union-attr]
             effects = self.hear(0, *theirs)
             self.assertEqual(sum(isinstance(effect, events.Examine) for effect in effects), len(pairs))
-            self.assertIn(0, self.replica.sessions)
+            self.assertFalse(self.is_waited_for(0))
             self.hear(0, *theirs[:2])
-            self.assertIn(0, self.replica.sessions)
+            self.assertFalse(self.is_waited_for(0))
             self.hear(0, *theirs[2:4])  # nobody asked again
-            self.assertNotIn(0, self.replica.sessions)
+            self.assertTrue(self.is_waited_for(0))
 
     def test_a_reconcile_that_we_began(self) -> None:
         """Is answered by a list as long as it may be, and what we answer to that is ours to pay as well."""
@@ -420,32 +431,42 @@ class HonestTests(ReplicaCase):
             effects = self.hear(0, Hello(1, 1, (), "test", bytes(16), root=bytes(16)))
             self.assertEqual([message.exchange for _, message in self.sent(effects, Ranges)], [0])  # type: ignore[union-attr]
             self.hear(0, everything(2000))
-            self.assertIn(0, self.replica.sessions)
+            self.assertFalse(self.is_waited_for(0))
             self.hear(0, everything(1000)._replace(exchange=1), Ping(1))
-            self.assertIn(0, self.replica.sessions)
+            self.assertFalse(self.is_waited_for(0))
             self.hear(0, everything(1000)._replace(exchange=3), Ping(1))
-            self.assertNotIn(0, self.replica.sessions)
+            self.assertTrue(self.is_waited_for(0))
 
     def test_what_crosses(self) -> None:
-        """A third party gave both the same: the peer told us what we told it, or asks for no more of what we pushed."""
-        pairs = [Keypair(bytes([number]) * 32) for number in range(40, 60)]
-        for pushed, answers in (
-            ([log(pair, 1)[0] for pair in pairs], [Lazy((pair.author,)) for pair in pairs]),
-            ([log(pair, 1, b"more")[0] for pair in pairs[:0]] + [log(OTHER, 9)[n] for n in range(9)], None),
-            ([Fork(proof_of(pair)) for pair in pairs], None),
-        ):
-            self.replica.allowances = Allowances()  # nothing is left of the last time
-            with patch.object(limits, "ALLOWANCE_POINTS", 1.5):
-                self.open(0)
-            self.open(1)
-            self.hear(1, *pushed)
-            self.do(events.Writable(0))
-            self.hear(0, *(answers or pushed))
-            self.assertIn(0, self.replica.sessions)
-            with patch.object(limits, "ALLOWANCE_POINTS", 1.5):
-                self.open(0)
-            self.hear(0, *(answers or pushed))
-            self.assertNotIn(0, self.replica.sessions)
+        """Somebody gave both the same: whatever the peer says of that, and however large it is.
+
+        Once; and nothing is free because of what we brought ourselves, or what the peer does not want.
+        """
+        for number, kind in enumerate((Segment, Have, Lazy, Want, Fork)):
+            pairs = [Keypair(bytes([number + 1, other]) * 16) for other in range(40)]
+            bodies = [encode_body(seq, b"") for seq in range(1000)]
+            pushed: list[Message] = [
+                build(pair, Head(0, genesis_id(pair.author)), bodies)[0][0] for pair in pairs
+            ]
+            said: dict[type[Message], list[Message]] = {
+                Segment: pushed,
+                Have: [Have((HaveItem(place, 1000, pair.author),)) for place, pair in enumerate(pairs)],
+                Lazy: [Lazy((pair.author,)) for pair in pairs],
+                Want: [Want((WantItem(pair.author, 1001),)) for pair in pairs],
+                Fork: [Fork(proof_of(pair)) for pair in pairs],
+            }
+            with self.subTest(kind.__name__):
+                self.replica.allowances = Allowances()  # nothing is left of the last time
+                with patch.object(limits, "ALLOWANCE_POINTS", 1.5):
+                    self.open(0)
+                    self.open(1)
+                self.hear(1, *(said[Fork] if kind is Fork else pushed))
+                self.do(events.Writable(0))
+                self.hear(0, *said[kind])
+                self.assertFalse(self.is_waited_for(0))
+                self.assertTrue(self.replica.sessions[1].allowance._echo == 0)
+                self.hear(0, *said[Segment if kind is Segment else Want] * 9)
+                self.assertTrue(self.is_waited_for(0))
 
     def test_who_asks_again_and_again(self) -> None:
         """Its disk is full: everything it has room for is asked for every few seconds, for hours."""
@@ -456,7 +477,7 @@ class HonestTests(ReplicaCase):
             for _ in range(1000):
                 self.hear(0, Want((WantItem(ANN.author, 1),) * limits.OPEN_WANTS_PER_PEER))
                 self.do(events.Loaded(0, tuple(entries)), after=limits.RETRY_WRITE_SECONDS)
-        self.assertIn(0, self.replica.sessions)
+        self.assertFalse(self.is_waited_for(0))
 
 
 def _holdings(random: Random, authors: int, seq: int) -> Heads:

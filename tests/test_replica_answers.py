@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.gossip.answers import Answers
 from gossiplog.gossip.messages import (
+    Fill,
     Fork,
     Have,
     HaveItem,
@@ -47,7 +48,10 @@ class AnswersTests(SynchronousTestCase):
     def is_free(self, message: Message, points: float = 1.0) -> bool:
         """Whether the peer owed us this."""
         return self.answers.answer(
-            message, points, lambda _: self.held, lambda have: [item.author or b"" for item in have.items]
+            message,
+            points,
+            lambda _: self.held,
+            lambda have: [(item.author or b"", item.seq) for item in have.items],
         )
 
     def ask(self, first: int) -> None:
@@ -103,19 +107,31 @@ class AnswersTests(SynchronousTestCase):
         self.answers.asked(Lazy((None, AUTHOR)))
         self.assertFalse(self.is_free(segment(1, 1)))
 
-    def test_what_crosses(self) -> None:
-        """As often as we said something, and no more."""
-        proof = Fork(proof_of(ANN))
-        for message in (proof, segment(1, 1), Lazy((AUTHOR,))):
-            self.assertFalse(self.answers.crosses(message))
-            for _ in range(2):
-                self.answers.asked(segment(1, 1) if isinstance(message, Lazy) else message)
-            self.assertEqual([self.answers.crosses(message) for _ in range(3)], [True, True, False])
-            self.answers = Answers(starts_even=True)
-        self.answers.asked(segment(1, 1))
-        for names in ((AUTHOR, BOB.author), (None,)):
-            self.assertFalse(self.answers.crosses(Lazy(names)))
-            self.answers.asked(segment(1, 1))
+    def test_rows_to_fill(self) -> None:
+        """Whatever has some of the ranges that it was asked to fill, ascending, each of these once; and the end."""
+        self.answers.asked(Fill(AUTHOR, ((3, 4), (9, 20))))
+        said = [(1, 2), (1, 3), (1, 4), (3, 4), (5, 8), (8, 12), (9, 12), (13, 13), (14, 30), (20, 20)]
+        free = [(1, 3), (1, 4), (8, 12), (13, 13), (14, 30)]
+        self.assertEqual([span for span in said if self.is_free(segment(*span))], free)
+        self.assertEqual(self.answers.fill_ranges, 0)
+        head = segment(31, 30)
+        self.answers.asked(Fill(AUTHOR, ((1, 9),)))
+        self.assertEqual([self.is_free(each) for each in (head, head)], [True, False])
+
+    def test_other_answers_to_a_fill(self) -> None:
+        """A proof, or that nothing is held; an announcement is none, and the rows may come behind it."""
+        for answer in (Fork(proof_of(ANN)), Have((HaveItem(0, 0, AUTHOR),))):
+            self.answers.asked(Fill(AUTHOR, ((1, 9),)))
+            self.assertFalse(self.is_free(Have((HaveItem(0, 5, AUTHOR),))))
+            self.assertEqual([self.is_free(answer), self.is_free(answer)], [True, False])
+
+    def test_fills_are_bounded(self) -> None:
+        """The oldest is forgotten."""
+        with patch.object(limits, "MAX_ASKED_RANGES", 3):
+            for pair in (ANN, BOB):
+                self.answers.asked(Fill(pair.author, ((1, 1), (3, 3))))
+        self.assertEqual(self.answers.fill_ranges, 2)
+        self.assertFalse(self.is_free(segment(1, 1)))
 
     def test_questions_are_bounded(self) -> None:
         """The oldest is forgotten, as the peer may forget it."""

@@ -31,6 +31,7 @@ from gossiplog.gossip.messages import (
 )
 from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.replica import Replica
+from gossiplog.gossip.session import Pause
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof, build_proof
@@ -119,6 +120,10 @@ class ReplicaCase(SynchronousTestCase):
         self.now = end
         return effects
 
+    def is_waited_for(self, number: int) -> bool:
+        """Whether a peer is not read since it cost too much."""
+        return Pause.COST in self.replica.sessions[number].pauses
+
     def sent(self, effects: list[Effect], kind: type[Message]) -> list[tuple[int, Message]]:
         """Messages of a type that went out, with their sessions."""
         return [
@@ -145,7 +150,7 @@ class RelayTests(ReplicaCase):
     def test_news_bring_back_twice_what_they_cost(self) -> None:
         """As much as if they had been looked into for nothing."""
         allowance = self.replica.sessions[0].allowance
-        allowance.owe(100)
+        allowance.spend(100)
         before = allowance._points
         [one] = log(ANN, 1, bytes(10_000))
         self.hear(0, one)
@@ -478,7 +483,7 @@ class ForkTests(ReplicaCase):
     def test_a_new_one_costs_nothing(self) -> None:
         """And brings back twice what it takes to verify it."""
         allowance = self.replica.sessions[0].allowance
-        allowance.owe(100)
+        allowance.spend(100)
         before = allowance._points
         self.hear(0, Fork(proof_of(ANN)))
         self.assertAlmostEqual(allowance._points - before, 2 * FORK_POINTS)
@@ -576,7 +581,7 @@ class AliveTests(ReplicaCase):
 
     def test_while_we_do_not_read_nobody_is_late(self) -> None:
         """The answer may lie in our socket."""
-        self.replica.sessions[0].is_read = False
+        self.replica.sessions[0].pauses.add(Pause.STORE)
         effects = self.tick(10 * limits.PING_SECONDS)
         self.assertEqual([e for e in effects if isinstance(e, End)], [])
 

@@ -8,12 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.messages import Have, HaveItem, Lazy, Refuse, Want, WantItem
+from gossiplog.gossip.messages import Fork, Have, HaveItem, Lazy, Refuse, Want, WantItem
 from gossiplog.gossip.plumtree import MISSED_PUSHES, NEW_OUTWEIGHS, VAIN_PUSHES, explored_seq
 from gossiplog.log.body import encode_body
-from gossiplog.log.keys import Keypair
-from gossiplog.log.segment import build, verify
-from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log
+from gossiplog.log.keys import Keypair, genesis_id
+from gossiplog.log.segment import Head, build, verify
+from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
 
 STRANGERS = [Keypair(bytes([200 - number]) * 32) for number in range(40)]
 
@@ -286,7 +286,7 @@ class ExploreTests(ReplicaCase):
         entries = log(ANN, 65)
         asked = {}
         for entry in entries:
-            if found := self.sent(self.hear(0, entry), Want):
+            if found := self.sent(self.hear(0, entry) + self.tick(limits.ANNOUNCE_SECONDS), Want):
                 asked[entry.first] = found
         self.assertEqual(
             asked, {seq: [(n, Want((WantItem(ANN.author, seq + 1),))) for n in (1, 2)] for seq in (8, 64)}
@@ -300,8 +300,30 @@ class ExploreTests(ReplicaCase):
             self.hear(0, *log(ANN, 6))
             bodies = [encode_body(number, b"") for number in (6, 7, 8)]
             [news], _ = build(ANN, verify(log(ANN, 6)[-1]), bodies)
-            asked = self.sent(self.hear(0, news), Want)
+            asked = self.sent(self.hear(0, news) + self.tick(limits.ANNOUNCE_SECONDS), Want)
             self.assertEqual(asked, [(3 - number, Want((WantItem(ANN.author, 10),)))])
+
+    def test_of_many_authors_at_once(self) -> None:
+        """One question for all of a moment; when there are as many as it takes, at once."""
+        pairs = [Keypair(bytes([number, 1]) * 16) for number in range(1, 6)]
+        bodies = [encode_body(number, b"") for number in range(8)]
+        made = [build(pair, Head(0, genesis_id(pair.author)), bodies)[0][0] for pair in pairs]
+        with patch.object(limits, "MAX_WANT_ITEMS", 4):
+            at_once = self.sent(self.hear(0, *made), Want)
+        later = self.sent(self.tick(limits.ANNOUNCE_SECONDS), Want)
+        for asked, some in ((at_once, pairs[:4]), (later, pairs[4:])):
+            want = Want(tuple(WantItem(pair.author, 9) for pair in some))
+            self.assertEqual(asked, [(1, want), (2, want)])
+
+    def test_who_brought_it_meanwhile(self) -> None:
+        """Is not asked, nor is anybody for an author that forked, or that is not wanted any more."""
+        *entries, nine = log(ANN, 9)
+        self.hear(0, *entries)
+        self.hear(1, nine)
+        asked = self.sent(self.tick(limits.ANNOUNCE_SECONDS), Want)
+        self.assertEqual(asked, [(2, Want((WantItem(ANN.author, 10),)))])
+        self.hear(0, *log(BOB, 8), Fork(proof_of(BOB)))
+        self.assertEqual(self.sent(self.tick(limits.ANNOUNCE_SECONDS), Want), [])
 
     def test_catching_up_explores_nothing(self) -> None:
         """Backlog comes from one peer, whatever paths are the shortest."""

@@ -79,11 +79,13 @@ class HonestCase(SynchronousTestCase):
         node.backend.commit([PutSegment(segment, verify(segment)) for segment in segments])
 
     def settle(self) -> None:
-        """Until all is said; no honest node sent another away."""
+        """Until all is said; no honest node sent another away, or waited for it."""
         self.cluster.start()
         self.cluster.settle()
         honest = {node.id for node in self.cluster.nodes}
         for node in self.cluster.nodes:
+            for session in node.replica.sessions.values():
+                self.assertFalse(session.peer in honest and session.pauses, node.name)
             told = [
                 n
                 for n in node.notices

@@ -91,14 +91,30 @@ class WindowTests(FollowingCase):
     def test_names_unsaid(self) -> None:
         """Who cannot be told what we want is given up, and nothing is held against it."""
         with patch.object(limits, "MAX_NAMED_AUTHORS", 900):
+            self.choose("block", *(author(number) for number in range(500)))
+            self.drained(1, Refuse)
             self.replica.sessions[1].outbox.control_credit_bytes = 0
-            self.choose("block", *(author(number) for number in range(900)))
+            self.choose("unblock", *(author(number) for number in range(500)))
+            self.choose("block", *(author(number) for number in range(500, 900)))
+            self.tick(0.0)
             self.assertIn(1, self.replica.sessions)
-            self.choose("unblock", author(0))
             effects = self.choose("block", author(900)) + self.tick(0.0)
         self.assertEqual([e.code for e in effects if isinstance(e, events.End)], [ByeCode.LIMIT])
         self.assertEqual([e for e in effects if isinstance(e, events.PeerRejected)], [])
         self.assertEqual([*self.replica.sessions], [0, 2])
+
+    def test_names_taken_back(self) -> None:
+        """Of what changed back before it was said nothing is said, or kept: others may make it do so for ever."""
+        self.replica.sessions[1].outbox.control_credit_bytes = 0
+        for number in range(50):
+            self.choose("block", author(number))
+            self.choose("unblock", author(number))
+        self.choose("block", author(50))
+        self.assertEqual(len(self.replica.sessions[1].names), 1)
+        self.assertEqual(self.drained(1, Refuse), [Refuse((author(50),))])
+        self.replica.sessions[1].outbox.control_credit_bytes = 0
+        self.choose("unblock", author(50))
+        self.assertEqual(self.drained(1, Lazy), [Lazy((author(50),))])
 
     def test_questions(self) -> None:
         """About authors of whom the peer holds another entry."""

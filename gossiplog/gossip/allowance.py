@@ -2,8 +2,8 @@
 
 Responsible for: the price of each message and of what it comes in, and an allowance that time and progress refill.
 Must not know: sessions; what a message is for.
-Invariant: an honest peer never runs out: what it sends either brings something new or is rare.  Only what was verified
-is progress: a claim costs a liar nothing.
+Invariant: who costs more than time brings, and brings nothing, is waited for; nobody is sent away for it, since a third
+party may be the cause.  Only what was verified is progress: a claim brings a liar nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import Counter
 
 from gossiplog import limits
-from gossiplog.errors import LimitExceededError
 from gossiplog.gossip.messages import (
+    Fill,
     Fork,
     Have,
     Lazy,
@@ -68,6 +68,10 @@ MESSAGE_POINTS = 0.1
 """Of a message that needs no answer.  What honest peers say because others gave both the same must cost less than to
 take it from those others: a fork proof takes 0.1 ms to verify, which the second to send it need not wait for."""
 
+ECHO_POINTS = 2.0
+"""What a peer may say because somebody else gave it the same: LAZY, a WANT to explore, an announcement and an answer,
+each in a record and a read of its own."""
+
 
 def price(message: Message) -> float:
     """What a message costs, in points of up to a millisecond.  O(ranges of a RANGES).
@@ -78,6 +82,8 @@ def price(message: Message) -> float:
     if isinstance(message, Have | Want):
         base = MESSAGE_POINTS if isinstance(message, Have) else 1
         return base + len(message.items) / ITEMS_PER_POINT
+    if isinstance(message, Fill):
+        return MESSAGE_POINTS + len(message.ranges) / ITEMS_PER_POINT
     if isinstance(message, Segment):
         return MESSAGE_POINTS + len(message.bodies) / RECEIVED_BYTES_PER_POINT
     if isinstance(message, Fork):
@@ -112,46 +118,43 @@ def hashed(segment: Segment) -> float:
     return len(segment.bodies) / BYTES_PER_POINT + segment.count / ENTRIES_PER_POINT
 
 
+def echo(message: Segment | Fork) -> float:
+    """What it costs when a peer brings what another one brought, and says what follows from that."""
+    known = hashed(message) if isinstance(message, Segment) else 0.0
+    return price(message) + known + ECHO_POINTS
+
+
 class Allowance:
-    """I am what one peer may still cost; ``is_worn``: earlier sessions left less than half of it."""
+    """I am what one peer may still cost."""
 
     def __init__(self, now: float) -> None:
-        self.is_worn = False
         self._points = float(limits.ALLOWANCE_POINTS)
+        self._echo = 0.0
         self._at = now
 
-    @property
-    def is_spent(self) -> bool:
-        """Whether there are no points left."""
-        return self._points < 0
-
     def charge(self, points: float, now: float) -> None:
-        """Take the price of a message that came; raises :class:`LimitExceededError` when there is no more."""
-        self.go_on(now)
-        if points:
-            self.spend(points)
-
-    def go_on(self, now: float) -> None:
-        """Add what time brings."""
+        """Add what time brings, and take the price of a message that came."""
         elapsed = max(0.0, now - self._at)
         self._at = now
         earned = elapsed * limits.ALLOWANCE_POINTS_PER_SECOND
         self._points = min(limits.ALLOWANCE_POINTS, self._points + earned)
+        self.spend(points)
 
     def spend(self, points: float) -> None:
-        """Take so many points; raises :class:`LimitExceededError` when there are no more."""
-        self._points -= points
-        if self._points < 0:
-            raise LimitExceededError("too many messages that lead nowhere")
-
-    def owe(self, points: float) -> None:
-        """Take so many points, if need be of those to come: the next message finds that out."""
-        self._points -= points
+        """Take so many points, first those for what others brought; if need be of those to come."""
+        echoed = min(points, self._echo)
+        self._echo -= echoed
+        self._points -= points - echoed
 
     def leaves(self, points: float, now: float) -> bool:
         """Tell whether there are at least so many points."""
         earned = max(0.0, now - self._at) * limits.ALLOWANCE_POINTS_PER_SECOND
         return min(limits.ALLOWANCE_POINTS, self._points + earned) >= points
+
+    def seconds_to(self, points: float, now: float) -> float:
+        """How long time takes to bring so many points."""
+        missing = points - self._points
+        return max(0.0, missing / max(1, limits.ALLOWANCE_POINTS_PER_SECOND) - max(0.0, now - self._at))
 
     def earn(self, points: float) -> None:
         """The peer brought something new, it was verified, and what was given for it comes back twice.
@@ -160,6 +163,10 @@ class Allowance:
         and what leads nowhere is never more than what led somewhere, and what time brings.
         """
         self._points = min(limits.ALLOWANCE_POINTS, self._points + 2 * points)
+
+    def echo(self, points: float) -> None:
+        """Somebody else brought something new: the peer may bring the same, and say what follows from that."""
+        self._echo = min(limits.MAX_ECHO_POINTS, self._echo + points)
 
 
 class Allowances:
@@ -179,7 +186,6 @@ class Allowances:
         """A session with ``peer`` begins."""
         self._sessions[peer] += 1
         allowance = self._allowances.pop(peer, None) or Allowance(now)
-        allowance.is_worn = not allowance.leaves(limits.ALLOWANCE_POINTS / 2, now)
         self._allowances[peer] = allowance
         return allowance
 

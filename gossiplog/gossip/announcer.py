@@ -39,6 +39,9 @@ class Announcer(Liveness):
 
     def _announce(self, session: Session, author: bytes, within: float = limits.ANNOUNCE_SECONDS) -> None:
         session.owe(session.announce, author)
+        self._flush_within(within)
+
+    def _flush_within(self, within: float) -> None:
         when = self.now + within
         if self._announce_at is None or when < self._announce_at:
             self._announce_at = when
@@ -51,14 +54,21 @@ class Announcer(Liveness):
         for session in self.open_sessions():
             session.announces = True
             self._tell(session)
+            self._explore_with(session)
 
     def _name(self, session: Session, authors: Sequence[bytes]) -> None:
         """Say of these whether we want them; one that does not read what it wants to be told is given up."""
         session.announces = session.announces or bool(authors)
-        session.names.update(dict.fromkeys(authors))
+        for author in authors:
+            wants = self.wanted.wants(author)
+            if session.names.setdefault(author, not wants) == wants:
+                del session.names[author]  # it changed back, and the peer never knew
         if len(session.names) > limits.MAX_NAMED_AUTHORS:
             reason = f"left unread what we want of {len(session.names)} authors"
             self._at(self.now, lambda: self._close(session.number, ByeCode.LIMIT, reason))
+
+    def _explore_with(self, session: Session) -> None:
+        raise NotImplementedError
 
     def _advise(self, session: Session, message: Message) -> None:
         """Say what only saves a copy or a delay: to a peer that reads slowly, nothing."""

@@ -4,8 +4,8 @@ Responsible for: remembering the questions of one session until they are answere
 nobody asked for.
 Must not know: what is done with an answer.
 Invariant: an answer is free once, and no more of it than was asked for: of a WANT, entries that we hold by now, once
-each, and two segments that contradict them; of a reconcile that we began, ``ALLOWANCE_POINTS``.  What crosses with what
-we said is free as often as we said something.
+each, and two segments that contradict them; of a FILL, each range once; of a reconcile that we began,
+``ALLOWANCE_POINTS``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from gossiplog import limits
 from gossiplog.gossip.messages import (
+    Fill,
     Fork,
     Have,
     Lazy,
@@ -58,9 +59,8 @@ class Answers:
         self.firsts: dict[bytes, int] = {}
         self._exchanges: dict[int, _Exchange] = {}
         self._token: int | None = None
-        self._proofs = 0
-        self._pushes = 0
-        self._prunes = 0
+        self._fills: dict[bytes, tuple[tuple[int, int], ...]] = {}
+        self.fill_ranges = 0
 
     @property
     def reconciles(self) -> int:
@@ -69,11 +69,10 @@ class Answers:
 
     def asked(self, message: Message) -> None:
         """This is sent to the peer."""
-        if isinstance(message, Segment):
-            self._pushes += 1
-            self._prunes += 1
-        elif isinstance(message, Fork):
-            self._proofs += 1
+        if isinstance(message, Fill):
+            self._fill(message.author, message.ranges)
+            while self.fill_ranges > limits.MAX_ASKED_RANGES:
+                self._filled(next(iter(self._fills)))
         elif isinstance(message, Want):
             for author, first, _ in message.items:
                 if author is not None:
@@ -108,18 +107,18 @@ class Answers:
         message: Message,
         points: float,
         accepted: Callable[[bytes], int],
-        named: Callable[[Have], list[bytes]],
+        named: Callable[[Have], list[tuple[bytes, int]]],
     ) -> bool:
         """Whether ``message``, which came, is an answer; then it is not one again.
 
-        ``accepted``: the seq that we accepted of an author; ``named``: the authors that a HAVE speaks of.
+        ``accepted``: the seq that we accepted of an author; ``named``: what a HAVE says of whom.
         """
         if isinstance(message, Segment):
-            return self._brings(message, accepted(message.author))
+            return self._fills_in(message) or self._brings(message, accepted(message.author))
         if isinstance(message, Fork):
-            return self.firsts.pop(message.proof.author, None) is not None
+            return self._was_asked(message.proof.author)
         if isinstance(message, Have):
-            answered = [self.firsts.pop(author, None) is not None for author in named(message)]
+            answered = [self._was_asked(author, seq) for author, seq in named(message)]
             return bool(answered) and all(answered)
         if isinstance(message, Pong):
             is_answer = message.token == self._token
@@ -131,22 +130,40 @@ class Answers:
             return is_answer
         return False
 
-    def crosses(self, message: Message) -> bool:
-        """Whether a peer says this because we said the same, or could not know yet that we did.
+    def _was_asked(self, author: bytes, held: int = 0) -> bool:
+        """Whether the peer, which holds so much of ``author``, was asked for it; it is not any more."""
+        was_wanted = author in self.firsts
+        was_lacking = not held and author in self._fills
+        self.done(author)
+        if was_lacking:
+            self._filled(author)
+        return was_wanted or was_lacking
 
-        A third party that gives two nodes the same makes them tell each other.
+    def _fill(self, author: bytes, ranges: tuple[tuple[int, int], ...]) -> None:
+        self._filled(author)
+        if ranges:
+            self._fills[author] = ranges
+            self.fill_ranges += len(ranges)
+
+    def _filled(self, author: bytes) -> None:
+        self.fill_ranges -= len(self._fills.pop(author, ()))
+
+    def _fills_in(self, segment: Segment) -> bool:
+        """Whether a segment has some of what the peer was asked to fill, or ends the answer to that.
+
+        Answers are ascending, and segments come whole: what is before the end of one does not come again.
         """
-        if isinstance(message, Fork):
-            self._proofs, crosses = max(0, self._proofs - 1), self._proofs > 0
-            return crosses
-        if isinstance(message, Segment):
-            self._pushes, crosses = max(0, self._pushes - 1), self._pushes > 0
-            return crosses
-        if isinstance(message, Lazy):
-            names = len(message.authors)
-            self._prunes, crosses = max(0, self._prunes - names), self._prunes >= names
-            return crosses and None not in message.authors
-        return False
+        author, first, last = segment.author, segment.first, segment.last
+        ranges = self._fills.get(author)
+        if ranges is None:
+            return False
+        if not segment.count:
+            self._filled(author)
+            return True
+        if not any(low <= last and first <= high for low, high in ranges):
+            return False
+        self._fill(author, tuple((max(low, last + 1), high) for low, high in ranges if high > last))
+        return True
 
     def _brings(self, segment: Segment, held: int) -> bool:
         """Whether a segment goes on where the one before ended, or where it was asked for, within what is held."""

@@ -136,15 +136,16 @@ class Claims:
 
     # -- what is not claimed any more
 
-    def forget(self, session: int, most: int, keep: AbstractSet[bytes]) -> None:
+    def forget(self, session: int, most: int, keep: AbstractSet[bytes]) -> bool:
         """Remember at most ``most`` claims of ``session``, and those of authors in ``keep``; the rest will come again.
 
-        What is being pulled stays as well, then what would have been asked for next.  O(most + keep).
+        What is being pulled stays as well, then what would have been asked for next.  False if there are no more than
+        that: then all stay, and so does what waits for others to send it.  O(most + keep).
         """
         source = self.sources[session]
         before, todo = source.claims, source.todo
         if len(before) <= most:
-            return
+            return False
         kept = dict.fromkeys([*source.open, *sorted(author for author in keep if author in before)])
         kept |= dict.fromkeys(islice(todo, max(0, most - len(kept))))
         source.claims, source.todo, source.entries_ahead = Table(), Line(), 0
@@ -157,6 +158,7 @@ class Claims:
                 source.todo.put(author)
         source.claims_more = True
         self._leave(session, before)
+        return True
 
     @property
     def buries(self) -> bool:

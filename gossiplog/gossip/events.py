@@ -286,7 +286,7 @@ class Examine(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Read from this peer, or stop because the store is behind with what it brings."""
+    """Read from this peer, or stop: the store is behind with what it brings, or it cost more than time has brought."""
 
     session: int
     allowed: bool

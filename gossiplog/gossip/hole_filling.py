@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import ENTRIES_PER_POINT, RECEIVED_BYTES_PER_POINT, hashed, price
+from gossiplog.gossip.allowance import ENTRIES_PER_POINT, RECEIVED_BYTES_PER_POINT, hashed
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Fill
 from gossiplog.gossip.plumtree import Plumtree
@@ -85,13 +85,11 @@ class HoleFilling(Plumtree):
             lacking.due = False
         lacking.began = lacking.after
         lacking.has_progress = False
-        lacking.entries = 0
         for author, rows in groupby(event.rows, attrgetter("author")):
             self.holdings.lacks(author)
             ranges: list[tuple[int, int]] = []
             for row in rows:
                 lacking.after = row
-                lacking.entries += row.count
                 if ranges and ranges[-1][1] + 1 == row.first:
                     ranges[-1] = ranges[-1][0], row.last
                 else:
@@ -150,10 +148,8 @@ class HoleFilling(Plumtree):
             self._next_turn()
 
     def _fill_from(self, session: Session, segment: Segment) -> None:
-        """A segment goes by that may have what we lack; as much as was asked for costs the peer nothing."""
-        if session.lacking.was_asked(segment.author, segment.count):
-            session.allowance.owe(0 if session.is_answer else -price(segment))
-        else:
+        """A segment goes by that may have what we lack; what was asked for costs the peer nothing."""
+        if not session.is_answer:
             session.allowance.spend(hashed(segment))
         size = row_bytes(len(segment.bodies))
         if self.ledger.full(segment.author, size) is not None:
@@ -245,7 +241,7 @@ class HoleFilling(Plumtree):
         giving = session.giving
         giving.is_reading = giving.is_next = False
         read_bytes = sum(segment_bytes(segment) for segment in segments)
-        session.allowance.owe(len(segments) / 16 + read_bytes / RECEIVED_BYTES_PER_POINT)
+        session.allowance.spend(len(segments) / 16 + read_bytes / RECEIVED_BYTES_PER_POINT)
         if not self._may_give(session, author):
             segments = rest = ()
         session.outbox.give(segments)

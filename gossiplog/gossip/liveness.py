@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable, Iterator
 
 from gossiplog import limits
-from gossiplog.errors import ByeCode, LimitExceededError, PeerError
+from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import Allowances
 from gossiplog.gossip.budget import Budget
@@ -20,7 +20,7 @@ from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Fill, Message, Ping, Pong, Want
 from gossiplog.gossip.outbox import control_bytes
 from gossiplog.gossip.pull_scheduler import PullScheduler
-from gossiplog.gossip.session import Phase, Session
+from gossiplog.gossip.session import Pause, Phase, Session
 from gossiplog.gossip.withdrawn_claims import WithdrawnClaims
 
 BURY_SECONDS = 0.005
@@ -187,6 +187,45 @@ class Liveness:
         session.allowance.earn(points)
         session.mismatch_patience = limits.MISMATCH_SECONDS
 
+    # -- what it costs
+
+    def _pause(self, session: Session, why: Pause) -> None:
+        """Read nothing more from the peer."""
+        if session.is_read:
+            self._emit(events.Reading(session.number, False))
+        session.pauses.add(why)
+
+    def _read_on(self, session: Session, why: Pause) -> None:
+        """That is no reason any more to read nothing."""
+        if why in session.pauses:
+            session.pauses.remove(why)
+            if session.is_read:
+                self._heard(session)
+                self._emit(events.Reading(session.number, True))
+
+    def _may_cost(self, session: Session) -> bool:
+        """Whether there is anything left of what the peer may cost; if not, let it wait for some."""
+        if session.allowance.leaves(0, self.now):
+            return True
+        if Pause.COST not in session.pauses and session.phase is Phase.OPEN:
+            self._pause(session, Pause.COST)
+            self._wait_for_points(session)
+        return False
+
+    def _wait_for_points(self, session: Session) -> None:
+        points = limits.PAUSE_SECONDS * limits.ALLOWANCE_POINTS_PER_SECOND
+        seconds = session.allowance.seconds_to(points, self.now)
+        self._at(self.now + max(limits.PAUSE_SECONDS, seconds), lambda: self._go_on(session))
+
+    def _go_on(self, session: Session) -> None:
+        if session.phase is Phase.ENDED:
+            return
+        if session.allowance.leaves(0, self.now):
+            self._read_on(session, Pause.COST)
+            self._pump(session)
+        else:
+            self._wait_for_points(session)
+
     # -- reconcile and catching up
 
     def _start_reconcile(self, session: Session, *, by_fingerprint: bool = False) -> None:
@@ -243,9 +282,7 @@ class Liveness:
         session = self.sessions.get(number)
         if session is None:
             return
-        allowance = session.allowance
-        if not (isinstance(error, LimitExceededError) and allowance.is_spent and allowance.is_worn):
-            self._emit(events.PeerRejected(number, session.peer, error))
+        self._emit(events.PeerRejected(number, session.peer, error))
         self._close(number, error.code, str(error))
 
     def _close(self, number: int, code: int, reason: str, *, by_peer: bool = False) -> None:

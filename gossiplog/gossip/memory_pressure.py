@@ -115,6 +115,6 @@ class MemoryPressure(Receiver):
         if session.phase is not Phase.OPEN:
             return
         most = max(limits.MIN_CLAIMS, self.budget.share_bytes // 4 // CLAIM_WITH_TABLES_BYTES)
-        self.schedule.forget(session.number, most, self.holdings.local)
-        session.expected = Table()
+        if self.schedule.forget(session.number, most, self.holdings.local):
+            session.expected = Table()  # what is left is asked for, whoever else might send it
         self._bury_later()

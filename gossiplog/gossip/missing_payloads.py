@@ -38,14 +38,6 @@ class Lacking:
         self.answers_by = 0.0
         self.is_watched = False
         self.has_progress = False
-        self.entries = 0
-
-    def was_asked(self, author: bytes, count: int) -> bool:
-        """Whether so many entries of ``author`` are what it was asked for, or among them."""
-        if author not in self.open or count > self.entries:
-            return False
-        self.entries -= count
-        return True
 
     def begin(self) -> None:
         """Ask for everything, from the beginning."""

@@ -105,15 +105,28 @@ class Plumtree(Sender):
         if session is None or self._parents.get(author) == session.number:
             self._parents.pop(author, None)
 
-    def _explore(self, author: bytes, seq: int) -> None:
+    def _explore(self, author: bytes) -> None:
         """``author`` writes often: let everyone push its next entry, to find out who is first.
 
-        All nodes do so at the same entries, so that they find the shortest paths together.
+        All nodes do so at the same entries, so that they find the shortest paths together.  Who is asked may be given
+        the same by others at the same time, as we are: the questions of a moment go together.
         """
-        want = Want((WantItem(author, seq + 1),))
         for session in self.open_sessions():
-            if self._parents.get(author) != session.number and session.wanted.wants(author):
-                self._advise(session, want)
+            if self._may_explore(session, author):
+                session.explores[author] = None
+                if len(session.explores) >= limits.MAX_WANT_ITEMS:
+                    self._explore_with(session)
+        self._flush_within(limits.ANNOUNCE_SECONDS)
+
+    def _may_explore(self, session: Session, author: bytes) -> bool:
+        is_wanted = self.wanted.wants(author) and session.wanted.wants(author)
+        return is_wanted and self._parents.get(author) != session.number and author not in self.holdings.forks
+
+    def _explore_with(self, session: Session) -> None:
+        """Ask the peer to push the next entries of those that are to be explored; it need not be said twice."""
+        authors = [author for author in session.explores if self._may_explore(session, author)]
+        session.explores.clear()
+        self._want_on(session, authors)
 
     # -- what nobody asked for: one tree for all authors that write seldom
 

@@ -13,14 +13,14 @@ from gossiplog import limits
 from gossiplog.errors import UnaskedHolesError
 from gossiplog.gossip import events
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
-from gossiplog.gossip.allowance import FORK_POINTS, hashed, price
+from gossiplog.gossip.allowance import FORK_POINTS, echo, hashed, price
 from gossiplog.gossip.events import StoreSegment
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.hole_filling import HoleFilling
 from gossiplog.gossip.messages import Fork, Have, Message, Want, WantItem
 from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.plumtree import explored_seq
-from gossiplog.gossip.session import Phase, Session
+from gossiplog.gossip.session import Pause, Phase, Session
 from gossiplog.log.disk_cost import proof_bytes, row_bytes
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.segment import Segment, segment_bytes, verify_whole
@@ -233,7 +233,7 @@ class Receiver(HoleFilling):
             session.answers.done(author)
         self._relay(segment, session, backlog, holed)
         if not backlog and segment.first <= explored_seq(head.seq):
-            self._explore(author, head.seq)
+            self._explore(author)
         self._ask()
 
     def _lost_own(self, session: Session, seq: int, author: bytes) -> None:
@@ -256,19 +256,15 @@ class Receiver(HoleFilling):
             self._reading = False
             for number in self._bringing:
                 session = self.sessions.get(number)
-                if session is not None and session.is_read:
-                    session.is_read = False
-                    self._emit(events.Reading(number, False))
+                if session is not None:
+                    self._pause(session, Pause.STORE)
         elif self.pending_bytes <= limits.PENDING_WRITE_LOW_BYTES:
             self._bringing.clear()
             if not self._reading:
                 self._reading = True
                 self.schedule.resume(self.now)
                 for session in self.sessions.values():
-                    if not session.is_read:
-                        session.is_read = True
-                        self._heard(session)
-                        self._emit(events.Reading(session.number, True))
+                    self._read_on(session, Pause.STORE)
 
     # -- the store answers
 
@@ -344,7 +340,7 @@ class Receiver(HoleFilling):
         """Freeze the author of a proof that came of a peer, who ``knows`` it; without room, want the author no more."""
         if self._has_room(proof.author, proof_bytes(proof)):
             if session is not None:
-                self._progressed(session, FORK_POINTS)
+                self._progressed(session, FORK_POINTS + hashed(proof.segment))
             self._freeze(proof, session if knows else None)
         elif session is not None:
             session.unwanted_items += 1
@@ -364,6 +360,7 @@ class Receiver(HoleFilling):
             session.drop(author)
             session.announce.pop(author, None)
             if session is not source and session.wanted.wants(author):
+                session.allowance.echo(echo(Fork(proof)))
                 session.outbox.owe(author, PROOF)
             if session.phase is Phase.OPEN:
                 self._filled_up(session, author)

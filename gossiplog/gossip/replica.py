@@ -98,7 +98,10 @@ class Replica(MemoryPressure):
         self.now = now
         self._on_event[type(event)](event)
         self._say_names()
-        self._balance(getattr(event, "session", None))
+        number = getattr(event, "session", None)
+        if number in self.sessions:
+            self._may_cost(self.sessions[number])
+        self._balance(number)
         effects, self._effects = self._effects, []
         return effects
 
@@ -145,7 +148,7 @@ class Replica(MemoryPressure):
             self._offence(session.number, error)
 
     def _is_free(self, session: Session, message: Message, points: float) -> bool:
-        """Whether we asked for this, or a third party made the peer say it by giving both of us the same."""
+        """Whether we asked for this, or it is new whatever it says."""
         session.is_answer = False
         if type(message) is Fork:
             author = message.proof.author
@@ -155,7 +158,7 @@ class Replica(MemoryPressure):
                 session.outbox.forget(author)  # it knows
                 return True
         session.is_answer = session.answers.answer(message, points, self.holdings.accepted_seq, session.named)
-        if session.is_answer or session.answers.crosses(message):
+        if session.is_answer:
             return True
         return self.read_only and type(message) is Segment  # it may be new, if not for our disk
 
@@ -168,11 +171,7 @@ class Replica(MemoryPressure):
     def _toiled(self, event: events.Toiled) -> None:
         session = self.sessions.get(event.session)
         if session is not None:
-            try:
-                session.allowance.go_on(self.now)
-                session.allowance.spend(event.points)
-            except PeerError as error:
-                self._offence(session.number, error)
+            session.allowance.charge(event.points, self.now)
 
     def _skip(self, session: Session, message: Peers | Unknown) -> None:
         """Allowed, and of no use to this node."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import READ_BYTES_PER_POINT, price
+from gossiplog.gossip.allowance import READ_BYTES_PER_POINT, echo, price
 from gossiplog.gossip.interest_exchange import InterestExchange
 from gossiplog.gossip.messages import Fork, Interest, Lazy, Ranges, Refuse, Want
 from gossiplog.gossip.outbox import PROOF
@@ -20,9 +20,6 @@ from gossiplog.log.segment import Segment
 _RANGE_BYTES = 128
 _ITEM_BYTES = 48
 """What a range and an item of it count against the window; a range more than its bytes, for the time it takes."""
-
-RESERVE_POINTS = limits.ALLOWANCE_POINTS / 8
-"""What a peer that came back keeps for what it says, when it is answered with lists."""
 
 
 class Sender(InterestExchange):
@@ -35,7 +32,7 @@ class Sender(InterestExchange):
 
         One with holes is only announced: who lacks it may find somebody who has it whole.
         """
-        author = segment.author
+        author, echoed = segment.author, echo(segment)
         self._relayed += 1
         for session in self.sessions.values():
             if session is source:
@@ -43,6 +40,7 @@ class Sender(InterestExchange):
             service = session.serves(author)
             if service is Service.REFUSED:
                 continue
+            session.allowance.echo(echoed)
             if session.phase is Phase.GREETING and (backlog or holed):
                 self._announce(session, author)
             elif session.phase is Phase.GREETING:
@@ -139,21 +137,18 @@ class Sender(InterestExchange):
             session.reconcile_owed = False
             by_fingerprint = session.owed_by_fingerprint
             session.ranges.append(session.reconcile.start(session.view, by_fingerprint=by_fingerprint))
-        while session.ranges and outbox.credit_bytes > 0:
-            if session.allowance.is_worn and not session.allowance.leaves(RESERVE_POINTS, self.now):
-                self._pump_later(session)
-                break
+        while session.ranges and outbox.credit_bytes > 0 and self._may_cost(session):
             message = next(session.ranges[0], None)
             if message is None:
                 session.ranges.popleft()
             else:
                 outbox.credit_bytes -= _size(message)
                 if not session.answers.spend(message, points := price(message)):
-                    session.allowance.owe(points)  # an empty list is answered with all we hold
+                    session.allowance.spend(points)  # an empty list is answered with all we hold
                 self._send(session, message)
         for sent in outbox.take():
             self._send(session, sent if isinstance(sent, Segment) else Fork(sent))
-        if session.giving.is_reading:
+        if session.giving.is_reading or not self._may_cost(session):
             return
         is_short = self.budget.is_short
         wants: tuple[tuple[bytes, int], ...] = ()
@@ -166,17 +161,6 @@ class Sender(InterestExchange):
         elif outbox.overflowed and outbox.idle:
             outbox.overflowed = False
             self._start_reconcile(session)
-
-    def _pump_later(self, session: Session) -> None:
-        """Compare on when the peer, which came back, has points for it: its line may have been cut in the middle."""
-        if not session.pumps_later:
-            session.pumps_later = True
-            self._at(self.now + limits.GIVE_SECONDS, lambda: self._pump_on(session))
-
-    def _pump_on(self, session: Session) -> None:
-        session.pumps_later = False
-        if session.phase is Phase.OPEN:
-            self._pump(session)
 
     def _readable(self, session: Session, author: bytes, first: int) -> bool:
         """Whether disk holds ``author`` from ``first`` on, and this peer may have it yet."""

@@ -52,6 +52,13 @@ class Phase(Enum):
     ENDED = "over; whatever still comes is ignored"
 
 
+class Pause(Enum):
+    """Why we read nothing from the peer for a while."""
+
+    STORE = "the store is behind with what it brings"
+    COST = "it cost more than time has brought"
+
+
 class Service(Enum):
     """How the peer wants the news of an author."""
 
@@ -106,7 +113,6 @@ class Session:
         self.reconcile = Reconcile(salt, starts_even=dialled)
         self.ranges: deque[Iterator[Ranges]] = deque()
         self.reconcile_owed = False
-        self.pumps_later = False
         self.owed_by_fingerprint = False
         self.wanted = Wanted()
         self.introduced = False
@@ -119,7 +125,7 @@ class Session:
         self.probing = False
         self.probe_interval = 0.0
         self.quiet = False
-        self.is_read = True
+        self.pauses: set[Pause] = set()
         self.mismatch_at: float | None = None
         self.mismatch_patience = limits.MISMATCH_SECONDS
         self.allowance = allowance
@@ -131,8 +137,9 @@ class Session:
         self.introduction: Iterator[Message] | None = None
         self.announce: dict[bytes, None] = {}
         self.announces = False
-        self.names: dict[bytes, None] = {}
+        self.names: dict[bytes, bool] = {}
         self.doubts: dict[bytes, None] = {}
+        self.explores: dict[bytes, None] = {}
         self.ping: Ping | None = None
         self.expected: Table[float] = Table()
         self.is_lazy = False
@@ -152,6 +159,11 @@ class Session:
         self._forgot_handles = False
         self.missed_handles = False
 
+    @property
+    def is_read(self) -> bool:
+        """Whether we read what comes."""
+        return not self.pauses
+
     # -- memory
 
     @property
@@ -159,6 +171,7 @@ class Session:
         """About what I take up, but for claims.  O(1)."""
         tables: tuple[Sized, ...] = (self.announce, self.names, self.doubts, self.service, self.takes_holes)
         tables += (
+            self.explores,
             self._may_lack,
             self.lacking.hopes,
             self.lacking.open,
@@ -175,7 +188,7 @@ class Session:
             + self.expected.size_bytes
             + EXPECTED_BYTES * len(self.expected)
             + NAMED_BYTES * len(self.wanted.authors)
-            + REPLY_BYTES * (len(self.ranges) + self.giving.ranges)
+            + REPLY_BYTES * (len(self.ranges) + self.giving.ranges + self.answers.fill_ranges)
             + self.view.own_bytes
             + self.reconcile.kept_bytes
             + self.outbox.kept_bytes
@@ -295,10 +308,10 @@ class Session:
                 items.append(HaveItem(handle, seq))
         return Have(tuple(items))
 
-    def named(self, have: Have) -> list[bytes]:
-        """The authors that an announcement speaks of, as far as their handles are known."""
-        authors = [item.author or self._handles_in.get(item.handle) for item in have.items]
-        return [author for author in authors if author is not None]
+    def named(self, have: Have) -> list[tuple[bytes, int]]:
+        """What an announcement says: (author, seq) each, as far as their handles are known."""
+        said = [(item.author or self._handles_in.get(item.handle), item.seq) for item in have.items]
+        return [(author, seq) for author, seq in said if author is not None]
 
     def read_have(self, have: Have) -> list[tuple[bytes, int]]:
         """Resolve the handles of an announcement: (author, seq) each.
