@@ -492,10 +492,20 @@ class ForkTests(ReplicaCase):
         """Who was told does not tell: it goes to the others."""
         proof = proof_of(ANN)
         self.replica.sessions[1].outbox.credit_bytes = 0
-        effects = self.do(events.Examined(0, proof))
+        effects = self.do(events.Examined(0, proof.segment, proof))
         self.assertEqual([number for number, _ in self.sent(effects, Fork)], [0, 2])
         self.hear(1, Fork(proof))
         self.assertEqual(self.sent(self.do(events.Writable(1)), Fork), [])
+
+    def test_one_look_at_a_time(self) -> None:
+        """At what is held of an author, however many branches come: each may be a full row."""
+        [left], branches = log(ANN, 1, b"left"), [log(ANN, 1, bytes([number]))[0] for number in range(9)]
+        self.hear(0, left)
+        self.commit(left)
+        effects = [effect for branch in branches for effect in self.hear(1, branch)]
+        self.assertEqual(effects, [events.Examine(1, branches[0])])
+        self.do(events.Examined(1, branches[0], None))
+        self.assertEqual(self.hear(2, branches[1]), [events.Examine(2, branches[1])])
 
     def test_our_own_finding_goes_to_everyone(self) -> None:
         """Also to the one that relayed a side in good faith."""
@@ -503,7 +513,7 @@ class ForkTests(ReplicaCase):
         self.hear(0, left)
         self.commit(left)
         self.assertEqual(self.hear(1, right), [events.Examine(1, right)])
-        effects = self.do(events.Examined(1, build_proof(left, right)))
+        effects = self.do(events.Examined(1, right, build_proof(left, right)))
         self.assertEqual([number for number, _ in self.sent(effects, Fork)], [0, 1, 2])
         self.assertEqual([e for e in effects if isinstance(e, End)], [])
 

@@ -12,7 +12,7 @@ from gossiplog.gossip import backlog
 from gossiplog.gossip.outbox import HEADER_BYTES, READS_AT_ONCE, Outbox
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, Segment, build, merge, verify
+from gossiplog.log.segment import Head, Segment, build, merge, toil_bytes, verify
 
 A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))
 
@@ -213,7 +213,7 @@ class BacklogTests(SynchronousTestCase):
         self.asked.append(limit_bytes)
         found = []
         for row in self.logs[author]:
-            if row.last >= first and sum(len(s.bodies) for s in found) < limit_bytes:
+            if row.last >= first and sum(map(toil_bytes, found)) < limit_bytes:
                 found.append(row)
         return found
 
@@ -225,8 +225,9 @@ class BacklogTests(SynchronousTestCase):
 
     def test_fair_shares(self) -> None:
         """In the order asked for, and not more than the limit and one row."""
-        found = backlog.read([(self.two, 1), (self.one, 1)], 400, self.stored, {}.get).segments
-        self.assertEqual(self.asked, [200, 200])
+        limit = 3 * toil_bytes(self.logs[self.two][0])
+        found = backlog.read([(self.two, 1), (self.one, 1)], limit, self.stored, {}.get).segments
+        self.assertEqual(self.asked, [limit // 2, limit // 3])
         self.assertEqual([(s.author, s.first) for s in found], [(self.two, 1), (self.two, 4), (self.one, 1)])
 
     def test_the_limit_holds_for_all_together(self) -> None:

@@ -152,7 +152,6 @@ class PhaseTests(SynchronousTestCase):
             events.Closed(0),
             events.Writable(0),
             events.Loaded(0, (branch(b"entry"),)),
-            events.Examined(0, None),
             events.Probe(0),
         ):
             replica = replica_in(Phase.ENDED)

@@ -42,6 +42,9 @@ BYTES_PER_POINT = 16 * 1024
 READ_BYTES_PER_POINT = 256 * 1024
 """Of what is read from disk for a peer that then does not want it; rows of 128 KiB take a tenth of a millisecond."""
 
+TOIL_BYTES_PER_POINT = 64 * 1024
+"""Of work in the store's thread that brings the peer nothing (:func:`gossiplog.log.segment.toil_bytes`)."""
+
 RECEIVED_BYTES_PER_POINT = 64 * 1024
 """Of what is only decrypted."""
 

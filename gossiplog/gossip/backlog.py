@@ -2,8 +2,8 @@
 
 Responsible for: carrying out a :class:`gossiplog.gossip.events.Load`, in whatever thread the store lives.
 Must not know: sessions; which peer it is for.
-Invariant: memory is bounded by the limit asked for and one segment more, however many authors were named.  No segment
-with holes is given for an author whose holes were not asked for.
+Invariant: memory and time are bounded by the limit asked for and one row more, however many authors were named and
+whatever their rows are like.  No segment with holes is given for an author whose holes were not asked for.
 """
 
 from __future__ import annotations
@@ -14,20 +14,30 @@ from typing import NamedTuple
 from gossiplog.errors import StoreError
 from gossiplog.gossip.outbox import PROOF, Sent
 from gossiplog.log.fork import ForkProof
-from gossiplog.log.segment import Head, Segment, count_holes, id_at, tail_after
-
-_ROW_BYTES = 512
-"""What a row counts besides its size: it takes some 10 us to read."""
+from gossiplog.log.segment import (
+    ROW_TOIL_BYTES,
+    Head,
+    Segment,
+    count_holes,
+    cut_toil_bytes,
+    id_at,
+    tail_after,
+    toil_bytes,
+)
 
 Read = Callable[[bytes, int, int], list[Segment]]
 """``read(author, first, limit_bytes)``: stored neighbours from the one with ``first`` on, as a store gives them."""
 
 
 class Backlog(NamedTuple):
-    """What is to be sent; ``withheld`` are authors of whom nothing can be sent, since a payload there was dropped."""
+    """What is to be sent; ``withheld`` are authors of whom nothing can be sent, since a payload there was dropped.
+
+    ``vain_bytes`` of the work led to nothing that is sent, or to a proof.
+    """
 
     segments: tuple[Sent, ...]
     withheld: tuple[bytes, ...] = ()
+    vain_bytes: int = 0
 
 
 def read(
@@ -40,15 +50,15 @@ def read(
 ) -> Backlog:
     """Segments of each author from its seq on, a fair share of ``limit_bytes`` each, in the order of ``wants``.
 
-    Of those from ``PROOF`` on it is the proof.  Authors at the end are left out when the others take all; so is what
-    cannot be read, which ``damages`` then says.  What a row holds before the seq asked for is cut off: after a merge
-    that may be nearly all of it.  The first segment with a hole ends what is given of an author, unless it is one of
-    those in ``holes``.
+    Of those from ``PROOF`` on it is the proof.  What counts is the work, so that a read never takes much longer than
+    one of large entries.  Authors at the end are left out when the others take all; so is what cannot be read, which
+    ``damages`` then says.  What a row holds before the seq asked for is cut off: after a merge that may be nearly all
+    of it.  The first segment with a hole ends what is given of an author, unless it is one of those in ``holes``.
     """
     share = limit_bytes // max(1, len(wants))
     found: list[Sent] = []
     withheld: list[bytes] = []
-    size = 0
+    size = vain = 0
     for author, first in wants:
         if size >= limit_bytes:
             break
@@ -57,14 +67,18 @@ def read(
                 proof = proof_of(author)
                 if proof is not None:
                     found.append(proof)
-                    size += len(proof.segment.bodies)
+                    size += toil_bytes(proof.segment)
+                    vain += toil_bytes(proof.segment)
                 continue
-            segments = stored(author, first, share)
+            segments = stored(author, first, min(share, limit_bytes - size))
         except StoreError as error:  # damaged: the others can be read all the same
             if damages is not None:
                 damages[author] = error
+            size += ROW_TOIL_BYTES
             continue
+        work = sum(map(toil_bytes, segments)) or ROW_TOIL_BYTES
         if segments and segments[0].first < first:
+            work += cut_toil_bytes(segments[0], first - 1)
             segments[0] = tail_after(segments[0], first - 1, id_at(segments[0], first - 1))
         if author not in holes:
             whole = next((at for at, segment in enumerate(segments) if count_holes(segment)), None)
@@ -72,8 +86,9 @@ def read(
                 withheld.append(author)
             segments = segments[:whole]
         found += segments
-        size += sum(len(segment.bodies) for segment in segments)
-    return Backlog(tuple(found), tuple(withheld))
+        size += work
+        vain += work - sum(map(toil_bytes, segments))
+    return Backlog(tuple(found), tuple(withheld), vain)
 
 
 def payloads(
@@ -102,7 +117,7 @@ def payloads(
                 break
             at = rows[0].last
             seq = at + 1
-            size += len(rows[0].bodies) + _ROW_BYTES
+            size += toil_bytes(rows[0])
             holes = count_holes(rows[0])
             is_whole = is_whole and not holes
             if holes < rows[0].count:

@@ -81,6 +81,7 @@ class Loaded(NamedTuple):
     session: int
     segments: tuple[Segment | ForkProof, ...]
     withheld: tuple[bytes, ...] = ()
+    vain_bytes: int = 0
 
 
 class Committed(NamedTuple):
@@ -130,11 +131,11 @@ class PayloadsLoaded(NamedTuple):
 
 
 class Examined(NamedTuple):
-    """The store compared a suspicious segment, of ``done_bytes``, with ours: ``proof`` when they contradict."""
+    """The store compared a suspicious segment with ours: ``proof`` when they contradict."""
 
     session: int
+    segment: Segment
     proof: ForkProof | None
-    done_bytes: int = 0
 
 
 class InterestChanged(NamedTuple):
@@ -246,7 +247,7 @@ class StoreFork(NamedTuple):
 
 
 class Load(NamedTuple):
-    """Read about ``limit_bytes`` of these authors from these seqs on (``PROOF``: the proof), holes of ``holes``."""
+    """Read these authors from these seqs on (``PROOF``: the proof), holes of ``holes``: ``limit_bytes`` of work."""
 
     session: int
     wants: tuple[tuple[bytes, int], ...]

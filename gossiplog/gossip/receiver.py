@@ -39,6 +39,7 @@ class Receiver(HoleFilling):
         self._asks_later = False
         self._looks_at_withheld = False
         self._fresh_holes: dict[bytes, None] = {}
+        self._examined_now: set[bytes] = set()
 
     def _left(self, session: Session) -> None:
         super()._left(session)
@@ -161,7 +162,8 @@ class Receiver(HoleFilling):
             if type(message) is Segment:
                 author = message.author
                 first = following.get(author) or self.holdings.accepted_seq(author) + 1
-                if message.first == first and self.wanted.wants(author) and author not in self.holdings.forks:
+                is_wanted = self.wanted.wants(author) and author not in self.holdings.forks
+                if message.first == first and is_wanted and not self._is_beyond(author, len(message.bodies)):
                     following[author] = message.last + 1
                     found.append(message)
         return found
@@ -172,6 +174,10 @@ class Receiver(HoleFilling):
             return
         if not self.wanted.wants(author):
             session.unwanted_items += 1
+            return
+        if self._is_beyond(author, row_bytes(len(segment.bodies))):
+            session.unwanted_items += 1
+            self.schedule.drop(session.number, author)
             return
         ours = self.holdings.accepted(author)
         asked = author in session.lacking.open
@@ -206,7 +212,8 @@ class Receiver(HoleFilling):
         elif verdict is Verdict.DUPLICATE:
             if segment.count and not asked:
                 self._brought_again(session, author)
-        elif verdict is Verdict.SUSPECT:
+        elif verdict is Verdict.SUSPECT and author not in self._examined_now and self._has_room(author):
+            self._examined_now.add(author)
             self._emit(events.Examine(session.number, segment))
             self._bring(session, segment_bytes(segment))
 
@@ -324,17 +331,19 @@ class Receiver(HoleFilling):
                 session.owe(session.doubts, author)
 
     def _examined(self, event: events.Examined) -> None:
-        self.pending_bytes -= event.done_bytes
+        self.pending_bytes -= segment_bytes(event.segment)
+        self._examined_now.discard(event.segment.author)
         self._throttle()
         if event.proof is not None and event.proof.author not in self.holdings.forks:
             self._prove(event.proof, self.sessions.get(event.session), knows=False)
 
     def _fork(self, session: Session, message: Fork) -> None:
-        if not self.wanted.wants(message.proof.author):
+        proof = message.proof
+        if not self.wanted.wants(proof.author) or self._is_beyond(proof.author, proof_bytes(proof)):
             session.unwanted_items += 1
-        elif message.proof.author not in self.holdings.forks and not self.read_only:
-            verify_proof(message.proof)
-            self._prove(message.proof, session)
+        elif proof.author not in self.holdings.forks and not self.read_only:
+            verify_proof(proof)
+            self._prove(proof, session)
 
     def _prove(self, proof: ForkProof, session: Session | None, *, knows: bool = True) -> None:
         """Freeze the author of a proof that came of a peer, who ``knows`` it; without room, want the author no more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import READ_BYTES_PER_POINT, echo, price
+from gossiplog.gossip.allowance import READ_BYTES_PER_POINT, TOIL_BYTES_PER_POINT, echo, price
 from gossiplog.gossip.interest_exchange import InterestExchange
 from gossiplog.gossip.messages import Fork, Interest, Lazy, Ranges, Refuse, Want
 from gossiplog.gossip.outbox import PROOF
@@ -181,6 +181,7 @@ class Sender(InterestExchange):
         session = self.sessions.get(event.session)
         if session is not None and session.phase is Phase.OPEN:
             session.giving.is_next = True
+            session.allowance.spend(event.vain_bytes / TOIL_BYTES_PER_POINT)
             refused = session.outbox.loaded(event.segments, self._sent_all, event.withheld)
             for author, first in refused.items():
                 session.withhold(author, first - 1)

@@ -3,12 +3,13 @@
 Responsible for: which of the queued jobs the store's thread does next.
 Must not know: threads, disks, what a job means.
 Invariant: the writes of one author stay in the order they came, so an append never overtakes an entry of its own log.
+What peers bring, however much, is no reason for an append to wait longer than for what is being done.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -61,11 +62,12 @@ Job: TypeAlias = WriteJob | CallJob
 
 
 class JobQueue:
-    """I am two queues: small writes of authors with nothing else queued, and the rest."""
+    """I am two queues: small writes of authors with nothing else queued, our own appends first; and the rest."""
 
     def __init__(self) -> None:
+        self._own: dict[int, WriteJob] = {}
         self._news: dict[int, WriteJob] = {}
-        self._fresh: dict[bytes, list[int]] = {}
+        self._fresh: dict[bytes, dict[int, dict[int, WriteJob]]] = {}
         self._count = 0
         self._rest: deque[Job] = deque()
         self._waiting: Counter[bytes] = Counter()
@@ -75,35 +77,29 @@ class JobQueue:
         """Queue a job."""
         if isinstance(job, WriteJob) and job.author is not None:
             if job.size <= NEWS_BYTES and job.author not in self._waiting:
+                fresh = self._fresh.setdefault(job.author, {})
+                is_own = isinstance(job.request, Append) and all(q is self._own for q in fresh.values())
+                queue = self._own if is_own else self._news
                 self._count += 1
-                self._news[self._count] = job
-                self._fresh.setdefault(job.author, []).append(self._count)
+                queue[self._count] = job
+                fresh[self._count] = queue
                 return
-            for number in self._fresh.pop(
-                job.author, ()
-            ):  # news goes before what follows it, and so along with it
-                self._rest.append(self._news.pop(number))
+            # news goes before what follows it, and so along with it
+            for number, queue in self._fresh.pop(job.author, {}).items():
+                self._rest.append(queue.pop(number))
                 self._waiting[job.author] += 1
             self._waiting[job.author] += 1
         self._rest.append(job)
 
+    def put_back(self, calls: Iterable[CallJob]) -> None:
+        """There was no time for these: they are next, when it is the turn of the rest."""
+        self._rest.extendleft(reversed([*calls]))
+
     def take(self) -> list[Job]:
         """What to do next, empty when nothing is queued; the lanes take turns while both have work."""
-        if self._news and not (self._news_was_last and self._rest):
+        if (self._own or self._news) and not (self._news_was_last and self._rest):
             self._news_was_last = True
-            news: list[Job] = []
-            size = 0
-            for number in [*islice(self._news, COMMIT_BYTES // JOB_BYTES)]:
-                if size >= COMMIT_BYTES:
-                    break
-                write = self._news.pop(number)
-                news.append(write)
-                size += write.size + JOB_BYTES
-                if write.author is not None:
-                    self._fresh[write.author].pop(0)
-                    if not self._fresh[write.author]:
-                        del self._fresh[write.author]
-            return news
+            return self._take_news()
         self._news_was_last = False
         batch: list[Job] = []
         size = 0
@@ -119,5 +115,22 @@ class JobQueue:
                         del self._waiting[job.author]
         return batch
 
+    def _take_news(self) -> list[Job]:
+        news: list[Job] = []
+        size = 0
+        for queue in (self._own, self._news):
+            for number in [*islice(queue, COMMIT_BYTES // JOB_BYTES)]:
+                if size >= COMMIT_BYTES:
+                    break
+                write = queue.pop(number)
+                news.append(write)
+                size += write.size + JOB_BYTES
+                if write.author is not None:
+                    fresh = self._fresh[write.author]
+                    del fresh[number]
+                    if not fresh:
+                        del self._fresh[write.author]
+        return news
+
     def __bool__(self) -> bool:
-        return bool(self._news or self._rest)
+        return bool(self._own or self._news or self._rest)

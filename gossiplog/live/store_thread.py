@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import Any
 
 from twisted.internet.interfaces import IReactorFromThreads
@@ -34,6 +36,9 @@ IDLE_SECONDS = 0.02
 
 PAUSE_SECONDS = 0.005
 """Between two steps of merging, for the rest of the machine."""
+
+CALLS_SECONDS = 0.01
+"""Of other work, at least one piece of it, between two looks at what is to be written: as long as a commit."""
 
 TOGETHER_BYTES = 64 * 1024
 """Bodies that wait for what comes with them; more is handed over at once, to be written while the rest is looked at."""
@@ -254,7 +259,7 @@ class StoreThread:
         return False
 
     def _work(self, logs: Logs, batch: list[Job]) -> None:
-        """Commit the writes together, then do the rest in order; one hop to the reactor for all."""
+        """Commit the writes together, then do of the rest, in order, what there is time for; one hop to the reactor."""
         writes = [job for job in batch if isinstance(job, WriteJob)]
         answers: list[tuple[Answer, Any]] = []
         outcome: CommitReport | None = None
@@ -265,12 +270,18 @@ class StoreThread:
             except BaseException:
                 failure = Failure()
                 answers.extend((job.answer, failure) for job in writes)
-        for job in batch:
-            if isinstance(job, CallJob):
-                try:
-                    answers.append((job.answer, job.work(logs)))
-                except BaseException:
-                    answers.append((job.answer, Failure()))
+        calls = deque(job for job in batch if isinstance(job, CallJob))
+        ends_at = monotonic() + CALLS_SECONDS
+        while calls:
+            call = calls.popleft()
+            try:
+                answers.append((call.answer, call.work(logs)))
+            except BaseException:
+                answers.append((call.answer, Failure()))
+            if monotonic() >= ends_at:
+                break
+        self._batch = [job for job in batch if job not in calls] if calls else batch
+        self._lanes.put_back(calls)
         stale: list[bytes] = []
         if outcome is not None:
             stale = [

@@ -38,6 +38,11 @@ from gossiplog.log.keys import (
 _FIXED_BYTES: Final = KEY_BYTES + ID_BYTES + SIGNATURE_BYTES + 16
 """Author, previous, signature, first and count."""
 
+ROW_TOIL_BYTES: Final = 8 * 1024
+_ENTRY_TOIL_BYTES: Final = 64
+"""What a row and an entry count beside their bytes where work is bounded: to find a row and to verify its signature
+takes an eighth of a millisecond, to unpack and hash an entry twice a thousandth."""
+
 
 class Head(NamedTuple):
     """The seq and id of a log's last entry; ``Head(0, genesis_id(author))`` before the first."""
@@ -221,6 +226,16 @@ def entries(
     bodies = [item if isinstance(item, bytes) else None for item in found[start:stop]]
     seqs = range(segment.first + start, segment.last + 1)
     return list(zip(seqs, ids[start:stop], bodies, strict=False))
+
+
+def toil_bytes(segment: Segment) -> int:
+    """Return what it costs to read and verify a row, as if all were bytes: 64 KiB take about a millisecond.  O(1)."""
+    return len(segment.bodies) + ROW_TOIL_BYTES + _ENTRY_TOIL_BYTES * segment.count
+
+
+def cut_toil_bytes(segment: Segment, seq: int) -> int:
+    """Return what it costs to cut off everything up to ``seq``, which is hashed for that.  O(1)."""
+    return _ENTRY_TOIL_BYTES * max(0, seq - segment.first + 1)
 
 
 def segment_bytes(segment: Segment) -> int:

@@ -260,6 +260,7 @@ class Driver:
         self._sent.pop(link, None)
         if link.session is not None:
             self._handle(events.Closed(link.session, ByeCode.NORMAL, f"connection lost: {reason}"))
+            self._errands.forget(link.session)
             self.replica.budget.gone(link.session)
         self.dialers.lost(link)
         self._check_stopped()
@@ -363,6 +364,7 @@ class Driver:
             self._sent[link] = None
 
     def _end(self, effect: events.End) -> None:
+        self._errands.forget(effect.session)
         link = self._links.pop(effect.session, None)
         if link is not None and effect.code == ByeCode.LIMIT and link.kept_bytes > WEIGHED_BYTES:
             link.abort()  # BYE would wait behind what it does not take

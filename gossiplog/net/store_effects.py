@@ -9,7 +9,6 @@ reported once, however many writes were in it, and so is each author whose log i
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from gossiplog.live.logger import NodeLog
 from gossiplog.live.store import Store
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import segment_bytes
+from gossiplog.net.fair_calls import FairCalls
 from gossiplog.notices import Notice, StoreDamaged, StoreFailing
 from gossiplog.store.logs import Logs
 from gossiplog.store.repair.verify import Damage
@@ -62,8 +62,7 @@ class StoreEffects:
         self._damaged: set[bytes] = set()
         self._owed: list[events.StoreFork] = []
         self._owed_bytes = 0
-        self._loads: deque[events.Load] = deque()
-        self._loading = 0
+        self._calls = FairCalls(store.thread.call)
         self.together = store.thread.together
 
     def write(self, effect: events.StoreSegment) -> None:
@@ -97,11 +96,7 @@ class StoreEffects:
         self.pending_bytes += size
 
     def load(self, effect: events.Load) -> None:
-        """Read segments and proofs for a peer, one after the other: what was read for many must not wait in memory."""
-        if self._loading >= limits.LOADS_AT_ONCE:
-            self._loads.append(effect)
-            return
-        self._loading += 1
+        """Read segments and proofs for a peer."""
         session, wants, limit_bytes, holes = effect
         damages: dict[bytes, StoreError] = {}
         found: list[Damage] = []
@@ -110,9 +105,6 @@ class StoreEffects:
         def loaded(value: Any) -> Event:
             for damage in found:
                 self.found_damage(damage)
-            self._loading -= 1
-            if self._loads:
-                self.load(self._loads.popleft())
             return events.Loaded(session, *(((),) if isinstance(value, Failure) else value))
 
         def read(logs: Logs) -> Any:
@@ -127,7 +119,7 @@ class StoreEffects:
             )
             return read
 
-        self._call(read, loaded)
+        self._call(session, read, loaded)
 
     def load_payloads(self, effect: events.LoadPayloads) -> None:
         """Read what a peer lacks."""
@@ -146,12 +138,13 @@ class StoreEffects:
             except StoreDamagedError as error:
                 return _damage(logs, author, ranges[0][0], error)
 
-        self._call(read, loaded)
+        self._call(session, read, loaded)
 
     def find_holes(self, effect: events.FindHoles) -> None:
         """Say what is to be asked for."""
         session, after, limit = effect
         self._call(
+            session,
             lambda logs: tuple(logs.holed_after(after, limit)),
             lambda value: events.HolesFound(session, () if isinstance(value, Failure) else value),
         )
@@ -173,17 +166,20 @@ class StoreEffects:
         """Compare a segment with what is stored."""
         session, theirs = effect
         self._call(
+            session,
             lambda logs: logs.examine(theirs),
-            lambda value: events.Examined(
-                session, None if isinstance(value, Failure) else value, segment_bytes(theirs)
-            ),
+            lambda value: events.Examined(session, theirs, None if isinstance(value, Failure) else value),
         )
+
+    def forget(self, session: int) -> None:
+        """A session is over: what waits for its turn is not read."""
+        self._calls.forget(session)
 
     def _put(self, request: Any, answer: Callable[[Any], None]) -> None:
         self._store.thread.write(request, answer)
         self.pending += 1
 
-    def _call(self, work: Callable[[Any], Any], event: Callable[[Any], Event]) -> None:
+    def _call(self, session: int, work: Callable[[Any], Any], event: Callable[[Any], Event]) -> None:
         def answer(value: Any) -> None:
             self.pending -= 1
             if isinstance(value, Failure) and not value.check(StoreError):
@@ -191,8 +187,8 @@ class StoreEffects:
             self._report(event(value))
             self._done()
 
-        self._store.thread.call(work, answer)
         self.pending += 1
+        self._calls.put(session, work, answer)
 
     def found_damage(self, damage: Damage) -> None:
         """Entries cannot be read, which a peer asked for or a reader passed over."""

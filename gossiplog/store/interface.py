@@ -196,8 +196,9 @@ class Backend(Protocol):
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows as stored, from the one that contains ``first``.
 
-        Stop at a gap, before a row that begins after ``last`` or is damaged, or once their items reach ``limit_bytes``
-        (the first row always comes).  Empty when no row contains ``first``.
+        Stop at a gap, before a row that begins after ``last`` or is damaged, or once their work
+        (:func:`~gossiplog.log.segment.toil_bytes`) reaches ``limit_bytes``; the first row always comes.  Empty when
+        no row contains ``first``.
 
         :raises StoreDamagedError: the first one is damaged.
         """

@@ -253,7 +253,7 @@ class Logs:
     # -- reading ---------------------------------------------------------------------------------------------
 
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
-        """Return stored neighbours from the one that contains ``first`` on, until their items reach ``limit_bytes``.
+        """Return stored neighbours from the one that contains ``first`` on, until their work reaches ``limit_bytes``.
 
         They are as stored: the first may begin before ``first``, the last end after ``last``.  Empty when ``first`` is
         not held.  Each was verified since the store was opened.

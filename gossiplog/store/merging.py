@@ -34,6 +34,9 @@ _ROWS_AT_ONCE: Final = FAN_IN**3
 _MOST_ROWS: Final = 128
 """Rows of a run."""
 
+_WHOLE_RUN_BYTES: Final = 1 << 30
+"""More than any run takes to read."""
+
 _ROW_BYTES: Final = 2560
 """What merging a row counts against the limit besides its size: it is found, checked and deleted in about 10 us."""
 
@@ -182,7 +185,7 @@ class Merger:
         Rows with holes stay alone: what is merged with one could not go to a peer that wants none, and a full row has
         no room for the bodies to come back.
         """
-        segments = self._backend.segments(author, run[0].first, 2 * SEGMENT_TARGET_BYTES, _last(run))
+        segments = self._backend.segments(author, run[0].first, _WHOLE_RUN_BYTES, _last(run))
         if segments and segments[-1].last < _last(run):  # the next one is damaged, and asked for says how
             segments += self._backend.segments(author, segments[-1].last + 1, 1)
         whole = next((place for place, segment in enumerate(segments) if count_holes(segment)), len(segments))

@@ -22,7 +22,7 @@ from gossiplog.errors import (
 )
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.fork import ForkProof, encode_proof
-from gossiplog.log.segment import Head, HoledRow, Segment
+from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
 from gossiplog.store.interface import (
     Cut,
     DeleteAuthor,
@@ -128,7 +128,7 @@ class MemoryBackend:
             if last is not None and segment.first > last:
                 break
             found.append(segment)
-            size += len(segment.bodies)
+            size += toil_bytes(segment)
             if size >= limit_bytes:
                 break
         return found

@@ -24,7 +24,7 @@ from gossiplog.limits import MAX_SEQ
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.fork import ForkProof, decode_proof
 from gossiplog.log.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, short_key
-from gossiplog.log.segment import Head, HoledRow, Segment
+from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
 from gossiplog.paths import AnyPath
 from gossiplog.store.directory import StoreDirectory
 from gossiplog.store.interface import (
@@ -165,7 +165,7 @@ class SQLiteBackend:
                         break
                     found.append(segment)
                     following = segment.last + 1
-                    size += len(segment.bodies)
+                    size += toil_bytes(segment)
                     if size >= limit_bytes:
                         break
             except (StoreDamagedError, *SQLITE_ERRORS):

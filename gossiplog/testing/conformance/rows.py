@@ -15,7 +15,7 @@ from gossiplog.errors import InvalidValueError
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, HoledRow, Segment, build, drop_payloads, merge
+from gossiplog.log.segment import Head, HoledRow, Segment, build, drop_payloads, merge, toil_bytes
 from gossiplog.store.interface import (
     Backend,
     Cut,
@@ -196,9 +196,9 @@ class RowConformance(_Base):
             self.assertEqual(backend.segments(chain.author, first, 1_000_000), [])
 
     def test_segments_stop_at_the_limit(self) -> None:
-        """At least one row comes, and no further one once the limit is reached."""
+        """At least one row comes, and no further one once the limit is reached, which is of work."""
         backend, chain = self._filled([3, 3, 3])
-        size = len(chain.segments[0].bodies)
+        size = toil_bytes(chain.segments[0])
         for limit, rows in ((0, 1), (1, 1), (size, 1), (size + 1, 2), (2 * size, 2), (2 * size + 1, 3)):
             self.assertEqual(backend.segments(chain.author, 1, limit), chain.segments[:rows])
 

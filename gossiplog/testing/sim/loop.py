@@ -250,9 +250,7 @@ class Carrier:
         self.disk.call(
             lambda logs: logs.examine(theirs),
             lambda value: self.handle(
-                events.Examined(
-                    session, None if isinstance(value, StoreError) else value, segment_bytes(theirs)
-                )
+                events.Examined(session, theirs, None if isinstance(value, StoreError) else value)
             ),
         )
 

@@ -1,0 +1,355 @@
+"""What members make a store's thread do: bounded in one go, in turns, and not for nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+from unittest.mock import patch
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from gossiplog import limits
+from gossiplog.errors import StoreClosedError
+from gossiplog.gossip import backlog, events, receiver
+from gossiplog.gossip.allowance import TOIL_BYTES_PER_POINT
+from gossiplog.gossip.messages import Fork, Want, WantItem
+from gossiplog.gossip.outbox import PROOF, READS_AT_ONCE
+from gossiplog.gossip.quotas import QuotaLedger, Quotas
+from gossiplog.live import store_thread
+from gossiplog.live.job_queue import COMMIT_BYTES, CallJob, JobQueue, WriteJob
+from gossiplog.live.store_thread import StoreThread
+from gossiplog.log import segment as segments
+from gossiplog.log.fork import ForkProof, build_proof
+from gossiplog.log.keys import Keypair, genesis_id
+from gossiplog.log.segment import Head, Segment, build, toil_bytes, verify
+from gossiplog.net.fair_calls import FairCalls
+from gossiplog.store.logs import Logs
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.requests import Accept, AddFork, Append
+from tests.test_replica_exchange import ANN, BOB, ReplicaCase, log, proof_of
+
+MOST_TOIL_BYTES = limits.READ_AHEAD_BYTES + (1 << 20)
+"""Of one read: what it may take, and one row more, of which most is cut off."""
+
+
+def nothing(_: Any) -> None:
+    """An answer nobody waits for."""
+
+
+def many(seed: int, rows: int, count: int, body: bytes = b"") -> list[Accept]:
+    """A log of so many rows with so many entries each."""
+    pair = Keypair(seed.to_bytes(32, "big"))
+    head = Head(0, genesis_id(pair.author))
+    found = []
+    for _ in range(rows):
+        [row], head = build(pair, head, [body] * count)
+        found.append(Accept(row, head))
+    return found
+
+
+class ReadTests(SynchronousTestCase):
+    """One read of the store for a peer."""
+
+    def setUp(self) -> None:
+        """Every row that is read is noted."""
+        self.logs = Logs(MemoryBackend())
+        self.read: list[Segment] = []
+        self.hashed = 0
+
+    def keep(self, *logs: list[Accept]) -> list[bytes]:
+        """These are on disk; returns their authors."""
+        for accepts in logs:
+            self.logs.process(accepts)
+        return [accepts[0].segment.author for accepts in logs]
+
+    def ask(self, *wants: tuple[bytes, int]) -> backlog.Backlog:
+        """A peer wants these; what is hashed is counted."""
+        chain, stored = segments._chain, self.logs.segments
+
+        def counted(entry_id: bytes, found: Any) -> bytes:
+            self.hashed += len(found)
+            return chain(entry_id, found)
+
+        def noted(author: bytes, first: int, limit_bytes: int) -> list[Segment]:
+            rows = stored(author, first, limit_bytes)
+            self.read += rows
+            return rows
+
+        with patch.object(segments, "_chain", counted):
+            return backlog.read(wants, limits.READ_AHEAD_BYTES, noted, self.logs.fork_proof)
+
+    def test_the_end_of_full_rows(self) -> None:
+        """A WANT for the last entry of each of many full rows: each is hashed whole for it, so few are read at once."""
+        authors = self.keep(*(many(seed, 1, 4096) for seed in range(1, 9)))
+        found = self.ask(*[(author, 4096) for author in authors] * (READS_AT_ONCE // 8))
+        self.assertEqual([s.seq if isinstance(s, ForkProof) else s.first for s in found.segments], [4096])
+        self.assertLessEqual(self.hashed, 2 * 4096)  # to verify it, and to cut it
+        self.assertLessEqual(found.vain_bytes, MOST_TOIL_BYTES)
+        self.assertGreater(found.vain_bytes, 4095 * 64)
+
+    def test_many_small_rows(self) -> None:
+        """Of a log that was never merged: a signature is verified for each."""
+        [author] = self.keep(many(1, 300, 1))
+        found = self.ask((author, 1))
+        self.assertLessEqual(len(self.read), limits.READ_AHEAD_BYTES // segments.ROW_TOIL_BYTES + 1)
+        self.assertEqual(len(found.segments), len(self.read))
+        self.assertEqual(found.vain_bytes, 0)
+
+    def test_rows_of_many_entries_without_bytes(self) -> None:
+        """Each takes as long to verify as one of 128 KiB."""
+        authors = self.keep(*(many(seed, 1, 4096) for seed in range(1, 9)))
+        self.ask(*[(author, 1) for author in authors])
+        self.assertLessEqual(sum(map(toil_bytes, self.read)), MOST_TOIL_BYTES)
+
+    def test_what_is_withheld(self) -> None:
+        """Rows that lack a payload were read all the same."""
+        rows = many(1, 1, 4096)
+        holed = segments.drop_payloads(rows[0].segment, [4096])
+        [author] = self.keep([Accept(holed, rows[0].head)])
+        found = self.ask((author, 1))
+        self.assertEqual((found.segments, found.withheld), ((), (author,)))
+        self.assertEqual(found.vain_bytes, toil_bytes(holed))
+
+    def test_proofs(self) -> None:
+        """Are verified each time, and count like rows."""
+        authors = []
+        for seed in range(1, 9):
+            [left], [right] = many(seed, 1, 1, b"l"), many(seed, 1, 3000, b"r")
+            proof = build_proof(left.segment, right.segment)
+            assert proof is not None
+            self.logs.process([AddFork(proof)])
+            authors.append(proof.author)
+        found = self.ask(*[(author, PROOF) for author in authors])
+        self.assertLess(len(found.segments), 4)
+        self.assertGreater(found.vain_bytes, limits.READ_AHEAD_BYTES)
+
+
+class ChargeTests(ReplicaCase):
+    """What a peer pays for reads that give it little."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.entries = log(ANN, 3)
+        self.hear(0, *self.entries)
+        self.commit(*self.entries)
+        self.allowance = self.replica.sessions[1].allowance
+
+    def ask(self, number: int = 1) -> list[events.Load]:
+        """A peer wants the last entry; returns what is to be read."""
+        effects = self.hear(number, Want((WantItem(ANN.author, 3),)))
+        return [effect for effect in effects if isinstance(effect, events.Load)]
+
+    def test_points(self) -> None:
+        """As many as the work took time."""
+        [load] = self.ask()
+        echo, self.allowance._echo = self.allowance._echo, 0.0
+        self.assertGreater(echo, 0)
+        before = self.allowance._points
+        self.do(events.Loaded(load.session, (self.entries[2],), (), 100 * TOIL_BYTES_PER_POINT))
+        self.assertEqual(before - self.allowance._points, 100)
+
+    def test_numbers_of_the_specification(self) -> None:
+        """Of a row, an entry, one that is cut off, and a point."""
+        row = log(ANN, 1)[0]._replace(first=11, count=100, bodies=bytes(1000))
+        self.assertEqual(toil_bytes(row), 8192 + 64 * 100 + 1000)
+        self.assertEqual(segments.cut_toil_bytes(row, 60), 64 * 50)
+        self.assertEqual(segments.cut_toil_bytes(row, 10), 0)
+        self.assertEqual(TOIL_BYTES_PER_POINT, 65_536)
+
+    def test_no_faster_than_its_allowance_grows(self) -> None:
+        """When nothing is left nothing is read; it is no offence."""
+        [load] = self.ask()
+        vain = (limits.ALLOWANCE_POINTS + limits.MAX_ECHO_POINTS) * TOIL_BYTES_PER_POINT
+        self.do(events.Loaded(load.session, (self.entries[2],), (), vain))
+        self.assertEqual(self.ask(), [])
+        self.assertEqual(len(self.ask(2)), 1)
+        effects = self.tick(limits.MAX_ECHO_POINTS / limits.ALLOWANCE_POINTS_PER_SECOND + 1)
+        self.assertEqual([e.session for e in effects if isinstance(e, events.Load)], [1])
+
+
+class BeyondTests(ReplicaCase):
+    """There is no room for more, nor for more names of whom there is none for."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        weights = self.replica.ledger._weights
+        self.replica.limit_to(
+            self.replica.choices, QuotaLedger(Quotas(bytes=1), weights, self.holdings.local)
+        )
+        self.replica.ledger.refused.update(
+            (number.to_bytes(32, "big"), None)
+            for number in range(limits.MAX_CHOSEN_AUTHORS)  # type: ignore[misc]
+        )
+
+    def test_nothing_is_verified(self) -> None:
+        """Neither entries nor proofs: nothing could come of it."""
+        [entry], proof = log(ANN, 1), proof_of(BOB)
+        self.assertEqual(self.replica.awaited(0, [entry]), [])
+        checked: list[Segment] = []
+        self.replica.verify = lambda segment: checked.append(segment) or verify(segment)  # type: ignore[func-returns-value]
+        self.patch(receiver, "verify_proof", checked.append)
+        self.assertEqual(self.hear(0, entry, Fork(proof)), [])
+        self.assertEqual(checked, [])
+
+
+class QueueTests(SynchronousTestCase):
+    """What the thread does next."""
+
+    def test_own_appends_first(self) -> None:
+        """Whatever members brought before."""
+        queue = JobQueue()
+        for seed in range(1, 500):
+            queue.put(WriteJob(many(seed, 1, 1)[0], nothing))
+        own = WriteJob(Append(bytes(32), [b"x"]), nothing)
+        queue.put(own)
+        self.assertIs(queue.take()[0], own)
+
+    def test_not_before_entries_of_their_own_log(self) -> None:
+        """Which came before them, from elsewhere."""
+        queue = JobQueue()
+        first, *_ = many(1, 1, 1)
+        jobs = [WriteJob(first, nothing), WriteJob(Append(first.segment.author, [b"x"]), nothing)]
+        other = WriteJob(Append(bytes(32), [b"x"]), nothing)
+        for job in (*jobs, other):
+            queue.put(job)
+        self.assertEqual(queue.take(), [other, *jobs])
+
+    def test_in_the_order_they_came_when_large_ones_follow(self) -> None:
+        """All of a log are in the other lane then."""
+        queue = JobQueue()
+        jobs = [WriteJob(Append(bytes(32), [bytes(size)]), nothing) for size in (1, 1, COMMIT_BYTES, 1)]
+        for job in jobs:
+            queue.put(job)
+        self.assertEqual([*queue.take(), *queue.take()], jobs)
+
+    def test_put_back(self) -> None:
+        """What there was no time for keeps its place."""
+        queue = JobQueue()
+        calls = [CallJob(nothing, nothing) for _ in range(4)]
+        for call in calls:
+            queue.put(call)
+        queue.take()
+        queue.put(last := CallJob(nothing, nothing))
+        queue.put_back(calls[1:])
+        self.assertEqual(queue.take(), [*calls[1:], last])
+
+
+class ThreadTests(TestCase):
+    """A store's thread, with the real reactor."""
+
+    async def test_appends_go_between_long_reads(self) -> None:
+        """Each read takes all the time there is for one go."""
+        thread = StoreThread(lambda: Logs(MemoryBackend()), reactor, lambda *_: None, "test store")  # type: ignore[arg-type]
+        self.addCleanup(thread._thread.join)
+        author = thread.now(lambda logs: logs.writer("w").author)
+        now = 0.0
+        seqs: list[int] = []
+        entered, go = threading.Event(), threading.Event()
+
+        def read(logs: Logs) -> None:
+            nonlocal now
+            now += store_thread.CALLS_SECONDS
+            seqs.append(logs.clock.seq(author))
+            entered.set()
+            go.wait()
+
+        self.patch(store_thread, "monotonic", lambda: now)
+        for _ in range(10):
+            thread.call(read, nothing)
+        entered.wait()
+        thread.write(Append(author, [b"x"]), nothing)
+        go.set()
+        closed: Deferred[Any] = Deferred()
+        thread.close(closed.callback)
+        await closed
+        self.assertEqual(seqs[-1], 1)
+        self.assertLessEqual(seqs.count(0), 2)
+        self.assertEqual(len(seqs), 10)
+
+    async def test_short_calls_are_told_of_together(self) -> None:
+        """And in their order."""
+        thread = StoreThread(lambda: Logs(MemoryBackend()), reactor, lambda *_: None, "test store")  # type: ignore[arg-type]
+        self.addCleanup(thread._thread.join)
+        self.patch(store_thread, "monotonic", lambda: 0.0)
+        heard: list[int] = []
+        with thread.together():
+            for number in range(50):
+                thread.call(lambda logs, number=number: number, heard.append)  # type: ignore[misc]
+        closed: Deferred[Any] = Deferred()
+        thread.close(closed.callback)
+        await closed
+        self.assertEqual(heard, [*range(50)])
+
+
+class Thread:
+    """I do what is called when told to."""
+
+    def __init__(self) -> None:
+        self.queued: deque[tuple[Any, Any]] = deque()
+        self.closed = False
+
+    def call(self, work: Any, answer: Any) -> None:
+        if self.closed:
+            raise StoreClosedError("closed")
+        self.queued.append((work, answer))
+
+    def step(self) -> None:
+        """One is done."""
+        work, answer = self.queued.popleft()
+        answer(work(None))
+
+
+class TurnsTests(SynchronousTestCase):
+    """Whose reads are done next."""
+
+    def setUp(self) -> None:
+        self.thread = Thread()
+        self.calls = FairCalls(self.thread.call)
+        self.done: list[Any] = []
+
+    def put(self, session: int, count: int = 1) -> None:
+        """A session asks for so much."""
+        for number in range(count):
+            self.calls.put(session, lambda _, it=(session, number): it, self.done.append)
+
+    def test_one_of_each_session_at_a_time(self) -> None:
+        """Whoever asks for little waits for one piece of each other at most."""
+        for session in range(3):
+            self.put(session, 100)
+        self.put(9)
+        while (9, 0) not in self.done:
+            self.assertLessEqual(len(self.thread.queued), limits.LOADS_AT_ONCE)
+            self.thread.step()
+        self.assertLessEqual(len(self.done), 4)
+        while self.thread.queued:
+            self.thread.step()
+        self.assertEqual(sorted(self.done), sorted([*((s, n) for s in range(3) for n in range(100)), (9, 0)]))
+        self.assertEqual([n for s, n in self.done if s == 1], [*range(100)])
+
+    def test_a_session_that_is_over(self) -> None:
+        """Its reads are answered and not done; the one that is under way is."""
+        for session in range(limits.LOADS_AT_ONCE + 1):
+            self.put(session, 3)
+        self.calls.forget(0)
+        self.calls.forget(limits.LOADS_AT_ONCE)
+        self.calls.forget(99)
+        while self.thread.queued:
+            self.thread.step()
+        failures = [each for each in self.done if isinstance(each, Failure)]
+        self.assertEqual(len(failures), 2 + 3)
+        self.assertEqual(len(self.done), 3 * (limits.LOADS_AT_ONCE + 1))
+
+    def test_a_store_that_was_closed(self) -> None:
+        """Everything is answered."""
+        for session in range(10):
+            self.put(session, 3)
+        self.thread.closed = True
+        while self.thread.queued:
+            self.thread.step()
+        self.assertEqual(
+            len([each for each in self.done if isinstance(each, Failure)]), 30 - limits.LOADS_AT_ONCE
+        )
