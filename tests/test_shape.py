@@ -174,6 +174,21 @@ class DirectionTests(SynchronousTestCase):
             ]
         )
 
+    def test_no_cycle_among_modules(self) -> None:
+        """No module needs, over others, itself: not even for the sake of types, or late, within a function."""
+        needed = {
+            name: {other for _, other in own_imports(tree) if other in modules()} - {name}
+            for name, tree in modules().items()
+        }
+        while needed:
+            wanted = set().union(*needed.values())
+            circling = {name: others & needed.keys() for name, others in needed.items() if name in wanted}
+            circling = {name: others for name, others in circling.items() if others}
+            if circling == needed:
+                break
+            needed = {name: others & circling.keys() for name, others in circling.items()}
+        self.report([f"{name} needs {', '.join(sorted(others))}" for name, others in needed.items()])
+
     def test_nothing_imports_what_is_in_front(self) -> None:
         """``app`` and ``testing`` are entered from outside."""
         self.report(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from heapq import merge
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sortedcontainers import SortedSet
 
@@ -20,14 +20,18 @@ from gossiplog.log.fingerprint import FORKED_ID, FORKED_SEQ, FingerprintTree
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head
 
-if TYPE_CHECKING:
-    from gossiplog.gossip.wanted_heads import WantedHeads
-
 CHECK_BYTES = 8
 ROOT_BYTES = 16
 
 TOUCHED_AT_ONCE = 1024
 """Changed heads that the tree takes in at once: 10 ms, so that no fingerprint waits for a whole catch-up."""
+
+
+class View(Protocol):
+    """What shows some of the heads."""
+
+    def touch(self, author: bytes) -> None:
+        """What is held of an author changed."""
 
 
 class Heads:
@@ -41,7 +45,7 @@ class Heads:
         self.local = local
         self.holed = set() if holed is None else holed
         self.ahead: dict[bytes, Head] = {}
-        self.views: set[WantedHeads] = set()
+        self.views: set[View] = set()
         self._forked: SortedSet[bytes] = SortedSet(forks)
         self._tree: FingerprintTree | None = None
         self._touched: set[bytes] = set()

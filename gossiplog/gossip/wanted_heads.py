@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from sys import getsizeof
 from typing import TypeAlias, Union
 
-from gossiplog.gossip.heads import TOUCHED_AT_ONCE, Heads, fingerprint
+from gossiplog.gossip.heads import TOUCHED_AT_ONCE, Heads, View, fingerprint
 from gossiplog.gossip.interest import Wanted
 from gossiplog.gossip.messages import Interest
 from gossiplog.log.fingerprint import FingerprintTree
@@ -33,7 +33,7 @@ class WantedHeads:
     """I answer for what is held as :class:`Heads` does, limited to what ``wanted`` wants."""
 
     def __init__(self, below: Held, wanted: Wanted) -> None:
-        self.views: set[WantedHeads] = set()
+        self.views: set[View] = set()
         self._below = below
         self._wanted = wanted
         self._named: FingerprintTree | None = None

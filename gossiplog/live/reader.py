@@ -10,8 +10,8 @@ are held in memory.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from gossiplog.errors import CursorMismatchError, InvalidValueError
 from gossiplog.live.results import Result
@@ -23,13 +23,35 @@ from gossiplog.log.segment import Segment, id_at
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.verify import Damage
 
-if TYPE_CHECKING:
-    from gossiplog.live.store import Store
-
 _UNREAD: tuple[int, bytes] = (0, b"")
 
 CHUNK_BYTES = 256 * 1024
 """Read from disk, or taken over from commits, at once."""
+
+
+class Readable(Protocol):
+    """What a reader needs of its store: what it holds, its thread, and to be told of commits."""
+
+    reactor: Any
+    clock: Clock
+
+    def check_caller(self) -> None:
+        """Raise if nothing can be waited for here."""
+
+    def run(self, work: Callable[[Any], Any]) -> Result[Any]:
+        """Do ``work`` in the store's thread."""
+
+    def hold(self, reader: Reader) -> None:
+        """Somebody waits for ``reader``."""
+
+    def release(self, reader: Reader) -> None:
+        """Nobody waits for ``reader`` now."""
+
+    def forget(self, reader: Reader) -> None:
+        """``reader`` ended."""
+
+    def found_damage(self, damage: Damage) -> None:
+        """``reader`` passed over this."""
 
 
 class Reader:
@@ -44,7 +66,7 @@ class Reader:
 
     def __init__(
         self,
-        store: Store,
+        store: Readable,
         chosen: Encoding,
         *,
         author: bytes | None,

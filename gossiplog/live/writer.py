@@ -8,26 +8,32 @@ Invariant: what cannot be an entry is refused before anything is written.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from gossiplog.errors import InvalidValueError
 from gossiplog.live.results import Result
 from gossiplog.log.body import Reference, encode_bodies, encode_body
 from gossiplog.log.encodings import Encoding, encode_payloads
 
-if TYPE_CHECKING:
-    from gossiplog.live.store import Store
-
-
 _SINGLE = (str, bytes, bytearray, memoryview, Mapping)
 """What can be iterated over and is one payload all the same."""
+
+
+class Appends(Protocol):
+    """What a writer needs of its store."""
+
+    def append(self, author: bytes, bodies: list[bytes]) -> Result[range]:
+        """Append encoded bodies; fires with their seqs once they are on disk."""
+
+    def run(self, work: Callable[[Any], Any]) -> Result[Any]:
+        """Do ``work`` in the store's thread."""
 
 
 class Writer:
     """I append to one local log.  ``author`` is its key, ``name`` what this store calls it."""
 
-    def __init__(self, store: Store, name: str, author: bytes, chosen: Encoding) -> None:
+    def __init__(self, store: Appends, name: str, author: bytes, chosen: Encoding) -> None:
         self._store = store
         self._encoding = chosen
         self.name = name

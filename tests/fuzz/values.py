@@ -9,8 +9,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 from gossiplog.app.chat import line_of
+from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.follow import bound
-from gossiplog.app.commands.log import as_json, find_author
+from gossiplog.app.commands.log import as_json
 from gossiplog.app.commands.log import as_text as shown
 from gossiplog.errors import (
     EndpointError,

@@ -13,8 +13,8 @@ from contextlib import closing
 from typing import Any, Final, TypeAlias
 
 from gossiplog.app.commands.arguments import checked
+from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.local import opened, opened_to_read
-from gossiplog.app.commands.log import find_author
 from gossiplog.app.printing import say
 from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.gossip.budget import check_memory

@@ -13,8 +13,8 @@ from contextlib import closing
 from typing import Final
 
 from gossiplog.app.commands.arguments import path
+from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.local import opened, opened_to_read
-from gossiplog.app.commands.log import find_author
 from gossiplog.app.printing import as_json, say
 from gossiplog.errors import BadForkProofError, BadSegmentError, GossiplogError, StoreDamagedError
 from gossiplog.limits import MAX_PROOF_FILE_BYTES

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from argparse import Namespace
 from base64 import b64encode
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.damage import Damages
 from gossiplog.app.commands.local import opened_to_read
 from gossiplog.app.printing import as_json as json_line
 from gossiplog.app.printing import say
-from gossiplog.errors import InvalidValueError
 from gossiplog.log.encodings import encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import format_author, parse_author, short_key
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 256 * 1024
 """Read from disk at once."""
-
-SHORTEST_PREFIX: Final = 4
-"""Characters of an author's id that may stand for it."""
 
 
 def log(arguments: Namespace) -> int:
@@ -67,22 +64,6 @@ def held(logs: Logs, author: bytes | None, damaged: Callable[[Damage], object]) 
             for segment in segments:
                 yield from read_entries(segment, raw, seq, end)
                 seq = segment.last + 1
-
-
-def find_author(
-    known: Collection[bytes], text: str, otherwise: str = "the store holds no entry of it"
-) -> bytes:
-    """Return the author of a full id, or of the start of one, among those known; ``otherwise`` says why it is not."""
-    if text.startswith("author_") or len(text) == 64:
-        author = parse_author(text)
-        if author not in known:
-            raise InvalidValueError(f"unknown author {text}: {otherwise}")
-        return author
-    found = [one for one in known if format_author(one).partition("_")[2].startswith(text)]
-    if len(text) < SHORTEST_PREFIX or len(found) != 1:
-        reason = "it stands for several" if len(found) > 1 else otherwise
-        raise InvalidValueError(f"unknown author {text!r}: {reason}")
-    return found[0]
 
 
 def by_time(entry: Entry) -> tuple[int, bytes, int]:

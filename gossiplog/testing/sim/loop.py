@@ -39,7 +39,7 @@ class Carrier:
 
     world: World
     clock: LocalClock
-    watcher: Watcher
+    watcher: Watcher[Carrier]
     name: str
     backend: MemoryBackend
     local: tuple[bytes, ...]

@@ -42,7 +42,7 @@ class SimNode(Carrier):
         net: Net,
         name: str,
         backend: MemoryBackend,
-        watcher: Watcher,
+        watcher: Watcher[Carrier],
         speed: Speed | None = None,
     ) -> None:
         self.world = world

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from collections import deque
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from gossiplog import limits
-
-if TYPE_CHECKING:
-    from gossiplog.testing.sim.wires import Wire
+from gossiplog.testing.sim.world import World
 
 OVERHEAD_BYTES = 22
 """Length of a frame and of a record, and the record's tag: what encryption adds to a small frame."""
@@ -75,10 +73,32 @@ class Party(Protocol):
         """The connection is gone."""
 
 
+class Pipe(Protocol):
+    """What an end shares with the other one."""
+
+    world: World
+    random: Random
+    quality: Quality
+    salt: bytes
+    ends: tuple[PipeEnd, PipeEnd]
+
+    def tamper(self, end: PipeEnd, frame: bytes) -> list[tuple[float, bytes]]:
+        """What becomes of a frame that ``end`` writes."""
+
+    def shake(self, end: PipeEnd, step: str) -> None:
+        """A handshake message arrived at ``end``."""
+
+    def cut(self, *, hears: tuple[bool, bool]) -> None:
+        """Break, in whatever is being said."""
+
+    def ended(self) -> None:
+        """An end is gone."""
+
+
 class PipeEnd:
     """I am one party's side of a connection; ``quality`` is that of the way to the other side."""
 
-    def __init__(self, link: Wire, party: Party, initiator: bool) -> None:
+    def __init__(self, link: Pipe, party: Party, initiator: bool) -> None:
         self.link = link
         self.party = party
         self.initiator = initiator
@@ -109,7 +129,7 @@ class PipeEnd:
         """Send a frame."""
         if self.closing or self.gone:
             return
-        for extra, copy in self.link.net.tamper(self, frame):
+        for extra, copy in self.link.tamper(self, frame):
             self.carry("frame", copy, len(copy) + OVERHEAD_BYTES, extra)
 
     def close(self) -> None:
@@ -119,7 +139,7 @@ class PipeEnd:
         self.closing = True
         self.carry("end", b"", 0)
         self.read(True)
-        self.link.net.world.after(limits.CLOSE_SECONDS, self.abort)
+        self.link.world.after(limits.CLOSE_SECONDS, self.abort)
 
     def read(self, allowed: bool) -> None:
         """Go on or stop taking what comes."""
@@ -129,10 +149,10 @@ class PipeEnd:
 
     def carry(self, kind: str, frame: bytes, size: int, extra: float = 0.0) -> None:
         """Put something on the line towards the other side."""
-        world, quality = self.link.net.world, self.quality
+        world, quality = self.link.world, self.quality
         started = max(world.now, self._free_at)
         self._free_at = started + size / quality.bytes_per_second
-        arrival = self._free_at + quality.draw(self.link.net.random)
+        arrival = self._free_at + quality.draw(self.link.random)
         if extra:
             arrival += extra
         else:
@@ -168,7 +188,7 @@ class PipeEnd:
         if not self.gone:
             self.gone = True
             self._held.clear()
-            self.link.net.forget(self.link)
+            self.link.ended()
             if hears:
                 self.party.lost(self)
 
@@ -186,7 +206,7 @@ class PipeEnd:
                 self.party.received(self, frame)
         elif kind == "end":
             self.die(hears=True)
-            self.link.net.world.after(self.quality.delay, lambda: sender.die(hears=True))
+            self.link.world.after(self.quality.delay, lambda: sender.die(hears=True))
         else:
             sender.was_read(len(frame))
             self.link.shake(self, kind)

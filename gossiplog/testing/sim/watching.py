@@ -8,34 +8,34 @@ Invariant: everything is told at the moment it happens; a watcher changes nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.messages import Message
 from gossiplog.store.requests import CommitReport
 from gossiplog.testing.sim.disk import Job
 
-if TYPE_CHECKING:
-    from gossiplog.testing.sim.loop import Carrier
+NodeT = TypeVar("NodeT", contravariant=True)
+"""What is watched."""
 
 
-class Watcher(Protocol):
+class Watcher(Protocol[NodeT]):
     """Who is told what a node does, as it does it."""
 
-    def started(self, node: Carrier) -> None:
+    def started(self, node: NodeT) -> None:
         """It runs, from what its disk holds."""
 
-    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: CommitReport) -> None:
+    def committed(self, node: NodeT, jobs: Sequence[Job], outcome: CommitReport) -> None:
         """This is durable; the node does not know it yet."""
 
-    def acknowledged(self, node: Carrier, author: bytes, last: int) -> None:
+    def acknowledged(self, node: NodeT, author: bytes, last: int) -> None:
         """An append succeeded, says the node to its application."""
 
-    def sent(self, node: Carrier, session: int, message: Message, size: int) -> None:
+    def sent(self, node: NodeT, session: int, message: Message, size: int) -> None:
         """A message leaves the node."""
 
-    def received(self, node: Carrier, sender: str, message: Message, size: int) -> None:
+    def received(self, node: NodeT, sender: str, message: Message, size: int) -> None:
         """A message came from the party of this name."""
 
-    def handled(self, node: Carrier, event: Event, effects: Sequence[Effect]) -> None:
+    def handled(self, node: NodeT, event: Event, effects: Sequence[Effect]) -> None:
         """An event is done, and its effects."""

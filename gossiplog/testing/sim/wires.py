@@ -25,14 +25,19 @@ class Wire:
 
     def __init__(self, net: Net, dialler: Party, listener: Party, quality: Quality) -> None:
         self.net = net
+        self.world, self.random = net.world, net.random
         self.quality = quality
         self.salt = net.random.randbytes(32)
         self.ends = (PipeEnd(self, dialler, True), PipeEnd(self, listener, False))
 
     def begin(self) -> None:
         """Start the handshake, which may not take for ever."""
-        self.net.world.after(limits.HANDSHAKE_SECONDS, self._check_established)
+        self.world.after(limits.HANDSHAKE_SECONDS, self._check_established)
         self.ends[0].carry("shake 1", bytes(HANDSHAKE_SIZES[0]), HANDSHAKE_SIZES[0])
+
+    def tamper(self, end: PipeEnd, frame: bytes) -> list[tuple[float, bytes]]:
+        """What becomes of a frame that ``end`` writes."""
+        return self.net.tamper(end, frame)
 
     def shake(self, end: PipeEnd, step: str) -> None:
         """A handshake message arrived at ``end``."""
@@ -46,6 +51,10 @@ class Wire:
         end.established = True
         end.party.established(end)
 
+    def ended(self) -> None:
+        """An end is gone."""
+        self.net.forget(self)
+
     def _check_established(self) -> None:
         for end in self.ends:
             if not end.established and not end.gone:
@@ -56,8 +65,8 @@ class Wire:
         for end, told in zip(self.ends, hears, strict=True):
             end.swallows = True
             if told:
-                delay = self.net.random.uniform(0, 2 * self.quality.delay)
-                self.net.world.after(delay, lambda end=end: end.die(hears=True))  # type: ignore[misc]
+                delay = self.random.uniform(0, 2 * self.quality.delay)
+                self.world.after(delay, lambda end=end: end.die(hears=True))  # type: ignore[misc]
 
 
 class Net:
