@@ -96,9 +96,9 @@ class Node:
         bounds = quotas or Quotas()
         self._ledger = QuotaLedger(bounds.or_else(default_authors()), weights, store.local)
         self._room: DiskRoom | None = None
-        if bounds.bytes is None:
+        if bounds.bytes is None and store.disk is not None:
             self._room = DiskRoom(
-                reactor, store.path, self._ledger, lambda: store.interest.tell(Lightened(()))
+                reactor, store.disk, self._ledger, lambda: store.interest.tell(Lightened(()))
             )
         self._driver = Driver(
             reactor,

@@ -502,6 +502,7 @@ class MachineTests(SynchronousTestCase):
         with patch("gossiplog.live.memory_size.disk_usage", return_value=SimpleNamespace(free=0)):
             self.assertEqual(default_disk(".", 0, 0), 1)
         self.assertIsNone(default_disk(self.mktemp(), 5000, 5000))
+        self.assertIsNone(default_disk(None, 5000, 5000))
 
     def test_large_buffers_are_given_back(self) -> None:
         """Where the C library can be told to; nothing happens elsewhere."""

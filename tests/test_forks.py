@@ -231,7 +231,7 @@ class NodeTests(SynchronousTestCase):
         """Kept all the same, and in force at once."""
         a = self.site("a")
         author = a.author()
-        seed = a.backend.seed("default")
+        seed = a.backend.secrets.seed("default")
         assert seed is not None
         self.world.result(a.node.stop())
         proof = fork_of(Keypair(seed))
@@ -243,7 +243,7 @@ class NodeTests(SynchronousTestCase):
     def test_a_disk_that_has_no_room_for_it(self) -> None:
         """Our own writer appends no more all the same, and the proof is on disk as soon as something is."""
         a = self.site("a")
-        seed = a.backend.seed("default") if a.append(b"1") else None
+        seed = a.backend.secrets.seed("default") if a.append(b"1") else None
         assert seed is not None
         proof = fork_of(Keypair(seed))
         a.backend.fault = lambda writes: DiskFault.FULL if PutFork(proof) in writes else None

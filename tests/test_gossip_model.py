@@ -85,9 +85,9 @@ class GossipMachine(RuleBasedStateMachine):
         for number in range(COUNT):
             backend = MemoryBackend(f"n{number}")
             if number < COUNT - 1:
-                backend.create_seed("own", self.random.randbytes(32))
+                backend.secrets.create_seed("own", self.random.randbytes(32))
             if number < 2:
-                backend.create_seed("shared", common)
+                backend.secrets.create_seed("shared", common)
             self.nodes.append(SteppedNode(self.world, net, f"n{number}", backend, self.checker))
         if picky:
             self.nodes[-1].only_followed()

@@ -109,7 +109,7 @@ class PairTests(Several):
         self.assertIn("own address", str(rejected.error))
         self.assertEqual({failed.reason for failed in a.of(DialFailed)}, {"this is our own address"})
         self.assertEqual(a.of(PeerUp), [])
-        secret = a.backend.node_key()
+        secret = a.backend.secrets.node_key()
         assert secret is not None
         peer = self.world.peer(a, secret=secret)
         assert peer.bye is not None

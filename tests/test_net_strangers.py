@@ -153,7 +153,7 @@ class OwnLogTests(OneNode):
 
     def test_with_the_seed_and_what_follows(self) -> None:
         """It is ours, as far as anybody can tell: the next append goes behind it."""
-        seed = self.site.backend.seed("default")
+        seed = self.site.backend.secrets.seed("default")
         assert seed is not None
         self.peer.send(self.forged(seed, self.head(), b"stolen"))
         self.world.run(1)
@@ -164,7 +164,7 @@ class OwnLogTests(OneNode):
 
     def test_with_the_seed_and_another_past(self) -> None:
         """That is a fork: told, proven, and the writer signs nothing more; other logs and the peer go on."""
-        seed = self.site.backend.seed("default")
+        seed = self.site.backend.secrets.seed("default")
         assert seed is not None
         start = Head(0, genesis_id(self.author))
         self.peer.send(self.forged(seed, start, b"one", b"stolen", b"three"))
@@ -336,7 +336,7 @@ class AddressTests(SynchronousTestCase):
             copy = self.world.site(name)
             copy.append(name.encode())
             copy.stop()
-            copy.backend.replace_node_key(b"\x05" * 32)
+            copy.backend.secrets.replace_node_key(b"\x05" * 32)
             copy.start()
             copy.node.connect(LOCAL.format(bob.port))
         self.world.run(600)

@@ -214,7 +214,7 @@ class StripperTests(SynchronousTestCase):
             cluster.run(10.0)
             author = ann.local[0]
             backup = MemoryBackend(ann.name)
-            backup.create_seed("writer0", ann.backend.seed("writer0") or b"")
+            backup.secrets.create_seed("writer0", ann.backend.secrets.seed("writer0") or b"")
             [first] = ann.backend.segments(author, 1, 1)
             backup.commit([PutSegment(first, verify(first))])
             ann.backend = backup

@@ -55,7 +55,7 @@ class RelayTests(SynchronousTestCase):
         cluster.settle()
         bob.crash()
         empty = MemoryBackend(bob.name)
-        empty.create_seed("writer0", bob.backend.seed("writer0") or b"")
+        empty.secrets.create_seed("writer0", bob.backend.secrets.seed("writer0") or b"")
         bob.backend = empty
         cluster.checker.restored(bob)
         bob.start()

@@ -111,7 +111,7 @@ class StoreMachine(RuleBasedStateMachine):
             bytes([number]) * 32: Keypair(bytes([number]) * 32) for number in range(1, LOCAL + 1)
         }
         for number, keypair in enumerate(self.keypairs.values()):
-            self.backend.create_seed(f"writer {number}", keypair.seed)
+            self.backend.secrets.create_seed(f"writer {number}", keypair.seed)
         self.keypairs = {keypair.author: keypair for keypair in self.keypairs.values()}
         self.local = list(self.keypairs)
         self.puts: list[list[PutSegment]] = [[] for _ in range(REMOTE)]

@@ -24,8 +24,8 @@ from gossiplog.net.progress import in_words
 from gossiplog.net.sockets import take_descriptors
 from gossiplog.node import Node
 from gossiplog.notices import Notice
-from gossiplog.paths import absolute
 from gossiplog.printable import brief
+from gossiplog.store.door import place_of
 
 HOLD_UP_SECONDS: Final = 0.2
 """Nobody notices that Ctrl-C takes so long."""
@@ -56,7 +56,7 @@ class Serving:
         ``show`` is given a progress line a few times a second while entries come.
         """
         self._reactor = reactor
-        self._path = absolute(path)
+        self._path = place_of(path)
         self._network = network
         self._listen = listen
         self._peers = peers

@@ -28,7 +28,8 @@ from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.logger import NodeLog
 from gossiplog.log.network import Network
 from gossiplog.net.endpoints import check_client, check_server
-from gossiplog.paths import absolute, typed
+from gossiplog.paths import typed
+from gossiplog.store.door import place_of
 
 
 class Options(usage.Options):
@@ -82,7 +83,7 @@ class Options(usage.Options):
             if not self[name]:
                 raise usage.UsageError(f"--{name} is needed")
         try:
-            self.store = absolute(typed(self["store"]))
+            self.store = place_of(typed(self["store"]))
         except InvalidValueError as error:
             raise usage.UsageError(f"--store: {error}") from None
         bounds = {quota.value: self[option.removeprefix("--")] for quota, (option, _) in QUOTAS.items()}

@@ -15,7 +15,7 @@ from typing import Protocol
 from sortedcontainers import SortedSet
 
 from gossiplog import limits
-from gossiplog.log.clock import Clock
+from gossiplog.log.clock_view import ClockView
 from gossiplog.log.fingerprint import FORKED_ID, FORKED_SEQ, FingerprintTree
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head
@@ -38,7 +38,7 @@ class Heads:
     """I answer what we have, and what of it is safe on disk."""
 
     def __init__(
-        self, clock: Clock, forks: set[bytes], local: set[bytes], holed: set[bytes] | None = None
+        self, clock: ClockView, forks: set[bytes], local: set[bytes], holed: set[bytes] | None = None
     ) -> None:
         self.clock = clock
         self.forks = forks

@@ -31,9 +31,10 @@ from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment
 from gossiplog.paths import AnyPath
+from gossiplog.store.door import Opening, open_backend
+from gossiplog.store.interface import Rows
 from gossiplog.store.logs import NETWORK, Logs, open_logs
 from gossiplog.store.requests import Accept, AddFork, Request
-from gossiplog.store.sqlite.backend import SQLiteBackend
 
 COMMIT_BYTES: Final = 1 << 20
 """Read, verified and committed together."""
@@ -63,7 +64,7 @@ def import_store(
     :class:`StoreError` when one of them cannot be opened.
     """
     with (
-        closing(SQLiteBackend(source, init=False, read_only=True, wait=wait)) as theirs,
+        closing(open_backend(source, Opening(init=False, read_only=True, wait=wait))) as theirs,
         closing(open_logs(path, wait=wait)) as ours,
     ):
         importing = Importing(ours, theirs, quotas or Quotas())
@@ -81,7 +82,7 @@ class Importing:
     ``refused`` says of authors, or of the store (``None``), why something was not taken.
     """
 
-    def __init__(self, logs: Logs, source: SQLiteBackend, quotas: Quotas) -> None:
+    def __init__(self, logs: Logs, source: Rows, quotas: Quotas) -> None:
         self.entries = 0
         self.authors: set[bytes] = set()
         self.forks = 0
@@ -91,7 +92,7 @@ class Importing:
         self._choices = Choices.load(logs.meta(KEPT_AS), logs.local)
         self._weights = Weights(logs.weighing.begin())
         held_bytes = self._weights.bytes
-        bounds = quotas.or_else(default_authors(), default_disk(logs.path, held_bytes, held_bytes))
+        bounds = quotas.or_else(default_authors(), default_disk(logs.disk, held_bytes, held_bytes))
         self._ledger = QuotaLedger(bounds, self._weights, logs.local)
 
     def run(self) -> None:

@@ -49,12 +49,14 @@ def default_authors(root: Path = Path("/")) -> int:
     return min(limits.MAX_AUTHORS, max(1, _share(root) // each))
 
 
-def default_disk(path: str, base_bytes: int, held_bytes: int) -> int | None:
+def default_disk(path: str | None, base_bytes: int, held_bytes: int) -> int | None:
     """Return what all logs in a store may take on disk, if nobody said how much.
 
     It held ``base_bytes`` in the beginning and holds ``held_bytes`` now; what it added is part of what it may take.
     None where the store is on no disk.
     """
+    if path is None:
+        return None
     try:
         free_bytes = disk_usage(path).free
     except OSError:

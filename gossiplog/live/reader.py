@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from gossiplog.errors import CursorMismatchError, InvalidValueError
 from gossiplog.live.results import Result
-from gossiplog.log.clock import ID8_BYTES, Clock, Cursor
+from gossiplog.log.clock import ID8_BYTES, Cursor
+from gossiplog.log.clock_view import ClockView
 from gossiplog.log.encodings import Encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import KEY_BYTES, short_key
@@ -33,7 +34,10 @@ class Readable(Protocol):
     """What a reader needs of its store: what it holds, its thread, and to be told of commits."""
 
     reactor: Any
-    clock: Clock
+
+    @property
+    def clock(self) -> ClockView:
+        """What it holds."""
 
     def check_caller(self) -> None:
         """Raise if nothing can be waited for here."""
@@ -72,7 +76,7 @@ class Reader:
         author: bytes | None,
         first: int,
         last: int | None,
-        after: Cursor | Clock | None,
+        after: Cursor | ClockView | None,
         live: bool,
     ) -> None:
         if author is not None and (type(author) is not bytes or len(author) != KEY_BYTES):

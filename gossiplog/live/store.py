@@ -27,12 +27,14 @@ from gossiplog.live.results import Ending, Result, check_caller, deliver, why_ov
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.writer import Writer
 from gossiplog.log.clock import Clock, Cursor
+from gossiplog.log.clock_view import ClockView, MovingClock
 from gossiplog.log.disk_cost import Weights
 from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
-from gossiplog.paths import AnyPath, absolute
+from gossiplog.paths import AnyPath
+from gossiplog.store.door import place_of
 from gossiplog.store.logs import Logs, VerifyReport, open_logs
 from gossiplog.store.names import check_cursor_name
 from gossiplog.store.owning_process import Home
@@ -55,11 +57,19 @@ def open_store(
 ) -> Store:
     """Open the store in the directory ``path``, created (mode 0700) unless ``init`` is false.
 
+    ``"sqlite:PATH"`` is the same; ``"memory:"`` is a new store, which ends with the process, and ``"KIND:PLACE"`` one
+    of a kind that another package brings.
+
     With ``read_only`` not a byte is changed there, and it may be anybody's.  Blocks for up to ``wait`` seconds while
     one other process has it open.  Raises :class:`StoreError`, of which the subclass says why, or InvalidValueError.
     """
-    place = absolute(path)
+    place = place_of(path)
     return Store(lambda: open_logs(place, init, read_only, wait), reactor, place)
+
+
+def _found(logs: Logs) -> tuple[MovingClock, set[bytes], set[bytes], str, set[bytes], str | None]:
+    local, forks, holed = set(logs.local), set(logs.forks), logs.holed_authors()
+    return logs.clock.copy(), local, forks, logs.copied, holed, logs.disk
 
 
 class Store:
@@ -93,20 +103,12 @@ class Store:
         self.unwritten: dict[bytes, ForkProof] = {}
         self._weights: Weights | None = None
         self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
-        self.clock: Clock
+        self.clock: MovingClock
         self.local: set[bytes]
         self.forks: set[bytes]
         self.holed: set[bytes]
         try:
-            self.clock, self.local, self.forks, self.copied, self.holed = self.thread.now(
-                lambda logs: (
-                    logs.clock.copy(),
-                    set(logs.local),
-                    set(logs.forks),
-                    logs.copied,
-                    logs.holed_authors(),
-                )
-            )
+            self.clock, self.local, self.forks, self.copied, self.holed, self.disk = self.thread.now(_found)
             self.interest = Follows.on(
                 self.thread, self.local, lambda request: self._write(request, lambda _: None), self.check_open
             )
@@ -190,7 +192,7 @@ class Store:
         *,
         first: int = 1,
         last: int | None = None,
-        after: Cursor | Clock | None = None,
+        after: Cursor | ClockView | None = None,
         live: bool = False,
         tail: bool = False,
         encoding: str = "bytes",
@@ -384,7 +386,7 @@ class Store:
             self.clock.discard(author)
             self.forks.discard(author)
         for author, head in outcome.heads.items():
-            self.clock.replace(author, head)
+            self.clock.set(author, head)
         self._freezer.grown()
         self.returning.moved(outcome.heads)
         if outcome.forgotten:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from gossiplog.gossip.pull_scheduler import PullScheduler
-from gossiplog.log.clock import Clock
+from gossiplog.log.clock_view import ClockView
 from gossiplog.notices import Peer, PeerProgress, Progress
 
 INTERVAL_SECONDS = 0.25
@@ -24,7 +24,7 @@ WINDOW_SECONDS = 5.0
 class Meter:
     """I know how much there is to come, and how fast it comes."""
 
-    def __init__(self, clock: Clock, schedule: PullScheduler, held: int) -> None:
+    def __init__(self, clock: ClockView, schedule: PullScheduler, held: int) -> None:
         self._clock = clock
         self._schedule = schedule
         self._held = held

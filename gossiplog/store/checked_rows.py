@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
-from gossiplog.log.clock import Clock
+from gossiplog.log.clock_view import ClockView
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Segment, verify
 from gossiplog.store.interface import Backend
@@ -23,7 +23,7 @@ _REMEMBERED: Final = 16_384
 class CheckedRows:
     """I vouch for the rows of one store, against its clock."""
 
-    def __init__(self, path: str, clock: Clock) -> None:
+    def __init__(self, path: str, clock: ClockView) -> None:
         """Begin with nothing verified."""
         self._path = path
         self._clock = clock

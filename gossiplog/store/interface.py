@@ -1,18 +1,21 @@
-"""What a store's disk side offers: one protocol, eight kinds of writes.
+"""What a store's disk side offers: rows, secrets and a guard, and eight kinds of writes.
 
-Responsible for: the :class:`Backend` protocol and the values it takes and gives.
+Responsible for: the protocol :class:`Backend` and those of its parts (:class:`Rows`, :class:`Secrets`, :class:`Guard`),
+and the values they take and give.
 Must not know: how rows are kept, what a batch of requests means (``logs``), how segments are verified (``log``).
 Invariant: a backend never holds two ids for one seq: it refuses a row that does not continue its author's head.
-``gossiplog.testing.conformance.suite`` is this page as tests; a new backend has to pass it.
+``gossiplog.testing.conformance.suite`` is this page as tests; a new backend has to pass it, and ``store.door`` is where
+it says that it is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-from gossiplog.errors import InvalidValueError
+from gossiplog.errors import InvalidValueError, StoreCopiedError
 from gossiplog.limits import MAX_VALUE_BYTES
+from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, HoledRow, Segment
 
@@ -145,8 +148,66 @@ class Row(NamedTuple):
     size: int
 
 
-class Backend(Protocol):
-    """A place that keeps segments, blocking, used from the thread that opened it.
+class Secrets(Protocol):
+    """Where the seeds of writers and the node's key are kept: never in the place that holds the segments, which people
+    may copy.  Every method raises :class:`~gossiplog.errors.StoreClosedError` once the store is closed."""
+
+    def seed(self, name: str) -> bytes | None:
+        """Return the 32-byte seed of the writer ``name``."""
+
+    def seed_names(self) -> list[str]:
+        """Return the names of all writers, sorted."""
+
+    def create_seed(self, name: str, seed: bytes) -> None:
+        """Keep a new writer's seed, durable on return; never in the file that holds the segments.
+
+        :raises InvalidValueError: not a writer name (see ``check_writer_name``), or it is taken.
+        """
+
+    def node_key(self) -> bytes | None:
+        """Return the node's 32-byte X25519 secret."""
+
+    def create_node_key(self, secret: bytes) -> None:
+        """Keep the node's secret, durable on return; :class:`InvalidValueError` when there is one."""
+
+    def replace_node_key(self, secret: bytes) -> None:
+        """Keep another secret for the node, durable on return, whether or not there is one."""
+
+
+class Guard(Protocol):
+    """Who may append: nobody whose log may be continued elsewhere too (:mod:`gossiplog.store.copy_guard`).
+
+    A store that cannot be copied lets everybody, but for those that were :meth:`overtaken`.
+    """
+
+    @property
+    def copied(self) -> str:
+        """Why this may be a copy of a store that is in use elsewhere, ``""`` if it is not."""
+
+    def refusal(self, author: bytes) -> StoreCopiedError | None:
+        """Return why ``author``, a local writer, may not append; ``None`` if it may."""
+
+    def adopt(self, author: bytes) -> None:
+        """A new writer is about to get its seed here, and its log has no entry anywhere; durable on return."""
+
+    def signed(self, author: bytes, seq: int) -> None:
+        """A local log reaches to ``seq`` on disk.  Never raises."""
+
+    def overtaken(self, author: bytes, seq: int) -> None:
+        """``author`` signed entries up to ``seq`` that the store does not hold: refuse it; durable on return."""
+
+    def require_all_back(self) -> None:
+        """Raise :class:`StoreCopiedError` while an own entry that is known to have been signed here is not held."""
+
+    def recovered(self) -> None:
+        """Let every writer append again; durable on return."""
+
+    def close(self) -> None:
+        """Give everything back, after the rows were closed; a second call does nothing."""
+
+
+class Rows(Protocol):
+    """Where segments are kept, blocking, used from the thread that opened it.
 
     Every method raises :class:`~gossiplog.errors.StoreClosedError` after :meth:`close`; reads raise
     :class:`~gossiplog.errors.StoreDamagedError` for what cannot be what was written.
@@ -161,8 +222,8 @@ class Backend(Protocol):
         """Whether nothing can be written, because of where it is: each commit raises ``StoreFailedError``."""
 
     @property
-    def database(self) -> str | None:
-        """The file that holds the rows, in a directory of its own, if people can copy it; else ``None``."""
+    def disk(self) -> str | None:
+        """A file or directory on the disk whose room it takes; ``None`` where that is no question of a disk."""
 
     def heads(self) -> Iterable[tuple[bytes, Head]]:
         """Every author that has entries with its head, in any order; O(authors)."""
@@ -234,29 +295,31 @@ class Backend(Protocol):
     def cursor_names(self) -> list[str]:
         """Return the names of all cursors, sorted."""
 
-    def seed(self, name: str) -> bytes | None:
-        """Return the 32-byte seed of the writer ``name``."""
-
-    def seed_names(self) -> list[str]:
-        """Return the names of all writers, sorted."""
-
-    def create_seed(self, name: str, seed: bytes) -> None:
-        """Keep a new writer's seed, durable on return; never in the file that holds the segments.
-
-        :raises InvalidValueError: not a writer name (see ``check_writer_name``), or it is taken.
-        """
-
-    def node_key(self) -> bytes | None:
-        """Return the node's 32-byte X25519 secret."""
-
-    def create_node_key(self, secret: bytes) -> None:
-        """Keep the node's secret, durable on return; :class:`InvalidValueError` when there is one."""
-
-    def replace_node_key(self, secret: bytes) -> None:
-        """Keep another secret for the node, durable on return, whether or not there is one."""
-
     def check(self) -> Iterator[str]:
         """Yield what is wrong with the structure below the rows, in words; nothing when all is well."""
 
     def close(self) -> None:
         """Give everything back; a second call does nothing."""
+
+
+class Backend(Rows, Protocol):
+    """What is behind the door: rows, and what belongs to them."""
+
+    @property
+    def secrets(self) -> Secrets:
+        """The seeds and the key; :class:`~gossiplog.errors.StoreClosedError` after :meth:`close`."""
+
+    def clock(self) -> MovingClock:
+        """Return the heads of all logs as they are now; called once, when the store is opened.
+
+        The store moves it after each commit, and reads no heads elsewhere.  ``Clock(self.heads())`` keeps every author
+        in memory; where there are too many for that, it may be another one that says the same.
+        """
+
+    def guard(
+        self, clock: MovingClock, writers: Mapping[str, bytes], entropy: Callable[[int], bytes]
+    ) -> Guard:
+        """Look at what became of the store since it was last open; called once, when it is opened.
+
+        ``writers`` are the authors that have a seed, by name; ``entropy`` makes new secrets.
+        """

@@ -22,14 +22,13 @@ from gossiplog.errors import (
     StoreFailedError,
 )
 from gossiplog.limits import FILL_ROWS, MAX_HOLED_AUTHORS, MAX_SEQ, MAX_WRITERS
-from gossiplog.log.clock import Clock
 from gossiplog.log.fork import ForkProof, build_proof, verify_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
 from gossiplog.log.segment import HoledRow, Segment
 from gossiplog.paths import AnyPath
 from gossiplog.store.checked_rows import CheckedRows
-from gossiplog.store.copy_guard.guard import CopyGuard
 from gossiplog.store.disk_usage import Weighing
+from gossiplog.store.door import Opening, open_backend
 from gossiplog.store.hole_filling import HoleFiller
 from gossiplog.store.interface import Backend, PutMeta
 from gossiplog.store.merging import Merger
@@ -39,7 +38,6 @@ from gossiplog.store.reading_around import Stretch, read_around
 from gossiplog.store.repair.repair import Donor, Repairing, RepairReport
 from gossiplog.store.repair.verify import OnProgress, VerifyReport, verify_store
 from gossiplog.store.requests import Append, CommitReport, Done, FillRow, Forget, Reply, Request, RowFilled
-from gossiplog.store.sqlite.backend import SQLiteBackend
 from gossiplog.store.transaction import Batch
 
 __all__ = ["Logs", "VerifyReport", "open_logs"]
@@ -47,15 +45,15 @@ __all__ = ["Logs", "VerifyReport", "open_logs"]
 NETWORK = "network"  # the value that says which one a store belongs to
 
 
-def open_logs(path: AnyPath, init: bool = True, read_only: bool = False, wait: float = 0.0) -> Logs:
-    """Open the store in the directory ``path``; ``init`` creates one where there is none or an empty directory.
+def open_logs(place: AnyPath, init: bool = True, read_only: bool = False, wait: float = 0.0) -> Logs:
+    """Open the store at ``place`` (:mod:`gossiplog.store.door`); ``init`` creates one where there is none.
 
     With ``read_only`` not a byte is changed there, and it may be anybody's; if it is not ours alone, it has no writers
     here.  ``wait`` for so many seconds while one other process has it open.
 
     :raises StoreError: its subclass says what is wrong: not found, locked, not ours alone, of another format, damaged.
     """
-    backend = SQLiteBackend(path, init, read_only=read_only, wait=wait)
+    backend = open_backend(place, Opening(init, read_only, wait))
     try:
         return Logs(backend)
     except BaseException:
@@ -72,7 +70,7 @@ class Logs:
         self._mine = backend
         self._entropy = entropy
         self._merger = Merger(backend)
-        self.clock = Clock(backend.heads())
+        self.clock = backend.clock()
         self.weighing = Weighing(backend, self.clock, self._merger)
         self._vouching = CheckedRows(backend.path, self.clock)
         self.forks = set(backend.forks())
@@ -81,14 +79,19 @@ class Logs:
         self._checked: set[bytes] = set()
         self._failed = backend.read_only
         self._passing_key: bytes | None = None
-        for name in backend.seed_names():
-            self._add_writer(name, backend.seed(name))
-        self._custody = CopyGuard(backend, self.clock, self.writers(), entropy)
+        for name in backend.secrets.seed_names():
+            self._add_writer(name, backend.secrets.seed(name))
+        self._custody = backend.guard(self.clock, self.writers(), entropy)
 
     @property
     def path(self) -> str:
         """Where the store is."""
         return self._mine.path
+
+    @property
+    def disk(self) -> str | None:
+        """A place on the disk whose room it takes, if any."""
+        return self._mine.disk
 
     @property
     def _backend(self) -> Backend:
@@ -121,19 +124,19 @@ class Logs:
             if len(self._writers) >= MAX_WRITERS:
                 raise InvalidValueError(f"a store has at most {MAX_WRITERS} writers")
             self._custody.adopt(Keypair(seed).author)
-            self._backend.create_seed(name, seed)
+            self._backend.secrets.create_seed(name, seed)
             keypair = self._add_writer(name, seed)
         return keypair
 
     def node_key(self) -> bytes:
         """Return the node's X25519 secret, created the first time; for as long as it is open if nothing is written."""
-        secret = self._passing_key or self._backend.node_key()
+        secret = self._passing_key or self._backend.secrets.node_key()
         if secret is None:
             secret = self._entropy(KEY_BYTES)
             if self._backend.read_only:
                 self._passing_key = secret
             else:
-                self._backend.create_node_key(secret)
+                self._backend.secrets.create_node_key(secret)
         return secret
 
     @property
@@ -375,9 +378,9 @@ class Logs:
                 self._merger.forget(author)
                 self.clock.set(author, head)
         try:
-            self._backend.node_key()
+            self._backend.secrets.node_key()
         except StoreDamagedError:
-            self._backend.replace_node_key(self._entropy(KEY_BYTES))
+            self._backend.secrets.replace_node_key(self._entropy(KEY_BYTES))
         repairing.report.left = [] if damaged.ok else self.verify(progress).damages
         return repairing.report
 

@@ -19,7 +19,7 @@ from gossiplog.errors import (
     LocalAuthorError,
     UnknownWriterError,
 )
-from gossiplog.log.clock import Clock
+from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.disk_cost import Changes, proof_bytes
 from gossiplog.log.items import check_bodies
 from gossiplog.log.keys import Keypair, genesis_id, short_key
@@ -45,7 +45,7 @@ from gossiplog.store.requests import (
 class Batch:
     """I turn requests into writes; my heads are the clock's with everything asked so far."""
 
-    def __init__(self, clock: Clock, forks: set[bytes], keypairs: Mapping[bytes, Keypair]) -> None:
+    def __init__(self, clock: MovingClock, forks: set[bytes], keypairs: Mapping[bytes, Keypair]) -> None:
         """Begin with the durable state, which stays untouched until :meth:`publish`."""
         self.writes: list[RowWrite] = []
         self.segments: list[Segment] = []

@@ -38,7 +38,7 @@ class Known:
         self.path = Path(tempfile.mkdtemp(prefix="gossiplog-fuzz-", dir=fast()))
         store = self.path / "store"
         with closing(SQLiteBackend(store)) as backend:
-            backend.create_seed("me", BOB.seed)
+            backend.secrets.create_seed("me", BOB.seed)
         with closing(open_logs(store)) as logs:
             logs.node_key()
             logs.bind_network(NETWORK)

@@ -69,7 +69,7 @@ class Stage:
         store.process([AddFork(proof) for proof in forks])
         backend = backend.reopen()
         for seed in seeds:
-            backend.create_seed(Keypair(seed).author.hex()[:8], seed)
+            backend.secrets.create_seed(Keypair(seed).author.hex()[:8], seed)
         node = SteppedNode(self.world, self.net, name, backend, cast(Any, _Audience()))
         node.id = crypto_scalarmult_base(static)
         if interest is Interest.WANTED:

@@ -30,6 +30,7 @@ from gossiplog.limits import MAX_BODY_BYTES
 from gossiplog.log.body import encode_bodies
 from gossiplog.log.keys import KeyKind, format_author, format_key, short_key
 from gossiplog.store.copy_guard.guard import is_from_here
+from gossiplog.store.door import directory_of
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Append, Appended
 
@@ -50,7 +51,7 @@ def opened_to_read(path: str, wait: float) -> Logs:
     try:
         return opened(path, wait, read_only=True)
     except StoreNotClosedError:
-        if not is_from_here(path):
+        if not is_from_here(directory_of(path)):
             raise
     return opened(path, wait)
 

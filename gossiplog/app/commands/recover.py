@@ -17,7 +17,7 @@ from gossiplog.app.commands.local import opened
 from gossiplog.app.commands.replicate import open_existing, react
 from gossiplog.app.printing import StatusLine, say
 from gossiplog.app.sync import Sync
-from gossiplog.log.clock import Clock
+from gossiplog.log.clock_view import ClockView
 from gossiplog.log.keys import format_author
 from gossiplog.node import Node
 
@@ -60,7 +60,9 @@ def _no_need(path: str) -> str:
     return f"store {path} was not copied; nothing is to be done"
 
 
-def _report(writers: Mapping[str, bytes], before: Clock, now: Clock, forks: Collection[bytes]) -> None:
+def _report(
+    writers: Mapping[str, bytes], before: ClockView, now: ClockView, forks: Collection[bytes]
+) -> None:
     for name, author in sorted(writers.items()):
         back = now.seq(author) - before.seq(author)
         further = "its log is forked" if author in forks else f"goes on with {now.seq(author) + 1}"

@@ -21,6 +21,7 @@ from gossiplog.app.commands.local import opened, opened_to_read
 from gossiplog.app.printing import StatusLine, complain, say
 from gossiplog.errors import StoreDamagedError
 from gossiplog.log.keys import format_author
+from gossiplog.store.door import directory_of
 from gossiplog.store.logs import Logs
 from gossiplog.store.repair.repair import RepairReport
 from gossiplog.store.repair.salvage import salvage
@@ -103,7 +104,7 @@ def _sound(store: str, wait: float) -> Logs:
         logs.close()
     except StoreDamagedError:
         pass
-    kept = salvage(store, wait)
+    kept = salvage(directory_of(store), wait)
     say(f"rebuilt: {kept.rows} segments of {kept.authors} authors; the old file is {kept.aside}")
     return opened(store, wait)
 

@@ -16,7 +16,7 @@ from contextlib import closing
 from typing import Final
 
 from gossiplog.errors import StoreCopiedError, StoreDamagedError, StoreError
-from gossiplog.log.clock import Clock
+from gossiplog.log.clock_view import ClockView
 from gossiplog.log.keys import KEY_BYTES, format_author
 from gossiplog.store.copy_guard.generation import GenerationFile
 from gossiplog.store.copy_guard.identity import (
@@ -29,7 +29,7 @@ from gossiplog.store.copy_guard.identity import (
     write_mark,
 )
 from gossiplog.store.directory import DATABASE, store_error
-from gossiplog.store.interface import Backend, PutMeta
+from gossiplog.store.interface import PutMeta, Rows, Secrets
 
 _STAMP: Final = "identity"
 _TRUSTED: Final = "writers"
@@ -60,13 +60,21 @@ class CopyGuard:
     nothing can be written there is nothing to know."""
 
     def __init__(
-        self, backend: Backend, clock: Clock, writers: Mapping[str, bytes], entropy: Callable[[int], bytes]
+        self,
+        rows: Rows,
+        secrets: Secrets,
+        database: str | None,
+        clock: ClockView,
+        writers: Mapping[str, bytes],
+        entropy: Callable[[int], bytes],
     ) -> None:
         """Compare the store with what it was when it was last open; ``writers`` are those that have a seed.
 
-        A copy is marked as one, and gets a new node key.
+        ``database`` is the file with the rows, in a directory of its own; ``None`` where no file can be copied.  A copy
+        is marked as one, and gets a new node key.
         """
-        self._backend = backend
+        self._rows = rows
+        self._secrets = secrets
         self._entropy = entropy
         self._reason = ""
         self._lacked = b""
@@ -75,9 +83,9 @@ class CopyGuard:
         self._strangers: dict[bytes, str] = {}
         self._database_file = -1
         self._ledger: GenerationFile | None = None
-        if backend.database is None or backend.read_only:
+        if database is None or rows.read_only:
             return
-        self._database = backend.database
+        self._database = database
         try:
             self._ledger = GenerationFile(os.path.dirname(self._database))
             self._open(self._ledger, clock, writers)
@@ -99,23 +107,23 @@ class CopyGuard:
         author, seq = self._lacked[:KEY_BYTES], int.from_bytes(self._lacked[KEY_BYTES:], "big")
         if self._clock.seq(author) < seq:
             reason = f"none of the peers asked has the own entry {seq}, which was signed here"
-            raise StoreCopiedError(self._backend.path, reason)
+            raise StoreCopiedError(self._rows.path, reason)
 
     def refusal(self, author: bytes) -> StoreCopiedError | None:
         """Return why ``author``, a local writer, may not append; ``None`` if it may."""
-        return StoreCopiedError(self._backend.path, self.copied) if author in self._strangers else None
+        return StoreCopiedError(self._rows.path, self.copied) if author in self._strangers else None
 
     def adopt(self, author: bytes) -> None:
         """A new writer is about to get its seed here, and its log has no entry anywhere; durable on return."""
         if self._ledger is not None:
-            self._backend.commit([self._trust({*self._trusted, author})])
+            self._rows.commit([self._trust({*self._trusted, author})])
             self._trusted.add(author)
 
     def recovered(self) -> None:
         """Let every writer append again; durable on return."""
         if self._strangers:
             trusted = {*self._trusted, *self._strangers}
-            self._backend.commit([self._trust(trusted), PutMeta(_COPIED, None), PutMeta(_LACKED, None)])
+            self._rows.commit([self._trust(trusted), PutMeta(_COPIED, None), PutMeta(_LACKED, None)])
             self._trusted = trusted
             self._strangers = {}
             self._reason = ""
@@ -128,7 +136,7 @@ class CopyGuard:
         )
         self._strangers[author] = self._reason
         self._trusted.discard(author)
-        self._backend.commit([self._trust(self._trusted), PutMeta(_COPIED, self._reason.encode())])
+        self._rows.commit([self._trust(self._trusted), PutMeta(_COPIED, self._reason.encode())])
 
     def signed(self, author: bytes, seq: int) -> None:
         """A local log reaches to ``seq`` on disk."""
@@ -148,8 +156,8 @@ class CopyGuard:
 
     # -- opening ---------------------------------------------------------------------------------------------
 
-    def _open(self, ledger: GenerationFile, clock: Clock, writers: Mapping[str, bytes]) -> None:
-        stamp = Stamp.load(self._backend.meta(_STAMP))
+    def _open(self, ledger: GenerationFile, clock: ClockView, writers: Mapping[str, bytes]) -> None:
+        stamp = Stamp.load(self._rows.meta(_STAMP))
         reason = (
             "" if stamp is None and not writers else self._compare(ledger, stamp, clock, writers.values())
         )
@@ -157,9 +165,9 @@ class CopyGuard:
             self._replace_node_key()
             self._mark(ledger, reason if writers else "")
         else:
-            self._reason = (self._backend.meta(_COPIED) or b"").decode(errors="replace")
-            self._lacked = self._backend.meta(_LACKED) or b""
-            trusted = self._backend.meta(_TRUSTED) or b""
+            self._reason = (self._rows.meta(_COPIED) or b"").decode(errors="replace")
+            self._lacked = self._rows.meta(_LACKED) or b""
+            trusted = self._rows.meta(_TRUSTED) or b""
             self._trusted = {trusted[at : at + KEY_BYTES] for at in range(0, len(trusted), KEY_BYTES)}
             self._begin_generation(ledger, stamp)
         self._strangers = {author: name for name, author in writers.items() if author not in self._trusted}
@@ -167,14 +175,14 @@ class CopyGuard:
     def _replace_node_key(self) -> None:
         """Be another node than whoever made the key that is there, if one is."""
         try:
-            if self._backend.node_key() is None:
+            if self._secrets.node_key() is None:
                 return
         except StoreDamagedError:
             pass
-        self._backend.replace_node_key(self._entropy(KEY_BYTES))
+        self._secrets.replace_node_key(self._entropy(KEY_BYTES))
 
     def _compare(
-        self, ledger: GenerationFile, stamp: Stamp | None, clock: Clock, authors: Iterable[bytes]
+        self, ledger: GenerationFile, stamp: Stamp | None, clock: ClockView, authors: Iterable[bytes]
     ) -> str:
         known = ledger.read()
         author, seq = (known.signed if known is not None else None) or (b"", 0)
@@ -197,7 +205,7 @@ class CopyGuard:
         ledger.create(token, 1, stamp.dump())
         copied = PutMeta(_COPIED, reason.encode() or None)
         lacked = PutMeta(_LACKED, self._lacked or None)
-        self._backend.commit([PutMeta(_STAMP, stamp.dump()), self._trust(set()), copied, lacked])
+        self._rows.commit([PutMeta(_STAMP, stamp.dump()), self._trust(set()), copied, lacked])
         self._reason = reason
 
     def _begin_generation(self, ledger: GenerationFile, stamp: Stamp) -> None:
@@ -206,7 +214,7 @@ class CopyGuard:
         dumped = stamp._replace(generation=generation).dump()
         try:
             ledger.begin(stamp.token, generation)
-            self._backend.commit([PutMeta(_STAMP, dumped)])
+            self._rows.commit([PutMeta(_STAMP, dumped)])
             ledger.settle(stamp.token, generation, dumped)
             if stamp.marked:
                 write_mark(self._database, mark(stamp.token, generation))

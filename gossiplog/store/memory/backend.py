@@ -8,21 +8,23 @@ Invariant: a commit is done whole or leaves no trace, as on disk; what a reopene
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import islice
 from typing import TypeVar
 
 from gossiplog.errors import (
     AppendOutcomeUnknown,
-    InvalidValueError,
     StoreClosedError,
     StoreFailedError,
     StoreFullError,
 )
+from gossiplog.log.clock import Clock
+from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.fork import ForkProof, encode_proof
 from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
+from gossiplog.store.copy_guard.guard import CopyGuard
 from gossiplog.store.interface import (
     Cut,
     DeleteAuthor,
@@ -37,7 +39,7 @@ from gossiplog.store.interface import (
     check_value,
 )
 from gossiplog.store.memory.rows import LogRows
-from gossiplog.store.names import check_writer_name
+from gossiplog.store.memory.secrets import MemorySecrets
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -57,14 +59,13 @@ class MemoryBackend:
     def __init__(self, path: str = "memory") -> None:
         """Begin empty; ``path`` is only for people to read."""
         self.path = path
-        self.database = None
+        self.disk = None
         self.read_only = False
         self.fault: Callable[[Sequence[RowWrite]], DiskFault | None] | None = None
         self._logs: dict[bytes, LogRows] = {}
         self._forks: dict[bytes, ForkProof] = {}
         self._values: dict[tuple[type[RowWrite], str], bytes] = {}
-        self._seeds: dict[str, bytes] = {}
-        self._node_key: bytes | None = None
+        self._secrets = MemorySecrets()
         self._kept: Sequence[RowWrite] = ()
         self._poisoned = False
         self._closed = False
@@ -77,8 +78,7 @@ class MemoryBackend:
             copy._logs[author] = log.copy()
         copy._forks = dict(self._forks)
         copy._values = dict(self._values)
-        copy._seeds = dict(self._seeds)
-        copy._node_key = self._node_key
+        copy._secrets = self._secrets.copy()
         copy._apply(self._kept)
         return copy
 
@@ -250,39 +250,21 @@ class MemoryBackend:
 
     # -- secrets and the end ---------------------------------------------------------------------------------
 
-    def seed(self, name: str) -> bytes | None:
-        """Return a writer's seed."""
+    @property
+    def secrets(self) -> MemorySecrets:
+        """In memory too, and apart from the rows."""
         self._require_open()
-        return self._seeds.get(check_writer_name(name))
+        return self._secrets
 
-    def seed_names(self) -> list[str]:
-        """Return the names of all writers, sorted."""
-        self._require_open()
-        return sorted(self._seeds)
+    def clock(self) -> Clock:
+        """Return the heads."""
+        return Clock(self.heads())
 
-    def create_seed(self, name: str, seed: bytes) -> None:
-        """Keep a new writer's seed."""
-        self._require_open()
-        if check_writer_name(name) in self._seeds:
-            raise InvalidValueError(f"the writer {name!r} exists already")
-        self._seeds[name] = _secret(seed)
-
-    def node_key(self) -> bytes | None:
-        """Return the node's secret."""
-        self._require_open()
-        return self._node_key
-
-    def create_node_key(self, secret: bytes) -> None:
-        """Keep the node's secret."""
-        self._require_open()
-        if self._node_key is not None:
-            raise InvalidValueError("the node has a key already")
-        self._node_key = _secret(secret)
-
-    def replace_node_key(self, secret: bytes) -> None:
-        """Keep another secret for the node."""
-        self._require_open()
-        self._node_key = _secret(secret)
+    def guard(
+        self, clock: MovingClock, writers: Mapping[str, bytes], entropy: Callable[[int], bytes]
+    ) -> CopyGuard:
+        """Let everybody append: there is no file that anybody could copy."""
+        return CopyGuard(self, self.secrets, None, clock, writers, entropy)
 
     def close(self) -> None:
         """Refuse everything from now on."""
@@ -291,12 +273,6 @@ class MemoryBackend:
     def _require_open(self) -> None:
         if self._closed:
             raise StoreClosedError(f"store {self.path} is closed")
-
-
-def _secret(secret: bytes) -> bytes:
-    if type(secret) is not bytes or len(secret) != 32:
-        raise InvalidValueError("a secret is 32 bytes")
-    return secret
 
 
 def _swap(values: dict[Key, Value], key: Key, value: Value | None) -> Callable[[], object]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
-from gossiplog.log.clock import Clock
+from gossiplog.log.clock_view import ClockView
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment, id_at, tail_after, verify, verify_whole
 from gossiplog.store.interface import Backend, Cut, Mend, PutSegment
@@ -44,7 +44,7 @@ class Repairing:
     def __init__(
         self,
         backend: Backend,
-        clock: Clock,
+        clock: ClockView,
         local: Collection[bytes],
         damaged: VerifyReport,
         donor: Donor | None,

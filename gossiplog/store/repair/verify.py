@@ -18,7 +18,7 @@ from gossiplog.errors import (
     StoreClosedError,
     StoreError,
 )
-from gossiplog.log.clock import Clock
+from gossiplog.log.clock_view import ClockView
 from gossiplog.log.fork import verify_proof
 from gossiplog.log.keys import format_author, genesis_id
 from gossiplog.log.segment import Head, count_holes, verify
@@ -84,13 +84,13 @@ class VerifyReport:
         return not self.damages
 
 
-def verify_store(backend: Backend, clock: Clock, progress: OnProgress | None = None) -> VerifyReport:
+def verify_store(backend: Backend, clock: ClockView, progress: OnProgress | None = None) -> VerifyReport:
     """Check everything in ``backend`` against itself and against ``clock``; O(entries), about 0.8 us each."""
     return _Check(backend, clock, progress).run()
 
 
 class _Check:
-    def __init__(self, backend: Backend, clock: Clock, progress: OnProgress | None) -> None:
+    def __init__(self, backend: Backend, clock: ClockView, progress: OnProgress | None) -> None:
         self._backend = backend
         self._clock = clock
         self._progress = progress
@@ -103,7 +103,7 @@ class _Check:
         for problem in self._tried(lambda: list(self._backend.check()), None) or ():
             self._damage(None, 0, 0, problem)
         self._report.sound = self._report.ok
-        self._tried(self._backend.node_key, None)
+        self._tried(self._backend.secrets.node_key, None)
         heads = self._tried(lambda: dict(self._backend.heads()), None)
         for author in sorted({*(heads or ()), *self._clock}):
             head = self._clock.head(author)

@@ -10,7 +10,7 @@ One connection in one thread: SQLite before 3.51.3 can damage a write-ahead log 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -21,16 +21,16 @@ from gossiplog.errors import (
     StoreError,
 )
 from gossiplog.limits import MAX_SEQ
+from gossiplog.log.clock import Clock
+from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.fork import ForkProof, decode_proof
 from gossiplog.log.keys import ID_BYTES, KEY_BYTES, SIGNATURE_BYTES, short_key
 from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
 from gossiplog.paths import AnyPath
+from gossiplog.store.copy_guard.guard import CopyGuard
 from gossiplog.store.directory import StoreDirectory
-from gossiplog.store.interface import (
-    Row,
-    RowWrite,
-)
+from gossiplog.store.interface import Row, RowWrite, Secrets
 from gossiplog.store.owning_process import hold, leak
 from gossiplog.store.sqlite.opening import connect, forsake, large_values
 from gossiplog.store.sqlite.rows import NUMBER, leaving, row_crc
@@ -97,9 +97,9 @@ class SQLiteBackend:
         return self._directory.read_only
 
     @property
-    def database(self) -> str:
-        """The database file."""
-        return self._file
+    def disk(self) -> str:
+        """The directory too."""
+        return self._directory.path
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -295,29 +295,21 @@ class SQLiteBackend:
 
     # -- secrets and the end ---------------------------------------------------------------------------------
 
-    def seed(self, name: str) -> bytes | None:
-        """Return a writer's seed."""
-        return self._open_directory().seed(name)
+    @property
+    def secrets(self) -> Secrets:
+        """Files of their own, beside the database."""
+        self._require_open()
+        return self._directory
 
-    def seed_names(self) -> list[str]:
-        """Return the names of all writers, sorted."""
-        return self._open_directory().seed_names()
+    def clock(self) -> Clock:
+        """Return the heads, all in memory."""
+        return Clock(self.heads())
 
-    def create_seed(self, name: str, seed: bytes) -> None:
-        """Keep a new writer's seed in a file of its own."""
-        self._open_directory().create_seed(name, seed)
-
-    def node_key(self) -> bytes | None:
-        """Return the node's secret."""
-        return self._open_directory().node_key()
-
-    def create_node_key(self, secret: bytes) -> None:
-        """Keep the node's secret in a file of its own."""
-        self._open_directory().create_node_key(secret)
-
-    def replace_node_key(self, secret: bytes) -> None:
-        """Keep another secret for the node, in the same file."""
-        self._open_directory().replace_node_key(secret)
+    def guard(
+        self, clock: MovingClock, writers: Mapping[str, bytes], entropy: Callable[[int], bytes]
+    ) -> CopyGuard:
+        """Look whether somebody copied the database, or put it back."""
+        return CopyGuard(self, self.secrets, self._file, clock, writers, entropy)
 
     def close(self) -> None:
         """Copy the write-ahead log into the file, compact a small one, release the lock.  A child does nothing."""
@@ -383,10 +375,6 @@ class SQLiteBackend:
                 yield
         except SQLITE_ERRORS as error:
             raise read_error(error, self._file) from error
-
-    def _open_directory(self) -> StoreDirectory:
-        self._require_open()
-        return self._directory
 
     def _require_open(self) -> None:
         self._directory.home.check()

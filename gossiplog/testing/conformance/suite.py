@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 
-from gossiplog.errors import InvalidValueError, StoreClosedError
+from gossiplog.errors import InvalidValueError, StoreClosedError, StoreCopiedError
 from gossiplog.log.fork import encode_proof
 from gossiplog.log.segment import Head, merge
 from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, Replace
@@ -38,9 +38,14 @@ class BackendConformance(RowConformance):
         self.assertEqual(backend.segments(bytes(32), 1, 1000), [])
         self.assertEqual(list(backend.rows(bytes(32))), [])
         self.assertEqual(list(backend.check()), [])
-        self.assertEqual(backend.seed_names(), [])
+        self.assertEqual(backend.secrets.seed_names(), [])
         self.assertEqual(backend.cursor_names(), [])
-        for nothing in (backend.meta("a"), backend.cursor("a"), backend.seed("a"), backend.node_key()):
+        for nothing in (
+            backend.meta("a"),
+            backend.cursor("a"),
+            backend.secrets.seed("a"),
+            backend.secrets.node_key(),
+        ):
             self.assertIsNone(nothing)
         self.assertIsInstance(backend.path, str)
 
@@ -115,15 +120,15 @@ class BackendConformance(RowConformance):
     def test_seeds(self) -> None:
         """A seed is kept by name and never written over."""
         backend = self.make_backend()
-        backend.create_seed("Ann", bytes(31) + b"a")
-        backend.create_seed("ann", bytes(31) + b"b")
+        backend.secrets.create_seed("Ann", bytes(31) + b"a")
+        backend.secrets.create_seed("ann", bytes(31) + b"b")
         with self.assertRaises(InvalidValueError):
-            backend.create_seed("ann", bytes(32))
+            backend.secrets.create_seed("ann", bytes(32))
         for _ in range(2):
-            self.assertEqual(backend.seed_names(), ["Ann", "ann"])
-            self.assertEqual(backend.seed("Ann"), bytes(31) + b"a")
-            self.assertEqual(backend.seed("ann"), bytes(31) + b"b")
-            self.assertIsNone(backend.seed("bob"))
+            self.assertEqual(backend.secrets.seed_names(), ["Ann", "ann"])
+            self.assertEqual(backend.secrets.seed("Ann"), bytes(31) + b"a")
+            self.assertEqual(backend.secrets.seed("ann"), bytes(31) + b"b")
+            self.assertIsNone(backend.secrets.seed("bob"))
             backend = self.reopen(backend)
 
     def test_names_of_writers(self) -> None:
@@ -144,40 +149,91 @@ class BackendConformance(RowConformance):
             "字" * 64,
         ):
             with self.assertRaises(InvalidValueError):
-                backend.create_seed(name, bytes(32))
+                backend.secrets.create_seed(name, bytes(32))
         for name in ("x" * 64, "a b", "a..b", "%41", "Jürgen", "字" * 20, "a@b", "~", "-"):
-            backend.create_seed(name, bytes(32))
-            self.assertIn(name, backend.seed_names())
+            backend.secrets.create_seed(name, bytes(32))
+            self.assertIn(name, backend.secrets.seed_names())
         for seed in (b"", bytes(31), bytes(33)):
             with self.assertRaises(InvalidValueError):
-                backend.create_seed("short", seed)
+                backend.secrets.create_seed("short", seed)
 
     def test_the_node_key(self) -> None:
         """It is written once, or replaced on purpose."""
         backend = self.make_backend()
-        backend.create_node_key(b"n" * 32)
+        backend.secrets.create_node_key(b"n" * 32)
         with self.assertRaises(InvalidValueError):
-            backend.create_node_key(bytes(32))
+            backend.secrets.create_node_key(bytes(32))
         backend = self.reopen(backend)
-        self.assertEqual(backend.node_key(), b"n" * 32)
+        self.assertEqual(backend.secrets.node_key(), b"n" * 32)
         for key in (b"m" * 32, b"o" * 32):
-            backend.replace_node_key(key)
-            self.assertEqual(backend.node_key(), key)
-        self.assertEqual(self.reopen(backend).node_key(), b"o" * 32)
+            backend.secrets.replace_node_key(key)
+            self.assertEqual(backend.secrets.node_key(), key)
+        self.assertEqual(self.reopen(backend).secrets.node_key(), b"o" * 32)
 
     def test_the_first_node_key_may_replace_none(self) -> None:
         """A copy gets a new one, whether or not one was copied."""
         backend = self.make_backend()
-        backend.replace_node_key(b"n" * 32)
-        self.assertEqual(self.reopen(backend).node_key(), b"n" * 32)
+        backend.secrets.replace_node_key(b"n" * 32)
+        self.assertEqual(self.reopen(backend).secrets.node_key(), b"n" * 32)
 
-    def test_the_database_is_a_file_or_none(self) -> None:
-        """It is what people can copy, and stays where it is."""
+    def test_the_clock_is_what_the_rows_say(self) -> None:
+        """It begins with the heads, moves on its own from then on, and a copy on its own again."""
+        backend, ann = self._filled([2, 1])
+        bob = Chain(2)
+        backend.commit([bob.put(b"x")])
+        clock = self.reopen(backend).clock()
+        both = sorted([(ann.author, ann.head), (bob.author, bob.head)])
+        copy = clock.copy()
+        for one in (clock, copy):
+            self.assertEqual(list(one.items()), both)
+            self.assertEqual((list(one), len(one), one.total()), ([author for author, _ in both], 2, 4))
+            self.assertEqual(list(one.range(both[1][0])), both[1:])
+            self.assertEqual(list(one.range(b"", both[1][0])), both[:1])
+            self.assertIn(ann.author, one)
+            self.assertNotIn(bytes(32), one)
+            self.assertEqual((one.head(ann.author), one.seq(ann.author)), (ann.head, 3))
+            self.assertEqual((one.head(bytes(32)), one.seq(bytes(32))), (None, 0))
+        later = Head(4, bytes(32))
+        clock.advance(ann.author, later)
+        for step_back in (later, ann.head):
+            with self.assertRaises(InvalidValueError):
+                clock.advance(ann.author, step_back)
+        clock.discard(bob.author)
+        clock.discard(bob.author)
+        self.assertEqual(list(clock.items()), [(ann.author, later)])
+        clock.set(ann.author, ann.head)
+        clock.set(bob.author, bob.head)
+        self.assertEqual((list(clock.items()), clock.dump()), (both, copy.dump()))
+        clock.set(ann.author, None)
+        self.assertEqual((len(clock), len(copy)), (1, 2))
+
+    def test_the_guard_of_a_new_store(self) -> None:
+        """Who got a seed here may append, until it is known that entries of it were lost."""
         backend = self.make_backend()
-        database = backend.database
-        if database is not None:
-            self.assertTrue(os.path.isfile(database))
-        self.assertEqual(self.reopen(backend).database, database)
+        ann, bob = Chain(1), Chain(2)
+        guard = backend.guard(backend.clock(), {}, lambda size: b"e" * size)
+        for chain, name in ((ann, "ann"), (bob, "bob")):
+            guard.adopt(chain.author)
+            backend.secrets.create_seed(name, chain.keypair.seed)
+            self.assertIsNone(guard.refusal(chain.author))
+        self.assertEqual(guard.copied, "")
+        backend.commit([ann.put(b"one")])
+        guard.signed(ann.author, 1)
+        guard.overtaken(ann.author, 7)
+        self.assertIsInstance(guard.refusal(ann.author), StoreCopiedError)
+        self.assertIsNone(guard.refusal(bob.author))
+        self.assertNotEqual(guard.copied, "")
+        guard.require_all_back()
+        guard.recovered()
+        self.assertEqual((guard.copied, guard.refusal(ann.author)), ("", None))
+        backend.close()
+        guard.close()
+        guard.close()
+
+    def test_the_disk(self) -> None:
+        """It is there, or no question."""
+        disk = self.make_backend().disk
+        self.assertTrue(disk is None or os.path.exists(disk))
 
     def test_after_closing(self) -> None:
         """Every method says so, and a second close is nothing."""
@@ -193,12 +249,12 @@ class BackendConformance(RowConformance):
             lambda: backend.meta("a"),
             lambda: backend.cursor("a"),
             backend.cursor_names,
-            lambda: backend.seed("a"),
-            backend.seed_names,
-            lambda: backend.create_seed("a", bytes(32)),
-            backend.node_key,
-            lambda: backend.create_node_key(bytes(32)),
-            lambda: backend.replace_node_key(bytes(32)),
+            lambda: backend.secrets.seed("a"),
+            lambda: backend.secrets.seed_names(),
+            lambda: backend.secrets.create_seed("a", bytes(32)),
+            lambda: backend.secrets.node_key(),
+            lambda: backend.secrets.create_node_key(bytes(32)),
+            lambda: backend.secrets.replace_node_key(bytes(32)),
             lambda: list(backend.check()),
         ):
             with self.assertRaises(StoreClosedError):

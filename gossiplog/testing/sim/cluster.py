@@ -58,7 +58,7 @@ class Cluster:
         backend = MemoryBackend(name)
         seeds = [self.random.randbytes(32) for _ in range(writers)] if isinstance(writers, int) else writers
         for number, seed in enumerate(seeds):
-            backend.create_seed(f"writer{number}", seed)
+            backend.secrets.create_seed(f"writer{number}", seed)
         node = kind(self.world, self.net, name, backend, self.checker, speed)
         self.nodes.append(node)
         return node

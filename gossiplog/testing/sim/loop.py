@@ -20,6 +20,7 @@ from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Bye
 from gossiplog.gossip.outbox import FEW_BYTES, PROOF, weight
 from gossiplog.gossip.replica import Replica
+from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.disk_cost import Weights
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import segment_bytes
@@ -44,6 +45,7 @@ class Carrier:
     backend: MemoryBackend
     local: tuple[bytes, ...]
     disk: Disk
+    held: MovingClock
     holdings: Heads
     weights: Weights
     replica: Replica
@@ -86,9 +88,9 @@ class Carrier:
     def _told(self, jobs: Sequence[Job], outcome: CommitReport) -> None:
         self.weights.change(outcome.forgotten, outcome.changes)
         for author in outcome.forgotten:
-            self.holdings.clock.discard(author)
+            self.held.discard(author)
         for author, head in outcome.heads.items():
-            self.holdings.clock.replace(author, head)
+            self.held.set(author, head)
         stale = tuple(
             job.request.segment.author
             for job, result in zip(jobs, outcome.results, strict=False)

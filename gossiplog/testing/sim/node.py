@@ -65,7 +65,8 @@ class SimNode(Carrier):
         self.disk = Disk(self.world, self.backend, self.speed, self._committed, self._told)
         logs = self.disk.logs
         self.local = tuple(logs.writers().values())
-        self.holdings = Heads(logs.clock.copy(), set(logs.forks), set(logs.local), logs.holed_authors())
+        self.held = logs.clock.copy()
+        self.holdings = Heads(self.held, set(logs.forks), set(logs.local), logs.holed_authors())
         self.replica = Replica(self.id, self.random.randbytes(16), self.holdings, agent=self.name)
         self.choices = Choices.load(logs.meta(KEPT_AS), self.holdings.local)
         self.weights = Weights(logs.weighing.begin())

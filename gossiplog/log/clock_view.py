@@ -1,0 +1,58 @@
+"""What others may rely on in a clock, wherever its heads are.
+
+Responsible for: the protocols :class:`ClockView`, for who reads, and :class:`MovingClock`, for its one owner.
+Must not know: where heads are kept; :class:`gossiplog.log.clock.Clock` has them all in memory, and a store of more
+authors than that takes may bring another one.
+Invariant: what :class:`gossiplog.log.clock.Clock` says in a method of the same name holds for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from gossiplog.log.segment import Head
+
+
+class ClockView(Protocol):
+    """Which entries are held: author -> head of its log, sorted by author."""
+
+    def seq(self, author: bytes) -> int:
+        """Return the seq held of an author, 0 if nothing is."""
+
+    def head(self, author: bytes) -> Head | None:
+        """Return the head held of an author, None if nothing is."""
+
+    def range(self, lower: bytes = b"", upper: bytes = b"") -> Iterator[tuple[bytes, Head]]:
+        """Iterate over (author, head) with ``lower <= author < upper``; ``b""`` above means the end."""
+
+    def items(self) -> Iterator[tuple[bytes, Head]]:
+        """Iterate over (author, head)."""
+
+    def total(self) -> int:
+        """Return how many entries are held altogether."""
+
+    def dump(self) -> bytes:
+        """Return the cursor of everything held as bytes."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def __contains__(self, author: object) -> bool: ...
+
+
+class MovingClock(ClockView, Protocol):
+    """A clock whose owner is the caller of these methods, and nobody else."""
+
+    def advance(self, author: bytes, head: Head) -> None:
+        """Move an author forward; InvalidValueError if ``head`` is not beyond the one held."""
+
+    def set(self, author: bytes, head: Head | None) -> None:
+        """Set an author's head wherever it was, back too, or forget it: only for what a disk says."""
+
+    def discard(self, author: bytes) -> None:
+        """Forget an author, if it is known."""
+
+    def copy(self) -> MovingClock:
+        """Return another one that begins with the same heads, for another thread that is told of every change."""

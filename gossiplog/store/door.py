@@ -1,0 +1,117 @@
+"""Where stores are: from what an application says to the backend that has it.
+
+Responsible for: places (``"memory:"``, ``"sqlite:PATH"``, a plain path), and the kinds of stores there are, which other
+packages add to.
+Must not know: what a backend does.
+Invariant: a plain path is a path, whatever is installed; a kind of store that is not there is an error, and never the
+name of a directory; a package of somebody else is imported only when its kind was asked for.
+
+Another package registers a kind with an entry point of the group ``gossiplog.stores``, of which the name is what stands
+before the colon and the value a function as :class:`Opener`::
+
+    [project.entry-points."gossiplog.stores"]
+    postgres = "gossiplog_postgres:open_backend"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from importlib import metadata
+from typing import Final, NamedTuple, TypeAlias
+
+from gossiplog.errors import InvalidValueError, StoreNotFoundError
+from gossiplog.paths import AnyPath, absolute
+from gossiplog.store.interface import Backend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.sqlite.backend import SQLiteBackend
+
+GROUP: Final = "gossiplog.stores"
+
+SQLITE: Final = "sqlite"
+MEMORY: Final = "memory"
+
+_KIND: Final = re.compile(r"([a-z][a-z0-9+.-]+):(.*)", re.DOTALL)
+"""A kind and a place; one letter before a colon is the drive of another system, and a path."""
+
+
+class Opening(NamedTuple):
+    """How a store is opened.
+
+    ``init``: create one where there is none; ``read_only``: change nothing at all there; ``wait``: for so many seconds
+    while another process has it open.  A backend raises what :func:`gossiplog.store.logs.open_logs` names.
+    """
+
+    init: bool = True
+    read_only: bool = False
+    wait: float = 0.0
+
+
+Opener: TypeAlias = Callable[[str, Opening], Backend]
+"""Called with what stands behind the colon, in the thread that uses the backend from then on."""
+
+
+def place_of(place: AnyPath) -> str:
+    """Return a place that stays the same wherever the program goes: a path from the root on, or ``KIND:PLACE``.
+
+    :raises InvalidValueError: it is none, or no such kind is installed.
+    """
+    kind, where = _parted(place)
+    if kind == SQLITE:
+        return absolute(where)
+    if kind != MEMORY:
+        _registered(kind)
+    return f"{kind}:{os.fsdecode(where)}"
+
+
+def directory_of(place: AnyPath) -> str:
+    """Return the directory of a store that is in one.
+
+    :raises InvalidValueError: it is no place, or the store there is in no directory.
+    """
+    kind, where = _parted(place)
+    if kind != SQLITE:
+        raise InvalidValueError(f"{os.fsdecode(place)} is not in a directory, which this is for")
+    return absolute(where)
+
+
+def open_backend(place: AnyPath, how: Opening) -> Backend:
+    """Open the store at ``place``; raises what its backend raises, and what :func:`place_of` does."""
+    kind, where = _parted(place)
+    if kind == SQLITE:
+        return SQLiteBackend(where, how.init, read_only=how.read_only, wait=how.wait)
+    if kind == MEMORY:
+        return _open_memory(os.fsdecode(where), how)
+    found = _registered(kind)
+    try:
+        opener: Opener = found.load()
+    except (ImportError, AttributeError) as error:
+        raise InvalidValueError(f"stores of the kind {kind!r} cannot be opened: {error}") from error
+    return opener(os.fsdecode(where), how)
+
+
+def _parted(place: AnyPath) -> tuple[str, AnyPath]:
+    """Return the kind of store and where it is; what is no text is a path."""
+    found = _KIND.fullmatch(place) if isinstance(place, str) else None
+    return (SQLITE, place) if found is None else (found[1], found[2])
+
+
+def _registered(kind: str) -> metadata.EntryPoint:
+    known = metadata.entry_points(group=GROUP)
+    for found in known:
+        if found.name == kind:
+            return found
+    kinds = ", ".join(sorted({SQLITE, MEMORY} | {found.name for found in known}))
+    raise InvalidValueError(
+        f"no package is installed for stores of the kind {kind!r}; there are {kinds}, and a directory with a colon in "
+        f"its name is ./{kind}:..."
+    )
+
+
+def _open_memory(name: str, how: Opening) -> MemoryBackend:
+    """Make a store that ends with the process; ``name`` is for people."""
+    place = f"{MEMORY}:{name}"
+    if not how.init or how.read_only:
+        raise StoreNotFoundError(f"no store at {place}: one in memory is new each time it is opened")
+    return MemoryBackend(place)
