@@ -13,6 +13,7 @@ import re
 import runpy
 import shlex
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -50,6 +51,8 @@ class BlockTests(SynchronousTestCase):
 
     def check(self, path: Path) -> None:
         """Run all blocks of one document in order."""
+        if any("uvicorn" in block.text for block in blocks(path)) and find_spec("uvicorn") is None:
+            raise SkipTest("needs the extra frameworks")
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
         for name in ("tests", "examples"):
@@ -74,6 +77,7 @@ class BlockTests(SynchronousTestCase):
             elif block.language == "console":
                 for step in steps(block):
                     saved -= set(re.findall(r"\w+\.py", step.command))
+                    saved -= {f"{name}.py" for name in re.findall(r"uvicorn (\w+):", step.command)}
                     if not step.command.startswith(CHECKOUT):
                         self.check_step(shell, path, step)
             else:

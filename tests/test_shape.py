@@ -54,6 +54,7 @@ dropping one a break."""
 
 PUBLIC_MODULES = {
     "",
+    "aio",
     "errors",
     "notices",
     "app.foreground",

@@ -10,6 +10,7 @@ task a future.  Nothing is guessed from the surroundings, because a Twisted coro
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any, TypeVar
@@ -129,14 +130,16 @@ def why_over(reactor: Any) -> str:
         over = "the reactor has stopped"
     else:
         return ""
-    return f"{over}, and a process has only one: open, use and close a store within one reactor.run() or asyncio.run()"
+    only = "" if hasattr(reactor, "thread") else ", and a process has only one"
+    return f"{over}{only}: open, use and close a store within one reactor.run() or asyncio.run()"
 
 
 def check_caller(reactor: Any) -> None:
     """Raise :class:`WrongCallerError` in another thread than the one whose reactor runs, and after its end."""
     if over := why_over(reactor):
         raise WrongCallerError(over)
-    if threadable.ioThread is not None and not threadable.isInIOThread():
+    thread = getattr(reactor, "thread", threadable.ioThread)
+    if thread is not None and thread != threading.get_ident():
         raise WrongCallerError(
             "gossiplog is called from the reactor's thread only: use reactor.callFromThread, "
             "twisted.internet.threads.blockingCallFromThread or asyncio.run_coroutine_threadsafe"

@@ -1,0 +1,288 @@
+"""gossiplog for asyncio: the same stores and nodes on the loop that runs, with coroutines.
+
+Responsible for: :class:`Store`, :class:`Writer` and :class:`Node` as an asyncio program expects them.
+Must not know: how anything is done; each call is the one of the same name in ``gossiplog``.
+Invariant: no reactor is installed, the loop and its signals stay the program's, and leaving ``async with`` leaves
+nothing behind.  Whatever is cancelled, the end is waited for, and nothing that was appended is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
+
+import gossiplog
+from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError
+from gossiplog.gossip.quotas import Quota, Quotas, Usage
+from gossiplog.live import loop_reactor
+from gossiplog.live.results import Result
+from gossiplog.live.subscriptions import Events
+from gossiplog.log.clock_view import ClockView
+from gossiplog.log.network import Network
+from gossiplog.net.bans import Ban
+from gossiplog.notices import Peer, Progress
+from gossiplog.paths import AnyPath
+
+P = ParamSpec("P")
+R = TypeVar("R")
+I = TypeVar("I")  # noqa: E741
+N = TypeVar("N")
+M = TypeVar("M")
+
+LOOK_SECONDS = 0.05
+"""Between two looks at a store that another process has."""
+
+
+def _coroutine(
+    method: Callable[Concatenate[I, P], Result[R]],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """The same method of what we stand for, as a coroutine."""
+
+    @wraps(method)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await method(self._it, *args, **kwargs)
+
+    return call
+
+
+def _same(method: Callable[Concatenate[I, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """The same method of what we stand for."""
+
+    @wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(self._it, *args, **kwargs)
+
+    return call
+
+
+class Store:
+    """I am a :class:`gossiplog.Store` on the running loop: ``async with Store("notes") as store``.
+
+    With ``wait``, one that another process has open is waited for so many seconds, and the loop runs meanwhile.
+    """
+
+    def __init__(
+        self, path: AnyPath, *, init: bool = True, read_only: bool = False, wait: float = 0.0
+    ) -> None:
+        self._how = path, init, read_only, wait
+        self._opened: gossiplog.Store | None = None
+        self._reactor: Any = None
+
+    async def open(self) -> Self:
+        """Open the store, as :func:`gossiplog.open_store` does; :meth:`close` closes it."""
+        if self._opened is not None:
+            raise InvalidValueError(f"store {self._opened.path} is open already")
+        path, init, read_only, wait = self._how
+        self._reactor = loop_reactor.join()
+        try:
+            until = time.monotonic() + wait
+            while self._opened is None:
+                try:
+                    self._opened = gossiplog.open_store(path, self._reactor, init=init, read_only=read_only)
+                except StoreLockedError:
+                    if time.monotonic() >= until:
+                        raise
+                    await asyncio.sleep(LOOK_SECONDS)
+        except BaseException:
+            await loop_reactor.leave(self._reactor)
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Stop the nodes that use the store, finish what was begun, close.  Whoever cancels this waits all the same."""
+        store, self._opened = self._opened, None
+        if store is not None:
+            try:
+                await _to_the_end(store.close())
+            finally:
+                await loop_reactor.leave(self._reactor)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    @property
+    def _it(self) -> gossiplog.Store:
+        if self._opened is None:
+            raise StoreClosedError(f"store {self._how[0]!r} is not open: use it within 'async with'")
+        return self._opened
+
+    @property
+    def path(self) -> str:
+        """Its directory, absolute."""
+        return self._it.path
+
+    @property
+    def clock(self) -> ClockView:
+        """How far each author's log is on disk; loops over it are safe."""
+        return self._it.clock
+
+    @property
+    def forks(self) -> set[bytes]:
+        """The authors whose logs are known as forked."""
+        return self._it.forks
+
+    @property
+    def copied(self) -> str:
+        """Why this may be a copy of a store that is in use elsewhere; "" if it is not."""
+        return cast(str, self._it.copied)
+
+    async def writer(self, name: str = "default", *, encoding: str = "bytes") -> Writer:
+        """The local author called ``name``, its key pair made the first time; names are local to this store."""
+        return Writer(await self._it.writer(name, encoding=encoding))
+
+    writers = _coroutine(gossiplog.Store.writers)
+    recovered = _coroutine(gossiplog.Store.recovered)
+    add_fork = _coroutine(gossiplog.Store.add_fork)
+    fork_proof = _coroutine(gossiplog.Store.fork_proof)
+    read = _same(gossiplog.Store.read)
+    cursor = _coroutine(gossiplog.Store.cursor)
+    save_cursor = _coroutine(gossiplog.Store.save_cursor)
+    verify = _coroutine(gossiplog.Store.verify)
+    holes = _coroutine(gossiplog.Store.holes)
+    repair = _coroutine(gossiplog.Store.repair)
+
+
+class Writer:
+    """I append to one local log.  ``author`` is its key, ``name`` what this store calls it."""
+
+    def __init__(self, writer: gossiplog.Writer) -> None:
+        self._it = writer
+        self.name = writer.name
+        self.author = writer.author
+
+    append = _coroutine(gossiplog.Writer.append)
+    append_many = _coroutine(gossiplog.Writer.append_many)
+
+
+class Node:
+    """I am a :class:`gossiplog.Node` on the running loop: ``async with Node(store, network="garden") as node``."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        network: Network | str,
+        agent: str = "gossiplog",
+        random: Callable[[], float] = random.random,
+        only_followed: bool | None = None,
+        quotas: Quotas | None = None,
+        max_memory: int | None = None,
+    ) -> None:
+        self._it = gossiplog.Node(
+            store._reactor,
+            store._it,
+            network=network,
+            agent=agent,
+            random=random,
+            only_followed=only_followed,
+            quotas=quotas,
+            max_memory=max_memory,
+        )
+        self.store = store
+        self.network = self._it.network
+        self.id = self._it.id
+
+    async def stop(self) -> None:
+        """Stop listening and dialling, say BYE, commit what was accepted.  Whoever cancels this waits all the same."""
+        await _to_the_end(self._it.stop())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
+    listen = _coroutine(gossiplog.Node.listen)
+    connect = _same(gossiplog.Node.connect)
+    follow = _coroutine(gossiplog.Node.follow)
+    unfollow = _coroutine(gossiplog.Node.unfollow)
+    block = _coroutine(gossiplog.Node.block)
+    unblock = _coroutine(gossiplog.Node.unblock)
+    subscribe = _same(gossiplog.Node.subscribe)
+    when_in_sync = _coroutine(gossiplog.Node.when_in_sync)
+    recover = _coroutine(gossiplog.Node.recover)
+    unban = _same(gossiplog.Node.unban)
+
+    @property
+    def peers(self) -> list[Peer]:
+        """The peers with an open session."""
+        return self._it.peers
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that any of the peers told us of is on our disk; False while there is no peer."""
+        return self._it.caught_up
+
+    @property
+    def progress(self) -> Progress:
+        """How far catching up is: entries held and known to exist, the rate, the time left."""
+        return self._it.progress
+
+    @property
+    def quotas(self) -> Quotas:
+        """The bounds in force, with those that were not chosen."""
+        return self._it.quotas
+
+    @property
+    def usage(self) -> Usage:
+        """What is held, as the quotas count it."""
+        return self._it.usage
+
+    @property
+    def over_quota(self) -> dict[bytes, Quota]:
+        """The authors of whom nothing is taken now because of a quota, and which."""
+        return self._it.over_quota
+
+    @property
+    def bans(self) -> list[Ban]:
+        """Nodes that are kept out, for offences against the protocol."""
+        return self._it.bans
+
+    @overload
+    async def when(self, kind: type[N], /, *, where: Callable[[N], bool] | None = None) -> N: ...
+
+    @overload
+    async def when(
+        self, kind: type[N], other: type[M], /, *, where: Callable[[N | M], bool] | None = None
+    ) -> N | M: ...
+
+    @overload
+    async def when(self, *kinds: type[Any], where: Callable[[Any], bool] | None = None) -> Any: ...
+
+    async def when(self, *kinds: type[Any], where: Callable[[Any], bool] | None = None) -> Any:
+        """The next notice of one of these ``kinds`` (any, if none) for which ``where(notice)`` is true.
+
+        From when it is awaited, or its task begins.  Raises :class:`NodeStoppedError` when the node has stopped.
+        """
+        return await self._it.when(*kinds, where=where)
+
+    @overload
+    def events(self, kind: type[N], /) -> Events[N]: ...
+
+    @overload
+    def events(self, kind: type[N], other: type[M], /) -> Events[N | M]: ...
+
+    @overload
+    def events(self, *kinds: type[Any]) -> Events[Any]: ...
+
+    def events(self, *kinds: type[Any]) -> Events[Any]:
+        """What happens from now on: ``async for notice in node.events(PeerUp, PeerDown)``; everything, without kinds.
+
+        As :meth:`gossiplog.Node.events`.
+        """
+        return self._it.events(*kinds)
+
+
+async def _to_the_end(result: Result[None]) -> None:
+    """Wait for an end that comes soon, even if this task is cancelled; raises that afterwards."""
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    result.addCallbacks(over.set_result, lambda failure: over.set_exception(failure.value))
+    await loop_reactor.whatever_comes(over)
+    over.result()
