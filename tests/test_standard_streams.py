@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
 
+from gossiplog.app.chat import compose
+from gossiplog.app.printing import BROKEN_PIPE
+from gossiplog.log.body import encode_body
+from gossiplog.log.fork import build_proof
+from gossiplog.log.keys import Keypair, genesis_id
+from gossiplog.log.segment import Head, build
+from gossiplog.store.logs import open_logs
+from gossiplog.store.requests import AddFork, Append
 from tests.processes import DEADLINE_SECONDS, ProcessTestCase, environment
 
 COMMAND = (sys.executable, "-m", "gossiplog.app.cli")
@@ -182,8 +193,122 @@ class FailingTests(StreamCase):
                 self.assertEqual(self.finish(child), (1, f"gossiplog: {words}\n"), arguments)
         self.assertIn("3 entries", self.run_gossiplog("verify", "--store", "store"))
 
-    def test_closed_descriptors(self) -> None:
-        """Without any of the three."""
-        script = f"exec {sys.executable} -m gossiplog.app.cli log --store store <&- >&- 2>&-"
-        process = self.start("/bin/sh", "-c", script, cwd=Path(self.place))
-        self.assertEqual((process.finish(), process.out, process.err), (0, "", ""))
+
+FOREIGN = "author_hnvcppgow2sc2yvdvdicu3ynonsteflxdxrehjr2ybekdc2z3iu3c5y"
+ON_A_STORE = {
+    "init": (),
+    "id": ("--all",),
+    "append": ("text",),
+    "log": (),
+    "clock": (),
+    "verify": (),
+    "import": ("third",),
+    "forks": ("--export", "{forked}", "-"),
+    "follow": (FOREIGN,),
+    "unfollow": (FOREIGN,),
+    "block": (FOREIGN,),
+    "unblock": (FOREIGN,),
+    "sync": ("--network", "here", "{peer}"),
+    "recover": ("--network", "here", "{peer}"),
+    "run": ("--network", "here"),
+    "chat": ("--network", "here", "--nick", "ann"),
+}
+"""Every verb that works on a store, with arguments with which it prints something."""
+
+PRINTING: Sequence[tuple[str, ...]] = (
+    *[(verb, *rest, "--store", "store") for verb, rest in ON_A_STORE.items()],
+    ("log", "--follow", "--store", "store"),
+    ("log", "--sort", "time", "--json", "--store", "store"),
+    ("verify", "--repair", "--store", "store"),
+    ("recover", "--alone", "--store", "store"),
+    ("simulate", "--nodes", "3", "--links", "2", "--authors", "1"),
+    ("simulate", "--help"),
+    ("--help",),
+    ("--version",),
+)
+"""Every verb that prints, and every way of it that prints otherwise."""
+
+
+class EveryVerbTests(ProcessTestCase):
+    """Each verb, on each stream, where that is closed, full, or read by nobody."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for store in ("other", "third"):
+            open_logs(self.place / store).close()
+        pair = Keypair(bytes(32))
+        (ours,), (theirs,) = (
+            build(pair, Head(0, genesis_id(pair.author)), [encode_body(1, text)])[0] for text in (b"a", b"b")
+        )
+        proof = build_proof(ours, theirs)
+        assert proof is not None
+        said = json.dumps(compose("ann", "hello")).encode()
+        with closing(open_logs(self.place / "store")) as logs:
+            author = logs.writer("default").author
+            logs.process([AddFork(proof), Append(author, [encode_body(1, said)])])
+        peer = self.gossiplog(
+            "run", "--store", "other", "--network", "here", "--listen", "tcp:0:interface=127.0.0.1"
+        )
+        self.known = {"peer": peer.ready()["listening"][0], "forked": FOREIGN}
+
+    def outcome(self, command: Sequence[str], redirection: str, **options: Any) -> tuple[int, str]:
+        """Status and standard error of a command whose streams the shell makes."""
+        words = [word.format(**self.known) for word in command]
+        process = self.start(
+            "/bin/sh", "-c", f'exec {" ".join(COMMAND)} "$@" {redirection}', "sh", *words, **options
+        )
+        process.end_input()
+        return process.finish(), process.err
+
+    def test_every_verb_is_here(self) -> None:
+        """As the help names them."""
+        verbs = re.findall(r"^    (\w+) ", self.run_gossiplog("--help"), re.MULTILINE)
+        self.assertEqual({command[0] for command in PRINTING if command[0][0] != "-"}, set(verbs))
+
+    def test_output_that_fails(self) -> None:
+        """It is said which stream failed, and the status says so too."""
+        closed = "it is closed, or not open for writing"
+        for redirection, reason, commands in (
+            (">/dev/full", "No space left on device", PRINTING[::2]),
+            (">&-", closed, PRINTING[::3]),
+            ("1<store/lock", closed, PRINTING[1::6]),
+        ):
+            for command in commands:
+                status, said = self.outcome(command, redirection)
+                self.assertEqual(status, 1, (command, redirection, said))
+                self.assertRegex(said, rf"\Agossiplog: standard output.*: {reason}\n\Z", command)
+
+    def test_output_that_nobody_reads(self) -> None:
+        """It ends as a program does that SIGPIPE ended, and says nothing about it."""
+        for command in PRINTING[1::2]:
+            readable, writable = os.pipe()
+            os.close(readable)
+            outcome = self.outcome(command, "", stdout=writable)
+            os.close(writable)
+            self.assertEqual(outcome, (BROKEN_PIPE, ""), command)
+
+    def test_errors_that_nobody_hears(self) -> None:
+        """The status is that of the command, whatever standard error is."""
+        lost = ("--store", "nowhere/at/all", "--wait", "0")
+        for number, (verb, rest) in enumerate(ON_A_STORE.items()):
+            command = (verb, *rest, *(lost if verb != "init" else ("--store", "other/log.sqlite")))
+            for redirection in ("2>/dev/full", "2>&-")[number % 2 :]:
+                self.assertEqual(self.outcome(command, redirection), (1, ""), (command, redirection))
+        for redirection in ("2>/dev/full", "2>&-", "2>/dev/full >&-"):
+            self.assertEqual(self.outcome(("nonsense",), redirection), (2, ""), redirection)
+
+    def test_input_that_fails(self) -> None:
+        """A closed standard input is not the end of one."""
+        for command in (
+            ("append", "--store", "store"),
+            ("forks", "--store", "store", "--check", "-"),
+            ("forks", "--store", "store", "--add", "-"),
+            ("chat", "--store", "store", "--network", "here", "--nick", "ann"),
+        ):
+            for redirection in ("<&-", "0>written"):
+                status, said = self.outcome(command, redirection)
+                self.assertEqual(
+                    (status, said),
+                    (1, "gossiplog: standard input: it is closed, or not open for reading\n"),
+                    (command, redirection),
+                )

@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 from gossiplog.app import keyfile
 from gossiplog.app.commands import follow, forks, import_store, local, log, simulate_arguments, verify
 from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
-from gossiplog.app.printing import complain, open_standard_files, report, say
+from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
 from gossiplog.errors import StoreUnsafeError
 from gossiplog.log.network import Network
 from gossiplog.store.copy_guard.guard import is_from_here
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        _forget_output()  # that was told
+        forget_output()  # that was told
     return status
 
 
@@ -101,14 +101,6 @@ def _default_store(only_read: bool) -> str:
 
 def _never(arguments: argparse.Namespace) -> bool:
     return False
-
-
-def _forget_output() -> None:
-    """Keep the interpreter from writing once more, when it ends, what could not be written."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except OSError:
-        pass
 
 
 def _later(module: str, name: str) -> Callable[[argparse.Namespace], int]:

@@ -15,9 +15,10 @@ import json
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any, Final, TextIO
 
-from gossiplog.app.streams import Patient
+from gossiplog.app.streams import NAMES, Patient, Unbuffered
 from gossiplog.errors import GossiplogError
 from gossiplog.printable import brief
 from gossiplog.printable import printable as printable  # what applications print with
@@ -60,8 +61,9 @@ class StatusLine:
     def show(self, words: str) -> None:
         """Show ``words`` in the place of what was shown."""
         if self.visible:
-            sys.stderr.write(f"{_CLEAR_LINE}{brief(words)}")
-            sys.stderr.flush()
+            with suppress(OSError):  # the terminal was closed
+                sys.stderr.write(f"{_CLEAR_LINE}{brief(words)}")
+                sys.stderr.flush()
 
     def clear(self) -> None:
         """Show nothing."""
@@ -76,14 +78,16 @@ class StatusLine:
 def open_standard_files() -> None:
     """Make standard input, output and error fit to use, whoever started us.
 
-    The null device takes the place of one that was closed, before another file gets its number; one that somebody left
-    non-blocking is waited for, so that nothing of a large output is cut and no pause is taken for the end of the input.
+    The null device takes the place of one that was closed, before another file gets its number, opened so that to use
+    it fails: an output that nobody can see is no success.  One that somebody left non-blocking is waited for, so that
+    nothing of a large output is cut and no pause is taken for the end of the input.
     """
     for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number: all below are open by now
+            wrong_way = os.O_WRONLY if mode == "r" else os.O_RDONLY
+            os.open(os.devnull, wrong_way)  # the lowest free number: all below are open by now
         stream = getattr(sys, name)
         if stream is None or (stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper)):
             setattr(sys, name, _text_stream(fd, mode, stream))
@@ -91,9 +95,9 @@ def open_standard_files() -> None:
 
 def _text_stream(fd: int, mode: str, like: io.TextIOWrapper | None) -> io.TextIOWrapper:
     """A text stream over a descriptor that may be non-blocking, otherwise as Python made ``like``."""
-    raw = Patient(fd, mode)
+    raw: Any = Unbuffered(fd, mode) if fd == 2 else Patient(fd, mode)
     return io.TextIOWrapper(
-        io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw),
+        raw if fd == 2 else io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw),
         encoding=like.encoding if like is not None else None,
         errors="backslashreplace" if mode == "w" else "surrogateescape",
         line_buffering=like.line_buffering if like is not None else False,
@@ -101,8 +105,18 @@ def _text_stream(fd: int, mode: str, like: io.TextIOWrapper | None) -> io.TextIO
     )
 
 
+def forget_output() -> None:
+    """Keep everybody, an interpreter that ends too, from writing once more what could not be written."""
+    with suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+
+
 def report(error: BaseException | None) -> int:
     """Say on standard error, in one line, what went wrong; return the exit status for it."""
+    if isinstance(error, OSError) and str(error.filename).startswith(NAMES[1]):
+        forget_output()
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
     if isinstance(error, GossiplogError):

@@ -9,6 +9,7 @@ or ``cat`` that finds its pipe non-blocking loses data.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -68,9 +69,22 @@ class Patient(io.RawIOBase):
                 raise named(error, self._fd)
 
 
+class Unbuffered(Patient):
+    """I keep nothing back: what could not be written is not tried again by an interpreter that ends."""
+
+    def write(self, content: Any) -> int:
+        written = 0
+        with memoryview(content) as rest:
+            while written < len(rest):
+                written += super().write(rest[written:])
+        return written
+
+
 def named(error: OSError, fd: int) -> OSError:
     """Let ``error`` say which stream it is about, or "no space left" is taken for that of the store."""
     error.filename = NAMES.get(fd)
+    if error.errno == errno.EBADF:
+        error.strerror = f"it is closed, or not open for {'reading' if fd == 0 else 'writing'}"
     return error
 
 
@@ -128,7 +142,12 @@ class _Worker:
 
 
 class Input(_Worker):
-    """I read a descriptor in a thread: ``received`` gets what comes, ``ended`` is called at its end; on the reactor."""
+    """I read a descriptor in a thread: ``received`` gets what comes, ``ended`` is called at its end; on the reactor.
+
+    ``broken`` says why that is the end, if it is not that of the input.
+    """
+
+    broken: OSError | None = None
 
     def __init__(
         self, fd: int, reactor: Any, received: Callable[[bytes], None], ended: Callable[[], None]
@@ -163,7 +182,8 @@ class Input(_Worker):
                 content = os.read(self._fd, READ_BYTES)
             except BlockingIOError:
                 continue  # another program was faster
-            except OSError:
+            except OSError as error:
+                self.broken = named(error, self._number)
                 content = b""
             if not content:
                 self._reactor.callFromThread(self._tell_end)

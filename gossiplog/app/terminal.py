@@ -63,9 +63,11 @@ class Terminal:
         return self
 
     async def __anext__(self) -> str:
-        """The next line, without its end."""
+        """The next line, without its end; raises what the system says when standard input cannot be read."""
         while not self._lines:
             if self._input_ended:
+                if self._input is not None and self._input.broken is not None:
+                    raise self._input.broken
                 raise StopAsyncIteration
             self._reader = Deferred()
             await self._reader
