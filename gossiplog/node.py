@@ -21,6 +21,7 @@ from gossiplog.gossip.budget import check_memory
 from gossiplog.gossip.events import Forgotten, Lightened
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
 from gossiplog.live.follows import Told
+from gossiplog.live.interrupts import pass_on
 from gossiplog.live.memory_size import default_authors, default_memory, part_large
 from gossiplog.live.monotonic import steady
 from gossiplog.live.results import Ending, Result, deliver, fail_quietly
@@ -150,6 +151,8 @@ class Node:
             self._binding.pop(listening, None)
             if self._stopping:
                 fail_quietly(result, NodeStoppedError("the node was stopped"))
+            elif not isinstance(failure.value, Exception):
+                result.errback(failure)
             else:
                 result.errback(EndpointError(f"cannot listen on {name!r}: {failure.getErrorMessage()}"))
 
@@ -352,7 +355,9 @@ class Node:
             self.store.check_caller()
             self._stopping = True
             waits: list[Any] = [
-                maybeDeferred(port.stopListening).addTimeout(limits.CLOSE_SECONDS, self.reactor)
+                maybeDeferred(port.stopListening)
+                .addTimeout(limits.CLOSE_SECONDS, self.reactor)
+                .addErrback(lambda failure: pass_on(self.reactor, failure.value))
                 for port in self._driver.ports
             ]
             waits += self._binding

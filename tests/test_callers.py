@@ -129,8 +129,8 @@ from gossiplog.app.foreground import foreground
 
 async def main(reactor):
     async with open_store("store", reactor) as store, Node(reactor, store, network="here") as node:
-        node.subscribe(lambda notice: {leave})
         writer = await store.writer()
+        {subscribe}
         try:
             print(await writer.append(b"1"))
             await Deferred()
@@ -144,10 +144,28 @@ react(foreground(main))
 EXIT_ASYNCIO = """
 import asyncio, sys
 from twisted.internet import asyncioreactor
+from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.task import deferLater
+from zope.interface import implementer
 from gossiplog import NewEntries, Node, open_store
 
-def leave(_):
+def leave(_=None):
     {leave}
+
+@implementer(IStreamClientEndpoint, IStreamServerEndpoint)
+class Endpoint:
+    "One of an application."
+
+    def connect(self, factory):
+        leave()
+
+    listen = connect
+
+class Late(Endpoint):
+    def connect(self, factory):
+        return deferLater(sys.modules["twisted.internet.reactor"], 0, leave)
+
+ENDPOINT, LATE = Endpoint(), Late()
 
 async def main():
     asyncioreactor.install(asyncio.get_running_loop())
@@ -233,8 +251,13 @@ class CallerTests(ProcessTestCase):
             ("sys.exit()", 0),
             ("(_ for _ in ()).throw(KeyboardInterrupt)", 130),
         ):
-            self.assertEqual(self.run_program(EXIT.format(leave=leave), status), "1\n2\n", leave)
-            self.run_program("import shutil; shutil.rmtree('store')")
+            for subscribe in (
+                f"node.subscribe(lambda notice: {leave})",
+                f"store.writers().addCallback(lambda _: {leave})",
+            ):
+                program = EXIT.format(subscribe=subscribe)
+                self.assertEqual(self.run_program(program, status), "1\n2\n", subscribe)
+                self.run_program("import shutil; shutil.rmtree('store')")
 
     def test_exit_in_an_asyncio_program(self) -> None:
         """Whoever runs the loop gets what a subscriber or a predicate raised, and the end of the program is orderly."""
@@ -247,6 +270,16 @@ class CallerTests(ProcessTestCase):
             ("sys.exit(5)", begin, where, "SystemExit(5)", 5),
             ("raise StopIteration", begin, where, "RuntimeError(", 1),
             ("raise GeneratorExit", begin, where, "GeneratorExit()", 1),
+            ("sys.exit(5)", "writer.append(b'1').addCallback(leave)", forever, "SystemExit(5)", 5),
+            (
+                "raise KeyboardInterrupt",
+                f"await {begin}; node.listen(ENDPOINT)",
+                forever,
+                "KeyboardInterrupt()",
+                -2,
+            ),
+            ("sys.exit(5)", f"await {begin}; node.connect(ENDPOINT)", forever, "SystemExit(5)", 5),
+            ("sys.exit(5)", f"await {begin}; node.connect(LATE)", forever, "SystemExit(5)", 5),
         ):
             program = EXIT_ASYNCIO.format(leave=leave, first=first, wait=wait)
             process = self.start(sys.executable, "-c", program)

@@ -222,15 +222,40 @@ class SubscriberTests(SynchronousTestCase):
             self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_predicate_that_ends_the_program(self) -> None:
-        """It is raised where it is awaited."""
+        """It is raised where it is awaited, or by the reactor if nobody awaits it."""
 
         def leave(notice: Any) -> bool:
             raise SystemExit(3)
 
-        waiting = self.a.node.when(where=leave)
+        raised: list[Any] = []
+        self.a.node.when(where=leave).addErrback(raised.append)
         self.a.append(b"1")
+        self.assertIsInstance(raised[0].value, SystemExit)
+        waiting = self.a.node.when(where=leave)
+        self.assertRaises(SystemExit, self.a.append, b"2")
+        self.world.run(1)
         self.failureResultOf(waiting, SystemExit)
-        self.a.append(b"2")
+        self.a.append(b"3")
+
+    def test_callback_that_ends_the_program(self) -> None:
+        """What a callback of a Result raises, the reactor raises, unless an errback takes it."""
+
+        def leave(_: Any) -> None:
+            raise SystemExit(3)
+
+        for add, ends in (
+            (lambda result: result.addCallback(leave), True),
+            (lambda result: result.addBoth(leave), True),
+            (lambda result: result.addCallback(leave).addErrback(lambda _: None), False),
+            (lambda result: result.addCallback(lambda _: 1 / 0).addErrback(lambda _: None), False),
+        ):
+            add(self.a.store.verify())
+            add(self.a.node.follow(bytes(32)))
+            for _ in range(2):
+                if ends:
+                    self.assertRaises(SystemExit, self.world.run, 1)
+            self.world.run(1)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_neither_plain_nor_callable(self) -> None:
         """Refused when it is given; a coroutine that comes out of a plain function is closed, and a failure."""
@@ -295,14 +320,15 @@ class SubscriberTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_node_that_does_not_stop(self) -> None:
-        """What a user's endpoint raises keeps neither the node nor the store open."""
+        """What a user's endpoint raises keeps neither the node nor the store open, and reaches whoever runs them."""
 
         class Port:
             def stopListening(self) -> None:
                 raise SystemExit(3)
 
         site = self.world.site("c")
-        site.node._ports.append(Port())
+        site.node._driver.ports.append(Port())
+        self.assertRaises(SystemExit, self.world.result, site.store.close())
         self.world.result(site.store.close())
         self.assertEqual(self.flushLoggedErrors(), [])
 

@@ -37,12 +37,17 @@ class Follows:
     """
 
     def __init__(
-        self, choices: Choices, write: Callable[[Request], Result[Any]], check: Callable[[], None]
+        self,
+        choices: Choices,
+        write: Callable[[Request], Result[Any]],
+        check: Callable[[], None],
+        reactor: Any,
     ) -> None:
         """``check`` raises where nothing can be written, before anything changes."""
         self.choices = choices
         self._write = write
         self._check = check
+        self._reactor = reactor
         self._listeners: list[Listener] = []
 
     @classmethod
@@ -52,6 +57,7 @@ class Follows:
         local: AbstractSet[bytes],
         write: Callable[[Request], Result[Any]],
         check: Callable[[], None],
+        reactor: Any,
     ) -> Follows:
         """Return the choices that a store keeps; StoreDamagedError when they make no sense."""
 
@@ -61,7 +67,7 @@ class Follows:
             except InvalidValueError as error:
                 raise StoreDamagedError(f"{logs.path} is damaged: {error}") from error
 
-        return cls(thread.now(load), write, check)
+        return cls(thread.now(load), write, check, reactor)
 
     def follow(self, *authors: bytes) -> Result[None]:
         """Want these authors; :class:`BlockedAuthorError` for one that is blocked."""
@@ -129,7 +135,7 @@ class Follows:
         self.tell(InterestChanged(tuple(authors)))
         waits = [self._write(SetMeta(KEPT_AS, self.choices.dump()))]
         waits += [self._write(Forget(author)) for author in deleted]
-        result: Result[None] = Result(lambda _: None)
+        result: Result[None] = Result(lambda _: None, self._reactor)
         done = DeferredList(waits, fireOnOneErrback=True, consumeErrors=True)
         done.addCallbacks(
             lambda _: _fire(result, None), lambda failure: _fire(result, failure.value.subFailure)

@@ -21,17 +21,18 @@ _log = NodeLog()
 _ending: WeakSet[Any] = WeakSet()
 
 
-def pass_on(reactor: Any) -> bool:
-    """Tell whether what is being handled ends a program; it is then raised again, in a turn of the reactor of its own.
+def pass_on(reactor: Any, error: BaseException | None = None) -> bool:
+    """Tell whether what is being handled, or ``error``, ends a program; it is then raised again, in a turn of the
+    reactor of its own.
 
     An asyncio loop hands it to whoever runs the loop: the first one, since what follows must not cut short the end that
     began, and nothing else than these two.  Twisted's other reactors log it;
     :func:`gossiplog.app.foreground.foreground` ends the program with it.
     """
-    error = sys.exception()
-    if isinstance(error, Exception):
+    error = error or sys.exception()
+    if error is None or isinstance(error, Exception):
         return False
-    raise_again = Failure().raiseException
+    raise_again = Failure(error).raiseException
     loop = getattr(reactor, "_asyncioEventloop", None)
     if loop is not None:
         if loop in _ending or not isinstance(error, SystemExit | KeyboardInterrupt):

@@ -21,6 +21,7 @@ from twisted.python import threadable
 from twisted.python.failure import Failure
 
 from gossiplog.errors import WrongCallerError
+from gossiplog.live.interrupts import pass_on
 
 T = TypeVar("T")
 
@@ -28,13 +29,14 @@ T = TypeVar("T")
 class Result(Deferred[T]):
     """A Deferred that an asyncio task (under the asyncio reactor) may await too.
 
-    To cancel it is to wait no longer; what was asked for is done all the same.
+    To cancel it is to wait no longer; what was asked for is done all the same.  A SystemExit or KeyboardInterrupt that
+    a callback raises, and that nobody waits for, ends the program: a Deferred would keep it to itself.
     """
 
     _no_news: Failure | None = None
 
     def __init__(self, canceller: Callable[[Deferred[Any]], None] | None = None, reactor: Any = None) -> None:
-        """``reactor`` is who fires it, if an asyncio task is to be warned that it does not run."""
+        """``reactor`` is who fires it: an asyncio task is warned if it does not run."""
         super().__init__(canceller)
         self._reactor = reactor
 
@@ -48,7 +50,15 @@ class Result(Deferred[T]):
 
     def _runCallbacks(self) -> None:
         super()._runCallbacks()
+        found: object = getattr(self, "result", None)
+        if isinstance(found, Failure) and self._ends_program(found):
+            self._no_news = found
         self._hush()
+
+    def _ends_program(self, found: Failure) -> bool:
+        if found is self._no_news or not isinstance(found.value, SystemExit | KeyboardInterrupt):
+            return False
+        return self._reactor is not None and pass_on(self._reactor, found.value)
 
     def _hush(self) -> None:
         """Log nothing if nobody takes the failure ``_no_news``."""

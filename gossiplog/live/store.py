@@ -109,9 +109,7 @@ class Store:
         self.holed: set[bytes]
         try:
             self.clock, self.local, self.forks, self.copied, self.holed, self.disk = self.thread.now(_found)
-            self.interest = Follows.on(
-                self.thread, self.local, lambda request: self._write(request, lambda _: None), self.check_open
-            )
+            self.interest = Follows.on(self.thread, self.local, self._set, self.check_open, reactor)
             self._freezer = Freezer(self.clock)
             self.returning = AppendGate(reactor, self.clock, self.forks, self.thread.write)
         except BaseException:
@@ -235,7 +233,7 @@ class Store:
             raise InvalidValueError(
                 f"a cursor is kept, not {type(cursor).__name__}; a reader's is reader.cursor()"
             )
-        return self._write(SetCursor(name, None if cursor is None else cursor.dump()), lambda _: None)
+        return self._set(SetCursor(name, None if cursor is None else cursor.dump()))
 
     def verify(self) -> Result[VerifyReport]:
         """Check every chain, signature and head against the disk."""
@@ -362,6 +360,9 @@ class Store:
         (put or self.thread.write)(request, lambda value: deliver(result, value, read))
         return result
 
+    def _set(self, request: Any) -> Result[None]:
+        return self._write(request, lambda _: None)
+
     def _thread_closed(self, value: Any) -> None:
         self._freezer.close()
         self._closed.come(value if isinstance(value, Failure) else None)
@@ -393,8 +394,7 @@ class Store:
             self.interest.tell(Forgotten(outcome.forgotten))
         if lighter := tuple(author for author, change in outcome.changes.items() if change < 0):
             self.interest.tell(Lightened(lighter))
-        if not (outcome.segments or stale):
-            return
-        call_each(self.reactor, self._listeners, outcome.segments, stale)
-        for reader in tuple(self._readers):
-            reader.committed(outcome.segments)
+        if outcome.segments or stale:
+            call_each(self.reactor, self._listeners, outcome.segments, stale)
+            for reader in tuple(self._readers):
+                reader.committed(outcome.segments)

@@ -68,7 +68,7 @@ class Subscribers:
             if result.called or not isinstance(notice, wanted):
                 return
             try:
-                found = where is None or _refuse_coroutine(where(notice))
+                found = where is None or bool(_refuse_coroutine(where(notice)))
             except BaseException:
                 forget()
                 result.errback()

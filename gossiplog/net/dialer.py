@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from gossiplog import limits
@@ -96,12 +96,9 @@ class Dialer:
         if self.stopped or self.link is not None or self._attempt is not None:
             return
         self._factory = LinkFactory(self._calls.owner, self.endpoint)
-        try:
-            self._attempt = self._endpoint.connect(self._factory)
-        except BaseException as error:  # some endpoints refuse their arguments only here
-            pass_on(self._calls.reactor)
-            self._failed(str(error))
-            return
+        self._attempt = maybeDeferred(
+            self._endpoint.connect, self._factory
+        )  # some refuse arguments only here
         self._attempt.addTimeout(limits.DIAL_SECONDS, self._calls.reactor, self._in_vain)
         self._attempt.addCallbacks(self._connected, self._failed)
 
@@ -186,6 +183,9 @@ class Dialer:
         self._call = self._calls.reactor.callLater(delay, self._again)
 
     def _connected(self, link: Any) -> None:
+        if not isinstance(link, Link):
+            self._failed(f"its endpoint gave {type(link).__name__}, not the protocol that it was to connect")
+            return
         self._attempt = None
         self.link = link
         if link.closing:
@@ -197,6 +197,8 @@ class Dialer:
             self._factory.given_up = True
 
     def _failed(self, reason: str | Failure) -> None:
+        if isinstance(reason, Failure):
+            pass_on(self._calls.reactor, reason.value)
         self._give_up()
         self._attempt = None
         self._held_back = False
