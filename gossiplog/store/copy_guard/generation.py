@@ -1,13 +1,14 @@
 """The small file beside the database that shows when one of the two was put back to an earlier state.
 
-Responsible for: the file ``generation``: the store's token, its generation, the last own entry on disk, and the stamp
-once more, for who must not open the database.
+Responsible for: the file ``generation``: the store's token, its generation, the last entry on disk of each local
+writer, and the stamp once more, for who must not open the database.
 Must not know: what is made of a difference.
 Invariant: a crash at any moment leaves the database's generation among those in the file.  A generation is written
 here and synced before it goes to the database, beside the one before, which is overwritten after that.
 
-The last own entry is written, not synced, after its commit: it survives the process, and after a power loss it may be
-too low but never too high.  So a database that does not hold it was put back, or its disk lost a synced commit.
+The last own entries are written, not synced, after their commit: they survive the process, and after a power loss they
+may be too low but never too high.  So a database that does not hold them was put back, or its disk lost a synced
+commit.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from gossiplog.limits import MAX_WRITERS
 from gossiplog.store.folder import Folder
 
 NAME: Final = "generation"
@@ -27,9 +31,10 @@ SLOT_BYTES: Final = 512
 _GENERATION: Final = struct.Struct(">16sQ")
 _SIGNED: Final = struct.Struct(">32sQ")
 _CRC: Final = struct.Struct(">I")
-_SIGNED_SLOT: Final = 2
 _STAMP: Final = struct.Struct(">128pQ")
-_STAMP_SLOT: Final = 3
+_STAMP_SLOT: Final = 2
+_WRITERS_SLOT: Final = 3
+"""Of the first writer; the others follow, in the order in which they came."""
 
 
 class GenerationRecord(NamedTuple):
@@ -37,8 +42,8 @@ class GenerationRecord(NamedTuple):
 
     token: bytes
     generations: frozenset[int]
-    signed: tuple[bytes, int] | None
-    """Author and seq of the last own entry that reached the disk."""
+    signed: Mapping[bytes, int] = MappingProxyType({})
+    """The seq of the last entry of each local writer that reached the disk."""
     stamp: bytes = b""
     """What the store remembers of itself, as in its database; a crash may leave an older one."""
 
@@ -49,6 +54,8 @@ class GenerationFile:
     def __init__(self, directory: str, writing: bool = True) -> None:
         """Open it if it is there."""
         self._file = -1
+        self._places: dict[bytes, int] = {}
+        self._next_place = _WRITERS_SLOT
         self._folder = Folder(directory)
         try:
             self._folder.guard()
@@ -63,16 +70,21 @@ class GenerationFile:
         """Return what it says, ``None`` if there is no file."""
         if self._file < 0:
             return None
-        content = os.pread(self._file, 4 * SLOT_BYTES, 0)
+        content = os.pread(self._file, (_WRITERS_SLOT + MAX_WRITERS) * SLOT_BYTES, 0)
         slots = [_record(_GENERATION, content, place) for place in (0, 1)]
-        signed = _record(_SIGNED, content, _SIGNED_SLOT)
+        signed: dict[bytes, int] = {}
+        self._next_place = max(_WRITERS_SLOT, -(-len(content) // SLOT_BYTES))
+        for place in range(_WRITERS_SLOT, self._next_place):
+            if (record := _record(_SIGNED, content, place)) is not None:
+                self._places[record[0]] = place
+                signed[record[0]] = record[1]
         tokens = {slot[0] for slot in slots if slot is not None}
         token = tokens.pop() if len(tokens) == 1 else b""
         generations = frozenset(slot[1] for slot in slots if slot is not None and token)
         stamp = _record(_STAMP, content, _STAMP_SLOT)
         return GenerationRecord(token, generations, signed, b"" if stamp is None else stamp[0])
 
-    def create(self, token: bytes, generation: int, stamp: bytes) -> None:
+    def create(self, token: bytes, generation: int, stamp: bytes, signed: Mapping[bytes, int]) -> None:
         """Begin a new file, durable on return, in the place of any other."""
         if self._file >= 0:
             os.close(self._file)
@@ -81,6 +93,9 @@ class GenerationFile:
         for place in (0, 1):
             self._write(_GENERATION, place, token, generation)
         self._write(_STAMP, _STAMP_SLOT, stamp, 0)
+        self._places, self._next_place = {}, _WRITERS_SLOT
+        for author, seq in signed.items():
+            self.sign(author, seq)
         os.fsync(self._file)
         self._folder.put(NAME)
 
@@ -98,8 +113,11 @@ class GenerationFile:
         self._write(_STAMP, _STAMP_SLOT, stamp, 0)
 
     def sign(self, author: bytes, seq: int) -> None:
-        """Keep the last own entry; about 2 us."""
-        self._write(_SIGNED, _SIGNED_SLOT, author, seq)
+        """Keep the last entry of a local writer; about 2 us.  Only the first one makes the file larger."""
+        place = self._places.get(author, self._next_place)
+        self._write(_SIGNED, place, author, seq)
+        if self._places.setdefault(author, place) == self._next_place:
+            self._next_place += 1
 
     def close(self) -> None:
         """Give the file back."""

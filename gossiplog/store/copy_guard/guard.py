@@ -18,7 +18,7 @@ from typing import Final
 from gossiplog.errors import StoreCopiedError, StoreDamagedError, StoreError
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.keys import KEY_BYTES, format_author
-from gossiplog.store.copy_guard.generation import GenerationFile
+from gossiplog.store.copy_guard.generation import GenerationFile, GenerationRecord
 from gossiplog.store.copy_guard.identity import (
     TOKEN_BYTES,
     Stamp,
@@ -34,7 +34,6 @@ from gossiplog.store.interface import PutMeta, Rows, Secrets
 _STAMP: Final = "identity"
 _TRUSTED: Final = "writers"
 _COPIED: Final = "copied"
-_LACKED: Final = "lacked"
 
 
 def is_from_here(path: str) -> bool:
@@ -77,7 +76,7 @@ class CopyGuard:
         self._secrets = secrets
         self._entropy = entropy
         self._reason = ""
-        self._lacked = b""
+        self._lacked: dict[bytes, int] = {}
         self._clock = clock
         self._trusted: set[bytes] = set()
         self._strangers: dict[bytes, str] = {}
@@ -88,7 +87,7 @@ class CopyGuard:
         self._database = database
         try:
             self._ledger = GenerationFile(os.path.dirname(self._database))
-            self._open(self._ledger, clock, writers)
+            self._open(self._ledger, writers)
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -104,10 +103,11 @@ class CopyGuard:
 
     def require_all_back(self) -> None:
         """Raise :class:`StoreCopiedError` while an own entry that is known to have been signed here is not on disk."""
-        author, seq = self._lacked[:KEY_BYTES], int.from_bytes(self._lacked[KEY_BYTES:], "big")
-        if self._clock.seq(author) < seq:
-            reason = f"none of the peers asked has the own entry {seq}, which was signed here"
-            raise StoreCopiedError(self._rows.path, reason)
+        for author, seq in self._lacked.items():
+            if self._clock.seq(author) < seq:
+                entry = f"entry {seq} of {format_author(author)}"
+                reason = f"none of the peers asked has the own {entry}, which was signed here"
+                raise StoreCopiedError(self._rows.path, reason)
 
     def refusal(self, author: bytes) -> StoreCopiedError | None:
         """Return why ``author``, a local writer, may not append; ``None`` if it may."""
@@ -116,6 +116,10 @@ class CopyGuard:
     def adopt(self, author: bytes) -> None:
         """A new writer is about to get its seed here, and its log has no entry anywhere; durable on return."""
         if self._ledger is not None:
+            try:
+                self._ledger.sign(author, 0)  # from now on there is room for it, however full the disk
+            except OSError as error:
+                raise store_error(error, self._database) from error
             self._rows.commit([self._trust({*self._trusted, author})])
             self._trusted.add(author)
 
@@ -123,11 +127,13 @@ class CopyGuard:
         """Let every writer append again; durable on return."""
         if self._strangers:
             trusted = {*self._trusted, *self._strangers}
-            self._rows.commit([self._trust(trusted), PutMeta(_COPIED, None), PutMeta(_LACKED, None)])
+            self._rows.commit([self._trust(trusted), PutMeta(_COPIED, None)])
             self._trusted = trusted
             self._strangers = {}
             self._reason = ""
-            self._lacked = b""
+            lacked, self._lacked = self._lacked, {}
+            for author in lacked:
+                self.signed(author, self._clock.seq(author))
 
     def overtaken(self, author: bytes, seq: int) -> None:
         """``author`` signed entries up to ``seq`` that the store does not hold: distrust it; durable on return."""
@@ -140,7 +146,7 @@ class CopyGuard:
 
     def signed(self, author: bytes, seq: int) -> None:
         """A local log reaches to ``seq`` on disk."""
-        if self._ledger is not None:
+        if self._ledger is not None and seq >= self._lacked.get(author, 0):
             try:
                 self._ledger.sign(author, seq)
             except OSError:  # the entry is durable; this only helps to notice later that it is gone
@@ -156,20 +162,24 @@ class CopyGuard:
 
     # -- opening ---------------------------------------------------------------------------------------------
 
-    def _open(self, ledger: GenerationFile, clock: ClockView, writers: Mapping[str, bytes]) -> None:
+    def _open(self, ledger: GenerationFile, writers: Mapping[str, bytes]) -> None:
         stamp = Stamp.load(self._rows.meta(_STAMP))
-        reason = (
-            "" if stamp is None and not writers else self._compare(ledger, stamp, clock, writers.values())
-        )
+        known = ledger.read()
+        signed = {} if known is None else known.signed
+        held = {author: self._clock.seq(author) for author in writers.values()}
+        self._lacked = {author: signed[author] for author, seq in held.items() if seq < signed.get(author, 0)}
+        trusted = self._rows.meta(_TRUSTED) or b""
+        self._trusted = {trusted[at : at + KEY_BYTES] for at in range(0, len(trusted), KEY_BYTES)}
+        reason = "" if stamp is None and not writers else self._compare(stamp, known)
         if stamp is None or reason:
             self._replace_node_key()
-            self._mark(ledger, reason if writers else "")
+            self._mark(ledger, reason if writers else "", {**held, **self._lacked})
         else:
             self._reason = (self._rows.meta(_COPIED) or b"").decode(errors="replace")
-            self._lacked = self._rows.meta(_LACKED) or b""
-            trusted = self._rows.meta(_TRUSTED) or b""
-            self._trusted = {trusted[at : at + KEY_BYTES] for at in range(0, len(trusted), KEY_BYTES)}
             self._begin_generation(ledger, stamp)
+            for author, seq in held.items():
+                if signed.get(author, -1) < seq:
+                    self.signed(author, seq)
         self._strangers = {author: name for name, author in writers.items() if author not in self._trusted}
 
     def _replace_node_key(self) -> None:
@@ -181,20 +191,17 @@ class CopyGuard:
             pass
         self._secrets.replace_node_key(self._entropy(KEY_BYTES))
 
-    def _compare(
-        self, ledger: GenerationFile, stamp: Stamp | None, clock: ClockView, authors: Iterable[bytes]
-    ) -> str:
-        known = ledger.read()
-        author, seq = (known.signed if known is not None else None) or (b"", 0)
-        if author in authors and clock.seq(author) < seq:
-            self._lacked = author + seq.to_bytes(8, "big")
+    def _compare(self, stamp: Stamp | None, known: GenerationRecord | None) -> str:
         if stamp is None:
             return "its database was not marked here"
         if reason := difference(stamp, read_signs(self._database), known):
             return reason
-        return f"its database lacks the own entry {seq}, which was signed here" if self._lacked else ""
+        for author, seq in self._lacked.items():
+            if author in self._trusted:  # else it is known
+                return f"its database lacks the own entry {seq}, which was signed here"
+        return ""
 
-    def _mark(self, ledger: GenerationFile, reason: str) -> None:
+    def _mark(self, ledger: GenerationFile, reason: str, signed: Mapping[bytes, int]) -> None:
         """Make this the only store with a new token; first beside the database, which differs until it is done."""
         token = self._entropy(TOKEN_BYTES)
         write_mark(self._database, mark(token, 1))
@@ -202,10 +209,10 @@ class CopyGuard:
             self._database_file = os.open(self._database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.fsync(self._database_file)  # the mark is there when the stamp says so
         stamp = stamped(read_signs(self._database), token, 1)
-        ledger.create(token, 1, stamp.dump())
+        ledger.create(token, 1, stamp.dump(), signed)
         copied = PutMeta(_COPIED, reason.encode() or None)
-        lacked = PutMeta(_LACKED, self._lacked or None)
-        self._rows.commit([PutMeta(_STAMP, stamp.dump()), self._trust(set()), copied, lacked])
+        self._rows.commit([PutMeta(_STAMP, stamp.dump()), self._trust(set()), copied])
+        self._trusted = set()
         self._reason = reason
 
     def _begin_generation(self, ledger: GenerationFile, stamp: Stamp) -> None:
