@@ -8,11 +8,17 @@ import signal
 import sys
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import StoreCopiedError, StoreError
 from gossiplog.log.body import encode_bodies
-from gossiplog.store.logs import open_logs
-from gossiplog.store.requests import Append
+from gossiplog.log.keys import format_author
+from gossiplog.log.segment import verify
+from gossiplog.store.copy_guard.guard import CopyGuard
+from gossiplog.store.logs import Logs, open_logs
+from gossiplog.store.requests import Accept, Accepted, Append, Appended
 from tests.processes import ProcessTestCase
 
 APPEND = """
@@ -86,6 +92,88 @@ class FlippedTests(ProcessTestCase):
         self.assertRegex(
             self.run_gossiplog("verify", "--store", "ann"), r"copied: its database lacks the own entry \d+"
         )
+
+
+class SeveralWritersTests(SynchronousTestCase):
+    """A store knows of each of its writers how far it signed, not only of the last one that did."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()).absolute()
+        with closing(open_logs(self.path)) as logs:
+            self.ann, self.diary = logs.writer("ann").author, logs.writer("diary").author
+            for _ in range(3):
+                self.append(logs, self.ann)
+        before = (self.path / "log.sqlite").read_bytes()
+        with closing(open_logs(self.path)) as logs:
+            self.append(logs, self.ann, self.ann, self.diary, self.diary)
+            segments = [logs.segments(self.ann, 4, 1 << 20), logs.segments(self.diary, 1, 1 << 20)]
+            self.lost = {found[0].author: [entry for entry in found if entry.last > 3] for found in segments}
+            self.lost[self.diary] = segments[1]
+        (self.path / "log.sqlite").write_bytes(before)
+
+    def append(self, logs: Logs, *authors: bytes) -> None:
+        for author in authors:
+            [done] = logs.process([Append(author, encode_bodies(1, [b"x"]))]).results
+            self.assertIsInstance(done, Appended)
+
+    def bring_back(self, logs: Logs, author: bytes, count: int) -> None:
+        for segment in self.lost[author][:count]:
+            head = verify(segment)
+            self.assertEqual(logs.process([Accept(segment, head)]).results, [Accepted(head)])
+
+    def test_all_of_them_have_to_be_back(self) -> None:
+        """However often the store is opened meanwhile, and whoever signed last."""
+        with closing(open_logs(self.path)) as logs:
+            self.assertTrue(logs.copied)
+            self.bring_back(logs, self.diary, 2)
+            self.assertIn(f"entry 5 of {format_author(self.ann)}", self.missing(logs))
+            self.bring_back(logs, self.ann, 1)
+        key = self.path / "node.key"
+        node = key.read_bytes() if key.exists() else b""
+        with closing(open_logs(self.path)) as logs:
+            self.assertTrue(logs.copied)
+            self.assertIn("entry 5", self.missing(logs))
+            self.bring_back(logs, self.ann, 2)
+            logs.require_all_back()
+            logs.recovered()
+            self.append(logs, self.ann, self.diary)
+        self.assertEqual(key.read_bytes() if key.exists() else b"", node)
+        with closing(open_logs(self.path)) as logs:
+            self.assertEqual((logs.copied, logs.clock.seq(self.ann), logs.clock.seq(self.diary)), ("", 6, 3))
+
+    def test_what_is_given_up_is_not_asked_for_again(self) -> None:
+        with closing(open_logs(self.path)) as logs:
+            logs.recovered()
+            self.append(logs, self.diary)
+        with closing(open_logs(self.path)) as logs:
+            self.assertEqual((logs.copied, logs.clock.seq(self.ann), logs.clock.seq(self.diary)), ("", 3, 1))
+            logs.require_all_back()
+
+    def test_a_crash_while_it_is_marked(self) -> None:
+        """What was signed is known still: the new file beside the database has it from the first."""
+
+        def crash(self: CopyGuard, authors: object) -> None:
+            raise KeyboardInterrupt
+
+        with patch.object(CopyGuard, "_trust", crash):
+            self.assertRaises(KeyboardInterrupt, open_logs, self.path)
+        with closing(open_logs(self.path)) as logs:
+            self.assertIn("entry 5", self.missing(logs))
+
+    def test_a_writer_has_its_place_before_it_signs(self) -> None:
+        """On a disk that is full by then, nothing has to be added to the file."""
+        file = self.path / "generation"
+        with closing(open_logs(self.path)) as logs:
+            logs.recovered()
+            logs.writer("new")
+            size = file.stat().st_size
+            self.append(logs, logs.writer("new").author)
+            self.assertEqual(file.stat().st_size, size)
+
+    def missing(self, logs: Logs) -> str:
+        with self.assertRaises(StoreCopiedError) as caught:
+            logs.require_all_back()
+        return str(caught.exception)
 
 
 def _marks(file: Path) -> dict[str, bytes]:

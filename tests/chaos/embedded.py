@@ -20,8 +20,10 @@ from typing import Any
 from twisted.internet import asyncioreactor
 
 NETWORK = "chaos"
-STEP_SECONDS = 0.05
+STEP_SECONDS = 0.2
 MOST_SMALL = 20
+SECOND = 0.1
+"""How often it is the second of the two writers that appends."""
 BURST = (200_000, 10, 200_000, 200_000, *[10] * 40)
 """Bytes of the entries of a burst: enough for both journals of the store and the way between them."""
 
@@ -29,8 +31,8 @@ BURST = (200_000, 10, 200_000, 200_000, *[10] * 40)
 class Program:
     """I am the program."""
 
-    def __init__(self, store: Any, node: Any, writer: Any, name: str) -> None:
-        self.store, self.node, self.writer, self.name = store, node, writer, name
+    def __init__(self, store: Any, node: Any, writers: list[Any], name: str) -> None:
+        self.store, self.node, self.writers, self.name = store, node, writers, name
         self.random = Random(name)
         self.count = 0
         self.quiet = False
@@ -41,8 +43,9 @@ class Program:
         for size in sizes:
             self.count += 1
             payloads.append(b"%s.%d " % (self.name.encode(), self.count) + b"x" * size)
-        seqs = await self.writer.append_many(payloads)
-        author = self.writer.author.hex()
+        writer = self.writers[self.random.random() < SECOND]
+        seqs = await writer.append_many(payloads)
+        author = writer.author.hex()
         lines = [
             f"ack {author} {seq} {p.split()[0].decode()}\n" for seq, p in zip(seqs, payloads, strict=True)
         ]
@@ -96,13 +99,14 @@ async def main(path: str, name: str, port: str, quotas: str, *peers: str) -> Non
     except GossiplogError as error:
         sys.exit(f"failed {type(error).__name__} {error}")
     async with store, Node(reactor, store, network=NETWORK, quotas=Quotas(**json.loads(quotas))) as node:
-        writer = await store.writer()
-        author, seq = writer.author, store.clock.seq(writer.author)
-        print("begun", author.hex(), seq, store.copied or "-", flush=True)
+        writers = [await store.writer(), await store.writer("second")]
+        for writer in writers:
+            author, seq = writer.author, store.clock.seq(writer.author)
+            print("begun", author.hex(), seq, store.copied or "-", flush=True)
         await node.listen(f"tcp:{port}:interface=127.0.0.1")
         for peer in peers:
             node.connect(f"tcp:127.0.0.1:{peer}")
-        program = Program(store, node, writer, name)
+        program = Program(store, node, writers, name)
         working = asyncio.ensure_future(program.work())
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):

@@ -16,6 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -27,6 +28,8 @@ from tests.chaos.embedded import NETWORK
 from tests.processes import TWISTD, environment
 
 DISK_BYTES: Final = 512 << 20
+INODES: Final = 300
+EAT_SECONDS: Final = 0.001
 SPARE_BYTES: Final = 48 << 10
 """What a disk that is getting full has left."""
 END_SECONDS: Final = 60.0
@@ -90,7 +93,7 @@ class Party:
         self.name = f"p{number}"
         self.place = place / self.name
         self.place.mkdir(parents=True)
-        self.mounted = os.geteuid() == 0 and self._mount(f"size={DISK_BYTES},nr_inodes=2000")
+        self.mounted = os.geteuid() == 0 and self._mount(f"size={DISK_BYTES},nr_inodes={INODES}")
         self.store = self.place / "store"
         self.backup = place / f"{self.name}-backup"
         self.log = place / f"{self.name}.log"
@@ -99,10 +102,12 @@ class Party:
             more = {"LD_PRELOAD": FAKETIME, "FAKETIME": f"{days:+}d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
             self.environment |= more
         self.quotas: dict[str, float] = {}
-        self.author = ""
+        self.authors: list[str] = []
         self.lives = self.commands = 0
-        self.suspicious = self.given_up = False
+        self.suspicious = self.given_up = self.noticed = False
         self.process: subprocess.Popen[bytes] | None = None
+        self._eats = False
+        self._eater: threading.Thread | None = None
         self.run("init")
 
     # -- its process
@@ -209,10 +214,26 @@ class Party:
                     self._begun(words[1], int(words[2]), " ".join(words[3:]))
 
     def _begun(self, author: str, seq: int, copied: str) -> None:
-        self.author = author
+        self._writes(author)
         last = self.record.last(author)
-        if seq < last and copied == "-" and not self.given_up:
+        self.noticed = self.noticed or copied != "-"
+        if seq < last and not self.noticed and not self.given_up:
             self.record.found(f"{self.name} lost {seq + 1} to {last} of {author[:8]} and did not notice")
+
+    def _writes(self, author: str) -> None:
+        if author not in self.authors:
+            self.authors.append(author)
+
+    @property
+    def author(self) -> str:
+        """Who writes here, and most of it."""
+        return self.authors[0] if self.authors else ""
+
+    def doubt(self) -> None:
+        """What was acknowledged may be gone: the store has to notice it."""
+        self.suspicious, self.noticed = True, False
+        for author in self.authors:
+            self.record.doubt(author)
 
     def check_log(self) -> None:
         """Nothing that it wrote is about an error of ours."""
@@ -255,7 +276,7 @@ class Party:
         for name, line in zip(names, out.splitlines(), strict=False):
             about = json.loads(line)
             author = self._bytes_of(about["author"])
-            self.author = self.author or author
+            self._writes(author)
             self.record.acknowledged(author, about["seq"], name)
 
     def keep(self) -> None:
@@ -266,8 +287,7 @@ class Party:
     def put_back(self) -> None:
         """Put the copy in the place of the store."""
         if self.backup.exists():
-            self.suspicious = True
-            self.record.doubt(self.author)
+            self.doubt()
             aside = self.store.rename(self.place / "aside")
             shutil.copytree(self.backup, self.store)
             shutil.rmtree(aside)
@@ -278,8 +298,7 @@ class Party:
         least = 32 if suffix else 16_384
         size = file.stat().st_size if file.exists() else 0
         if size > least:
-            self.suspicious = True
-            self.record.doubt(self.author)
+            self.doubt()
             at = random.randrange(least, size)
             with open(file, "r+b") as stream:
                 stream.seek(at)
@@ -298,24 +317,47 @@ class Party:
 
     def limit_disk(self, inodes: bool) -> None:
         """Leave (almost) nothing."""
-        if self.mounted:
+        if self.mounted and inodes:
+            self._eat_inodes()
+        elif self.mounted:
             found = os.statvfs(self.place)
             used = (found.f_blocks - found.f_bfree) * found.f_frsize
-            limit = f"nr_inodes={found.f_files - found.f_ffree}" if inodes else f"size={used + SPARE_BYTES}"
-            self._mount(f"remount,{limit}")
+            self._mount(f"remount,size={used + SPARE_BYTES}")
+
+    def _eat_inodes(self) -> None:
+        """Take what inodes there are; and each that is given back, when a journal goes, before another file has it."""
+        (self.place / "eaten").mkdir(exist_ok=True)
+        self._eats = True
+
+        def eat() -> None:
+            number = 0
+            while self._eats:
+                try:
+                    os.close(os.open(self.place / "eaten" / str(number), os.O_CREAT | os.O_WRONLY))
+                    number += 1
+                except OSError:
+                    time.sleep(EAT_SECONDS)
+
+        self._eater = threading.Thread(target=eat)
+        self._eater.start()
 
     def limit_descriptors(self) -> None:
-        """Let the process open nothing more, once it has its store."""
+        """Let the process open nothing more, once it has its store, whatever it closes."""
         if self.process is not None and self._has_store():
             with suppress(OSError, ValueError):
                 pid = self.process.pid
                 hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
-                resource.prlimit(pid, resource.RLIMIT_NOFILE, (self.descriptors() + 1, hard))
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
 
     def free(self) -> None:
         """Take all limits back."""
+        if self._eater is not None:
+            self._eats = False
+            self._eater.join()
+            self._eater = None
+            shutil.rmtree(self.place / "eaten")
         if self.mounted:
-            self._mount(f"remount,size={DISK_BYTES},nr_inodes=2000")
+            self._mount(f"remount,size={DISK_BYTES},nr_inodes={INODES}")
         if self.process is not None:
             with suppress(OSError, ValueError):
                 hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)[1]

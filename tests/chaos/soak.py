@@ -23,7 +23,7 @@ from typing import Any, Final
 from tests.chaos.embedded import NETWORK
 from tests.chaos.party import Party, Record
 from tests.chaos.plan import Plan
-from tests.chaos.settling import check_store, differences
+from tests.chaos.settling import check_store, clock_of, differences
 from tests.members import resident_bytes
 from tests.processes import environment, free_port
 
@@ -161,9 +161,10 @@ class Soak:
             case "descriptors":
                 party.limit_descriptors()
                 party.tell("burst")
-            case "reader":
+            case "reader":  # who opens the store meanwhile waits for it
+                party.end()
                 reader = party.reader()
-                party.tell("burst")
+                party.start()
                 return lambda: (reader.close(), over())[1]
             case "burst":
                 party.tell("burst")
@@ -198,21 +199,37 @@ class Soak:
             if party.process is None:
                 party.start()
         self._wait(LAST_WORDS_SECONDS)
-        authors = {party.author for party in self.parties} - {""}
+        authors = {author for party in self.parties for author in party.authors}
         for party in self.parties:
-            for author in authors - {party.author}:
+            for author in authors.difference(party.authors):
                 party.tell(f"want {author}")
             party.tell("quiet")
         for party in self.parties:
             if party.suspicious:
                 party.end()
                 party.mend()
-                peers = [f"tcp:127.0.0.1:{peer.port}" for peer in self.parties if peer is not party]
-                if "which was signed here" in party.run("recover", "--network", NETWORK, *peers)[2]:
-                    party.given_up = True
-                    party.run("recover", "--alone")
+                self._recover(party)
                 party.start()
                 party.tell("quiet")
+
+    def _recover(self, party: Party) -> None:
+        """Every entry of an own log that others have comes back."""
+        others = [peer for peer in self.parties if peer is not party]
+        clocks = [clock_of(peer) or {} for peer in others]
+        status, _, said = party.run(
+            "recover", "--network", NETWORK, *[f"tcp:127.0.0.1:{peer.port}" for peer in others]
+        )
+        if "which was signed here" in said:
+            party.given_up = True
+            party.run("recover", "--alone")
+        elif status:
+            self.record.found(f"{party.name} does not recover: {said}")
+        ours = clock_of(party) or {}
+        for author in party.authors:
+            most = max(clock.get(author, (0, ""))[0] for clock in clocks)
+            back = ours.get(author, (0, ""))[0]
+            if back < most:
+                self.record.found(f"{party.name} got {back} of its own {author[:8]} back, others have {most}")
 
     def _mend_own_logs(self) -> None:
         """What is damaged of an own log comes back from another store."""
