@@ -11,7 +11,13 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import import_store
-from gossiplog.errors import NetworkMismatchError, StoreLockedError, StoreNotFoundError, StoreUnsafeError
+from gossiplog.errors import (
+    InvalidValueError,
+    NetworkMismatchError,
+    StoreLockedError,
+    StoreNotFoundError,
+    StoreUnsafeError,
+)
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.limits import AUTHOR_DISK_BYTES
@@ -84,7 +90,7 @@ class ImportTests(SynchronousTestCase):
         with closing(open_logs(mine)) as logs:
             self.assertEqual([logs.clock.seq(pair.author) for pair in (ANN, BOB)], [1, 1])
             self.assertRaises(StoreLockedError, import_store, mine, self.stick)
-        self.assertRaises(StoreLockedError, import_store, mine, mine)
+        self.assertRaises(InvalidValueError, import_store, mine, mine)
 
     def test_nothing_is_made_for_nothing(self) -> None:
         self.assertRaises(StoreNotFoundError, import_store, mine := Path(self.mktemp()), self.stick)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing
+from contextlib import closing, redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from gossiplog import import_store
 from gossiplog.app import cli
 from gossiplog.app.keyfile import said
 from gossiplog.app.tap import Options
@@ -117,6 +119,45 @@ class StoreTests(SynchronousTestCase):
             error = self.assertRaises(StoreError, open_logs, self.place / path)
             self.assertIn(str(self.place / "file"), str(error))
         self.assertEqual(self.names(), ["file"])
+
+    def test_inside_of_another_store(self) -> None:
+        """That one would take it for a file of its own, and open no more."""
+        with closing(open_logs(self.place / "ann")) as logs:
+            logs.writer("default")
+            logs.node_key()
+        os.symlink("ann/seeds", self.place / "link")
+        before = sorted(os.walk(self.place / "ann"))
+        for path in ("ann/seeds/x", "ann/x", "ann/seeds/x/y", "link/x", "ann/../ann/seeds/x", "ann/seeds"):
+            for opening in (open_logs, lambda path: open_store(path, reactor)):
+                error = self.assertRaises(StoreError, opening, self.place / path)
+                self.assertIn("store", str(error), path)
+        self.assertEqual(sorted(os.walk(self.place / "ann")), before)
+        (self.place / "beside" / "bob").mkdir(parents=True)
+        for path in ("beside/ann", "beside/bob", "ann"):
+            open_logs(self.place / path).close()
+
+    def test_one_store_twice(self) -> None:
+        """It is said at once, where two are needed; not after a wait for itself."""
+        open_logs(self.place / "ann").close()
+        os.symlink("ann", self.place / "link")
+        for path, other in (
+            ("ann", "ann"),
+            ("ann", "link"),
+            ("link", "ann"),
+            ("ann/.", "ann"),
+            ("new", "new"),
+        ):
+            where, there = self.place / path, self.place / other
+            error = self.assertRaises(InvalidValueError, import_store, where, there, wait=600)
+            self.assertIn("the store itself", str(error))
+            with redirect_stderr(StringIO()) as said:
+                self.assertEqual(cli.main(["import", "--store", str(where), "--wait=600", str(there)]), 1)
+                donor = ["verify", "--repair", "--store", str(where), "--wait=600", "--from", str(there)]
+                self.assertEqual(cli.main(donor), 1)
+            self.assertEqual(
+                said.getvalue().count("the store itself"), 1 if path == "new" else 2, said.getvalue()
+            )
+        self.assertFalse((self.place / "new").exists())
 
 
 class OptionTests(SynchronousTestCase):

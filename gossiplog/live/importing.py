@@ -31,7 +31,7 @@ from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment
 from gossiplog.paths import AnyPath
-from gossiplog.store.door import Opening, open_backend
+from gossiplog.store.door import Opening, open_backend, require_another
 from gossiplog.store.interface import Rows
 from gossiplog.store.logs import NETWORK, Logs, open_logs
 from gossiplog.store.requests import Accept, AddFork, Request
@@ -60,9 +60,10 @@ def import_store(
     That one may be anybody's, and is only read.  Blocks until it is done, and for up to ``wait`` seconds before that
     while another process has one of the stores open.  What was taken before an error of our own disk stays.
 
-    Raises :class:`NetworkMismatchError` when the stores say that they belong to two networks, and other
-    :class:`StoreError` when one of them cannot be opened.
+    Raises :class:`NetworkMismatchError` when the stores say that they belong to two networks, other
+    :class:`StoreError` when one of them cannot be opened, and :class:`InvalidValueError` when they are one.
     """
+    require_another(path, source, "import takes what another one has")
     with (
         closing(open_backend(source, Opening(init=False, read_only=True, wait=wait))) as theirs,
         closing(open_logs(path, wait=wait)) as ours,

@@ -42,6 +42,10 @@ _PORT_MOST: Final = 65535
 _PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
 """Of a unix socket, so much fits into what systems take."""
 
+_NUMBER: Final = re.compile("-?[0-9]{1,9}")
+_HOST: Final = re.compile(rb"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_HOST_CHARS: Final = 253
+
 _FIELD: Final = re.compile(r"((?:\\.|[^:\\])*)(?::|\Z)", re.DOTALL)
 _NAMED: Final = re.compile(r"((?:\\.|[^=\\])*)=(.*)", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
@@ -197,16 +201,40 @@ def _checked(endpoint: str, least_port: int) -> str:
     dials = least_port > 0
     if kind in ("tcp", "ssl", "tls", "tcp6"):
         port = parts(text).get("port", 1 if dials or kind == "tls" else 0)
-        if port is not None and port.isdecimal() and not least_port <= int(port) <= _PORT_MOST:
+        if port is not None and _NUMBER.fullmatch(port) and not least_port <= int(port) <= _PORT_MOST:
             raise EndpointError(f"{endpoint!r}: a port is from {least_port} to {_PORT_MOST}")
+        host = parts(text).get("host", 0) if dials else parts(text).named.get("interface") or None
+        if host is not None:
+            _require_host(endpoint, host)
         local = parts(text).named.get("bindAddress")
         if local is not None and not (isIPAddress(local) or isIPv6Address(local)):
             raise EndpointError(f"{endpoint!r}: bindAddress is an IP address of this machine")
     if kind == "unix":
         path = found.get("path" if dials else "address", 0) or ""
-        if len(os.fsencode(path)) > _PATH_BYTES:
-            raise EndpointError(f"{endpoint!r}: the path of a unix socket has at most {_PATH_BYTES} bytes")
+        if (
+            len(os.fsencode(path)) > _PATH_BYTES or "\0" in path[1:]
+        ):  # in front it is one of Linux, without a file
+            raise EndpointError(
+                f"{endpoint!r}: the path of a unix socket has at most {_PATH_BYTES} bytes, of which none is 0"
+            )
     return text
+
+
+def _require_host(endpoint: str, host: str) -> None:
+    """Raise for what can be no host: it would be looked up in vain, again and again."""
+    if isIPAddress(host) or isIPv6Address(host):
+        return
+    if not host:
+        raise ValueError("no host")
+    try:
+        name = host.encode("idna").removesuffix(b".")
+    except UnicodeError:
+        name = b""
+    if not _HOST.fullmatch(name) or len(name) > _HOST_CHARS:
+        raise EndpointError(
+            f"{endpoint!r}: {host!r:.80} is no address, and no name of a host either: labels of 1 to 63 letters, "
+            f"digits and dashes, with dots between, at most {_HOST_CHARS} in all"
+        )
 
 
 # -- listening at a name

@@ -29,7 +29,14 @@ from gossiplog.errors import (
 from gossiplog.limits import MAX_WRITERS
 from gossiplog.paths import AnyPath, absolute
 from gossiplog.store.copy_guard import generation
-from gossiplog.store.folder import FILE_MODE, Folder, create_folders, open_folder, require_private_parent
+from gossiplog.store.folder import (
+    FILE_MODE,
+    Folder,
+    create_folders,
+    open_folder,
+    require_outside,
+    require_private_parent,
+)
 from gossiplog.store.lock import StoreLock
 from gossiplog.store.names import file_name, writer_name
 from gossiplog.store.owning_process import Home, hold
@@ -187,6 +194,8 @@ class StoreDirectory:
     def _open(self, init: bool) -> Folder:
         _require_short(self.path)
         if init:
+            if not os.path.lexists(os.path.join(self.path, DATABASE)):
+                require_outside(self.path, LOCK, DATABASE)
             create_folders(self.path)
         try:
             folder = open_folder(self.path)

@@ -52,6 +52,20 @@ Opener: TypeAlias = Callable[[str, Opening], Backend]
 """Called with what stands behind the colon, in the thread that uses the backend from then on."""
 
 
+def require_another(place: AnyPath, other: AnyPath, why: str) -> None:
+    """Raise :class:`InvalidValueError` if both places are one, whatever links lead there.
+
+    Whoever opened the one would wait for itself to close it.
+    """
+    here, there = place_of(place), place_of(other)
+    try:
+        is_same = os.path.samefile(here, there)
+    except OSError:  # one of them is not there, or no path
+        is_same = os.path.realpath(here) == os.path.realpath(there)
+    if is_same:
+        raise InvalidValueError(f"{there} is the store itself; {why}")
+
+
 def place_of(place: AnyPath) -> str:
     """Return a place that stays the same wherever the program goes: a path from the root on, or ``KIND:PLACE``.
 

@@ -236,6 +236,17 @@ def create_folders(path: str) -> None:
         raise
 
 
+def require_outside(path: str, *names: str) -> None:
+    """Raise :class:`StoreFormatError` if a directory above ``path`` has files of these names: it is taken."""
+    within = os.path.realpath(path)
+    while (parent := os.path.dirname(within)) != within:
+        within = parent
+        if all(os.path.lexists(os.path.join(within, name)) for name in names):
+            raise StoreFormatError(
+                f"{path} would be inside of the store {within}; keep it in a directory beside"
+            )
+
+
 def require_private_parent(path: str) -> None:
     """Raise :class:`StoreUnsafeError` if others may put another directory in the place of ``path``.
 

@@ -21,7 +21,7 @@ from gossiplog.app.commands.local import opened, opened_to_read
 from gossiplog.app.printing import StatusLine, complain, say
 from gossiplog.errors import StoreDamagedError
 from gossiplog.log.keys import format_author
-from gossiplog.store.door import directory_of
+from gossiplog.store.door import directory_of, require_another
 from gossiplog.store.logs import Logs
 from gossiplog.store.repair.repair import RepairReport
 from gossiplog.store.repair.salvage import salvage
@@ -78,6 +78,7 @@ def _repair(arguments: Namespace) -> int:
     with ExitStack() as stack:
         donor = None
         if arguments.donor is not None:
+            require_another(arguments.store, arguments.donor, "--from takes entries of another one")
             donor = stack.enter_context(closing(opened_to_read(arguments.donor, arguments.wait))).segments
         try:
             logs = _sound(arguments.store, arguments.wait)
