@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gossiplog.catch_up import Moved
     from gossiplog.errors import (
         AppendOutcomeUnknown,
         BadForkProofError,
@@ -138,6 +139,7 @@ __all__ = [
     "LocalAuthorError",
     "MalformedBodyError",
     "MalformedMessageError",
+    "Moved",
     "Network",
     "NetworkMismatchError",
     "NewEntries",
@@ -208,6 +210,7 @@ _HOME = {
     "ForkProof": "log.fork",
     "Head": "log.segment",
     "Imported": "live.importing",
+    "Moved": "catch_up",
     "Network": "log.network",
     "Node": "node",
     "Order": "log.clock",

@@ -30,6 +30,7 @@ PUBLIC = [
     "ForkProof",
     "Head",
     "Imported",
+    "Moved",
     "Network",
     "Node",
     "Notice",
@@ -61,6 +62,7 @@ PUBLIC_MODULES = {
     "app.keyfile",
     "app.printing",
     "app.terminal",
+    "blocking",
     "protocol",
     "testing",
 }

@@ -12,8 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.app.commands.replicate import refused
-from gossiplog.app.printing import StatusLine
-from gossiplog.app.sync import FAILED_SECONDS, Moved, Sync
+from gossiplog.catch_up import FAILED_SECONDS, CatchUp, Moved
 from gossiplog.errors import NodeError, StoreDamagedError, StoreFailedError, StoreFullError
 from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.store.logs import open_logs
@@ -39,7 +38,7 @@ class SyncTests(SynchronousTestCase):
 
     def sync(self, seconds: float = PATIENCE + 5) -> Moved:
         """Let Ann do it."""
-        sync = Sync(self.world.reactor, self.ann.node, self.address, PATIENCE, StatusLine())
+        sync = CatchUp(self.ann.node, self.address, PATIENCE)
         moved: Moved = self.world.result(Deferred.fromCoroutine(sync.run()), seconds)
         return moved
 

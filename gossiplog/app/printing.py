@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, TextIO
 
@@ -57,6 +58,13 @@ class StatusLine:
 
     def __init__(self) -> None:
         self.visible = sys.stderr is not None and sys.stderr.isatty()
+
+    def __enter__(self) -> Callable[[str], None] | None:
+        """Show what the function is called with, until left; there is none where nothing is shown."""
+        return self.show if self.visible else None
+
+    def __exit__(self, *exception: object) -> None:
+        self.clear()
 
     def show(self, words: str) -> None:
         """Show ``words`` in the place of what was shown."""

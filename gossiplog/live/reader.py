@@ -116,6 +116,30 @@ class Reader:
         Raises :class:`CursorMismatchError` for an author of whom ``after`` had read another entry; asked again, it goes
         on with the others.
         """
+        await self._fill()
+        entry = self._entries.popleft()
+        self._read[entry.author] = entry.seq, entry.id
+        return entry
+
+    async def waiting(self) -> Sequence[Entry]:
+        """The entries that can be had at once, after waiting for one; none at the end.
+
+        For who hands them on elsewhere, and says so with :meth:`move`: until then they are the next ones.
+        """
+        try:
+            await self._fill()
+        except StopAsyncIteration:
+            return ()
+        return tuple(self._entries)
+
+    def move(self, handed: Sequence[Entry]) -> None:
+        """These entries were handed over, in this order; what was said before may be said again."""
+        for entry in handed:
+            if self._entries and self._entries[0] is entry:
+                self._entries.popleft()
+                self._read[entry.author] = entry.seq, entry.id
+
+    async def _fill(self) -> None:
         if self._asked:
             raise RuntimeError("this reader is being waited for already; give every consumer its own")
         self._asked = True
@@ -134,9 +158,6 @@ class Reader:
                     self.close()
         finally:
             self._asked = False
-        entry = self._entries.popleft()
-        self._read[entry.author] = entry.seq, entry.id
-        return entry
 
     def close(self) -> None:
         """End the iteration; what waits in ``async for`` ends too."""

@@ -16,7 +16,7 @@ from typing import Any
 from gossiplog.app.commands.local import opened
 from gossiplog.app.commands.replicate import open_existing, react
 from gossiplog.app.printing import StatusLine, say
-from gossiplog.app.sync import Sync
+from gossiplog.catch_up import CatchUp
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.keys import format_author
 from gossiplog.node import Node
@@ -50,7 +50,8 @@ async def _recover(reactor: Any, arguments: Namespace) -> None:
             async with AsyncExitStack() as one:
                 node = Node(reactor, store, network=arguments.network)
                 one.push_async_callback(node.stop)
-                await Sync(reactor, node, peer, arguments.timeout, StatusLine()).run()
+                with StatusLine() as show:
+                    await CatchUp(node, peer, arguments.timeout, show).run()
         await store.run(lambda logs: logs.require_all_back())
         await store.recovered()
         _report(await store.writers(), before, store.clock, store.forks)

@@ -24,8 +24,8 @@ from gossiplog.app.commands.local import missing, option
 from gossiplog.app.foreground import Main, foreground
 from gossiplog.app.printing import FAILURE, StatusLine, as_json, complain, say
 from gossiplog.app.service import Serving, describe, open_patiently
-from gossiplog.app.sync import Sync
 from gossiplog.app.terminal import Terminal
+from gossiplog.catch_up import CatchUp
 from gossiplog.errors import ByeCode, StoreNotFoundError
 from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.live.store import Store
@@ -92,7 +92,8 @@ async def _sync(reactor: Any, arguments: Namespace) -> int:
         stack.push_async_callback(node.stop)
         known = set(store.forks)
         try:
-            moved = await Sync(reactor, node, arguments.peer, arguments.timeout, StatusLine()).run()
+            with StatusLine() as show:
+                moved = await CatchUp(node, arguments.peer, arguments.timeout, show).run()
         finally:
             over = node.over_quota
             for words in refused(over, quotas):

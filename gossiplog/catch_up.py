@@ -1,19 +1,18 @@
 """Catching up with one peer, once.
 
 Responsible for: dialling, waiting until both sides hold the same, giving up on silence, counting what moved.
-Must not know: the command line.
+Must not know: the command line, or what shows the progress.
 Invariant: it ends: in sync, or with an error once nothing moved for the time allowed.  What stops replication on our
 side is what the error says.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
 
-from gossiplog.app.printing import StatusLine
 from gossiplog.errors import GossiplogError, NodeError, NodeStoppedError, StoreDamagedError
 from gossiplog.log.keys import short_key
 from gossiplog.net.progress import in_words
@@ -43,12 +42,14 @@ class Moved(NamedTuple):
     seconds: float
 
 
-class Sync:
+class CatchUp:
     """I make a node and one peer hold the same."""
 
-    def __init__(self, reactor: Any, node: Node, endpoint: str, patience: float, show: StatusLine) -> None:
-        """``patience``: seconds in which something has to move; ``show``: where the progress is shown."""
-        self._reactor = reactor
+    def __init__(
+        self, node: Node, endpoint: str, patience: float, show: Callable[[str], None] | None = None
+    ) -> None:
+        """``patience``: seconds in which something has to move; ``show`` is told how it goes."""
+        self._reactor = reactor = node.reactor
         self._node = node
         self._endpoint = endpoint
         self._patience = patience
@@ -69,10 +70,8 @@ class Sync:
         """
         unsubscribe = self._node.subscribe(self._told)
         self._dialer = self._node.connect(self._endpoint)
-        look = LoopingCall(self._look)
-        look.clock = self._reactor
         self._task = Deferred.fromCoroutine(self._catch_up())
-        look.start(LOOK_SECONDS, now=False)
+        self._next_look = self._reactor.callLater(LOOK_SECONDS, self._look)
         try:
             await self._task
         except CancelledError:
@@ -86,9 +85,8 @@ class Sync:
                 raise self._hindrance from None
             raise
         finally:
-            look.stop()
+            self._next_look.cancel()
             unsubscribe()
-            self._show.clear()
         return self._moved()
 
     async def _catch_up(self) -> None:
@@ -130,13 +128,14 @@ class Sync:
             self._moved_at = self._reactor.seconds()
 
     def _look(self) -> None:
+        self._next_look = self._reactor.callLater(LOOK_SECONDS, self._look)
         self._count()
-        if self._show.visible:
+        if self._show is not None:
             moved = self._moved()
             words = f"dialling {self._endpoint}"
             if self._up:
                 words = f"received {moved.received:,}, sent {moved.sent:,}; {in_words(self._node.progress)}"
-            self._show.show(f"{words}, {moved.seconds:.0f} s")
+            self._show(f"{words}, {moved.seconds:.0f} s")
         if self._silent() and self._task is not None:
             self._task.cancel()
 

@@ -1,0 +1,189 @@
+"""Nodes for scripts and threads.
+
+Responsible for: :class:`Node` and :class:`Events`, that wait; catching up with peers.
+Must not know: how anything is done; each call is the one of the same name in ``gossiplog``.
+Invariant: a node is touched in its thread only.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Self, TypeVar, overload
+
+import gossiplog
+from gossiplog.blocking.store import Store
+from gossiplog.blocking.waiting import called, waits
+from gossiplog.catch_up import CatchUp, Moved
+from gossiplog.gossip.quotas import Quota, Quotas, Usage
+from gossiplog.log.network import Network
+from gossiplog.net.bans import Ban
+from gossiplog.notices import Lagged, Peer, Progress
+
+N = TypeVar("N")
+M = TypeVar("M")
+
+
+class Events(Generic[N]):
+    """I am what happens in a node, from when I was asked for: ``for notice in node.events(PeerUp)``."""
+
+    def __init__(self, store: Store, events: gossiplog.Events[N], timeout: float | None) -> None:
+        self._store = store
+        self._it = events
+        self._timeout = timeout
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> N | Lagged:
+        """The next notice, when there is one; TimeoutError if there is none for so long."""
+        try:
+            notice: N | Lagged = self._store._wait(self._it.__anext__, self._timeout)
+        except StopAsyncIteration:
+            raise StopIteration from None
+        return notice
+
+    def close(self) -> None:
+        """End the iteration, what is unread with it."""
+        self._store._wait(self._it.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Node:
+    """I am a :class:`gossiplog.Node` that waits: ``with Node(store, network="garden") as node``."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        network: Network | str,
+        agent: str = "gossiplog",
+        random: Callable[[], float] = random.random,
+        only_followed: bool | None = None,
+        quotas: Quotas | None = None,
+        max_memory: int | None = None,
+    ) -> None:
+        self._wait = store._wait
+        self.store = store
+
+        def make() -> gossiplog.Node:
+            return gossiplog.Node(
+                store._it.reactor,
+                store._it,
+                network=network,
+                agent=agent,
+                random=random,
+                only_followed=only_followed,
+                quotas=quotas,
+                max_memory=max_memory,
+            )
+
+        self._it: gossiplog.Node = self._wait(make)
+        self.network = self._it.network
+        self.id = self._it.id
+
+    stop = waits(gossiplog.Node.stop)
+    listen = waits(gossiplog.Node.listen)
+    follow = waits(gossiplog.Node.follow)
+    unfollow = waits(gossiplog.Node.unfollow)
+    block = waits(gossiplog.Node.block)
+    unblock = waits(gossiplog.Node.unblock)
+    when_in_sync = waits(gossiplog.Node.when_in_sync)
+    recover = waits(gossiplog.Node.recover)
+    connect = called(gossiplog.Node.connect)
+    subscribe = called(gossiplog.Node.subscribe)
+    unban = called(gossiplog.Node.unban)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    @property
+    def peers(self) -> list[Peer]:
+        """The peers with an open session."""
+        peers: list[Peer] = self._wait(lambda: self._it.peers)
+        return peers
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that any of the peers told us of is on our disk; False while there is no peer."""
+        return bool(self._wait(lambda: self._it.caught_up))
+
+    @property
+    def progress(self) -> Progress:
+        """How far catching up is: entries held and known to exist, the rate, the time left."""
+        progress: Progress = self._wait(lambda: self._it.progress)
+        return progress
+
+    @property
+    def quotas(self) -> Quotas:
+        """The bounds in force, with those that were not chosen."""
+        return self._it.quotas
+
+    @property
+    def usage(self) -> Usage:
+        """What is held, as the quotas count it."""
+        usage: Usage = self._wait(lambda: self._it.usage)
+        return usage
+
+    @property
+    def over_quota(self) -> dict[bytes, Quota]:
+        """The authors of whom nothing is taken now because of a quota, and which."""
+        over: dict[bytes, Quota] = self._wait(lambda: self._it.over_quota)
+        return over
+
+    @property
+    def bans(self) -> list[Ban]:
+        """Nodes that are kept out, for offences against the protocol."""
+        bans: list[Ban] = self._wait(lambda: self._it.bans)
+        return bans
+
+    @overload
+    def when(self, kind: type[N], /, *, where: Callable[[N], bool] | None = None) -> N: ...
+
+    @overload
+    def when(
+        self, kind: type[N], other: type[M], /, *, where: Callable[[N | M], bool] | None = None
+    ) -> N | M: ...
+
+    @overload
+    def when(self, *kinds: type[Any], where: Callable[[Any], bool] | None = None) -> Any: ...
+
+    def when(self, *kinds: type[Any], where: Callable[[Any], bool] | None = None) -> Any:
+        """The next notice of one of these ``kinds`` (any, if none) for which ``where(notice)`` is true.
+
+        ``where`` is called in the thread of the node.  What happened before the call is missed: use :meth:`events`.
+        """
+        return self._wait(lambda: self._it.when(*kinds, where=where))
+
+    @overload
+    def events(self, kind: type[N], /, *, timeout: float | None = None) -> Events[N]: ...
+
+    @overload
+    def events(self, kind: type[N], other: type[M], /, *, timeout: float | None = None) -> Events[N | M]: ...
+
+    @overload
+    def events(self, *kinds: type[Any], timeout: float | None = None) -> Events[Any]: ...
+
+    def events(self, *kinds: type[Any], timeout: float | None = None) -> Events[Any]:
+        """What happens from now on: ``for notice in node.events(PeerUp, PeerDown)``; everything, without kinds."""
+        return Events(self.store, self._wait(lambda: self._it.events(*kinds)), timeout)
+
+
+def catch_up(store: Store, endpoints: Iterable[str], timeout: float, **options: Any) -> Moved:
+    """Catch up with one after the other; what moved in all."""
+    began = time.monotonic()
+    received = sent = 0
+    with Node(store, **options) as node:
+        for endpoint in endpoints:
+            moved: Moved = store._run(CatchUp(node._it, endpoint, timeout).run)
+            received, sent = received + moved.received, sent + moved.sent
+    return Moved(received, sent, round(time.monotonic() - began, 3))

@@ -1,0 +1,256 @@
+"""Stores for scripts and threads.
+
+Responsible for: :class:`Store`, :class:`Writer` and :class:`Reader`, that wait.
+Must not know: how anything is done; each call is the one of the same name in ``gossiplog``.
+Invariant: any thread may call; who waits is woken by what it waits for, by Ctrl-C and by its timeout.  Leaving ``with``
+leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import gossiplog
+from gossiplog.blocking.waiting import waits
+from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError
+from gossiplog.live import reactor_thread
+from gossiplog.log.clock import Clock, Cursor
+from gossiplog.log.clock_view import ClockView
+from gossiplog.log.entry import Entry
+from gossiplog.log.network import Network
+from gossiplog.paths import AnyPath
+
+R = TypeVar("R")
+
+if TYPE_CHECKING:
+    from gossiplog.catch_up import Moved
+
+LOOK_SECONDS = 0.05
+"""Between two looks at a store that another process has."""
+
+
+class Store:
+    """I am a :class:`gossiplog.Store` that waits: ``with Store("notes") as store``.
+
+    ``wait``: for how many seconds, if another process has it open.  ``timeout``: so long any call waits at most, and
+    then raises TimeoutError; None is for ever.  It can be changed at any time; what was begun goes on all the same.
+    """
+
+    def __init__(
+        self,
+        path: AnyPath,
+        *,
+        init: bool = True,
+        read_only: bool = False,
+        wait: float = 0.0,
+        timeout: float | None = None,
+    ) -> None:
+        self.timeout = timeout
+        self._path = path
+        self._patience = wait
+        self._how: dict[str, Any] = {"init": init, "read_only": read_only}
+        self._thread: reactor_thread.ReactorThread | None = None
+        self._store: gossiplog.Store | None = None
+
+    def open(self) -> Self:
+        """Open the store, as :func:`gossiplog.open_store` does; :meth:`close` closes it."""
+        if self._thread is not None:
+            raise InvalidValueError(f"store {self._path!r} is open already")
+        self._thread = thread = reactor_thread.join()
+        until = time.monotonic() + self._patience
+        try:
+            while self._store is None:
+                try:
+                    self._store = thread.wait(
+                        lambda: gossiplog.open_store(self._path, thread.reactor, **self._how)
+                    )
+                except StoreLockedError:
+                    if time.monotonic() >= until:
+                        raise
+                    time.sleep(LOOK_SECONDS)
+        except BaseException:
+            self._thread = None
+            reactor_thread.leave(thread)
+            raise
+        return self
+
+    def close(self) -> None:
+        """Stop the nodes that use the store, finish what was begun, close."""
+        thread, self._thread = self._thread, None
+        store, self._store = self._store, None
+        if thread is not None and store is not None:
+            try:
+                thread.wait(store.close)
+            finally:
+                reactor_thread.leave(thread)
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def _it(self) -> gossiplog.Store:
+        if self._store is None:
+            raise StoreClosedError(f"store {self._path!r} is not open: use it within 'with'")
+        return self._store
+
+    def _wait(self, make: Callable[[], Any], timeout: float | None = None) -> Any:
+        thread = self._thread
+        if thread is None:
+            raise StoreClosedError(f"store {self._path!r} is not open: use it within 'with'")
+        return thread.wait(make, self.timeout if timeout is None else timeout)
+
+    def _run(self, make: Callable[[], Any]) -> Any:
+        """Wait for what has an end of its own."""
+        thread = self._thread
+        assert thread is not None  # within a node
+        return thread.wait(make)
+
+    @property
+    def path(self) -> str:
+        """Its directory, absolute."""
+        return self._it.path
+
+    @property
+    def clock(self) -> ClockView:
+        """How far each author's log is on disk now, a copy.  O(authors)."""
+        clock: ClockView = self._wait(lambda: self._it.clock.copy())
+        return clock
+
+    @property
+    def forks(self) -> set[bytes]:
+        """The authors whose logs are known as forked."""
+        forks: set[bytes] = self._wait(lambda: set(self._it.forks))
+        return forks
+
+    @property
+    def copied(self) -> str:
+        """Why this may be a copy of a store that is in use elsewhere; "" if it is not."""
+        return str(self._it.copied)
+
+    def writer(self, name: str = "default", *, encoding: str = "bytes") -> Writer:
+        """The local author called ``name``, its key pair made the first time; names are local to this store."""
+        return Writer(self, self._wait(lambda: self._it.writer(name, encoding=encoding)))
+
+    def read(
+        self,
+        author: bytes | None = None,
+        *,
+        first: int = 1,
+        last: int | None = None,
+        after: Cursor | Clock | None = None,
+        live: bool = False,
+        tail: bool = False,
+        encoding: str = "bytes",
+        timeout: float | None = None,
+    ) -> Reader:
+        """Entries to loop over, as :meth:`gossiplog.Store.read` gives them.
+
+        A ``live`` reader that gets nothing for ``timeout`` seconds raises TimeoutError, and can be asked again.
+        """
+        reader = self._wait(
+            lambda: self._it.read(
+                author, first=first, last=last, after=after, live=live, tail=tail, encoding=encoding
+            )
+        )
+        return Reader(self, reader, timeout)
+
+    def sync(self, *endpoints: str, network: Network | str, timeout: float = 20.0, **options: Any) -> Moved:
+        """Catch up with peers, one after the other, in both directions; return what moved.
+
+        Raises NodeError when one does not answer or nothing moves for ``timeout`` seconds, and what hinders our own
+        store.  ``options`` are those of :class:`Node`.
+        """
+        catch_up = import_module(
+            "gossiplog.blocking.node"
+        ).catch_up  # who only appends and reads starts sooner
+        moved: Moved = catch_up(self, endpoints, timeout, network=network, **options)
+        return moved
+
+    writers = waits(gossiplog.Store.writers)
+    recovered = waits(gossiplog.Store.recovered)
+    add_fork = waits(gossiplog.Store.add_fork)
+    fork_proof = waits(gossiplog.Store.fork_proof)
+    cursor = waits(gossiplog.Store.cursor)
+    save_cursor = waits(gossiplog.Store.save_cursor)
+    verify = waits(gossiplog.Store.verify)
+    holes = waits(gossiplog.Store.holes)
+    repair = waits(gossiplog.Store.repair)
+
+
+class Writer:
+    """I append to one local log.  ``author`` is its key, ``name`` what this store calls it."""
+
+    def __init__(self, store: Store, writer: gossiplog.Writer) -> None:
+        self._store = store
+        self._it = writer
+        self._wait = store._wait
+        self.name = writer.name
+        self.author = writer.author
+
+    append = waits(gossiplog.Writer.append)
+    append_many = waits(gossiplog.Writer.append_many)
+
+
+class Reader:
+    """I am one pass over a store: ``for entry in store.read()``, by one consumer.
+
+    As :class:`gossiplog.Reader`: who stops in the middle may go on later, with the same reader or from its
+    :meth:`cursor`, and ``damages`` has what was passed over.
+    """
+
+    def __init__(self, store: Store, reader: gossiplog.Reader, timeout: float | None) -> None:
+        self.damages = reader.damages
+        self._it = reader
+        self._store = store
+        self._timeout = timeout
+        self._batch: Sequence[Entry] = ()
+        self._handed = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Entry:
+        """The next entry, waiting for one if the reader is live."""
+        if self._handed == len(self._batch):
+            batch = self._ask(self._it.waiting)
+            self._batch, self._handed = batch, 0
+            if not batch:
+                raise StopIteration
+        self._handed += 1
+        return self._batch[self._handed - 1]
+
+    def cursor(self) -> Cursor:
+        """How far this reader is: read on from here with ``after=``."""
+
+        async def look() -> Cursor:
+            return self._it.cursor()
+
+        cursor: Cursor = self._ask(look)
+        return cursor
+
+    def _ask(self, ask: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Ask our reader, once it knows what was handed over; it may be told twice."""
+        handed = self._batch[: self._handed]
+
+        async def asking() -> R:
+            self._it.move(handed)
+            return await ask()
+
+        answer: R = self._store._wait(asking, self._timeout)
+        return answer
+
+    def close(self) -> None:
+        """End the iteration."""
+        self._store._wait(self._it.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
