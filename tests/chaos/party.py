@@ -32,6 +32,8 @@ INODES: Final = 300
 EAT_SECONDS: Final = 0.001
 SPARE_BYTES: Final = 48 << 10
 """What a disk that is getting full has left."""
+NO_RESERVE: Final = "Could not reserve EMFILE recovery file descriptor."
+"""Twisted says so, with a traceback, where no descriptor is left."""
 END_SECONDS: Final = 60.0
 COMMAND_SECONDS: Final = 60.0
 
@@ -237,8 +239,14 @@ class Party:
 
     def check_log(self) -> None:
         """Nothing that it wrote is about an error of ours."""
+        before = ""
         for line in self.log.read_text(errors="replace").splitlines():
-            if "internal error" in line or line.startswith(("Traceback", "Unhandled")) or "critical" in line:
+            is_ours = before != NO_RESERVE
+            before = line
+            is_error = (
+                line.startswith(("Traceback", "Unhandled")) or "internal error" in line or "critical" in line
+            )
+            if is_error and is_ours:
                 self.record.found(f"{self.name} wrote {line[:200]}; see {self.log}")
 
     # -- its store, while nobody has it

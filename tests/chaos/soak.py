@@ -204,13 +204,17 @@ class Soak:
             for author in authors.difference(party.authors):
                 party.tell(f"want {author}")
             party.tell("quiet")
-        for party in self.parties:
-            if party.suspicious:
-                party.end()
-                party.mend()
-                self._recover(party)
-                party.start()
-                party.tell("quiet")
+        suspicious = [party for party in self.parties if party.suspicious]
+        for party in suspicious:  # all before the first recovers: what is damaged nobody can be given
+            party.end()
+            party.mend()
+            party.start()
+            party.tell("quiet")
+        for party in suspicious:
+            party.end()
+            self._recover(party)
+            party.start()
+            party.tell("quiet")
 
     def _recover(self, party: Party) -> None:
         """Every entry of an own log that others have comes back."""
