@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode
-from gossiplog.gossip import events
+from gossiplog.gossip import events, interest_exchange
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import Choices
@@ -500,7 +500,7 @@ class QuotaTests(FollowingCase):
         """Nobody is told any more, and nothing is taken all the same."""
         self.start(Quotas(authors=1))
         self.hear(0, log(ANN, 1)[0])
-        with patch.object(limits, "MAX_NAMED_AUTHORS", limits.MAX_CHOSEN_AUTHORS + 1):
+        with patch.object(interest_exchange, "MAX_REFUSED_AUTHORS", 1):
             self.hear(0, Have((HaveItem(0, 1, bytes(32)),)))
             effects = self.hear(0, Have((HaveItem(1, 1, BOB.author),)))
             self.assertEqual(self.sent(effects, Refuse) + self.sent(effects, Want), [])
@@ -516,6 +516,35 @@ class QuotaTests(FollowingCase):
         effects = self.tick(2.0)
         self.assertIn(events.QuotaLifted(ANN.author), effects)
         self.assertEqual([m for _, m in self.sent(effects, Lazy)], [Lazy((ANN.author,))] * 2)
+
+    def test_no_more_is_asked_for_than_is_taken(self) -> None:
+        """And what was asked for is all: the author rests then, though time has made it a little less than its rate."""
+        self.start(Quotas(entries_per_second=2.0))
+        effects = self.hear(0, Have((HaveItem(0, 1000, ANN.author),)))
+        [(_, want)] = self.sent([*effects, *self.tick(limits.STALL_SECONDS)], Want)
+        self.assertEqual((want.items[0].first, want.most), (1, 20))
+        segments = log(ANN, 21)
+        self.hear(0, *segments[:12])
+        self.tick(3.0)
+        effects = self.hear(0, *segments[12:19])
+        self.assertEqual(self.sent(effects, Refuse), [])
+        effects = self.hear(0, segments[19])
+        self.assertEqual([m for _, m in self.sent(effects, Refuse)], [Refuse((ANN.author,))] * 2)
+        self.assertEqual(self.replica.ledger.refused, {ANN.author: Quota.RATE})
+        self.assertEqual(self.replica.holdings.accepted_seq(ANN.author), 20)
+
+    def test_who_is_ahead_is_asked_for_less(self) -> None:
+        """Others are not, nor is a log of our own bounded, nor anybody without that quota."""
+        for rate, expected in (
+            (2.0, {ANN.author: 9, BOB.author: 20}),
+            (None, {ANN.author: 0, BOB.author: 0}),
+        ):
+            self.start(Quotas(entries_per_second=rate))
+            self.hear(0, *log(ANN, 12))
+            claims = (HaveItem(0, 1000, ANN.author), HaveItem(1, 50, BOB.author))
+            effects = [*self.hear(0, Have(claims)), *self.tick(2 * limits.GRAFT_SECONDS)]
+            asked = {item.author: want.most for _, want in self.sent(effects, Want) for item in want.items}
+            self.assertEqual(asked, expected)
 
     def test_a_proof_counts(self) -> None:
         """With room for it the author is frozen, with a byte less it is refused, and nobody gets the proof."""

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import StoreDamagedError
 from gossiplog.gossip import backlog
-from gossiplog.gossip.outbox import HEADER_BYTES, READS_AT_ONCE, Outbox
+from gossiplog.gossip.outbox import HEADER_BYTES, READS_AT_ONCE, Outbox, size_bytes
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, merge, toil_bytes, verify
@@ -130,6 +130,46 @@ class OrderTests(SynchronousTestCase):
         self.outbox.credit_bytes = 10_000
         order = [(s.author, s.last) for s in self.outbox.take()]
         self.assertEqual(order, [(C, 2), (A, 3), (B, 3), (A, 4)])
+
+    def test_no_more_than_was_asked_for(self) -> None:
+        """And what is left of the last segment; what was read beyond is told, and nothing is owed."""
+        self.outbox.want(A, 1, 5)
+        self.outbox.want(B, 1)
+        self.outbox.next_load(anything)
+        rest = segment(A, 7, 9)
+        self.outbox.loaded((segment(A, 1, 3), segment(A, 4, 6), rest, segment(B, 1, 3)), nothing)
+        self.assertEqual((self.outbox.ended, self.outbox.skipped_bytes), ([A], size_bytes(rest)))
+        self.assertEqual([(s.author, s.last) for s in self.outbox.take()], [(A, 3), (A, 6), (B, 3)])
+        self.assertEqual([self.outbox.owes(author) for author in (A, B)], [False, True])
+        self.outbox.next_load(anything)
+        self.outbox.loaded((segment(B, 4, 6),), nothing)
+        self.assertEqual((self.outbox.ended, self.outbox.skipped_bytes), ([], 0))
+
+    def test_a_bound_is_of_one_question(self) -> None:
+        """Of less than that there is an end all the same; what is asked next has no bound, or its own."""
+        self.outbox.want(A, 1, 7)
+        self.outbox.next_load(anything)
+        self.outbox.loaded((segment(A, 1, 3),), lambda author, first: first == 4)
+        self.assertEqual((self.outbox.ended, self.outbox.owes(A)), ([], False))
+        self.outbox.take()
+        for most, count in ((0, 3), (3, 1)):
+            self.outbox.want(A, 4, most)
+            self.outbox.next_load(anything)
+            self.outbox.loaded((segment(A, 4, 6), segment(A, 7, 9), segment(A, 10, 12)), nothing)
+            self.assertEqual(len(self.outbox.take()), count)
+        self.assertEqual(self.outbox._left, {})
+
+    def test_what_is_put_back_is_not_sent_yet(self) -> None:
+        """It counts again when it is read again."""
+        self.outbox.credit_bytes = 0
+        segments = segment(A, 1, 3), segment(A, 4, 6), segment(A, 7, 9)
+        self.outbox.want(A, 1, 5)
+        for _ in range(2):
+            self.outbox.next_load(anything)
+            self.outbox.loaded(segments, nothing)
+            self.assertEqual((self.outbox.ended, len(self.outbox.ready)), ([A], 2))
+            self.outbox.put_back()
+            self.assertEqual(self.outbox.backlog, {A: 1})
 
     def test_what_cannot_be_read_is_given_up(self) -> None:
         """An author that gave nothing though one behind it did; the others are tried again."""

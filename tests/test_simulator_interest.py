@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
 from itertools import pairwise
 from random import Random
 
@@ -13,6 +15,7 @@ from gossiplog.gossip import events
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import Message, RangeKind, Ranges
 from gossiplog.gossip.quotas import Quota, Quotas
+from gossiplog.log.segment import Segment
 from gossiplog.testing.sim.cluster import Cluster, held
 from gossiplog.testing.sim.faults import ON_LINKS, Fault, Faults
 from gossiplog.testing.sim.loop import Carrier
@@ -20,6 +23,12 @@ from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.pipes import Quality
 from gossiplog.testing.sim.simulator import tight_limits
 from tests.test_simulator_scenarios import QUICK_DISK, SLOW_DISK, line, seq, write
+
+
+def _note(got: Counter[str], node: SimNode, to: Carrier, sender: str, message: Message, size: int) -> None:
+    """Count the entries that come to ``node``, taken or not."""
+    if to is node and type(message) is Segment:
+        got["all"] += message.count
 
 
 def down(node: SimNode) -> list[events.Notice]:
@@ -459,6 +468,31 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(bob.replica.ledger.refused, {})
         self.assertTrue(any(isinstance(notice, events.QuotaLifted) for notice in bob.notices))
         cluster.settle()
+
+    def test_over_its_rate_little_comes_in_vain(self) -> None:
+        """Whoever writes ten times as fast as is taken, or has years to catch up with: what is sent is taken."""
+        for peers, backlog, seed in ((1, 0, 1), (1, 2000, 2), (3, 0, 3), (3, 2000, 4)):
+            cluster = Cluster(seed)
+            others = [cluster.add() for _ in range(peers)]
+            bob = cluster.add()
+            bob.quotas = Quotas(entries_per_second=5.0)
+            for other in others:
+                cluster.connect(bob, other)
+                other.start()
+            for one, another in pairwise(others):
+                cluster.connect(one, another)
+            ann = others[0]
+            write(ann, backlog)
+            cluster.run(5.0)
+            bob.start()
+            got: Counter[str] = Counter()
+            cluster.figures.received = partial(_note, got, bob)  # type: ignore[method-assign]
+            for _ in range(600):
+                write(ann)
+                cluster.run(0.1)
+            self.assertGreater(seq(bob, ann), 250)
+            self.assertLess(got["all"], 1.15 * seq(bob, ann), (peers, backlog))
+            self.assertLess(got["all"], 60 * 5 + 50 + max(250, backlog))
 
     def test_rate_rests_while_nobody_is_connected(self) -> None:
         """There are no timers then; the next session begins with what is in force."""

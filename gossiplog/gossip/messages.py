@@ -95,9 +95,10 @@ class WantItem(NamedTuple):
 
 
 class Want(NamedTuple):
-    """Send these and keep pushing."""
+    """Send these and keep pushing; not more than ``most`` entries of each (0: all there is), and then announce."""
 
     items: tuple[WantItem, ...]
+    most: int = 0
 
 
 class Lazy(NamedTuple):

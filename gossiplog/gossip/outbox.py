@@ -78,6 +78,9 @@ class Outbox:
         self.payloads: deque[Segment] = deque()
         self.payload_bytes = 0
         self._payloads_next = False
+        self._left: dict[bytes, int] = {}
+        self.ended: list[bytes] = []
+        self.skipped_bytes = 0
         self.refill()
         self.overflowed = False
 
@@ -87,15 +90,18 @@ class Outbox:
         self.news_credit_bytes = limits.NEWS_WINDOW_BYTES
         self.control_credit_bytes = limits.CONTROL_WINDOW_BYTES
 
-    def want(self, author: bytes, first: int) -> int:
+    def want(self, author: bytes, first: int, most: int = 0) -> int:
         """The peer asked for ``author`` from ``first`` on; a later question replaces the earlier one.
 
+        With ``most`` for so many entries, and what is left of the last segment with them.
         Above ``MAX_OWED_AUTHORS`` the question that waited for longest is forgotten.  Returns as :meth:`forget`.
         """
         wasted_bytes = self.forget(author)
         if len(self.backlog) >= limits.MAX_OWED_AUTHORS:
             self.forget(next(iter(self.backlog)))  # asked elsewhere by now, or asked for again
         self.backlog[author] = first
+        if most:
+            self._left[author] = most
         return wasted_bytes
 
     def prove(self, author: bytes) -> None:
@@ -135,6 +141,7 @@ class Outbox:
         """
         self.news.pop(author, None)
         self.backlog.pop(author, None)
+        self._left.pop(author, None)
         wasted_bytes = 0
         if self.loading.get(author, -1) >= 0:
             self.loading[author] = -1  # what is being read answers an earlier question
@@ -157,7 +164,7 @@ class Outbox:
     def kept_bytes(self) -> int:
         """About what I take up.  O(1)."""
         tables = getsizeof(self.news) + getsizeof(self.backlog) + getsizeof(self._ready_of)
-        owed = OWED_BYTES * (len(self.news) + len(self.backlog))
+        owed = OWED_BYTES * (len(self.news) + len(self.backlog) + len(self._left))
         ready = READY_BYTES * (len(self.ready_news) + len(self.ready))
         ready += READY_BYTES * len(self.payloads)
         return tables + owed + ready + self.ready_bytes + self.payload_bytes
@@ -171,6 +178,8 @@ class Outbox:
                 queue[author] = sent.first if isinstance(sent, Segment) else PROOF
             else:
                 self.overflowed = True
+            if author in self._left and isinstance(sent, Segment):
+                self._left[author] += sent.count
             if author in self.loading:
                 self.loading[author] = -1  # what is being read comes after it
         self.ready_news, self.ready = deque(), deque()
@@ -182,7 +191,7 @@ class Outbox:
     def forget_all(self) -> None:
         """Owe nothing but a reconcile."""
         self.put_back()
-        self.news, self.backlog = {}, {}
+        self.news, self.backlog, self._left = {}, {}, {}
         self.loading = dict.fromkeys(self.loading, -1)
         self.overflowed = True
 
@@ -218,8 +227,10 @@ class Outbox:
 
         ``done(author, next seq)``: the peer has then been sent all we accepted.  Authors behind the last one read are
         still to be read; one before it, of which nothing was read, cannot be: it is forgotten.  So are those
-        ``withheld``, which are returned with the seq that the peer cannot be sent.
+        ``withheld``, which are returned with the seq that the peer cannot be sent.  Of those in :attr:`ended` it has
+        been sent as much as it asked for; ``skipped_bytes`` were read of them in vain.
         """
+        self.ended, self.skipped_bytes = [], 0
         asked = self.loading
         reached = [*asked].index(segments[-1].author) if segments else 0
         refused = {author: asked[author] for author in withheld if asked.get(author, -1) >= 0}
@@ -233,6 +244,9 @@ class Outbox:
             following = segment.last + 1 if isinstance(segment, Segment) else PROOF + 1
             if not self.owes(author) or asked[author] < 0 or following <= asked[author]:
                 continue
+            if author in self.ended:
+                self.skipped_bytes += size_bytes(segment)
+                continue
             asked[author] = following
             queue = self.news if author in self.news else self.backlog
             del queue[author]
@@ -241,7 +255,13 @@ class Outbox:
             (self.ready_news if overtakes else self.ready).append(segment)
             self.ready_bytes += size_bytes(segment)
             self._ready_of[author] += 1
+            if author in self._left and isinstance(segment, Segment):
+                self._left[author] -= segment.count
+                if self._left[author] <= 0:
+                    self.ended.append(author)
         self.loading = {}
+        for author in self.ended:
+            self.backlog.pop(author, None)
         for author, first in asked.items():
             if first >= 0 and (author in unread or done(author, first)):
                 self.news.pop(author, None)
@@ -283,6 +303,8 @@ class Outbox:
             self._ready_of[segment.author] -= 1
             if not self._ready_of[segment.author]:
                 del self._ready_of[segment.author]
+                if segment.author not in self.backlog:
+                    self._left.pop(segment.author, None)
             taken.append(segment)
         return taken
 

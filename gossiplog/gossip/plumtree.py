@@ -162,12 +162,24 @@ class Plumtree(Sender):
             others = [other for other in self.open_sessions() if other is not session]
             self._take_all(others[0] if others else session)
 
+    def _pull(self, session: Session, authors: Sequence[bytes], most: int, holes: bool = False) -> None:
+        """Ask for these, and for no more of each than is going to be taken."""
+        items = []
+        for author in authors:
+            seq = self.holdings.accepted_seq(author)
+            items.append(WantItem(author, seq + 1, holes))
+            if most:
+                self.ledger.asked(author, seq + most)
+        self._send(session, Want(tuple(items), most))
+        self._watch_stalls()
+
     def _want_on(self, session: Session, authors: Sequence[bytes]) -> None:
-        """Let the peer go on pushing these."""
-        authors = [author for author in authors if not self.schedule.pulls_holes(session.number, author)]
+        """Let the peer go on pushing these; it does so with what we pull from it."""
+        authors = [author for author in authors if not self.schedule.pulls(session.number, author)]
         if authors and session.phase is Phase.OPEN:
             items = [WantItem(author, self.holdings.accepted_seq(author) + 1) for author in authors]
-            self._advise(session, Want(tuple(items)))
+            bounds = [self.ledger.most(author, self.now) for author in authors]
+            self._advise(session, Want(tuple(items), min(filter(None, bounds), default=0)))
 
     # -- what was announced
 

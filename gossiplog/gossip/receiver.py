@@ -17,9 +17,10 @@ from gossiplog.gossip.allowance import FORK_POINTS, echo, hashed, price
 from gossiplog.gossip.events import StoreSegment
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.hole_filling import HoleFilling
-from gossiplog.gossip.messages import Fork, Have, Message, Want, WantItem
+from gossiplog.gossip.messages import Fork, Have, Message
 from gossiplog.gossip.outbox import PROOF
 from gossiplog.gossip.plumtree import explored_seq
+from gossiplog.gossip.quotas import Quota
 from gossiplog.gossip.session import Pause, Phase, Session
 from gossiplog.log.disk_cost import proof_bytes, row_bytes
 from gossiplog.log.fork import ForkProof, verify_proof
@@ -94,9 +95,11 @@ class Receiver(HoleFilling):
             self._ask_later()
             return
         for number, authors in self.schedule.next_wants(self.holdings.accepted_seq, self.now):
-            items = tuple(WantItem(author, self.holdings.accepted_seq(author) + 1) for author in authors)
-            self._send(self.sessions[number], Want(items))
-            self._watch_stalls()
+            by_most: dict[int, list[bytes]] = {}
+            for author in authors:
+                by_most.setdefault(self.ledger.most(author, self.now), []).append(author)
+            for most, some in by_most.items():
+                self._pull(self.sessions[number], some, most)
 
     def _withhold(self, session: Session, author: bytes, seq: int) -> None:
         """The peer takes back what it claimed: ask for it with holes when nobody else has it."""
@@ -116,8 +119,7 @@ class Receiver(HoleFilling):
             for number, author in self.withheld.open(self._may_lack, self.now):
                 session = self.sessions[number]
                 session.let_lack(author)
-                self._send(session, Want((WantItem(author, self.holdings.accepted_seq(author) + 1, True),)))
-                self._watch_stalls()
+                self._pull(session, (author,), self.ledger.most(author, self.now), holes=True)
         for session in self.open_sessions():
             self._check_caught_up(session)
         self._watch_withheld()
@@ -241,6 +243,8 @@ class Receiver(HoleFilling):
         self._relay(segment, session, backlog, holed)
         if not backlog and segment.first <= explored_seq(head.seq):
             self._explore(author)
+        if self.ledger.has_come(author, head.seq, pulled=author in self.schedule.pulled_from):
+            self._refuse(author, Quota.RATE)
         self._ask()
 
     def _lost_own(self, session: Session, seq: int, author: bytes) -> None:

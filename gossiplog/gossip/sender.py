@@ -78,7 +78,7 @@ class Sender(InterestExchange):
                 continue
             session.welcome_holes(author, holes)
             if self.holdings.accepted_seq(author) >= first:
-                self._wasted(session, session.outbox.want(author, first))
+                self._wasted(session, session.outbox.want(author, first, want.most))
             else:
                 session.owe(session.announce, author)
         session.announces = True
@@ -185,6 +185,10 @@ class Sender(InterestExchange):
             refused = session.outbox.loaded(event.segments, self._sent_all, event.withheld)
             for author, first in refused.items():
                 session.withhold(author, first - 1)
+            self._wasted(session, session.outbox.skipped_bytes)
+            for author in session.outbox.ended:
+                session.serve(author, Service.LAZY)
+                self._announce(session, author, limits.LAZY_ANNOUNCE_SECONDS)
             self._pump(session)
 
 

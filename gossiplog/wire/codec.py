@@ -35,12 +35,14 @@ class _Row(NamedTuple):
     decode: Callable[..., m.Message]
     about_author: bool = False
     """Whether the second element is its author: of one whose length is reserved nothing more is read."""
+    optional: int = 0
+    """How many elements more are read if they are there; ``decode`` is told how many are."""
 
 
 _ROWS: Final = (
     _Row(0, m.Hello, 9, requests.pack_hello, requests.read_hello),
     _Row(1, m.Ranges, 4, ranges.pack_ranges, ranges.read_ranges),
-    _Row(2, m.Want, 2, requests.pack_want, requests.read_want),
+    _Row(2, m.Want, 2, requests.pack_want, requests.read_want, optional=1),
     _Row(3, m.Lazy, 2, requests.pack_lazy, requests.read_lazy),
     _Row(4, m.Refuse, 2, requests.pack_refuse, requests.read_refuse),
     _Row(5, m.Segment, 7, entries.pack_segment, entries.read_segment, True),
@@ -102,8 +104,9 @@ def decode(frame: bytes) -> m.Message:
             elif elements < row.elements:
                 raise MalformedMessageError(f"{elements} elements instead of {row.elements}")
             else:
-                message = row.decode(fields, *about)
-                fields.skip(elements - row.elements)
+                more = min(elements - row.elements, row.optional)
+                message = row.decode(fields, *about, *((more,) if row.optional else ()))
+                fields.skip(elements - row.elements - more)
     except MalformedMessageError as error:
         raise MalformedMessageError(f"{name}: {error}") from None
     except (ValueError, UnpackException) as error:

@@ -53,11 +53,12 @@ def read_hello(fields: Fields) -> Hello:
 
 def pack_want(m: Want) -> bytes:
     """Return the frame of WANT."""
-    return pack((2, counted(m.items, limits.MAX_WANT_ITEMS)))
+    items = counted(m.items, limits.MAX_WANT_ITEMS)
+    return pack((2, items, m.most) if m.most else (2, items))
 
 
-def read_want(fields: Fields) -> Want:
-    """Read the elements of WANT."""
+def read_want(fields: Fields, more: int) -> Want:
+    """Read the elements of WANT, of which ``most`` may be there."""
     items: list[WantItem] = []
     for _ in range(fields.array("items", limits.MAX_WANT_ITEMS)):
         item = fields.authored_item("item")
@@ -69,7 +70,7 @@ def read_want(fields: Fields) -> Want:
         if type(first) is not int or not 1 <= first <= limits.MAX_SEQ or type(holes) is not bool:
             raise MalformedMessageError("item: not a seq and whether holes are allowed")
         items.append(WantItem(author, first, holes))
-    return Want(tuple(items))
+    return Want(tuple(items), fields.uint("most", 0, limits.MAX_SEQ) if more else 0)
 
 
 def _names(m: Lazy | Refuse) -> tuple[bytes | None, ...]:

@@ -187,9 +187,9 @@ def listed(*items: Item, exchange: int = 0) -> Ranges:
     return Ranges(exchange, (Range(b"", RangeKind.DIFFERENCES, items=items),))
 
 
-def want(author: bytes | None, first: int, holes: bool = False) -> Want:
+def want(author: bytes | None, first: int, holes: bool = False, most: int = 0) -> Want:
     """Return a question about one author."""
-    return Want((WantItem(author, first, holes),))
+    return Want((WantItem(author, first, holes),), most)
 
 
 def have(handle: int, seq: int, author: bytes | None = None) -> Have:
@@ -250,6 +250,8 @@ CASES: list[tuple[str, list[Any]]] = [
     ("WANT from the start", [HELLO, want(ANN.author, 1)]),
     ("WANT from the middle of a segment", [HELLO, want(ANN.author, 2)]),
     ("WANT from behind the head", [HELLO, want(ANN.author, 4)]),
+    ("WANT of one entry", [HELLO, want(ANN.author, 1, most=1)]),
+    ("WANT of more than there is", [HELLO, want(ANN.author, 1, most=4)]),
     ("WANT of who is not held", [HELLO, want(UNSEEN, 1)]),
     ("WANT of a known fork", [HELLO, want(CAT.author, 1)]),
     ("WANT of nil", [HELLO, want(None, 1), want(None, limits.MAX_SEQ, True), Ping(1)]),

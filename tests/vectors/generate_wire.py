@@ -84,6 +84,7 @@ MESSAGES: list[tuple[str, Message]] = [
         ),
     ),
     ("want", Want((WantItem(A, 1), WantItem(B, 70_000, True), WantItem(None, MAX_SEQ)))),
+    ("want of so many entries", Want((WantItem(A, 7),), 200)),
     ("lazy", Lazy((A, None))),
     ("refuse", Refuse((B,))),
     ("segment", SEGMENT),

@@ -83,7 +83,8 @@ function readNamed(reader) {
   return { authors, reserved };
 }
 
-// name, elements needed, and how those after the type are read; where the author is the first of them, it is given
+// name, elements needed, how those after the type are read, whether the author is the first of them (then it is given),
+// and how one more is read, if it is there
 const MESSAGES = [
   ["Hello", 9, (reader) => {
     const low = reader.int(0, limits.MAX_VERSION), high = reader.int(low, limits.MAX_VERSION);
@@ -96,8 +97,8 @@ const MESSAGES = [
   ["Want", 2, (reader) => {
     const read = (author) => ({ author, first: reader.int(1, MAX_SEQ), holes: reader.bool() });
     const items = list(reader, limits.MAX_WANT_ITEMS, () => readItem(reader, true, read));
-    return { items: items.filter((item) => item !== null) };
-  }],
+    return { items: items.filter((item) => item !== null), most: 0 };
+  }, false, (reader) => ({ most: reader.int(0, MAX_SEQ) })],
   ["Lazy", 2, readNamed],
   ["Refuse", 2, readNamed],
   ["Segment", 7, readHeader, true],
@@ -127,11 +128,12 @@ export function readMessage(frame) {
   const unknown = (count) => (rest(count), ["Unknown", { type }]);
   if (type >= 64n) return unknown(elements - 1);
   if (!(type < MESSAGES.length)) malformed(`no message has type ${type}`);
-  const [name, needed, read, aboutAuthor] = MESSAGES[Number(type)];
+  const [name, needed, read, aboutAuthor, readMore] = MESSAGES[Number(type)];
   const author = aboutAuthor && elements > 1 ? reader.bin() : null;
   if (isReserved(author)) return unknown(elements - 2);
   if (elements < needed) malformed("too few elements");
-  const fields = read(reader, author);
-  rest(elements - needed);
+  const fields = read(reader, author), more = readMore && elements > needed;
+  if (more) Object.assign(fields, readMore(reader));
+  rest(elements - needed - (more ? 1 : 0));
   return [name, fields];
 }
