@@ -12,6 +12,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine
+from collections.abc import Set as AbstractSet
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
@@ -124,7 +125,7 @@ class Store:
         return self._it.clock
 
     @property
-    def forks(self) -> set[bytes]:
+    def forks(self) -> AbstractSet[bytes]:
         """The authors whose logs are known as forked."""
         return self._it.forks
 

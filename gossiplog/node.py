@@ -50,7 +50,8 @@ class Node:
     """I replicate a store with peers of one network.
 
     ``network`` is a :class:`Network`, or text as :meth:`Network.parse` takes it: a network key, the id of an author,
-    or a name.  Raises :class:`NetworkMismatchError` when the store belongs to another network.
+    or a name.  Raises :class:`NetworkMismatchError` when the store belongs to another network, and
+    :class:`StoreInUseError` when another node runs on it.
 
     ``only_followed``: want nobody but the authors followed, or (False) everybody but those unfollowed; None is as the
     store remembers, at first the latter.  ``quotas`` bound what is taken from peers.
@@ -89,34 +90,30 @@ class Node:
         store.check_open()
         steady(reactor)
         part_large()
-        store.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
-        secret = store.thread.now(lambda logs: logs.node_key())
-        if only_followed is not None:
-            store.interest.only_followed(only_followed)
-        weights = store.weigh()
-        bounds = quotas or Quotas()
-        self._ledger = QuotaLedger(bounds.or_else(default_authors()), weights, store.local)
-        self._room: DiskRoom | None = None
-        if bounds.bytes is None and store.disk is not None:
-            self._room = DiskRoom(
-                reactor, store.disk, self._ledger, lambda: store.interest.tell(Lightened(()))
-            )
-        self._driver = Driver(
-            reactor,
-            store,
-            self.network,
-            secret,
-            os.urandom(16),
-            agent,
-            random,
-            self._tell,
-            self._ledger,
-            max_memory,
-        )
-        self.id = self._driver.id
-        self._meter = Meter(store.clock, self._driver.replica.schedule, store.clock.total())
-        self._counting = [store.listen(self._count), store.interest.listen(self._recount)]
         self._detach = store.attach(self.stop)
+        try:
+            store.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
+            secret = store.thread.now(lambda logs: logs.node_key())
+            if only_followed is not None:
+                store.interest.only_followed(only_followed)
+            weights = store.weigh()
+            bounds = quotas or Quotas()
+            self._ledger = QuotaLedger(bounds.or_else(default_authors()), weights, store.local)
+            self._room: DiskRoom | None = None
+            if bounds.bytes is None and store.disk is not None:
+                self._room = DiskRoom(
+                    reactor, store.disk, self._ledger, lambda: store.interest.tell(Lightened(()))
+                )
+            instance, tell, ledger = os.urandom(16), self._tell, self._ledger
+            self._driver = Driver(
+                reactor, store, self.network, secret, instance, agent, random, tell, ledger, max_memory
+            )
+            self.id = self._driver.id
+            self._meter = Meter(store.clock, self._driver.replica.schedule, store.clock.total())
+            self._counting = [store.listen(self._count), store.interest.listen(self._recount)]
+        except BaseException:
+            self._detach()
+            raise
 
     # -- connections
 

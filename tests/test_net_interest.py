@@ -196,7 +196,7 @@ class QuotaTests(InterestCase):
         self.assertEqual(self.b.payloads(other), [bytes(600)])
 
     def test_what_is_used_can_be_seen(self) -> None:
-        """The same number while running, by a second node on the store, and after a restart; proofs count."""
+        """The same number while running, by the next node on the store, and after a restart; proofs count."""
         author, other = self.a.author(), self.a.author("other")
         for _ in range(20):
             self.a.append(bytes(500))
@@ -213,6 +213,7 @@ class QuotaTests(InterestCase):
         self.assertEqual((used.authors, used.forked), (3, 1))
         self.assertEqual(used.memory_bytes, 3 * limits.AUTHOR_MEMORY_BYTES + limits.FORK_MEMORY_BYTES)
         self.assertEqual(self.b.store.weigh().authors[proof.author], proof_bytes(proof))
+        self.world.result(self.b.node.stop())
         second = Node(self.world.reactor, self.b.store, network=NETWORK)
         self.assertEqual(second.usage, used)
         self.restart(self.b)
@@ -222,6 +223,7 @@ class QuotaTests(InterestCase):
 
     def disk(self, free: int) -> None:
         """So much is free on the disk of everybody from now on."""
+        self.patch(MemoryBackend, "disk", "here")
         self.patch(memory_size, "disk_usage", lambda path: SimpleNamespace(free=free))
 
     def test_room_that_was_made_later(self) -> None:

@@ -8,7 +8,8 @@ Invariant: ``accepted(author).seq >= clock.seq(author)``; what is claimed, compa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from heapq import merge
 from typing import Protocol
 
@@ -38,12 +39,18 @@ class Heads:
     """I answer what we have, and what of it is safe on disk."""
 
     def __init__(
-        self, clock: ClockView, forks: set[bytes], local: set[bytes], holed: set[bytes] | None = None
+        self,
+        clock: ClockView,
+        forks: Iterable[bytes],
+        local: AbstractSet[bytes],
+        holed: Iterable[bytes] = (),
     ) -> None:
+        """``clock`` and ``local`` are live views of what the store knows, and are read only; the others are where to
+        begin, and mine from then on."""
         self.clock = clock
-        self.forks = forks
+        self.forks = set(forks)
         self.local = local
-        self.holed = set() if holed is None else holed
+        self.holed = set(holed)
         self.ahead: dict[bytes, Head] = {}
         self.views: set[View] = set()
         self._forked: SortedSet[bytes] = SortedSet(forks)

@@ -386,6 +386,8 @@ class Receiver(HoleFilling):
         """If it could not be, all is as if the proof had never come: what shows the fork is asked for again, once there
         is room."""
         self.ledger.proof_done(event.author)
+        if event.is_kept and event.author not in self.holdings.forks:
+            self.holdings.freeze(event.author)  # it was deleted, and then the proof was written
         if not event.is_kept:
             self.holdings.thaw(event.author)
             for session in self.sessions.values():

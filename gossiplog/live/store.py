@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError
@@ -27,7 +27,7 @@ from gossiplog.live.results import Ending, Result, check_caller, deliver, why_ov
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.writer import Writer
 from gossiplog.log.clock import Clock, Cursor
-from gossiplog.log.clock_view import ClockView, MovingClock
+from gossiplog.log.clock_view import ClockView
 from gossiplog.log.disk_cost import Weights
 from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.fork import ForkProof, verify_proof
@@ -35,6 +35,7 @@ from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
 from gossiplog.paths import AnyPath
 from gossiplog.store.door import place_of
+from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs, VerifyReport, open_logs
 from gossiplog.store.names import check_cursor_name
 from gossiplog.store.owning_process import Home
@@ -67,11 +68,6 @@ def open_store(
     return Store(lambda: open_logs(place, init, read_only, wait), reactor, place)
 
 
-def _found(logs: Logs) -> tuple[MovingClock, set[bytes], set[bytes], str, set[bytes], str | None]:
-    local, forks, holed = set(logs.local), set(logs.forks), logs.holed_authors()
-    return logs.clock.copy(), local, forks, logs.copied, holed, logs.disk
-
-
 class Store:
     """I keep logs on disk and tell who wants to know what is new.
 
@@ -94,21 +90,19 @@ class Store:
         self.home = Home(f"store {path}")
         self._listeners: list[CommitListener] = []
         self._damage_listeners: list[Callable[[Damage], None]] = []
-        self._users: list[Callable[[], Deferred[Any]]] = []
+        self._user: Callable[[], Deferred[Any]] | None = None
         self._writers: dict[tuple[str, str], Writer] = {}
         self._readers: WeakSet[Reader] = WeakSet()
         self._held: set[Reader] = set()
         self._closing = False
         self._closed = Ending(reactor)
-        self.unwritten: dict[bytes, ForkProof] = {}
-        self._weights: Weights | None = None
         self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
-        self.clock: MovingClock
-        self.local: set[bytes]
-        self.forks: set[bytes]
-        self.holed: set[bytes]
         try:
-            self.clock, self.local, self.forks, self.copied, self.holed, self.disk = self.thread.now(_found)
+            self.held: Held
+            self.held, self.copied, self.disk = self.thread.now(
+                lambda logs: (Held.of(logs), logs.copied, logs.disk)
+            )
+            self.clock, self.local, self.forks = self.held.clock, self.held.local, self.held.forks
             self.interest = Follows.on(self.thread, self.local, self._set, self.check_open, reactor)
             self._freezer = Freezer(self.clock)
             self.returning = AppendGate(reactor, self.clock, self.forks, self.thread.write)
@@ -133,7 +127,7 @@ class Store:
 
         def made(value: Keypair | Failure) -> None:
             if not isinstance(value, Failure):
-                self.local.add(value.author)
+                self.held.joined(value.author)
                 self.interest.joined(value.author)
             deliver(result, value, read)
 
@@ -171,17 +165,14 @@ class Store:
         self.check_open()
         verify_proof(proof)
 
-        def kept(_: Any) -> None:
-            self.forks.add(proof.author)
-
         self.interest.tell(ForkFound(proof))
-        return self._write(AddFork(proof), kept)
+        return self._write(AddFork(proof), lambda _: None)
 
     # -- reading
 
     def fork_proof(self, author: bytes) -> Result[ForkProof]:
         """The proof that one of the authors in ``forks`` has forked its log."""
-        proof = self.unwritten.get(author)
+        proof = self.held.unwritten.get(author)
         return self.run(lambda logs: proof or logs.fork_proof(author))
 
     def read(
@@ -252,16 +243,20 @@ class Store:
         The clock goes back, which it never does under a node: raises :class:`StoreInUseError` while one runs.
         """
         self.check_open()
-        if self._users:
+        if self._user is not None:
             raise StoreInUseError(f"stop the node before store {self.path} is repaired")
 
         def cut(report: RepairReport) -> RepairReport:
-            for author, head in report.heads.items():
-                self.clock.set(author, head)
-            self._weights = None
+            self.held.repaired(report.heads)
             return report
 
-        return self.run(lambda logs: logs.repair()).addCallback(cut)  # type: ignore[return-value]
+        detach = self.attach(lambda: succeed(None))
+
+        def over(value: Any) -> Any:
+            detach()
+            return value
+
+        return self.run(lambda logs: logs.repair()).addCallback(cut).addBoth(over)  # type: ignore[return-value]
 
     def writers(self) -> Result[dict[str, bytes]]:
         """Local authors by name."""
@@ -285,12 +280,8 @@ class Store:
             self.returning.close()
             for reader in tuple(self._readers):
                 reader.close()
-            if self._users:
-                stops = [maybeDeferred(stop) for stop in tuple(self._users)]
-                users = DeferredList(stops, consumeErrors=True)
-                users.addCallback(lambda _: self.thread.close(self._thread_closed))
-            else:
-                self.thread.close(self._thread_closed)
+            user = succeed(None) if self._user is None else maybeDeferred(self._user)
+            user.addBoth(lambda _: self.thread.close(self._thread_closed))
         return self._closed.wait()
 
     async def __aenter__(self) -> Store:
@@ -318,15 +309,25 @@ class Store:
             _log.warn("{words}", words=in_words(damage, self.path))
 
     def attach(self, stop: Callable[[], Deferred[Any]]) -> Callable[[], None]:
-        """Call ``stop`` and wait for it before the store closes; returns how to take that back."""
-        self._users.append(stop)
-        return lambda: self._users.remove(stop) if stop in self._users else None
+        """Call ``stop`` and wait for it before the store closes; returns how to take that back.
+
+        Raises :class:`StoreInUseError` if somebody else is attached: forks, quotas and what is accepted have one owner.
+        """
+        if self._user is not None:
+            raise StoreInUseError(
+                f"store {self.path} is in use by another node of this process: stop that one first"
+            )
+        self._user = stop
+
+        def detach() -> None:
+            if self._user is stop:
+                self._user = None
+
+        return detach
 
     def weigh(self) -> Weights:
         """What each author takes on disk, a live view; the first time it is found out, at once.  O(rows)."""
-        if self._weights is None:
-            self._weights = Weights(self.thread.now(lambda logs: logs.weighing.begin()))
-        return self._weights
+        return self.held.weights or self.held.weigh(self.thread.now(lambda logs: logs.weighing.begin()))
 
     def run(self, work: Callable[[Logs], Any]) -> Result[Any]:
         """Do ``work`` in the store's thread."""
@@ -381,13 +382,7 @@ class Store:
 
     def _committed(self, outcome: CommitReport, stale: Sequence[bytes]) -> None:
         """A commit is done: move the clock, then tell everyone."""
-        if self._weights is not None:
-            self._weights.change(outcome.forgotten, outcome.changes)
-        for author in outcome.forgotten:
-            self.clock.discard(author)
-            self.forks.discard(author)
-        for author, head in outcome.heads.items():
-            self.clock.set(author, head)
+        self.held.committed(outcome)
         self._freezer.grown()
         self.returning.moved(outcome.heads)
         if outcome.forgotten:

@@ -35,6 +35,9 @@ class ClockView(Protocol):
     def dump(self) -> bytes:
         """Return the cursor of everything held as bytes."""
 
+    def copy(self) -> MovingClock:
+        """Return another one that begins with the same heads, of whoever asks: another thread, or who compares."""
+
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[bytes]: ...
@@ -53,6 +56,3 @@ class MovingClock(ClockView, Protocol):
 
     def discard(self, author: bytes) -> None:
         """Forget an author, if it is known."""
-
-    def copy(self) -> MovingClock:
-        """Return another one that begins with the same heads, for another thread that is told of every change."""

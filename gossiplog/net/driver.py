@@ -97,7 +97,9 @@ class Driver:
         self._alarm = DeadlineTimer(reactor, lambda: self._handle(events.Tick()))
         self._stopping = False
         self._stopped = Ending()
-        self._holdings = Heads(store.clock, store.forks, store.local, store.holed)
+        self._holdings = Heads(
+            store.clock, store.forks, store.local, store.thread.now(lambda logs: logs.holed_authors())
+        )
         self.replica = Replica(self.id, instance, self._holdings, agent=agent)
         self._checker = SignatureChecks()
         self.replica.verify = self._checker.verify

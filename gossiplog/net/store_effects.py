@@ -76,22 +76,21 @@ class StoreEffects:
 
         Of these as many are kept as may be pending: the others are lost.
         """
-        unwritten, proof, size = self._store.unwritten, effect.proof, effect.size_bytes
+        held, proof, size = self._store.held, effect.proof, effect.size_bytes
 
         def written(value: Any) -> None:
             if not isinstance(value, Failure):
-                unwritten.pop(proof.author, None)
-                self._report(events.ForkWritten(proof.author, True))
+                self._report(events.ForkWritten(proof.author, proof.author in held.forks))
             elif value.check(StoreFullError):
                 if self._owed_bytes + size <= limits.PENDING_WRITE_BYTES or proof.author in self._store.local:
                     self._owed.append(effect)
                     self._owed_bytes += size
                 else:
-                    unwritten.pop(proof.author, None)
+                    held.lost_proof(proof.author)
                     self._report(events.ForkWritten(proof.author, False))
             self._written(size, value)
 
-        unwritten[proof.author] = proof
+        held.proven(proof)
         self._put(AddFork(proof), written)
         self.pending_bytes += size
 
@@ -100,7 +99,9 @@ class StoreEffects:
         session, wants, limit_bytes, holes = effect
         damages: dict[bytes, StoreError] = {}
         found: list[Damage] = []
-        unwritten = {author: self._store.unwritten.get(author) for author, first in wants if first == PROOF}
+        unwritten = {
+            author: self._store.held.unwritten.get(author) for author, first in wants if first == PROOF
+        }
 
         def loaded(value: Any) -> Event:
             for damage in found:

@@ -228,7 +228,9 @@ class Logs:
             if isinstance(request, FillRow) and isinstance(result, RowFilled) and result.count:
                 results[place] = result._replace(left=self._holes_of(request.segment.author))
         changes = self.weighing.committed(filling.changes, batch.changes)
-        return CommitReport(results, batch.segments, batch.heads, tuple(batch.forgotten), changes)
+        return CommitReport(
+            results, batch.segments, batch.heads, tuple(batch.forgotten), changes, tuple(batch.new_forks)
+        )
 
     def _holes_of(self, author: bytes) -> int:
         return sum(row.holes for row in self._backend.holed(author, 1, MAX_SEQ))

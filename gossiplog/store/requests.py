@@ -109,7 +109,8 @@ class CommitReport(NamedTuple):
     heads they made; of merging, nothing but ``changes``.
 
     The logs of ``forgotten`` were deleted before that; what of them is in ``segments`` came afterwards.  ``changes`` is
-    by how much what authors take on disk changed, afterwards, if somebody weighs.
+    by how much what authors take on disk changed, afterwards, if somebody weighs.  ``forked`` are the authors of fork
+    proofs that are new on disk.
     """
 
     results: list[Reply]
@@ -117,6 +118,7 @@ class CommitReport(NamedTuple):
     heads: dict[bytes, Head]
     forgotten: tuple[bytes, ...] = ()
     changes: Mapping[bytes, int] = MappingProxyType({})
+    forked: tuple[bytes, ...] = ()
 
 
 def merged(changes: Mapping[bytes, int]) -> CommitReport:

@@ -54,7 +54,7 @@ class Batch:
         self._forks = forks
         self._keypairs = keypairs
         self._new_heads: dict[bytes, Head | None] = {}
-        self._new_forks: set[bytes] = set()
+        self.new_forks: dict[bytes, None] = {}
         self.forgotten: dict[bytes, None] = {}
 
     @property
@@ -69,7 +69,7 @@ class Batch:
 
     def forked(self, author: bytes) -> bool:
         """Tell whether the author's log is forked in this batch."""
-        return author in self._new_forks or (author in self._forks and author not in self.forgotten)
+        return author in self.new_forks or (author in self._forks and author not in self.forgotten)
 
     def receive(self, request: Request) -> Reply:
         """Take any request but an Append or a Fill."""
@@ -77,7 +77,7 @@ class Batch:
             return self._accept(request)
         if isinstance(request, AddFork):
             if not self.forked(request.proof.author):
-                self._new_forks.add(request.proof.author)
+                self.new_forks[request.proof.author] = None
                 self.changes.add(request.proof.author, proof_bytes(request.proof))
                 self.writes.append(PutFork(request.proof))
         elif isinstance(request, Forget):
@@ -86,7 +86,7 @@ class Batch:
                     "the log of a local writer cannot be forgotten: its seqs would be reused"
                 )
             self._new_heads[request.author] = None
-            self._new_forks.discard(request.author)
+            self.new_forks.pop(request.author, None)
             self.segments = [segment for segment in self.segments if segment.author != request.author]
             self.changes.pop(request.author, None)
             self.forgotten[request.author] = None
@@ -142,7 +142,7 @@ class Batch:
         for author, head in self._new_heads.items():
             if head is not None:
                 self._clock.advance(author, head)
-        self._forks.update(self._new_forks)
+        self._forks.update(self.new_forks)
 
     def _accept(self, request: Accept) -> Reply:
         segment, head = request

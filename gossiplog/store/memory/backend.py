@@ -56,10 +56,11 @@ class DiskFault(Enum):
 class MemoryBackend:
     """I keep a store in memory.  ``fault``, when set, is asked before each commit whether it fails, and how."""
 
+    disk: str | None = None
+
     def __init__(self, path: str = "memory") -> None:
         """Begin empty; ``path`` is only for people to read."""
         self.path = path
-        self.disk = None
         self.read_only = False
         self.fault: Callable[[Sequence[RowWrite]], DiskFault | None] | None = None
         self._logs: dict[bytes, LogRows] = {}

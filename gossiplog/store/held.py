@@ -1,0 +1,84 @@
+"""What is known of a store by who may not touch it: its clock, its forks, who writes here.
+
+Responsible for: keeping that as the store's thread reports it.
+Must not know: threads, peers, who reads it.
+Invariant: there is one of these for a store, and nobody else changes what is in it.  The clock moves by what a commit
+reports, and by nothing else; a fork is known from when it was proven, whether or not a full disk has kept the proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from gossiplog.log.clock_view import ClockView, MovingClock
+from gossiplog.log.disk_cost import Weights
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import Head
+from gossiplog.store.logs import Logs
+from gossiplog.store.requests import CommitReport
+
+
+class Held:
+    """I am what one store holds, as far as others were told.
+
+    ``clock`` is the durable clock, ``local`` are the authors that write here, ``forks`` those whose logs are known as
+    forked; ``unwritten`` are proofs that are not on disk yet.  All are to be read only.
+    """
+
+    def __init__(self, clock: MovingClock, local: AbstractSet[bytes], forks: AbstractSet[bytes]) -> None:
+        """Begin with what is on disk; ``clock`` is mine from now on."""
+        self._clock = clock
+        self._local = set(local)
+        self._forks = set(forks)
+        self._unwritten: dict[bytes, ForkProof] = {}
+        self.clock: ClockView = clock
+        self.local: AbstractSet[bytes] = self._local
+        self.forks: AbstractSet[bytes] = self._forks
+        self.unwritten: Mapping[bytes, ForkProof] = self._unwritten
+        self.weights: Weights | None = None
+
+    @classmethod
+    def of(cls, logs: Logs) -> Held:
+        """Return what ``logs`` hold now."""
+        return cls(logs.clock.copy(), logs.local, logs.forks)
+
+    def joined(self, author: bytes) -> None:
+        """There is a new writer."""
+        self._local.add(author)
+
+    def weigh(self, weights: Mapping[bytes, int]) -> Weights:
+        """Keep what each author takes on disk, which is ``weights`` now."""
+        self.weights = Weights(dict(weights))
+        return self.weights
+
+    def committed(self, report: CommitReport) -> None:
+        """This is on disk now."""
+        if self.weights is not None:
+            self.weights.change(report.forgotten, report.changes)
+        for author in report.forgotten:
+            self._clock.discard(author)
+            self._forks.discard(author)
+            self._unwritten.pop(author, None)
+        for author in report.forked:
+            self._forks.add(author)
+            self._unwritten.pop(author, None)
+        for author, head in report.heads.items():
+            self._clock.set(author, head)
+
+    def repaired(self, heads: Mapping[bytes, Head | None]) -> None:
+        """Logs were cut to these heads, on purpose."""
+        for author, head in heads.items():
+            self._clock.set(author, head)
+        self.weights = None
+
+    def proven(self, proof: ForkProof) -> None:
+        """An author has forked its log; the proof is on its way to the disk."""
+        if proof.author not in self._forks:
+            self._forks.add(proof.author)
+            self._unwritten[proof.author] = proof
+
+    def lost_proof(self, author: bytes) -> None:
+        """There is no room for its proof, neither on the disk nor in memory: all is as if it had never come."""
+        if self._unwritten.pop(author, None) is not None:
+            self._forks.discard(author)
