@@ -27,9 +27,10 @@ from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, toil_bytes, verify
 from gossiplog.net.fair_calls import FairCalls
-from gossiplog.store.logs import Logs
+from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.store.requests import Accept, AddFork, Append
+from gossiplog.store.requests import Accept, AddFork, Append, FillRow, RowFilled, SetCursor
+from gossiplog.testing.links import VirtualReactor, VirtualThread
 from tests.test_replica_exchange import ANN, BOB, ReplicaCase, log, proof_of
 
 MOST_TOIL_BYTES = limits.READ_AHEAD_BYTES + (1 << 20)
@@ -257,7 +258,7 @@ class ThreadTests(TestCase):
             entered.set()
             go.wait()
 
-        self.patch(store_thread, "monotonic", lambda: now)
+        self.patch(thread, "_clock", lambda: now)
         for _ in range(10):
             thread.call(read, nothing)
         entered.wait()
@@ -274,7 +275,7 @@ class ThreadTests(TestCase):
         """And in their order."""
         thread = StoreThread(lambda: Logs(MemoryBackend()), reactor, lambda *_: None, "test store")  # type: ignore[arg-type]
         self.addCleanup(thread._thread.join)
-        self.patch(store_thread, "monotonic", lambda: 0.0)
+        self.patch(thread, "_clock", lambda: 0.0)
         heard: list[int] = []
         with thread.together():
             for number in range(50):
@@ -353,3 +354,99 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(
             len([each for each in self.done if isinstance(each, Failure)]), 30 - limits.LOADS_AT_ONCE
         )
+
+
+class FillTests(SynchronousTestCase):
+    """Segments that go by, where very many rows lack a payload."""
+
+    rows = 300
+
+    def setUp(self) -> None:
+        """A log of which each entry has a row, and no payload."""
+        self.backend = MemoryBackend()
+        self.logs = Logs(self.backend)
+        pair = Keypair(bytes([5]) * 32)
+        start = Head(0, genesis_id(pair.author))
+        bodies = [bytes([number % 256, number // 256]) for number in range(self.rows)]
+        head, holed = start, []
+        for body in bodies:
+            [entry], head = build(pair, head, [body])
+            holed.append(Accept(segments.drop_payloads(entry, [entry.first]), head))
+        self.logs.process(holed)
+        [self.whole], _ = build(pair, start, bodies)
+        self.wrong = self.whole._replace(bodies=b"\xc4\x01x" * self.rows)
+        self.read = 0
+        stored = self.backend.segments
+
+        def noted(*arguments: Any) -> list[Segment]:
+            self.read += 1
+            return stored(*arguments)
+
+        self.patch(self.backend, "segments", noted)
+
+    def fill(self, *requests: FillRow) -> list[Any]:
+        """In one transaction, with as many rows looked at as that may take."""
+        self.read = 0
+        results = self.logs.process(requests).results
+        self.assertLessEqual(self.read, 64)
+        return results
+
+    def test_in_steps(self) -> None:
+        """Each about ten milliseconds, until everything is there."""
+        [result] = self.fill(FillRow(self.whole))
+        steps = 1
+        while isinstance(result, FillRow):
+            [result] = self.fill(result)
+            steps += 1
+        self.assertEqual(result, RowFilled(1, self.rows, self.rows, False, 0))
+        self.assertGreaterEqual(steps, self.rows // 64)
+        self.assertEqual(self.logs.holes(), {})
+
+    def test_many_of_them(self) -> None:
+        """A transaction is no longer for that."""
+        results = self.fill(*[FillRow(self.wrong)] * 50)
+        self.assertEqual(results[1:], [FillRow(self.wrong)] * 49)
+
+    def test_what_brings_nothing(self) -> None:
+        """Is counted, and goes on to the end."""
+        [result] = self.fill(FillRow(self.wrong))
+        while isinstance(result, FillRow):
+            [result] = self.fill(result)
+        rows = self.logs.segments(self.whole.author, 1, 1 << 30)
+        self.assertEqual(result, RowFilled(vain_bytes=sum(map(toil_bytes, rows))))
+
+    def test_through_a_thread(self) -> None:
+        """What is left is queued again, behind what else is to be written; the answer comes at the end."""
+        clock = VirtualReactor()
+        thread = VirtualThread(lambda: self.logs, clock, lambda *_: None, "test store")
+        answers: list[Any] = []
+        thread.write(FillRow(self.whole), answers.append)
+        thread.write(SetCursor("x", b"y"), lambda _: answers.append("cursor"))
+        clock.advance(1)
+        self.assertEqual(answers, ["cursor", RowFilled(1, self.rows, self.rows)])
+
+    def test_one_step_on_disk(self) -> None:
+        """The rows of another place are not looked for among all rows before it."""
+        logs = open_logs(self.mktemp())
+        self.addCleanup(logs.close)
+        logs.process(
+            [Accept(each, verify(each)) for each in self.logs.segments(self.whole.author, 1, 1 << 30)]
+        )
+        [result] = logs.process([FillRow(self.whole, 250)]).results
+        self.assertEqual(result, RowFilled(250, self.rows, self.rows - 249, True))
+
+
+class VainFillTests(ReplicaCase):
+    """Who pays for segments that bring no payload."""
+
+    def test_points(self) -> None:
+        """Who sent what nobody asked for."""
+        self.hear(0, *(entries := log(ANN, 2)))
+        self.commit(*entries)
+        self.holdings.lacks(ANN.author)
+        allowance = self.replica.sessions[1].allowance
+        effects = self.hear(1, entries[0])
+        self.assertIn(events.FillHoles(1, entries[0], False), effects)
+        allowance._echo, before = 0.0, allowance._points
+        self.do(events.HolesFilled(1, ANN.author, vain_bytes=10 * TOIL_BYTES_PER_POINT))
+        self.assertEqual(before - allowance._points, 10)

@@ -85,11 +85,8 @@ class Loaded(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """These are on disk now and the clock says so.
-
-    Earlier :class:`StoreSegment` effects of ``done_bytes`` together are dealt with, whatever became of them; of the
-    authors ``stale`` a write no longer continued the log, because an own append came first.
-    """
+    """These are on disk now and the clock says so; effects of ``done_bytes`` together are dealt with, whatever became
+    of them; of the authors ``stale`` a write no longer continued the log, because an own append came first."""
 
     segments: tuple[Segment, ...]
     done_bytes: int = 0
@@ -103,14 +100,16 @@ class CommitFailed(NamedTuple):
 
 
 class HolesFilled(NamedTuple):
-    """What came of a :class:`FillHoles`: so many payloads of ``author`` from ``first`` to ``last``; ``left`` miss."""
+    """What came of a :class:`FillHoles`: so many payloads of ``author`` from ``first`` to ``last``; more are missing if
+    ``is_left``.  ``vain_bytes`` of the work brought none, and were not asked for."""
 
     session: int
     author: bytes
     first: int = 0
     last: int = 0
     count: int = 0  # type: ignore[assignment]
-    left: int = 0
+    is_left: bool = False
+    vain_bytes: int = 0
 
 
 class HolesFound(NamedTuple):
@@ -260,6 +259,7 @@ class FillHoles(NamedTuple):
 
     session: int
     segment: Segment
+    is_answer: bool = False
 
 
 class FindHoles(NamedTuple):

@@ -14,7 +14,12 @@ from operator import attrgetter
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import ENTRIES_PER_POINT, RECEIVED_BYTES_PER_POINT, hashed
+from gossiplog.gossip.allowance import (
+    ENTRIES_PER_POINT,
+    RECEIVED_BYTES_PER_POINT,
+    TOIL_BYTES_PER_POINT,
+    hashed,
+)
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Fill
 from gossiplog.gossip.plumtree import Plumtree
@@ -156,23 +161,25 @@ class HoleFilling(Plumtree):
             return  # it goes on being a hole
         self.ledger.filling(segment.author, size)
         self._fills_pending += 1
-        self._emit(events.FillHoles(session.number, segment))
+        self._emit(events.FillHoles(session.number, segment, session.is_answer))
         self._bring(session, segment_bytes(segment))
 
     def _filled(self, event: events.HolesFilled) -> None:
-        number, author, first, last, count, left = event
+        number, author, first, last, count, is_left, vain_bytes = event
         self._fills_pending -= 1
         if not self._fills_pending:
             self.ledger.filled()
         session = self.sessions.get(number)
         if count:
-            if not left:
+            if not is_left:
                 self.holdings.holed.discard(author)
             self._emit(events.PayloadsFilled(author, first, last))
             for other in self.open_sessions():
                 if other.giving.short.pop(author, False) is None:
                     other.giving.got(author)
                     self._announce(other, author)
+        if session is not None:
+            session.allowance.spend(vain_bytes / TOIL_BYTES_PER_POINT)
         if session is not None and count:
             session.allowance.earn(1 + count / ENTRIES_PER_POINT)
             session.lacking.has_progress = True

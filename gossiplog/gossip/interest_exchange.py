@@ -21,9 +21,6 @@ from gossiplog.gossip.session import Phase, Session
 from gossiplog.gossip.wanted_heads import WantedHeads
 from gossiplog.log.disk_cost import Weights
 
-MAX_REFUSED_AUTHORS = limits.MAX_NAMED_AUTHORS - limits.MAX_CHOSEN_AUTHORS
-"""For a quota; beyond, what there is no room for is not even looked at."""
-
 LOOK_SECONDS = 1.0
 """Between two looks for authors within their rate again, at least: a look costs in proportion to those refused."""
 
@@ -171,7 +168,11 @@ class InterestExchange(Announcer):
 
     def _is_beyond(self, author: bytes, size: int) -> bool:
         """Whether ``author`` is over a quota, and nobody could be told: then nothing of it is verified."""
-        return len(self.ledger.refused) >= MAX_REFUSED_AUTHORS and self.ledger.full(author, size) is not None
+        return not self._may_refuse and self.ledger.full(author, size) is not None
+
+    @property
+    def _may_refuse(self) -> bool:
+        return len(self.ledger.refused) < limits.MAX_NAMED_AUTHORS - limits.MAX_CHOSEN_AUTHORS
 
     def _is_within(self, author: bytes, quota: Quota | None) -> bool:
         if quota is not None:
@@ -180,7 +181,7 @@ class InterestExchange(Announcer):
 
     def _refuse(self, author: bytes, quota: Quota) -> None:
         """Want no more of ``author`` while it is over a quota; above the limit of names, do so without a word."""
-        if len(self.ledger.refused) < MAX_REFUSED_AUTHORS:
+        if self._may_refuse:
             self.ledger.refused[author] = quota
             self._reconsider(author)
             self._emit(events.QuotaExceeded(author, quota))

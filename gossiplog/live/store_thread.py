@@ -25,7 +25,7 @@ from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue, WriteJob
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
-from gossiplog.store.requests import CommitReport, Stale, merged
+from gossiplog.store.requests import CommitReport, FillRow, Stale, merged
 
 MERGE_BYTES = 256 * 1024
 """Prepared or committed in one go when idle, or 128 rows of few bytes: one or two milliseconds, seldom four or five
@@ -54,6 +54,7 @@ LOOK_SECONDS = 0.2
 class StoreThread:
     """I own the Logs and the thread that uses them."""
 
+    _clock = staticmethod(monotonic)
     _held: list[Job] | None = None
     _held_bytes = 0
     _over: StoreError | None = None
@@ -266,19 +267,23 @@ class StoreThread:
         if writes:
             try:
                 outcome = logs.process([job.request for job in writes])
-                answers.extend(zip([job.answer for job in writes], outcome.results, strict=True))
+                for job, result in zip(writes, outcome.results, strict=True):
+                    if isinstance(result, FillRow):
+                        self._lanes.put(WriteJob(result, job.answer))
+                    else:
+                        answers.append((job.answer, result))
             except BaseException:
                 failure = Failure()
                 answers.extend((job.answer, failure) for job in writes)
         calls = deque(job for job in batch if isinstance(job, CallJob))
-        ends_at = monotonic() + CALLS_SECONDS
+        ends_at = self._clock() + CALLS_SECONDS
         while calls:
             call = calls.popleft()
             try:
                 answers.append((call.answer, call.work(logs)))
             except BaseException:
                 answers.append((call.answer, Failure()))
-            if monotonic() >= ends_at:
+            if self._clock() >= ends_at:
                 break
         self._batch = [job for job in batch if job not in calls] if calls else batch
         self._lanes.put_back(calls)

@@ -152,11 +152,12 @@ class StoreEffects:
 
     def fill(self, effect: events.FillHoles) -> None:
         """Put payloads back that were missing."""
-        session, segment = effect
+        session, segment, is_answer = effect
         size = segment_bytes(segment)
 
         def filled(value: Any) -> None:
-            found = value if isinstance(value, RowFilled) else ()
+            found = value if isinstance(value, RowFilled) else RowFilled()
+            found = found._replace(vain_bytes=0) if is_answer else found
             self._report(events.HolesFilled(session, segment.author, *found))
             self._written(size, value)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Final
 
 from msgpack import ExtType
 from sortedcontainers import SortedDict
@@ -17,9 +18,27 @@ from sortedcontainers import SortedDict
 from gossiplog.errors import BadSegmentError, BadSignatureError
 from gossiplog.log import items
 from gossiplog.log.disk_cost import Changes
-from gossiplog.log.segment import Head, Segment, chain_ids, split_items, tail_after, verify
+from gossiplog.log.segment import (
+    ROW_TOIL_BYTES,
+    Head,
+    Segment,
+    chain_ids,
+    split_items,
+    tail_after,
+    toil_bytes,
+    verify,
+)
 from gossiplog.store.interface import Backend, Mend, PutSegment, Replace
-from gossiplog.store.requests import RowFilled
+from gossiplog.store.requests import FillRow, RowFilled
+
+_STEP_BYTES: Final = 512 * 1024
+"""Work of one transaction, of whoever sent the segments: some ten milliseconds, which appends may have to wait."""
+
+_ROWS_AT_ONCE: Final = 256
+"""Rows with holes that are found at once: more than one transaction fills."""
+
+_UNPACKED: Final = 8
+"""To unpack a segment takes so much less than to verify it."""
 
 
 class HoleFiller:
@@ -30,6 +49,7 @@ class HoleFiller:
         self.writes: list[Replace | Mend] = []
         self.changes = Changes()
         self._backend = backend
+        self._left_bytes = _STEP_BYTES
         self._rows: dict[bytes, SortedDict[int, Segment]] = {}
 
     @property
@@ -37,22 +57,37 @@ class HoleFiller:
         """The rows that are written."""
         return [row for rows in self._rows.values() for row in rows.values()]
 
-    def take(self, segment: Segment) -> RowFilled:
-        """Put what ``segment`` has in the place of holes.  O(n); nothing is found in a segment that is none.
+    def take(self, request: FillRow) -> RowFilled | FillRow:
+        """Put what a segment has in the place of holes; nothing is found in a segment that is none.
+
+        Once the work of one transaction is done, what comes after it is for another one: that is returned.
 
         :raises StoreError: what is there cannot be read.
         """
+        segment, first, before = request
+        found = before or RowFilled()
+        if self._left_bytes <= 0:
+            return request
+        self._left_bytes -= ROW_TOIL_BYTES
+        author, start = segment.author, max(segment.first, first)
+        holed = self._backend.holed(author, start, segment.last, _ROWS_AT_ONCE)
+        if not holed:
+            return found
         try:
             given = split_items(segment)
         except BadSegmentError:
-            return RowFilled()
-        found = RowFilled()
-        author = segment.author
-        for holed in self._backend.holed(author, segment.first, segment.last):
-            seq = max(segment.first, holed.first)
-            while seq <= min(segment.last, holed.last) and (row := self._row(author, seq)) is not None:
-                found = _joined(found, self._fill(row, segment, given))
+            return found
+        self._left_bytes -= toil_bytes(segment) // _UNPACKED
+        for each in holed:
+            seq = max(start, each.first)
+            while seq <= min(segment.last, each.last) and (row := self._row(author, seq)) is not None:
+                if self._left_bytes <= 0:
+                    return FillRow(segment, seq, found)
+                self._left_bytes -= toil_bytes(row)
+                found = _joined(found, self._fill(row, segment, given), toil_bytes(row))
                 seq = row.last + 1
+        if len(holed) == _ROWS_AT_ONCE and holed[-1].last < segment.last:
+            return FillRow(segment, holed[-1].last + 1, found)
         return found
 
     def _fill(self, row: Segment, segment: Segment, given: Sequence[items.Item]) -> RowFilled:
@@ -116,7 +151,10 @@ class HoleFiller:
         return rows[0] if rows else None
 
 
-def _joined(one: RowFilled, other: RowFilled) -> RowFilled:
-    if not (one.count and other.count):
-        return other if other.count else one
-    return RowFilled(one.first, other.last, one.count + other.count)
+def _joined(before: RowFilled, more: RowFilled, toil: int) -> RowFilled:
+    """Return both together, after so much work for the second."""
+    if not more.count:
+        return before._replace(vain_bytes=before.vain_bytes + toil)
+    if not before.count:
+        return more._replace(vain_bytes=before.vain_bytes)
+    return before._replace(last=more.last, count=before.count + more.count)

@@ -276,8 +276,9 @@ class Rows(Protocol):
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their body, of those where any does.  O(rows with holes)."""
 
-    def holed(self, author: bytes, first: int, last: int) -> list[HoledRow]:
-        """Return the rows of ``author`` with holes that hold anything from ``first`` to ``last``, ascending."""
+    def holed(self, author: bytes, first: int, last: int, limit: int | None = None) -> list[HoledRow]:
+        """Return the rows of ``author`` with holes that hold anything from ``first`` to ``last``, ascending: the first
+        ``limit`` of them if so asked.  O(rows returned)."""
 
     def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:
         """Return up to ``limit`` rows with holes: the first ones, or those behind ``row``.

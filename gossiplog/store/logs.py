@@ -180,7 +180,8 @@ class Logs:
     def process(self, requests: Sequence[Request]) -> CommitReport:
         """Do all ``requests`` in one durable transaction; what is received counts before what is appended.
 
-        A request that cannot be done has an exception as its result, and the others go on.
+        A request that cannot be done has an exception as its result, and the others go on.  The result of a FillRow of
+        which there is too much to do is the one that is left.
 
         :raises StoreError: the commit failed: nothing was done (for ``AppendOutcomeUnknown``: as far as we know), the
             clock is as before.
@@ -199,7 +200,7 @@ class Logs:
             if isinstance(request, Append):
                 appends.setdefault(request.author, []).append(place)
             elif isinstance(request, FillRow):
-                results[place] = self._fill(filling, request.segment, forgotten)
+                results[place] = self._fill(filling, request, forgotten)
             else:
                 results[place] = batch.receive(request)
         for author, places in appends.items():
@@ -226,21 +227,19 @@ class Logs:
                     self._custody.signed(author, head.seq)
         for place, (request, result) in enumerate(zip(requests, results, strict=True)):
             if isinstance(request, FillRow) and isinstance(result, RowFilled) and result.count:
-                results[place] = result._replace(left=self._holes_of(request.segment.author))
+                is_left = bool(self._backend.holed(request.segment.author, 1, MAX_SEQ, 1))
+                results[place] = result._replace(is_left=is_left)
         changes = self.weighing.committed(filling.changes, batch.changes)
         return CommitReport(
             results, batch.segments, batch.heads, tuple(batch.forgotten), changes, tuple(batch.new_forks)
         )
 
-    def _holes_of(self, author: bytes) -> int:
-        return sum(row.holes for row in self._backend.holed(author, 1, MAX_SEQ))
-
     @staticmethod
-    def _fill(filling: HoleFiller, segment: Segment, forgotten: Collection[bytes]) -> Reply:
-        if segment.author in forgotten:
+    def _fill(filling: HoleFiller, request: FillRow, forgotten: Collection[bytes]) -> Reply:
+        if request.segment.author in forgotten:
             return RowFilled()
         try:
-            return filling.take(segment)
+            return filling.take(request)
         except StoreError as error:
             return error
 

@@ -31,9 +31,14 @@ class Accept(NamedTuple):
 
 
 class FillRow(NamedTuple):
-    """Put what a segment has, verified or not, in the place of payloads that were dropped."""
+    """Put what a segment has, verified or not, in the place of payloads that were dropped.
+
+    Its result may be another one, to be done next: much was done of it, ``found``, and from ``first`` on nothing.
+    """
 
     segment: Segment
+    first: int = 1
+    found: RowFilled | None = None
 
 
 class AddFork(NamedTuple):
@@ -79,12 +84,14 @@ class Accepted(NamedTuple):
 
 
 class RowFilled(NamedTuple):
-    """A Fill is durable: ``count`` payloads from ``first`` to ``last``, or none; ``left`` of the author are missing."""
+    """A FillRow is durable: ``count`` payloads from ``first`` to ``last``, or none; more of the author are missing if
+    ``is_left``.  ``vain_bytes`` is the work on rows that it brought nothing for."""
 
     first: int = 0
     last: int = 0
     count: int = 0  # type: ignore[assignment]
-    left: int = 0
+    is_left: bool = False
+    vain_bytes: int = 0
 
 
 class Stale(NamedTuple):
@@ -101,7 +108,7 @@ class Done(NamedTuple):
     """Any other request is durable."""
 
 
-Reply: TypeAlias = Appended | Accepted | RowFilled | Stale | Done | GossiplogError
+Reply: TypeAlias = Appended | Accepted | RowFilled | FillRow | Stale | Done | GossiplogError
 
 
 class CommitReport(NamedTuple):

@@ -162,10 +162,11 @@ class MemoryBackend:
         self._require_open()
         return {author: sum(log.holes.values()) for author, log in self._logs.items() if log.holes}
 
-    def holed(self, author: bytes, first: int, last: int) -> list[HoledRow]:
+    def holed(self, author: bytes, first: int, last: int, limit: int | None = None) -> list[HoledRow]:
         """Return an author's rows with holes that hold anything from ``first`` to ``last``."""
         self._require_open()
-        return [row for row in self._holed(author) if row.first <= last and row.last >= first]
+        found = (row for row in self._holed(author) if row.first <= last and row.last >= first)
+        return [*islice(found, limit)]
 
     def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:
         """Return the next rows with holes, authors ascending; O(rows with holes)."""

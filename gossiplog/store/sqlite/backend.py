@@ -20,7 +20,7 @@ from gossiplog.errors import (
     StoreDamagedError,
     StoreError,
 )
-from gossiplog.limits import MAX_SEQ
+from gossiplog.limits import MAX_SEGMENT_ENTRIES, MAX_SEQ
 from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.disk_cost import row_bytes
@@ -229,11 +229,11 @@ class SQLiteBackend:
             )
         )
 
-    def holed(self, author: bytes, first: int, last: int) -> list[HoledRow]:
+    def holed(self, author: bytes, first: int, last: int, limit: int | None = None) -> list[HoledRow]:
         """Return an author's rows with holes that hold anything from ``first`` to ``last``."""
         return self._holed(
-            f"AND segments.author = {NUMBER} AND first <= ? AND first + count > ? ORDER BY first",
-            (author, last, first),
+            f"AND segments.author = {NUMBER} AND first BETWEEN ? AND ? AND first + count > ? ORDER BY first LIMIT ?",
+            (author, first - MAX_SEGMENT_ENTRIES + 1, last, first, -1 if limit is None else limit),
         )
 
     def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:

@@ -32,6 +32,7 @@ class VirtualThread(StoreThread):
         self.stalled = False
         self.rounds = 0
         self._reactor: Any = reactor
+        self._clock = reactor.seconds
         self._committed = committed
         self._home = Home(name)
         self._closed = False

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gossiplog.errors import StoreError
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import DiskFault, MemoryBackend
-from gossiplog.store.requests import Append, CommitReport, Request, merged
+from gossiplog.store.requests import Append, CommitReport, FillRow, Request, merged
 from gossiplog.testing.sim.world import World
 
 HOP_SECONDS = 0.001
@@ -114,7 +114,11 @@ class Disk:
         if writes:
             try:
                 outcome = self.logs.process([job.request for job in writes if job.request is not None])
-                answers.extend(zip([job.answer for job in writes], outcome.results, strict=True))
+                for job, result in zip(writes, outcome.results, strict=True):
+                    if isinstance(result, FillRow):
+                        self._jobs.append(job._replace(request=result))
+                    else:
+                        answers.append((job.answer, result))
                 self._committed(writes, outcome)
             except StoreError as error:
                 answers.extend((job.answer, error) for job in writes)

@@ -237,11 +237,12 @@ class Carrier:
         )
 
     def _fill(self, effect: events.FillHoles) -> None:
-        session, segment = effect
+        session, segment, is_answer = effect
         written = self._answer(segment_bytes(segment))
 
         def filled(value: Any) -> None:
-            found = value if isinstance(value, RowFilled) else ()
+            found = value if isinstance(value, RowFilled) else RowFilled()
+            found = found._replace(vain_bytes=0) if is_answer else found
             self.handle(events.HolesFilled(session, segment.author, *found))
             written(value)
 
