@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from gossiplog.limits import MAX_BODY_BYTES, MAX_SEGMENT_BYTES
 from gossiplog.log.body import encode_body
-from gossiplog.log.disk_cost import Weights
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.items import HASH_ITEM_BYTES, HASH_TYPE
 from gossiplog.log.keys import Keypair, genesis_id
@@ -170,17 +169,19 @@ def sizes_of(requests: Iterable[Request], place: Path, *, merge: bool = False) -
     place.mkdir()
     with closing(open_logs(place / "empty")):
         pass
-    weights, most = Weights(), 0
+    most = 0
     with closing(open_logs(place / "filled")) as logs:
-        weights.change((), logs.weighing.begin())
+        weights = logs.weighing.begin()
         for batch in batches(requests):
             outcome = logs.process(batch)
-            weights.change(outcome.forgotten, outcome.changes)
+            weights.change(*outcome.weighed)
             most = max(most, weights.bytes)
-        while merge and logs.merge_some(AT_ONCE_BYTES):
-            weights.change((), logs.weighing.merged())
+        while merge and (logs.merge_some(AT_ONCE_BYTES) or logs.reclaim()):
+            report = logs.weighing.settled()
+            if report is not None:
+                weights.change(*report.weighed)
     with closing(open_logs(place / "filled")) as logs:
-        recounted = sum(logs.weighing.weights().values())
+        recounted = logs.weighing.begin().bytes
     (empty, _), (file, used) = _pages(place / "empty"), _pages(place / "filled")
     return Sizes(weights.bytes, recounted, used - empty, file - empty, most)
 

@@ -321,7 +321,9 @@ class LedgerTests(SynchronousTestCase):
 
     def test_a_deletion_makes_room(self) -> None:
         """For those refused for want of it, and for none that is too large by itself."""
-        ledger = QuotaLedger(Quotas(authors=1, bytes=5), Weights({A: 5}), set())
+        weights = Weights({A: 5})
+        ledger = QuotaLedger(Quotas(authors=1, bytes=5), weights, set())
+        weights.change((A,), {})
         ledger.refused.update(
             {A: Quota.AUTHOR_BYTES, B: Quota.AUTHORS, C: Quota.AUTHOR_BYTES, OWN: Quota.BYTES}
         )

@@ -18,7 +18,6 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import AppendOutcomeUnknown, ForkedWriterError, StoreFailedError, StoreFullError
-from gossiplog.log.disk_cost import Weights
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build, drop_payloads, entries
@@ -172,7 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
     def process(self) -> None:
         queue, self.queue = self.queue, []
         outcome = self.logs.process(queue)
-        self.weights.change(outcome.forgotten, outcome.changes)
+        self.weights.change(*outcome.weighed)
         assert [self.plain(result) for result in outcome.results] == self.model.apply(queue, self.keypairs)
 
     @staticmethod
@@ -208,12 +207,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.queue = []
         self.backend = self.reopen()
         self.logs = Logs(self.backend)
-        self.weights = Weights(self.logs.weighing.begin())
+        self.weights = self.logs.weighing.begin()
 
     @rule(limit=st.sampled_from([1, 1000, 1 << 20]))
     def merge(self, limit: int) -> None:
         self.logs.merge_some(limit)
-        self.weights.change((), self.logs.weighing.merged())
+        if (report := self.logs.weighing.settled()) is not None:
+            self.weights.change(*report.weighed)
 
     @rule(number=st.integers(0, REMOTE - 1), place=st.integers(0, 9))
     def fill(self, number: int, place: int) -> None:
@@ -221,7 +221,7 @@ class StoreMachine(RuleBasedStateMachine):
         if place < len(self.puts[number]):
             segment = self.puts[number][place].segment
             outcome = self.logs.process([FillRow(segment)])
-            self.weights.change(outcome.forgotten, outcome.changes)
+            self.weights.change(*outcome.weighed)
             held = self.model.bodies.get(segment.author, [])
             for seq, _, body in entries(segment):
                 if seq <= len(held) and held[seq - 1] is None and body is not None:
@@ -231,7 +231,7 @@ class StoreMachine(RuleBasedStateMachine):
     def matches(self) -> None:
         logs, model = self.logs, self.model
         assert self.weights.authors == logs.weighing.weights()
-        assert self.weights.bytes == sum(self.weights.authors.values())
+        assert self.weights.bytes == sum(self.weights.authors.values()) + self.weights.gap_bytes
         assert dict(logs.clock.items()) == model.heads
         for author, bodies in model.bodies.items():
             read = [body for s in logs.segments(author, 1, 1 << 30) for _, _, body in entries(s)]

@@ -131,6 +131,9 @@ class QuotaLedger:
             return Quota.BYTES
         return None
 
+    def _is_full(self) -> bool:
+        return self.quotas.bytes is not None and self.held_bytes + self._pending_bytes >= self.quotas.bytes
+
     def _knows(self, author: bytes) -> bool:
         return author in self._weights.authors or author in self._coming
 
@@ -199,11 +202,8 @@ class QuotaLedger:
         self.lost(author)
         self.proof_done(author)
         self._full_at.pop(author, None)
-        return [
-            other
-            for other, quota in self.refused.items()
-            if other == author or quota in (Quota.AUTHORS, Quota.BYTES)
-        ]
+        lifted = [Quota.AUTHORS] if self._is_full() else [Quota.AUTHORS, Quota.BYTES]
+        return [other for other, quota in self.refused.items() if other == author or quota in lifted]
 
     def lightened(self, authors: Iterable[bytes]) -> list[bytes]:
         """What is on disk of ``authors`` takes less now; returns who is well within the quotas again.  O(refused)."""

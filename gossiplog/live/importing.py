@@ -26,7 +26,7 @@ from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.quotas import QuotaLedger, Quotas
 from gossiplog.limits import MAX_CLAIMS
 from gossiplog.live.memory_size import default_authors, default_disk
-from gossiplog.log.disk_cost import Weights, proof_bytes, row_bytes
+from gossiplog.log.disk_cost import proof_bytes, row_bytes
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment
@@ -91,7 +91,7 @@ class Importing:
         self._logs = logs
         self._source = source
         self._choices = Choices.load(logs.meta(KEPT_AS), logs.local)
-        self._weights = Weights(logs.weighing.begin())
+        self._weights = logs.weighing.begin()
         held_bytes = self._weights.bytes
         bounds = quotas.or_else(default_authors(), default_disk(logs.disk, held_bytes, held_bytes))
         self._ledger = QuotaLedger(bounds, self._weights, logs.local)
@@ -194,7 +194,7 @@ class Importing:
         if not requests:
             return
         outcome = self._logs.process(requests)
-        self._weights.change(outcome.forgotten, outcome.changes)
+        self._weights.change(*outcome.weighed)
         for request, result in zip(requests, outcome.results, strict=True):
             if isinstance(result, GossiplogError):
                 raise result

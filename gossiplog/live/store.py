@@ -382,12 +382,13 @@ class Store:
 
     def _committed(self, outcome: CommitReport, stale: Sequence[bytes]) -> None:
         """A commit is done: move the clock, then tell everyone."""
-        self.held.committed(outcome)
+        has_room = self.held.committed(outcome)
         self._freezer.grown()
         self.returning.moved(outcome.heads)
         if outcome.forgotten:
             self.interest.tell(Forgotten(outcome.forgotten))
-        if lighter := tuple(author for author, change in outcome.changes.items() if change < 0):
+        lighter = tuple(author for author, change in outcome.changes.items() if change < 0)
+        if lighter or has_room:
             self.interest.tell(Lightened(lighter))
         if outcome.segments or stale:
             call_each(self.reactor, self._listeners, outcome.segments, stale)

@@ -25,7 +25,7 @@ from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue, WriteJob
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
-from gossiplog.store.requests import CommitReport, FillRow, Stale, merged
+from gossiplog.store.requests import CommitReport, FillRow, Stale
 
 MERGE_BYTES = 256 * 1024
 """Prepared or committed in one go when idle, or 128 rows of few bytes: one or two milliseconds, seldom four or five
@@ -228,8 +228,8 @@ class StoreThread:
                     jobs = self._jobs.get(timeout=pause if merging else None)
                 except queue.Empty:
                     merging, pause = self._merge(logs), PAUSE_SECONDS
-                    if changes := logs.weighing.merged():
-                        self._tell(merged(changes), (), ())
+                    if (report := logs.weighing.settled()) is not None:
+                        self._tell(report, (), ())
                     continue
                 merging, pause = True, IDLE_SECONDS
                 closing = self._queue(lanes, jobs)

@@ -11,7 +11,7 @@ Invariant: what a thing takes hangs on nothing but its size, so that the sum is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from gossiplog.limits import AUTHOR_DISK_BYTES, DISK_PAGE_BYTES
 from gossiplog.log.fork import ForkProof, encode_proof
@@ -23,6 +23,12 @@ _ROW_BYTES: Final = 143
 _INDEXED_PROOF_BYTES: Final = 58
 _PROOF_BYTES: Final = 38
 """Of a proof: its author in the index, whose pages are seldom full; its author beside it."""
+
+Author: TypeAlias = bytes
+"""A name for what :class:`Weights` has another use for."""
+
+_FEW_BYTES: Final = 16 * DISK_PAGE_BYTES
+"""Gaps that any store has: tables and indices end in a page that is not full."""
 
 _CELL_BYTES: Final = 12
 """What a page keeps to find a record."""
@@ -58,22 +64,41 @@ def _record_bytes(size: int) -> int:
 
 
 class Weights:
-    """I am what each author takes on one disk, and all together; ``version`` counts what changed that."""
+    """I am what each author takes on one disk, and all together; ``version`` counts what changed that.
 
-    def __init__(self, weights: Mapping[bytes, int] | None = None) -> None:
+    ``gap_bytes`` are in pages that are in use, beyond what things in them take: deleting and merging leave them partly
+    empty.  They count for all together.
+    """
+
+    def __init__(self, weights: Mapping[Author, int] | None = None, used_bytes: int = 0) -> None:
         """Begin with what is there."""
-        self.authors: dict[bytes, int] = dict(weights or {})
-        self.bytes = sum(self.authors.values())
+        self.authors: dict[Author, int] = dict(weights or {})
+        self.gap_bytes = 0
         self.version = 0
+        self._things_bytes = sum(self.authors.values())
+        self.change((), {}, used_bytes)
 
-    def change(self, forgotten: Iterable[bytes], changes: Mapping[bytes, int]) -> None:
-        """Nothing is there of those ``forgotten``; of others, afterwards, so much more."""
+    @property
+    def bytes(self) -> int:
+        """What all takes together."""
+        return self._things_bytes + self.gap_bytes
+
+    def change(
+        self, forgotten: Iterable[Author], changes: Mapping[Author, int], used_bytes: int | None = None
+    ) -> bool:
+        """Nothing is there of those ``forgotten``; of others, afterwards, so much more.  ``used_bytes`` is what is in
+        use then, if somebody looked.  Return whether gaps became fewer."""
         self.version += 1
         for author in forgotten:
-            self.bytes -= self.authors.pop(author, 0)
+            self._things_bytes -= self.authors.pop(author, 0)
         for author, change in changes.items():
             self.authors[author] = self.authors.get(author, 0) + change
-            self.bytes += change
+            self._things_bytes += change
+        before = self.gap_bytes
+        if used_bytes is not None:
+            gap_bytes = used_bytes - self._things_bytes
+            self.gap_bytes = gap_bytes if gap_bytes > _FEW_BYTES else 0
+        return self.gap_bytes < before
 
 
 class Changes(dict[bytes, int]):

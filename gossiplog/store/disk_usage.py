@@ -12,9 +12,10 @@ from contextlib import suppress
 
 from gossiplog.errors import StoreDamagedError
 from gossiplog.limits import AUTHOR_DISK_BYTES
-from gossiplog.log.disk_cost import Changes, proof_bytes
+from gossiplog.log.disk_cost import Changes, Weights, proof_bytes
 from gossiplog.store.interface import Backend
 from gossiplog.store.merging import Merger
+from gossiplog.store.requests import CommitReport
 
 
 class Weighing:
@@ -26,12 +27,14 @@ class Weighing:
         self._clock = clock
         self._merger = merger
         self._is_on = False
+        self._told_bytes = 0
 
-    def begin(self) -> dict[bytes, int]:
-        """As :meth:`weights`; from then on every outcome says what changed, and so does :meth:`merged`."""
+    def begin(self) -> Weights:
+        """What is there; from then on every report of a commit says what changed, and so does :meth:`settled`."""
         self._is_on = True
         self._merger.changes.clear()
-        return self.weights()
+        self._told_bytes = self._backend.used_bytes()
+        return Weights(self.weights(), self._told_bytes)
 
     def end(self) -> None:
         """What is there is about to change in another way."""
@@ -61,7 +64,18 @@ class Weighing:
                 total.add(author, change)
         return total
 
-    def merged(self) -> dict[bytes, int]:
-        """Return by how much what authors take changed by merging, since the last time somebody asked."""
+    def used_bytes(self) -> int | None:
+        """What is in use, if somebody wants to know."""
+        if not self._is_on:
+            return None
+        self._told_bytes = self._backend.used_bytes()
+        return self._told_bytes
+
+    def settled(self) -> CommitReport | None:
+        """Return what merging and giving room back changed since the last time somebody asked."""
         changes, self._merger.changes = self._merger.changes, Changes()
-        return changes
+        before = self._told_bytes
+        used_bytes = self.used_bytes()
+        if not changes and used_bytes in (None, before):
+            return None
+        return CommitReport([], [], {}, (), changes, (), used_bytes)

@@ -47,15 +47,14 @@ class Held:
         """There is a new writer."""
         self._local.add(author)
 
-    def weigh(self, weights: Mapping[bytes, int]) -> Weights:
-        """Keep what each author takes on disk, which is ``weights`` now."""
-        self.weights = Weights(dict(weights))
-        return self.weights
+    def weigh(self, weights: Weights) -> Weights:
+        """Keep what each author takes on disk."""
+        self.weights = weights
+        return weights
 
-    def committed(self, report: CommitReport) -> None:
-        """This is on disk now."""
-        if self.weights is not None:
-            self.weights.change(report.forgotten, report.changes)
+    def committed(self, report: CommitReport) -> bool:
+        """This is on disk now.  Return whether room was given back there."""
+        has_room = self.weights is not None and self.weights.change(*report.weighed)
         for author in report.forgotten:
             self._clock.discard(author)
             self._forks.discard(author)
@@ -65,6 +64,7 @@ class Held:
             self._unwritten.pop(author, None)
         for author, head in report.heads.items():
             self._clock.set(author, head)
+        return has_room
 
     def repaired(self, heads: Mapping[bytes, Head | None]) -> None:
         """Logs were cut to these heads, on purpose."""

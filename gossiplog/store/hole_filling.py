@@ -8,14 +8,14 @@ what is put on disk was signed, whoever sent it and whether or not what he sent 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 from typing import Final
 
 from msgpack import ExtType
 from sortedcontainers import SortedDict
 
-from gossiplog.errors import BadSegmentError, BadSignatureError
+from gossiplog.errors import BadSegmentError, BadSignatureError, StoreError
 from gossiplog.log import items
 from gossiplog.log.disk_cost import Changes
 from gossiplog.log.segment import (
@@ -44,11 +44,12 @@ _UNPACKED: Final = 8
 class HoleFiller:
     """I fill the rows of one backend in one transaction, of which ``writes`` are what is to be done."""
 
-    def __init__(self, backend: Backend) -> None:
-        """Begin with what is on disk."""
+    def __init__(self, backend: Backend, forgotten: Collection[bytes]) -> None:
+        """Begin with what is on disk; of those ``forgotten`` nothing is left to be filled."""
         self.writes: list[Replace | Mend] = []
         self.changes = Changes()
         self._backend = backend
+        self._forgotten = forgotten
         self._left_bytes = _STEP_BYTES
         self._rows: dict[bytes, SortedDict[int, Segment]] = {}
 
@@ -57,13 +58,20 @@ class HoleFiller:
         """The rows that are written."""
         return [row for rows in self._rows.values() for row in rows.values()]
 
-    def take(self, request: FillRow) -> RowFilled | FillRow:
+    def take(self, request: FillRow) -> RowFilled | FillRow | StoreError:
         """Put what a segment has in the place of holes; nothing is found in a segment that is none.
 
-        Once the work of one transaction is done, what comes after it is for another one: that is returned.
-
-        :raises StoreError: what is there cannot be read.
+        Once the work of one transaction is done, what comes after it is for another one: that is returned.  So is the
+        error when what is there cannot be read.
         """
+        if request.segment.author in self._forgotten:
+            return RowFilled()
+        try:
+            return self._take(request)
+        except StoreError as error:
+            return error
+
+    def _take(self, request: FillRow) -> RowFilled | FillRow:
         segment, first, before = request
         found = before or RowFilled()
         if self._left_bytes <= 0:

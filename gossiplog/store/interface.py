@@ -273,6 +273,10 @@ class Rows(Protocol):
     def weights(self) -> dict[bytes, int]:
         """Return what the rows of each author take (:func:`gossiplog.log.disk_cost.row_bytes` of each).  O(rows)."""
 
+    def used_bytes(self) -> int:
+        """Return what is in use where rows are kept, more than in an empty store, with room that is left free between
+        rows; 0 where nothing is.  O(1)."""
+
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their body, of those where any does.  O(rows with holes)."""
 

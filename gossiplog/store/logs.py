@@ -8,7 +8,7 @@ Invariant: the clock says what is durable and nothing else: it moves after the c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
@@ -192,15 +192,15 @@ class Logs:
             )  # nothing is signed for a seq whose fate the disk did not tell: this raises
             raise StoreFailedError(f"a write to {self.path} was interrupted (Ctrl-C?): open the store again")
         batch = Batch(self.clock, self.forks, self._keypairs)
-        filling = HoleFiller(self._backend)
         forgotten = {request.author for request in requests if isinstance(request, Forget)}
+        filling = HoleFiller(self._backend, forgotten)
         results: list[Reply] = [Done()] * len(requests)
         appends: dict[bytes, list[int]] = {}
         for place, request in enumerate(requests):
             if isinstance(request, Append):
                 appends.setdefault(request.author, []).append(place)
             elif isinstance(request, FillRow):
-                results[place] = self._fill(filling, request, forgotten)
+                results[place] = filling.take(request)
             else:
                 results[place] = batch.receive(request)
         for author, places in appends.items():
@@ -230,18 +230,16 @@ class Logs:
                 is_left = bool(self._backend.holed(request.segment.author, 1, MAX_SEQ, 1))
                 results[place] = result._replace(is_left=is_left)
         changes = self.weighing.committed(filling.changes, batch.changes)
+        used_bytes = self.weighing.used_bytes() if batch.forgotten else None
         return CommitReport(
-            results, batch.segments, batch.heads, tuple(batch.forgotten), changes, tuple(batch.new_forks)
+            results,
+            batch.segments,
+            batch.heads,
+            tuple(batch.forgotten),
+            changes,
+            tuple(batch.new_forks),
+            used_bytes,
         )
-
-    @staticmethod
-    def _fill(filling: HoleFiller, request: FillRow, forgotten: Collection[bytes]) -> Reply:
-        if request.segment.author in forgotten:
-            return RowFilled()
-        try:
-            return filling.take(request)
-        except StoreError as error:
-            return error
 
     def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Reply]:
         if author in self._keypairs and author not in self._checked:

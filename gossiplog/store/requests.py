@@ -116,8 +116,8 @@ class CommitReport(NamedTuple):
     heads they made; of merging, nothing but ``changes``.
 
     The logs of ``forgotten`` were deleted before that; what of them is in ``segments`` came afterwards.  ``changes`` is
-    by how much what authors take on disk changed, afterwards, if somebody weighs.  ``forked`` are the authors of fork
-    proofs that are new on disk.
+    by how much what authors take on disk changed, afterwards, if somebody weighs; ``used_bytes`` what is in use there,
+    if that was looked at.  ``forked`` are the authors of fork proofs that are new on disk.
     """
 
     results: list[Reply]
@@ -126,8 +126,9 @@ class CommitReport(NamedTuple):
     forgotten: tuple[bytes, ...] = ()
     changes: Mapping[bytes, int] = MappingProxyType({})
     forked: tuple[bytes, ...] = ()
+    used_bytes: int | None = None
 
-
-def merged(changes: Mapping[bytes, int]) -> CommitReport:
-    """Return what comes of merging."""
-    return CommitReport([], [], {}, (), changes)
+    @property
+    def weighed(self) -> tuple[tuple[bytes, ...], Mapping[bytes, int], int | None]:
+        """What :meth:`gossiplog.log.disk_cost.Weights.change` takes."""
+        return self.forgotten, self.changes, self.used_bytes

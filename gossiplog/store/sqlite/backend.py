@@ -20,7 +20,7 @@ from gossiplog.errors import (
     StoreDamagedError,
     StoreError,
 )
-from gossiplog.limits import MAX_SEGMENT_ENTRIES, MAX_SEQ
+from gossiplog.limits import DISK_PAGE_BYTES, MAX_SEGMENT_ENTRIES, MAX_SEQ
 from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.disk_cost import row_bytes
@@ -34,7 +34,7 @@ from gossiplog.store.interface import Row, RowWrite, Secrets
 from gossiplog.store.owning_process import hold, leak
 from gossiplog.store.sqlite.opening import connect, forsake, large_values
 from gossiplog.store.sqlite.rows import NUMBER, leaving, row_crc
-from gossiplog.store.sqlite.schema import SQLITE_ERRORS, read_error
+from gossiplog.store.sqlite.schema import EMPTY_PAGES, SQLITE_ERRORS, read_error
 from gossiplog.store.sqlite.space import CLOSING_STEPS, Space
 from gossiplog.store.sqlite.transaction import SQLiteWriter
 
@@ -220,6 +220,11 @@ class SQLiteBackend:
             for number, author in authors
             if number in by_number and author != leaving(number)
         }
+
+    def used_bytes(self) -> int:
+        """Return what the pages in use take, beyond those of an empty store."""
+        [(pages,)], [(free,)] = self._all("PRAGMA page_count"), self._all("PRAGMA freelist_count")
+        return max(0, int(pages) - int(free) - EMPTY_PAGES) * DISK_PAGE_BYTES
 
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their body; the index alone is read."""

@@ -60,6 +60,10 @@ _NEW_FILE: Final = (  # what a file has for good
 )
 
 
+EMPTY_PAGES: Final = 11
+"""Of a file with these tables and nothing in them."""
+
+
 def create_tables(connection: sqlite3.Connection) -> None:
     """Make an empty database one of ours."""
     for setting in _NEW_FILE:

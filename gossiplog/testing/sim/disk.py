@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gossiplog.errors import StoreError
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import DiskFault, MemoryBackend
-from gossiplog.store.requests import Append, CommitReport, FillRow, Request, merged
+from gossiplog.store.requests import Append, CommitReport, FillRow, Request
 from gossiplog.testing.sim.world import World
 
 HOP_SECONDS = 0.001
@@ -136,8 +136,8 @@ class Disk:
         self._busy = False
         if not (self.full or self.fails) and self.random.random() < MERGE_CHANCE:
             self.logs.merge_some(MERGE_BYTES)
-            if changes := self.logs.weighing.merged():
-                self._world.at(self._delivers_at, lambda: self._deliver([], merged(changes), []))
+            if (report := self.logs.weighing.settled()) is not None:
+                self._world.at(self._delivers_at, lambda: self._deliver([], report, []))
 
     def _deliver(self, writes: list[Job], outcome: CommitReport, answers: list[tuple[Answer, Any]]) -> None:
         if self._dead:

@@ -86,7 +86,7 @@ class Carrier:
         self.watcher.committed(self, jobs, outcome)
 
     def _told(self, jobs: Sequence[Job], outcome: CommitReport) -> None:
-        self.weights.change(outcome.forgotten, outcome.changes)
+        self.weights.change(*outcome.weighed)
         for author in outcome.forgotten:
             self.held.discard(author)
         for author, head in outcome.heads.items():

@@ -18,7 +18,6 @@ from gossiplog.gossip.messages import Interest
 from gossiplog.gossip.quotas import QuotaLedger, Quotas
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.body import encode_body
-from gossiplog.log.disk_cost import Weights
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Append, Appended, Forget, SetMeta
@@ -69,7 +68,7 @@ class SimNode(Carrier):
         self.holdings = Heads(self.held, set(logs.forks), set(logs.local), logs.holed_authors())
         self.replica = Replica(self.id, self.random.randbytes(16), self.holdings, agent=self.name)
         self.choices = Choices.load(logs.meta(KEPT_AS), self.holdings.local)
-        self.weights = Weights(logs.weighing.begin())
+        self.weights = logs.weighing.begin()
         self.replica.limit_to(self.choices, QuotaLedger(self.quotas, self.weights, self.holdings.local))
         self.reset()
         self.up = True
