@@ -16,8 +16,8 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.python.failure import Failure
 
 from gossiplog import limits
-from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, InvalidValueError, NodeStoppedError
-from gossiplog.gossip.budget import check_memory
+from gossiplog.arguments import check_type
+from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, NodeStoppedError
 from gossiplog.gossip.events import Forgotten, Lightened
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
 from gossiplog.live.follows import Told
@@ -36,9 +36,9 @@ from gossiplog.net.dialer import Dialer
 from gossiplog.net.disk_room import DiskRoom
 from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import AtName, ClientEndpoint, ServerEndpoint
-from gossiplog.net.link import check_agent
 from gossiplog.net.link_factory import LinkFactory
 from gossiplog.net.progress import Meter
+from gossiplog.net.settings import check_settings
 from gossiplog.net.sockets import lengthen
 from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress, QuotaExceeded
 
@@ -75,18 +75,15 @@ class Node:
         quotas: Quotas | None = None,
         max_memory: int | None = None,
     ) -> None:
-        self.network = Network.parse(network) if isinstance(network, str) else network
+        check_settings(reactor, store, agent, random, only_followed, quotas, max_memory)
+        self.network = network if isinstance(network, Network) else Network.parse(network)
         self.store = store
         self.reactor = reactor
+        max_memory = default_memory() if max_memory is None else max_memory
         self._binding: dict[Deferred[Any], Any] = {}
         self._subscribers = Subscribers(reactor)
         self._stopping = False
         self._stopped = Ending(reactor)
-        check_agent(agent)
-        if not callable(random):
-            raise InvalidValueError(f"random is a function that gives numbers in [0, 1), not {random!r}")
-        max_memory = default_memory() if max_memory is None else max_memory
-        check_memory(max_memory)
         store.check_open()
         steady(reactor)
         part_large()
@@ -281,8 +278,9 @@ class Node:
         Fails with :class:`NodeStoppedError` when there is no session with the peer, or it ends before.
         """
         self.store.check_caller()
+        check_type("peer", peer, Peer, "a Peer, such as PeerUp has")
         if peer not in self._driver.peers.values():
-            missing: Result[InSync] = Result()
+            missing: Result[InSync] = Result(reactor=self.reactor)
             fail_quietly(missing, NodeStoppedError(f"there is no session with {peer.address}"))
             return missing
         notice = self.when(InSync, PeerDown, where=lambda notice: notice.peer == peer)
@@ -328,7 +326,7 @@ class Node:
         """
         self.store.check_caller()
         if not is_node_id(peer):
-            raise InvalidKeyError("a node is named by its id, 32 bytes")
+            raise InvalidKeyError("peer is the id of a node, 32 bytes")
         forgiven = self._driver.admission.bans.lift(peer)
         self._driver.dialers.forgiven()
         return forgiven

@@ -28,7 +28,9 @@ def absolute(path: AnyPath) -> str:
     try:
         os.fsencode(text)
     except UnicodeError:
-        raise InvalidValueError(f"no file can be called so on this system: {text!r:.80}") from None
+        raise InvalidValueError(
+            f"this path names no file that this system could have: {text!r:.80}"
+        ) from None
     if not text or "\0" in text:
         raise InvalidValueError(f"a path is not empty and has no NUL in it: {text!r:.80}")
     try:

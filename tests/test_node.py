@@ -301,7 +301,9 @@ class SubscriberTests(SynchronousTestCase):
 
         with self.assertRaises(InvalidValueError):
             Node(self.world.reactor, self.a.store, network="here", random=5)  # type: ignore[arg-type]
-        node = Node(self.world.reactor, self.world.site("c").store, network=self.a.network, random=bad)
+        site = self.world.site("c")
+        self.world.result(site.node.stop())
+        node = Node(self.world.reactor, site.store, network=self.a.network, random=bad)
         failures: list[Any] = []
         node.subscribe(failures.append)
         node.connect("tcp:127.0.0.1:9")
@@ -545,6 +547,7 @@ class NetworkTests(SynchronousTestCase):
     def test_texts(self) -> None:
         for number, text in enumerate(["garden", NETWORK.key.hex(), format_author(Author().key)]):
             site = self.world.site(str(number), Network.parse(text))
+            self.world.result(site.node.stop())
             node = Node(self.world.reactor, site.store, network=text)
             self.assertEqual(node.network, Network.parse(text))
             self.world.result(node.stop())

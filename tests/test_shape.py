@@ -70,12 +70,13 @@ PUBLIC_MODULES = {
 
 LARGEST_MODULE_LINES = 400
 
-VALUES = {"errors", "limits", "paths", "printable"}
+VALUES = {"arguments", "errors", "limits", "paths", "printable"}
 BELOW = {
     "errors": {"printable"},
     "printable": {"limits"},
     "limits": set[str](),
     "paths": {"errors"},
+    "arguments": {"errors"},
     "log": VALUES,
     "gossip": VALUES | {"log"},
     "wire": VALUES | {"log", "gossip.messages"},

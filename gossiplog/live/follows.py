@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from twisted.internet.defer import DeferredList
 from twisted.python.failure import Failure
 
+from gossiplog.arguments import check_flags
 from gossiplog.errors import InvalidValueError, StoreDamagedError
 from gossiplog.gossip.events import Forgotten, ForkFound, InterestChanged, Lightened
 from gossiplog.gossip.interest import KEPT_AS, Choices
@@ -85,6 +86,7 @@ class Follows:
 
         :class:`LocalAuthorError` for one that writes here.
         """
+        check_flags(delete=delete)
         return self._change(self.choices.block, authors, authors if delete else ())
 
     def unblock(self, *authors: bytes) -> Result[None]:
@@ -97,6 +99,7 @@ class Follows:
         :class:`InvalidValueError` while a node runs on the store: peers were told otherwise.
         """
         self._check()
+        check_flags(only=only)
         mode = Interest.WANTED if only else Interest.ALL
         if mode is self.choices.mode:
             return None

@@ -14,6 +14,7 @@ from contextlib import closing
 from functools import partial
 from typing import Final, NamedTuple
 
+from gossiplog.arguments import check_type
 from gossiplog.errors import (
     BadForkProofError,
     GossiplogError,
@@ -63,6 +64,7 @@ def import_store(
     Raises :class:`NetworkMismatchError` when the stores say that they belong to two networks, other
     :class:`StoreError` when one of them cannot be opened, and :class:`InvalidValueError` when they are one.
     """
+    check_type("quotas", quotas, (Quotas, type(None)), "Quotas, or None")
     require_another(path, source, "import takes what another one has")
     with (
         closing(open_backend(source, Opening(init=False, read_only=True, wait=wait))) as theirs,

@@ -13,13 +13,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from gossiplog.arguments import check_number
 from gossiplog.errors import CursorMismatchError, InvalidValueError
 from gossiplog.live.results import Result
-from gossiplog.log.clock import ID8_BYTES, Cursor
+from gossiplog.log.clock import ID8_BYTES, Cursor, check_clock
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.encodings import Encoding
 from gossiplog.log.entry import Entry, read_entries
-from gossiplog.log.keys import KEY_BYTES, short_key
+from gossiplog.log.keys import check_author, short_key
 from gossiplog.log.segment import Segment, id_at
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.verify import Damage
@@ -79,18 +80,21 @@ class Reader:
         after: Cursor | ClockView | None,
         live: bool,
     ) -> None:
-        if author is not None and (type(author) is not bytes or len(author) != KEY_BYTES):
-            raise InvalidValueError(f"an author is {KEY_BYTES} bytes; parse_author reads the text form")
+        if author is not None:
+            check_author("author", author)
+        check_number("first", first, 1)
+        if last is not None:
+            check_number("last", last, 0)
         if author is None and (first != 1 or last is not None):
             raise InvalidValueError("first and last need an author")
-        if first < 1 or (last is not None and last < 0):
-            raise InvalidValueError(f"first must be at least 1 and last at least 0, got {first} and {last}")
         self._store = store
         self._encoding = chosen
         self._author = author
         self._first = first
         self._last = last
         self._live = live
+        if after is not None:
+            check_clock("after", after)
         self._read: dict[bytes, tuple[int, bytes]] = {} if after is None else dict(after.items())
         self.damages: list[Damage] = []
         self._passed: dict[bytes, int] = {}

@@ -20,6 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import threadable
 from twisted.python.failure import Failure
 
+from gossiplog.arguments import wrong
 from gossiplog.errors import WrongCallerError
 from gossiplog.live.interrupts import pass_on
 
@@ -142,6 +143,12 @@ def why_over(reactor: Any) -> str:
         return ""
     only = "" if hasattr(reactor, "thread") else ", and a process has only one"
     return f"{over}{only}: open, use and close a store within one reactor.run() or asyncio.run()"
+
+
+def check_reactor(reactor: Any) -> None:
+    """Raise :class:`InvalidValueError` for what is no reactor."""
+    if not callable(getattr(reactor, "callLater", None)):
+        raise wrong("reactor", "Twisted's: from twisted.internet import reactor", reactor)
 
 
 def check_caller(reactor: Any) -> None:

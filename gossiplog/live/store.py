@@ -14,6 +14,7 @@ from weakref import WeakSet
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
+from gossiplog.arguments import check_flags
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError
 from gossiplog.gossip.events import Forgotten, ForkFound, Lightened
 from gossiplog.live.append_gate import AppendGate
@@ -31,13 +32,13 @@ from gossiplog.log.clock_view import ClockView
 from gossiplog.log.disk_cost import Weights
 from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.fork import ForkProof, verify_proof
-from gossiplog.log.keys import Keypair
+from gossiplog.log.keys import Keypair, check_author
 from gossiplog.log.segment import Segment
 from gossiplog.paths import AnyPath
 from gossiplog.store.door import place_of
 from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs, VerifyReport, open_logs
-from gossiplog.store.names import check_cursor_name
+from gossiplog.store.names import check_cursor_name, check_writer_name
 from gossiplog.store.owning_process import Home
 from gossiplog.store.repair.repair import RepairReport
 from gossiplog.store.repair.verify import Damage, in_words
@@ -115,7 +116,7 @@ class Store:
     def writer(self, name: str = "default", *, encoding: str = "bytes") -> Result[Writer]:
         """The local author called ``name``, its key pair made the first time; names are local to this store."""
         chosen = find_encoding(encoding)
-        key = (name, chosen.name)
+        key = (check_writer_name(name), chosen.name)
         self.check_open()
         result: Result[Writer] = Result(lambda _: None, self.reactor)
         if key in self._writers:
@@ -172,6 +173,7 @@ class Store:
 
     def fork_proof(self, author: bytes) -> Result[ForkProof]:
         """The proof that one of the authors in ``forks`` has forked its log."""
+        check_author("author", author)
         proof = self.held.unwritten.get(author)
         return self.run(lambda logs: proof or logs.fork_proof(author))
 
@@ -194,6 +196,7 @@ class Store:
         :class:`~gossiplog.notices.StoreDamaged`.
         """
         self.check_open()
+        check_flags(live=live, tail=tail)
         reader = Reader(
             self,
             find_encoding(encoding),

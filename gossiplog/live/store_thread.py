@@ -23,6 +23,7 @@ from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreError
 from gossiplog.live.forked_reactor import separate
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue, WriteJob
+from gossiplog.live.results import check_reactor
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
 from gossiplog.store.requests import CommitReport, FillRow, Stale
@@ -73,6 +74,7 @@ class StoreThread:
         self._jobs: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
         self._opened: queue.SimpleQueue[Logs | BaseException] = queue.SimpleQueue()
         self._home = Home(name)
+        check_reactor(reactor)
         separate(reactor)
         self._name = name
         self._closed = False

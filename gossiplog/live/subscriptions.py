@@ -201,6 +201,6 @@ def _checked(kinds: tuple[type[Any], ...]) -> tuple[type[Any], ...]:
     for kind in kinds:
         if kind not in known:
             raise InvalidValueError(
-                f"{kind!r} is no kind of notice; there are {', '.join(each.__name__ for each in known)}"
+                f"{kind!r:.80} is no kind of notice; there are {', '.join(each.__name__ for each in known)}"
             )
     return kinds or known

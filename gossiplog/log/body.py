@@ -11,11 +11,12 @@ Body(timestamp_ms=1700000000000, payload=b'hello', after=())
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgpack
 
+from gossiplog.arguments import wrong
 from gossiplog.errors import InvalidValueError, MalformedBodyError, PayloadTooLargeError
 from gossiplog.limits import MAX_BODY_BYTES, MAX_ITEM_ELEMENTS, MAX_REFERENCES, MAX_SEQ
 
@@ -62,6 +63,8 @@ def encode_body(timestamp_ms: int, payload: bytes, after: Iterable[Reference] = 
     _check_timestamp(timestamp_ms)
     if type(payload) is not bytes:
         raise InvalidValueError(f"a payload is bytes, not {type(payload).__name__}")
+    if isinstance(after, str | bytes | Mapping) or not isinstance(after, Iterable):
+        raise wrong("after", "a list of references to entries", after)
     references = [_checked(reference) for reference in after]
     if len(references) > MAX_REFERENCES:
         raise InvalidValueError(f"after names at most {MAX_REFERENCES} entries, not {len(references)}")

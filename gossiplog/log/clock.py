@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 import msgpack
 from sortedcontainers import SortedDict
 
+from gossiplog.arguments import check_type, wrong
 from gossiplog.errors import InvalidValueError
 from gossiplog.limits import MAX_SEQ
 from gossiplog.log.keys import KEY_BYTES
@@ -55,9 +56,9 @@ class Clock:
 
     def __init__(self, heads: Mapping[bytes, Head] | Iterable[tuple[bytes, Head]] = ()) -> None:
         """Start from ``heads``.  O(n log n), O(n) if they come sorted."""
-        self._heads: SortedDict[bytes, Head] = SortedDict(heads)
-        if any(head.seq < 1 for head in self._heads.values()):
-            raise InvalidValueError("a head in a clock has a seq from 1")
+        self._heads: SortedDict[bytes, Head] = _sorted("heads", heads)
+        for head in self._heads.values():
+            _check_head(head)
 
     def seq(self, author: bytes) -> int:
         """Return the seq held of an author, 0 if nothing is.  O(1)."""
@@ -73,6 +74,7 @@ class Clock:
 
         O(1), for a new author O(log n).
         """
+        check_type("head", head, Head, "a Head")
         held = self.seq(author)
         if head.seq <= held:
             raise InvalidValueError(
@@ -82,8 +84,7 @@ class Clock:
 
     def replace(self, author: bytes, head: Head) -> None:
         """Set an author's head wherever it was, back too: only for what a disk says.  O(log n)."""
-        if head.seq < 1:
-            raise InvalidValueError("a head in a clock has a seq from 1")
+        _check_head(head)
         self._heads[author] = head
 
     def set(self, author: bytes, head: Head | None) -> None:
@@ -99,12 +100,14 @@ class Clock:
 
     def merge(self, other: Clock) -> None:
         """Take over every head of ``other`` with a higher seq.  O(len(other) log n)."""
+        check_type("other", other, Clock, "a Clock")
         for author, head in other.items():
             if head.seq > self.seq(author):
                 self._heads[author] = head
 
     def compare(self, other: Clock) -> Order:
         """Say how we stand to ``other``, by seqs alone.  O(n), stops at the first sign of concurrency."""
+        check_type("other", other, Clock, "a Clock")
         ahead = len(self) > len(other)
         behind = len(self) < len(other)
         for _, ours, theirs in self._pairs(other):
@@ -118,6 +121,7 @@ class Clock:
 
     def difference(self, other: Clock) -> list[tuple[bytes, int, int]]:
         """Return (author, our seq, their seq) where they differ, sorted by author.  O(n), plus sorting what differs."""
+        check_type("other", other, Clock, "a Clock")
         return sorted(found for found in self._pairs(other) if found[1] != found[2])
 
     def range(self, lower: bytes = b"", upper: bytes = b"") -> Iterator[tuple[bytes, Head]]:
@@ -180,12 +184,15 @@ class Cursor:
     ) -> None:
         """Start from author -> (seq, 8 bytes of the id or none)."""
         self._read: SortedDict[bytes, tuple[int, bytes]] = SortedDict()
-        for author, (seq, id8) in dict(read).items():
-            self.advance(author, seq, id8)
+        for author, place in _sorted("read", read).items():
+            if not isinstance(place, tuple) or len(place) != 2:
+                raise wrong("read", "authors with a seq and 8 bytes of an id (or none) each", place)
+            self.advance(author, *place)
 
     @classmethod
     def of(cls, clock: Clock) -> Cursor:
         """Return the cursor that has read all that ``clock`` holds.  O(n)."""
+        check_clock("clock", clock)
         cursor = cls()
         cursor._read = SortedDict((author, (head.seq, head.id[:ID8_BYTES])) for author, head in clock.items())
         return cursor
@@ -260,6 +267,29 @@ class Cursor:
 
     def __repr__(self) -> str:
         return f"<Cursor over {len(self)} authors>"
+
+
+def check_clock(name: str, value: object) -> None:
+    """Raise :class:`InvalidValueError` for what is neither a clock nor a cursor, of whichever class."""
+    if not all(callable(getattr(value, method, None)) for method in ("items", "seq")):
+        raise wrong(name, "a cursor or a clock", value)
+
+
+def _check_head(head: Head) -> None:
+    check_type("head", head, Head, "a Head")
+    if head.seq < 1:
+        raise InvalidValueError("a head in a clock has a seq from 1")
+
+
+def _sorted(name: str, items: Any) -> SortedDict[Any, Any]:
+    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+        raise wrong(name, "a mapping, or pairs", items)
+    try:
+        return SortedDict(dict(items))
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(
+            f"{name} is a mapping with authors for keys, or such pairs: {error}"
+        ) from error
 
 
 def _walk(heads: SortedDict[bytes, V], lower: bytes = b"", upper: bytes = b"") -> Iterator[tuple[bytes, V]]:

@@ -138,6 +138,8 @@ def encoding(name: str) -> Encoding:
 
 def encode_payloads(values: Iterable[Any], chosen: Encoding) -> list[bytes]:
     """``values`` as payload bytes; :class:`EncodingError` says what does not fit.  O(n)."""
+    if not isinstance(values, list | tuple):
+        values = list(values)  # what it raises itself is no matter of the encoding
     try:
         return list(map(chosen.encode, values))
     except DECODE_ERRORS as error:

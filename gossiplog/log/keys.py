@@ -23,6 +23,7 @@ from typing import Final
 from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
 from nacl.exceptions import BadSignatureError as _SodiumBadSignature
 
+from gossiplog.arguments import check_type, wrong
 from gossiplog.errors import BadSignatureError, InvalidKeyError, InvalidValueError
 from gossiplog.limits import MAX_SEQ
 
@@ -156,7 +157,14 @@ def parse_author(text: str) -> bytes:
 
 def short_key(key: bytes) -> str:
     """Return the first 8 characters of a key's base32: for people to tell keys apart, never to identify one."""
+    check_type("key", key, bytes, "the bytes of a key")
     return _base32(key[:5])
+
+
+def check_author(name: str, value: object) -> None:
+    """Raise :class:`InvalidValueError` unless an argument can be an author."""
+    if type(value) is not bytes or len(value) != KEY_BYTES:
+        raise wrong(name, f"an author: {KEY_BYTES} bytes; parse_author reads the text form", value)
 
 
 def is_node_id(key: object) -> bool:

@@ -156,7 +156,7 @@ def _look_at(endpoint: str, make: Callable[[Any, str], Any], plugin: Any, use: s
     if kind in _BUILT_IN:
         make(None, endpoint)
     elif kind not in {found.prefix.lower() for found in getPlugins(plugin)}:
-        raise EndpointError(f"{endpoint!r} is no endpoint {use}")
+        raise EndpointError(f"{_shown(endpoint)} is no endpoint {use}")
     return endpoint
 
 
@@ -168,6 +168,11 @@ def _text(endpoint: Any, use: str, interface: str) -> str:
     )
 
 
+def _shown(endpoint: str) -> str:
+    """An endpoint in an error, which has to say what is wrong too."""
+    return f"{endpoint!r:.200}"
+
+
 def _made(endpoint: str, use: str, make: Callable[[], Any]) -> Any:
     """Make an endpoint; what is raised depends on its kind, and is mostly in words about Python."""
     try:
@@ -177,45 +182,47 @@ def _made(endpoint: str, use: str, make: Callable[[], Any]) -> Any:
     except OSError as error:
         cause = getattr(error, "originalException", error)  # Twisted's, of a directory
         about = f"{cause.filename}: {cause.strerror}" if cause.filename else str(cause)
-        raise EndpointError(f"{endpoint!r}: cannot read {about}") from error
+        raise EndpointError(f"{_shown(endpoint)}: cannot read {about}") from error
     except ImportError as error:
-        raise EndpointError(f"{endpoint!r} needs {error.name}, which is not installed") from error
+        raise EndpointError(f"{_shown(endpoint)} needs {error.name}, which is not installed") from error
     except Exception as error:
         if type(error).__module__.startswith("OpenSSL"):
-            raise EndpointError(f"{endpoint!r}: its file holds no key or no certificate: {error}") from error
+            raise EndpointError(
+                f"{_shown(endpoint)}: its file holds no key or no certificate: {error}"
+            ) from error
         if parts(endpoint).kind == "systemd" and isinstance(error, LookupError):
             raise EndpointError(
-                f"{endpoint!r}: systemd passed no such socket (LISTEN_FDS is "
+                f"{_shown(endpoint)}: systemd passed no such socket (LISTEN_FDS is "
                 f"{os.environ.get('LISTEN_FDS', 'not set')}); start this by its .socket unit"
             ) from error
         because = f": {error}" if parts(endpoint).kind not in _BUILT_IN else ""
-        raise EndpointError(f"{endpoint!r} is no endpoint {use}{because}") from error
+        raise EndpointError(f"{_shown(endpoint)} is no endpoint {use}{because}") from error
 
 
 def _checked(endpoint: str, least_port: int) -> str:
     """Return the string for Twisted; raise for what it would find out too late, or in the middle of something."""
     kind, *_ = found = parts(endpoint)
     if kind in ("ssl", "tls") and find_spec("OpenSSL") is None:
-        raise EndpointError(f"{endpoint!r} needs pyOpenSSL: pip install 'twisted[tls]'")
+        raise EndpointError(f"{_shown(endpoint)} needs pyOpenSSL: pip install 'twisted[tls]'")
     text = endpoint if kind == "unix" else unbracketed(endpoint)
     dials = least_port > 0
     if kind in ("tcp", "ssl", "tls", "tcp6"):
         port = parts(text).get("port", 1 if dials or kind == "tls" else 0)
         if port is not None and _NUMBER.fullmatch(port) and not least_port <= int(port) <= _PORT_MOST:
-            raise EndpointError(f"{endpoint!r}: a port is from {least_port} to {_PORT_MOST}")
+            raise EndpointError(f"{_shown(endpoint)}: a port is from {least_port} to {_PORT_MOST}")
         host = parts(text).get("host", 0) if dials else parts(text).named.get("interface") or None
         if host is not None:
             _require_host(endpoint, host)
         local = parts(text).named.get("bindAddress")
         if local is not None and not (isIPAddress(local) or isIPv6Address(local)):
-            raise EndpointError(f"{endpoint!r}: bindAddress is an IP address of this machine")
+            raise EndpointError(f"{_shown(endpoint)}: bindAddress is an IP address of this machine")
     if kind == "unix":
         path = found.get("path" if dials else "address", 0) or ""
         if (
             len(os.fsencode(path)) > _PATH_BYTES or "\0" in path[1:]
         ):  # in front it is one of Linux, without a file
             raise EndpointError(
-                f"{endpoint!r}: the path of a unix socket has at most {_PATH_BYTES} bytes, of which none is 0"
+                f"{_shown(endpoint)}: the path of a unix socket has at most {_PATH_BYTES} bytes, of which none is 0"
             )
     return text
 
@@ -232,7 +239,7 @@ def _require_host(endpoint: str, host: str) -> None:
         name = b""
     if not _HOST.fullmatch(name) or len(name) > _HOST_CHARS:
         raise EndpointError(
-            f"{endpoint!r}: {host!r:.80} is no address, and no name of a host either: labels of 1 to 63 letters, "
+            f"{_shown(endpoint)}: {host!r:.80} is no address, and no name of a host either: labels of 1 to 63 letters, "
             f"digits and dashes, with dots between, at most {_HOST_CHARS} in all"
         )
 

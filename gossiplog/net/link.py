@@ -20,7 +20,6 @@ from zope.interface import implementer
 from gossiplog import limits
 from gossiplog.errors import (
     HandshakeError,
-    InvalidValueError,
     LimitExceededError,
     PeerError,
     PeerTimeoutError,
@@ -376,13 +375,3 @@ class Link(Protocol):
         deadline, self._deadline = self._deadline, None
         if deadline is not None and deadline.active():
             deadline.cancel()
-
-
-def check_agent(agent: str) -> None:
-    """Raise :class:`InvalidValueError` for what HELLO cannot carry."""
-    if not isinstance(agent, str) or len(agent) > limits.MAX_AGENT_CHARS:
-        raise InvalidValueError(f"agent is a text of at most {limits.MAX_AGENT_CHARS} characters")
-    try:
-        agent.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidValueError(f"agent is no valid text: {error}") from None

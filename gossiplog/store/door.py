@@ -21,6 +21,7 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Final, NamedTuple, TypeAlias
 
+from gossiplog.arguments import check_flags, check_seconds
 from gossiplog.errors import InvalidValueError, StoreNotFoundError
 from gossiplog.paths import AnyPath, absolute
 from gossiplog.store.interface import Backend
@@ -92,6 +93,8 @@ def directory_of(place: AnyPath) -> str:
 
 def open_backend(place: AnyPath, how: Opening) -> Backend:
     """Open the store at ``place``; raises what its backend raises, and what :func:`place_of` does."""
+    check_flags(init=how.init, read_only=how.read_only)
+    check_seconds("wait", how.wait)
     kind, where = _parted(place)
     if kind == SQLITE:
         return SQLiteBackend(where, how.init, read_only=how.read_only, wait=how.wait)

@@ -1,0 +1,44 @@
+"""What applications give as arguments, looked at where they give it.
+
+Responsible for: refusing what is of another type, with the name of the argument and what would be right.
+Must not know: what arguments are for.
+Invariant: what is refused is refused at once, and changes nothing; what is not refused is of exactly that type, so that
+``True`` is no number and NaN no time.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from reprlib import repr as shortened
+from typing import Any
+
+from gossiplog.errors import InvalidValueError
+
+
+def check_type(name: str, value: object, kind: type[Any] | tuple[type[Any], ...], words: str) -> None:
+    """Raise :class:`InvalidValueError` unless ``value`` is of a ``kind``, which is called so in ``words``."""
+    if not isinstance(value, kind):
+        raise wrong(name, words, value)
+
+
+def check_flags(**flags: object) -> None:
+    """Raise :class:`InvalidValueError` for arguments, by their names, that are neither True nor False."""
+    for name, value in flags.items():
+        check_type(name, value, bool, "True or False")
+
+
+def check_number(name: str, value: object, least: int) -> None:
+    """Raise :class:`InvalidValueError` unless ``value`` is an integer from ``least`` on."""
+    if type(value) is not int or value < least:
+        raise wrong(name, f"an integer, at least {least}", value)
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Raise :class:`InvalidValueError` unless ``value`` is a time to wait."""
+    if type(value) not in (int, float) or not (value >= 0 and isfinite(value)):  # type: ignore[operator,arg-type]
+        raise wrong(name, "a number of seconds, at least 0", value)
+
+
+def wrong(name: str, words: str, value: object) -> InvalidValueError:
+    """Return the error that says what an argument is to be, and what came."""
+    return InvalidValueError(f"{name} is {words}; not {type(value).__name__} {shortened(value)}")

@@ -1,0 +1,413 @@
+"""Ring 1: whatever a program gives as an argument of whatever is public, it is refused by name, or means what it says.
+
+A table of every public callable with its parameters, each given every nonsense value.  What is refused is refused with
+an error that names the parameter; what is not stands in the table as meant.  The store and the node go on.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator
+from math import inf, nan
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+import gossiplog
+from gossiplog import (
+    Clock,
+    Cursor,
+    ForkProof,
+    GossiplogError,
+    Head,
+    Network,
+    Node,
+    Quotas,
+    Reader,
+    Reference,
+    Segment,
+    Store,
+    Writer,
+    format_author,
+    import_store,
+    open_store,
+    parse_author,
+    short_key,
+)
+from gossiplog.live.follows import Follows
+from gossiplog.store.logs import Logs
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.testing.links import VirtualThread
+from tests.netcase import NETWORK, World
+
+
+class Thing:
+    """Of no use to anybody."""
+
+
+NONSENSE: dict[str, Any] = {
+    "None": None,
+    "5": 5,
+    "5.5": 5.5,
+    "nan": nan,
+    "inf": inf,
+    "text": "x",
+    "no text": "",
+    "bytes": b"x",
+    "[]": [],
+    "{}": {},
+    "()": (),
+    "object": Thing(),
+    "class": Thing,
+    "-1": -1,
+    "0": 0,
+    "2**70": 2**70,
+    "-(2**70)": -(2**70),
+    "True": True,
+    "False": False,
+    "surrogate": "\ud800",
+    "NUL": "a\0b",
+    "long text": "x" * 10_000,
+    "long bytes": b"x" * 10_000,
+    "function": lambda *_: None,
+    "generator": (x for x in ()),
+    "set": {1},
+    "complex": 1j,
+}
+
+NUMBERS = {"5", "0", "-1", "2**70", "-(2**70)"}
+TIMES = {"5", "5.5", "0", "2**70"}
+FLAGS = {"True", "False"}
+NOTHING = {"None"}
+TEXT = {"text", "no text", "surrogate", "NUL", "long text"}
+ITERABLES = {"[]", "()", "generator"}
+HASHABLE = frozenset(NONSENSE) - {"[]", "{}", "set"}
+"""What may be looked for, although it is nowhere."""
+
+
+INTERNAL = {f"Store.{name}" for name in (
+    "append", "attach", "forget", "found_damage", "hold", "listen", "on_damage", "overtaken", "release", "run",
+)} | {f"Follows.{name}" for name in ("on", "listen", "joined", "tell")} | {"Quotas.or_else", "Clock.range"}  # fmt: skip
+"""What layers of gossiplog ask of each other."""
+
+
+class Call:
+    """One parameter of one call: ``meant`` names the values that it takes."""
+
+    def __init__(
+        self, name: str, parameter: str, call: Callable[[Any], Any], meant: Iterable[str] = ()
+    ) -> None:
+        self.name = name
+        self.parameter = parameter
+        self.call = call
+        self.meant = frozenset(meant)
+
+
+class ArgumentTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        self.a, self.b = self.world.site("a"), self.world.site("b")
+        self.place = Path(self.mktemp()).absolute()
+        self.place.mkdir()
+        self.a.append(b"one", b"two")
+        self.ours: Writer = self.world.result(self.a.store.writer())
+
+    # -- the table
+
+    def functions(self) -> Iterator[Call]:
+        reactor = self.world.reactor
+        place = self.place / "made"
+        real: Any = Thing()
+        real.callLater = real.callFromThread = lambda *_: None
+
+        def opened(where: Any, at: Any = real, **how: Any) -> None:
+            open_store(where, at, **how).thread.end()
+
+        source = self.place / "source"
+        opened(source)
+        yield Call("open_store", "path", lambda value: opened(value), {"text", "bytes"})
+        yield Call("open_store", "reactor", lambda value: opened(place, value))
+        yield Call("open_store", "init", lambda value: opened(source, init=value), FLAGS)
+        yield Call("open_store", "read_only", lambda value: opened(source, read_only=value), FLAGS)
+        yield Call("open_store", "wait", lambda value: opened(source, wait=value), TIMES)
+        yield Call("import_store", "path", lambda value: import_store(value, source), {"text", "bytes"})
+        yield Call("import_store", "path", lambda value: import_store(place, value), {"text", "bytes"})
+        yield Call("import_store", "quotas", lambda value: import_store(place, source, quotas=value), NOTHING)
+        yield Call("import_store", "wait", lambda value: import_store(place, source, wait=value), TIMES)
+        yield Call("format_author", "author", format_author)
+        yield Call("parse_author", "key", parse_author)
+        yield Call("short_key", "key", short_key, {"bytes", "long bytes"})
+        yield Call("Network", "key", Network)
+        yield Call("Network.from_key", "key", Network.from_key)
+        yield Call("Network.from_name", "name", Network.from_name, {"text"})
+        yield Call("Network.of_author", "author", Network.of_author)
+        yield Call("Network.parse", "text", Network.parse, {"text"})
+        yield Call("ForkProof.load", "content", ForkProof.load)
+        for quota in ("authors", "bytes_per_author", "bytes"):
+            yield Call(
+                "Quotas", quota, lambda value, quota=quota: Quotas(**{quota: value}), {"None", "5", "2**70"}
+            )
+        yield Call(
+            "Quotas",
+            "entries_per_second",
+            lambda value: Quotas(entries_per_second=value),
+            {"None", "5", "5.5", "inf", "2**70"},
+        )
+
+        store = Store(lambda: Logs(MemoryBackend("c")), reactor, "c", thread=VirtualThread)
+
+        def made(**settings: Any) -> None:
+            ours = {"reactor": reactor, "store": store, "network": NETWORK, **settings}
+            self.world.result(Node(ours.pop("reactor"), ours.pop("store"), **ours).stop())
+
+        yield Call("Node", "reactor", lambda value: made(reactor=value))
+        yield Call("Node", "store", lambda value: made(store=value))
+        yield Call("Node", "agent", lambda value: made(agent=value), {"text", "no text", "NUL"})
+        yield Call("Node", "random", lambda value: made(random=value), {"function", "class"})
+        yield Call("Node", "quotas", lambda value: made(quotas=value), NOTHING)
+        yield Call("Node", "max_memory", lambda value: made(max_memory=value), {"None", "2**70"})
+        yield Call("Node", "network", lambda value: made(network=value))
+
+    def store(self) -> Iterator[Call]:
+        store = self.a.store
+        yield Call("Store.writer", "name", store.writer, {"text"})
+        yield Call("Store.writer", "encoding", lambda value: store.writer(encoding=value))
+        yield Call("Store.add_fork", "proof", store.add_fork)
+        for field in range(5):
+            good: list[Any] = [
+                bytes(32),
+                1,
+                bytes(32),
+                bytes(64),
+                Segment(bytes(32), 1, 1, bytes(32), bytes(64), b""),
+            ]
+
+            def broken(value: Any, field: int = field, good: list[Any] = good) -> Any:
+                return store.add_fork(ForkProof(*good[:field], value, *good[field + 1 :]))
+
+            yield Call("Store.add_fork", "", broken)
+        yield Call("Store.fork_proof", "author", store.fork_proof)
+        author = self.a.author()
+        yield Call("Store.read", "author", store.read, NOTHING)
+        yield Call("Store.read", "first", lambda value: store.read(author, first=value), {"5", "2**70"})
+        yield Call(
+            "Store.read", "last", lambda value: store.read(author, last=value), {"None", "5", "0", "2**70"}
+        )
+        yield Call("Store.read", "after", lambda value: store.read(after=value), NOTHING)
+        yield Call("Store.read", "live", lambda value: store.read(live=value), FLAGS)
+        yield Call("Store.read", "tail", lambda value: store.read(tail=value), FLAGS)
+        yield Call("Store.read", "encoding", lambda value: store.read(encoding=value))
+        yield Call("Store.cursor", "name", store.cursor, {"text", "NUL"})
+        yield Call(
+            "Store.save_cursor", "name", lambda value: store.save_cursor(value, Cursor()), {"text", "NUL"}
+        )
+        yield Call("Store.save_cursor", "cursor", lambda value: store.save_cursor("c", value), NOTHING)
+
+    def writer(self) -> Iterator[Call]:
+        store = self.a.store
+        wanted = {
+            "bytes": {"bytes", "long bytes"},
+            "utf-8": TEXT - {"surrogate"},
+            "json": set(NONSENSE)
+            - {
+                "nan",
+                "inf",
+                "bytes",
+                "()",
+                "object",
+                "class",
+                "surrogate",
+                "long bytes",
+                "function",
+                "generator",
+            }
+            - {"set", "complex"},
+            "msgpack": set(NONSENSE)
+            - {
+                "nan",
+                "()",
+                "object",
+                "class",
+                "2**70",
+                "-(2**70)",
+                "surrogate",
+                "function",
+                "generator",
+                "set",
+            }
+            - {"complex"},
+        }
+        for encoding, meant in wanted.items():
+            writer = self.world.result(store.writer("of " + encoding, encoding=encoding))
+            yield Call("Writer.append", "payload", writer.append, meant)
+            yield Call(
+                "Writer.append_many",
+                "payload",
+                lambda value, writer=writer: writer.append_many([value]),
+                meant,
+            )
+        yield Call("Writer.append", "after", lambda value: self.ours.append(b"", after=value), ITERABLES)
+        for field, value in enumerate(Reference(self.a.author(), 1, bytes(16))):
+
+            def referring(value: Any, field: int = field) -> Any:
+                good: list[Any] = [self.a.author(), 1, bytes(16)]
+                return self.ours.append(b"", after=[Reference(*good[:field], value, *good[field + 1 :])])
+
+            yield Call("Writer.append", "after", referring, {"5"} if type(value) is int else ())
+        yield Call("Writer.append_many", "payload", self.ours.append_many, ITERABLES)
+
+    def follows(self) -> Iterator[Call]:
+        follows = self.a.store.interest
+        for method in ("follow", "unfollow", "block", "unblock"):
+            for owner in (follows, self.a.node):
+                name = f"{type(owner).__name__}.{method}"
+                do = getattr(owner, method)
+                yield Call(name, "author", do)
+                yield Call(name, "author", lambda value, do=do: do(bytes(32), value))
+        for owner in (follows, self.a.node):
+            name = f"{type(owner).__name__}.block"
+            yield Call(name, "delete", lambda value, owner=owner: owner.block(bytes(32), delete=value), FLAGS)
+        yield Call("Follows.only_followed", "only", self.b.store.interest.only_followed, {"False"})
+
+    def node(self) -> Iterator[Call]:
+        node = self.a.node
+        yield Call("Node.listen", "endpoint", node.listen)
+        yield Call("Node.connect", "endpoint", node.connect)
+        yield Call(
+            "Node.subscribe", "subscriber", lambda value: node.subscribe(value)(), {"function", "class"}
+        )
+        yield Call("Node.when", "kind", node.when)
+        yield Call("Node.when", "where", lambda value: node.when(where=value), {"None", "function", "class"})
+        yield Call("Node.events", "kind", node.events)
+        yield Call("Node.when_in_sync", "peer", node.when_in_sync)
+        yield Call("Node.recover", "peer", node.recover)
+        yield Call("Node.unban", "peer", node.unban)
+
+    def clocks(self) -> Iterator[Call]:
+        author, head = bytes(32), Head(1, bytes(32))
+        cursor = Cursor({author: (5, b"")})
+        yield Call("Clock", "heads", Clock, ITERABLES | {"{}"})
+        yield Call("Clock", "heads", lambda value: Clock({author: value}))
+        yield Call("Clock.advance", "head", lambda value: Clock().advance(author, value))
+        yield Call("Clock.replace", "head", lambda value: Clock().replace(author, value))
+        yield Call("Clock.set", "head", lambda value: Clock().set(author, value), NOTHING)
+        for method in ("merge", "compare", "difference"):
+            yield Call(
+                f"Clock.{method}",
+                "other",
+                lambda value, method=method: getattr(Clock({author: head}), method)(value),
+            )
+        yield Call("Cursor", "read", Cursor, ITERABLES | {"{}"})
+        yield Call("Cursor", "read", lambda value: Cursor({author: value}))
+        yield Call("Cursor.of", "clock", Cursor.of)
+        yield Call("Cursor.load", "bytes", Cursor.load)
+        yield Call("Cursor.advance", "author", lambda value: Cursor().advance(value, 1))
+        yield Call("Cursor.advance", "seq", lambda value: Cursor().advance(author, value), {"5"})
+        yield Call("Cursor.advance", "id", lambda value: Cursor().advance(author, 1, value), {"long bytes"})
+        for method in ("seq", "id8", "discard"):
+            yield Call(f"Cursor.{method}", "author", getattr(cursor, method), HASHABLE)
+        for method in ("seq", "head", "discard"):
+            yield Call(f"Clock.{method}", "author", getattr(Clock({author: head}), method), HASHABLE)
+
+    # -- what holds for all of it
+
+    def check(self, calls: Iterable[Call]) -> list[str]:
+        """What is not as it should be."""
+        wrong = []
+        for call in calls:
+            for name, value in NONSENSE.items():
+                about = f"{call.name}({call.parameter}={name})"
+                try:
+                    result = call.call((x for x in ()) if name == "generator" else value)
+                    if isinstance(result, Deferred):
+                        result.addErrback(lambda _: None)
+                    if isinstance(result, Reader):
+                        result.close()
+                except GossiplogError as error:
+                    if name in call.meant:
+                        wrong.append(f"{about} is meant, and raises {error!r}")
+                    elif call.parameter not in str(error) and not self.names(call, error):
+                        wrong.append(f"{about}: not named in {error}")
+                except TypeError as error:
+                    if "unhashable" not in str(error) or call.meant != HASHABLE:
+                        wrong.append(f"{about} raises {error!r}")
+                except Exception as error:
+                    wrong.append(f"{about} raises {error!r}")
+                else:
+                    if name not in call.meant:
+                        wrong.append(f"{about} is taken")
+        return wrong
+
+    def names(self, call: Call, error: GossiplogError) -> bool:
+        """Whether an error says in another word what it is about."""
+        words = {
+            "path": "store", "text": "network", "content": "proof", "where": "with a notice", "heads": "head",
+            "read": "cursor", "only": "interest", "kind": "notice",
+        }  # fmt: skip
+        return words.get(call.parameter, "\0") in str(error)
+
+    def assert_table(self, calls: Iterable[Call]) -> None:
+        wrong = self.check(calls)
+        self.assertEqual(wrong, [], "\n".join(wrong))
+        self.a.append(b"goes on")
+        self.assertTrue(self.world.result(self.a.store.verify()).ok)
+        self.b.node.connect(self.a.listen())
+        self.world.run(5)
+        self.assertTrue(self.b.node.peers)
+        self.assertEqual(self.b.store.clock.seq(self.a.author()), self.a.store.clock.seq(self.a.author()))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_functions_and_constructors(self) -> None:
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.place)
+        self.assert_table(self.functions())
+
+    def test_store(self) -> None:
+        self.assert_table(self.store())
+
+    def test_writer(self) -> None:
+        self.assert_table(self.writer())
+
+    def test_follows(self) -> None:
+        self.assert_table(self.follows())
+
+    def test_node(self) -> None:
+        self.assert_table(self.node())
+
+    def test_clocks(self) -> None:
+        self.assert_table(self.clocks())
+
+    def test_everything_public_is_in_the_table(self) -> None:
+        """But for what nodes and readers ask of a store, and what takes nothing."""
+        parts = (self.functions, self.store, self.writer, self.follows, self.node, self.clocks)
+        known = {call.name for part in parts for call in part()}
+        public = {name: getattr(gossiplog, name) for name in gossiplog.__all__ if name[0].islower()}
+        for owner in (Clock, Cursor, Follows, ForkProof, Network, Node, Quotas, Store, Writer):
+            for name, method in inspect.getmembers(owner, callable):
+                if name[0] != "_" and not hasattr(tuple, name):
+                    public[f"{owner.__name__}.{name}"] = method
+        taking = {name for name, call in public.items() if set(inspect.signature(call).parameters) - {"self"}}
+        self.assertEqual(taking - known - INTERNAL, set())
+
+    def test_errors_of_what_is_iterated_over(self) -> None:
+        """They come as they are: nobody takes them for an error of the encoding."""
+
+        def failing(error: Exception) -> Iterator[bytes]:
+            yield b"never written"
+            raise error
+
+        before = self.a.store.clock.total()
+        for error in (
+            ValueError("mine"),
+            TypeError("mine"),
+            OverflowError(),
+            RecursionError(),
+            UnicodeError(),
+            KeyError(),
+        ):
+            self.assertIs(self.assertRaises(type(error), self.ours.append_many, failing(error)), error)
+        self.a.append(b"one")
+        self.assertEqual(self.a.store.clock.total(), before + 1)
