@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from collections import deque
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -14,9 +15,9 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
-from gossiplog.errors import ByeCode, InvalidValueError
+from gossiplog.errors import ByeCode, InvalidValueError, StoreDamagedError
 from gossiplog.gossip import events
-from gossiplog.gossip.backlog import Backlog
+from gossiplog.gossip.backlog import Backlog, Payloads
 from gossiplog.gossip.budget import SESSION_BYTES, Budget
 from gossiplog.gossip.events import Effect, End, Load
 from gossiplog.gossip.memory_pressure import CLAIM_WITH_TABLES_BYTES
@@ -39,8 +40,10 @@ from gossiplog.live.memory_size import (
     default_memory,
     part_large,
 )
+from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head
 from gossiplog.net.store_effects import StoreEffects
+from gossiplog.store.reading_around import Stretch
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.wire.codec import decode, encode
 from tests import members
@@ -444,15 +447,48 @@ class ErrandTests(SynchronousTestCase):
             thread = Thread()
 
         errands = StoreEffects(Disk(), answered.append, answered.append, lambda: None)  # type: ignore[arg-type]
-        for session in range(10):
-            errands.load(Load(session, ((bytes(32), 1),), 100))
+        [theirs] = log(ANN, 1)
         most = 0
+        for session in range(0, 12, 4):
+            errands.load(Load(session, ((bytes(32), 1),), 100))
+            errands.load_payloads(events.LoadPayloads(session + 1, bytes(32), ((1, 1),), 100))
+            errands.find_holes(events.FindHoles(session + 2, None, 9))
+            errands.examine(events.Examine(session + 3, theirs))
+        answers = cycle((Backlog(()), Payloads(), (), None))
         while queued:
             most = max(most, len(queued))
-            queued.popleft()[1](Backlog(()))
+            queued.popleft()[1](next(answers))
         self.assertEqual(most, limits.LOADS_AT_ONCE)
-        self.assertEqual([event.session for event in answered], [*range(10)])
+        self.assertEqual(sorted(event.session for event in answered), [*range(12)])
         self.assertEqual(errands.pending, 0)
+
+    def test_damage_costs_who_asks_for_it(self) -> None:
+        """The store looks for where it ends: as much as if all that may be read at once had been."""
+
+        class Damaged:
+            clock = Clock()
+
+            def segments(self, *_: Any) -> Any:
+                raise StoreDamagedError("torn")
+
+            def around(self, *_: Any) -> Any:
+                return Stretch([])
+
+        class Thread:
+            together = None
+
+            def call(self, work: Any, answer: Any) -> None:
+                answer(work(Damaged()))
+
+        class Disk:
+            thread = Thread()
+
+        Damaged.clock.replace(ANN.author, Head(9, bytes(32)))
+        answered: list[Any] = []
+        errands = StoreEffects(Disk(), answered.append, lambda notice: None, lambda: None)  # type: ignore[arg-type]
+        errands.load_payloads(events.LoadPayloads(0, ANN.author, ((1, 1),), 256 * 1024))
+        [loaded] = answered
+        self.assertEqual((loaded.found.segments, loaded.found.work_bytes), ((), 256 * 1024))
 
 
 class MachineTests(SynchronousTestCase):

@@ -26,14 +26,18 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
+from gossiplog.log.body import encode_body
+from gossiplog.log.items import join, split
+from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import (
     Head,
     HoledRow,
     Segment,
+    build,
     drop_payloads,
     has_holes,
     merge,
-    segment_bytes,
+    toil_bytes,
     verify,
 )
 from gossiplog.store.interface import PutSegment
@@ -290,6 +294,14 @@ class AskingTests(ReplicaCase):
         self.do(events.HolesFilled(0, ANN.author, 1, 1, 1, 2))
         self.assertAlmostEqual(allowance._points - before, 2 * (1 + 1 / 256))  # what it brought pays twice
 
+    def test_what_comes_along_with_it(self) -> None:
+        """Costs its sender something: of rows that are large a small part may have been asked for."""
+        [row], head = build(ANN, Head(0, genesis_id(ANN.author)), [encode_body(n, b"") for n in range(3000)])
+        self.clock.replace(ANN.author, head)
+        self.holdings.settle(ANN.author)
+        self.find(self.settle(0), (HoledRow(ANN.author, 1, 440, 1),))
+        self.assertAlmostEqual(self.points(0, row), 2560 / 256)
+
     def points(self, number: int, message: Message) -> float:
         """How many a message costs its sender."""
         allowance = self.replica.sessions[number].allowance
@@ -307,6 +319,21 @@ class AskingTests(ReplicaCase):
         effects = self.find(self.tick(1.0), (HoledRow(BOB.author, 1, 1, 1), *self.rows))
         asked = [(number, fill.author) for number, fill in self.sent(effects, Fill)]  # type: ignore[union-attr]
         self.assertEqual(asked, [(0, ANN.author)])
+
+    def test_a_peer_that_says_so_in_vain(self) -> None:
+        """Is asked later each time; at once again when it gave something."""
+        self.find(self.settle(0))
+        self.find(self.hear(0, self.head()), ())
+        waited = []
+        for turn in range(6):
+            self.hear(0, Have((HaveItem(0, 5 + turn, ANN.author),)))
+            waited.append(round(self.replica.sessions[0].lacking.not_before - self.now, 2))
+            self.find(self.tick(waited[-1] + 0.01))
+            if turn == 4:
+                self.hear(0, self.segments[0])
+                self.do(events.HolesFilled(0, ANN.author, 1, 1, 1, 2))
+            self.find(self.hear(0, self.head()), ())
+        self.assertEqual(waited, [0.05, 0.1, 0.2, 0.4, 0.8, 0.05])
 
     def test_rows_of_a_turn(self) -> None:
         """So many are looked for at once."""
@@ -353,7 +380,7 @@ class GivingTests(ReplicaCase):
                 number, author, ranges, limit = effect
                 head = self.logs.clock.head(author)
                 found = backlog.payloads(author, ranges, limit, self.logs.segments, head)
-                effects += self.do(events.PayloadsLoaded(number, author, *found))
+                effects += self.do(events.PayloadsLoaded(number, author, found))
         return done
 
     def test_what_there_is(self) -> None:
@@ -373,10 +400,34 @@ class GivingTests(ReplicaCase):
         given = [
             message for _, message in self.sent(self.load(self.hear(0, Fill(ANN.author, ((1, 3),)))), Segment)
         ]
-        size = sum(segment_bytes(segment) for segment in given if isinstance(segment, Segment))
-        self.assertAlmostEqual(
-            before - allowance._points, 0.1 + 1 / 128 + len(given) / 16 + size / (64 * 1024)
-        )
+        self.assertEqual(len(given), 3)
+        work = sum(map(toil_bytes, [*self.anns, self.anns[-1]]))  # for the signed head its row is read again
+        self.assertAlmostEqual(before - allowance._points, 0.1 + 1 / 128 + work / (64 * 1024))
+
+    def test_what_it_costs_where_nothing_is(self) -> None:
+        """As much, though no row has a payload, or only some; beyond the end of the log nothing is looked for."""
+        start = Head(0, genesis_id(BOB.author))
+        [full], head = build(BOB, start, [encode_body(number, b"") for number in range(3000)])
+        [mixed], head = build(BOB, head, [encode_body(number, b"") for number in range(1024)])
+        holes = [
+            item if number else split(mixed.count, mixed.bodies)[0]
+            for number, item in enumerate(split(mixed.count, stripped(mixed).bodies))
+        ]
+        rows = [stripped(full), mixed._replace(bodies=join(holes))]
+        self.logs.process([Accept(row, verify(row)) for row in rows])
+        self.clock.replace(BOB.author, head)
+        self.holdings.settle(BOB.author)
+        allowance = self.replica.sessions[0].allowance
+        first, second = map(toil_bytes, rows)
+        for ranges, given, work in (
+            (((1, 1),), 1, first + second),
+            (((1, 2**50),), 2, first + second + second),
+            (tuple((5000 + 2 * n, 5000 + 2 * n) for n in range(256)), 1, second),
+        ):
+            before = allowance._points
+            effects = self.load(self.hear(0, Fill(BOB.author, ranges)))
+            self.assertEqual(len(self.sent(effects, Segment)), given)
+            self.assertAlmostEqual(before - allowance._points, 0.1 + len(ranges) / 128 + work / 65536)
 
     def test_of_one_that_forked(self) -> None:
         """The proof, and nothing else."""
@@ -392,19 +443,20 @@ class GivingTests(ReplicaCase):
         holed = drop_payloads(segment, [2])
         self.logs.process([Accept(holed, head)])
         for ranges in ([(1, 1)], [(1, 1), (2, 2)]):
-            found, rest, is_whole = backlog.payloads(chain.author, ranges, 1000, self.logs.segments, head)
-            self.assertEqual((found[:-1], rest, is_whole), ((holed,), (), False))
-        self.assertTrue(has_holes(found[0]))
+            found = backlog.payloads(chain.author, ranges, 1000, self.logs.segments, head)
+            self.assertEqual((found.segments[:-1], found.left, found.is_whole), ((holed,), (), False))
+        self.assertTrue(has_holes(found.segments[0]))
 
     def test_a_limited_read(self) -> None:
         """Goes on where it ended, and ends once."""
         given: list[Segment] = []
         rest: tuple[tuple[int, int], ...] = ((1, 1), (2, 3))
         while rest:
-            found, rest, _ = backlog.payloads(
+            found = backlog.payloads(
                 OWN.author, rest, 1, self.logs.segments, self.logs.clock.head(OWN.author)
             )
-            given += found
+            given += found.segments
+            rest = found.left
         self.assertEqual([segment.count for segment in given], [1, 1, 1, 0])
 
     def test_own_entries_wait_until_settled(self) -> None:
@@ -480,15 +532,17 @@ class GivingTests(ReplicaCase):
                 elif stage == "before":
                     end()
                 effects = self.hear(0, fill)
-                found = backlog.payloads(ANN.author, [(1, 3)], 1 << 20, self.logs.segments, None)
+                found = backlog.payloads(
+                    ANN.author, [(1, 3)], 1 << 20, self.logs.segments, self.logs.clock.head(ANN.author)
+                )
                 if stage == "ready":
-                    self.do(events.PayloadsLoaded(0, ANN.author, *found))
+                    self.do(events.PayloadsLoaded(0, ANN.author, found))
                     self.assertTrue(session.outbox.payloads)
                 if stage != "before":
                     effects = end()
                 session.outbox.loading = {}
                 if stage == "read":
-                    effects += self.do(events.PayloadsLoaded(0, ANN.author, *found))
+                    effects += self.do(events.PayloadsLoaded(0, ANN.author, found))
                 effects += self.do(events.Writable(0)) + self.hear(0, again)
                 self.assertEqual(self.sent(effects, Segment), [], (name, stage))
                 self.assertEqual(

@@ -18,6 +18,7 @@ from gossiplog.limits import (
     MAX_SEQ,
     SEGMENT_TARGET_BYTES,
 )
+from gossiplog.log import items
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import (
@@ -26,6 +27,7 @@ from gossiplog.log.segment import (
     build,
     chain_ids,
     check_shape,
+    count_holes,
     drop_payloads,
     entries,
     has_holes,
@@ -300,6 +302,22 @@ class Refusals(SynchronousTestCase):
         self.assertEqual(len(segment.bodies), len(hole + body))
         self.assertRaises(BadSegmentError, split_items, segment)
 
+    def test_holes_are_counted(self) -> None:
+        """Also where nothing else is, and where bodies take as much as holes would, or look like them."""
+        hole = items.encode(ExtType(1, bytes(32)))
+        body, posing = (items.join([text]) for text in (bytes(33), hole[:33]))
+        for found, holes in (
+            ([hole] * 9, 9),
+            ([body] * 9, 0),
+            ([posing] * 9, 0),
+            ([hole, body, hole], 2),
+            ([body, hole], 1),
+            ([hole, items.join([bytes(10)]), items.join([bytes(56)])], 1),
+        ):
+            segment = self.good._replace(count=len(found), bodies=b"".join(found))
+            self.assertEqual(count_holes(segment), holes)
+            self.assertEqual(items.are_holes(segment.count, segment.bodies), holes == len(found))
+
     def test_limits_hold_without_verify_too(self) -> None:
         for changes in (
             {"count": 4097, "bodies": b"\xc4\x00" * 4097},
@@ -313,13 +331,13 @@ class Refusals(SynchronousTestCase):
     def test_any_bytes(self, noise: bytes, count: int) -> None:
         segment = Segment(PAIR.author, 5, count, bytes(32), bytes(64), noise)
         try:
-            items = split_items(segment)
+            found = split_items(segment)
         except BadSegmentError:
             self.assertRaises(BadSegmentError, verify, segment)
             for cut in (chain_ids, entries, has_holes):
                 self.assertRaises(BadSegmentError, cut, segment)
             return
-        self.assertEqual(len(items), count)
+        self.assertEqual(len(found), count)
         self.assertRaises(BadSignatureError, verify, segment)
 
     @anything

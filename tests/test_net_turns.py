@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import MESSAGE_MILLISECONDS, RECORDS_PER_POINT
+from gossiplog.gossip.backlog import Payloads
 from gossiplog.gossip.messages import Lazy, Message, Ping, Pong
 from gossiplog.live.monotonic import worked
 from gossiplog.net.fair_turns import FairTurns, Turn
@@ -293,7 +294,7 @@ class LinkTests(SynchronousTestCase):
         handled: list[Any] = []
         self.patch(driver, "_handle", lambda *events: handled.extend(events))
         session = self.link.session or 0
-        read = [events.Loaded(session, ()), events.PayloadsLoaded(session, bytes(32), ())]
+        read = [events.Loaded(session, ()), events.PayloadsLoaded(session, bytes(32), Payloads())]
         for event in read:
             driver._answered(event)
         self.link.resumeProducing()

@@ -78,6 +78,7 @@ class PriceTests(SynchronousTestCase):
             (everything(1023), 1 + 8),
             (Ranges(0, (Range(b"", RangeKind.FINGERPRINT, bytes(16)),) * 510), 1 + 4 + 51),
             (Fork(proof_of(ANN)), 0.1),
+            (Fill(AUTHOR, ((1, 9),) * 64), 0.1 + 0.5),
         ]
         for message, points in cases:
             with self.subTest(type(message).__name__):

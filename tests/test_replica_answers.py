@@ -112,7 +112,11 @@ class AnswersTests(SynchronousTestCase):
         self.answers.asked(Fill(AUTHOR, ((3, 4), (9, 20))))
         said = [(1, 2), (1, 3), (1, 4), (3, 4), (5, 8), (8, 12), (9, 12), (13, 13), (14, 30), (20, 20)]
         free = [(1, 3), (1, 4), (8, 12), (13, 13), (14, 30)]
-        self.assertEqual([span for span in said if self.is_free(segment(*span))], free)
+        unasked = []
+        for span in said:
+            self.assertEqual(self.is_free(segment(*span)), span in free, span)
+            unasked += [self.answers.unasked] if span in free else []
+        self.assertEqual(unasked, [2, 3, 1, 0, 10])
         self.assertEqual(self.answers.fill_ranges, 0)
         head = segment(31, 30)
         self.answers.asked(Fill(AUTHOR, ((1, 9),)))

@@ -488,6 +488,27 @@ class ForkTests(ReplicaCase):
         self.hear(0, Fork(proof_of(ANN)))
         self.assertAlmostEqual(allowance._points - before, 2 * FORK_POINTS)
 
+    def test_what_shows_one(self) -> None:
+        """Brings back twice what it took to look into it, however long it is."""
+        made = (
+            build(BOB, Head(0, genesis_id(BOB.author)), [encode_body(n, text) for n in range(999)])
+            for text in (b"l", b"r")
+        )
+        (left, _), (right, _) = made
+        self.hear(1, *left)
+        self.commit(*left)
+        allowance = self.replica.sessions[0].allowance
+        allowance._echo = 0.0
+        allowance.spend(100)
+        before = allowance._points
+        [examine] = self.hear(0, *right)
+        assert isinstance(examine, events.Examine)
+        self.assertAlmostEqual(before - allowance._points, price(right[0]) + hashed(right[0]))
+        pending = self.replica.pending_bytes
+        self.do(events.Examined(0, right[0], build_proof(left[0], right[0])))
+        self.assertGreaterEqual(allowance._points - before, hashed(right[0]))
+        self.assertLess(self.replica.pending_bytes, pending)
+
     def test_two_that_find_it_at_once(self) -> None:
         """Who was told does not tell: it goes to the others."""
         proof = proof_of(ANN)

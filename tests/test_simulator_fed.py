@@ -8,6 +8,7 @@ draws other feeds each time, and so many.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import cycle
 from random import Random
 from typing import Any, NamedTuple
@@ -15,11 +16,12 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gossiplog.gossip.messages import Message, Segment
+from gossiplog.gossip.messages import Have, HaveItem, Message, Segment, Want
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.pipes import Quality
 from gossiplog.testing.sim.stranger import Stranger
+from tests.test_holes import stripped
 from tests.test_simulator_forks import HonestCase, author, branch
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", 0))
@@ -91,6 +93,28 @@ class PairTests(FedCase):
                     self.feed([[*some], []] if turn % 2 else [[], [*some]], 10, 0.01)
                     self.feed([[], [*some]] if turn % 2 else [[*some], []], 10, 1.0)
                 self.settle()
+
+    def test_payloads_that_nobody_has(self) -> None:
+        """Both nodes ask each other for them, and in vain."""
+        self.pair()
+        rows = {log[0].author: stripped(log[0]) for log in self.logs(300, 1)}
+
+        def answer(member: Stranger) -> Callable[[Want], None]:
+            def wanted(want: Want) -> None:
+                known = [item for item in want.items if item.author in rows]
+                member.say(*[rows[item.author] for item in known if item.author and item.holes])
+                none = [HaveItem(place, 0, item.author) for place, item in enumerate(known) if not item.holes]
+                member.say(Have(tuple(none)))
+
+            return wanted
+
+        for member in self.members:
+            member.answers[Want] = answer(member)
+            member.say(Have(tuple(HaveItem(place, 1, name) for place, name in enumerate(rows))))
+        self.cluster.run(600.0)
+        for node in self.cluster.nodes:
+            self.assertEqual(len(node.disk.logs.holed_authors()), len(rows))
+        self.settle()
 
     def test_authors_that_write_too_fast(self) -> None:
         """They are refused and taken again, and both say so."""

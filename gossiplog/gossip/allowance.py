@@ -43,7 +43,7 @@ READ_BYTES_PER_POINT = 256 * 1024
 """Of what is read from disk for a peer that then does not want it; rows of 128 KiB take a tenth of a millisecond."""
 
 TOIL_BYTES_PER_POINT = 64 * 1024
-"""Of work in the store's thread that brings the peer nothing (:func:`gossiplog.log.segment.toil_bytes`)."""
+"""Of work in the store's thread that brings the peer nothing, or looks for payloads (``toil_bytes`` of a segment)."""
 
 RECEIVED_BYTES_PER_POINT = 64 * 1024
 """Of what is only decrypted."""

@@ -4,7 +4,7 @@ Responsible for: remembering the questions of one session until they are answere
 nobody asked for.
 Must not know: what is done with an answer.
 Invariant: an answer is free once, and no more of it than was asked for: of a WANT, entries that we hold by now, once
-each, and two segments that contradict them; of a FILL, each range once; of a reconcile that we began,
+each, and two segments that contradict them; of a FILL, each seq of its ranges once; of a reconcile that we began,
 ``ALLOWANCE_POINTS``.
 """
 
@@ -61,6 +61,7 @@ class Answers:
         self._token: int | None = None
         self._fills: dict[bytes, tuple[tuple[int, int], ...]] = {}
         self.fill_ranges = 0
+        self.unasked = 0
 
     @property
     def reconciles(self) -> int:
@@ -90,6 +91,11 @@ class Answers:
                 self._exchanges[message.exchange] = _Exchange()
             self._follow(message, ours=True)
 
+    def forget(self) -> None:
+        """Nothing that comes is an answer to WANT or FILL any more."""
+        self.firsts, self._fills = {}, {}
+        self.fill_ranges = 0
+
     def done(self, author: bytes) -> None:
         """What was asked of ``author`` is answered."""
         self.firsts.pop(author, None)
@@ -111,8 +117,10 @@ class Answers:
     ) -> bool:
         """Whether ``message``, which came, is an answer; then it is not one again.
 
-        ``accepted``: the seq that we accepted of an author; ``named``: what a HAVE says of whom.
+        ``accepted``: the seq that we accepted of an author; ``named``: what a HAVE says of whom.  Of a segment that has
+        what was to be filled, ``unasked`` are the entries that were not: segments come whole.
         """
+        self.unasked = 0
         if isinstance(message, Segment):
             return self._fills_in(message) or self._brings(message, accepted(message.author))
         if isinstance(message, Fork):
@@ -160,8 +168,10 @@ class Answers:
         if not segment.count:
             self._filled(author)
             return True
-        if not any(low <= last and first <= high for low, high in ranges):
+        asked = sum(max(0, min(last, high) - max(first, low) + 1) for low, high in ranges)
+        if not asked:
             return False
+        self.unasked = segment.count - asked
         self._fill(author, tuple((max(low, last + 1), high) for low, high in ranges if high > last))
         return True
 

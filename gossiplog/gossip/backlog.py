@@ -91,33 +91,45 @@ def read(
     return Backlog(tuple(found), tuple(withheld), vain)
 
 
+class Payloads(NamedTuple):
+    """What is to be given of ranges of a log, which of them are ``left``, and whether all was there.
+
+    ``work_bytes``: what it took to look for them, found or not.
+    """
+
+    segments: tuple[Segment, ...] = ()
+    left: tuple[tuple[int, int], ...] = ()
+    is_whole: bool = False
+    work_bytes: int = 0
+
+
 def payloads(
     author: bytes,
     ranges: Sequence[tuple[int, int]],
     limit_bytes: int,
     stored: Read,
     head: Head | None,
-) -> tuple[tuple[Segment, ...], tuple[tuple[int, int], ...], bool]:
-    """What is stored of ranges of a log, ascending: segments, the ranges that are left, and whether all was there.
+) -> Payloads:
+    """What is stored of ranges of a log, ascending.
 
     Segments come whole, where they have any payload; behind the last of them the signed ``head``, which says that
     nothing more comes.  Nothing at all comes of a log that is not held.
     """
     found: list[Segment] = []
-    size = at = 0
+    work = at = 0
     is_whole = True
     for place, (first, last) in enumerate(ranges):
         seq = max(first, at + 1)
         while seq <= last:
-            if size >= limit_bytes:
-                return tuple(found), ((seq, last), *ranges[place + 1 :]), is_whole
-            rows = stored(author, seq, 1)
+            if work >= limit_bytes:
+                return Payloads(tuple(found), ((seq, last), *ranges[place + 1 :]), is_whole, work)
+            rows = stored(author, seq, 1) if head is not None and seq <= head.seq else []
             if not rows:
                 is_whole = False
                 break
             at = rows[0].last
             seq = at + 1
-            size += toil_bytes(rows[0])
+            work += toil_bytes(rows[0])
             holes = count_holes(rows[0])
             is_whole = is_whole and not holes
             if holes < rows[0].count:
@@ -125,4 +137,5 @@ def payloads(
     end = stored(author, head.seq, 1) if head is not None else []
     if head is not None and end:
         found.append(Segment(author, head.seq + 1, 0, head.id, end[-1].signature, b""))
-    return tuple(found), (), is_whole
+        work += sum(map(toil_bytes, end))
+    return Payloads(tuple(found), (), is_whole, work)

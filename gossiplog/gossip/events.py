@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from gossiplog.errors import ByeCode, PeerError
+from gossiplog.gossip.backlog import Payloads
 from gossiplog.gossip.messages import Message
 from gossiplog.gossip.quotas import Quota
 from gossiplog.log.fork import ForkProof
@@ -120,13 +121,11 @@ class HolesFound(NamedTuple):
 
 
 class PayloadsLoaded(NamedTuple):
-    """What :func:`gossiplog.gossip.backlog.payloads` read for a :class:`LoadPayloads`."""
+    """What was read for a :class:`LoadPayloads`."""
 
     session: int
     author: bytes
-    segments: tuple[Segment, ...]
-    rest: tuple[tuple[int, int], ...] = ()
-    is_whole: bool = False
+    found: Payloads
 
 
 class Examined(NamedTuple):

@@ -14,12 +14,7 @@ from operator import attrgetter
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import (
-    ENTRIES_PER_POINT,
-    RECEIVED_BYTES_PER_POINT,
-    TOIL_BYTES_PER_POINT,
-    hashed,
-)
+from gossiplog.gossip.allowance import ENTRIES_PER_POINT, TOIL_BYTES_PER_POINT, hashed
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Fill
 from gossiplog.gossip.plumtree import Plumtree
@@ -154,8 +149,8 @@ class HoleFilling(Plumtree):
 
     def _fill_from(self, session: Session, segment: Segment) -> None:
         """A segment goes by that may have what we lack; what was asked for costs the peer nothing."""
-        if not session.is_answer:
-            session.allowance.spend(hashed(segment))
+        unasked = session.answers.unasked / ENTRIES_PER_POINT
+        session.allowance.spend(unasked if session.is_answer else hashed(segment))
         size = row_bytes(len(segment.bodies))
         if self.ledger.full(segment.author, size) is not None:
             return  # it goes on being a hole
@@ -182,7 +177,7 @@ class HoleFilling(Plumtree):
             session.allowance.spend(vain_bytes / TOIL_BYTES_PER_POINT)
         if session is not None and count:
             session.allowance.earn(1 + count / ENTRIES_PER_POINT)
-            session.lacking.has_progress = True
+            session.lacking.has_progress = session.lacking.gave = True
             if self._turn == number:
                 self._wait_for(session, self.now + session.lacking.patience)
         self._next_turn()
@@ -241,19 +236,18 @@ class HoleFilling(Plumtree):
             self._pump(session)
 
     def _payloads_loaded(self, event: events.PayloadsLoaded) -> None:
-        number, author, segments, rest, is_whole = event
+        number, author, (segments, left, is_whole, work_bytes) = event
         session = self.sessions.get(number)
         if session is None or session.phase is not Phase.OPEN:
             return
         giving = session.giving
         giving.is_reading = giving.is_next = False
-        read_bytes = sum(segment_bytes(segment) for segment in segments)
-        session.allowance.spend(len(segments) / 16 + read_bytes / RECEIVED_BYTES_PER_POINT)
+        session.allowance.spend(work_bytes / TOIL_BYTES_PER_POINT)
         if not self._may_give(session, author):
-            segments = rest = ()
+            segments = left = ()
         session.outbox.give(segments)
-        if rest and author not in giving.asked:
-            giving.ask(author, rest)
+        if left and author not in giving.asked:
+            giving.ask(author, left)
         if not is_whole:
             giving.fell_short(author)
         self._pump(session)

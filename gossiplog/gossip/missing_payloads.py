@@ -20,7 +20,7 @@ class Lacking:
 
     ``due``: it is to be asked, from ``after`` on, and of the authors ``only``, if that is not None.  ``open`` are
     authors it was asked for and has not answered, ``again`` those of them that it got more of meanwhile; ``hopes`` are
-    those of whom it may have more later, and says so.
+    those of whom it may have more later, and says so; ``gave``: something came since it was asked for that last.
     """
 
     def __init__(self) -> None:
@@ -35,9 +35,11 @@ class Lacking:
         self.vain_turns = 0
         self.patience = limits.STALL_SECONDS
         self.not_before = 0.0
+        self.hope_seconds = limits.ANNOUNCE_SECONDS / 2
         self.answers_by = 0.0
         self.is_watched = False
         self.has_progress = False
+        self.gave = False
 
     def begin(self) -> None:
         """Ask for everything, from the beginning."""
@@ -47,16 +49,23 @@ class Lacking:
         self.vain_turns = 0
         self.patience = limits.STALL_SECONDS
         self.not_before = 0.0
+        self.hope_seconds = limits.ANNOUNCE_SECONDS / 2
 
     def hope(self, author: bytes, now: float) -> bool:
-        """The peer says that it has more of ``author``; False if it was not asked in vain before."""
+        """The peer says that it has more of ``author``; False if it was not asked in vain before.
+
+        It is asked again, later each time if it gave nothing the last time.
+        """
         if author in self.open:
             self.again[author] = None
         if author not in self.hopes:
             return False
         del self.hopes[author]
         if not self.due:
-            self.not_before = now + limits.ANNOUNCE_SECONDS
+            longer = limits.ANNOUNCE_SECONDS if self.gave else 2 * self.hope_seconds
+            self.gave = False
+            self.hope_seconds = min(longer, limits.STALL_MOST_SECONDS)
+            self.not_before = now + self.hope_seconds
         self.ask_also(author)
         return True
 

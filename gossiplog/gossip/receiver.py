@@ -339,7 +339,8 @@ class Receiver(HoleFilling):
         self._examined_now.discard(event.segment.author)
         self._throttle()
         if event.proof is not None and event.proof.author not in self.holdings.forks:
-            self._prove(event.proof, self.sessions.get(event.session), knows=False)
+            session = self.sessions.get(event.session)
+            self._prove(event.proof, session, knows=False, points=hashed(event.segment))
 
     def _fork(self, session: Session, message: Fork) -> None:
         proof = message.proof
@@ -349,11 +350,16 @@ class Receiver(HoleFilling):
             verify_proof(proof)
             self._prove(proof, session)
 
-    def _prove(self, proof: ForkProof, session: Session | None, *, knows: bool = True) -> None:
-        """Freeze the author of a proof that came of a peer, who ``knows`` it; without room, want the author no more."""
+    def _prove(
+        self, proof: ForkProof, session: Session | None, *, knows: bool = True, points: float = 0.0
+    ) -> None:
+        """Freeze the author of a proof that came of a peer, who ``knows`` it, or whose segment of ``points`` showed it.
+
+        Without room, want the author no more.
+        """
         if self._has_room(proof.author, proof_bytes(proof)):
             if session is not None:
-                self._progressed(session, FORK_POINTS + hashed(proof.segment))
+                self._progressed(session, FORK_POINTS + points + hashed(proof.segment))
             self._freeze(proof, session if knows else None)
         elif session is not None:
             session.unwanted_items += 1

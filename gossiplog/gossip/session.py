@@ -79,8 +79,9 @@ HANDLE_BYTES = 112
 EXPECTED_BYTES = 160
 NAMED_BYTES = 192
 REPLY_BYTES = 640
-"""What is kept for an author, a handle, an announcement that may come otherwise, an author of the peer's interest, and
-a reply that waits, beside its place in a table."""
+RANGE_BYTES = 160
+"""What is kept for an author, a handle, an announcement that may come otherwise, an author of the peer's interest, a
+reply that waits, and a range that is to be filled, beside its place in a table."""
 
 _TALK = frozenset({Ranges, Want, Lazy, Refuse, Segment, Have, Fill, Fork, Peers, Ping, Pong, Bye, Unknown})
 
@@ -188,7 +189,8 @@ class Session:
             + self.expected.size_bytes
             + EXPECTED_BYTES * len(self.expected)
             + NAMED_BYTES * len(self.wanted.authors)
-            + REPLY_BYTES * (len(self.ranges) + self.giving.ranges + self.answers.fill_ranges)
+            + REPLY_BYTES * (len(self.ranges) + self.giving.ranges)
+            + RANGE_BYTES * self.answers.fill_ranges
             + self.view.own_bytes
             + self.reconcile.kept_bytes
             + self.outbox.kept_bytes
@@ -197,7 +199,7 @@ class Session:
     def forget_services(self) -> None:
         """How single authors are served, and which handles they have: to go on costs duplicates and repetitions."""
         self.service = {}
-        self.answers.firsts = {}
+        self.answers.forget()
         self.takes_holes = set()
         self._handles_out = {}
 

@@ -129,9 +129,10 @@ class StoreEffects:
         def loaded(value: Any) -> Event:
             if isinstance(value, Damage):
                 self.found_damage(value)
-            return events.PayloadsLoaded(
-                session, author, *(((),) if isinstance(value, Failure | Damage) else value)
-            )
+                value = backlog.Payloads(work_bytes=limit_bytes)  # the search took longer
+            elif isinstance(value, Failure):
+                value = backlog.Payloads()
+            return events.PayloadsLoaded(session, author, value)
 
         def read(logs: Logs) -> Any:
             try:

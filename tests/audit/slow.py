@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
@@ -166,8 +167,11 @@ def run(kind: str, seconds: float) -> Outcome:
         port = int(node.stdout.readline())
         lazy = "lazy" if kind == "authors" else ""
         command = [sys.executable, "-m", "tests.audit.slow", "peer", str(port), lazy]
-        slow = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
-        try:
+        with (
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as slow,
+            ExitStack() as stack,
+        ):
+            stack.callback(slow.kill)
             while not _reports(slow)["ups"]:
                 pass
             began = time.monotonic()
@@ -176,10 +180,7 @@ def run(kind: str, seconds: float) -> Outcome:
             while report[kind] < count and time.monotonic() - began < 60 + 4 * count / rate:
                 report = _reports(slow)
             took = time.monotonic() - began
-            member.socket.close()
-        finally:
-            slow.kill()
-            slow.wait()
+            member.close()
     figure = f"{report[kind]:,} of {count:,} after {took:.0f} s; sent away {report['downs'] + report['rejected']} times"
     return Outcome(figure, report[kind] == count and not report["downs"] and not report["rejected"])
 

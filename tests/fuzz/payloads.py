@@ -135,7 +135,7 @@ class _Giver:
                 _, author, ranges, limit_bytes = effect
                 head = self.logs.clock.head(author)
                 found = backlog.payloads(author, ranges, limit_bytes, self.logs.segments, head)
-                self.do(events.PayloadsLoaded(0, author, *found))
+                self.do(events.PayloadsLoaded(0, author, found))
             elif isinstance(effect, events.Load):
                 read = backlog.read(
                     effect.wants,
@@ -201,11 +201,11 @@ def check_fill(data: bytes) -> None:
                     passed_over.add(name)
                 giver.hear(fill)
                 if giving.is_reading and consumer.chance(2):
-                    giver.do(events.PayloadsLoaded(0, name, (), (), True))
+                    giver.do(events.PayloadsLoaded(0, name, backlog.Payloads(is_whole=True)))
             assert giving.ranges == sum(map(len, giving.asked.values())) <= most
             assert not giver.session.outbox.payloads or giver.session.outbox.payload_bytes > 0
         if giving.is_reading:
-            giver.do(events.PayloadsLoaded(0, bytes(32), (), (), True))
+            giver.do(events.PayloadsLoaded(0, bytes(32), backlog.Payloads(is_whole=True)))
         for _ in range(len(AUTHORS) * 4):
             giver.do(events.Tick(), WAITS[-1])
             giver.do(events.Writable(0))

@@ -223,7 +223,11 @@ class Carrier:
                 author, ranges, limit_bytes, logs.segments, logs.clock.head(author)
             ),
             lambda value: self.handle(
-                events.PayloadsLoaded(session, author, *(((),) if isinstance(value, StoreError) else value))
+                events.PayloadsLoaded(
+                    session,
+                    author,
+                    backlog.Payloads() if isinstance(value, StoreError) else value,
+                )
             ),
         )
 

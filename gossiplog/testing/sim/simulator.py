@@ -17,7 +17,7 @@ from typing import Any
 
 from gossiplog import limits
 from gossiplog.app.printing import say
-from gossiplog.gossip import budget
+from gossiplog.gossip import budget, session, wanted_heads
 from gossiplog.gossip import liveness as upkeep
 from gossiplog.gossip import memory_pressure as shedding
 from gossiplog.gossip import range_splitting as splitting
@@ -47,6 +47,11 @@ TIGHT_SHARE_BYTES = 5500
 TIGHT: dict[tuple[ModuleType, str], Any] = {
     (upkeep, "Budget"): TightBudget,
     (budget, "SESSION_BYTES"): 0,
+    (
+        session,
+        "NAMED_BYTES",
+    ): 0,  # what a peer wants is never forgotten, and could be more than there is room for
+    (wanted_heads, "NAMED_BYTES"): 0,
     (shedding, "RELAYED_AT_ONCE"): 1,
     (limits, "MIN_SHARE_BYTES"): 0,
     (limits, "MIN_CLAIMS"): 1,
