@@ -101,6 +101,7 @@ if TYPE_CHECKING:
         StoreFailing,
         StrangersTurnedAway,
     )
+    from gossiplog.ticket import Ticket
 
 __all__ = [
     "AppendOutcomeUnknown",
@@ -184,6 +185,7 @@ __all__ = [
     "StoreNotFoundError",
     "StoreUnsafeError",
     "StrangersTurnedAway",
+    "Ticket",
     "UnaskedHolesError",
     "UnexpectedMessageError",
     "UnknownWriterError",
@@ -221,6 +223,7 @@ _HOME = {
     "Result": "live.results",
     "Segment": "log.segment",
     "Store": "live.store",
+    "Ticket": "ticket",
     "Usage": "gossip.quotas",
     "Writer": "live.writer",
     "format_author": "log.keys",

@@ -27,6 +27,7 @@ from gossiplog.log.network import Network
 from gossiplog.net.bans import Ban
 from gossiplog.notices import Peer, Progress
 from gossiplog.paths import AnyPath
+from gossiplog.ticket import Ticket
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,7 +170,7 @@ class Node:
         self,
         store: Store,
         *,
-        network: Network | str,
+        network: Network | Ticket | str,
         agent: str = "gossiplog",
         random: Callable[[], float] = random.random,
         only_followed: bool | None = None,

@@ -41,6 +41,7 @@ from gossiplog.net.progress import Meter
 from gossiplog.net.settings import check_settings
 from gossiplog.net.sockets import lengthen
 from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress, QuotaExceeded
+from gossiplog.ticket import Ticket
 
 N = TypeVar("N")
 M = TypeVar("M")
@@ -50,8 +51,8 @@ class Node:
     """I replicate a store with peers of one network.
 
     ``network`` is a :class:`Network`, or text as :meth:`Network.parse` takes it: a network key, the id of an author,
-    or a name.  Raises :class:`NetworkMismatchError` when the store belongs to another network, and
-    :class:`StoreInUseError` when another node runs on it.
+    or a name; or a :class:`Ticket`, or its text, whose addresses are dialled.  Raises :class:`NetworkMismatchError`
+    when the store belongs to another network, and :class:`StoreInUseError` when another node runs on it.
 
     ``only_followed``: want nobody but the authors followed, or (False) everybody but those unfollowed; None is as the
     store remembers, at first the latter.  ``quotas`` bound what is taken from peers.
@@ -68,7 +69,7 @@ class Node:
         reactor: Any,
         store: Store,
         *,
-        network: Network | str,
+        network: Network | Ticket | str,
         agent: str = "gossiplog",
         random: Callable[[], float] = random.random,
         only_followed: bool | None = None,
@@ -76,7 +77,8 @@ class Node:
         max_memory: int | None = None,
     ) -> None:
         check_settings(reactor, store, agent, random, only_followed, quotas, max_memory)
-        self.network = network if isinstance(network, Network) else Network.parse(network)
+        ticket = Ticket.of(network)
+        self.network = ticket.network
         self.store = store
         self.reactor = reactor
         max_memory = default_memory() if max_memory is None else max_memory
@@ -111,6 +113,8 @@ class Node:
         except BaseException:
             self._detach()
             raise
+        for address in ticket.addresses:
+            self.connect(address)
 
     # -- connections
 

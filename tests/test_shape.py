@@ -42,6 +42,7 @@ PUBLIC = [
     "Result",
     "Segment",
     "Store",
+    "Ticket",
     "Usage",
     "Writer",
     "format_author",

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gossiplog.app import keyfile
 from gossiplog.app.commands import follow, forks, import_store, local, log, simulate_arguments, verify
@@ -22,6 +22,9 @@ from gossiplog.errors import StoreUnsafeError
 from gossiplog.log.network import Network
 from gossiplog.store.copy_guard.guard import is_from_here
 from gossiplog.store.directory import DATABASE
+
+if TYPE_CHECKING:
+    from gossiplog.ticket import Ticket
 
 STORE: Final = ".gossiplog"
 
@@ -231,7 +234,9 @@ def _parser() -> argparse.ArgumentParser:
         "catch up with one peer in both directions",
         "gossiplog sync --store ~/notes --network garden tcp:example.org:4000",
     )
-    sync.add_argument("peer", type=_peer, metavar="PEER", help="endpoint such as tcp:HOST:PORT")
+    about = "endpoint such as tcp:HOST:PORT (default: the first one of a ticket)"
+    sync.add_argument("peer", nargs="?", type=_peer, metavar="PEER", help=about)
+    sync.set_defaults(wrong=sync.error)
     _timeout(sync)
     _network(sync)
     follow.add_limits(sync)
@@ -258,6 +263,28 @@ def _parser() -> argparse.ArgumentParser:
     _network(run)
     _addresses(run)
     follow.add_limits(run)
+
+    invite = verb(
+        "invite",
+        _later("invite", "invite"),
+        "print a ticket: a network and where its nodes are, for who is to join; whoever has it can read everything",
+        "gossiplog invite --network garden tcp:example.org:4000",
+    )
+    invite.add_argument("address", nargs="*", type=_peer, metavar="ENDPOINT", help="a node's, tcp:HOST:PORT")
+    invite.add_argument("--qr", action="store_true", help="as a QR code too, on whatever the output is")
+    _network(invite, required=False)
+
+    join = verb(
+        "join",
+        _later("replicate", "join"),
+        "create the store if there is none, and run a node in the network of a ticket until it is interrupted",
+        "gossiplog join --store ~/notes gossip-...",
+    )
+    join.add_argument(
+        "network", type=_ticket, metavar="TICKET", help="what gossiplog invite printed, or @FILE"
+    )
+    _addresses(join)
+    follow.add_limits(join)
 
     chat = verb(
         "chat",
@@ -300,7 +327,7 @@ def _network(parser: argparse.ArgumentParser, required: bool = True) -> None:
         metavar="NETWORK",
         default=known,
         required=required and not known,
-        help="a name, a key (network_... or 64 hex digits), an author's id, or @FILE that holds one "
+        help="a name, a key (network_... or 64 hex digits), an author's id, a ticket, or @FILE that holds one "
         "(default: $GOSSIPLOG_NETWORK)",
     )
 
@@ -325,8 +352,15 @@ def _addresses(parser: argparse.ArgumentParser) -> None:
 
 
 @checked
-def _network_of(text: str) -> Network:
+def _network_of(text: str) -> Network | Ticket:
     return keyfile.network(text)
+
+
+@checked
+def _ticket(text: str) -> Ticket:
+    from gossiplog.ticket import Ticket
+
+    return Ticket.parse(keyfile.said(text))
 
 
 @checked

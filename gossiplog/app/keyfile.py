@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gossiplog.errors import KeyFileError
 from gossiplog.log.network import Network
+from gossiplog.log.ticket_text import is_ticket
 from gossiplog.paths import typed
+
+if TYPE_CHECKING:
+    from gossiplog.ticket import Ticket
 
 MARK: Final = "@"
 
@@ -46,6 +50,11 @@ def said(text: str) -> str:
     return found
 
 
-def network(text: str) -> Network:
-    """Return the network that a person named, or a file holds; InvalidValueError for what is none."""
-    return Network.parse(said(text))
+def network(text: str) -> Network | Ticket:
+    """Return the network, or the ticket, that a person named or a file holds; InvalidValueError for what is none."""
+    found = said(text)
+    if is_ticket(found):
+        from gossiplog.ticket import Ticket  # which knows endpoints, and with them Twisted
+
+        return Ticket.parse(found)
+    return Network.parse(found)

@@ -26,6 +26,7 @@ from gossiplog.node import Node
 from gossiplog.notices import Notice
 from gossiplog.printable import brief
 from gossiplog.store.door import place_of
+from gossiplog.ticket import Ticket
 
 HOLD_UP_SECONDS: Final = 0.2
 """Nobody notices that Ctrl-C takes so long."""
@@ -38,7 +39,7 @@ class Serving:
         self,
         reactor: Any,
         path: str,
-        network: Network,
+        network: Network | Ticket,
         listen: Sequence[str],
         peers: Sequence[str],
         tell: Callable[[str], None],

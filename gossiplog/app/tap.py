@@ -30,6 +30,7 @@ from gossiplog.log.network import Network
 from gossiplog.net.endpoints import check_client, check_server
 from gossiplog.paths import typed
 from gossiplog.store.door import place_of
+from gossiplog.ticket import Ticket
 
 
 class Options(usage.Options):
@@ -57,7 +58,7 @@ class Options(usage.Options):
         ]
     ]
     store: str
-    network: Network
+    network: Network | Ticket
     quotas: Quotas
 
     def __init__(self) -> None:

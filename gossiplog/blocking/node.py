@@ -20,6 +20,7 @@ from gossiplog.gossip.quotas import Quota, Quotas, Usage
 from gossiplog.log.network import Network
 from gossiplog.net.bans import Ban
 from gossiplog.notices import Lagged, Peer, Progress
+from gossiplog.ticket import Ticket
 
 N = TypeVar("N")
 M = TypeVar("M")
@@ -62,7 +63,7 @@ class Node:
         self,
         store: Store,
         *,
-        network: Network | str,
+        network: Network | Ticket | str,
         agent: str = "gossiplog",
         random: Callable[[], float] = random.random,
         only_followed: bool | None = None,

@@ -27,6 +27,7 @@ R = TypeVar("R")
 
 if TYPE_CHECKING:
     from gossiplog.catch_up import Moved
+    from gossiplog.ticket import Ticket
 
 LOOK_SECONDS = 0.05
 """Between two looks at a store that another process has."""
@@ -160,7 +161,9 @@ class Store:
         )
         return Reader(self, reader, timeout)
 
-    def sync(self, *endpoints: str, network: Network | str, timeout: float = 20.0, **options: Any) -> Moved:
+    def sync(
+        self, *endpoints: str, network: Network | Ticket | str, timeout: float = 20.0, **options: Any
+    ) -> Moved:
         """Catch up with peers, one after the other, in both directions; return what moved.
 
         Raises NodeError when one does not answer or nothing moves for ``timeout`` seconds, and what hinders our own

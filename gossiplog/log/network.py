@@ -22,6 +22,7 @@ from typing import Final
 from nacl.pwhash import argon2id
 
 from gossiplog.errors import InvalidKeyError, InvalidValueError
+from gossiplog.log import ticket_text
 from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, parse_author, parse_key, short_key
 from gossiplog.printable import printable
 
@@ -102,7 +103,8 @@ class Network:
 
     @classmethod
     def parse(cls, text: str) -> Network:
-        """Return the network that a person named: a key (``network_...`` or 64 hex digits), an author, or a name.
+        """Return the network that a person named: a key (``network_...`` or 64 hex digits), an author, a name or a
+        ticket.
 
         InvalidKeyError for what looks like a key and is none: taken for a name it would be another network, with a
         guessable key, and nobody in it.  ``name:`` in front says that it is a name all the same.
@@ -111,6 +113,8 @@ class Network:
             raise InvalidValueError(f"a network is named by a str, not {type(text).__name__}")
         if text.startswith(NAME_MARK):
             return cls.from_name(text.removeprefix(NAME_MARK))
+        if ticket_text.is_ticket(text):
+            return cls(ticket_text.decode(text)[0])
         try:
             if text.startswith(f"{KeyKind.AUTHOR.value}_"):
                 return cls.of_author(parse_author(text))

@@ -111,7 +111,7 @@ def _local_time(timestamp_ms: int) -> str:
 
 async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], str], damages: Damages) -> None:
     """Print entries and wait for more, as a node if a network is given."""
-    from gossiplog.app.commands.replicate import join, open_existing
+    from gossiplog.app.commands.replicate import open_existing, start_node
     from gossiplog.app.foreground import first_of
     from gossiplog.app.terminal import Terminal
 
@@ -126,7 +126,7 @@ async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], st
         elif arguments.author:
             author = find_author(store.clock, arguments.author)
         if arguments.network:
-            await join(stack, reactor, store, arguments)
+            await start_node(stack, reactor, store, arguments)
         await first_of(_print(terminal, store.read(author, live=True), form), terminal.broken())
 
 

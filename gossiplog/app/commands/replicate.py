@@ -32,6 +32,7 @@ from gossiplog.live.store import Store
 from gossiplog.log.keys import short_key
 from gossiplog.node import Node
 from gossiplog.notices import Notice, PeerDown, PeerUp
+from gossiplog.ticket import Ticket
 
 NAMED_AUTHORS = 4
 """Of those that are over a quota, so many are named."""
@@ -60,7 +61,7 @@ async def open_existing(arguments: Namespace, reactor: Any) -> Store:
         raise missing(error, arguments.store) from None
 
 
-async def join(stack: AsyncExitStack, reactor: Any, store: Store, arguments: Namespace) -> Node:
+async def start_node(stack: AsyncExitStack, reactor: Any, store: Store, arguments: Namespace) -> Node:
     """Start a node as the arguments say, to be stopped with ``stack``."""
     node = Node(reactor, store, network=arguments.network, agent=getattr(arguments, "nick", "gossiplog"))
     stack.push_async_callback(node.stop)
@@ -77,6 +78,12 @@ def sync(arguments: Namespace) -> int:
 
 
 async def _sync(reactor: Any, arguments: Namespace) -> int:
+    network, peer = arguments.network, arguments.peer
+    if isinstance(network, Ticket):
+        peer = peer or next(iter(network.addresses), None)
+        network = network.network
+    if peer is None:
+        arguments.wrong("the following arguments are required: PEER, or a ticket with an address")
     quotas = quotas_of(arguments)
     async with AsyncExitStack() as stack:
         store = await open_existing(arguments, reactor)
@@ -84,7 +91,7 @@ async def _sync(reactor: Any, arguments: Namespace) -> int:
         node = Node(
             reactor,
             store,
-            network=arguments.network,
+            network=network,
             only_followed=arguments.only_followed,
             quotas=quotas,
             max_memory=arguments.max_memory,
@@ -93,7 +100,7 @@ async def _sync(reactor: Any, arguments: Namespace) -> int:
         known = set(store.forks)
         try:
             with StatusLine() as show:
-                moved = await CatchUp(node, arguments.peer, arguments.timeout, show).run()
+                moved = await CatchUp(node, peer, arguments.timeout, show).run()
         finally:
             over = node.over_quota
             for words in refused(over, quotas):
@@ -120,10 +127,15 @@ def refused(over: Mapping[bytes, Quota], asked: Quotas) -> Iterator[str]:
 
 def run(arguments: Namespace) -> int:
     """Run a node until SIGINT or SIGTERM; print the ready line."""
-    return react(_run, arguments)
+    return react(_run, arguments, False)
 
 
-async def _run(reactor: Any, arguments: Namespace) -> None:
+def join(arguments: Namespace) -> int:
+    """As :func:`run`, with a new store if there is none."""
+    return react(_run, arguments, True)
+
+
+async def _run(reactor: Any, arguments: Namespace, init: bool) -> None:
     status = StatusLine()
     serving = Serving(
         reactor,
@@ -132,7 +144,7 @@ async def _run(reactor: Any, arguments: Namespace) -> None:
         arguments.listen,
         arguments.peer,
         status.tell,
-        init=False,
+        init=init,
         wait=arguments.wait,
         show=status.show if status.visible else None,
         only_followed=arguments.only_followed,
@@ -181,6 +193,6 @@ async def _chat(reactor: Any, arguments: Namespace, damages: Damages) -> None:
                 terminal.put(f"-- {words}")
 
         seen = await chatting.show_history(terminal, store)
-        node = await join(stack, reactor, store, arguments)
+        node = await start_node(stack, reactor, store, arguments)
         node.subscribe(tell)
         await chatting.talk(terminal, store, writer, arguments.nick, seen)
