@@ -29,6 +29,12 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         {"count": 200_000, "size": 100, "in_flight": 4},
         "appends: awaited one at a time, 64 in flight, batches of 1,000",
     ),
+    "cursors": (
+        lambda work, o: workloads.cursors(work, o.authors, o.entries),
+        "each_s",
+        {"authors": 5000, "entries": 10_000},
+        "a cursor of --authors saved after each of --entries, against one of one author, and once",
+    ),
     "authors": (
         lambda work, o: workloads.catchup(work, o.count, o.size, o.authors, single=o.single),
         "entries_per_s",

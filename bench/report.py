@@ -114,6 +114,14 @@ ROWS: tuple[Row, ...] = (
         (("step_p99_ms", "p99 ms of a step, which an append may wait for", "<= 5"),),
     ),
     (
+        "cursor saved after each entry, 5,000 authors",
+        lambda work: _median(work, 3, "ratio", lambda d: workloads.cursors(d, 5000, 10_000)),
+        (
+            ("ratio", "of as many saves for one author, and reading", "<= 1.5"),
+            ("kb_per_save", "KB written for each", "<= 40"),
+        ),
+    ),
+    (
         "fan-out",
         lambda work: system.fanout(work, 100, 3),
         (("last_peer_ms", "ms to the last of 100 peers", "<= 60"),),

@@ -60,15 +60,25 @@ def catchup(work: Path, count: int, size: int, authors: int = 1, *, single: bool
 
 def append(work: Path, count: int, size: int, in_flight: int) -> Fields:
     """Appends through the public API: awaited one at a time, many in flight, and in batches of 1,000."""
+    return _process("bench.appending", work, count, size, in_flight)
+
+
+def cursors(work: Path, authors: int, entries: int) -> Fields:
+    """A cursor saved after each entry, against once; both through the public API."""
+    return _process("bench.cursors", work, authors, entries)
+
+
+def _process(module: str, work: Path, *numbers: int) -> Fields:
+    """Run a benchmark that has a reactor of its own."""
     finished = subprocess.run(
-        [sys.executable, "-m", "bench.appending", str(work), str(count), str(size), str(in_flight)],
+        [sys.executable, "-m", module, str(work), *map(str, numbers)],
         capture_output=True,
         text=True,
         check=False,
         cwd=Path(__file__).parent.parent,
     )
     if finished.returncode:
-        raise SystemExit(f"bench: append failed:\n{finished.stderr}")
+        raise SystemExit(f"bench: {module} failed:\n{finished.stderr}")
     fields: Fields = json.loads(finished.stdout)
     return fields
 

@@ -70,7 +70,8 @@ if TYPE_CHECKING:
     from gossiplog.live.subscriptions import Events
     from gossiplog.live.writer import Writer
     from gossiplog.log.body import Reference
-    from gossiplog.log.clock import Clock, Cursor, Order
+    from gossiplog.log.clock import Clock, Order
+    from gossiplog.log.cursor import Cursor
     from gossiplog.log.entry import Entry
     from gossiplog.log.fork import ForkProof
     from gossiplog.log.keys import format_author, parse_author, short_key
@@ -205,7 +206,7 @@ __all__ = [
 _HOME = {
     "Ban": "net.bans",
     "Clock": "log.clock",
-    "Cursor": "log.clock",
+    "Cursor": "log.cursor",
     "Dialer": "net.dialer",
     "Entry": "log.entry",
     "Events": "live.subscriptions",

@@ -8,6 +8,7 @@ Invariant: what is refused is refused at once, and changes nothing; what is not 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import isfinite
 from reprlib import repr as shortened
 from typing import Any
@@ -37,6 +38,18 @@ def check_seconds(name: str, value: object) -> None:
     """Raise :class:`InvalidValueError` unless ``value`` is a time to wait."""
     if type(value) not in (int, float) or not (value >= 0 and isfinite(value)):  # type: ignore[operator,arg-type]
         raise wrong(name, "a number of seconds, at least 0", value)
+
+
+def as_dict(name: str, items: Any) -> dict[Any, Any]:
+    """Return a mapping, or what pairs make, as a dict; :class:`InvalidValueError` for anything else."""
+    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+        raise wrong(name, "a mapping, or pairs", items)
+    try:
+        return dict(items)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(
+            f"{name} is a mapping with authors for keys, or such pairs: {error}"
+        ) from error
 
 
 def wrong(name: str, words: str, value: object) -> InvalidValueError:

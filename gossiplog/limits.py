@@ -29,7 +29,11 @@ MAX_WRITERS: Final = 16_384
 """Local writers of a store: each is a file that is read at every opening, in 0.1 ms."""
 
 MAX_VALUE_BYTES: Final = 64 * 1024 * 1024
-"""A cursor, or a value that a store keeps of itself: a cursor of a million authors has 50 MB."""
+"""A value that a store keeps of itself: the choices about a million authors have 34 MB."""
+
+MAX_KEPT_PLACES: Final = 262_144
+"""Authors of all cursors that a store knows from memory, some 50 MB of them; the others are read before they are saved
+again.  The cursor saved last is always known."""
 
 MAX_REFERENCES: Final = 64
 """``after`` triples in one body."""

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import StoreDamagedError, StoreError
 from gossiplog.log.body import encode_body
-from gossiplog.log.clock import Cursor
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.encodings import encoding
 from gossiplog.log.segment import Segment, entries
 from gossiplog.notices import StoreDamaged

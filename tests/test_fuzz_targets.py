@@ -35,9 +35,9 @@ def accept(*_: Any) -> None:
     """Check nothing."""
 
 
-def first_value(self: Any, question: str, key: str) -> Any:
+def any_value(self: Any, key: str) -> Any:
     """Return a value whatever its type."""
-    return next((row[0] for row in self._all(question, (key,))), None)
+    return next((row[0] for row in self._all("SELECT value FROM meta WHERE key = ?", (key,))), None)
 
 
 def bodies_of_anybody(self: Any, row: Segment, segment: Segment, given: list[Any]) -> RowFilled:
@@ -59,9 +59,9 @@ BROKEN: dict[str, tuple[str, Any]] = {
     "segment": ("gossiplog.log.segment.verify_head", accept),
     "proof": ("gossiplog.log.fork.verify_head", accept),
     "framing": ("gossiplog.log.fork.verify_head", accept),
-    "cursor": ("gossiplog.log.clock._UNPACK_ERRORS", (KeyError,)),
+    "cursor": ("gossiplog.log.cursor._UNPACK_ERRORS", (KeyError,)),
     "choices": ("gossiplog.gossip.interest.Choices.dump", lambda self: b""),
-    "rows": ("gossiplog.store.sqlite.backend.SQLiteBackend._value", first_value),
+    "rows": ("gossiplog.store.sqlite.backend.SQLiteBackend.meta", any_value),
     "session": ("gossiplog.gossip.heads.Heads.settle", accept),
     "fill": ("gossiplog.gossip.hole_filling.HoleFilling._may_have", lambda self, session, author: True),
     "filling": ("gossiplog.store.hole_filling.HoleFiller._fill", bodies_of_anybody),

@@ -1,17 +1,15 @@
-"""Clocks and cursors: the laws of a vector clock, and the bytes of a cursor."""
+"""Clocks: the laws of a vector clock."""
 
 from __future__ import annotations
 
 from hashlib import sha256
 
-import msgpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import InvalidValueError
-from gossiplog.limits import MAX_SEQ
-from gossiplog.log.clock import Clock, Cursor, Order
+from gossiplog.log.clock import Clock, Order
 from gossiplog.log.segment import Head
 
 ANN, BOB, CAT = (bytes([n]) * 32 for n in (0x10, 0x20, 0x30))
@@ -150,71 +148,7 @@ class Laws(SynchronousTestCase):
         self.assertEqual([(x, theirs, ours) for x, ours, theirs in found], b.difference(a))
         self.assertEqual(not found, a.compare(b) is Order.EQUAL)
 
-    @anything
-    @given(clocks)
-    def test_a_cursor_survives_its_bytes(self, held: Clock) -> None:
-        cursor = Cursor.load(held.dump())
-        self.assertEqual(cursor, Cursor.of(held))
-        self.assertEqual(list(cursor), list(held))
-        self.assertEqual([cursor.seq(author) for author in held], [held.seq(author) for author in held])
-        self.assertEqual(cursor.dump(), held.dump())
 
-
-class Cursors(SynchronousTestCase):
-    def test_advance(self) -> None:
-        cursor = Cursor()
-        cursor.advance(BOB, 5, b"\7" * 32)
-        cursor.advance(ANN, 2)
-        self.assertEqual((cursor.seq(BOB), cursor.id8(BOB)), (5, b"\7" * 8))
-        self.assertEqual((cursor.seq(ANN), cursor.id8(ANN)), (2, b""))
-        self.assertEqual((cursor.seq(CAT), cursor.id8(CAT)), (0, b""))
-        self.assertEqual(list(cursor.items()), [(ANN, (2, b"")), (BOB, (5, b"\7" * 8))])
-        self.assertEqual((len(cursor), ANN in cursor, CAT in cursor), (2, True, False))
-
-    def test_never_back(self) -> None:
-        cursor = Cursor({ANN: (5, bytes(8))})
-        cursor.advance(ANN, 5, b"\1" * 8)
-        self.assertRaises(InvalidValueError, cursor.advance, ANN, 4)
-        self.assertEqual(list(cursor.items()), [(ANN, (5, b"\1" * 8))])
-
-    def test_what_is_refused(self) -> None:
-        cursor = Cursor()
-        for arguments in (
-            (ANN[1:], 1),
-            (None, 1),
-            (ANN, 0),
-            (ANN, MAX_SEQ + 1),
-            (ANN, True),
-            (ANN, 1.0),
-            (ANN, 1, b"\1" * 7),
-            (ANN, 1, None),
-        ):
-            self.assertRaises(InvalidValueError, cursor.advance, *arguments)
-        self.assertEqual(len(cursor), 0)
-
-    @anything
-    @given(st.binary(max_size=100))
-    def test_any_bytes(self, noise: bytes) -> None:
-        for dumped in (noise, b"\x91" + noise, b"\x94\x01" + noise):
-            try:
-                cursor = Cursor.load(dumped)
-            except InvalidValueError:
-                continue
-            self.assertEqual(cursor.dump(), dumped)
-
-    def test_cut_anywhere(self) -> None:
-        dumped = clock({ANN: 1, BOB: 300, CAT: 2**40}).dump()
-        for end in range(len(dumped)):
-            self.assertRaises(InvalidValueError, Cursor.load, dumped[:end])
-        self.assertRaises(InvalidValueError, Cursor.load, dumped + b"\0")
-        self.assertRaises(InvalidValueError, Cursor.load, None)
-
-    def test_texts(self) -> None:
+class Texts(SynchronousTestCase):
+    def test_repr(self) -> None:
         self.assertEqual(repr(clock({ANN: 1})), "<Clock of 1 authors>")
-        self.assertEqual(repr(Cursor.of(clock({ANN: 1}))), "<Cursor over 1 authors>")
-
-    def test_size(self) -> None:
-        """47 bytes per author while seqs are below 65,536: author, seq, 8 bytes of the id and their msgpack headers."""
-        many = clock({n.to_bytes(32, "big"): 1000 for n in range(1000)})
-        self.assertEqual(len(many.dump()), 1000 * (34 + 3 + 10) + 4)
-        self.assertEqual(msgpack.unpackb(many.dump())[0], 1)

@@ -476,9 +476,11 @@ class InterruptedTests(VirtualCase):
         """Whatever gets past the checks fails for itself."""
         writer = self.writer()
         appended = writer.append_many([b"1", b"2"])
-        bad = self.store._write(SetCursor("\ud800", b""), lambda _: None)
+        bad = self.store._write(SetCursor("\ud800", Cursor()), lambda _: None)
+        worse = self.store._write(SetCursor("good", b""), lambda _: None)  # type: ignore[arg-type]
         saved = self.store.save_cursor("good", self.store.clock)
-        self.assertRaises(InvalidValueError, self.world.result, bad)
+        for result in (bad, worse):
+            self.assertRaises(InvalidValueError, self.world.result, result)
         self.assertEqual(self.world.result(appended), range(1, 3))
         self.world.result(saved)
 

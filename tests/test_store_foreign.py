@@ -28,12 +28,13 @@ from gossiplog.errors import (
     StoreUnsafeError,
 )
 from gossiplog.log.body import encode_body
+from gossiplog.log.cursor import Cursor
 from gossiplog.store import directory, interface
 from gossiplog.store import logs as logs_module
 from gossiplog.store.folder import Folder
 from gossiplog.store.logs import open_logs
 from gossiplog.store.repair.salvage import salvage
-from gossiplog.store.requests import Append, SetCursor
+from gossiplog.store.requests import Append, Done, SetCursor, SetMeta
 from gossiplog.store.sqlite import opening as sqlite_opening
 from tests.test_store_sqlite import command, environment
 
@@ -626,11 +627,33 @@ class LimitTests(ForeignTestCase):
         self.assertRaises(StoreFormatError, open_logs, self.path)
 
     def test_values_that_would_be_read_to_compare_their_keys(self) -> None:
-        for table, key in (("meta", "'interest'"), ("cursors", "'me'"), ("forks", "zeroblob(32)")):
+        for table, key in (("meta", "'interest'"), ("forks", "zeroblob(32)")):
             kept = self.path.with_name("kept")
             shutil.copytree(self.path, kept)
             self.alter(f"INSERT INTO {table} VALUES ({key}, zeroblob(100000000))")
             self.assert_too_big()
+            shutil.rmtree(self.path)
+            kept.rename(self.path)
+
+    def test_rows_of_cursors_that_would_be_read_to_compare_their_keys(self) -> None:
+        """Told before any of them is compared; logs are read, and grow."""
+        for column in ("name", "author", "seq", "id", "crc"):
+            with closing(open_logs(self.path)) as logs:
+                cursor = Cursor({bytes(32): (1, b"")})
+                logs.process([SetCursor("me", cursor), SetCursor("other", cursor)])
+            kept = self.path.with_name("kept")
+            shutil.copytree(self.path, kept)
+            self.alter(f"UPDATE cursors SET {column} = zeroblob(100000000) WHERE name = 'me'")
+            with closing(open_logs(self.path)) as logs:
+                for read in (lambda: logs.cursor("other"), lambda: logs.cursor("me")):
+                    with self.assertRaises(StoreDamagedError) as caught:
+                        read()
+                    self.assertIn("too big", str(caught.exception))
+                requests = [SetCursor("other", cursor), SetMeta("a", b"1")]
+                refused, done = logs.process(requests).results
+                self.assertIsInstance(refused, StoreDamagedError)
+                self.assertEqual(done, Done())
+                self.assertFalse(logs.verify().sound)
             shutil.rmtree(self.path)
             kept.rename(self.path)
 
@@ -647,12 +670,11 @@ class LimitTests(ForeignTestCase):
         for module in (interface, sqlite_opening):
             self.patch(module, "MAX_VALUE_BYTES", limit)
         with closing(open_logs(self.path)) as logs:
-            [above] = [SetCursor("me", bytes(limit + 1))]
-            self.assertRaises(InvalidValueError, logs.process, [above])
-            logs.process([SetCursor("me", bytes(limit)), SetCursor("other", bytes(limit))])
-            logs.process([SetCursor("other", None)])
+            self.assertRaises(InvalidValueError, logs.process, [SetMeta("me", bytes(limit + 1))])
+            logs.process([SetMeta("me", bytes(limit)), SetMeta("other", bytes(limit))])
+            logs.process([SetMeta("other", None)])
         with closing(open_logs(self.path)) as logs:
-            self.assertEqual(logs.cursor("me"), bytes(limit))
+            self.assertEqual(logs.meta("me"), bytes(limit))
             self.assertTrue(logs.verify().ok)
-        self.alter(f"UPDATE cursors SET value = zeroblob({limit + 1})")
+        self.alter(f"UPDATE meta SET value = zeroblob({limit + 1}) WHERE key = 'me'")
         self.assert_too_big()

@@ -18,6 +18,7 @@ from gossiplog.errors import (
     UnknownWriterError,
 )
 from gossiplog.limits import MAX_BODY_BYTES, MAX_SEQ, SEGMENT_TARGET_BYTES
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import build_proof, verify_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, entries, signed_head, verify
@@ -323,11 +324,12 @@ class LogsTests:
         self.assertEqual(self.reopened().clock.seq(ann.author), 1)
 
     def test_values_and_cursors(self) -> None:
-        done = self.logs.process([SetMeta("a", b"1"), SetCursor("a", b"2"), SetCursor("b", b"3")])
+        two, three = Cursor({bytes(32): (2, b"")}), Cursor({bytes(32): (3, bytes(8))})
+        done = self.logs.process([SetMeta("a", b"1"), SetCursor("a", two), SetCursor("b", three)])
         self.assertEqual(done.results, [Done()] * 3)
         self.logs.process([SetCursor("b", None)])
         for logs in self.now_and_reopened():
-            self.assertEqual((logs.meta("a"), logs.cursor("a"), logs.cursor("b")), (b"1", b"2", None))
+            self.assertEqual((logs.meta("a"), logs.cursor("a"), logs.cursor("b")), (b"1", two, Cursor()))
             self.assertEqual(logs.cursor_names(), ["a"])
 
     def test_a_damaged_head_of_our_own_is_not_signed_behind(self) -> None:

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import AppendOutcomeUnknown, ForkedWriterError, StoreFailedError, StoreFullError
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build, drop_payloads, entries
@@ -36,12 +37,17 @@ from gossiplog.store.requests import (
     Reply,
     Request,
     SetCursor,
+    SetMeta,
     Stale,
 )
 from gossiplog.store.sqlite.backend import SQLiteBackend
 from gossiplog.testing.conformance.rows import Chain
 
 LOCAL, REMOTE = 2, 3
+CURSORS = st.dictionaries(
+    st.sampled_from([bytes([number]) * 32 for number in range(4)]),
+    st.tuples(st.integers(1, 3), st.sampled_from([b"", bytes(8)])),
+).map(Cursor)
 BODIES = st.lists(st.binary(max_size=300), min_size=1, max_size=4)
 
 
@@ -52,7 +58,7 @@ class Model:
     heads: dict[bytes, Head] = field(default_factory=dict)
     bodies: dict[bytes, list[bytes | None]] = field(default_factory=dict)
     forks: dict[bytes, ForkProof] = field(default_factory=dict)
-    cursors: dict[str, bytes | None] = field(default_factory=dict)
+    cursors: dict[str, Cursor | None] = field(default_factory=dict)
 
     def copy(self) -> Model:
         bodies = {author: list(held) for author, held in self.bodies.items()}
@@ -91,7 +97,7 @@ class Model:
             for known in (self.heads, self.bodies, self.forks):
                 known.pop(request.author, None)  # type: ignore[attr-defined]
         elif isinstance(request, SetCursor):
-            self.cursors[request.name] = request.value
+            self.cursors[request.name] = request.cursor
         return Done()
 
     def extend(self, author: bytes, head: Head, bodies: list[bytes | None]) -> None:
@@ -152,9 +158,16 @@ class StoreMachine(RuleBasedStateMachine):
         if back < len(known):
             self.queue.append(Accept(*known[-1 - back]))
 
-    @rule(name=st.sampled_from("ab"), value=st.none() | st.binary(max_size=9))
-    def set_cursor(self, name: str, value: bytes | None) -> None:
-        self.queue.append(SetCursor(name, value))
+    @rule(name=st.sampled_from("ab"), cursor=st.none() | CURSORS)
+    def set_cursor(self, name: str, cursor: Cursor | None) -> None:
+        self.queue.append(SetCursor(name, cursor))
+
+    @rule(name=st.sampled_from("ab"), moves=CURSORS)
+    def move_cursor(self, name: str, moves: Cursor) -> None:
+        """Go on with what was saved, as a reader does."""
+        cursor = self.logs.cursor(name)
+        cursor.apply(dict(moves.items()))
+        self.queue.append(SetCursor(name, cursor))
 
     @rule(number=st.integers(0, REMOTE - 1))
     def forget(self, number: int) -> None:
@@ -182,7 +195,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(fault=st.sampled_from(DiskFault))
     def process_on_a_bad_disk(self, fault: DiskFault) -> None:
         assert isinstance(self.backend, MemoryBackend)
-        queue, self.queue = [*self.queue, SetCursor("fault", b"x")], []
+        queue, self.queue = [*self.queue, SetMeta("fault", b"x")], []
         self.backend.fault = lambda writes: fault
         try:
             self.logs.process(queue)
@@ -194,7 +207,7 @@ class StoreMachine(RuleBasedStateMachine):
         if fault is DiskFault.FULL:
             return
         try:
-            self.logs.process([SetCursor("fault", b"y")])
+            self.logs.process([SetMeta("fault", b"y")])
             raise AssertionError("a failed store wrote again")
         except StoreFailedError:
             pass
@@ -237,8 +250,8 @@ class StoreMachine(RuleBasedStateMachine):
             read = [body for s in logs.segments(author, 1, 1 << 30) for _, _, body in entries(s)]
             assert read == bodies
         assert {author: logs.fork_proof(author) for author in logs.forks} == model.forks
-        for name, value in model.cursors.items():
-            assert logs.cursor(name) == value
+        for name, cursor in model.cursors.items():
+            assert logs.cursor(name) == self.backend.cursor(name).cursor == (cursor or Cursor())
         report = logs.verify()
         assert report.ok, report.damages
 

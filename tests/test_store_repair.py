@@ -11,6 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from gossiplog.errors import StoreDamagedError, StoreError, StoreFormatError
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment, chain_ids, drop_payloads, merge, verify
 from gossiplog.store.interface import PutFork, Replace
@@ -35,6 +36,7 @@ class RepairTestCase(SynchronousTestCase):
         self.database = self.path / "log.sqlite"
         self.chains = [Chain(number) for number in range(1, 4)]
         self.forked = Chain(9)
+        self.cursor = Cursor({chain.author: (3, bytes(8)) for chain in self.chains})
         logs, donor = open_logs(self.path), open_logs(self.donor_path)
         self.ann = logs.writer("ann").author
         for number in range(5):
@@ -42,7 +44,7 @@ class RepairTestCase(SynchronousTestCase):
             logs.process(
                 [Accept(*chain.put(b"%d" % number, bytes([number]) * 9_000)) for chain in self.chains]
             )
-        logs.process([Accept(*self.forked.put(b"x")), SetCursor("me", b"here")])
+        logs.process([Accept(*self.forked.put(b"x")), SetCursor("me", self.cursor)])
         logs._backend.commit([PutFork(self.forked.fork())])
         self.clock = logs.clock.copy()
         self.own: list[Segment] = logs.segments(self.ann, 1, ALL)
@@ -254,7 +256,7 @@ class SalvageTests(RepairTestCase):
         logs = self.open()
         self.assertTrue(logs.verify().ok)
         self.assertEqual(logs.clock, self.clock)
-        self.assertEqual(logs.cursor("me"), b"here")
+        self.assertEqual(logs.cursor("me"), self.cursor)
         self.assertEqual(list(logs.forks), [self.forked.author])
         self.assertIn("another file", logs.copied)
         logs.recovered()

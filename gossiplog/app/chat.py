@@ -14,7 +14,7 @@ from gossiplog.app.foreground import first_of
 from gossiplog.app.terminal import Terminal
 from gossiplog.live.store import Store
 from gossiplog.live.writer import Writer
-from gossiplog.log.clock import Cursor
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.entry import Entry
 from gossiplog.printable import brief
 

@@ -17,8 +17,9 @@ import gossiplog
 from gossiplog.blocking.waiting import waits
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError
 from gossiplog.live import reactor_thread
-from gossiplog.log.clock import Clock, Cursor
+from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import ClockView
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.entry import Entry
 from gossiplog.log.network import Network
 from gossiplog.paths import AnyPath

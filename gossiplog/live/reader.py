@@ -16,16 +16,14 @@ from typing import Any, Protocol
 from gossiplog.arguments import check_number
 from gossiplog.errors import CursorMismatchError, InvalidValueError
 from gossiplog.live.results import Result
-from gossiplog.log.clock import ID8_BYTES, Cursor, check_clock
 from gossiplog.log.clock_view import ClockView
+from gossiplog.log.cursor import Cursor, check_clock
 from gossiplog.log.encodings import Encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import check_author, short_key
 from gossiplog.log.segment import Segment, id_at
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.verify import Damage
-
-_UNREAD: tuple[int, bytes] = (0, b"")
 
 CHUNK_BYTES = 256 * 1024
 """Read from disk, or taken over from commits, at once."""
@@ -57,6 +55,15 @@ class Readable(Protocol):
 
     def found_damage(self, damage: Damage) -> None:
         """``reader`` passed over this."""
+
+
+def _begun(after: Cursor | ClockView | None) -> Cursor:
+    if after is None:
+        return Cursor()
+    if isinstance(after, Cursor):
+        return after.copy()
+    check_clock("after", after)
+    return Cursor.of(after)
 
 
 class Reader:
@@ -93,16 +100,15 @@ class Reader:
         self._first = first
         self._last = last
         self._live = live
-        if after is not None:
-            check_clock("after", after)
-        self._read: dict[bytes, tuple[int, bytes]] = {} if after is None else dict(after.items())
+        self._read = _begun(after)
+        self._handed: Entry | None = None  # not in the cursor yet
         self.damages: list[Damage] = []
         self._passed: dict[bytes, int] = {}
         self._todo: OrderedDict[bytes, int] = OrderedDict()  # author -> last seq that is there to be read
         if after is not store.clock:
             for held, head in store.clock.items() if author is None else [(author, store.clock.head(author))]:
                 if head is not None:
-                    if head.seq == self._read.get(held, _UNREAD)[0]:
+                    if head.seq == self._read.seq(held):
                         self._compare(held, head.id)
                     self._note(held, head.seq)
         self._segments: deque[tuple[Segment, int]] = deque()
@@ -121,9 +127,8 @@ class Reader:
         on with the others.
         """
         await self._fill()
-        entry = self._entries.popleft()
-        self._read[entry.author] = entry.seq, entry.id
-        return entry
+        self._handed = self._entries.popleft()
+        return self._handed
 
     async def waiting(self) -> Sequence[Entry]:
         """The entries that can be had at once, after waiting for one; none at the end.
@@ -140,8 +145,7 @@ class Reader:
         """These entries were handed over, in this order; what was said before may be said again."""
         for entry in handed:
             if self._entries and self._entries[0] is entry:
-                self._entries.popleft()
-                self._read[entry.author] = entry.seq, entry.id
+                self._handed = self._entries.popleft()
 
     async def _fill(self) -> None:
         if self._asked:
@@ -184,8 +188,8 @@ class Reader:
         self.close()
 
     def cursor(self) -> Cursor:
-        """How far this reader is: read on from here with ``after=``.  O(authors read)."""
-        cursor = Cursor(self._read)
+        """How far this reader is: read on from here with ``after=``.  O(1)."""
+        cursor = self._reached().copy()
         if self._author is not None and self._first > max(1, cursor.seq(self._author) + 1):
             cursor.advance(self._author, self._first - 1)
         return cursor
@@ -211,16 +215,23 @@ class Reader:
 
     def _compare(self, author: bytes, entry_id: bytes) -> None:
         """Raise :class:`CursorMismatchError` if the cursor knows another id for what it had read of ``author``."""
-        seq, known = self._read[author]
+        known = self._read.id8(author)
         if entry_id[: len(known)] != known:
-            raise CursorMismatchError(author, short_key(author), seq)
+            raise CursorMismatchError(author, short_key(author), self._read.seq(author))
+
+    def _reached(self) -> Cursor:
+        """How far we are, with the entry that was handed over last: of several of one author only that counts."""
+        if self._handed is not None:
+            self._read.advance(self._handed.author, self._handed.seq, self._handed.id)
+            self._handed = None
+        return self._read
 
     def _wants(self, author: bytes) -> bool:
         return self._author is None or author == self._author
 
     def _position(self, author: bytes) -> int:
         """The next seq of ``author`` to be handed over."""
-        return max(self._first, self._read.get(author, _UNREAD)[0] + 1, self._passed.get(author, 0) + 1)
+        return max(self._first, self._reached().seq(author) + 1, self._passed.get(author, 0) + 1)
 
     def _clamped(self, seq: int) -> int:
         return seq if self._last is None else min(seq, self._last)
@@ -269,8 +280,8 @@ class Reader:
     def _unpack(self, segment: Segment, end: int) -> None:
         """Decode one segment at a time: entries take several times the memory of their bytes."""
         author = segment.author
-        seq, known = self._read.get(author, _UNREAD)
-        if len(known) == ID8_BYTES and segment.first <= seq + 1:  # the first after what the cursor had read
+        seq = self._reached().seq(author)
+        if self._read.id8(author) and segment.first <= seq + 1:  # the first after what the cursor had read
             try:
                 self._compare(author, segment.previous if seq < segment.first else id_at(segment, seq))
             except CursorMismatchError:

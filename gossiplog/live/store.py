@@ -27,8 +27,9 @@ from gossiplog.live.reader import Reader
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.writer import Writer
-from gossiplog.log.clock import Clock, Cursor
+from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import ClockView
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.disk_cost import Weights
 from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.fork import ForkProof, verify_proof
@@ -211,23 +212,20 @@ class Store:
         return reader
 
     def cursor(self, name: str) -> Result[Cursor]:
-        """The cursor saved as ``name``, an empty one if there is none."""
+        """The cursor saved as ``name``, an empty one if there is none; StoreDamagedError if it is damaged."""
         check_cursor_name(name)
 
-        def load(logs: Logs) -> Cursor:
-            saved = logs.cursor(name)
-            return Cursor() if saved is None else Cursor.load(saved)
-
-        return self.run(load)
+        return self.run(lambda logs: logs.cursor(name))
 
     def save_cursor(self, name: str, cursor: Cursor | Clock | None) -> Result[None]:
-        """Keep ``cursor`` on disk as ``name``, up to 256 characters; None removes it."""
+        """Keep ``cursor`` on disk as ``name``, up to 256 characters; None removes it.  O(what moved since then)."""
         check_cursor_name(name)
         if not isinstance(cursor, Cursor | Clock | None):
             raise InvalidValueError(
                 f"a cursor is kept, not {type(cursor).__name__}; a reader's is reader.cursor()"
             )
-        return self._set(SetCursor(name, None if cursor is None else cursor.dump()))
+        kept = cursor if cursor is None else Cursor.of(cursor) if isinstance(cursor, Clock) else cursor.copy()
+        return self._set(SetCursor(name, kept))
 
     def verify(self) -> Result[VerifyReport]:
         """Check every chain, signature and head against the disk."""

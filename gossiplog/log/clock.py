@@ -3,8 +3,7 @@
 A log has no gaps, so the seq of its head says exactly which of an author's entries are held: the map from author to
 head is a vector clock.  Two nodes that compare clocks know what each is missing.
 
-Responsible for: that map, sorted by author; comparing, merging and differences; and :class:`Cursor`, the same for a
-reader, which says how far it has read.
+Responsible for: that map, sorted by author; comparing, merging and differences.
 Must not know: where the entries are, who else holds them, which logs are forked.
 Invariant: :meth:`Clock.advance` and :meth:`Clock.merge` never take an author back; iteration is always in the order of
 the authors' bytes, and a loop over a clock may wait for something while the clock moves.
@@ -22,22 +21,15 @@ from enum import Enum
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-import msgpack
 from sortedcontainers import SortedDict
 
-from gossiplog.arguments import check_type, wrong
+from gossiplog.arguments import as_dict, check_type
 from gossiplog.errors import InvalidValueError
-from gossiplog.limits import MAX_SEQ
-from gossiplog.log.keys import KEY_BYTES
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.segment import Head
 
-ID8_BYTES: Final = 8
-"""As much of an id as a cursor keeps: enough to notice by accident that a log is another one, not a proof."""
-
-_CURSOR_VERSION: Final = 1
 _SOME: Final = 256
 V = TypeVar("V")
-_UNPACK_ERRORS: Final = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 
 
 class Order(Enum):
@@ -174,107 +166,6 @@ class Clock:
         return f"<Clock of {len(self)} authors>"
 
 
-class Cursor:
-    """I say how far a reader has read: author -> seq, and 8 bytes of the id there if the reader knew it."""
-
-    __slots__ = ("_read",)
-
-    def __init__(
-        self, read: Mapping[bytes, tuple[int, bytes]] | Iterable[tuple[bytes, tuple[int, bytes]]] = ()
-    ) -> None:
-        """Start from author -> (seq, 8 bytes of the id or none)."""
-        self._read: SortedDict[bytes, tuple[int, bytes]] = SortedDict()
-        for author, place in _sorted("read", read).items():
-            if not isinstance(place, tuple) or len(place) != 2:
-                raise wrong("read", "authors with a seq and 8 bytes of an id (or none) each", place)
-            self.advance(author, *place)
-
-    @classmethod
-    def of(cls, clock: Clock) -> Cursor:
-        """Return the cursor that has read all that ``clock`` holds.  O(n)."""
-        check_clock("clock", clock)
-        cursor = cls()
-        cursor._read = SortedDict((author, (head.seq, head.id[:ID8_BYTES])) for author, head in clock.items())
-        return cursor
-
-    def seq(self, author: bytes) -> int:
-        """Return the last seq read of an author, 0 if none was.  O(1)."""
-        return self._read[author][0] if author in self._read else 0
-
-    def id8(self, author: bytes) -> bytes:
-        """Return the first 8 bytes of the id at :meth:`seq`, ``b""`` where they are not known.  O(1)."""
-        return self._read[author][1] if author in self._read else b""
-
-    def advance(self, author: bytes, seq: int, entry_id: bytes = b"") -> None:
-        """Say that an author was read up to ``seq``, whose id (or its first 8 bytes) is ``entry_id`` if known.
-
-        InvalidValueError for a step back.  O(1), for a new author O(log n).
-        """
-        if type(author) is not bytes or len(author) != KEY_BYTES:
-            raise InvalidValueError(f"an author is {KEY_BYTES} bytes")
-        if type(seq) is not int or not 1 <= seq <= MAX_SEQ:
-            raise InvalidValueError(f"seq must be from 1 to {MAX_SEQ}, not {seq!r}")
-        if type(entry_id) is not bytes or 0 < len(entry_id) < ID8_BYTES:
-            raise InvalidValueError(f"an id is known by at least {ID8_BYTES} bytes or not at all")
-        if seq < self.seq(author):
-            raise InvalidValueError(f"the cursor is at seq {self.seq(author)} of this author, beyond {seq}")
-        self._read[author] = (seq, entry_id[:ID8_BYTES])
-
-    def discard(self, author: bytes) -> None:
-        """Forget an author, which is read from its beginning then.  O(log n)."""
-        self._read.pop(author, None)
-
-    def items(self) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
-        """Iterate over (author, (seq, id8)), sorted by author; safe as :meth:`Clock.range` is."""
-        return _walk(self._read)
-
-    def dump(self) -> bytes:
-        """Return the cursor as bytes: a flat msgpack array of version, then author, seq and id8 of each.  O(n)."""
-        flat: list[object] = [_CURSOR_VERSION]
-        for author, (seq, id8) in self._read.items():
-            flat += (author, seq, id8)
-        dumped: bytes = msgpack.packb(flat)
-        return dumped
-
-    @classmethod
-    def load(cls, dumped: bytes) -> Cursor:
-        """Return the cursor that :meth:`dump` wrote; InvalidValueError for any other bytes.  O(n)."""
-        if type(dumped) is not bytes:
-            raise InvalidValueError("a cursor is loaded from bytes")
-        flat = _flat_array(dumped)
-        if not flat or type(flat[0]) is not int or flat[0] != _CURSOR_VERSION or len(flat) % 3 != 1:
-            raise InvalidValueError(f"these bytes are not a cursor of version {_CURSOR_VERSION}")
-        cursor = cls()
-        for author, seq, id8 in zip(flat[1::3], flat[2::3], flat[3::3], strict=True):
-            cursor.advance(author, seq, id8)
-        if cursor.dump() != dumped:
-            raise InvalidValueError("a cursor lists each author once, sorted, with 8 bytes of an id or none")
-        return cursor
-
-    def __len__(self) -> int:
-        return len(self._read)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return (author for author, _ in _walk(self._read))
-
-    def __contains__(self, author: object) -> bool:
-        return author in self._read
-
-    def __eq__(self, other: object) -> bool:
-        return self._read == other._read if isinstance(other, Cursor) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
-
-    def __repr__(self) -> str:
-        return f"<Cursor over {len(self)} authors>"
-
-
-def check_clock(name: str, value: object) -> None:
-    """Raise :class:`InvalidValueError` for what is neither a clock nor a cursor, of whichever class."""
-    if not all(callable(getattr(value, method, None)) for method in ("items", "seq")):
-        raise wrong(name, "a cursor or a clock", value)
-
-
 def _check_head(head: Head) -> None:
     check_type("head", head, Head, "a Head")
     if head.seq < 1:
@@ -282,14 +173,10 @@ def _check_head(head: Head) -> None:
 
 
 def _sorted(name: str, items: Any) -> SortedDict[Any, Any]:
-    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
-        raise wrong(name, "a mapping, or pairs", items)
     try:
-        return SortedDict(dict(items))
-    except (TypeError, ValueError) as error:
-        raise InvalidValueError(
-            f"{name} is a mapping with authors for keys, or such pairs: {error}"
-        ) from error
+        return SortedDict(as_dict(name, items))
+    except TypeError as error:
+        raise InvalidValueError(f"{name} has authors for keys: {error}") from error
 
 
 def _walk(heads: SortedDict[bytes, V], lower: bytes = b"", upper: bytes = b"") -> Iterator[tuple[bytes, V]]:
@@ -302,18 +189,3 @@ def _walk(heads: SortedDict[bytes, V], lower: bytes = b"", upper: bytes = b"") -
         if len(some) < _SOME:
             return
         lower, includes_lower = some[-1][0], False
-
-
-def _flat_array(dumped: bytes) -> list[Any]:
-    unpacker = msgpack.Unpacker(
-        read_size=len(dumped) + 1, max_buffer_size=len(dumped) + 1, max_array_len=0, max_map_len=0
-    )
-    unpacker.feed(dumped)
-    try:
-        count = unpacker.read_array_header()
-        flat = list(islice(unpacker, count))
-    except _UNPACK_ERRORS as error:
-        raise InvalidValueError("these bytes are not a cursor") from error
-    if len(flat) != count or unpacker.tell() != len(dumped):
-        raise InvalidValueError("a cursor is cut off, or bytes follow it")
-    return flat

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from gossiplog.errors import InvalidValueError, StoreCopiedError
 from gossiplog.limits import MAX_VALUE_BYTES
 from gossiplog.log.clock_view import MovingClock
+from gossiplog.log.cursor import Cursor, Place
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, HoledRow, Segment
 
@@ -50,10 +51,14 @@ class PutMeta(NamedTuple):
 
 
 class PutCursor(NamedTuple):
-    """Set a reader's cursor; ``None`` removes it."""
+    """Change a reader's cursor as :meth:`gossiplog.log.cursor.Cursor.apply` does.
+
+    With ``anew`` nothing stays of what was there before, damaged or not.  One without authors is not there.
+    """
 
     name: str
-    value: bytes | None
+    changes: Mapping[bytes, Place | None]
+    anew: bool = False
 
 
 class DeleteAuthor(NamedTuple):
@@ -128,16 +133,28 @@ def check_mend(write: Mend) -> tuple[bytes, int, int]:
     return author, first, following - 1
 
 
-def check_value(write: PutMeta | PutCursor) -> tuple[str, bytes | None]:
+def check_value(write: PutMeta) -> tuple[str, bytes | None]:
     """Return name and value of ``write`` if they can be kept, else raise :class:`InvalidValueError`; for backends."""
     name, value = write
-    if type(name) is not str or not (value is None or type(value) is bytes):
+    if not (value is None or type(value) is bytes):
         raise InvalidValueError("a value is bytes, by a name that is a string")
     if value is not None and len(value) > MAX_VALUE_BYTES:
         raise InvalidValueError(f"a value has at most {MAX_VALUE_BYTES} bytes, not {len(value)}")
-    if any("\ud800" <= char <= "\udfff" for char in name):
+    return check_name(name), value
+
+
+def check_name(name: str) -> str:
+    """Return a name under which something is kept, else raise :class:`InvalidValueError`; for backends."""
+    if type(name) is not str or any("\ud800" <= char <= "\udfff" for char in name):
         raise InvalidValueError("a name is Unicode text without lone surrogates")
-    return name, value
+    return name
+
+
+class SavedCursor(NamedTuple):
+    """A reader's cursor as it was kept; ``damage`` says that some of its authors are damaged, and not in it."""
+
+    cursor: Cursor
+    damage: str = ""
 
 
 class Row(NamedTuple):
@@ -294,8 +311,8 @@ class Rows(Protocol):
     def meta(self, key: str) -> bytes | None:
         """Return a value of the store itself."""
 
-    def cursor(self, name: str) -> bytes | None:
-        """Return a reader's cursor."""
+    def cursor(self, name: str) -> SavedCursor:
+        """Return a reader's cursor, which is the caller's to change; empty if there is none.  O(its authors)."""
 
     def cursor_names(self) -> list[str]:
         """Return the names of all cursors, sorted."""

@@ -22,6 +22,7 @@ from gossiplog.errors import (
     StoreFailedError,
 )
 from gossiplog.limits import FILL_ROWS, MAX_HOLED_AUTHORS, MAX_SEQ, MAX_WRITERS
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, build_proof, verify_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
 from gossiplog.log.segment import HoledRow, Segment
@@ -38,6 +39,7 @@ from gossiplog.store.reading_around import Stretch, read_around
 from gossiplog.store.repair.repair import Donor, Repairing, RepairReport
 from gossiplog.store.repair.verify import OnProgress, VerifyReport, verify_store
 from gossiplog.store.requests import Append, CommitReport, Done, FillRow, Forget, Reply, Request, RowFilled
+from gossiplog.store.saved_cursors import SavedCursors
 from gossiplog.store.transaction import Batch
 
 __all__ = ["Logs", "VerifyReport", "open_logs"]
@@ -71,6 +73,7 @@ class Logs:
         self._entropy = entropy
         self._merger = Merger(backend)
         self.clock = backend.clock()
+        self._cursors = SavedCursors(backend)
         self.weighing = Weighing(backend, self.clock, self._merger)
         self._vouching = CheckedRows(backend.path, self.clock)
         self.forks = set(backend.forks())
@@ -187,11 +190,9 @@ class Logs:
             clock is as before.
         """
         if self._failed:
-            self._backend.commit(
-                ()
-            )  # nothing is signed for a seq whose fate the disk did not tell: this raises
+            self._backend.commit(())  # raises: nothing is signed for a seq whose fate the disk did not tell
             raise StoreFailedError(f"a write to {self.path} was interrupted (Ctrl-C?): open the store again")
-        batch = Batch(self.clock, self.forks, self._keypairs)
+        batch = Batch(self.clock, self.forks, self._keypairs, self._cursors)
         forgotten = {request.author for request in requests if isinstance(request, Forget)}
         filling = HoleFiller(self._backend, forgotten)
         results: list[Reply] = [Done()] * len(requests)
@@ -217,9 +218,8 @@ class Logs:
                 raise
             batch.publish()
             self._failed = False
-            for request in requests:
-                if isinstance(request, Forget):
-                    self._merger.forget(request.author)
+            for author in batch.forgotten:
+                self._merger.forget(author)
             for segment in [*filling.rows, *batch.segments]:
                 self._merger.note(segment)
             for author, head in batch.heads.items():
@@ -326,9 +326,10 @@ class Logs:
         """Return a value of the store itself."""
         return self._backend.meta(key)
 
-    def cursor(self, name: str) -> bytes | None:
-        """Return a reader's cursor."""
-        return self._backend.cursor(name)
+    def cursor(self, name: str) -> Cursor:
+        """Return a reader's cursor, empty if there is none; StoreDamagedError if it is damaged."""
+        self._home.check()
+        return self._cursors.load(name)
 
     def cursor_names(self) -> list[str]:
         """Return the names of all cursors, sorted."""
@@ -373,6 +374,7 @@ class Logs:
         repairing = Repairing(self._backend, self.clock, self.local, damaged, donor)
         if repairing.writes:
             self._backend.commit(repairing.writes)
+            self._cursors.forget()
             for author, head in repairing.report.heads.items():
                 self._merger.forget(author)
                 self.clock.set(author, head)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from gossiplog.errors import GossiplogError
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, Segment
 
@@ -61,10 +62,10 @@ class SetMeta(NamedTuple):
 
 
 class SetCursor(NamedTuple):
-    """Set or (``None``) remove a reader's cursor."""
+    """Set or (``None``) remove a reader's cursor, which nobody changes any more."""
 
     name: str
-    value: bytes | None
+    cursor: Cursor | None
 
 
 Request: TypeAlias = Append | Accept | FillRow | AddFork | Forget | SetMeta | SetCursor

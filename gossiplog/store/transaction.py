@@ -17,15 +17,16 @@ from gossiplog.errors import (
     GossiplogError,
     InvalidValueError,
     LocalAuthorError,
+    StoreError,
     UnknownWriterError,
 )
 from gossiplog.log.clock_view import MovingClock
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.disk_cost import Changes, proof_bytes
 from gossiplog.log.items import check_bodies
 from gossiplog.log.keys import Keypair, genesis_id, short_key
 from gossiplog.log.segment import Head, Segment, build, has_holes
 from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, RowWrite
-from gossiplog.store.names import check_cursor_name
 from gossiplog.store.requests import (
     Accept,
     Accepted,
@@ -40,14 +41,21 @@ from gossiplog.store.requests import (
     SetMeta,
     Stale,
 )
+from gossiplog.store.saved_cursors import SavedCursors
 
 
 class Batch:
     """I turn requests into writes; my heads are the clock's with everything asked so far."""
 
-    def __init__(self, clock: MovingClock, forks: set[bytes], keypairs: Mapping[bytes, Keypair]) -> None:
+    def __init__(
+        self,
+        clock: MovingClock,
+        forks: set[bytes],
+        keypairs: Mapping[bytes, Keypair],
+        cursors: SavedCursors,
+    ) -> None:
         """Begin with the durable state, which stays untouched until :meth:`publish`."""
-        self.writes: list[RowWrite] = []
+        self._writes: list[RowWrite] = []
         self.segments: list[Segment] = []
         self.changes = Changes()
         self._clock = clock
@@ -55,7 +63,15 @@ class Batch:
         self._keypairs = keypairs
         self._new_heads: dict[bytes, Head | None] = {}
         self.new_forks: dict[bytes, None] = {}
+        self._cursors = cursors
+        self._new_cursors: dict[str, Cursor | None] = {}
+        self._cursor_writes: dict[str, PutCursor | None] = {}
         self.forgotten: dict[bytes, None] = {}
+
+    @property
+    def writes(self) -> list[RowWrite]:
+        """What to write; of several cursors of one name the last."""
+        return self._writes + [write for write in self._cursor_writes.values() if write is not None]
 
     @property
     def heads(self) -> dict[bytes, Head]:
@@ -79,7 +95,7 @@ class Batch:
             if not self.forked(request.proof.author):
                 self.new_forks[request.proof.author] = None
                 self.changes.add(request.proof.author, proof_bytes(request.proof))
-                self.writes.append(PutFork(request.proof))
+                self._writes.append(PutFork(request.proof))
         elif isinstance(request, Forget):
             if request.author in self._keypairs:
                 return LocalAuthorError(
@@ -90,17 +106,17 @@ class Batch:
             self.segments = [segment for segment in self.segments if segment.author != request.author]
             self.changes.pop(request.author, None)
             self.forgotten[request.author] = None
-            self.writes.append(DeleteAuthor(request.author))
+            self._writes.append(DeleteAuthor(request.author))
         elif isinstance(request, Append | FillRow):
             raise TypeError("appends come together, through append(), and what is filled changes no head")
         elif isinstance(request, SetMeta):
-            self.writes.append(PutMeta(*request))
+            self._writes.append(PutMeta(*request))
         else:
             try:
-                check_cursor_name(request.name)
-            except InvalidValueError as error:
+                self._cursor_writes[request.name] = self._cursors.change(*request)
+            except (InvalidValueError, StoreError) as error:
                 return error
-            self.writes.append(PutCursor(*request))
+            self._new_cursors[request.name] = request.cursor
         return Done()
 
     def append(self, author: bytes, lists: Sequence[Sequence[bytes]]) -> list[Reply]:
@@ -143,6 +159,8 @@ class Batch:
             if head is not None:
                 self._clock.advance(author, head)
         self._forks.update(self.new_forks)
+        for name, cursor in self._new_cursors.items():
+            self._cursors.settle(name, cursor)
 
     def _accept(self, request: Accept) -> Reply:
         segment, head = request
@@ -177,7 +195,7 @@ class Batch:
         return results
 
     def _put(self, segment: Segment, head: Head) -> None:
-        self.writes.append(PutSegment(segment, head))
+        self._writes.append(PutSegment(segment, head))
         self.segments.append(segment)
         self.changes.row(segment.author, len(segment.bodies), first=segment.first == 1)
         self._new_heads[segment.author] = head

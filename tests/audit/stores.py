@@ -222,7 +222,7 @@ def plants() -> dict[str, Plant]:
         ("authors", "i number, i author, i seq, i id"),
         ("meta", "i key, i value"),
         ("forks", "i author, i proof"),
-        ("cursors", "i name, i value"),
+        ("cursors", "i name, i author, i seq, i id, i crc"),
     ):
         found[f"endless view: {table}"] = _sql(
             f"DROP TABLE {table}", f"CREATE VIEW {table} AS {ENDLESS} SELECT {columns} FROM n"

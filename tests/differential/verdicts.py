@@ -25,7 +25,7 @@ from gossiplog.errors import (
 from gossiplog.gossip.messages import Fork
 from gossiplog.limits import MAX_SEQ
 from gossiplog.log.body import decode_body
-from gossiplog.log.clock import Cursor
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import verify_head
 from gossiplog.log.segment import Segment, chain_ids, check_shape

@@ -43,7 +43,7 @@ def check_rows(data: bytes) -> None:
                     "authors": "number",
                     "segments": "number",
                     "forks": "author",
-                    "cursors": "name",
+                    "cursors": "author",
                     "meta": "key",
                 }
                 picked = f"SELECT {key[table]} FROM {table} ORDER BY 1 LIMIT 1 OFFSET {row}"

@@ -18,17 +18,28 @@ from gossiplog.errors import GossiplogError, InvalidValueError, StoreError
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.limits import MAX_SEQ
 from gossiplog.log.body import encode_body
-from gossiplog.log.clock import Cursor
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.segment import chain_ids, verify
 from gossiplog.store.copy_guard import guard as custody
 from gossiplog.store.copy_guard.identity import Signs
 from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.requests import Accept, AddFork, Append, Appended, Forget, Request, SetCursor, SetMeta
+from gossiplog.store.requests import (
+    Accept,
+    AddFork,
+    Append,
+    Appended,
+    Done,
+    Forget,
+    Request,
+    SetCursor,
+    SetMeta,
+)
 from gossiplog.store.sqlite.backend import SQLiteBackend
 from tests.fuzz.people import ANN, BOB, CAT, EVE, fork_of_cat, ids_of, log_of
 
 READ_BYTES = 1 << 20
 NETWORK = b"d" * 32
+AFTER = Cursor({BOB.author: (1, b"")})
 
 
 class Known:
@@ -50,13 +61,14 @@ class Known:
             requests += [
                 AddFork(fork_of_cat()),
                 SetMeta(KEPT_AS, choices.dump()),
-                SetCursor("reader", logs.clock.dump()),
+                SetCursor("reader", Cursor.of(logs.clock)),
             ]
             logs.process(
                 [*requests[:2], Forget(EVE.author)]
             )  # a deletion brings the table of authors up to date
             logs.process(requests[2:])
             logs.recovered()
+            self.cursor = Cursor.of(logs.clock)
         self.ids = {pair.author: ids_of(pair) for pair in (ANN, BOB, CAT)}
         with closing(sqlite3.connect(store / "log.sqlite")) as connection:
             tables = [
@@ -127,7 +139,12 @@ def survey(store: Path, *, may_lack: bool = False) -> None:
                 assert logs.clock.head(author) == ((seq, ids[seq]) if seq else None), (
                     "not whole, and said to be"
                 )
-        for upkeep in (_append, *[lambda logs: logs.merge_some(READ_BYTES)] * 3, lambda logs: logs.repair()):
+        for upkeep in (
+            _append,
+            _save,
+            *[lambda logs: logs.merge_some(READ_BYTES)] * 3,
+            lambda logs: logs.repair(),
+        ):
             try:
                 upkeep(logs)
             except StoreError:
@@ -159,17 +176,24 @@ def _read(logs: Logs) -> None:
             read()
         except StoreError:
             pass
-    for load, read_value in (
-        (lambda value: Choices.load(value, logs.local), lambda: logs.meta(KEPT_AS)),
-        (Cursor.load, lambda: logs.cursor("reader")),
-    ):
-        try:
-            value = read_value()
-            assert value is None or type(value) is bytes, "a value of another type"
-            if value is not None:
-                load(value)
-        except (StoreError, InvalidValueError):
-            pass
+    try:
+        value = logs.meta(KEPT_AS)
+        assert value is None or type(value) is bytes, "a value of another type"
+        if value is not None:
+            Choices.load(value, logs.local)
+    except (StoreError, InvalidValueError):
+        pass
+    try:
+        places = set(logs.cursor("reader").items())
+        assert places <= {*known().cursor.items(), *AFTER.items()}, "a place that no reader reached"
+    except StoreError:
+        pass
+
+
+def _save(logs: Logs) -> None:
+    """A cursor is kept whole, whatever is damaged of the one before, or not at all."""
+    if logs.process([SetCursor("reader", AFTER)]).results == [Done()]:
+        assert logs.cursor("reader") == AFTER, "not what was saved"
 
 
 def _append(logs: Logs) -> None:

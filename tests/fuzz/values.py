@@ -24,7 +24,8 @@ from gossiplog.gossip.quotas import Quota
 from gossiplog.limits import MAX_BODY_BYTES
 from gossiplog.log import network
 from gossiplog.log.body import decode_body, encode_body
-from gossiplog.log.clock import Clock, Cursor
+from gossiplog.log.clock import Clock
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.encodings import ENCODINGS
 from gossiplog.log.entry import read_entries
 from gossiplog.log.keys import KeyKind, format_key, parse_key

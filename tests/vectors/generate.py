@@ -18,7 +18,8 @@ from gossiplog.gossip import heads as holdings
 from gossiplog.limits import MAX_NESTING
 from gossiplog.log import fingerprint, keys, segment
 from gossiplog.log.body import Reference, decode_body, encode_body
-from gossiplog.log.clock import Clock, Cursor
+from gossiplog.log.clock import Clock
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.keys import KeyKind, Keypair, genesis_id
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Head

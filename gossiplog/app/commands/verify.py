@@ -118,7 +118,9 @@ def _say_repair(report: RepairReport) -> None:
             say(f"mended: {format_author(author)} has its head again")
     for author, first, last in report.mended:
         say(f"mended: {format_author(author)} {first} to {last}")
-    if not (report.cut or report.mended or report.left):
+    for name in report.cursors:
+        say(f"mended: the cursor {name!r}; who reads with it gets the entries of some authors again")
+    if not (report.cut or report.mended or report.cursors or report.left):
         say("nothing is left to repair")
 
 

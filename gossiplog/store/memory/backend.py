@@ -21,6 +21,7 @@ from gossiplog.errors import (
 )
 from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import MovingClock
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.fork import ForkProof, encode_proof
 from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
@@ -36,6 +37,8 @@ from gossiplog.store.interface import (
     Replace,
     Row,
     RowWrite,
+    SavedCursor,
+    check_name,
     check_value,
 )
 from gossiplog.store.memory.rows import LogRows
@@ -65,7 +68,8 @@ class MemoryBackend:
         self.fault: Callable[[Sequence[RowWrite]], DiskFault | None] | None = None
         self._logs: dict[bytes, LogRows] = {}
         self._forks: dict[bytes, ForkProof] = {}
-        self._values: dict[tuple[type[RowWrite], str], bytes] = {}
+        self._values: dict[str, bytes] = {}
+        self._cursors: dict[str, Cursor] = {}
         self._secrets = MemorySecrets()
         self._kept: Sequence[RowWrite] = ()
         self._poisoned = False
@@ -79,6 +83,7 @@ class MemoryBackend:
             copy._logs[author] = log.copy()
         copy._forks = dict(self._forks)
         copy._values = dict(self._values)
+        copy._cursors = dict(self._cursors)
         copy._secrets = self._secrets.copy()
         copy._apply(self._kept)
         return copy
@@ -188,17 +193,17 @@ class MemoryBackend:
     def meta(self, key: str) -> bytes | None:
         """Return a value of the store."""
         self._require_open()
-        return self._values.get((PutMeta, key))
+        return self._values.get(key)
 
-    def cursor(self, name: str) -> bytes | None:
+    def cursor(self, name: str) -> SavedCursor:
         """Return a reader's cursor."""
         self._require_open()
-        return self._values.get((PutCursor, name))
+        return SavedCursor(self._cursors.get(name, Cursor()).copy())
 
     def cursor_names(self) -> list[str]:
         """Return the names of all cursors, sorted."""
         self._require_open()
-        return sorted(name for kind, name in self._values if kind is PutCursor)
+        return sorted(self._cursors)
 
     def check(self) -> Iterator[str]:
         """Yield nothing: there is no structure below the rows."""
@@ -247,9 +252,12 @@ class MemoryBackend:
                     return bool
                 self._forks[proof.author] = proof
                 return lambda: self._forks.pop(proof.author)
-            case PutMeta() | PutCursor():
-                name, value = check_value(write)
-                return _swap(self._values, (type(write), name), value)
+            case PutMeta():
+                return _swap(self._values, *check_value(write))
+            case PutCursor(name, changes, anew):
+                cursor = Cursor() if anew else self._cursors.get(name, Cursor()).copy()
+                cursor.apply(changes)
+                return _swap(self._cursors, check_name(name), cursor if len(cursor) else None)
             case DeleteAuthor(author):
                 steps = _swap(self._logs, author, None), _swap(self._forks, author, None)
                 return lambda: [step() for step in steps]

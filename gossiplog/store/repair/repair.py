@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
 from gossiplog.log.clock_view import ClockView
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment, id_at, tail_after, verify, verify_whole
-from gossiplog.store.interface import Backend, Cut, Mend, PutSegment
+from gossiplog.store.interface import Backend, Cut, Mend, PutCursor, PutSegment
 from gossiplog.store.repair.verify import Damage, VerifyReport
 
 Donor = Callable[[bytes, int, int], list[Segment]]
@@ -28,13 +29,14 @@ class RepairReport:
     """What a repair did.
 
     ``heads`` are the heads that were changed, ``None`` where nothing is left; ``cut`` are logs of others with the seq
-    they reached before and reach now, ``mended`` seqs of local writers that have their entries again, ``left`` what is
-    still damaged.
+    they reached before and reach now, ``mended`` seqs of local writers that have their entries again, ``cursors`` those
+    that are read from the beginning for some authors, ``left`` what is still damaged.
     """
 
     heads: dict[bytes, Head | None] = field(default_factory=dict)
     cut: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     mended: list[tuple[bytes, int, int]] = field(default_factory=list)
+    cursors: list[str] = field(default_factory=list)
     left: list[Damage] = field(default_factory=list)
 
 
@@ -51,7 +53,7 @@ class Repairing:
     ) -> None:
         """``damaged`` is what a check of the store found; ``donor`` has own entries, if anybody has."""
         self.report = RepairReport()
-        self.writes: list[Cut | Mend] = []
+        self.writes: list[Cut | Mend | PutCursor] = []
         self._backend = backend
         self._clock = clock
         self._donor = donor
@@ -67,6 +69,11 @@ class Repairing:
                 self.report.mended.append((author, head.seq, head.seq))
             elif donor is not None:
                 self._mend(author, damages)
+
+        for name in damaged.cursors:
+            whole = backend.cursor(name).cursor
+            self.writes.append(PutCursor(name, whole.difference(Cursor()), anew=True))
+            self.report.cursors.append(name)
 
     def _cut(self, author: bytes, first: int, head: Head) -> None:
         kept = self.report.heads[author] = head if head.seq else None

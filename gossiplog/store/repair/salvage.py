@@ -22,6 +22,7 @@ from gossiplog.log.keys import ID_BYTES, KEY_BYTES
 from gossiplog.paths import AnyPath
 from gossiplog.store.directory import ASIDE, DATABASE, StoreDirectory, store_error
 from gossiplog.store.folder import Folder
+from gossiplog.store.sqlite.cursors import is_name, is_whole
 from gossiplog.store.sqlite.header import HEADER_BYTES, PAGE_BYTES, SCHEMA_VERSION, is_ours, version_of
 from gossiplog.store.sqlite.opening import Effort, open_database, our_tables, tables_of
 from gossiplog.store.sqlite.rows import row_crc
@@ -172,6 +173,7 @@ class _Reading:
             "INSERT INTO meta (key, value) SELECT x'', max(number) FROM segments HAVING max(number) > 0"
         )
         self._values()
+        self._cursors()
         return rows, len(numbers)
 
     def _authors(self) -> tuple[dict[int, set[bytes]], dict[bytes, tuple[int, bytes]]]:
@@ -212,7 +214,7 @@ class _Reading:
                     yield from self._scan(f"SELECT {columns} WHERE number = ?", (number,))
 
     def _values(self) -> None:
-        for table, key in (("forks", "author"), ("cursors", "name"), ("meta", "key")):
+        for table, key in (("forks", "author"), ("meta", "key")):
             for order in ("ASC", "DESC"):
                 for row in self._scan(f"SELECT * FROM {table} ORDER BY {key} {order}"):
                     if table == "forks" and not _proves(row):
@@ -221,6 +223,18 @@ class _Reading:
                         self._new.execute(
                             f"INSERT OR IGNORE INTO {table} VALUES (CAST(? AS {_kind(key)}), ?)", row
                         )
+
+    def _cursors(self) -> None:
+        for order in ("ASC", "DESC"):
+            for row in self._scan(
+                f"SELECT name, author, seq, id, crc FROM cursors ORDER BY name {order}, author {order}"
+            ):
+                if is_name(row[0]) and is_whole(*row):
+                    self._new.execute(
+                        "INSERT OR IGNORE INTO cursors VALUES (CAST(? AS TEXT), ?, ?, ?, ?)", row
+                    )
+            if not self._failed:
+                return
 
     def _scan(self, question: str, parameters: tuple[object, ...] = ()) -> Iterator[Any]:
         """Yield rows until one cannot be read, of which ``_failed`` then speaks."""

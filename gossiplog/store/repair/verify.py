@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from gossiplog.errors import (
@@ -65,7 +66,8 @@ class VerifyReport:
 
     ``holes`` counts, by author, entries whose payload was dropped: they come back from peers, and are no damage.
     ``forks`` are the authors of whom a proof is held: a fork is no damage.  ``whole`` says how far the damaged logs are
-    in order; ``sound`` whether everything but rows and heads is, without which these cannot be repaired in their place.
+    in order, ``cursors`` which cursors lack authors; ``sound`` whether everything but these is, without which they
+    cannot be repaired in their place.
     """
 
     authors: int = 0
@@ -74,6 +76,7 @@ class VerifyReport:
     item_bytes: int = 0
     holes: dict[bytes, int] = field(default_factory=dict)
     forks: list[bytes] = field(default_factory=list)
+    cursors: list[str] = field(default_factory=list)
     damages: list[Damage] = field(default_factory=list)
     whole: dict[bytes, Whole] = field(default_factory=dict)
     sound: bool = True
@@ -119,7 +122,17 @@ class _Check:
                 self._report.whole[author] = self._whole
         for author in sorted(self._tried(self._backend.forks, None) or ()):
             self._check_fork(author)
+        self._check_cursors()
         return self._report
+
+    def _check_cursors(self) -> None:
+        names = self._tried(self._backend.cursor_names, None)
+        self._report.sound &= names is not None
+        for name in names or ():
+            saved = self._tried(partial(self._backend.cursor, name), None)
+            if saved is not None and saved.damage:
+                self._report.cursors.append(name)
+                self._damage(None, 0, 0, saved.damage)
 
     def _check_fork(self, author: bytes) -> None:
         seq = self._clock.seq(author)

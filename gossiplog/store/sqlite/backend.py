@@ -30,7 +30,7 @@ from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
 from gossiplog.paths import AnyPath
 from gossiplog.store.copy_guard.guard import CopyGuard
 from gossiplog.store.directory import StoreDirectory
-from gossiplog.store.interface import Row, RowWrite, Secrets
+from gossiplog.store.interface import Row, RowWrite, SavedCursor, Secrets
 from gossiplog.store.owning_process import hold, leak
 from gossiplog.store.sqlite.opening import connect, forsake, large_values
 from gossiplog.store.sqlite.rows import NUMBER, leaving, row_crc
@@ -253,20 +253,32 @@ class SQLiteBackend:
 
     def meta(self, key: str) -> bytes | None:
         """Return a value of the store."""
-        return self._value("SELECT value FROM meta WHERE key = ?", key)
+        self._require_open()
+        with large_values(self._connection):
+            rows = self._all("SELECT value FROM meta WHERE key = ?", (key,))
+        if not rows:
+            return None
+        value = rows[0][0]
+        if type(value) is not bytes:
+            raise StoreDamagedError(f"{self._file} is damaged: the value of {key} is not one")
+        return value
 
-    def cursor(self, name: str) -> bytes | None:
-        """Return a reader's cursor."""
-        return self._value("SELECT value FROM cursors WHERE name = ?", name)
+    def cursor(self, name: str) -> SavedCursor:
+        """Return what can be read of a reader's cursor."""
+        with self._reading():
+            return self._writer.cursors.read(name)
 
     def cursor_names(self) -> list[str]:
         """Return the names of all cursors, sorted."""
-        return sorted(row[0].decode(errors="replace") for row in self._all("SELECT name FROM cursors"))
+        with self._reading():
+            return self._writer.cursors.names()
 
     def check(self) -> Iterator[str]:
         """Yield what SQLite's integrity check finds; reads the whole file."""
         self._require_open()
         try:
+            with self._reading():
+                self._writer.cursors.require_small()
             with large_values(self._connection):
                 found = self._all("PRAGMA integrity_check")
                 found += self._all(
@@ -355,17 +367,6 @@ class SQLiteBackend:
         ):
             raise StoreDamagedError(f"{self._file} is damaged: {short_key(author)} at entry {first}")
         return Segment(author, first, count, previous, signature, bodies)
-
-    def _value(self, question: str, key: str) -> bytes | None:
-        self._require_open()
-        with large_values(self._connection):
-            rows = self._all(question, (key,))
-        if not rows:
-            return None
-        value = rows[0][0]
-        if type(value) is not bytes:
-            raise StoreDamagedError(f"{self._file} is damaged: the value of {key} is not one")
-        return value
 
     def _all(self, question: str, parameters: tuple[object, ...] = ()) -> list[Any]:
         with self._reading():

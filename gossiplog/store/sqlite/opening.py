@@ -279,7 +279,6 @@ def _require_small_values(connection: sqlite3.Connection, path: str) -> None:
     value is read for that."""
     for table, value, most in (
         ("meta", "value", MAX_VALUE_BYTES),
-        ("cursors", "value", MAX_VALUE_BYTES),
         ("forks", "proof", _ROW_BYTES),
     ):
         large = f"SELECT 1 FROM {table} WHERE length({value}) > {most} LIMIT 1"

@@ -54,6 +54,16 @@ def row_crc(
     return crc
 
 
+def insert(connection: sqlite3.Connection, into: str, marks: str, rows: list[tuple[Any, ...]]) -> None:
+    """Do ``into`` (``INSERT INTO ...``) with ``rows``, each of which is ``marks``."""
+    place = 0
+    for size in _GROUPS:
+        while len(rows) - place >= size:
+            values = [value for row in rows[place : place + size] for value in row]
+            connection.execute(f"{into} VALUES {', '.join([marks] * size)}", values)
+            place += size
+
+
 class Rows:
     """I collect the rows of one transaction until they have to be in their tables."""
 
@@ -81,9 +91,10 @@ class Rows:
 
     def flush(self) -> None:
         """Insert what was added."""
-        self._insert("authors (author, seq, id)", "(?, ?, ?)", self._authors)
-        self._insert(
-            "segments (author, first, count, holes, crc, id, previous, signature, bodies)",
+        insert(self._connection, "INSERT INTO authors (author, seq, id)", "(?, ?, ?)", self._authors)
+        insert(
+            self._connection,
+            "INSERT INTO segments (author, first, count, holes, crc, id, previous, signature, bodies)",
             f"({NUMBER}, ?, ?, ?, ?, ?, ?, ?, ?)",
             self._segments,
         )
@@ -102,11 +113,3 @@ class Rows:
                 self._connection.execute(f"SELECT author, seq FROM authors WHERE author IN ({marks})", asked)
             )
         return seqs
-
-    def _insert(self, table: str, marks: str, rows: list[tuple[Any, ...]]) -> None:
-        place = 0
-        for size in _GROUPS:
-            while len(rows) - place >= size:
-                values = [value for row in rows[place : place + size] for value in row]
-                self._connection.execute(f"INSERT INTO {table} VALUES {', '.join([marks] * size)}", values)
-                place += size

@@ -45,7 +45,10 @@ _TABLES: Final = (
         signature BLOB NOT NULL, bodies BLOB NOT NULL)""",
     # With a rowid, as segments: without one, a proof of 5 KB would take 19.
     "CREATE TABLE forks (author BLOB NOT NULL UNIQUE, proof BLOB NOT NULL)",
-    "CREATE TABLE cursors (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    # A row for each author, so that a cursor that moved costs the rows that did; `crc` is over the whole row.
+    """CREATE TABLE cursors (
+        name TEXT NOT NULL, author BLOB NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, crc INTEGER NOT NULL,
+        PRIMARY KEY (name, author)) WITHOUT ROWID""",
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     # Indices last, so that each begins at the page where VACUUM would put it: the first page is the same in every file.
     "CREATE UNIQUE INDEX segments_by_seq ON segments (author, first)",

@@ -41,6 +41,7 @@ from gossiplog.store.interface import (
     check_replace,
     check_value,
 )
+from gossiplog.store.sqlite.cursors import CursorRows
 from gossiplog.store.sqlite.journal import Journal
 from gossiplog.store.sqlite.opening import large_values
 from gossiplog.store.sqlite.rows import NUMBER, Rows, leaving
@@ -66,12 +67,13 @@ class SQLiteWriter:
         self.poison = ""
         self._file = file
         self._connection = connection
+        self.cursors = CursorRows(connection, file)
         self._writers: dict[type[RowWrite], Callable[[Any], None]] = {
             PutSegment: self._put_segment,
             Replace: self._replace,
             PutFork: self._put_fork,
-            PutMeta: lambda write: self._put("meta", "key", *check_value(write)),
-            PutCursor: lambda write: self._put("cursors", "name", *check_value(write)),
+            PutMeta: self._put_meta,
+            PutCursor: self.cursors.put,
             DeleteAuthor: self._delete_author,
             Cut: self._cut,
             Mend: self._mend,
@@ -249,14 +251,15 @@ class SQLiteWriter:
             (write.proof.author, encode_proof(write.proof)),
         )
 
-    def _put(self, table: str, key_column: str, key: str, value: bytes | None) -> None:
+    def _put_meta(self, write: PutMeta) -> None:
+        key, value = check_value(write)
         if value is None:
-            self._connection.execute(f"DELETE FROM {table} WHERE {key_column} = ?", (key,))
+            self._connection.execute("DELETE FROM meta WHERE key = ?", (key,))
             return
         with large_values(self._connection):
             self._connection.execute(
-                f"INSERT INTO {table} ({key_column}, value) VALUES (?, ?) "
-                f"ON CONFLICT ({key_column}) DO UPDATE SET value = excluded.value",
+                "INSERT INTO meta (key, value) VALUES (?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                 (key, value),
             )
 

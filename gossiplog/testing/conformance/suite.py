@@ -19,9 +19,18 @@ from __future__ import annotations
 import os
 
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreCopiedError
+from gossiplog.log.cursor import Cursor, Place
 from gossiplog.log.fork import encode_proof
 from gossiplog.log.segment import Head, merge
-from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, Replace
+from gossiplog.store.interface import (
+    DeleteAuthor,
+    PutCursor,
+    PutFork,
+    PutMeta,
+    PutSegment,
+    Replace,
+    SavedCursor,
+)
 from gossiplog.testing.conformance.rows import Chain, RowConformance
 
 
@@ -40,12 +49,8 @@ class BackendConformance(RowConformance):
         self.assertEqual(list(backend.check()), [])
         self.assertEqual(backend.secrets.seed_names(), [])
         self.assertEqual(backend.cursor_names(), [])
-        for nothing in (
-            backend.meta("a"),
-            backend.cursor("a"),
-            backend.secrets.seed("a"),
-            backend.secrets.node_key(),
-        ):
+        self.assertEqual(backend.cursor("a"), SavedCursor(Cursor()))
+        for nothing in (backend.meta("a"), backend.secrets.seed("a"), backend.secrets.node_key()):
             self.assertIsNone(nothing)
         self.assertIsInstance(backend.path, str)
 
@@ -58,7 +63,7 @@ class BackendConformance(RowConformance):
     def test_a_commit_is_whole_or_nothing(self) -> None:
         """A write that does not fit takes everything before it back."""
         backend, chain = self._filled([2, 2])
-        backend.commit([PutMeta("m", b"before"), PutCursor("c", b"before")])
+        backend.commit([PutMeta("m", b"before"), PutCursor("c", {chain.author: (1, b"")})])
         other = Chain(2)
         bad = PutSegment(chain.segments[0], Head(2, chain.segments[1].previous))
         self._refused(
@@ -70,7 +75,9 @@ class BackendConformance(RowConformance):
                 PutFork(chain.fork()),
                 PutMeta("m", b"after"),
                 PutMeta("new", b"after"),
-                PutCursor("c", None),
+                PutCursor("c", {other.author: (2, bytes(8)), chain.author: None}),
+                PutCursor("c", {}, anew=True),
+                PutCursor("new", {other.author: (1, b"")}),
                 DeleteAuthor(other.author),
                 DeleteAuthor(chain.author),
                 Chain().put(b"again"),
@@ -101,21 +108,45 @@ class BackendConformance(RowConformance):
     def test_values_and_cursors(self) -> None:
         """Both are set, replaced and removed, apart from each other."""
         backend = self.make_backend()
-        backend.commit(
-            [PutMeta("a", b"1"), PutCursor("a", b"2"), PutCursor("ü\n", b""), PutCursor("gone", b"3")]
-        )
-        backend.commit([PutCursor("gone", None), PutCursor("never", None), PutMeta("a", bytes(300_000))])
+        ann, bob, cat = bytes(32), bytes(31) + b"b", b"c" * 32
+        places: dict[bytes, Place | None] = {ann: (1, b""), bob: (2**53 - 1, b"8 bytes!"), cat: (3, bytes(8))}
+        backend.commit([PutMeta("a", b"1"), PutCursor("a", places), PutCursor("ü\n", {cat: (4, b"")})])
+        backend.commit([PutCursor("gone", places), PutCursor("b", places), PutMeta("a", bytes(300_000))])
+        backend.commit([PutCursor("gone", {}, anew=True), PutCursor("never", {})])
+        backend.commit([PutCursor("too", {ann: (1, b"")}), PutCursor("too", {ann: None, bob: None})])
+        backend.commit([PutCursor("a", {ann: (7, bytes(8)), bob: None}), PutCursor("a", {cat: (2, b"")})])
+        backend.commit([PutCursor("b", {ann: (5, b"")}, anew=True)])
         for _ in range(2):
             self.assertEqual(backend.meta("a"), bytes(300_000))
-            self.assertEqual(backend.cursor("a"), b"2")
-            self.assertEqual(backend.cursor("ü\n"), b"")
-            self.assertIsNone(backend.cursor("gone"))
-            self.assertEqual(backend.cursor_names(), ["a", "ü\n"])
+            for name, expected in (
+                ("a", {ann: (7, bytes(8)), cat: (2, b"")}),
+                ("b", {ann: (5, b"")}),
+                ("ü\n", {cat: (4, b"")}),
+            ):
+                saved = backend.cursor(name)
+                self.assertEqual((dict(saved.cursor.items()), saved.damage), (expected, ""))
+                saved.cursor.advance(bob, 9)  # the caller's
+            for name in ("gone", "never", "too"):
+                self.assertEqual(backend.cursor(name), SavedCursor(Cursor()))
+            self.assertEqual(backend.cursor_names(), ["a", "b", "ü\n"])
             backend = self.reopen(backend)
+        backend.commit([PutCursor("gone", {cat: (1, b"")})])  # nothing of the one before
+        self.assertEqual(backend.cursor("gone"), SavedCursor(Cursor({cat: (1, b"")})))
         backend.commit([PutMeta("a", None)])
         self.assertIsNone(backend.meta("a"))
-        for bad in (PutMeta("a", "text"), PutCursor(1, b""), PutMeta("\ud800", b"")):  # type: ignore[arg-type]
+        for bad in (PutMeta("a", "text"), PutCursor(1, {}), PutCursor("\ud800", {}), PutMeta("\ud800", b"")):  # type: ignore[arg-type]
             self._refused(backend, [PutMeta("m", b"before"), bad])
+
+    def test_a_cursor_of_many_authors(self) -> None:
+        """Whole, and none of another one's."""
+        backend = self.make_backend()
+        some = {number.to_bytes(32, "big"): (number, bytes(8)) for number in range(1, 1000)}
+        backend.commit([PutCursor("other", dict.fromkeys(some, (1, b""))), PutCursor("c", some)])
+        backend.commit([PutCursor("c", dict.fromkeys(list(some)[::2]))])
+        left = {author: place for author, place in some.items() if place[0] % 2 == 0}
+        for _ in range(2):
+            self.assertEqual(backend.cursor("c"), SavedCursor(Cursor(left)))
+            backend = self.reopen(backend)
 
     def test_seeds(self) -> None:
         """A seed is kept by name and never written over."""
