@@ -261,7 +261,7 @@ class LastResortTests(ReplicaCase):
         self.hear(1, *segments)
         self.commit(*segments)
         self.assertEqual(self.wait(), [])
-        self.assertFalse(self.replica.withheld)
+        self.assertFalse(self.replica.withdrawn)
 
     def test_who_has_not_even_that(self) -> None:
         """Is asked once."""
@@ -285,8 +285,8 @@ class LastResortTests(ReplicaCase):
         """What is withheld, and by whom, is bounded, and ends with the session."""
         with patch.object(limits, "MAX_OWED_AUTHORS", 2):
             for number in range(4):
-                self.replica.withheld.note(0, bytes([number]) * 32, 1, self.now)
-            self.assertEqual(len(self.replica.withheld._seqs), 2)
+                self.replica.withdrawn.note(0, bytes([number]) * 32, 1, self.now)
+            self.assertEqual(len(self.replica.withdrawn._seqs), 2)
             session = self.replica.sessions[0]
             for number in range(4):
                 session.let_lack(bytes([number]) * 32)
@@ -294,4 +294,4 @@ class LastResortTests(ReplicaCase):
             self.assertTrue(session.may_lack(bytes(32)))
             self.assertLessEqual(max(len(session._may_lack), len(session.takes_holes)), 2)
         self.do(events.Closed(0))
-        self.assertFalse(self.replica.withheld)
+        self.assertFalse(self.replica.withdrawn)

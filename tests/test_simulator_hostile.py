@@ -275,7 +275,7 @@ class LiarTests(HostileCase):
         asked = [item.holes for want in self.stranger.of(Want) for item in want.items]
         self.assertEqual(asked, [False, True])
         self.assertEqual([*self.ann.replica.schedule.claimed], [])
-        self.assertFalse(self.ann.replica.withheld)
+        self.assertFalse(self.ann.replica.withdrawn)
 
     def test_claims_of_our_own_log(self) -> None:
         """Who claims to know more of a local writer than the writer is not believed, and others get its entries."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from time import monotonic
 from typing import Any, Final
 
 from twisted.internet.task import deferLater
@@ -26,6 +27,7 @@ from gossiplog.node import Node
 from gossiplog.notices import Notice
 from gossiplog.printable import brief
 from gossiplog.store.door import place_of
+from gossiplog.store.lock import Patience
 from gossiplog.ticket import Ticket
 
 HOLD_UP_SECONDS: Final = 0.2
@@ -131,16 +133,17 @@ class Serving:
 async def open_patiently(path: str, reactor: Any, *, init: bool, wait: float) -> Store:
     """Open a store, waiting as :func:`open_store` does; a reactor that runs is not held up for long, so that the wait
     can be cancelled."""
-    holder, left = None, wait
+    patience, left = Patience(wait), wait
     while True:
-        some = min(left, HOLD_UP_SECONDS) if reactor.running else left
+        began = monotonic()
         try:
-            return open_store(path, reactor, init=init, wait=some)
+            return open_store(
+                path, reactor, init=init, wait=min(left, HOLD_UP_SECONDS) if reactor.running else left
+            )
         except StoreLockedError as error:
-            left = left - some if error.pid == holder else wait - some
+            left = patience.left(error.pid, began, monotonic())
             if left <= 0:
                 raise StoreLockedError(error.path, error.pid, wait) from None
-            holder = error.pid
         await deferLater(reactor, 0)
 
 

@@ -33,7 +33,7 @@ class Liveness:
     def __init__(self, holdings: Heads) -> None:
         self.holdings = holdings
         self.schedule = PullScheduler(holdings.clock.seq)
-        self.withheld = WithdrawnClaims(self.schedule)
+        self.withdrawn = WithdrawnClaims(self.schedule)
         self.budget = Budget()
         self.allowances = Allowances()
         self.sessions: dict[int, Session] = {}
@@ -58,7 +58,7 @@ class Liveness:
 
     def _is_behind(self, session: Session) -> bool:
         """Whether the peer has something for us, with payloads or without."""
-        return bool(self.schedule.missing(session.number)) or self.withheld.has(session.number)
+        return bool(self.schedule.missing(session.number)) or self.withdrawn.has(session.number)
 
     @property
     def deadline(self) -> float | None:
@@ -293,7 +293,7 @@ class Liveness:
         session.phase = Phase.ENDED
         session.view.close()
         self.schedule.remove(number)
-        self.withheld.remove(number)
+        self.withdrawn.remove(number)
         self.budget.close(number)
         self.allowances.close(session.peer, self.now)
         if self.sessions:

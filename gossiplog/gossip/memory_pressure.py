@@ -84,7 +84,7 @@ class MemoryPressure(Receiver):
         kept_bytes = session.kept_bytes
         if session.phase is Phase.OPEN:
             kept_bytes += self.schedule.held_bytes(session.number)
-            kept_bytes += self.withheld.held_bytes(session.number)
+            kept_bytes += self.withdrawn.held_bytes(session.number)
         if session.introduction is not None:
             kept_bytes += NAME_BYTES * len(self.wanted.authors)
         self.budget.charge(session.number, kept_bytes, now=self.now)

@@ -38,7 +38,7 @@ class Receiver(HoleFilling):
         self._bringing: dict[int, None] = {}
         self._ask_after = 0.0
         self._asks_later = False
-        self._looks_at_withheld = False
+        self._looks_at_withdrawn = False
         self._fresh_holes: dict[bytes, None] = {}
         self._examined_now: set[bytes] = set()
 
@@ -105,24 +105,24 @@ class Receiver(HoleFilling):
         """The peer takes back what it claimed: ask for it with holes when nobody else has it."""
         if self.schedule.pulls_holes(session.number, author):
             return  # it was asked so, and has nothing at all
-        self.withheld.note(session.number, author, seq, self.now)
-        self._watch_withheld()
+        self.withdrawn.note(session.number, author, seq, self.now)
+        self._watch_withdrawn()
 
-    def _watch_withheld(self) -> None:
-        if self.withheld and not self._looks_at_withheld:
-            self._looks_at_withheld = True
-            self._at(self.now + limits.STALL_SECONDS, self._look_at_withheld)
+    def _watch_withdrawn(self) -> None:
+        if self.withdrawn and not self._looks_at_withdrawn:
+            self._looks_at_withdrawn = True
+            self._at(self.now + limits.STALL_SECONDS, self._look_at_withdrawn)
 
-    def _look_at_withheld(self) -> None:
-        self._looks_at_withheld = False
+    def _look_at_withdrawn(self) -> None:
+        self._looks_at_withdrawn = False
         if not self.read_only:
-            for number, author in self.withheld.open(self._may_lack, self.now):
+            for number, author in self.withdrawn.open(self._may_lack, self.now):
                 session = self.sessions[number]
                 session.let_lack(author)
                 self._pull(session, (author,), self.ledger.most(author, self.now), holes=True)
         for session in self.open_sessions():
             self._check_caught_up(session)
-        self._watch_withheld()
+        self._watch_withdrawn()
 
     def _may_lack(self, number: int, author: bytes) -> bool:
         """Whether entries of ``author`` are welcome from this peer without their payloads."""
@@ -149,7 +149,7 @@ class Receiver(HoleFilling):
     def _rest(self) -> None:
         super()._rest()
         self._asks_later = False
-        self._looks_at_withheld = False
+        self._looks_at_withdrawn = False
 
     # -- segments
 
@@ -289,7 +289,7 @@ class Receiver(HoleFilling):
         for author in changed:
             self.holdings.settle(author)
             self.schedule.durable(author, self.holdings.clock.seq(author))
-            self.withheld.durable(author, self.holdings.clock.seq(author))
+            self.withdrawn.durable(author, self.holdings.clock.seq(author))
         self._seek_fresh_holes(changed)
         for segment in event.segments:
             self.ledger.committed(segment, last=segment.author not in self.holdings.ahead)

@@ -54,8 +54,8 @@ class WithdrawnClaims:
 
     def durable(self, author: bytes, seq: int) -> None:
         """We hold ``author`` up to ``seq``."""
-        for session, withheld in [*self._seqs.get(author, {}).items()]:
-            if withheld <= seq:
+        for session, withdrawn in [*self._seqs.get(author, {}).items()]:
+            if withdrawn <= seq:
                 self.drop(session, author)
 
     def drop(self, session: int, author: bytes) -> None:
@@ -70,7 +70,7 @@ class WithdrawnClaims:
             del self._seqs[author], self._since[author]
 
     def remove(self, session: int) -> None:
-        """A session is over.  O(authors), if it withheld any."""
+        """A session is over.  O(authors), if it withdrew any."""
         if self._of_session[session]:
             for author in [*self._seqs]:
                 self.drop(session, author)

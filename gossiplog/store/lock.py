@@ -28,6 +28,22 @@ _held: set[StoreLock] = set()
 """Of this process; after a fork also those of its parent."""
 
 
+class Patience:
+    """I am how long somebody waits: ``wait`` seconds for each who has the lock, since they come and go."""
+
+    def __init__(self, wait: float) -> None:
+        self._wait = wait
+        self._holder: object = self  # who has it is not known yet
+        self._deadline = 0.0
+
+    def left(self, holder: object, since: float, now: float) -> float:
+        """Return for how many seconds more to wait for ``holder``; one that is new has had it ``since`` then."""
+        if holder != self._holder:
+            self._holder = holder
+            self._deadline = since + self._wait
+        return self._deadline - now
+
+
 class StoreLock:
     """I hold the lock of a store until I am released."""
 
@@ -76,17 +92,16 @@ class StoreLock:
 
     def _wait(self, path: str, wait: float) -> None:
         is_next = self._shared
-        signature: bytes | None = None
+        patience = Patience(wait)
         while True:
             is_next = is_next or self._is_next()
             if is_next and self._take():
                 return
-            now = time.monotonic()
-            if signature != (signature := self._read()):
-                deadline = now + wait
-            if now >= deadline:
+            signature, now = self._read(), time.monotonic()
+            left = patience.left(signature, now, now)
+            if left <= 0:
                 raise StoreLockedError(path, self._holder(signature), wait)
-            time.sleep(min(deadline - now, LOOK_SECONDS))
+            time.sleep(min(left, LOOK_SECONDS))
 
     def _is_next(self) -> bool:
         try:
