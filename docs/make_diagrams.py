@@ -12,8 +12,9 @@ from typing import get_args
 
 from gossiplog.gossip import events
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
+from gossiplog.gossip.message_table import allowed
 from gossiplog.gossip.messages import Hello, Message
-from gossiplog.gossip.session import ALLOWED, SERVICES, Phase, Service
+from gossiplog.gossip.session import SERVICES, Phase, Service
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
@@ -68,11 +69,11 @@ def phases() -> str:
     """The phases of a session, and the messages that each takes."""
     width, left, gap = 190, 20, 70
     parts = []
-    height = 70 + ROW * max(len(ALLOWED[phase]) for phase in Phase)
+    height = 70 + ROW * max(len(allowed(phase)) for phase in Phase)
     for place, phase in enumerate(Phase):
         x = left + place * (width + gap)
         parts += [box(x, 20, width, height - 40), text(x + 12, 42, phase.name, bold=True)]
-        parts += [text(x + 12, 68 + number * ROW, name) for number, name in enumerate(names(ALLOWED[phase]))]
+        parts += [text(x + 12, 68 + number * ROW, name) for number, name in enumerate(names(allowed(phase)))]
         if place:
             said = Hello.__name__.upper() if phase is Phase.OPEN else "BYE"
             parts += [arrow(x - gap, 60, x, 60), text(x - gap / 2, 52, said, anchor="middle", fill=LINE)]

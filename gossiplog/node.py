@@ -108,7 +108,7 @@ class Node:
                 reactor, store, self.network, secret, instance, agent, random, tell, ledger, max_memory
             )
             self.id = self._driver.id
-            self._meter = Meter(store.clock, self._driver.replica.schedule, store.clock.total())
+            self._meter = Meter(store.clock, self._driver.replica.pulls.schedule, store.clock.total())
             self._counting = [store.listen(self._count), store.interest.listen(self._recount)]
         except BaseException:
             self._detach()

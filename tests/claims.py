@@ -118,7 +118,7 @@ def both_want(node: Carrier, session: int, author: bytes) -> bool:
     """Whether an author is to be compared: both want it, nobody changed that meanwhile, and it is not forked."""
     if author in end_of(node, session).heard.exempt or author in node.holdings.forks:
         return False
-    return node.replica.wanted.wants(author) and node.replica.sessions[session].wanted.wants(author)
+    return node.replica.core.wanted.wants(author) and node.replica.core.sessions[session].wanted.wants(author)
 
 
 def check_caught_up(node: Carrier, session: int) -> None:

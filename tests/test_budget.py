@@ -150,7 +150,7 @@ class WeightTests(ReplicaCase):
     def weigh(self, *messages: Message, most: float = 2.5) -> None:
         """Hear messages, and compare what is charged with what was allocated."""
         frames = [encode(message) for message in messages]
-        before = self.replica.budget.used_bytes
+        before = self.replica.core.budget.used_bytes
         tracemalloc.start()
         try:
             for frame in frames:
@@ -159,7 +159,7 @@ class WeightTests(ReplicaCase):
             kept, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        charged = self.replica.budget.used_bytes - before
+        charged = self.replica.core.budget.used_bytes - before
         self.assertGreater(kept, 150_000)
         self.assertLessEqual(kept, charged + 50_000)
         self.assertLessEqual(charged, most * kept)
@@ -193,7 +193,7 @@ class WeightTests(ReplicaCase):
         names = authors(limits.MAX_LIST_ITEMS)
         for name in names:
             self.clock.replace(name, Head(1, bytes(32)))
-        session = self.replica.sessions[0]
+        session = self.replica.core.sessions[0]
         session.outbox.credit_bytes = 0
         ahead = tuple(Item(a, 2, bytes(8)) for a in names)
         with patch.object(limits, "MAX_CLAIMS", 1):
@@ -208,9 +208,9 @@ class SheddingTests(ReplicaCase):
     def setUp(self) -> None:
         """The least there can be, for three sessions."""
         super().setUp()
-        self.replica.budget = Budget(limits.MIN_MEMORY_BYTES)
-        for number in self.replica.sessions:
-            self.replica.budget.open(number, self.now)
+        self.replica.core.budget = Budget(limits.MIN_MEMORY_BYTES)
+        for number in self.replica.core.sessions:
+            self.replica.core.budget.open(number, self.now)
 
     def fill(self, number: int, count: int) -> list[Effect]:
         """Name so many handles and authors that are wanted."""
@@ -221,32 +221,33 @@ class SheddingTests(ReplicaCase):
     @property
     def held(self) -> list[int]:
         """What each session is charged with."""
-        return [self.replica.budget.held_bytes(number) for number in self.replica.sessions]
+        return [self.replica.core.budget.held_bytes(number) for number in self.replica.core.sessions]
 
     def test_the_greediest_forgets_and_the_others_keep_everything(self) -> None:
         """Nobody is sent away for what can be forgotten."""
-        small = self.replica.sessions[2]
+        small = self.replica.core.sessions[2]
         self.fill(2, 5000)
-        services, handles, held = dict(small.service), dict(small._handles_in), self.held[2]
+        heard = self.replica.announcements.of[small]
+        services, handles, held = dict(small.service), dict(heard.handles), self.held[2]
         effects: list[Effect] = []
         for _ in range(2):
             for number in (0, 1):
                 effects += self.fill(number, 60_000)
         self.assertEqual([effect for effect in effects if isinstance(effect, End)], [])
-        self.assertEqual((small.service, small._handles_in, self.held[2]), (services, handles, held))
-        self.assertLessEqual(self.replica.budget.used_bytes, limits.MIN_MEMORY_BYTES)
+        self.assertEqual((small.service, heard.handles, self.held[2]), (services, handles, held))
+        self.assertLessEqual(self.replica.core.budget.used_bytes, limits.MIN_MEMORY_BYTES)
 
     def test_claims_end_at_what_is_left(self) -> None:
         """And another reconcile finds the rest; each peer has room for its share."""
         self.hear(0, *claims(authors(200_000)))
-        source = self.replica.schedule.sources[0]
+        source = self.replica.pulls.schedule.sources[0]
         self.assertLess(len(source.claims), 100_000)
         self.assertGreater(len(source.claims), 50_000)
         self.assertTrue(source.claims_more)
         self.hear(1, *claims(authors(200_000)))
         fair = limits.MIN_MEMORY_BYTES / 3 * 3 / 4 / CLAIM_WITH_TABLES_BYTES
-        self.assertGreater(len(self.replica.schedule.sources[1].claims), 0.9 * fair)
-        self.assertLessEqual(self.replica.budget.used_bytes, limits.MIN_MEMORY_BYTES)
+        self.assertGreater(len(self.replica.pulls.schedule.sources[1].claims), 0.9 * fair)
+        self.assertLessEqual(self.replica.core.budget.used_bytes, limits.MIN_MEMORY_BYTES)
 
     def test_what_is_asked_of_one_when_another_goes(self) -> None:
         """Is charged at once, not when the one that is asked speaks."""
@@ -254,14 +255,15 @@ class SheddingTests(ReplicaCase):
         for number in (0, 1):
             self.hear(number, Have(tuple(HaveItem(at, 1, name) for at, name in enumerate(names))))
         self.tick(limits.GRAFT_SECONDS + 1.0)
-        first, second = (len(self.replica.sessions[number].answers.firsts) for number in (0, 1))
+        first, second = (len(self.replica.core.sessions[number].answers.firsts) for number in (0, 1))
         self.assertEqual(first + second, 100)
         gone, asked = (0, 1) if first else (1, 0)
         self.replica.handle(events.Closed(gone, ByeCode.NORMAL, ""), self.now)
-        session = self.replica.sessions[asked]
+        session = self.replica.core.sessions[asked]
         self.assertEqual(len(session.answers.firsts), 100)
-        kept_bytes = session.kept_bytes + self.replica.schedule.held_bytes(asked)
-        self.assertEqual(self.replica.budget.held_bytes(asked), SESSION_BYTES + kept_bytes)
+        kept_bytes = self.replica.memory_pressure.kept_bytes(session)
+        kept_bytes += self.replica.pulls.schedule.held_bytes(asked)
+        self.assertEqual(self.replica.core.budget.held_bytes(asked), SESSION_BYTES + kept_bytes)
 
     def test_claims_of_who_has_no_room(self) -> None:
         """A few are remembered all the same, so that catching up goes on."""
@@ -269,13 +271,13 @@ class SheddingTests(ReplicaCase):
         for number in (1, 2):
             self.do(events.Buffered(number, 10 * MIB))
         self.hear(0, *claims(authors(2 * limits.MIN_CLAIMS)))
-        self.assertEqual(len(self.replica.schedule.missing(0)), limits.MIN_CLAIMS)
+        self.assertEqual(len(self.replica.pulls.schedule.missing(0)), limits.MIN_CLAIMS)
 
     def test_what_others_are_to_send(self) -> None:
         """Is asked for when it does not come, although memory was short meanwhile: these few claims are kept."""
         names = authors(5)
         self.hear(0, Have(tuple(HaveItem(number, 1, name) for number, name in enumerate(names))))
-        self.replica._forget_claims(self.replica.sessions[0])
+        self.replica.memory_pressure._forget_claims(self.replica.core.sessions[0])
         asked = self.sent(self.tick(limits.GRAFT_SECONDS), Want)
         self.assertEqual([(number, len(want.items)) for number, want in asked], [(0, 5)])  # type: ignore[union-attr]
 
@@ -285,11 +287,11 @@ class SheddingTests(ReplicaCase):
         self.holdings.local.update(own)
         self.hear(0, *claims(authors(60_000)))
         self.hear(0, *come(Have(tuple(HaveItem(number, 2**31, a) for number, a in enumerate(own)))))
-        before = len(self.replica.schedule.missing(0))
+        before = len(self.replica.pulls.schedule.missing(0))
         for number in (1, 2):
             self.do(events.Buffered(number, 10 * MIB))
-        self.assertLess(len(self.replica.schedule.missing(0)), before / 2)
-        kept = self.replica.schedule.missing(0)
+        self.assertLess(len(self.replica.pulls.schedule.missing(0)), before / 2)
+        kept = self.replica.pulls.schedule.missing(0)
         self.assertLessEqual({*own}, {*kept})
 
     def test_who_cannot_forget_has_to_go(self) -> None:
@@ -300,7 +302,7 @@ class SheddingTests(ReplicaCase):
         effects = self.do(events.Buffered(2, 6 * MIB))
         self.assertEqual([(e.session, e.code) for e in effects if isinstance(e, End)], [(0, ByeCode.LIMIT)])
         self.assertNotIn("PeerRejected", [type(effect).__name__ for effect in effects], "it is no offence")
-        self.assertEqual([*self.replica.sessions], [1, 2])
+        self.assertEqual([*self.replica.core.sessions], [1, 2])
         self.assertEqual(self.do(events.Closed(0)), [])
 
     def test_nobody_is_let_in_who_would_have_too_little(self) -> None:
@@ -311,13 +313,13 @@ class SheddingTests(ReplicaCase):
         opened = events.Opened(most, bytes([most + 1]) * 32, bytes(32), dialled=False)
         [end] = self.do(opened)
         self.assertEqual((end.session, end.code), (most, ByeCode.LIMIT))  # type: ignore[union-attr]
-        self.assertNotIn(most, self.replica.sessions)
+        self.assertNotIn(most, self.replica.core.sessions)
         self.do(opened._replace(dialled=True))
-        self.assertIn(most, self.replica.sessions)
+        self.assertIn(most, self.replica.core.sessions)
         self.do(events.Closed(0))
         self.do(events.Closed(1))
         self.do(opened._replace(session=most + 1))
-        self.assertIn(most + 1, self.replica.sessions)
+        self.assertIn(most + 1, self.replica.core.sessions)
 
     def test_reads_are_small_and_only_for_who_takes_them(self) -> None:
         """While memory is short."""
@@ -331,7 +333,7 @@ class SheddingTests(ReplicaCase):
         self.do(events.Buffered(0, 25 * MIB))
         loads = [e for e in self.hear(1, want) if isinstance(e, Load)]
         self.assertEqual([load.limit_bytes for load in loads], [limits.SHORT_READ_BYTES])
-        self.replica.sessions[2].outbox.credit_bytes = 0
+        self.replica.core.sessions[2].outbox.credit_bytes = 0
         self.assertEqual([e for e in self.hear(2, want) if isinstance(e, Load)], [])
         loads = [e for e in self.do(events.Writable(2)) if isinstance(e, Load)]
         self.assertEqual([load.limit_bytes for load in loads], [limits.SHORT_READ_BYTES])
@@ -339,9 +341,9 @@ class SheddingTests(ReplicaCase):
     def test_forgotten_handles_lead_to_a_reconcile(self) -> None:
         """What an announcement says with a handle that we forgot, we find out another way."""
         name = authors(1)[0]
-        session = self.replica.sessions[0]
+        session = self.replica.core.sessions[0]
         self.hear(0, *come(Have((HaveItem(7, 0, name),))))
-        session.forget_handles()
+        self.replica.announcements.forget_handles(session)
         effects = self.hear(0, *come(Have((HaveItem(7, 5),))))
         self.assertEqual([number for number, _ in self.sent(effects, Ranges)], [0])
         self.assertEqual(self.sent(self.hear(0, *come(Have((HaveItem(7, 0, name),)))), Ranges), [])
@@ -357,7 +359,7 @@ class OutboxTests(ReplicaCase):
         segments = log(ANN, 9)
         self.hear(1, *segments)
         self.commit(*segments)
-        session = self.replica.sessions[0]
+        session = self.replica.core.sessions[0]
         outbox = session.outbox
         outbox.news.clear()
         author = segments[0].author
@@ -422,7 +424,9 @@ class ManyAuthorsTests(SynchronousTestCase):
             most = 0
             for _ in range(300):
                 cluster.run(0.01)
-                most = max([most, *(len(source.claims) for source in bob.replica.schedule.sources.values())])
+                most = max(
+                    [most, *(len(source.claims) for source in bob.replica.pulls.schedule.sources.values())]
+                )
             self.assertEqual(bob.holdings.clock.total(), 800)
             self.assertLess(most, 300)
             self.assertGreater(cluster.figures.messages["Ranges"], 4)

@@ -9,9 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.gossip import backlog, events
-from gossiplog.gossip.allowance import hashed, price
+from gossiplog.gossip.allowance import hashed
 from gossiplog.gossip.events import Effect
 from gossiplog.gossip.interest import Choices
+from gossiplog.gossip.message_table import price
 from gossiplog.gossip.messages import (
     Fill,
     Fork,
@@ -143,8 +144,8 @@ class AskingTests(ReplicaCase):
         self.segments = log(ANN, 4)
         self.rows = tuple(HoledRow(ANN.author, number, 1, 1) for number in (1, 2, 4))
         self.holdings.holed.add(ANN.author)
-        for session in self.replica.sessions.values():
-            session.lacking.due = False
+        for session in self.replica.core.sessions.values():
+            self.replica.hole_filling.of[session].due = False
         self.clock.replace(ANN.author, verify(self.segments[-1]))
         self.holdings.settle(ANN.author)
 
@@ -156,10 +157,9 @@ class AskingTests(ReplicaCase):
 
     def settle(self, number: int) -> list[Effect]:
         """A reconcile with this peer is done."""
-        session = self.replica.sessions[number]
-        self.replica._seek_payloads(session)
-        effects, self.replica._effects = self.replica._effects, []
-        return effects
+        session = self.replica.core.sessions[number]
+        self.replica.hole_filling.seek(session)
+        return self.replica.core.take_effects()
 
     def head(self) -> Segment:
         """Says that nothing more comes."""
@@ -188,7 +188,7 @@ class AskingTests(ReplicaCase):
         for number in (0, 1, 2, 7):
             self.do(events.Closed(number))
         greeted = self.open(7, root=b"another root 123")
-        self.replica._seek_payloads_of(ANN.author)  # it came without, from somebody else
+        self.replica.hole_filling.seek_of(ANN.author)  # it came without, from somebody else
         self.assertEqual([e for e in greeted + self.do(events.Tick()) if isinstance(e, events.FindHoles)], [])
         settled = self.hear(7, Ranges(1, (Range(b"", RangeKind.LIST),)))
         self.assertEqual([e for e in settled if isinstance(e, events.FindHoles)], asks)
@@ -238,18 +238,18 @@ class AskingTests(ReplicaCase):
             self.settle(1)
             effects = self.hear(0, answer)
             self.assertEqual([e.session for e in effects if isinstance(e, events.FindHoles)], [1])
-            self.assertEqual(self.replica.sessions[0].lacking.open, {})
+            self.assertEqual(self.replica.hole_filling.of[self.replica.core.sessions[0]].open, {})
 
     def test_who_did_not_answer_comes_after_who_does(self) -> None:
         """Also when its time has come."""
         self.find(self.settle(0))
         self.settle(1)
         self.assertEqual(self.sent(self.find(self.tick(limits.STALL_SECONDS)), Fill)[0][0], 1)
-        self.replica._fills_pending += 1
+        self.replica.hole_filling._fills_pending += 1
         self.tick(limits.STALL_SECONDS - 1.0)
         self.do(events.HolesFilled(1, ANN.author, 1, 1, 1, 2))
         self.tick(limits.STALL_SECONDS - 1.0)
-        self.assertLess(self.replica.sessions[0].lacking.not_before, self.now)
+        self.assertLess(self.replica.hole_filling.of[self.replica.core.sessions[0]].not_before, self.now)
         effects = self.hear(1, self.head())
         self.assertEqual([e.session for e in effects if isinstance(e, events.FindHoles)], [1])
 
@@ -260,11 +260,11 @@ class AskingTests(ReplicaCase):
         want = Want((WantItem(ANN.author, 5),))  # perhaps it has it whole
         self.assertEqual(self.sent(self.hear(0, stripped(more[4])), Want), [(0, want)])
         self.assertEqual(self.holdings.accepted_seq(ANN.author), 4)
-        self.assertIn(0, self.replica.sessions)
+        self.assertIn(0, self.replica.core.sessions)
         self.hear(0, stripped(log(BOB, 1)[0]))
-        self.assertNotIn(0, self.replica.sessions)
+        self.assertNotIn(0, self.replica.core.sessions)
         self.hear(1, stripped(more[4]))
-        self.assertNotIn(1, self.replica.sessions)
+        self.assertNotIn(1, self.replica.core.sessions)
 
     def test_what_goes_by(self) -> None:
         """Any old segment is looked at, at the expense of who sends it; without holes none is."""
@@ -288,7 +288,7 @@ class AskingTests(ReplicaCase):
         self.assertAlmostEqual(points, price(self.segments[0]) + hashed(self.segments[0]))
         more = stripped(log(ANN, 5)[4])
         self.assertAlmostEqual(self.points(0, more), price(more) + hashed(more))
-        allowance = self.replica.sessions[0].allowance
+        allowance = self.replica.core.sessions[0].allowance
         allowance.spend(100)
         before = allowance._points
         self.do(events.HolesFilled(0, ANN.author, 1, 1, 1, 2))
@@ -304,7 +304,7 @@ class AskingTests(ReplicaCase):
 
     def points(self, number: int, message: Message) -> float:
         """How many a message costs its sender."""
-        allowance = self.replica.sessions[number].allowance
+        allowance = self.replica.core.sessions[number].allowance
         before = allowance._points
         self.hear(number, message)
         return before - allowance._points
@@ -327,7 +327,9 @@ class AskingTests(ReplicaCase):
         waited = []
         for turn in range(6):
             self.hear(0, Have((HaveItem(0, 5 + turn, ANN.author),)))
-            waited.append(round(self.replica.sessions[0].lacking.not_before - self.now, 2))
+            waited.append(
+                round(self.replica.hole_filling.of[self.replica.core.sessions[0]].not_before - self.now, 2)
+            )
             self.find(self.tick(waited[-1] + 0.01))
             if turn == 4:
                 self.hear(0, self.segments[0])
@@ -395,7 +397,7 @@ class GivingTests(ReplicaCase):
 
     def test_what_it_costs_who_asks(self) -> None:
         """One, and more for what is read and sent."""
-        allowance = self.replica.sessions[0].allowance
+        allowance = self.replica.core.sessions[0].allowance
         before = allowance._points
         given = [
             message for _, message in self.sent(self.load(self.hear(0, Fill(ANN.author, ((1, 3),)))), Segment)
@@ -417,7 +419,7 @@ class GivingTests(ReplicaCase):
         self.logs.process([Accept(row, verify(row)) for row in rows])
         self.clock.replace(BOB.author, head)
         self.holdings.settle(BOB.author)
-        allowance = self.replica.sessions[0].allowance
+        allowance = self.replica.core.sessions[0].allowance
         first, second = map(toil_bytes, rows)
         for ranges, given, work in (
             (((1, 1),), 1, first + second),
@@ -467,7 +469,7 @@ class GivingTests(ReplicaCase):
 
     def test_too_much_at_once(self) -> None:
         """Is passed over; what was asked for stays within its bound."""
-        giving = self.replica.sessions[0].giving
+        giving = self.replica.giving.of[self.replica.core.sessions[0]]
         giving.is_reading = True
         with patch.object(limits, "MAX_ASKED_RANGES", 4):
             for number in range(6):
@@ -479,19 +481,19 @@ class GivingTests(ReplicaCase):
 
     def test_no_faster_than_the_allowance_grows(self) -> None:
         """Who asks for more than half of it waits, and is answered all the same."""
-        session = self.replica.sessions[0]
+        session = self.replica.core.sessions[0]
         session.allowance.spend(limits.ALLOWANCE_POINTS * 0.6)
         self.assertEqual(self.hear(0, Fill(ANN.author, ((1, 3),))), [])
         self.assertEqual(self.tick(limits.GIVE_SECONDS), [])
         effects = self.load(self.tick(10.0))
         self.assertEqual(len(self.sent(effects, Segment)), 3)
-        self.assertIn(0, self.replica.sessions)
+        self.assertIn(0, self.replica.core.sessions)
 
     def test_more_later(self) -> None:
         """Who did not get all is told when there is more, even if it says that it holds the same."""
         self.load(self.hear(0, Fill(ANN.author, ((1, 3),))))
         self.load(self.hear(1, Fill(ANN.author, ((1, 1),))))
-        self.replica._fills_pending += 1
+        self.replica.hole_filling._fills_pending += 1
         self.do(events.HolesFilled(2, ANN.author, 2, 2, 1, 0))
         self.hear(0, Have((HaveItem(0, 3, ANN.author),)))
         effects = self.tick(1.0)
@@ -499,17 +501,18 @@ class GivingTests(ReplicaCase):
 
     def test_hopes_are_bounded(self) -> None:
         """The oldest is forgotten."""
-        session = self.replica.sessions[0]
+        session = self.replica.core.sessions[0]
+        giving, lacking = self.replica.giving.of[session], self.replica.hole_filling.of[session]
         with patch.object(limits, "MAX_HOPES", 2):
             for number in range(5):
                 author = bytes([number]) * 32
-                session.giving.fell_short(author)
-                session.giving.got(author)
-                session.lacking.open[author] = None
-                session.lacking.answered(author, 0.0)
-        self.assertEqual([*session.giving.short], [bytes([number]) * 32 for number in (3, 4)])
-        self.assertEqual([*session.lacking.hopes], [*session.giving.short])
-        self.assertEqual(len(session.giving.news), 2)
+                giving.fell_short(author)
+                self.replica.announcer.insist(session, author)
+                lacking.open[author] = None
+                lacking.answered(author, 0.0)
+        self.assertEqual([*giving.short], [bytes([number]) * 32 for number in (3, 4)])
+        self.assertEqual([*lacking.hopes], [*giving.short])
+        self.assertEqual(len(self.replica.announcer.of[session].even_if_known), 2)
 
     def test_who_is_wanted_no_more(self) -> None:
         """By who asked, or by us, or since it forked: nothing more of it, whether asked for, being read or ready."""
@@ -524,7 +527,7 @@ class GivingTests(ReplicaCase):
         for name, end in ends.items():
             for stage in ("asked", "read", "ready", "before"):
                 self.setUp()
-                session = self.replica.sessions[0]
+                session = self.replica.core.sessions[0]
                 if stage == "asked":
                     session.outbox.loading = {BOB.author: 1}
                 elif stage == "ready":
@@ -548,17 +551,18 @@ class GivingTests(ReplicaCase):
                 self.assertEqual(
                     [e for e in effects if isinstance(e, events.LoadPayloads)], [], (name, stage)
                 )
-                self.assertEqual((session.giving.asked, session.giving.ranges), ({}, 0))
+                giving = self.replica.giving.of[session]
+                self.assertEqual((giving.asked, giving.ranges), ({}, 0))
                 self.assertEqual((len(session.outbox.payloads), session.outbox.payload_bytes), (0, 0))
 
     def choose(self, change: Change, author: bytes) -> list[Effect]:
         """The owner of the node chooses."""
-        change(self.replica.choices, [author])
+        change(self.replica.interest.choices, [author])
         return self.do(events.InterestChanged((author,)))
 
     def test_in_turns_with_backlog(self) -> None:
         """Neither waits for the end of the other."""
-        outbox = self.replica.sessions[0].outbox
+        outbox = self.replica.core.sessions[0].outbox
         outbox.give(self.anns)
         outbox.ready.extend(self.ours)
         for segment in self.ours:

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode
-from gossiplog.gossip import events, interest_exchange
+from gossiplog.gossip import events
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import Choices
@@ -49,7 +49,7 @@ class FollowingCase(ReplicaCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.choices = self.replica.choices
+        self.choices = self.replica.interest.choices
         self.weights = Weights()
 
     def choose(self, change: str, *authors: bytes) -> list[Effect]:
@@ -106,7 +106,7 @@ class ChoiceTests(FollowingCase):
         )
         for number, message in enumerate(told, 1):
             self.assertEqual(self.hear(0, message), [])
-            self.assertEqual(self.replica.sessions[0].unwanted_items, number)
+            self.assertEqual(self.replica.core.sessions[0].unwanted_items, number)
         self.assertEqual(self.holdings.forks, set())
         effects = self.hear(0, Ranges(1, (Range(b"", RangeKind.DIFFERENCES, items=(item,)),)))
         self.assertEqual(self.messages(effects), [Refuse((ANN.author,))])  # it seems not to know
@@ -137,9 +137,9 @@ class ChoiceTests(FollowingCase):
     def test_nothing_is_asked_for(self) -> None:
         """A claim is forgotten, also one whose WANT is under way."""
         self.claim(0, 5)
-        self.assertEqual(self.replica.schedule.pulled_from, {ANN.author: 0})
+        self.assertEqual(self.replica.pulls.schedule.pulled_from, {ANN.author: 0})
         self.choose("unfollow", ANN.author)
-        self.assertEqual(self.replica.schedule.pulled_from, {})
+        self.assertEqual(self.replica.pulls.schedule.pulled_from, {})
         self.assertEqual(self.sent(self.tick(20.0), Want), [])
 
     def test_nothing_is_sent(self) -> None:
@@ -323,7 +323,7 @@ class PeerTests(FollowingCase):
         """Who lists an author wants it."""
         self.hear(0, Refuse((ANN.author,)))
         self.hear(0, Ranges(1, (Range(b"", RangeKind.LIST, items=(Item(ANN.author, 1, bytes(8)),)),)))
-        self.assertTrue(self.replica.sessions[0].wanted.wants(ANN.author))
+        self.assertTrue(self.replica.core.sessions[0].wanted.wants(ANN.author))
 
     def test_proofs_are_not_for_who_refused_the_author(self) -> None:
         """Everyone else gets them."""
@@ -342,14 +342,14 @@ class PeerTests(FollowingCase):
     def test_nothing_is_left_of_it(self) -> None:
         """Once the session is over."""
         self.hear(0, Refuse((ANN.author,)))
-        self.assertEqual(len(self.replica._our_view.views), 1)
+        self.assertEqual(len(self.replica.core.view.views), 1)
         self.do(events.Closed(0))
-        self.assertEqual(len(self.replica._our_view.views), 0)
+        self.assertEqual(len(self.replica.core.view.views), 0)
 
     def test_nil_names_nobody(self) -> None:
         """It says how what is wanted is served, and not what is wanted."""
         self.hear(0, Refuse((ANN.author,)), Lazy((None,)), Want((WantItem(None, 1),)))
-        self.assertFalse(self.replica.sessions[0].wanted.wants(ANN.author))
+        self.assertFalse(self.replica.core.sessions[0].wanted.wants(ANN.author))
         self.assertEqual(self.given(self.hear(1, log(ANN, 1)[0])), [(2, 1)])
 
 
@@ -388,7 +388,7 @@ class GreetingTests(FollowingCase):
                 for message in (hello, kind((BOB.author, bytes(32)))):
                     self.assertEqual(self.sent(self.hear(0, message), Ranges), [])
                 self.assertEqual(len(self.sent(self.hear(0, kind(())), Ranges)), 1)
-                wanted = self.replica.sessions[0].wanted
+                wanted = self.replica.core.sessions[0].wanted
                 self.assertEqual(set(wanted.authors), {ANN.author, BOB.author, bytes(32)})
 
     def test_comparing_waits_until_all_names_are_said(self) -> None:
@@ -433,7 +433,7 @@ class GreetingTests(FollowingCase):
             effects = self.hear(0, hello._replace(exceptions=names))
             kinds = [part.kind for _, m in self.sent(effects, Ranges) for part in m.ranges]  # type: ignore[union-attr]
             self.assertEqual(kinds, [RangeKind.FINGERPRINT] if asks else [])
-            self.assertEqual(self.replica.sessions[0].settled, not asks)
+            self.assertEqual(self.replica.catch_up.of[self.replica.core.sessions[0]].is_settled, not asks)
 
     def test_changed_between_the_greetings(self) -> None:
         """The root in our HELLO covered another interest; whoever dialled, the peer may take both for the same."""
@@ -444,7 +444,7 @@ class GreetingTests(FollowingCase):
             self.assertEqual(self.messages(self.choose("block", ANN.author)), [Refuse((ANN.author,))])
             effects = self.hear(0, hello, Refuse((ANN.author,)))
             self.assertEqual(len(self.sent(effects, Ranges)), 1)
-            self.assertFalse(self.replica.sessions[0].settled)
+            self.assertFalse(self.replica.catch_up.of[self.replica.core.sessions[0]].is_settled)
 
     def test_news_before_the_greeting(self) -> None:
         """What HELLO refuses is not owed."""
@@ -452,7 +452,7 @@ class GreetingTests(FollowingCase):
         self.connect(0)
         self.commit(*log(OWN, 1), done=False)
         self.hear(0, Hello(1, 1, (), "test", bytes(16), Interest.ALL, (OWN.author,)))
-        self.assertTrue(self.replica.sessions[0].outbox.idle)
+        self.assertTrue(self.replica.core.sessions[0].outbox.idle)
 
 
 class QuotaTests(FollowingCase):
@@ -484,7 +484,7 @@ class QuotaTests(FollowingCase):
         self.start(Quotas(bytes_per_author=weight(one) + AUTHOR_DISK_BYTES))
         self.hear(0, one)
         effects = self.hear(0, two._replace(signature=bytes(64)))
-        self.assertEqual(self.replica.ledger.refused, {})
+        self.assertEqual(self.replica.core.ledger.refused, {})
         self.assertTrue(any(isinstance(effect, End) for effect in effects))
 
     def test_authors_are_refused_when_they_are_claimed(self) -> None:
@@ -500,7 +500,7 @@ class QuotaTests(FollowingCase):
         """Nobody is told any more, and nothing is taken all the same."""
         self.start(Quotas(authors=1))
         self.hear(0, log(ANN, 1)[0])
-        with patch.object(interest_exchange, "MAX_REFUSED_AUTHORS", 1):
+        with patch.object(limits, "MAX_NAMED_AUTHORS", limits.MAX_CHOSEN_AUTHORS + 1):
             self.hear(0, Have((HaveItem(0, 1, bytes(32)),)))
             effects = self.hear(0, Have((HaveItem(1, 1, BOB.author),)))
             self.assertEqual(self.sent(effects, Refuse) + self.sent(effects, Want), [])
@@ -511,7 +511,7 @@ class QuotaTests(FollowingCase):
         self.start(Quotas(entries_per_second=1.0))
         segments = log(ANN, 20)
         self.hear(0, *segments)
-        self.assertEqual(self.replica.ledger.refused, {ANN.author: Quota.RATE})
+        self.assertEqual(self.replica.core.ledger.refused, {ANN.author: Quota.RATE})
         self.assertEqual(self.sent(self.tick(limits.QUOTA_BURST_SECONDS - 1.0), Lazy), [])
         effects = self.tick(2.0)
         self.assertIn(events.QuotaLifted(ANN.author), effects)
@@ -530,8 +530,8 @@ class QuotaTests(FollowingCase):
         self.assertEqual(self.sent(effects, Refuse), [])
         effects = self.hear(0, segments[19])
         self.assertEqual([m for _, m in self.sent(effects, Refuse)], [Refuse((ANN.author,))] * 2)
-        self.assertEqual(self.replica.ledger.refused, {ANN.author: Quota.RATE})
-        self.assertEqual(self.replica.holdings.accepted_seq(ANN.author), 20)
+        self.assertEqual(self.replica.core.ledger.refused, {ANN.author: Quota.RATE})
+        self.assertEqual(self.replica.core.heads.accepted_seq(ANN.author), 20)
 
     def test_who_is_ahead_is_asked_for_less(self) -> None:
         """Others are not, nor is a log of our own bounded, nor anybody without that quota."""
@@ -557,7 +557,7 @@ class QuotaTests(FollowingCase):
             self.assertEqual([m for _, m in self.sent(effects, Refuse)], [Refuse((ANN.author,))] * 2)
             self.assertFalse([effect for effect in effects if isinstance(effect, events.StoreFork)])
             self.assertNotIn(ANN.author, self.holdings.forks)
-            self.assertEqual(self.replica.sessions[0].unwanted_items, 1)
+            self.assertEqual(self.replica.core.sessions[0].unwanted_items, 1)
         self.start(Quotas(bytes_per_author=room, bytes=room))
         self.assertIn(events.StoreFork(proof), self.hear(0, Fork(proof)))
 
@@ -566,7 +566,7 @@ class QuotaTests(FollowingCase):
         proof = proof_of(ANN)
         self.start(Quotas(bytes=1))
         effects = self.hear(0, Fork(proof._replace(signature=bytes(64))))
-        self.assertEqual(self.replica.ledger.refused, {})
+        self.assertEqual(self.replica.core.ledger.refused, {})
         self.assertTrue(any(isinstance(effect, End) for effect in effects))
 
     def test_a_proof_takes_an_authors_place(self) -> None:
@@ -587,23 +587,23 @@ class QuotaTests(FollowingCase):
         proof = proof_of(ANN)
         self.start(Quotas(bytes=proof_bytes(proof) + AUTHOR_DISK_BYTES))
         self.hear(0, Fork(proof))
-        self.assertFalse(self.replica.ledger.is_idle)
-        self.assertIs(self.replica.ledger.full(BOB.author, 1), Quota.BYTES)
+        self.assertFalse(self.replica.core.ledger.is_idle)
+        self.assertIs(self.replica.core.ledger.full(BOB.author, 1), Quota.BYTES)
         self.weights.change((), {ANN.author: proof_bytes(proof)})
         self.do(events.ForkWritten(ANN.author, True))
-        self.assertTrue(self.replica.ledger.is_idle)
-        self.assertIs(self.replica.ledger.full(BOB.author, 1), Quota.BYTES)
+        self.assertTrue(self.replica.core.ledger.is_idle)
+        self.assertIs(self.replica.core.ledger.full(BOB.author, 1), Quota.BYTES)
         self.weights.change((ANN.author,), {})
         self.hear(0, Fork(proof_of(BOB)))
         self.do(events.ForkWritten(BOB.author, False))
-        self.assertTrue(self.replica.ledger.is_idle)
+        self.assertTrue(self.replica.core.ledger.is_idle)
 
     def test_a_fork_is_shown_by_who_writes_too_fast(self) -> None:
         """A rate is of entries; a proof is none."""
         self.start(Quotas(entries_per_second=1.0))
         self.hear(0, *log(ANN, int(limits.QUOTA_BURST_SECONDS)))
-        self.assertEqual(self.replica.ledger.refused, {})
-        self.assertIs(self.replica.ledger.breach(ANN.author, 0, self.now), Quota.RATE)
+        self.assertEqual(self.replica.core.ledger.refused, {})
+        self.assertIs(self.replica.core.ledger.breach(ANN.author, 0, self.now), Quota.RATE)
         proof = proof_of(ANN)
         self.assertIn(events.StoreFork(proof), self.hear(0, Fork(proof)))
 
@@ -620,11 +620,11 @@ class QuotaTests(FollowingCase):
             self.holdings.lacks(ANN.author)
             effects = self.hear(0, one)
             self.assertEqual(events.FillHoles(0, one) in effects, is_filled)
-            self.assertEqual(self.replica.ledger.refused, {})
+            self.assertEqual(self.replica.core.ledger.refused, {})
             if is_filled:
-                self.assertIs(self.replica.ledger.full(ANN.author, 1), Quota.AUTHOR_BYTES)
+                self.assertIs(self.replica.core.ledger.full(ANN.author, 1), Quota.AUTHOR_BYTES)
                 self.do(events.HolesFilled(0, ANN.author, 1, 1, 1, 0))
-            self.assertTrue(self.replica.ledger.is_idle)
+            self.assertTrue(self.replica.core.ledger.is_idle)
 
     def test_merging_lifts(self) -> None:
         """Who is well within its quota again is taken again; a little is not enough."""
@@ -632,7 +632,7 @@ class QuotaTests(FollowingCase):
         most = weight(*segments)
         self.start(Quotas(bytes_per_author=most))
         self.hear(0, *segments)
-        self.assertEqual(self.replica.ledger.refused, {ANN.author: Quota.AUTHOR_BYTES})
+        self.assertEqual(self.replica.core.ledger.refused, {ANN.author: Quota.AUTHOR_BYTES})
         self.weights.change((), {ANN.author: most})
         self.commit(*segments[:-1])
         for size, is_lifted in ((most * 91 // 100, False), (most * 89 // 100, True)):

@@ -266,7 +266,7 @@ class GossipMachine(RuleBasedStateMachine):
     def who_is_caught_up_holds_what_it_was_told_of(self) -> None:
         for node in self.nodes:
             if node.replica.caught_up:
-                for session in node.replica.open_sessions():
+                for session in node.replica.core.open_sessions():
                     check_caught_up(node, session.number)
 
     # -- and in the end
@@ -319,7 +319,7 @@ class GossipMachine(RuleBasedStateMachine):
         for a, b in combinations(self.nodes, 2):
             assert held(a, b) == held(b, a), f"{a.name} and {b.name} hold other things"
         for author in self.authors:
-            wanting = [node for node in self.nodes if node.replica.wanted.wants(author)]
+            wanting = [node for node in self.nodes if node.replica.core.wanted.wants(author)]
             logs = [self.log(node, author) for node in wanting]
             forked = any(not prefix(a, b) and not prefix(b, a) for a, b in combinations(logs, 2))
             for node in wanting:

@@ -123,7 +123,7 @@ class SendingTests(ReplicaCase):
         self.hear(0, Want(items))
         effects = self.do(events.Loaded(0, *found))
         self.assertEqual(self.sent(effects, Have), [(0, Have((HaveItem(0, 1, ANN.author),)))])
-        self.assertTrue(self.replica.sessions[0].outbox.idle)
+        self.assertTrue(self.replica.core.sessions[0].outbox.idle)
 
 
 class TakingTests(ReplicaCase):
@@ -194,7 +194,7 @@ class LastResortTests(ReplicaCase):
     def test_when_nobody_else_has_it(self) -> None:
         """Not at once, since somebody may be about to say so; what comes then may have holes, and is only announced."""
         effects = self.withhold()
-        self.assertFalse(self.replica.sessions[0].caught_up)
+        self.assertFalse(self.replica.catch_up.of[self.replica.core.sessions[0]].is_caught_up)
         self.assertEqual(self.wants(effects + self.tick(limits.STALL_SECONDS - 1.0)), [])
         self.assertEqual(self.wait(), [(0, 1, True)])
         one, two = map(stripped, log(ANN, 2))
@@ -261,7 +261,7 @@ class LastResortTests(ReplicaCase):
         self.hear(1, *segments)
         self.commit(*segments)
         self.assertEqual(self.wait(), [])
-        self.assertFalse(self.replica.withdrawn)
+        self.assertFalse(self.replica.pulls.withdrawn)
 
     def test_who_has_not_even_that(self) -> None:
         """Is asked once."""
@@ -279,19 +279,19 @@ class LastResortTests(ReplicaCase):
         ahead = [e for e in effects if isinstance(e, events.OwnAhead)]
         self.assertEqual(ahead[0], events.OwnAhead(OWN.author, 1, proven=True))
         self.assertFalse([e for e in effects if isinstance(e, events.StoreSegment | events.PeerRejected)])
-        self.assertEqual(self.replica.holdings.accepted_seq(OWN.author), 0)
+        self.assertEqual(self.replica.core.heads.accepted_seq(OWN.author), 0)
 
     def test_bounds(self) -> None:
         """What is withheld, and by whom, is bounded, and ends with the session."""
         with patch.object(limits, "MAX_OWED_AUTHORS", 2):
             for number in range(4):
-                self.replica.withdrawn.note(0, bytes([number]) * 32, 1, self.now)
-            self.assertEqual(len(self.replica.withdrawn._seqs), 2)
-            session = self.replica.sessions[0]
+                self.replica.pulls.withdrawn.note(0, bytes([number]) * 32, 1, self.now)
+            self.assertEqual(len(self.replica.pulls.withdrawn._seqs), 2)
+            session, holed = self.replica.core.sessions[0], self.replica.holed_pulls
             for number in range(4):
-                session.let_lack(bytes([number]) * 32)
-                session.welcome_holes(bytes([number]) * 32, holes=True)
-            self.assertTrue(session.may_lack(bytes(32)))
-            self.assertLessEqual(max(len(session._may_lack), len(session.takes_holes)), 2)
+                holed.let_lack(session, bytes([number]) * 32)
+                self.hear(0, Want((WantItem(bytes([number]) * 32, 1, True),)))
+            self.assertTrue(holed.may_lack(session, bytes(32)))
+            self.assertLessEqual(max(len(holed.of[session].authors), len(self.replica.sender.of[session])), 2)
         self.do(events.Closed(0))
-        self.assertFalse(self.replica.withdrawn)
+        self.assertFalse(self.replica.pulls.withdrawn)

@@ -139,7 +139,7 @@ class ClaimTests(ReplicaCase):
 
     def test_claimed_and_taken_back(self) -> None:
         """Leaves nothing, however many authors it was said of, and whatever else the peer owes us."""
-        schedule = self.replica.schedule
+        schedule = self.replica.pulls.schedule
         with patch.object(limits, "OPEN_WANTS_PER_PEER", 2):
             self.hear(0, Have(tuple(HaveItem(0, 1, author(number)) for number in range(4))))
             self.tick(limits.GRAFT_SECONDS)
@@ -166,7 +166,10 @@ class ClaimTests(ReplicaCase):
                 for _ in range(500):
                     cluster.run(0.01)
                     most = max(
-                        [most, *(len(source.claims) for source in bob.replica.schedule.sources.values())]
+                        [
+                            most,
+                            *(len(source.claims) for source in bob.replica.pulls.schedule.sources.values()),
+                        ]
                     )
                 self.assertEqual(bob.holdings.clock.total(), 2 * count)
                 self.assertEqual(most, 4)
@@ -186,8 +189,8 @@ class ParentTests(ReplicaCase):
         with patch.object(limits, "MAX_PARENTS", 3), patch.object(limits, "OPEN_WANTS_PER_PEER", 1):
             for number in range(20):
                 self.hear(0, far._replace(author=author(number), first=2**50))
-                self.assertLessEqual(len(self.replica._parents), 3)
-        self.assertEqual([*self.replica._parents], [author(number) for number in (17, 18, 19)])
+                self.assertLessEqual(len(self.replica.plumtree.parents), 3)
+        self.assertEqual([*self.replica.plumtree.parents], [author(number) for number in (17, 18, 19)])
 
 
 class HandleTests(SynchronousTestCase):
@@ -210,9 +213,10 @@ class HandleTests(SynchronousTestCase):
                 ann.append(ann.local[turn % 10], [b"news"])
                 cluster.run(0.02)
                 for node in cluster.nodes:
-                    for session in node.replica.sessions.values():
-                        named = max(named, len(session._handles_in), len(session._handles_out))
-                    for source in node.replica.schedule.sources.values():
+                    for session in node.replica.core.sessions.values():
+                        for of in (node.replica.announcements.of, node.replica.announcer.of):
+                            named = max(named, len(of[session].handles))
+                    for source in node.replica.pulls.schedule.sources.values():
                         written = ann.holdings.clock
                         misread += [of for of, seq in source.claims.items() if seq > written.seq(of)]
             cluster.settle()
@@ -285,7 +289,7 @@ class OwedTests(ReplicaCase):
     def test_reconcile_when_it_reads_again(self) -> None:
         """And not before all that was remembered is on its way."""
         one, two, three = (log(pair, 1)[0] for pair in PAIRS)
-        outbox = self.replica.sessions[1].outbox
+        outbox = self.replica.core.sessions[1].outbox
         with patch.object(limits, "MAX_OWED_AUTHORS", 1):
             outbox.credit_bytes = outbox.news_credit_bytes = 0
             self.hear(0, one, two)

@@ -125,7 +125,7 @@ class AwaitedTests(SynchronousTestCase):
         assert proof is not None
         clock = Clock({self.held.key: verify(first)})
         self.replica = Replica(b"n" * 32, bytes(16), Heads(clock, {self.forked.key}, set()))
-        self.replica.wanted.say(self.unwanted.key, False)
+        self.replica.core.wanted.say(self.unwanted.key, False)
         self.replica.handle(events.Opened(0, b"p" * 32, bytes(32), dialled=False), 1.0)
 
     def greet(self) -> None:

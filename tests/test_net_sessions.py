@@ -603,12 +603,12 @@ class FaultTests(Several):
         """Here: a HELLO that cannot be encoded."""
         a, b = self.world.site("a"), self.world.site("b")
         replica = a.node._driver.replica
-        replica.hello = replica.hello._replace(agent="x" * 1000)
+        replica.greeting.ours = replica.greeting.ours._replace(agent="x" * 1000)
         b.node.connect(a.listen())
         self.world.run(1)
         self.assertGreater(len(self.flushLoggedErrors(InvalidValueError)), 0)
         self.assertEqual(a.node.peers + b.node.peers, [])
-        replica.hello = replica.hello._replace(agent="well")
+        replica.greeting.ours = replica.greeting.ours._replace(agent="well")
         self.world.run(5)
         self.assertEqual([peer.agent for peer in b.node.peers], ["well"])
 

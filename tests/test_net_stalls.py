@@ -229,7 +229,7 @@ class RealTests(TestCase):
             caught = b.when(CaughtUp)
             b.connect(await a.listen(LISTEN))
             driver = b._driver
-            while driver.replica._reading:
+            while not driver.replica.writes.is_full:
                 await self.turns(10)
             await self.turns(300)
             pending = driver._errands.pending_bytes
@@ -256,7 +256,7 @@ class RealTests(TestCase):
             await up
             self.backend.go.clear()
             await writer.append(b"accepted")
-            while not b._driver._holdings.pending:
+            while not b._driver._heads.pending:
                 await self.turns(1)
             stopped = b.stop()
             await self.turns(100)

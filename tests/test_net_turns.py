@@ -11,8 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import MESSAGE_MILLISECONDS, RECORDS_PER_POINT
+from gossiplog.gossip.allowance import RECORDS_PER_POINT
 from gossiplog.gossip.backlog import Payloads
+from gossiplog.gossip.message_table import MESSAGE_MILLISECONDS
 from gossiplog.gossip.messages import Lazy, Message, Ping, Pong
 from gossiplog.live.monotonic import worked
 from gossiplog.net.fair_turns import FairTurns, Turn
@@ -331,7 +332,7 @@ class LinkTests(SynchronousTestCase):
         """Cost what it takes to read and to decrypt them."""
         sender: Any = self.peer.channel._sender
         empty = [b"\x00\x10" + sender.encrypt(b"") for _ in range(4 * RECORDS_PER_POINT)]
-        allowance = self.site.node._driver.replica.sessions[self.link.session or 0].allowance
+        allowance = self.site.node._driver.replica.core.sessions[self.link.session or 0].allowance
         for pieces, least in (([b"".join(empty)], 3), ([*map(bytes, zip(encrypted(sender, 200)))], 10)):
             before = allowance._points
             for piece in pieces:
@@ -344,7 +345,7 @@ class LinkTests(SynchronousTestCase):
         """Are not read any more, and what is behind them is when time has brought points; nobody is sent away."""
         self.patch(limits, "ALLOWANCE_POINTS", 50)
         self.patch(limits, "ALLOWANCE_POINTS_PER_SECOND", 0)
-        self.site.node._driver.replica.sessions[self.link.session or 0].allowance._points = 50
+        self.site.node._driver.replica.core.sessions[self.link.session or 0].allowance._points = 50
         sender: Any = self.peer.channel._sender
         for _ in range(80):
             self.peer.transport.write(b"".join(b"\x00\x10" + sender.encrypt(b"") for _ in range(50)))

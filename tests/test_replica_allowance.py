@@ -17,10 +17,10 @@ from gossiplog.gossip.allowance import (
     Allowance,
     Allowances,
     hashed,
-    price,
     toil,
 )
 from gossiplog.gossip.heads import Heads
+from gossiplog.gossip.message_table import price
 from gossiplog.gossip.messages import (
     Fill,
     Fork,
@@ -164,9 +164,9 @@ class SessionTests(ReplicaCase):
 
     def flood(self, *messages: Message, most: int = 1100) -> int:
         """Let session 7 send these again and again; returns after how many it was not read any more."""
-        if 7 in self.replica.sessions:
+        if 7 in self.replica.core.sessions:
             self.do(events.Closed(7))
-        self.replica.allowances = Allowances()  # nothing is left of the last time
+        self.replica.greeting.allowances = Allowances()  # nothing is left of the last time
         with patch.object(limits, "ALLOWANCE_POINTS", 100):
             self.open(7)
             for count in range(most):
@@ -202,7 +202,7 @@ class SessionTests(ReplicaCase):
             self.open(7)
             for entry in log(BOB, 50):
                 self.hear(7, entry)
-        self.assertIn(7, self.replica.sessions)
+        self.assertIn(7, self.replica.core.sessions)
 
     def test_something_new_now_and_then(self) -> None:
         """Pays for as much that leads nowhere, and no more."""
@@ -372,10 +372,12 @@ class HonestTests(ReplicaCase):
                     for number, random, count, seq in ((1, ours, held_by_both, 1), (2, theirs, authors, 2))
                 ]
                 _talk(sides, self)
-                [behind] = sides[0].sessions.values()
-                [ahead] = sides[1].sessions.values()
-                self.assertEqual(len(sides[0].schedule.missing(0)), authors)
-                self.assertTrue(behind.settled and ahead.settled)
+                [behind] = sides[0].core.sessions.values()
+                [ahead] = sides[1].core.sessions.values()
+                self.assertEqual(len(sides[0].pulls.schedule.missing(0)), authors)
+                self.assertTrue(
+                    sides[0].catch_up.of[behind].is_settled and sides[1].catch_up.of[ahead].is_settled
+                )
                 for session in (behind, ahead):
                     self.assertTrue(session.allowance.leaves(points / 4, 0.0))
 
@@ -457,7 +459,7 @@ class HonestTests(ReplicaCase):
                 Fork: [Fork(proof_of(pair)) for pair in pairs],
             }
             with self.subTest(kind.__name__):
-                self.replica.allowances = Allowances()  # nothing is left of the last time
+                self.replica.greeting.allowances = Allowances()  # nothing is left of the last time
                 with patch.object(limits, "ALLOWANCE_POINTS", 1.5):
                     self.open(0)
                     self.open(1)
@@ -465,7 +467,7 @@ class HonestTests(ReplicaCase):
                 self.do(events.Writable(0))
                 self.hear(0, *said[kind])
                 self.assertFalse(self.is_waited_for(0))
-                self.assertTrue(self.replica.sessions[1].allowance._echo == 0)
+                self.assertTrue(self.replica.core.sessions[1].allowance._echo == 0)
                 self.hear(0, *said[Segment if kind is Segment else Want] * 9)
                 self.assertTrue(self.is_waited_for(0))
 
@@ -491,7 +493,8 @@ def _holdings(random: Random, authors: int, seq: int) -> Heads:
 def _talk(sides: list[Replica], test: SynchronousTestCase) -> None:
     """Connect both, and carry messages until nobody says anything but what it wants; no time passes."""
     queues: list[deque[events.Event]] = [
-        deque([events.Opened(0, sides[1 - side].node, bytes(32), dialled=side == 0)]) for side in (0, 1)
+        deque([events.Opened(0, sides[1 - side].greeting.node, bytes(32), dialled=side == 0)])
+        for side in (0, 1)
     ]
     while any(queues):
         for side, queue in enumerate(queues):

@@ -68,7 +68,7 @@ class ReturningTests(ReplicaCase):
     def back(self, after: float = 0.0) -> None:
         """It comes back, with the same key."""
         self.now += after
-        if 0 in self.replica.sessions:
+        if 0 in self.replica.core.sessions:
             self.do(events.Closed(0))
         self.open(0)
 
@@ -91,7 +91,7 @@ class ReturningTests(ReplicaCase):
         """It has 3,000 points."""
         patch.object(limits, "ALLOWANCE_POINTS", 3000).start()
         self.addCleanup(patch.stopall)
-        self.replica.sessions[0].allowance._points = 3000.0
+        self.replica.core.sessions[0].allowance._points = 3000.0
 
     def test_no_fresh_allowance(self) -> None:
         """However often; what time brings is all there is."""
@@ -121,7 +121,7 @@ class ReturningTests(ReplicaCase):
             self.assertNotIn(events.Reading(0, False), self.hear(0, one))
         self.assertNotIn(events.Reading(0, True), self.tick(5.0))
         self.assertIn(events.Reading(0, True), self.commit(one))
-        allowance = self.replica.sessions[0].allowance
+        allowance = self.replica.core.sessions[0].allowance
         allowance.spend(limits.ALLOWANCE_POINTS + limits.ALLOWANCE_POINTS_PER_SECOND * 500)
         self.do(events.Heard(0))
         effects = self.tick(400.0)
@@ -136,7 +136,7 @@ class ReturningTests(ReplicaCase):
             (Ranges(1, (Range(b"", RangeKind.LIST),)), events.Send),
         ):
             with self.subTest(kind.__name__):
-                self.replica.sessions[0].allowance.spend(limits.ALLOWANCE_POINTS * 1.1)
+                self.replica.core.sessions[0].allowance.spend(limits.ALLOWANCE_POINTS * 1.1)
                 effects = self.hear(0, message) + self.do(events.Writable(0))
                 self.assertFalse(any(isinstance(effect, kind) for effect in effects))
                 self.assertTrue(any(isinstance(effect, kind) for effect in self.tick(20.0)))
@@ -145,7 +145,7 @@ class ReturningTests(ReplicaCase):
         """A peer with a line that is cut again and again is told all the same what we hold."""
         for number in range(1, 20_000):
             self.clock.replace(number.to_bytes(32, "big"), Head(1, bytes(32)))
-        self.replica.sessions[0].allowance._points = 2.0
+        self.replica.core.sessions[0].allowance._points = 2.0
         self.back()
         effects = self.hear(0, Ranges(1, (Range(b"", RangeKind.LIST),)))
         listed = 0
@@ -153,5 +153,5 @@ class ReturningTests(ReplicaCase):
             said = self.sent(effects, Ranges)
             listed += sum(len(part.items) for _, m in said for part in m.ranges)  # type: ignore[union-attr]
             effects = self.tick(limits.PAUSE_SECONDS) + self.do(events.Writable(0))
-        self.assertIn(0, self.replica.sessions)
+        self.assertIn(0, self.replica.core.sessions)
         self.assertEqual(listed, 19_999)

@@ -10,9 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import FORK_POINTS, hashed, price
+from gossiplog.gossip.allowance import FORK_POINTS, hashed
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.heads import Heads
+from gossiplog.gossip.message_table import price
 from gossiplog.gossip.messages import (
     Fork,
     Have,
@@ -122,7 +123,7 @@ class ReplicaCase(SynchronousTestCase):
 
     def is_waited_for(self, number: int) -> bool:
         """Whether a peer is not read since it cost too much."""
-        return Pause.COST in self.replica.sessions[number].pauses
+        return Pause.COST in self.replica.core.sessions[number].pauses
 
     def sent(self, effects: list[Effect], kind: type[Message]) -> list[tuple[int, Message]]:
         """Messages of a type that went out, with their sessions."""
@@ -149,7 +150,7 @@ class RelayTests(ReplicaCase):
 
     def test_news_bring_back_twice_what_they_cost(self) -> None:
         """As much as if they had been looked into for nothing."""
-        allowance = self.replica.sessions[0].allowance
+        allowance = self.replica.core.sessions[0].allowance
         allowance.spend(100)
         before = allowance._points
         [one] = log(ANN, 1, bytes(10_000))
@@ -240,7 +241,7 @@ class RelayTests(ReplicaCase):
         [one] = log(ANN, 1)
         self.commit(one)
         self.hear(0, Want((WantItem(ANN.author, 1),)))
-        self.replica.sessions[0].outbox.overflowed = True
+        self.replica.core.sessions[0].outbox.overflowed = True
         self.assertEqual(self.do(events.Writable(0)), [])
         effects = self.do(events.Loaded(0, (one,)))
         said = [type(effect.message) for effect in effects if isinstance(effect, Send)]
@@ -322,7 +323,7 @@ class WriteTests(ReplicaCase):
         for segment in segments:
             self.do(events.CommitFailed(False))
             self.do(events.Committed((), segment_bytes(segment)))
-        self.assertEqual(self.replica.pending_bytes, 0)
+        self.assertEqual(self.replica.writes.pending_bytes, 0)
 
     def test_after_a_full_disk_everything_is_asked_again_in_a_while(self) -> None:
         """Also what was pushed and never claimed; but not at once, or it would go on at the pace of the network."""
@@ -340,15 +341,15 @@ class WriteTests(ReplicaCase):
         """A peer that asked for entries we had accepted is owed nothing when they are lost."""
         self.hear(0, log(ANN, 1)[0])
         self.hear(1, Want((WantItem(ANN.author, 1),)))
-        self.assertFalse(self.replica.sessions[1].outbox.idle)
+        self.assertFalse(self.replica.core.sessions[1].outbox.idle)
         self.do(events.CommitFailed(False))
-        self.assertTrue(self.replica.sessions[1].outbox.idle)
+        self.assertTrue(self.replica.core.sessions[1].outbox.idle)
 
     def test_failing_again_and_again_leaves_one_timer(self) -> None:
         """However many writes were in the commit that failed."""
         for _ in range(50):
             self.do(events.CommitFailed(False))
-        self.assertLess(len(self.replica._timers), 10)
+        self.assertLess(len(self.replica.core._timers), 10)
 
     def test_failed_for_good(self) -> None:
         """Nothing is asked and nothing accepted any more; what is held is still served."""
@@ -357,7 +358,7 @@ class WriteTests(ReplicaCase):
         self.commit(one)
         self.do(events.CommitFailed(True))
         self.assertEqual(self.hear(0, two, Have((HaveItem(0, 9, BOB.author),))), [])
-        allowance = self.replica.sessions[0].allowance
+        allowance = self.replica.core.sessions[0].allowance
         before = allowance._points
         self.hear(0, two)
         self.assertEqual(allowance._points, before)  # it may be new, if not for our disk
@@ -408,8 +409,8 @@ class RetryModelTests(ReplicaCase):
                 self.setUp()
                 self.some_steps(Random(seed))
                 self.tick(2 * limits.STALL_MOST_SECONDS)
-                schedule = self.replica.schedule
-                for session in self.replica.open_sessions():
+                schedule = self.replica.pulls.schedule
+                for session in self.replica.core.open_sessions():
                     for author, seq in schedule.missing(session.number).items():
                         if seq > self.holdings.accepted_seq(author):
                             self.assertIn(author, schedule.pulled_from)
@@ -419,7 +420,7 @@ class RetryModelTests(ReplicaCase):
         news: list[Segment] = []
         fresh = self.sessions
         for _ in range(random.randrange(1, 30)):
-            numbers = [session.number for session in self.replica.open_sessions()]
+            numbers = [session.number for session in self.replica.core.open_sessions()]
             step = random.choice(("claim", "segment", "fail", "fail", "commit", "leave", "come"))
             if step == "come":
                 self.open(fresh)
@@ -482,7 +483,7 @@ class ForkTests(ReplicaCase):
 
     def test_a_new_one_costs_nothing(self) -> None:
         """And brings back twice what it takes to verify it."""
-        allowance = self.replica.sessions[0].allowance
+        allowance = self.replica.core.sessions[0].allowance
         allowance.spend(100)
         before = allowance._points
         self.hear(0, Fork(proof_of(ANN)))
@@ -497,22 +498,22 @@ class ForkTests(ReplicaCase):
         (left, _), (right, _) = made
         self.hear(1, *left)
         self.commit(*left)
-        allowance = self.replica.sessions[0].allowance
+        allowance = self.replica.core.sessions[0].allowance
         allowance._echo = 0.0
         allowance.spend(100)
         before = allowance._points
         [examine] = self.hear(0, *right)
         assert isinstance(examine, events.Examine)
         self.assertAlmostEqual(before - allowance._points, price(right[0]) + hashed(right[0]))
-        pending = self.replica.pending_bytes
+        pending = self.replica.writes.pending_bytes
         self.do(events.Examined(0, right[0], build_proof(left[0], right[0])))
         self.assertGreaterEqual(allowance._points - before, hashed(right[0]))
-        self.assertLess(self.replica.pending_bytes, pending)
+        self.assertLess(self.replica.writes.pending_bytes, pending)
 
     def test_two_that_find_it_at_once(self) -> None:
         """Who was told does not tell: it goes to the others."""
         proof = proof_of(ANN)
-        self.replica.sessions[1].outbox.credit_bytes = 0
+        self.replica.core.sessions[1].outbox.credit_bytes = 0
         effects = self.do(events.Examined(0, proof.segment, proof))
         self.assertEqual([number for number, _ in self.sent(effects, Fork)], [0, 2])
         self.hear(1, Fork(proof))
@@ -548,7 +549,7 @@ class ForkTests(ReplicaCase):
         self.assertEqual(self.given(self.commit(one)), [])
         self.assertEqual(self.hear(0, two, log(ANN, 1, b"other")[0]), [])
         self.assertEqual(self.hear(1, Have((HaveItem(0, 10),))), [])
-        self.assertEqual([*self.replica.schedule.claimed], [])
+        self.assertEqual([*self.replica.pulls.schedule.claimed], [])
 
     def test_what_was_to_be_announced_of_it(self) -> None:
         """Is not: the proof says more."""
@@ -612,7 +613,7 @@ class AliveTests(ReplicaCase):
 
     def test_while_we_do_not_read_nobody_is_late(self) -> None:
         """The answer may lie in our socket."""
-        self.replica.sessions[0].pauses.add(Pause.STORE)
+        self.replica.core.sessions[0].pauses.add(Pause.STORE)
         effects = self.tick(10 * limits.PING_SECONDS)
         self.assertEqual([e for e in effects if isinstance(e, End)], [])
 
@@ -649,7 +650,7 @@ class AliveTests(ReplicaCase):
 
     def begin_reconcile(self) -> list[Effect]:
         """A reconcile is wanted, for any reason, and there is room for it on the line."""
-        self.replica._start_reconcile(self.replica.sessions[0])
+        self.replica.catch_up.start(self.replica.core.sessions[0])
         return self.do(events.Writable(0))
 
     def test_when_we_read_on_everybody_has_its_time(self) -> None:
@@ -658,7 +659,7 @@ class AliveTests(ReplicaCase):
             self.hear(0, log(ANN, 1)[0])
         self.tick(limits.PING_SECONDS - 1.0)
         self.assertIn(events.Reading(0, True), self.commit(log(ANN, 1)[0]))
-        self.replica.sessions[0].sent_at = self.now
+        self.replica.core.sessions[0].sent_at = self.now
         self.assertEqual(self.sent(self.tick(limits.PING_SECONDS - 0.1), Ping), [])
         self.assertEqual(len(self.sent(self.tick(0.1), Ping)), 1)
 
@@ -715,7 +716,7 @@ class AliveTests(ReplicaCase):
             self.hear(0, Want((WantItem(ANN.author, 1),)))  # it is being read
 
         def brings() -> None:
-            self.replica.holdings.accept(BOB.author, Head(1, bytes(32)))
+            self.replica.core.heads.accept(BOB.author, Head(1, bytes(32)))
 
         for obstacle in (claims, asks, brings):
             self.setUp()
@@ -727,16 +728,16 @@ class AliveTests(ReplicaCase):
         """Set no timers, compare nothing."""
         ping = self.sent(self.do(events.Probe(0)), Ping)[0][1]
         assert isinstance(ping, Ping)
-        timers = len(self.replica._timers)
+        timers = len(self.replica.core._timers)
         for token in [ping.token, *range(ping.token - 50, ping.token + 50)]:
             effects = self.hear(0, Pong(token, bytes(16)))
-        self.assertEqual((effects, len(self.replica._timers)), ([], timers + 1))
+        self.assertEqual((effects, len(self.replica.core._timers)), ([], timers + 1))
 
     def test_timers_do_not_pile_up(self) -> None:
         """One look at each session is enough."""
         for _ in range(50):
             self.pong(self.tick(limits.PING_SECONDS))
-        self.assertLess(len(self.replica._timers), 3)
+        self.assertLess(len(self.replica.core._timers), 3)
 
     def test_caught_up(self) -> None:
         """When all that the peer claimed is durable, or turned out not to be there."""

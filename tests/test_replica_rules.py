@@ -87,15 +87,15 @@ class GreetingTests(RulesCase):
 
     def test_our_own_id(self) -> None:
         """Is found after a version that we do not speak."""
-        self.assertEqual(self.said(1, 1, self.replica.node), ByeCode.SELF)
-        self.assertEqual(self.said(2, 2, self.replica.node), ByeCode.VERSION)
+        self.assertEqual(self.said(1, 1, self.replica.greeting.node), ByeCode.SELF)
+        self.assertEqual(self.said(2, 2, self.replica.greeting.node), ByeCode.VERSION)
 
     def test_two_empty_roots(self) -> None:
         """Are no reason to compare nothing: our interest changed since we said a root, theirs may have."""
         for dialled in (True, False):
             self.setUp()
             self.do(events.Opened(0, bytes([1]) * 32, bytes(32), dialled=dialled))
-            self.replica.choices.block([BOB.author])
+            self.replica.interest.choices.block([BOB.author])
             self.do(events.InterestChanged((BOB.author,)))
             hello = Hello(1, 1, (), "test", bytes(16), exceptions=(BOB.author,))
             self.assertEqual(len(self.sent(self.hear(0, hello), Ranges)), 1)
@@ -108,7 +108,7 @@ class PairTests(RulesCase):
         """The newer of one process or of one dialler; otherwise the one that the lower id dialled."""
         for node, instance, older, newer in product((b"a", b"z"), (b"same", b"else"), *[(False, True)] * 2):
             self.setUp()
-            self.replica.node = node * 32
+            self.replica.greeting.node = node * 32
             ids = b"m" * 32, b"same" * 4, instance * 4
             for number, dialled in enumerate((older, newer)):
                 self.do(events.Opened(number, ids[0], bytes(32), dialled=dialled))
@@ -117,7 +117,7 @@ class PairTests(RulesCase):
             survivor = 0 if instance == b"same" and older is not newer and lower_dialled else 1
             [end] = [effect for effect in effects if isinstance(effect, End)]
             self.assertEqual((end.session, end.code), (1 - survivor, ByeCode.DUPLICATE))
-            self.assertEqual([*self.replica.sessions], [survivor])
+            self.assertEqual([*self.replica.core.sessions], [survivor])
             pinged = [number for number, _ in self.sent(effects, Ping)]
             self.assertEqual(pinged, [0] if survivor == 0 else [])
 
@@ -130,7 +130,7 @@ class LostProofTests(RulesCase):
         super().setUp()
         for number in range(2):
             self.open(number)
-        self.replica.sessions[1].outbox.credit_bytes = 0
+        self.replica.core.sessions[1].outbox.credit_bytes = 0
         self.holdings.lacks(ANN.author)
         self.root = self.holdings.root(bytes(32))
         effects = self.hear(0, Fork(proof_of(ANN)))
@@ -198,8 +198,8 @@ class NamesTests(RulesCase):
         self.greet(*NAMES, interest=Interest.WANTED)
         self.assertEqual(self.answered(self.hear(0, Lazy((ANN.author, BOB.author, None)))), [])
         self.hear(0, EMPTY_LIST)
-        session = self.replica.sessions[0]
-        self.assertEqual((session.service, session.is_lazy), ({}, False))
+        session = self.replica.core.sessions[0]
+        self.assertEqual((session.service, self.replica.plumtree.of[session].is_lazy), ({}, False))
         *_, four = log(ANN, 4)
         self.open(1)
         self.assertIn((0, four), self.sent(self.hear(1, four), Segment))
@@ -213,14 +213,14 @@ class NamesTests(RulesCase):
             self.setUp()
             self.greet(*names, interest=interest)
             self.hear(0, message)
-            session = self.replica.sessions[0]
+            session = self.replica.core.sessions[0]
             self.assertIs(session.serves(ANN.author), service)
-            self.assertFalse(session.introduced)
+            self.assertFalse(self.replica.interest.of[session].is_whole)
 
     def test_own_writers_are_named(self) -> None:
         """Where only exceptions are wanted, and are none where all but the exceptions are."""
-        self.replica.choices.mode = Interest.WANTED
-        self.replica.limit_to(self.replica.choices, self.replica.ledger)
+        self.replica.interest.choices.mode = Interest.WANTED
+        self.replica.limit_to(self.replica.interest.choices, self.replica.core.ledger)
         opened = self.do(events.Opened(0, bytes([1]) * 32, bytes(32), dialled=False))
         [(_, hello)] = self.sent(opened, Hello)
         self.assertEqual(hello.exceptions, (OWN.author,))  # type: ignore[union-attr]

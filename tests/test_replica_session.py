@@ -11,8 +11,13 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode, LimitExceededError, PeerTimeoutError, UnexpectedMessageError
 from gossiplog.gossip import events
 from gossiplog.gossip.allowance import Allowance
+from gossiplog.gossip.announcer import Announcer
+from gossiplog.gossip.catch_up import CatchUp
+from gossiplog.gossip.core import Core
 from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.heads import Heads
+from gossiplog.gossip.liveness import Liveness
+from gossiplog.gossip.message_table import allowed
 from gossiplog.gossip.messages import (
     RESERVED,
     Bye,
@@ -34,8 +39,9 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
+from gossiplog.gossip.pulls import Pulls
 from gossiplog.gossip.replica import Replica
-from gossiplog.gossip.session import ALLOWED, Phase, Service, Session
+from gossiplog.gossip.session import Phase, Service, Session
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
 from gossiplog.log.fork import build_proof
@@ -88,17 +94,22 @@ def replica_in(phase: Phase) -> Replica:
 
 def state(replica: Replica) -> object:
     """All that an offence of session 0 must leave as it was."""
-    schedule = replica.schedule
+    schedule = replica.pulls.schedule
     return (
-        dict(replica.holdings.clock.items()),
-        dict(replica.holdings.ahead),
-        set(replica.holdings.forks),
-        replica.pending_bytes,
+        dict(replica.core.heads.clock.items()),
+        dict(replica.core.heads.ahead),
+        set(replica.core.heads.forks),
+        replica.writes.pending_bytes,
         {number: dict(source.claims.items()) for number, source in schedule.sources.items() if number},
         dict(schedule.pulled_from),
         {
-            number: (session.phase, session.settled, dict(session.announce), dict(session.outbox.backlog))
-            for number, session in replica.sessions.items()
+            number: (
+                session.phase,
+                replica.catch_up.of[session].is_settled,
+                replica.announcer.owed(session),
+                dict(session.outbox.backlog),
+            )
+            for number, session in replica.core.sessions.items()
             if number
         },
     )
@@ -109,16 +120,24 @@ def rejections(effects: list[Effect]) -> list[events.PeerRejected]:
     return [effect for effect in effects if isinstance(effect, events.PeerRejected)]
 
 
+def session_of(core: Core, peer: bytes) -> Session:
+    """An open session in which nothing was said."""
+    session = Session(0, peer, bytes(32), True, Allowance(0.0), core.view, 0.0)
+    session.phase = Phase.OPEN
+    core.sessions[0] = session
+    return session
+
+
 class PhaseTests(SynchronousTestCase):
     """The whole table."""
 
     def test_one_of_each(self) -> None:
-        """The tables here and in the session name every message there is."""
+        """The tables here and in the package name every message there is."""
         kinds = set(get_args(Message))
         self.assertEqual(set(ONE_OF_EACH), kinds)
-        self.assertEqual(set(ALLOWED), set(Phase))
-        self.assertEqual(ALLOWED[Phase.OPEN], kinds - {Hello})
-        self.assertEqual(ALLOWED[Phase.GREETING], {Hello, Bye})
+        self.assertEqual(set(allowed(Phase.OPEN)), kinds - {Hello})
+        self.assertEqual(set(allowed(Phase.GREETING)), {Hello, Bye})
+        self.assertEqual(set(allowed(Phase.ENDED)), kinds)
 
     def test_every_message_in_every_phase(self) -> None:
         """Allowed, or UNEXPECTED with every bit of state as it was."""
@@ -130,9 +149,9 @@ class PhaseTests(SynchronousTestCase):
                 effects = replica.handle(events.Received(0, message), 2.0)
                 if phase is Phase.ENDED:
                     self.assertEqual((effects, state(replica)), ([], before), name)
-                elif kind in ALLOWED[phase]:
+                elif kind in allowed(phase):
                     self.assertEqual(rejections(effects), [], name)
-                    self.assertEqual(0 in replica.sessions, kind is not Bye, name)
+                    self.assertEqual(0 in replica.core.sessions, kind is not Bye, name)
                 else:
                     [rejected] = rejections(effects)
                     self.assertIs(type(rejected.error), UnexpectedMessageError, name)
@@ -141,7 +160,7 @@ class PhaseTests(SynchronousTestCase):
                         [(end.session, end.code) for end in ends], [(0, ByeCode.UNEXPECTED)], name
                     )
                     self.assertEqual([e for e in effects if isinstance(e, Send)], [], name)
-                    self.assertNotIn(0, replica.sessions, name)
+                    self.assertNotIn(0, replica.core.sessions, name)
                     self.assertEqual(state(replica), before, name)
 
     def test_events_of_sessions_that_are_over(self) -> None:
@@ -178,7 +197,7 @@ class ServiceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A session in which nothing was said."""
-        self.session = Session(0, A, bytes(32), True, Allowance(0.0), 0.0)
+        self.session = session_of(Core(Heads(Clock(), set(), set())), A)
 
     def test_default_and_exceptions(self) -> None:
         """What is said of all others leaves what was said of some."""
@@ -203,48 +222,67 @@ class HandleTests(SynchronousTestCase):
     """Authors in HAVE."""
 
     def setUp(self) -> None:
-        """Both ends."""
-        self.ours = Session(0, A, bytes(32), True, Allowance(0.0), 0.0)
-        self.theirs = Session(0, B, bytes(32), False, Allowance(0.0), 0.0)
+        """What says announcements, alone, and a replica that hears them."""
+        clock = Clock()
+        for author in (A, B, C):
+            clock.replace(author, Head(author[0], bytes(32)))
+        self.core = Core(Heads(clock, set(), set()))
+        pulls = Pulls(self.core)
+        liveness = Liveness(self.core, pulls, CatchUp(self.core, pulls))
+        self.announcer = Announcer(self.core, liveness)
+        self.ours = session_of(self.core, B)
+        replica = replica_in(Phase.OPEN)
+        self.theirs = replica.core.sessions[0]
+        self.announcements = replica.announcements
 
-    def have(self, *authors: bytes) -> Have:
+    def have(self, *authors: bytes) -> list[Message]:
         """Announce these."""
-        self.ours.announce.update(dict.fromkeys(authors))
-        return self.ours.announcement(lambda author: author[0], 1000)
+        self.announcer.owe_all(self.ours, authors)
+        self.announcer.make_due(self.ours)
+        self.announcer.tell(self.ours)
+        return [effect.message for effect in self.core.take_effects() if isinstance(effect, events.Send)]
+
+    def read(self, have: Message) -> list[tuple[bytes, int]]:
+        """Hear what was announced."""
+        assert isinstance(have, Have)
+        return self.announcements.read(self.theirs, have)
 
     def test_an_author_is_named_once(self) -> None:
         """Then its handle is enough; the seq is the one at the time of sending."""
-        first, second = self.have(A, B), self.have(B, C)
+        [first], [second] = self.have(A, B), self.have(B, C)
         self.assertEqual(first, Have((HaveItem(0, 1, A), HaveItem(1, 2, B))))
         self.assertEqual(second, Have((HaveItem(1, 2), HaveItem(2, 3, C))))
-        self.assertEqual(self.theirs.read_have(first), [(A, 1), (B, 2)])
-        self.assertEqual(self.theirs.read_have(second), [(B, 2), (C, 3)])
+        self.assertEqual(self.read(first), [(A, 1), (B, 2)])
+        self.assertEqual(self.read(second), [(B, 2), (C, 3)])
 
     def test_long_announcements_are_cut(self) -> None:
-        """The rest comes with the next message."""
+        """The rest comes with the next message, or when there is room for it."""
         with patch.object(limits, "MAX_HAVE_ITEMS", 2):
-            self.assertEqual(len(self.have(A, B, C).items), 2)
-        self.assertEqual(list(self.ours.announce), [C])
-        self.ours.announce[A] = None
-        self.assertEqual(len(self.ours.announcement(lambda author: 1, 1).items), 1)
+            first, second = self.have(A, B, C)
+        self.assertEqual(first, Have((HaveItem(0, 1, A), HaveItem(1, 2, B))))
+        self.assertEqual(second, Have((HaveItem(2, 3, C),)))
+        self.ours.outbox.control_credit_bytes = 1
+        self.assertEqual(self.have(A, B, C), [Have((HaveItem(0, 1),))])
+        self.assertEqual(self.announcer.owed(self.ours), [B, C])
 
     def test_handles_are_used_again(self) -> None:
         """Memory of both ends is bounded in a session of any length."""
         with patch.object(limits, "MAX_HANDLES", 2):
             for author in (A, B, C, A, A, C, B):
-                self.assertEqual(self.theirs.read_have(self.have(author)), [(author, author[0])])
-            self.assertRaises(LimitExceededError, self.theirs.read_have, Have((HaveItem(2, 1, A),)))
+                [have] = self.have(author)
+                self.assertEqual(self.read(have), [(author, author[0])])
+            self.assertRaises(LimitExceededError, self.read, Have((HaveItem(2, 1, A),)))
 
     def test_handle_of_nobody(self) -> None:
         """A handle that nobody has, or an author of reserved length, means nothing here and is no offence."""
         have = Have((HaveItem(0, 1, A), HaveItem(2, 3, C), HaveItem(1, 9)))
-        self.assertEqual(self.theirs.read_have(have), [(A, 1), (C, 3)])
+        self.assertEqual(self.read(have), [(A, 1), (C, 3)])
         have = Have((HaveItem(0, 5, RESERVED), HaveItem(0, 6), HaveItem(2, 4)))
-        self.assertEqual(self.theirs.read_have(have), [(C, 4)])
+        self.assertEqual(self.read(have), [(C, 4)])
 
     def test_handles_end(self) -> None:
         """Whoever the author is, and whether it is said."""
         for author in (A, None, RESERVED):
-            self.theirs.read_have(Have((HaveItem(limits.MAX_HANDLES - 1, 1, author),)))
+            self.read(Have((HaveItem(limits.MAX_HANDLES - 1, 1, author),)))
             have = Have((HaveItem(limits.MAX_HANDLES, 1, author),))
-            self.assertRaises(LimitExceededError, self.theirs.read_have, have)
+            self.assertRaises(LimitExceededError, self.read, have)

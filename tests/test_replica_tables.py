@@ -149,7 +149,7 @@ class ReplicaTests(ReplicaCase):
 
     def test_claims_of_who_is_gone(self) -> None:
         """Are forgotten some at a time, and at once when nobody is left."""
-        schedule = self.replica.schedule
+        schedule = self.replica.pulls.schedule
         authors = names(4 * BURIED_AT_ONCE)
         for author in authors:
             schedule.claim(0, author, 1)
@@ -172,14 +172,14 @@ class ReplicaTests(ReplicaCase):
         for start in range(0, len(authors), limits.MAX_HAVE_ITEMS):
             some = enumerate(authors[start : start + limits.MAX_HAVE_ITEMS], start)
             self.hear(0, Have(tuple(HaveItem(handle, 1, author) for handle, author in some)))
-        session = self.replica.sessions[0]
-        self.assertEqual(len(session.expected), len(authors))
+        expected = self.replica.plumtree.of[self.replica.core.sessions[0]].expected
+        self.assertEqual(len(expected), len(authors))
         lefts = []
         self.now += limits.GRAFT_SECONDS
         for _ in range(3):
             asked = self.sent(self.do(events.Tick()), Want)
-            lefts.append(len(session.expected))
+            lefts.append(len(expected))
             self.now += 2 * LOOK_ON_SECONDS
         self.assertEqual(lefts, [2 * LOOKED_AT_ONCE, LOOKED_AT_ONCE, 0])
-        self.assertEqual((len(asked), session.expected.get(authors[-1], 0.0)), (0, 0.0))
-        self.assertEqual(len(self.replica.schedule.sources[0].open), limits.OPEN_WANTS_PER_PEER)
+        self.assertEqual((len(asked), expected.get(authors[-1], 0.0)), (0, 0.0))
+        self.assertEqual(len(self.replica.pulls.schedule.sources[0].open), limits.OPEN_WANTS_PER_PEER)

@@ -75,7 +75,7 @@ class PruneTests(ReplicaCase):
         with patch.object(limits, "MAX_PARENTS", 2):
             for keypair in (ANN, BOB, STRANGERS[0]):
                 self.hear(0, log(keypair, 1)[0])
-        self.assertEqual(list(self.replica._parents), [BOB.author, STRANGERS[0].author])
+        self.assertEqual(list(self.replica.plumtree.parents), [BOB.author, STRANGERS[0].author])
         self.assertEqual(self.sent(self.hear(1, log(ANN, 1)[0]), Lazy), [])
 
 
@@ -146,7 +146,7 @@ class GraftTests(ReplicaCase):
             for at, entry in enumerate(more):
                 self.hear(1, Have((HaveItem(0, entry.last, ANN.author),)))
                 waited = 0.0
-                while self.replica.schedule.pulled_from.get(ANN.author) != 1:
+                while self.replica.pulls.schedule.pulled_from.get(ANN.author) != 1:
                     self.do(events.Heard(0))
                     self.tick(limits.GRAFT_SECONDS / 3)
                     waited += limits.GRAFT_SECONDS / 3

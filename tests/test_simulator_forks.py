@@ -84,7 +84,7 @@ class HonestCase(SynchronousTestCase):
         self.cluster.settle()
         honest = {node.id for node in self.cluster.nodes}
         for node in self.cluster.nodes:
-            for session in node.replica.sessions.values():
+            for session in node.replica.core.sessions.values():
                 self.assertFalse(session.peer in honest and session.pauses, node.name)
             told = [
                 n

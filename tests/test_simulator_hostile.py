@@ -274,8 +274,8 @@ class LiarTests(HostileCase):
         self.cluster.run(300.0)
         asked = [item.holes for want in self.stranger.of(Want) for item in want.items]
         self.assertEqual(asked, [False, True])
-        self.assertEqual([*self.ann.replica.schedule.claimed], [])
-        self.assertFalse(self.ann.replica.withdrawn)
+        self.assertEqual([*self.ann.replica.pulls.schedule.claimed], [])
+        self.assertFalse(self.ann.replica.pulls.withdrawn)
 
     def test_claims_of_our_own_log(self) -> None:
         """Who claims to know more of a local writer than the writer is not believed, and others get its entries."""
@@ -311,9 +311,9 @@ class LiarTests(HostileCase):
             self.stranger.say(Want(tuple(WantItem(name, 1) for name in names)))
         self.cluster.run(5.0)
         self.assertEqual(sum(len(have.items) for have in self.stranger.of(Have)), 3000)
-        [session] = [s for s in self.ann.replica.sessions.values() if s.peer == self.stranger.id]
+        [session] = [s for s in self.ann.replica.core.sessions.values() if s.peer == self.stranger.id]
         self.assertTrue(session.outbox.idle)
-        self.assertEqual(session.announce, {})
+        self.assertEqual(self.ann.replica.announcer.owed(session), [])
 
     def test_false_root_starts_no_storm(self) -> None:
         """A root that never matches costs one reconcile for two PINGs at most."""

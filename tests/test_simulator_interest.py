@@ -293,7 +293,7 @@ class SubsetTests(SynchronousTestCase):
         cluster.run(5.0)
         spent = cluster.figures.bytes - sent
         counts = cluster.figures.messages - counted
-        names = 34 * sum(len(node.replica.wanted.authors) for node in (ann, bob))
+        names = 34 * sum(len(node.replica.core.wanted.authors) for node in (ann, bob))
         self.assertEqual(counts["Hello"], 2)
         self.assertLessEqual(counts["Ranges"], 2)
         self.assertEqual(set(counts) - {"Hello", "Ranges", "Refuse", "Lazy"}, set())
@@ -391,7 +391,7 @@ class QuotaTests(SynchronousTestCase):
             cluster.run(0.5)
         cluster.settle()
         self.assertEqual((seq(bob, ann), seq(bob, ann, 1)), (5, 20))
-        self.assertEqual(bob.replica.ledger.refused, {ann.local[0]: Quota.AUTHOR_BYTES})
+        self.assertEqual(bob.replica.core.ledger.refused, {ann.local[0]: Quota.AUTHOR_BYTES})
         told = [notice for notice in bob.notices if isinstance(notice, events.QuotaExceeded)]
         self.assertEqual(told, [events.QuotaExceeded(ann.local[0], Quota.AUTHOR_BYTES)])
         self.assertEqual(down(bob), [])
@@ -417,7 +417,7 @@ class QuotaTests(SynchronousTestCase):
         cluster.settle()
         held_there = [author for author in ann.local if bob.holdings.clock.seq(author)]
         self.assertEqual(len(held_there), 10)
-        self.assertEqual(len(bob.replica.ledger.refused), 20)
+        self.assertEqual(len(bob.replica.core.ledger.refused), 20)
         bob.choose(Choices.block, held_there[0], delete=True)
         cluster.settle()
         held_now = [author for author in ann.local if bob.holdings.clock.seq(author)]
@@ -438,7 +438,7 @@ class QuotaTests(SynchronousTestCase):
             cluster.run(0.5)
         cluster.settle()
         self.assertLessEqual(sum(bob.disk.logs.weighing.weights().values()), 20_000)
-        self.assertEqual(set(bob.replica.ledger.refused.values()), {Quota.BYTES})
+        self.assertEqual(set(bob.replica.core.ledger.refused.values()), {Quota.BYTES})
         write(bob, 3, 900)
         cluster.settle()
         self.assertEqual([seq(node, bob) for node in (ann, bob, cyn)], [3, 3, 3])
@@ -460,10 +460,10 @@ class QuotaTests(SynchronousTestCase):
         got = seq(bob, ann)
         self.assertTrue(20 <= got < 40, got)
         self.assertEqual(seq(bob, ann, 1), 10)
-        self.assertEqual(bob.replica.ledger.refused, {ann.local[0]: Quota.RATE})
+        self.assertEqual(bob.replica.core.ledger.refused, {ann.local[0]: Quota.RATE})
         cluster.run(600.0)
         self.assertEqual(seq(bob, ann), 100)
-        self.assertEqual(bob.replica.ledger.refused, {})
+        self.assertEqual(bob.replica.core.ledger.refused, {})
         self.assertTrue(any(isinstance(notice, events.QuotaLifted) for notice in bob.notices))
         cluster.settle()
 
@@ -504,11 +504,11 @@ class QuotaTests(SynchronousTestCase):
         for _ in range(10):
             cluster.run(0.2)
             write(ann)
-        self.assertEqual(bob.replica.ledger.refused, {ann.local[0]: Quota.RATE})
+        self.assertEqual(bob.replica.core.ledger.refused, {ann.local[0]: Quota.RATE})
         ann.crash()
         cluster.run(300.0)
         self.assertIsNone(bob.replica.deadline)
         ann.start()
         cluster.run(5.0)
         self.assertEqual(seq(bob, ann), seq(ann, ann))
-        self.assertEqual(bob.replica.ledger.refused, {})
+        self.assertEqual(bob.replica.core.ledger.refused, {})

@@ -241,7 +241,7 @@ class SilenceTests(SynchronousTestCase):
         ann.dialers.clear()
         bob.crash()
         cluster.run(1.0)
-        self.assertEqual(len(ann.replica.sessions), 0)
+        self.assertEqual(len(ann.replica.core.sessions), 0)
         self.assertIsNone(ann.replica.deadline)
 
 
@@ -256,8 +256,8 @@ class ConnectionTests(SynchronousTestCase):
             diallers = [cluster.connect(ann, bob), cluster.connect(bob, ann)]
             cluster.start()
             cluster.run(120.0)
-            [ours] = [s for s in ann.replica.sessions.values() if s.phase is Phase.OPEN]
-            [theirs] = [s for s in bob.replica.sessions.values() if s.phase is Phase.OPEN]
+            [ours] = [s for s in ann.replica.core.sessions.values() if s.phase is Phase.OPEN]
+            [theirs] = [s for s in bob.replica.core.sessions.values() if s.phase is Phase.OPEN]
             self.assertEqual(ours.salt, theirs.salt)
             self.assertLessEqual(max(dialler.dials for dialler in diallers), 2)
 
@@ -285,7 +285,7 @@ class ConnectionTests(SynchronousTestCase):
         write(bob)
         cluster.run(2.0)
         self.assertEqual(seq(ann, bob), 1)
-        self.assertEqual(len(bob.replica.sessions), 1)
+        self.assertEqual(len(bob.replica.core.sessions), 1)
 
     def test_own_address(self) -> None:
         """Dialling oneself ends with SELF."""
@@ -294,7 +294,7 @@ class ConnectionTests(SynchronousTestCase):
         cluster.start()
         cluster.net.dial(ann, ann)
         cluster.run(1.0)
-        self.assertEqual(ann.replica.sessions, {})
+        self.assertEqual(ann.replica.core.sessions, {})
         self.assertEqual(ann.peers, {})
 
     def test_entries_accepted_but_not_durable_when_a_peer_arrives(self) -> None:
@@ -345,7 +345,7 @@ class DiskTests(SynchronousTestCase):
             write(bob)
             write(ann, 3)
             cluster.run(1.0)
-            self.assertTrue(bob.replica.read_only)
+            self.assertTrue(bob.replica.core.is_read_only)
             self.assertEqual(seq(bob, ann), 0)
             bob.crash()
             bob.start()
@@ -363,7 +363,7 @@ class DiskTests(SynchronousTestCase):
         write(ann, 3)
         cluster.run(60.0)
         self.assertEqual(seq(bob, ann), 0)
-        self.assertGreaterEqual(bob.replica.pending_bytes, 0)
+        self.assertGreaterEqual(bob.replica.writes.pending_bytes, 0)
         self.assertLessEqual(cluster.figures.messages["Want"], 60.0 / limits.RETRY_WRITE_SECONDS + 1)
         bob.disk.full = False
         cluster.run(2 * limits.RETRY_WRITE_SECONDS)
@@ -488,7 +488,7 @@ class SourceTests(SynchronousTestCase):
             for turn in range(200):
                 write(ann, 1, 300, turn % 20)
                 cluster.run(0.05)
-                overflowed |= any(s.outbox.overflowed for s in ann.replica.sessions.values())
+                overflowed |= any(s.outbox.overflowed for s in ann.replica.core.sessions.values())
             self.assertTrue(overflowed)
             cluster.settle()
             self.assertEqual(bob.holdings.clock.total(), 200)

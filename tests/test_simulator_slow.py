@@ -82,7 +82,7 @@ class SlowTests(SynchronousTestCase):
         """Of more authors than are remembered, to a peer that asked for announcements only."""
         narrow = {(limits, "MAX_OWED_AUTHORS"): 200, (limits, "CONTROL_WINDOW_BYTES"): 2048}
         with patched({} if AUTHORS > limits.MAX_OWED_AUTHORS else narrow):
-            [session] = [s for s in self.hub.replica.sessions.values() if s.peer == self.slow.id]
+            [session] = [s for s in self.hub.replica.core.sessions.values() if s.peer == self.slow.id]
             self.hub.replica._on_message[Lazy](session, Lazy((None,)))
             for number in range(1, AUTHORS + 1):
                 [entry] = branch(author(number), b"", 1)

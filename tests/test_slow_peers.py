@@ -65,7 +65,7 @@ class WindowTests(FollowingCase):
     def test_announcements(self) -> None:
         """As of then."""
         for number in range(3000):
-            self.replica._announce(self.replica.sessions[1], author(number))
+            self.replica.announcer.announce(self.replica.core.sessions[1], author(number))
         effects = self.tick(1.0)
         first = [item for _, have in self.sent(effects, Have) for item in have.items]  # type: ignore[union-attr]
         self.assertLessEqual(len(first), self.most)
@@ -81,38 +81,38 @@ class WindowTests(FollowingCase):
         said = [m for n, m in self.sent(effects, Refuse) if n == 1]
         self.assertLessEqual(sum(len(m.authors) for m in said), self.most)  # type: ignore[union-attr]
         self.assertEqual(self.sent(self.choose("unblock", names[-1]), Lazy), [])
-        self.replica._start_reconcile(self.replica.sessions[1])
+        self.replica.catch_up.start(self.replica.core.sessions[1])
         self.assertEqual(self.sent(self.do(events.Tick()), Ranges), [])
         said += (rest := self.drained(1, Refuse, 4))
         self.assertEqual([name for m in said for name in m.authors], names[:-1])  # type: ignore[union-attr]
         self.assertGreater(len(rest), 1)
-        self.assertEqual(self.replica.sessions[1].reconcile_owed, False)
+        self.assertEqual(self.replica.catch_up.of[self.replica.core.sessions[1]].owes, False)
 
     def test_names_unsaid(self) -> None:
         """Who cannot be told what we want is given up, and nothing is held against it."""
         with patch.object(limits, "MAX_NAMED_AUTHORS", 900):
             self.choose("block", *(author(number) for number in range(500)))
             self.drained(1, Refuse)
-            self.replica.sessions[1].outbox.control_credit_bytes = 0
+            self.replica.core.sessions[1].outbox.control_credit_bytes = 0
             self.choose("unblock", *(author(number) for number in range(500)))
             self.choose("block", *(author(number) for number in range(500, 900)))
             self.tick(0.0)
-            self.assertIn(1, self.replica.sessions)
+            self.assertIn(1, self.replica.core.sessions)
             effects = self.choose("block", author(900)) + self.tick(0.0)
         self.assertEqual([e.code for e in effects if isinstance(e, events.End)], [ByeCode.LIMIT])
         self.assertEqual([e for e in effects if isinstance(e, events.PeerRejected)], [])
-        self.assertEqual([*self.replica.sessions], [0, 2])
+        self.assertEqual([*self.replica.core.sessions], [0, 2])
 
     def test_names_taken_back(self) -> None:
         """Of what changed back before it was said nothing is said, or kept: others may make it do so for ever."""
-        self.replica.sessions[1].outbox.control_credit_bytes = 0
+        self.replica.core.sessions[1].outbox.control_credit_bytes = 0
         for number in range(50):
             self.choose("block", author(number))
             self.choose("unblock", author(number))
         self.choose("block", author(50))
-        self.assertEqual(len(self.replica.sessions[1].names), 1)
+        self.assertEqual(len(self.replica.announcer.of[self.replica.core.sessions[1]].names), 1)
         self.assertEqual(self.drained(1, Refuse), [Refuse((author(50),))])
-        self.replica.sessions[1].outbox.control_credit_bytes = 0
+        self.replica.core.sessions[1].outbox.control_credit_bytes = 0
         self.choose("unblock", author(50))
         self.assertEqual(self.drained(1, Lazy), [Lazy((author(50),))])
 
@@ -130,7 +130,7 @@ class WindowTests(FollowingCase):
 
     def test_pings(self) -> None:
         """The last one is answered."""
-        self.replica.sessions[1].outbox.control_credit_bytes = 32
+        self.replica.core.sessions[1].outbox.control_credit_bytes = 32
         effects = self.hear(1, Ping(1), Ping(2), Ping(3))
         self.assertEqual([m.token for _, m in self.sent(effects, Pong)], [1])  # type: ignore[union-attr]
         self.assertEqual([m.token for m in self.drained(1, Pong)], [3])
@@ -140,7 +140,7 @@ class WindowTests(FollowingCase):
         [one] = log(ANN, 1)
         self.hear(0, one)
         self.assertEqual(len(self.sent(self.hear(1, one), Lazy)), 1)
-        self.replica.sessions[1].outbox.control_credit_bytes = 0
+        self.replica.core.sessions[1].outbox.control_credit_bytes = 0
         self.assertEqual(self.sent(self.hear(1, one), Lazy), [])
         self.assertEqual(self.drained(1, Lazy), [])
 
@@ -148,7 +148,7 @@ class WindowTests(FollowingCase):
         """A reconcile finds it."""
         with patch.object(limits, "MAX_OWED_AUTHORS", 2):
             for number in range(3):
-                self.replica._announce(self.replica.sessions[1], author(number))
+                self.replica.announcer.announce(self.replica.core.sessions[1], author(number))
         self.assertEqual(len(self.drained(1, Ranges, 1)), 1)
 
 
@@ -228,11 +228,12 @@ class AnnouncementTests(SlowCase):
             patch.object(limits, "MAX_OWED_AUTHORS", 100),
             patch.object(limits, "CONTROL_WINDOW_BYTES", 4096),
         ):
-            session = self.hub.node._driver.replica.sessions[self.link.session or 0]
+            replica = self.hub.node._driver.replica
+            session = replica.core.sessions[self.link.session or 0]
             session.serve(None, Service.LAZY)
             self.flood(*entries, seconds=1)
             self.assertEqual(len(self.hub.store.clock), 1501)
             self.assertLess(len(self.slow.store.clock), 1000)
-            self.assertLessEqual(len(session.announce), 100)
+            self.assertLessEqual(len(replica.announcer.owed(session)), 100)
             self.world.run(300)
         self.check((self.hub, self.slow))

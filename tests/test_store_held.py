@@ -183,4 +183,4 @@ class UseTests(SynchronousTestCase):
             self.world.run(2)
             on_disk = store.thread.now(lambda logs: set(logs.forks))
             self.assertEqual(set(store.forks), on_disk)
-            self.assertEqual(node._driver.replica.holdings.forks, on_disk)
+            self.assertEqual(node._driver.replica.core.heads.forks, on_disk)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import limits
 from gossiplog.errors import StoreClosedError
-from gossiplog.gossip import backlog, events, receiver
+from gossiplog.gossip import backlog, events, forks
 from gossiplog.gossip.allowance import TOIL_BYTES_PER_POINT
 from gossiplog.gossip.messages import Fork, Want, WantItem
 from gossiplog.gossip.outbox import PROOF, READS_AT_ONCE
@@ -137,7 +137,7 @@ class ChargeTests(ReplicaCase):
         self.entries = log(ANN, 3)
         self.hear(0, *self.entries)
         self.commit(*self.entries)
-        self.allowance = self.replica.sessions[1].allowance
+        self.allowance = self.replica.core.sessions[1].allowance
 
     def ask(self, number: int = 1) -> list[events.Load]:
         """A peer wants the last entry; returns what is to be read."""
@@ -177,11 +177,11 @@ class BeyondTests(ReplicaCase):
 
     def setUp(self) -> None:
         super().setUp()
-        weights = self.replica.ledger._weights
+        weights = self.replica.core.ledger._weights
         self.replica.limit_to(
-            self.replica.choices, QuotaLedger(Quotas(bytes=1), weights, self.holdings.local)
+            self.replica.interest.choices, QuotaLedger(Quotas(bytes=1), weights, self.holdings.local)
         )
-        self.replica.ledger.refused.update(
+        self.replica.core.ledger.refused.update(
             (number.to_bytes(32, "big"), None)
             for number in range(limits.MAX_CHOSEN_AUTHORS)  # type: ignore[misc]
         )
@@ -191,8 +191,8 @@ class BeyondTests(ReplicaCase):
         [entry], proof = log(ANN, 1), proof_of(BOB)
         self.assertEqual(self.replica.awaited(0, [entry]), [])
         checked: list[Segment] = []
-        self.replica.verify = lambda segment: checked.append(segment) or verify(segment)  # type: ignore[func-returns-value]
-        self.patch(receiver, "verify_proof", checked.append)
+        self.replica.receiver._verify = lambda segment: checked.append(segment) or verify(segment)  # type: ignore[func-returns-value]
+        self.patch(forks, "verify_proof", checked.append)
         self.assertEqual(self.hear(0, entry, Fork(proof)), [])
         self.assertEqual(checked, [])
 
@@ -444,7 +444,7 @@ class VainFillTests(ReplicaCase):
         self.hear(0, *(entries := log(ANN, 2)))
         self.commit(*entries)
         self.holdings.lacks(ANN.author)
-        allowance = self.replica.sessions[1].allowance
+        allowance = self.replica.core.sessions[1].allowance
         effects = self.hear(1, entries[0])
         self.assertIn(events.FillHoles(1, entries[0], False), effects)
         allowance._echo, before = 0.0, allowance._points

@@ -17,7 +17,6 @@ from gossiplog.gossip.messages import (
     Have,
     Lazy,
     Message,
-    Ping,
     RangeKind,
     Ranges,
     Refuse,
@@ -57,10 +56,6 @@ RECORDS_PER_POINT = 64
 DECRYPTED_BYTES_PER_POINT = 512 * 1024
 """A millisecond, with all copies."""
 
-SEGMENT_MILLISECONDS = 0.1
-MESSAGE_MILLISECONDS = 0.04
-"""What the smallest take."""
-
 NIL_POINTS = 50
 """LAZY for all that is not named: it goes through up to 65,536 parents, and answers with up to 1,024 authors."""
 
@@ -76,39 +71,55 @@ ECHO_POINTS = 2.0
 each in a record and a read of its own."""
 
 
-def price(message: Message) -> float:
-    """What a message costs, in points of up to a millisecond.  O(ranges of a RANGES).
+def flat_price(message: Message) -> float:
+    """What a message costs that is rare, or has to be answered."""
+    return 1.0
 
-    A segment costs little as long as it is not :func:`hashed`: while what was accepted is lost to a full disk, an
-    honest peer sends on what cannot be taken.
+
+def want_price(message: Want) -> float:
+    """What a WANT costs."""
+    return 1 + len(message.items) / ITEMS_PER_POINT
+
+
+def have_price(message: Have) -> float:
+    """What a HAVE costs."""
+    return MESSAGE_POINTS + len(message.items) / ITEMS_PER_POINT
+
+
+def fill_price(message: Fill) -> float:
+    """What a FILL costs, but for what is read for it."""
+    return MESSAGE_POINTS + len(message.ranges) / ITEMS_PER_POINT
+
+
+def segment_price(message: Segment) -> float:
+    """What a SEGMENT costs that need not be :func:`hashed`.
+
+    Little: while what was accepted is lost to a full disk, an honest peer sends on what cannot be taken.
     """
-    if isinstance(message, Have | Want):
-        base = MESSAGE_POINTS if isinstance(message, Have) else 1
-        return base + len(message.items) / ITEMS_PER_POINT
-    if isinstance(message, Fill):
-        return MESSAGE_POINTS + len(message.ranges) / ITEMS_PER_POINT
-    if isinstance(message, Segment):
-        return MESSAGE_POINTS + len(message.bodies) / RECEIVED_BYTES_PER_POINT
-    if isinstance(message, Fork):
-        return MESSAGE_POINTS + len(message.proof.segment.bodies) / RECEIVED_BYTES_PER_POINT
-    if isinstance(message, Unknown):
-        return MESSAGE_POINTS + message.size_kib * 1024 / RECEIVED_BYTES_PER_POINT
-    if isinstance(message, Lazy | Refuse):
-        names = len(message.authors) / NAMES_PER_POINT
-        return MESSAGE_POINTS + names + NIL_POINTS * message.authors.count(None)
-    if isinstance(message, Ranges):
-        items = sum(len(part.items) for part in message.ranges)
-        fingerprints = sum(1 for part in message.ranges if part.kind is RangeKind.FINGERPRINT)
-        return 1 + (len(message.ranges) + items) / ITEMS_PER_POINT + fingerprints / FINGERPRINTS_PER_POINT
-    return 1
+    return MESSAGE_POINTS + len(message.bodies) / RECEIVED_BYTES_PER_POINT
 
 
-def work(message: Message) -> float:
-    """About how long a message takes, in milliseconds: its price, but for what is added so that nothing is cheap."""
-    if isinstance(message, Segment):
-        return SEGMENT_MILLISECONDS + hashed(message) / 4
-    base = 1 if isinstance(message, Ping | Want | Ranges) else MESSAGE_POINTS
-    return MESSAGE_MILLISECONDS + max(0.0, price(message) - base)
+def fork_price(message: Fork) -> float:
+    """What a FORK costs that need not be verified."""
+    return MESSAGE_POINTS + len(message.proof.segment.bodies) / RECEIVED_BYTES_PER_POINT
+
+
+def unknown_price(message: Unknown) -> float:
+    """What a message of an unknown type costs."""
+    return MESSAGE_POINTS + message.size_kib * 1024 / RECEIVED_BYTES_PER_POINT
+
+
+def names_price(message: Lazy | Refuse) -> float:
+    """What a LAZY or REFUSE costs."""
+    names = len(message.authors) / NAMES_PER_POINT
+    return MESSAGE_POINTS + names + NIL_POINTS * message.authors.count(None)
+
+
+def ranges_price(message: Ranges) -> float:
+    """What a RANGES costs, to read or to make.  O(ranges)."""
+    items = sum(len(part.items) for part in message.ranges)
+    fingerprints = sum(1 for part in message.ranges if part.kind is RangeKind.FINGERPRINT)
+    return 1 + (len(message.ranges) + items) / ITEMS_PER_POINT + fingerprints / FINGERPRINTS_PER_POINT
 
 
 def toil(reads: int, records: int, size: int) -> float:
@@ -123,8 +134,9 @@ def hashed(segment: Segment) -> float:
 
 def echo(message: Segment | Fork) -> float:
     """What it costs when a peer brings what another one brought, and says what follows from that."""
-    known = hashed(message) if isinstance(message, Segment) else 0.0
-    return price(message) + known + ECHO_POINTS
+    if isinstance(message, Segment):
+        return segment_price(message) + hashed(message) + ECHO_POINTS
+    return fork_price(message) + ECHO_POINTS
 
 
 class Allowance:

@@ -9,130 +9,264 @@ is given to its transport beyond a window.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode
-from gossiplog.gossip.heads import Heads
-from gossiplog.gossip.interest import Wanted
+from gossiplog.gossip.core import Core
 from gossiplog.gossip.liveness import Liveness
-from gossiplog.gossip.messages import Lazy, Message, Refuse, Want, WantItem
+from gossiplog.gossip.messages import Have, HaveItem, Lazy, Message, Refuse, Want, WantItem
 from gossiplog.gossip.outbox import CONTROL_ITEM_BYTES
-from gossiplog.gossip.session import Phase, Session
+from gossiplog.gossip.session import AUTHOR_BYTES, HANDLE_BYTES, Phase, Session, Slot, table_bytes
+
+NAME_BYTES = 8
+"""What each name of our interest takes up that a peer is still to be told at the beginning: a place in a list."""
 
 
-class Announcer(Liveness):
-    """I say what is owed to the peers of one replica, when they can take it."""
+class Untold:
+    """What one peer is still to be told.
 
-    wanted: Wanted
+    ``heads``: authors of whom it may not know what we hold, ``even_if_known`` those that it is told of anyway, and
+    ``withheld`` with another seq than we hold; ``is_due``: that may be said now.  ``names``: authors with what it was
+    told last of our interest in them; ``introduction``: messages with those that HELLO had no room for.  ``doubts``:
+    authors to be asked about.
+    """
 
-    def __init__(self, holdings: Heads) -> None:
-        super().__init__(holdings)
-        self._announce_at: float | None = None
+    def __init__(self, session: Session) -> None:
+        self.heads: dict[bytes, None] = {}
+        self.even_if_known: set[bytes] = set()
+        self.is_due = False
+        self.withheld: dict[bytes, int] = {}
+        self.names: dict[bytes, bool] = {}
+        self.introduction: Iterator[Message] | None = None
+        self.doubts: dict[bytes, None] = {}
+        self.handles: dict[bytes, int] = {}
 
-    def _rest(self) -> None:
-        super()._rest()
-        self._announce_at = None
+
+class Announcer:
+    """I say what is owed to the peers of one replica, when they can take it.
+
+    ``on_flush`` is told of each peer to which announcements are made at the same time.
+    """
+
+    def __init__(self, core: Core, liveness: Liveness) -> None:
+        self._core = core
+        self._liveness = liveness
+        self.of = Slot(Untold)
+        self._flush_at: float | None = None
+        self.on_flush: Sequence[Callable[[Session], None]] = ()
+
+    def rest(self) -> None:
+        """No session is left."""
+        self._flush_at = None
 
     # -- what is owed
 
-    def _announce(self, session: Session, author: bytes, within: float = limits.ANNOUNCE_SECONDS) -> None:
-        session.owe(session.announce, author)
-        self._flush_within(within)
+    def announce(self, session: Session, author: bytes, within: float = limits.ANNOUNCE_SECONDS) -> None:
+        """Say within so many seconds what we hold of ``author``."""
+        self.owe(session, author)
+        self.flush_within(within)
 
-    def _flush_within(self, within: float) -> None:
-        when = self.now + within
-        if self._announce_at is None or when < self._announce_at:
-            self._announce_at = when
-            self._at(when, self._flush_announcements)
+    def owe(self, session: Session, author: bytes) -> None:
+        """Say what we hold of ``author`` when something is said; of too many, a reconcile is owed instead."""
+        untold = self.of[session]
+        if len(untold.heads) >= limits.MAX_OWED_AUTHORS and author not in untold.heads:
+            untold.heads.clear()
+            untold.withheld.clear()
+            session.outbox.overflowed = True
+        untold.heads[author] = None
 
-    def _flush_announcements(self) -> None:
-        if self._announce_at is None or self.now < self._announce_at:
-            return  # it was due earlier, and is done
-        self._announce_at = None
-        for session in self.open_sessions():
-            session.announces = True
-            self._tell(session)
-            self._explore_with(session)
+    def owe_all(self, session: Session, authors: Sequence[bytes]) -> None:
+        """As :meth:`owe`, for what is on its way to the disk when a session begins."""
+        self.of[session].heads.update(dict.fromkeys(authors))
 
-    def _name(self, session: Session, authors: Sequence[bytes]) -> None:
+    def owe_now(self, session: Session, author: bytes) -> None:
+        """As :meth:`owe`, as soon as there is room."""
+        self.owe(session, author)
+        self.make_due(session)
+
+    def make_due(self, session: Session) -> None:
+        """What is owed may be said now."""
+        self.of[session].is_due = True
+
+    def owed(self, session: Session) -> list[bytes]:
+        """The authors of whom the peer is to be told what we hold."""
+        return [*self.of[session].heads]
+
+    def forget(self, session: Session, author: bytes) -> None:
+        """Say nothing of ``author``."""
+        self.of[session].heads.pop(author, None)
+
+    def forget_known(self, session: Session, author: bytes) -> None:
+        """The peer holds as much of ``author`` as we do: it need not be told, unless it waits for payloads."""
+        untold = self.of[session]
+        if author not in untold.even_if_known:
+            untold.heads.pop(author, None)
+
+    def insist(self, session: Session, author: bytes) -> None:
+        """Say what we hold of ``author`` even if the peer holds as much: it lacks payloads, and we do not any more."""
+        if len(self.of[session].even_if_known) < limits.MAX_HOPES:
+            self.of[session].even_if_known.add(author)
+
+    def withhold(self, session: Session, author: bytes, seq: int) -> None:
+        """What was asked for cannot be sent without holes beyond ``seq``: say so, with the next announcement."""
+        self.owe_now(session, author)
+        self.of[session].withheld[author] = seq
+
+    def withhold_no_more(self, session: Session, author: bytes) -> None:
+        """The peer asked anew."""
+        self.of[session].withheld.pop(author, None)
+
+    def doubt(self, session: Session, author: bytes) -> None:
+        """Ask about ``author``, of whom the peer holds another entry; of too many, a reconcile is owed instead."""
+        doubts = self.of[session].doubts
+        if len(doubts) >= limits.MAX_OWED_AUTHORS and author not in doubts:
+            doubts.clear()
+            session.outbox.overflowed = True
+        doubts[author] = None
+
+    def introduce(self, session: Session, messages: Iterator[Message]) -> None:
+        """Say these first: they belong to our HELLO."""
+        self.of[session].introduction = messages
+
+    def name(self, session: Session, authors: Sequence[bytes]) -> None:
         """Say of these whether we want them; one that does not read what it wants to be told is given up."""
-        session.announces = session.announces or bool(authors)
+        core, untold = self._core, self.of[session]
+        untold.is_due = untold.is_due or bool(authors)
         for author in authors:
-            wants = self.wanted.wants(author)
-            if session.names.setdefault(author, not wants) == wants:
-                del session.names[author]  # it changed back, and the peer never knew
-        if len(session.names) > limits.MAX_NAMED_AUTHORS:
-            reason = f"left unread what we want of {len(session.names)} authors"
-            self._at(self.now, lambda: self._close(session.number, ByeCode.LIMIT, reason))
+            wants = core.wanted.wants(author)
+            if untold.names.setdefault(author, not wants) == wants:
+                del untold.names[author]  # it changed back, and the peer never knew
+        if len(untold.names) > limits.MAX_NAMED_AUTHORS:
+            reason = f"left unread what we want of {len(untold.names)} authors"
+            core.at(core.now, core.close, session.number, ByeCode.LIMIT, reason)
 
-    def _explore_with(self, session: Session) -> None:
-        raise NotImplementedError
+    def has_names(self, session: Session) -> bool:
+        """Whether the peer does not know yet what we want: what is compared depends on that."""
+        untold = self.of[session]
+        return bool(untold.names) or untold.introduction is not None
 
-    def _advise(self, session: Session, message: Message) -> None:
+    def advise(self, session: Session, message: Message) -> None:
         """Say what only saves a copy or a delay: to a peer that reads slowly, nothing."""
         if session.outbox.control_credit_bytes > 0:
-            self._send(session, message)
+            self._core.send(session, message)
 
-    # -- when there is room
+    # -- when it is said
 
-    def _tell(self, session: Session) -> None:
+    def flush_within(self, within: float) -> None:
+        """Say what is owed in so many seconds, everybody at once."""
+        when = self._core.now + within
+        if self._flush_at is None or when < self._flush_at:
+            self._flush_at = when
+            self._core.at(when, self._flush)
+
+    def _flush(self) -> None:
+        if self._flush_at is None or self._core.now < self._flush_at:
+            return  # it was due earlier, and is done
+        self._flush_at = None
+        for session in self._core.open_sessions():
+            self.make_due(session)
+            self.tell(session)
+            for told in self.on_flush:
+                told(session)
+
+    def tell(self, session: Session) -> None:
         """Say what is owed, as far as there is room.
 
         What we hold of an author comes before that we want it, or the peer may send more of our own log than it should.
         """
-        outbox = session.outbox
-        if session.ping is not None and outbox.control_credit_bytes > 0:
-            self._ping(session, session.ping)
+        untold, outbox = self.of[session], session.outbox
+        self._liveness.answer(session)
         while outbox.control_credit_bytes > 0:
-            message = self._introduction(session)
+            message = _introduction(untold)
             if message is None and session.phase is Phase.OPEN:
                 message = self._announcement(session) or self._names(session) or self._doubts(session)
             elif message is None:
                 message = self._names(session)
             if message is None:
                 return
-            self._send(session, message)
-
-    @staticmethod
-    def _introduction(session: Session) -> Message | None:
-        message = None if session.introduction is None else next(session.introduction, None)
-        if message is None:
-            session.introduction = None
-        return message
+            self._core.send(session, message)
 
     def _announcement(self, session: Session) -> Message | None:
-        session.announces = session.announces and bool(session.announce)
-        return session.announcement(self._shown_seq, _room(session)) if session.announces else None
+        """What is to be announced, as one message, as it is now."""
+        untold = self.of[session]
+        untold.is_due = untold.is_due and bool(untold.heads)
+        if not untold.is_due:
+            return None
+        items = []
+        for author in [*islice(untold.heads, min(_room(session), limits.MAX_HAVE_ITEMS))]:
+            del untold.heads[author]
+            untold.even_if_known.discard(author)
+            withheld = untold.withheld.pop(author, None)
+            seq = self._shown_seq(author) if withheld is None else withheld
+            handle = untold.handles.get(author)
+            if handle is None:
+                if len(untold.handles) == limits.MAX_HANDLES:
+                    untold.handles.clear()
+                handle = untold.handles[author] = len(untold.handles)
+                items.append(HaveItem(handle, seq, author))
+            else:
+                items.append(HaveItem(handle, seq))
+        return Have(tuple(items))
+
+    def _shown_seq(self, author: bytes) -> int:
+        """What a HAVE says: nothing is held of who is not wanted."""
+        return self._core.heads.accepted_seq(author) if self._core.wanted.wants(author) else 0
 
     def _names(self, session: Session) -> Message | None:
         """Our interest in the first of those that are to be named, and in as many after it that we want likewise."""
-        first = next(iter(session.names), None)
+        names, wanted = self.of[session].names, self._core.wanted
+        first = next(iter(names), None)
         if first is None:
             return None
-        wants = self.wanted.wants(first)
+        wants = wanted.wants(first)
         found = []
-        for author in islice(session.names, min(_room(session), limits.MAX_WANT_ITEMS)):
-            if self.wanted.wants(author) is not wants:
+        for author in islice(names, min(_room(session), limits.MAX_WANT_ITEMS)):
+            if wanted.wants(author) is not wants:
                 break
             found.append(author)
         for author in found:
-            del session.names[author]
+            del names[author]
         return (Lazy if wants else Refuse)(tuple(found))
 
     def _doubts(self, session: Session) -> Message | None:
         """Questions about authors of whom the peer holds another entry: a proof is the answer, or is made of it."""
+        heads, doubts = self._core.heads, self.of[session].doubts
         items = []
-        for author in [*islice(session.doubts, min(_room(session), limits.MAX_WANT_ITEMS))]:
-            del session.doubts[author]
-            if author not in self.holdings.forks and self.wanted.wants(author):
-                items.append(WantItem(author, max(1, self.holdings.clock.seq(author))))
+        for author in [*islice(doubts, min(_room(session), limits.MAX_WANT_ITEMS))]:
+            del doubts[author]
+            if author not in heads.forks and self._core.wanted.wants(author):
+                items.append(WantItem(author, max(1, heads.clock.seq(author))))
         return Want(tuple(items)) if items else None
 
-    def _shown_seq(self, author: bytes) -> int:
-        """What a HAVE says: nothing is held of who is not wanted."""
-        return self.holdings.accepted_seq(author) if self.wanted.wants(author) else 0
+    # -- memory
+
+    def kept_bytes(self, session: Session) -> int:
+        """About what is kept of what a peer is to be told.  O(1)."""
+        untold = self.of[session]
+        introduction = 0 if untold.introduction is None else NAME_BYTES * len(self._core.wanted.authors)
+        return (
+            introduction
+            + table_bytes(AUTHOR_BYTES, untold.heads, untold.names, untold.doubts)
+            + table_bytes(HANDLE_BYTES, untold.withheld, untold.handles)
+        )
+
+    def forget_owed(self, session: Session) -> None:
+        """Owe no announcements and no questions: a reconcile finds what they would have said."""
+        untold = self.of[session]
+        untold.heads, untold.withheld, untold.doubts = {}, {}, {}
+
+    def forget_handles(self, session: Session) -> None:
+        """Say anew which authors our handles stand for."""
+        self.of[session].handles = {}
+
+
+def _introduction(untold: Untold) -> Message | None:
+    message = None if untold.introduction is None else next(untold.introduction, None)
+    if message is None:
+        untold.introduction = None
+    return message
 
 
 def _room(session: Session) -> int:

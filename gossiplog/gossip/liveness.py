@@ -1,308 +1,180 @@
-"""What a replica does because time passes, and how its sessions end.
+"""Whether peers are there, and hold what we hold.
 
-Responsible for: timers, PING and PONG, stalls, "caught up" and "in sync", closing.
+Responsible for: PING and PONG: silent peers are asked and given up, root fingerprints compared; "in sync".
 Must not know: how segments are accepted or sent.
-Invariant: without sessions there is no timer; a session that is over leaves nothing behind.
+Invariant: whoever is silent for too long is closed; a difference that no message tells of is found by the second PING.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterator
-
 from gossiplog import limits
-from gossiplog.errors import ByeCode, PeerError
+from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
-from gossiplog.gossip.allowance import Allowances
-from gossiplog.gossip.budget import Budget
-from gossiplog.gossip.events import Effect, End, Send
-from gossiplog.gossip.heads import Heads
-from gossiplog.gossip.messages import Fill, Message, Ping, Pong, Want
-from gossiplog.gossip.outbox import control_bytes
-from gossiplog.gossip.pull_scheduler import PullScheduler
-from gossiplog.gossip.session import Pause, Phase, Session
-from gossiplog.gossip.withdrawn_claims import WithdrawnClaims
+from gossiplog.gossip.catch_up import CatchUp
+from gossiplog.gossip.core import Core
+from gossiplog.gossip.messages import Peers, Ping, Pong, Unknown
+from gossiplog.gossip.pulls import Pulls
+from gossiplog.gossip.session import Phase, Session, Slot
 
-BURY_SECONDS = 0.005
-"""Between two parts of what is forgotten of very many claims: of a million, for five seconds."""
+
+class Pulse:
+    """What was asked of one peer, and what it is to answer.
+
+    ``token`` and ``root``: what our last PING said; ``answer_by``: when the peer has to have said anything.  ``owed``:
+    its PING that was not answered yet.  ``is_probed``: the application waits for both sides to hold the same.
+    """
+
+    __slots__ = (
+        "answer_by",
+        "heard_at",
+        "is_probed",
+        "look_at",
+        "mismatch_at",
+        "mismatch_patience",
+        "owed",
+        "probe_interval",
+        "root",
+        "token",
+    )
+
+    def __init__(self, session: Session) -> None:
+        self.heard_at = session.began_at
+        self.answer_by: float | None = None
+        self.look_at: float | None = None
+        self.token: int | None = None
+        self.root = b""
+        self.owed: Ping | None = None
+        self.is_probed = False
+        self.probe_interval = 0.0
+        self.mismatch_at: float | None = None
+        self.mismatch_patience = limits.MISMATCH_SECONDS
 
 
 class Liveness:
-    """I keep the sessions of one replica alive, and bury them."""
+    """I ask the peers of one replica whether they are there."""
 
-    def __init__(self, holdings: Heads) -> None:
-        self.holdings = holdings
-        self.schedule = PullScheduler(holdings.clock.seq)
-        self.withdrawn = WithdrawnClaims(self.schedule)
-        self.budget = Budget()
-        self.allowances = Allowances()
-        self.sessions: dict[int, Session] = {}
-        self.now = 0.0
-        self._effects: list[Effect] = []
-        self._asked: list[Session] = []
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._timer_count = 0
-        self._watching_stalls = self._burying = False
+    def __init__(self, core: Core, pulls: Pulls, catch_up: CatchUp) -> None:
+        self._core = core
+        self._pulls = pulls
+        self._catch_up = catch_up
+        self.of = Slot(Pulse)
         self._token = 0
-        self._reading = True
-
-    def open_sessions(self) -> Iterator[Session]:
-        """Sessions in which both said HELLO."""
-        return (session for session in tuple(self.sessions.values()) if session.phase is Phase.OPEN)
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether all that the peers told us of is on our disk; False while there is none, or one has not said yet."""
-        sessions = list(self.open_sessions())
-        return bool(sessions) and all(s.settled and not self._is_behind(s) for s in sessions)
-
-    def _is_behind(self, session: Session) -> bool:
-        """Whether the peer has something for us, with payloads or without."""
-        return bool(self.schedule.missing(session.number)) or self.withdrawn.has(session.number)
-
-    @property
-    def deadline(self) -> float | None:
-        """When the next :class:`~gossiplog.gossip.events.Tick` is due, None while nothing waits."""
-        return self._timers[0][0] if self._timers else None
-
-    def _emit(self, effect: Effect) -> None:
-        self._effects.append(effect)
-
-    def _send(self, session: Session, message: Message) -> None:
-        if type(message) is not Ping and type(message) is not Pong:
-            session.quiet = False
-        session.sent_at = self.now
-        session.outbox.control_credit_bytes -= control_bytes(message)
-        session.answers.asked(message)
-        if type(message) is Want or type(message) is Fill:
-            self._asked.append(session)
-        self._effects.append(Send(session.number, message))
-
-    def _at(self, when: float, action: Callable[[], None]) -> None:
-        self._timer_count += 1
-        heapq.heappush(self._timers, (when, self._timer_count, action))
-
-    def _rest(self) -> None:
-        """Nobody is left to do anything for."""
-        self._timers.clear()
-        self._watching_stalls = self._burying = False
-
-    def _tick(self) -> None:
-        while self._timers and self._timers[0][0] <= self.now:
-            heapq.heappop(self._timers)[2]()
 
     # -- is the peer there?
 
-    def _watch(self, session: Session, when: float) -> None:
-        """Look after ``session`` at ``when`` at the latest."""
-        if session.watch_at is None or when < session.watch_at:
-            session.watch_at = when
-            self._at(when, lambda: self._look_after(session, when))
+    def look_after(self, session: Session, when: float) -> None:
+        """See at ``when`` at the latest whether the peer is there."""
+        pulse = self.of[session]
+        if pulse.look_at is None or when < pulse.look_at:
+            pulse.look_at = when
+            self._core.at(when, self._look, session, when)
 
-    def _look_after(self, session: Session, when: float) -> None:
+    def _look(self, session: Session, when: float) -> None:
         """Ping a silent peer, close one that stays silent."""
-        if session.phase is Phase.ENDED or session.watch_at != when:
+        core, pulse = self._core, self.of[session]
+        if session.phase is Phase.ENDED or pulse.look_at != when:
             return
-        session.watch_at = None
+        pulse.look_at = None
         if session.phase is Phase.GREETING:
-            self._close(session.number, ByeCode.TIMEOUT, "no HELLO in time")
+            core.close(session.number, ByeCode.TIMEOUT, "no HELLO in time")
             return
         if not session.is_read:
-            self._heard(session)  # or would have, had we listened
+            self.heard(session)  # or would have, had we listened
         # a peer that has much to send hears from us only if we speak: its own PING would be stuck behind all that
-        silent_since = min(session.heard_at, session.sent_at)
-        if session.answer_by is None and self.now >= silent_since + limits.PING_SECONDS:
-            self._ask_alive(session, limits.PING_DEADLINE_SECONDS)
-        if session.answer_by is None:
-            self._watch(session, silent_since + limits.PING_SECONDS)
-        elif self.now >= session.answer_by:
-            self._close(session.number, ByeCode.TIMEOUT, "no answer to PING")
+        silent_since = min(pulse.heard_at, session.sent_at)
+        if pulse.answer_by is None and core.now >= silent_since + limits.PING_SECONDS:
+            self.ask(session, limits.PING_DEADLINE_SECONDS)
+        if pulse.answer_by is None:
+            self.look_after(session, silent_since + limits.PING_SECONDS)
+        elif core.now >= pulse.answer_by:
+            core.close(session.number, ByeCode.TIMEOUT, "no answer to PING")
         else:
-            self._watch(session, session.answer_by)
+            self.look_after(session, pulse.answer_by)
 
-    def _heard(self, session: Session) -> None:
+    def heard(self, session: Session) -> None:
         """The peer is there."""
-        session.heard_at = self.now
-        session.answer_by = None
+        pulse = self.of[session]
+        pulse.heard_at = self._core.now
+        pulse.answer_by = None
 
-    def _ask_alive(self, session: Session, within: float) -> None:
-        if session.answer_by is None:
-            session.answer_by = self.now + within
-            self._watch(session, session.answer_by)
-        session.quiet = True
-        session.root_said = session.view.root(session.salt)
+    def ask(self, session: Session, within: float) -> None:
+        """Ask the peer whether it is there, and what it holds; it has to answer within so many seconds."""
+        pulse = self.of[session]
+        if pulse.answer_by is None:
+            pulse.answer_by = self._core.now + within
+            self.look_after(session, pulse.answer_by)
+        session.is_quiet = True
+        pulse.root = session.view.root(session.salt)
         self._token += 1
-        session.asked = self._token
-        self._send(session, Ping(self._token, session.root_said))
+        pulse.token = self._token
+        self._core.send(session, Ping(self._token, pulse.root))
 
-    def _ping(self, session: Session, ping: Ping) -> None:
+    def trickled(self, event: events.Heard) -> None:
+        """Part of a message is here."""
+        session = self._core.sessions.get(event.session)
+        if session is not None:
+            self.heard(session)
+            self._pulls.schedule.trickled(session.number, self._core.now)
+
+    def pass_over(self, session: Session, message: Peers | Unknown) -> None:
+        """Allowed, and of no use to this node, but as a sign of life."""
+        session.unknown_messages += 1
+
+    # -- does it hold what we hold?
+
+    def ping(self, session: Session, ping: Ping) -> None:
         """Answer at once, or, while the peer does not read, the last one when it does: only that answer counts."""
-        if session.outbox.control_credit_bytes > 0:
-            session.ping = None
-            self._send(session, Pong(ping.token, session.view.root(session.salt)))
-        else:
-            session.ping = ping
+        self.of[session].owed = ping
+        self.answer(session)
 
-    def _pong(self, session: Session, pong: Pong) -> None:
+    def answer(self, session: Session) -> None:
+        """Answer the peer's last PING, if it was not and there is room."""
+        pulse = self.of[session]
+        if pulse.owed is not None and session.outbox.control_credit_bytes > 0:
+            token, pulse.owed = pulse.owed.token, None
+            self._core.send(session, Pong(token, session.view.root(session.salt)))
+
+    def pong(self, session: Session, pong: Pong) -> None:
         """Compare root fingerprints: no lost message may need a restart.  An empty one says nothing."""
-        if pong.token != session.asked:
+        core, pulse = self._core, self.of[session]
+        if pong.token != pulse.token:
             return  # nobody asked, or we asked again since
-        session.asked = None
+        pulse.token = None
         root = session.view.root(session.salt)
         same = pong.root == root
-        if (
-            session.probing
-            and same
-            and session.caught_up
-            and session.outbox.idle
-            and not self.holdings.pending
-        ):
-            session.probing = False
-            self._emit(events.InSync(session.number, session.peer))
-        if same or not pong.root or not session.quiet or session.root_said != root:
-            session.mismatch_at = None
-        elif session.mismatch_at is None:
-            session.mismatch_at = self.now
-        elif self.now - session.mismatch_at >= session.mismatch_patience:
-            session.mismatch_at = None
-            session.mismatch_patience = min(2 * session.mismatch_patience, limits.MISMATCH_MOST_SECONDS)
-            self._start_reconcile(session)
-        if session.probing:
-            self._at(self.now + session.probe_interval, lambda: self._probe_again(session))
-            session.probe_interval = min(session.probe_interval * 2, 1.0)
+        if pulse.is_probed and same and self._is_at_rest(session):
+            pulse.is_probed = False
+            core.emit(events.InSync(session.number, session.peer))
+        if same or not pong.root or not session.is_quiet or pulse.root != root:
+            pulse.mismatch_at = None
+        elif pulse.mismatch_at is None:
+            pulse.mismatch_at = core.now
+        elif core.now - pulse.mismatch_at >= pulse.mismatch_patience:
+            pulse.mismatch_at = None
+            pulse.mismatch_patience = min(2 * pulse.mismatch_patience, limits.MISMATCH_MOST_SECONDS)
+            self._catch_up.start(session)
+        if pulse.is_probed:
+            core.at(core.now + pulse.probe_interval, self._probe_again, session)
+            pulse.probe_interval = min(pulse.probe_interval * 2, 1.0)
 
-    def _probe(self, number: int) -> None:
-        session = self.sessions.get(number)
-        if session is not None and session.phase is Phase.OPEN and not session.probing:
-            session.probing = True
-            session.probe_interval = 0.01
-            self._ask_alive(session, limits.PING_DEADLINE_SECONDS)
+    def _is_at_rest(self, session: Session) -> bool:
+        """Whether all that is held is on disk, here, and nothing is on its way to the peer."""
+        is_caught_up = self._catch_up.of[session].is_caught_up
+        return is_caught_up and session.outbox.idle and not self._core.heads.pending
+
+    def probe(self, event: events.Probe) -> None:
+        """Find out when both sides of a session hold the same."""
+        session = self._core.open_session(event.session)
+        if session is not None and not self.of[session].is_probed:
+            self.of[session].is_probed = True
+            self.of[session].probe_interval = 0.01
+            self.ask(session, limits.PING_DEADLINE_SECONDS)
 
     def _probe_again(self, session: Session) -> None:
-        if session.probing and session.phase is Phase.OPEN:
-            self._ask_alive(session, limits.PING_DEADLINE_SECONDS)
+        if self.of[session].is_probed and session.phase is Phase.OPEN:
+            self.ask(session, limits.PING_DEADLINE_SECONDS)
 
-    def _progressed(self, session: Session, points: float) -> None:
+    def progressed(self, session: Session, points: float) -> None:
         """The peer brought something new, it was verified, and to find out cost so many points."""
         session.allowance.earn(points)
-        session.mismatch_patience = limits.MISMATCH_SECONDS
-
-    # -- what it costs
-
-    def _pause(self, session: Session, why: Pause) -> None:
-        """Read nothing more from the peer."""
-        if session.is_read:
-            self._emit(events.Reading(session.number, False))
-        session.pauses.add(why)
-
-    def _read_on(self, session: Session, why: Pause) -> None:
-        """That is no reason any more to read nothing."""
-        if why in session.pauses:
-            session.pauses.remove(why)
-            if session.is_read:
-                self._heard(session)
-                self._emit(events.Reading(session.number, True))
-
-    def _may_cost(self, session: Session) -> bool:
-        """Whether there is anything left of what the peer may cost; if not, let it wait for some."""
-        if session.allowance.leaves(0, self.now):
-            return True
-        if Pause.COST not in session.pauses and session.phase is Phase.OPEN:
-            self._pause(session, Pause.COST)
-            self._wait_for_points(session)
-        return False
-
-    def _wait_for_points(self, session: Session) -> None:
-        points = limits.PAUSE_SECONDS * limits.ALLOWANCE_POINTS_PER_SECOND
-        seconds = session.allowance.seconds_to(points, self.now)
-        self._at(self.now + max(limits.PAUSE_SECONDS, seconds), lambda: self._go_on(session))
-
-    def _go_on(self, session: Session) -> None:
-        if session.phase is Phase.ENDED:
-            return
-        if session.allowance.leaves(0, self.now):
-            self._read_on(session, Pause.COST)
-            self._pump(session)
-        else:
-            self._wait_for_points(session)
-
-    # -- reconcile and catching up
-
-    def _start_reconcile(self, session: Session, *, by_fingerprint: bool = False) -> None:
-        """Begin one when there is room; one that has not begun yet will say all that another would."""
-        session.owed_by_fingerprint = by_fingerprint
-        session.reconcile_owed = True
-        self._pump(session)
-
-    def _check_caught_up(self, session: Session) -> None:
-        if session.settled and self.schedule.claimed_more(session.number):
-            session.settled = False
-            self._start_reconcile(session)
-        elif session.settled and not session.caught_up and not self._is_behind(session):
-            session.caught_up = True
-            self._emit(events.CaughtUp(session.number, session.peer))
-
-    def _watch_stalls(self) -> None:
-        if not self._watching_stalls:
-            self._watching_stalls = True
-            self._at(self.now + limits.STALL_SECONDS / 2, self._look_for_stalls)
-
-    def _look_for_stalls(self) -> None:
-        self._watching_stalls = False
-        if not self._reading:
-            self.schedule.resume(self.now)
-        if self.schedule.stalled(self.now):
-            self._ask()
-        if self.schedule.pulled_from:
-            self._watch_stalls()
-
-    def _bury_later(self) -> None:
-        """Forget who claimed what, some at a time, if that are very many."""
-        if self.schedule.buries and not self._burying:
-            self._burying = True
-            self._at(self.now + BURY_SECONDS, self._bury)
-
-    def _bury(self) -> None:
-        self._burying = False
-        self.schedule.bury()
-        self._bury_later()
-
-    def _ask(self) -> None:
-        raise NotImplementedError
-
-    def _pump(self, session: Session) -> None:
-        raise NotImplementedError
-
-    def _left(self, session: Session) -> None:
-        raise NotImplementedError
-
-    # -- ends
-
-    def _offence(self, number: int, error: PeerError) -> None:
-        session = self.sessions.get(number)
-        if session is None:
-            return
-        self._emit(events.PeerRejected(number, session.peer, error))
-        self._close(number, error.code, str(error))
-
-    def _close(self, number: int, code: int, reason: str, *, by_peer: bool = False) -> None:
-        session = self.sessions.pop(number, None)
-        if session is None:
-            return
-        was_open = session.phase is Phase.OPEN
-        session.phase = Phase.ENDED
-        session.view.close()
-        self.schedule.remove(number)
-        self.withdrawn.remove(number)
-        self.budget.close(number)
-        self.allowances.close(session.peer, self.now)
-        if self.sessions:
-            self._bury_later()
-        else:
-            self.schedule.bury_all()
-            self._rest()
-        self._emit(End(number, code, reason, by_peer))
-        if was_open:
-            self._emit(events.PeerDown(number, session.peer, code, reason))
-            self._left(session)
-            self._ask()
+        self.of[session].mismatch_patience = limits.MISMATCH_SECONDS

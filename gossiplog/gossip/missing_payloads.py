@@ -105,13 +105,12 @@ class Lacking:
 class Giving:
     """I am what one peer asked us for: ranges by author, still to be read.
 
-    ``short`` are authors of whom we did not have all of that, ``news`` those of them of whom we have more now.
+    ``short`` are authors of whom we did not have all of that.
     """
 
     def __init__(self) -> None:
         self.asked: dict[bytes, Ranges] = {}
         self.short: dict[bytes, None] = {}
-        self.news: set[bytes] = set()
         self.is_reading = False
         self.is_next = False
         self.waits = False
@@ -130,11 +129,6 @@ class Giving:
         ranges = self.asked.pop(author, ())
         self.ranges -= len(ranges)
         return ranges
-
-    def got(self, author: bytes) -> None:
-        """We have more than when it asked: it is to be told."""
-        if len(self.news) < limits.MAX_HOPES:
-            self.news.add(author)
 
     def fell_short(self, author: bytes) -> None:
         """We do not have all that was asked for."""

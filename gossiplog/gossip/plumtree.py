@@ -15,10 +15,12 @@ from collections import deque
 from collections.abc import Sequence
 
 from gossiplog import limits
-from gossiplog.gossip.heads import Heads
+from gossiplog.gossip.announcer import Announcer
+from gossiplog.gossip.core import Core
 from gossiplog.gossip.messages import Lazy, Want, WantItem
-from gossiplog.gossip.sender import Sender
-from gossiplog.gossip.session import Phase, Service, Session
+from gossiplog.gossip.pulls import Pulls
+from gossiplog.gossip.session import AUTHOR_BYTES, Phase, Service, Session, Slot, table_bytes
+from gossiplog.gossip.sharded_tables import Table
 
 VAIN_PUSHES = 8
 """So many duplicates of a peer, each of another author since it is told LAZY for each, and neither pushes any more what
@@ -37,6 +39,9 @@ LOOK_ON_SECONDS = 0.001
 BUSY_SECONDS = 1.5
 """A peer of which part of a frame came so lately is in the middle of it: what it should send may come after that."""
 
+EXPECTED_BYTES = 160
+"""What is kept for an announcement that may come otherwise, beside its place in a table."""
+
 
 def explored_seq(seq: int) -> int:
     """The last entry up to ``seq`` at which everyone looks for the shortest path from its author: 8, 64, 512, ...
@@ -49,155 +54,181 @@ def explored_seq(seq: int) -> int:
     return 1 << (seq.bit_length() - 1) // 3 * 3 if seq >= 8 else 0
 
 
-class Plumtree(Sender):
+class Branch:
+    """What the tree knows of one session.
+
+    ``is_lazy``: both sides only announce what they were not asked for.  ``vain_pushes``: duplicates that it pushed of
+    late; ``missed_pushes``: entries that it announced and nobody sent.  ``explores``: authors of whom it is to push the
+    next entry; ``expected``: since when what it announced is to come from another.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.is_lazy = False
+        self.vain_pushes = 0
+        self.missed_pushes = 0
+        self.explores: dict[bytes, None] = {}
+        self.expected: Table[float] = Table()
+
+
+class Plumtree:
     """I choose who sends one replica its news."""
 
-    def __init__(self, holdings: Heads) -> None:
-        super().__init__(holdings)
-        self._parents: dict[bytes, int] = {}
-        self._eager_sources = 0
+    def __init__(self, core: Core, pulls: Pulls, announcer: Announcer) -> None:
+        self._core = core
+        self._pulls = pulls
+        self._announcer = announcer
+        self.of = Slot(Branch)
+        self.parents: dict[bytes, int] = {}
+        self.eager_sources = 0
         self._expected: deque[tuple[float, int, dict[bytes, None]]] = deque()
+        self._looks_later = False
+
+    def rest(self) -> None:
+        """No session is left."""
+        self._expected.clear()
         self._looks_later = False
 
     # -- who sends
 
-    def _joined(self) -> None:
+    def joined(self) -> None:
         """A session is open: its peer pushes everything until it is told otherwise."""
-        self._eager_sources += 1
+        self.eager_sources += 1
 
-    def _left(self, session: Session) -> None:
+    def left(self, session: Session) -> None:
         """A session that was open is over: somebody has to push what nobody was asked for."""
-        self._eager_sources -= not session.is_lazy
-        for other in self.open_sessions():
-            if self._eager_sources:
+        self.eager_sources -= not self.of[session].is_lazy
+        for other in self._core.open_sessions():
+            if self.eager_sources:
                 break
-            self._take_all(other)
+            self.ask_to_push(other)
 
-    def _brought(self, session: Session, author: bytes, *, pushed: bool) -> None:
+    def brought(self, session: Session, author: bytes, *, pushed: bool) -> None:
         """``session`` was the first with an entry of ``author``: its next ones are to come from there too."""
         self._remember(author, session)
         if pushed:
-            session.vain_pushes = max(0, session.vain_pushes - NEW_OUTWEIGHS)
+            branch = self.of[session]
+            branch.vain_pushes = max(0, branch.vain_pushes - NEW_OUTWEIGHS)
 
     def _remember(self, author: bytes, session: Session) -> None:
-        self._parents.pop(author, None)
-        if len(self._parents) >= limits.MAX_PARENTS:
-            del self._parents[next(iter(self._parents))]
-        self._parents[author] = session.number
+        self.parents.pop(author, None)
+        if len(self.parents) >= limits.MAX_PARENTS:
+            del self.parents[next(iter(self.parents))]
+        self.parents[author] = session.number
 
-    def _brought_again(self, session: Session, author: bytes) -> None:
+    def brought_again(self, session: Session, author: bytes) -> None:
         """``session`` pushed an entry of ``author`` that we hold: it need not, if another peer does."""
-        session.knows(author)
-        parent = self._parents.get(author)
-        if parent == session.number or self.schedule.pulls(session.number, author):
+        self._announcer.forget_known(session, author)
+        parent = self.parents.get(author)
+        if parent == session.number or self._pulls.schedule.pulls(session.number, author):
             return
-        if parent not in self.sessions and author not in self.holdings.local:
+        if parent not in self._core.sessions and author not in self._core.heads.local:
             self._remember(author, session)
             return
-        self._advise(session, Lazy((author,)))
-        session.vain_pushes += 1
-        if session.vain_pushes >= VAIN_PUSHES and not session.is_lazy and self._eager_sources > 1:
-            self._send(session, Lazy((None,)))
-            self._take_none(session)
+        self._announcer.advise(session, Lazy((author,)))
+        branch = self.of[session]
+        branch.vain_pushes += 1
+        if branch.vain_pushes >= VAIN_PUSHES and not branch.is_lazy and self.eager_sources > 1:
+            self._core.send(session, Lazy((None,)))
+            self.stop_pushing(session)
 
-    def _part(self, author: bytes, session: Session | None = None) -> None:
+    def forget_parent(self, author: bytes, session: Session | None = None) -> None:
         """``author`` does not come from ``session`` (None: from anybody) any more."""
-        if session is None or self._parents.get(author) == session.number:
-            self._parents.pop(author, None)
+        if session is None or self.parents.get(author) == session.number:
+            self.parents.pop(author, None)
 
-    def _explore(self, author: bytes) -> None:
+    def forget_expected(self, session: Session, author: bytes) -> None:
+        """What ``session`` announced of ``author`` is not waited for any more."""
+        self.of[session].expected.pop(author)
+
+    def explore(self, author: bytes) -> None:
         """``author`` writes often: let everyone push its next entry, to find out who is first.
 
         All nodes do so at the same entries, so that they find the shortest paths together.  Who is asked may be given
         the same by others at the same time, as we are: the questions of a moment go together.
         """
-        for session in self.open_sessions():
+        for session in self._core.open_sessions():
             if self._may_explore(session, author):
-                session.explores[author] = None
-                if len(session.explores) >= limits.MAX_WANT_ITEMS:
-                    self._explore_with(session)
-        self._flush_within(limits.ANNOUNCE_SECONDS)
+                explores = self.of[session].explores
+                explores[author] = None
+                if len(explores) >= limits.MAX_WANT_ITEMS:
+                    self.explore_with(session)
+        self._announcer.flush_within(limits.ANNOUNCE_SECONDS)
 
     def _may_explore(self, session: Session, author: bytes) -> bool:
-        is_wanted = self.wanted.wants(author) and session.wanted.wants(author)
-        return is_wanted and self._parents.get(author) != session.number and author not in self.holdings.forks
+        is_wanted = self._core.wanted.wants(author) and session.wanted.wants(author)
+        return (
+            is_wanted and self.parents.get(author) != session.number and author not in self._core.heads.forks
+        )
 
-    def _explore_with(self, session: Session) -> None:
+    def explore_with(self, session: Session) -> None:
         """Ask the peer to push the next entries of those that are to be explored; it need not be said twice."""
-        authors = [author for author in session.explores if self._may_explore(session, author)]
-        session.explores.clear()
-        self._want_on(session, authors)
+        explores = self.of[session].explores
+        authors = [author for author in explores if self._may_explore(session, author)]
+        explores.clear()
+        self._keep_pushing(session, authors)
 
     # -- what nobody asked for: one tree for all authors that write seldom
 
-    def _take_none(self, session: Session) -> None:
+    def stop_pushing(self, session: Session) -> None:
         """From now on both sides of ``session`` only announce what they were not asked for."""
         session.serve(None, Service.LAZY)
-        if not session.is_lazy:
-            session.is_lazy = True
-            session.missed_pushes = 0
-            self._eager_sources -= 1
-            for other in self.sessions.values():
-                other.vain_pushes = 0  # what they bring may be needed now
-            mine = [author for author, parent in self._parents.items() if parent == session.number]
-            self._want_on(session, mine[-limits.MAX_WANT_ITEMS :])
+        branch = self.of[session]
+        if not branch.is_lazy:
+            branch.is_lazy = True
+            branch.missed_pushes = 0
+            self.eager_sources -= 1
+            for other in self._core.sessions.values():
+                self.of[other].vain_pushes = 0  # what they bring may be needed now
+            mine = [author for author, parent in self.parents.items() if parent == session.number]
+            self._keep_pushing(session, mine[-limits.MAX_WANT_ITEMS :])
 
-    def _take_all(self, session: Session) -> None:
+    def ask_to_push(self, session: Session) -> None:
         """Push each other again what was not asked for."""
-        self._send(session, Want((WantItem(None, 1),)))
-        self._given_all(session)
+        self._core.send(session, Want((WantItem(None, 1),)))
+        self.push_again(session)
 
-    def _given_all(self, session: Session) -> None:
+    def push_again(self, session: Session) -> None:
         """From now on both sides of ``session`` push what they were not told otherwise."""
         session.serve(None, Service.EAGER)
-        if session.is_lazy:
-            session.is_lazy = False
-            session.vain_pushes = 0
-            self._eager_sources += 1
+        branch = self.of[session]
+        if branch.is_lazy:
+            branch.is_lazy = False
+            branch.vain_pushes = 0
+            self.eager_sources += 1
 
-    def _given_none(self, session: Session) -> None:
+    def stopped_pushing(self, session: Session) -> None:
         """The peer pushes us only what we ask for, and wants the same; somebody else has to push."""
-        self._take_none(session)
-        if not self._eager_sources:
-            others = [other for other in self.open_sessions() if other is not session]
-            self._take_all(others[0] if others else session)
+        self.stop_pushing(session)
+        if not self.eager_sources:
+            others = [other for other in self._core.open_sessions() if other is not session]
+            self.ask_to_push(others[0] if others else session)
 
-    def _pull(self, session: Session, authors: Sequence[bytes], most: int, holes: bool = False) -> None:
-        """Ask for these, and for no more of each than is going to be taken."""
-        items = []
-        for author in authors:
-            seq = self.holdings.accepted_seq(author)
-            items.append(WantItem(author, seq + 1, holes))
-            if most:
-                self.ledger.asked(author, seq + most)
-        self._send(session, Want(tuple(items), most))
-        self._watch_stalls()
-
-    def _want_on(self, session: Session, authors: Sequence[bytes]) -> None:
+    def _keep_pushing(self, session: Session, authors: Sequence[bytes]) -> None:
         """Let the peer go on pushing these; it does so with what we pull from it."""
-        authors = [author for author in authors if not self.schedule.pulls(session.number, author)]
+        core, schedule = self._core, self._pulls.schedule
+        authors = [author for author in authors if not schedule.pulls(session.number, author)]
         if authors and session.phase is Phase.OPEN:
-            items = [WantItem(author, self.holdings.accepted_seq(author) + 1) for author in authors]
-            bounds = [self.ledger.most(author, self.now) for author in authors]
-            self._advise(session, Want(tuple(items), min(filter(None, bounds), default=0)))
+            items = [WantItem(author, core.heads.accepted_seq(author) + 1) for author in authors]
+            bounds = [core.ledger.most(author, core.now) for author in authors]
+            self._announcer.advise(session, Want(tuple(items), min(filter(None, bounds), default=0)))
 
     # -- what was announced
 
-    def _comes_otherwise(self, session: Session, author: bytes) -> bool:
+    def comes_otherwise(self, session: Session, author: bytes) -> bool:
         """Whether another peer is going to push what ``session`` announced of ``author``."""
-        parent = self._parents.get(author)
-        if parent in self.sessions:
+        parent = self.parents.get(author)
+        if parent in self._core.sessions:
             return parent != session.number
-        return self._eager_sources > (0 if session.is_lazy else 1)
+        return self.eager_sources > (0 if self.of[session].is_lazy else 1)
 
-    def _expect(self, session: Session, author: bytes) -> None:
+    def expect(self, session: Session, author: bytes) -> None:
         """Give another peer the time to send what ``session`` announced."""
-        if author not in session.expected:
-            session.expected[author] = self.now
+        if author not in self.of[session].expected:
+            self.of[session].expected[author] = self._core.now
             self._look_later(session, author)
 
     def _look_later(self, session: Session, author: bytes) -> None:
-        when, number = self.now + limits.GRAFT_SECONDS, session.number
+        when, number = self._core.now + limits.GRAFT_SECONDS, session.number
         last = self._expected[-1] if self._expected else None
         if last is None or (last[0], last[1]) != (when, number) or len(last[2]) >= LOOKED_AT_ONCE:
             self._expected.append((when, number, {author: None}))
@@ -205,46 +236,58 @@ class Plumtree(Sender):
             last[2][author] = None
         if not self._looks_later:
             self._looks_later = True
-            self._at(self._expected[0][0], self._look_for_expected)
-
-    def _rest(self) -> None:
-        super()._rest()
-        self._expected.clear()
-        self._looks_later = False
+            self._core.at(self._expected[0][0], self._look_for_expected)
 
     def _look_for_expected(self) -> None:
         """Ask those who announced what did not come."""
         self._looks_later = True  # not before the end of the loop
         looked_at = 0
-        while self._expected and self._expected[0][0] <= self.now and looked_at < LOOKED_AT_ONCE:
+        while self._expected and self._expected[0][0] <= self._core.now and looked_at < LOOKED_AT_ONCE:
             _, number, authors = self._expected.popleft()
             looked_at += len(authors)
-            session = self.sessions.get(number)
+            session = self._core.sessions.get(number)
             if session is not None:
                 for author in authors:
                     self._look_for(session, author)
         self._looks_later = bool(self._expected)
         if self._expected:
-            self._at(max(self._expected[0][0], self.now + LOOK_ON_SECONDS), self._look_for_expected)
-        self._ask()
+            self._core.at(
+                max(self._expected[0][0], self._core.now + LOOK_ON_SECONDS), self._look_for_expected
+            )
+        self._pulls.ask()
 
     def _look_for(self, session: Session, author: bytes) -> None:
-        since = session.expected.get(author, -1.0)
+        expected, schedule, now = self.of[session].expected, self._pulls.schedule, self._core.now
+        since = expected.get(author, -1.0)
         if since < 0:
             return
-        is_missing = self.schedule.missing(session.number).get(author, 0) > self.holdings.accepted_seq(author)
-        has_time = self.now - since < limits.STALL_SECONDS
-        parent = self._parents.get(author, -1)
-        if is_missing and has_time and self.schedule.trickles(parent, self.now, BUSY_SECONDS):
+        is_missing = schedule.missing(session.number).get(author, 0) > self._core.heads.accepted_seq(author)
+        has_time = now - since < limits.STALL_SECONDS
+        parent = self.parents.get(author, -1)
+        if is_missing and has_time and schedule.trickles(parent, now, BUSY_SECONDS):
             self._look_later(session, author)
             return
-        session.expected.pop(author)
+        expected.pop(author)
         if is_missing:
-            self._miss(session, author)
+            self._missed(session, author)
 
-    def _miss(self, session: Session, author: bytes) -> None:
-        self.schedule.want(session.number, author)
-        if session.is_lazy and session.phase is Phase.OPEN:
-            session.missed_pushes += 1
-            if session.missed_pushes >= MISSED_PUSHES:
-                self._take_all(session)
+    def _missed(self, session: Session, author: bytes) -> None:
+        """What ``session`` announced of ``author`` did not come from anybody."""
+        self._pulls.schedule.want(session.number, author)
+        branch = self.of[session]
+        if branch.is_lazy and session.phase is Phase.OPEN:
+            branch.missed_pushes += 1
+            if branch.missed_pushes >= MISSED_PUSHES:
+                self.ask_to_push(session)
+
+    # -- memory
+
+    def kept_bytes(self, session: Session) -> int:
+        """About what is kept of one session.  O(1)."""
+        branch = self.of[session]
+        expected_bytes = branch.expected.size_bytes + EXPECTED_BYTES * len(branch.expected)
+        return table_bytes(AUTHOR_BYTES, branch.explores) + expected_bytes
+
+    def expect_nothing(self, session: Session) -> None:
+        """What is left of the claims of a session is asked for, whoever else might send it."""
+        self.of[session].expected = Table()

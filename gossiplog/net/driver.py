@@ -97,14 +97,12 @@ class Driver:
         self._alarm = DeadlineTimer(reactor, lambda: self._handle(events.Tick()))
         self._stopping = False
         self._stopped = Ending()
-        self._holdings = Heads(
-            store.clock, store.forks, store.local, store.thread.now(lambda logs: logs.holed_authors())
-        )
-        self.replica = Replica(self.id, instance, self._holdings, agent=agent)
+        holed = store.thread.now(lambda logs: logs.holed_authors())
+        self._heads = Heads(store.clock, store.forks, store.local, holed)
         self._checker = SignatureChecks()
-        self.replica.verify = self._checker.verify
+        budget, verify = Budget(max_memory), self._checker.verify
+        self.replica = Replica(self.id, instance, self._heads, agent=agent, budget=budget, verify=verify)
         self.replica.limit_to(store.interest.choices, ledger)
-        self.replica.budget = Budget(max_memory)
         self._errands = StoreEffects(store, self._answered, tell, self._check_stopped)
         self._listening = [
             store.listen(self._committed),
@@ -263,7 +261,7 @@ class Driver:
         if link.session is not None:
             self._handle(events.Closed(link.session, ByeCode.NORMAL, f"connection lost: {reason}"))
             self._errands.forget(link.session)
-            self.replica.budget.gone(link.session)
+            self.replica.core.budget.gone(link.session)
         self.dialers.lost(link)
         self._check_stopped()
 

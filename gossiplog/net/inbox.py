@@ -11,7 +11,8 @@ from collections import deque
 
 from gossiplog import limits
 from gossiplog.errors import PeerError
-from gossiplog.gossip.allowance import toil, work
+from gossiplog.gossip.allowance import toil
+from gossiplog.gossip.message_table import work
 from gossiplog.gossip.messages import Message
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode

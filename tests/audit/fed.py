@@ -76,7 +76,7 @@ def node(place: str, dial: str = "") -> None:
     running.subscribe(told)
 
     def report() -> None:
-        sessions = running._driver.replica.sessions.values()
+        sessions = running._driver.replica.core.sessions.values()
         waits = sum(1 for session in sessions if session.agent != "member" and session.pauses)
         figures = {"authors": len(store.clock), "forks": len(store.forks), "ends": ends, "waits": waits}
         print(json.dumps(figures), flush=True)

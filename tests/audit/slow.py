@@ -116,7 +116,7 @@ def peer(port: int, lazy: str) -> None:
         if isinstance(notice, PeerUp) and lazy:  # served elsewhere, as in a large network
             driver = running._driver
             [link] = driver._links.values()
-            session = driver.replica.sessions[link.session or 0]
+            session = driver.replica.core.sessions[link.session or 0]
             session.serve(None, Service.LAZY)
             link.send(Lazy((None,)))
             link.flush()

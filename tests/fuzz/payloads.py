@@ -112,7 +112,7 @@ class _Giver:
         self.handles: dict[int, bytes] = {}
         self.do(events.Opened(0, b"p" * 32, bytes(32), dialled=False))
         self.hear(Hello(1, 1, (), "fuzz", bytes(16)))
-        self.session = self.replica.sessions[0]
+        self.session = self.replica.core.sessions[0]
 
     def hear(self, message: Message) -> None:
         """The peer says something."""
@@ -161,7 +161,9 @@ class _Giver:
         elif isinstance(message, Segment):
             author = message.author
             assert author in self.asked and author not in self.refused and author != CAT.author
-            assert author != ANN.author or self.session.settled, "ours, before it may go"
+            assert author != ANN.author or self.replica.catch_up.of[self.session].is_settled, (
+                "ours, before it may go"
+            )
             if message.count:
                 assert message in self.rows[author], "not as it is stored"
                 assert has_holes(message) <= (author != ANN.author)
@@ -174,7 +176,7 @@ def check_fill(data: bytes) -> None:
     """Any FILLs are answered with what there is, within bounds, and each comes to an end."""
     consumer = Consumer(data)
     giver = _Giver(consumer)
-    giving = giver.session.giving
+    giving = giver.replica.giving.of[giver.session]
     most = consumer.choose((3, 300, limits.MAX_ASKED_RANGES))
     passed_over: set[bytes] = set()
     with patched({(limits, "MAX_ASKED_RANGES"): most}):
@@ -209,7 +211,8 @@ def check_fill(data: bytes) -> None:
         for _ in range(len(AUTHORS) * 4):
             giver.do(events.Tick(), WAITS[-1])
             giver.do(events.Writable(0))
-    may_wait = passed_over | giver.refused | (set() if giver.session.settled else {ANN.author})
+    is_settled = giver.replica.catch_up.of[giver.session].is_settled
+    may_wait = passed_over | giver.refused | (set() if is_settled else {ANN.author})
     assert giver.asked - may_wait <= giver.answered, "a question without an answer"
 
 

@@ -110,11 +110,11 @@ def check_session(data: bytes) -> None:
     node = meeting.node
     for author, head in node.holdings.clock.items():
         held = other.holdings.clock.head(author)
-        shared = node.replica.wanted.wants(author) and author not in other.holdings.forks
+        shared = node.replica.core.wanted.wants(author) and author not in other.holdings.forks
         assert held == head or not shared, "an honest peer does not get what is held"
     assert set(node.holdings.forks) <= {CAT.author}, "an author was framed"
     assert node.holdings.clock.seq(ANN.author) >= len(ids_of(ANN)) - 1, "the own log went back"
-    assert len(node.replica.sessions) == 1 and not node.replica.pending_bytes
+    assert len(node.replica.core.sessions) == 1 and not node.replica.writes.pending_bytes
 
 
 def check_reconcile(data: bytes) -> None:

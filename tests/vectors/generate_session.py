@@ -149,7 +149,7 @@ def _party(
         "static": static.hex(),
         "ephemeral": ephemeral.hex(),
         "id": node.id.hex(),
-        "instance": node.replica.hello.instance.hex(),
+        "instance": node.replica.greeting.ours.instance.hex(),
         "agent": node.name,
         "writer_seed": writer.seed.hex(),
         "holds": [plain(segment) for segment in held],

@@ -134,7 +134,7 @@ class Cluster:
                 self._require(
                     not node.holdings.ahead, node, "holds accepted entries that never became durable"
                 )
-                weights, ledger = node.disk.logs.weighing.weights(), node.replica.ledger
+                weights, ledger = node.disk.logs.weighing.weights(), node.replica.core.ledger
                 self._require(
                     node.weights.authors == weights, node, "does not know what its disk holds takes"
                 )
@@ -145,7 +145,7 @@ class Cluster:
             self._check_neighbours(group)
             if len(group) == len(self.nodes):
                 for author, seq in self.checker.acked.items():
-                    everyone = all(node.replica.wanted.wants(author) for node in group)
+                    everyone = all(node.replica.core.wanted.wants(author) for node in group)
                     if everyone and author not in first.holdings.forks:
                         self._require(
                             first.holdings.clock.seq(author) >= seq, first, f"never got entry {seq}"
@@ -168,7 +168,7 @@ class Cluster:
 
 def held(node: SimNode, other: SimNode) -> dict[bytes, tuple[int, bytes] | None]:
     """What a node holds of the authors that another one wants as well; of forked ones, what stands for a fork."""
-    holdings, ours, theirs = node.holdings, node.replica.wanted, other.replica.wanted
+    holdings, ours, theirs = node.holdings, node.replica.core.wanted, other.replica.core.wanted
     return {
         author: holdings.stands_for(author)
         for author in holdings.authors()

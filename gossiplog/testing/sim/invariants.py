@@ -151,7 +151,9 @@ class Invariants:
         if node.name in self.dishonest:
             return
         for author in spoken_of(message):
-            self._require(node.replica.wanted.wants(author), node, "sends or asks for what it does not want")
+            self._require(
+                node.replica.core.wanted.wants(author), node, "sends or asks for what it does not want"
+            )
         if type(message) is Segment and message.count:
             place = session, message.author
             before = self._order[node.name].get(place, 0)
@@ -245,14 +247,14 @@ def bounds(replica: Replica) -> list[str]:
     """6: what of a replica is larger than ``limits.py`` allows, or contradicts itself."""
     faults = []
     largest = limits.MAX_FRAME_BYTES + HEADER_BYTES
-    holdings, schedule = replica.holdings, replica.schedule
-    seq_of = holdings.clock.seq
-    for author, head in holdings.ahead.items():
-        if head.seq < holdings.clock.seq(author):
+    core, heads, schedule = replica.core, replica.core.heads, replica.pulls.schedule
+    seq_of = heads.clock.seq
+    for author, head in heads.ahead.items():
+        if head.seq < heads.clock.seq(author):
             faults.append("accepted less than is durable")
-    if not 0 <= replica.pending_bytes <= limits.PENDING_WRITE_BYTES + largest * 2:
-        faults.append(f"has {replica.pending_bytes} bytes pending")
-    if set(schedule.sources) != {s.number for s in replica.sessions.values() if s.phase is Phase.OPEN}:
+    if not 0 <= replica.writes.pending_bytes <= limits.PENDING_WRITE_BYTES + largest * 2:
+        faults.append(f"has {replica.writes.pending_bytes} bytes pending")
+    if set(schedule.sources) != {s.number for s in core.sessions.values() if s.phase is Phase.OPEN}:
         faults.append("has sources that are not its open sessions")
     for author, puller in schedule.pulled_from.items():
         if author not in schedule.sources[puller].open:
@@ -264,7 +266,7 @@ def bounds(replica: Replica) -> list[str]:
             faults.append("pulls an author twice")
         if any(number not in schedule.claimants(author) for author in source.claims):
             faults.append("forgot who claims an author")
-        if len(source.claims) > limits.MAX_CLAIMS + len(holdings.local):
+        if len(source.claims) > limits.MAX_CLAIMS + len(heads.local):
             faults.append(f"remembers {len(source.claims)} claims of one peer")
         if any(author not in source.claims for author in source.todo):
             faults.append("is going to ask for what nobody claims")
@@ -279,22 +281,22 @@ def bounds(replica: Replica) -> list[str]:
         faults.append("lost count of what is to come")
     if set(schedule.claimed) != {*most} and not schedule.buries:
         faults.append("remembers who claims what nobody claims")
-    if len(replica._parents) > limits.MAX_PARENTS:
+    if len(replica.plumtree.parents) > limits.MAX_PARENTS:
         faults.append("remembers too many parents")
-    if replica._eager_sources != sum(
-        s.phase is Phase.OPEN and not s.is_lazy for s in replica.sessions.values()
+    if replica.plumtree.eager_sources != sum(
+        s.phase is Phase.OPEN and not replica.plumtree.of[s].is_lazy for s in core.sessions.values()
     ):
         faults.append("lost count of who pushes")
-    if replica.budget.session_bytes != sum(a.bytes for a in replica.budget._accounts.values()):
+    if core.budget.session_bytes != sum(a.bytes for a in core.budget._accounts.values()):
         faults.append("lost count of its memory")
-    if replica.budget.greediest(replica.now) is not None:
+    if core.budget.greediest(core.now) is not None:
         faults.append("keeps more than it has memory for")
     slack = (shedding.RELAYED_AT_ONCE - 1) * SLACK_BYTES
-    for session in replica.sessions.values():
-        kept_bytes = session.kept_bytes
+    for session in core.sessions.values():
+        kept_bytes = replica.memory_pressure.kept_bytes(session)
         if session.phase is Phase.OPEN:
             kept_bytes += schedule.held_bytes(session.number)
-        if kept_bytes + budget.SESSION_BYTES > replica.budget.held_bytes(session.number) + slack:
+        if kept_bytes + budget.SESSION_BYTES > core.budget.held_bytes(session.number) + slack:
             faults.append(f"is charged too little for the {kept_bytes} bytes of a session")
         outbox = session.outbox
         if outbox.ready_bytes > limits.READ_AHEAD_BYTES * 3 + largest:
@@ -307,12 +309,13 @@ def bounds(replica: Replica) -> list[str]:
             faults.append("holds back what could go")
         if max(len(outbox.news), len(outbox.backlog), len(session.service)) > limits.MAX_OWED_AUTHORS:
             faults.append("remembers too many authors for one peer")
-        if max(len(session._handles_in), len(session._handles_out)) > limits.MAX_HANDLES:
+        handles = replica.announcements.of[session].handles, replica.announcer.of[session].handles
+        if max(len(table) for table in handles) > limits.MAX_HANDLES:
             faults.append("remembers too many handles")
         if len(session.wanted.authors) > limits.MAX_NAMED_AUTHORS:
             faults.append("remembers too many names of one peer's interest")
         if outbox.news.keys() & outbox.backlog.keys():
             faults.append("owes an author twice")
-    if not replica.sessions and replica.deadline is not None:
+    if not core.sessions and replica.deadline is not None:
         faults.append("has a timer without a session")
     return faults

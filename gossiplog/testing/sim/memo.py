@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from gossiplog.gossip import receiver as intake
+from gossiplog.gossip import replica
 from gossiplog.gossip.messages import Message
 from gossiplog.log.segment import verify, verify_whole
 from gossiplog.store import checked_rows as vouching
@@ -40,5 +40,5 @@ def shared() -> Iterator[None]:
 
     verifying_modules = (invariants, merging, verifying, vouching)
     patches = {(module, "verify"): verified for module in verifying_modules}
-    with patched({**patches, (intake, "verify_whole"): verified_whole, (node, "decode"): take}):
+    with patched({**patches, (replica, "verify_whole"): verified_whole, (node, "decode"): take}):
         yield

@@ -17,8 +17,7 @@ from typing import Any
 
 from gossiplog import limits
 from gossiplog.app.printing import say
-from gossiplog.gossip import budget, session, wanted_heads
-from gossiplog.gossip import liveness as upkeep
+from gossiplog.gossip import budget, core, session, wanted_heads
 from gossiplog.gossip import memory_pressure as shedding
 from gossiplog.gossip import range_splitting as splitting
 from gossiplog.gossip.budget import Budget
@@ -45,7 +44,7 @@ class TightBudget(Budget):
 TIGHT_SHARE_BYTES = 5500
 
 TIGHT: dict[tuple[ModuleType, str], Any] = {
-    (upkeep, "Budget"): TightBudget,
+    (core, "Budget"): TightBudget,
     (budget, "SESSION_BYTES"): 0,
     (
         session,

@@ -1,0 +1,123 @@
+"""How sessions begin, and end in good order.
+
+Responsible for: HELLO in both directions, BYE, and which of two connections to one peer survives.
+Must not know: what is compared then.
+Invariant: at most one session with a peer is open.
+"""
+
+from __future__ import annotations
+
+from gossiplog import limits
+from gossiplog.errors import ByeCode, VersionMismatchError
+from gossiplog.gossip import events
+from gossiplog.gossip.allowance import Allowances
+from gossiplog.gossip.announcer import Announcer
+from gossiplog.gossip.core import Core
+from gossiplog.gossip.interest_exchange import InterestExchange
+from gossiplog.gossip.liveness import Liveness
+from gossiplog.gossip.messages import Bye, Hello
+from gossiplog.gossip.plumtree import Plumtree
+from gossiplog.gossip.pulls import Pulls
+from gossiplog.gossip.reconciler import Reconciler
+from gossiplog.gossip.session import Phase, Session
+
+VERSION = 1
+"""The protocol version spoken; HELLO names the lowest and the highest."""
+
+
+class Greeting:
+    """I begin the sessions of the replica of ``node``, with the HELLO ``ours``."""
+
+    def __init__(
+        self,
+        node: bytes,
+        ours: Hello,
+        core: Core,
+        pulls: Pulls,
+        liveness: Liveness,
+        announcer: Announcer,
+        plumtree: Plumtree,
+        interest: InterestExchange,
+        reconciler: Reconciler,
+    ) -> None:
+        self.node = node
+        self.ours = ours
+        self._core = core
+        self._pulls = pulls
+        self._liveness = liveness
+        self._announcer = announcer
+        self._plumtree = plumtree
+        self._interest = interest
+        self._reconciler = reconciler
+        self.allowances = Allowances()
+
+    def over(self, session: Session) -> None:
+        """A session is over."""
+        self.allowances.close(session.peer, self._core.now)
+
+    def opened(self, event: events.Opened) -> None:
+        """A channel is up: say HELLO."""
+        core = self._core
+        if not event.dialled and not core.budget.has_place():
+            core.emit(events.End(event.session, ByeCode.LIMIT, "no memory is left for more sessions"))
+            return
+        if not core.sessions:
+            self._interest.resume_quotas()
+        core.budget.open(event.session, core.now)
+        allowance = self.allowances.open(event.peer, core.now)
+        session = Session(
+            event.session, event.peer, event.salt, event.dialled, allowance, core.view, core.now
+        )
+        core.sessions[event.session] = session
+        if len(core.sessions) == 1:
+            self._interest.lift_rested_at(self._core.ledger.rests_until)
+        root = self._interest.of[session].root = core.view.root(session.salt)
+        self._announcer.owe_all(session, [*core.heads.ahead])  # what the root does not know yet
+        names, rest = self._interest.introduction()
+        self._announcer.introduce(session, rest)
+        core.send(session, self.ours._replace(interest=core.wanted.mode, exceptions=names, root=root))
+        self._announcer.tell(session)
+        self._liveness.look_after(session, core.now + limits.HANDSHAKE_SECONDS)
+
+    def hello(self, session: Session, hello: Hello) -> None:
+        """The peer says HELLO: the session is open."""
+        core = self._core
+        if hello.low > VERSION or hello.high < VERSION:
+            raise VersionMismatchError(
+                f"peer speaks protocol versions {hello.low} to {hello.high}, we speak {VERSION}"
+            )
+        if session.peer == self.node:
+            core.close(session.number, ByeCode.SELF, "this is our own address")
+            return
+        session.instance = hello.instance
+        session.agent = hello.agent
+        if not self._survives(session):
+            core.close(session.number, ByeCode.DUPLICATE, "already connected")
+            return
+        session.phase = Phase.OPEN
+        self._reconciler.of[session].their_root = hello.root
+        session.wanted.mode = hello.interest
+        is_last = len(hello.exceptions) + hello.reserved < limits.MAX_EXCEPTIONS
+        self._interest.hear_names(session, hello.exceptions, is_last=is_last)
+        self._pulls.schedule.add(session.number)
+        self._plumtree.joined()
+        core.emit(events.PeerUp(session.number, session.peer, session.agent))
+        self._announcer.make_due(session)
+        self._reconciler.begin(session)
+
+    def bye(self, session: Session, bye: Bye) -> None:
+        """The peer says that the session is over."""
+        self._core.close(session.number, bye.code, bye.reason, by_peer=True)
+
+    def _survives(self, fresh: Session) -> bool:
+        """One connection per pair of nodes: close the other one, or say that ``fresh`` has to go."""
+        for other in self._core.open_sessions():
+            if other.peer != fresh.peer:
+                continue
+            two_diallers = other.instance == fresh.instance and other.dialled != fresh.dialled
+            if two_diallers and other.dialled == (self.node < fresh.peer):
+                # of their connections the one dialled by the lower node id lives
+                self._liveness.ask(other, limits.SURVIVOR_SECONDS)
+                return False
+            self._core.close(other.number, ByeCode.DUPLICATE, "replaced by a newer connection")
+        return True
