@@ -99,7 +99,10 @@ async def main(path: str, name: str, port: str, quotas: str, *peers: str) -> Non
     except GossiplogError as error:
         sys.exit(f"failed {type(error).__name__} {error}")
     async with store, Node(reactor, store, network=NETWORK, quotas=Quotas(**json.loads(quotas))) as node:
-        writers = [await store.writer(), await store.writer("second")]
+        try:
+            writers = [await store.writer(), await store.writer("second")]
+        except GossiplogError as error:  # the disk is full already
+            sys.exit(f"failed {type(error).__name__} {error}")
         for writer in writers:
             author, seq = writer.author, store.clock.seq(writer.author)
             print("begun", author.hex(), seq, store.copied or "-", flush=True)

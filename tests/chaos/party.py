@@ -241,7 +241,7 @@ class Party:
         """Nothing that it wrote is about an error of ours."""
         before = ""
         for line in self.log.read_text(errors="replace").splitlines():
-            is_ours = before != NO_RESERVE
+            is_ours = NO_RESERVE not in before + line
             before = line
             is_error = (
                 line.startswith(("Traceback", "Unhandled")) or "internal error" in line or "critical" in line

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from gossiplog.errors import GossiplogError
 from gossiplog.log.encodings import encoding
@@ -23,8 +24,19 @@ from tests.chaos.party import Party, Record
 ALL = 1 << 30
 
 
-def clock_of(party: Party) -> dict[str, tuple[int, str]] | None:
-    """Return the clock on disk of a store that is in use, ``None`` if that could not be read just now."""
+HEADS = (
+    "SELECT authors.author, s.first + s.count - 1, s.id FROM authors JOIN segments AS s "
+    "ON s.author = authors.number AND s.first = "
+    "(SELECT max(first) FROM segments WHERE author = authors.number)"
+)
+SIZES = (
+    "SELECT authors.author, sum(length(bodies)) FROM segments JOIN authors "
+    "ON segments.author = authors.number GROUP BY segments.author"
+)
+
+
+def _ask(party: Party, question: str) -> list[Any] | None:
+    """Return what is in the database of a store, in use or not; ``None`` if it could not be read just now."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as place:
         for suffix in ("", "-wal", "-journal"):
             file = Path(f"{party.store / 'log.sqlite'}{suffix}")
@@ -32,14 +44,21 @@ def clock_of(party: Party) -> dict[str, tuple[int, str]] | None:
                 shutil.copyfile(file, Path(place, file.name))
         try:
             with closing(sqlite3.connect(Path(place, "log.sqlite"))) as connection:
-                rows = connection.execute(
-                    "SELECT authors.author, s.first + s.count - 1, s.id FROM authors JOIN segments AS s "
-                    "ON s.author = authors.number AND s.first = "
-                    "(SELECT max(first) FROM segments WHERE author = authors.number)"
-                ).fetchall()
+                return connection.execute(question).fetchall()
         except sqlite3.Error:
             return None
-    return {author.hex(): (seq, entry_id.hex()) for author, seq, entry_id in rows}
+
+
+def clock_of(party: Party) -> dict[str, tuple[int, str]] | None:
+    """Return the clock on disk of a store, ``None`` if that could not be read just now."""
+    rows = _ask(party, HEADS)
+    return None if rows is None else {author.hex(): (seq, entry_id.hex()) for author, seq, entry_id in rows}
+
+
+def held_bytes(party: Party) -> int:
+    """Return how many bytes of entries of others are in a store."""
+    rows = _ask(party, SIZES) or ()
+    return sum(size for author, size in rows if author.hex() not in party.authors)
 
 
 def differences(parties: Sequence[Party]) -> list[str]:

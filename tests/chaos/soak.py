@@ -23,7 +23,7 @@ from typing import Any, Final
 from tests.chaos.embedded import NETWORK
 from tests.chaos.party import Party, Record
 from tests.chaos.plan import Plan
-from tests.chaos.settling import check_store, clock_of, differences
+from tests.chaos.settling import check_store, clock_of, differences, held_bytes
 from tests.members import resident_bytes
 from tests.processes import environment, free_port
 
@@ -34,6 +34,9 @@ LOOK_SECONDS: Final = 2.0
 QUIET_SECONDS: Final = 8.0
 QUIET_BYTES: Final = 1500
 """A second and wire, when nothing happens: PINGs."""
+VAIN_FACTOR: Final = 4
+VAIN_BYTES: Final = 2 << 20
+"""What comes to who takes but so many entries a second: a new session floods first, over each wire."""
 MOST_RESIDENT_BYTES: Final = 250 << 20
 MOST_DESCRIPTORS: Final = 100
 FIRST_PORT: Final = 20_000
@@ -68,6 +71,7 @@ class Soak:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._readers: list[Any] = []
         self._busy: set[int] = set()
+        self._in_vain: list[int] = []
 
     def play(self) -> dict[str, object]:
         """Do it all; return figures."""
@@ -89,6 +93,7 @@ class Soak:
                 "acknowledged": len(self.record.names),
                 "doubtful": len(self.record.doubtful),
                 "gone of these": max(gone),
+                "KB in vain over rates": sum(self._in_vain) >> 10,
                 **figures,
                 "findings": len(self.record.findings),
             }
@@ -176,9 +181,28 @@ class Soak:
             case "quota":
                 party.end()
                 party.quotas = random.choice(({"entries_per_second": 20.0}, {"bytes": 300_000}))
+                before = self._received(party), held_bytes(party)
                 party.start()
-                return lambda: (party.quotas.clear(), party.end(), over())[2]
+                return lambda: (self._end_quota(party, *before), over())[1]
         return over
+
+    def _end_quota(self, party: Party, received: int, held: int) -> None:
+        """Look whether peers sent far more than was taken."""
+        party.end()
+        received, held = self._received(party) - received, held_bytes(party) - held
+        if "entries_per_second" in party.quotas:
+            self._in_vain.append(received - held)
+            if received > VAIN_FACTOR * held + VAIN_BYTES:
+                self.record.found(f"{party.name} was sent {received} bytes and took {held}, over its rate")
+        party.quotas.clear()
+
+    def _received(self, party: Party) -> int:
+        """How many bytes its wires brought to a party."""
+        wires = zip(self.plan.wires, self._passed(), strict=True)
+        return sum(
+            passed[0] * (to == party.number) + passed[1] * (one == party.number)
+            for (one, to), passed in wires
+        )
 
     def _wire(self, number: int, state: str, delay: float | None = None) -> None:
         more = "" if delay is None else f" {delay}"
@@ -238,7 +262,8 @@ class Soak:
     def _mend_own_logs(self) -> None:
         """What is damaged of an own log comes back from another store."""
         for party in self.parties:
-            donor = next(one for one in self.parties if one is not party and not one.suspicious)
+            others = [one for one in self.parties if one is not party]
+            donor = min(others, key=lambda one: one.suspicious)
             if party.suspicious and party.run("verify")[0] == 3:
                 party.run("verify", "--repair", "--from", str(donor.store))
 
@@ -254,7 +279,7 @@ class Soak:
         equal = time.monotonic() - began
         before = self._passed()
         self._wait(QUIET_SECONDS)
-        rates = [(b - a) / QUIET_SECONDS for a, b in zip(before, self._passed(), strict=True)]
+        rates = [(sum(b) - sum(a)) / QUIET_SECONDS for a, b in zip(before, self._passed(), strict=True)]
         if max(rates) > QUIET_BYTES:
             self.record.found(
                 f"not quiet: {sum(rates):.0f} bytes/s over {len(rates)} wires, {max(rates):.0f} at most"
@@ -275,10 +300,10 @@ class Soak:
             "descriptors": max(descriptors),
         }
 
-    def _passed(self) -> list[int]:
+    def _passed(self) -> list[list[int]]:
         self.wires.stdin.write("count\n")
         self.wires.stdin.flush()
-        passed: list[int] = json.loads(self.wires.stdout.readline())
+        passed: list[list[int]] = json.loads(self.wires.stdout.readline())
         return passed
 
     def _wait(self, seconds: float) -> None:

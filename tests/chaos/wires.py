@@ -3,7 +3,7 @@
     python -m tests.chaos.wires FROM:TO ...
 
 Responsible for: passing bytes on, or not, as the lines on standard input say: ``NUMBER open``, ``NUMBER slow SECONDS``,
-``NUMBER cut``, ``NUMBER hole``; ``count`` prints how many bytes each wire has passed on.
+``NUMBER cut``, ``NUMBER hole``; ``count`` prints how many bytes each wire has passed on, there and back.
 Must not know: what the bytes are.
 Invariant: while a wire is a hole nothing gets through it, and nobody is told; what waited is lost with the connection.
 """
@@ -24,7 +24,7 @@ class Wire:
     def __init__(self, source: int, target: int) -> None:
         self.source, self.target = source, target
         self.state, self.delay = "open", 0.0
-        self.passed = 0
+        self.passed = [0, 0]
         self.fell_in: set[asyncio.StreamWriter] = set()
         self.ends: set[asyncio.StreamWriter] = set()
 
@@ -46,10 +46,14 @@ class Wire:
         except OSError:
             writer.transport.abort()
             return
-        await asyncio.gather(self._pass_on(reader, back, writer), self._pass_on(there, writer, back))
+        await asyncio.gather(self._pass_on(reader, back, writer, 0), self._pass_on(there, writer, back, 1))
 
     async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, other: asyncio.StreamWriter
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        other: asyncio.StreamWriter,
+        way: int,
     ) -> None:
         self.ends.add(writer)
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -59,7 +63,7 @@ class Wire:
                 if self.state == "hole":
                     self.fell_in.update((writer, other))
                     continue
-                self.passed += len(some)
+                self.passed[way] += len(some)
                 writer.write(some)
                 await writer.drain()
         self.ends.discard(writer)
