@@ -533,6 +533,27 @@ class QuotaTests(FollowingCase):
         self.assertEqual(self.replica.core.ledger.refused, {ANN.author: Quota.RATE})
         self.assertEqual(self.replica.core.heads.accepted_seq(ANN.author), 20)
 
+    def test_what_was_asked_for_is_forgotten(self) -> None:
+        """With the claim, the session, or the stall: what nobody has is remembered nowhere."""
+        for forget in (
+            lambda: self.hear(0, Have((HaveItem(0, 0),))),
+            lambda: self.do(events.Closed(0)),
+            lambda: self.tick(2 * limits.STALL_SECONDS),
+            lambda: self.hear(0, Refuse((ANN.author,))),
+        ):
+            self.start(Quotas(entries_per_second=2.0))
+            self.hear(0, Have((HaveItem(0, 1000, ANN.author),)))
+            self.tick(2 * limits.GRAFT_SECONDS)
+            self.assertEqual(self.replica.pulls.schedule.ends, {ANN.author: 20})
+            forget()
+            self.assertTrue(
+                self.replica.pulls.schedule.ends.keys() <= self.replica.pulls.schedule.pulled_from.keys()
+            )
+            self.tick(2 * limits.STALL_SECONDS)
+            self.assertTrue(
+                self.replica.pulls.schedule.ends.keys() <= self.replica.pulls.schedule.pulled_from.keys()
+            )
+
     def test_who_is_ahead_is_asked_for_less(self) -> None:
         """Others are not, nor is a log of our own bounded, nor anybody without that quota."""
         for rate, expected in (

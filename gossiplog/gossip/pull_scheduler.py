@@ -16,11 +16,15 @@ from gossiplog.gossip.claims import Claims, Source
 
 
 class PullScheduler(Claims):
-    """Spreads the authors we are behind on over the peers that have them; ``seq_of`` is our durable clock."""
+    """Spreads the authors we are behind on over the peers that have them; ``seq_of`` is our durable clock.
+
+    ``ends``: of those of ``pulled_from`` that were asked for up to a seq only, which one it is.
+    """
 
     def __init__(self, seq_of: Callable[[bytes], int] = lambda author: 0) -> None:
         super().__init__(seq_of)
         self.pulled_from: dict[bytes, int] = {}
+        self.ends: dict[bytes, int] = {}
         self._changed = False
 
     def add(self, session: int) -> None:
@@ -215,6 +219,7 @@ class PullScheduler(Claims):
         self._changed = True
         for author in authors:
             puller = self.pulled_from.pop(author, None)
+            self.ends.pop(author, None)
             if puller is not None:
                 self.sources[puller].close(author)
             for session in self.claimants(author):
@@ -232,6 +237,7 @@ class PullScheduler(Claims):
         self._changed = True
         if self.pulled_from.get(author) == session:
             del self.pulled_from[author]
+            self.ends.pop(author, None)
         for other in self.claimants(author):
             if other != session:
                 self.sources[other].todo.put_first(author)

@@ -81,7 +81,7 @@ class Pulls:
             seq = self._core.heads.accepted_seq(author)
             items.append(WantItem(author, seq + 1, holes))
             if most:
-                self._core.ledger.asked(author, seq + most)
+                self.schedule.ends[author] = seq + most
         self._core.send(session, Want(tuple(items), most))
         self._watch_stalls()
 

@@ -99,7 +99,6 @@ class QuotaLedger:
         self._coming: set[bytes] = set()
         self._own = (0, 0, 0), 0
         self._full_at: dict[bytes, float] = {}
-        self._ends: dict[bytes, int] = {}
 
     @property
     def held_bytes(self) -> int:
@@ -242,17 +241,6 @@ class QuotaLedger:
             return 0
         seconds = limits.QUOTA_BURST_SECONDS - max(0.0, self.rested_at(author) - now)
         return min(limits.MAX_SEQ, max(1, ceil(seconds * rate)))
-
-    def asked(self, author: bytes, last: int) -> None:
-        """An author is asked for up to about the seq ``last``, and no more of it comes then."""
-        self._ends[author] = last
-
-    def has_come(self, author: bytes, seq: int, *, pulled: bool) -> bool:
-        """Whether ``seq`` is the end of what an author was asked for that is being ``pulled``: it has to rest then."""
-        is_end = pulled and seq >= self._ends.get(author, limits.MAX_SEQ + 1)
-        if is_end or not pulled:
-            self._ends.pop(author, None)
-        return is_end
 
     def rested_at(self, author: bytes) -> float:
         """When an author will be within its rate again."""

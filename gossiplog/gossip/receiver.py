@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from gossiplog import limits
 from gossiplog.errors import UnaskedHolesError
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
 from gossiplog.gossip.allowance import hashed, segment_price
@@ -157,6 +158,6 @@ class Receiver:
         self._sender.relay(segment, session, backlog, holed)
         if not backlog and segment.first <= explored_seq(head.seq):
             self._plumtree.explore(author)
-        if core.ledger.has_come(author, head.seq, pulled=author in schedule.pulled_from):
-            self._interest.refuse(author, Quota.RATE)
+        if head.seq >= schedule.ends.get(author, limits.MAX_SEQ + 1):
+            self._interest.refuse(author, Quota.RATE)  # no more was asked for
         self._pulls.ask()
