@@ -21,6 +21,7 @@ from gossiplog.notices import (
     DialFailed,
     NewEntries,
     Notice,
+    Peer,
     PeerRejected,
     PeerUp,
     StoreDamaged,
@@ -62,6 +63,7 @@ class CatchUp:
         self._up = False
         self._started_at = self._moved_at = reactor.seconds()
         self._task: Deferred[None] | None = None
+        self._peer: Peer | None = None
 
     async def run(self) -> Moved:
         """Do it; raises NodeError when the peer does not answer, falls silent or goes away.
@@ -89,10 +91,16 @@ class CatchUp:
             unsubscribe()
         return self._moved()
 
+    def require_shown(self) -> None:
+        """Raise :class:`StoreCopiedError` if the peer, now in sync, shows nothing of a log that is written here."""
+        if self._peer is not None:
+            self._node.require_shown(self._peer)
+
     async def _catch_up(self) -> None:
         up = await self._node.when(PeerUp)
         assert isinstance(up, PeerUp)
         await self._node.when_in_sync(up.peer)
+        self._peer = up.peer
         self._count()
 
     def _told(self, notice: Notice) -> None:

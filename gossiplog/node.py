@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar, overload
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -37,6 +38,7 @@ from gossiplog.net.disk_room import DiskRoom
 from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import AtName, ClientEndpoint, ServerEndpoint
 from gossiplog.net.link_factory import LinkFactory
+from gossiplog.net.own_logs import require_shown
 from gossiplog.net.progress import Meter
 from gossiplog.net.settings import check_settings
 from gossiplog.net.sockets import lengthen
@@ -96,13 +98,10 @@ class Node:
             if only_followed is not None:
                 store.interest.only_followed(only_followed)
             weights = store.weigh()
-            bounds = quotas or Quotas()
-            self._ledger = QuotaLedger(bounds.or_else(default_authors()), weights, store.local)
-            self._room: DiskRoom | None = None
-            if bounds.bytes is None and store.disk is not None:
-                self._room = DiskRoom(
-                    reactor, store.disk, self._ledger, lambda: store.interest.tell(Lightened(()))
-                )
+            bounds = (quotas or Quotas()).or_else(default_authors())
+            self._ledger = QuotaLedger(bounds, weights, store.local)
+            raised = partial(store.interest.tell, Lightened(()))
+            self._room = DiskRoom(reactor, store.disk, self._ledger, raised)
             instance, tell, ledger = os.urandom(16), self._tell, self._ledger
             self._driver = Driver(
                 reactor, store, self.network, secret, instance, agent, random, tell, ledger, max_memory
@@ -310,11 +309,15 @@ class Node:
         newest: what none of them has, and another copy signed, would be signed a second time.
 
         Fails as :meth:`when_in_sync` does, and with :class:`StoreCopiedError` when an entry is known to have been
-        signed here and did not come back; the store stays a copy then.
+        signed here and did not come back, or could not; the store stays a copy then.
         """
-        back = self.when_in_sync(peer)
+        back = self.when_in_sync(peer).addCallback(lambda _: self.require_shown(peer))
         checked = back.addCallback(lambda _: self.store.run(lambda logs: logs.require_all_back()))
         return checked.addCallback(lambda _: self.store.recovered())  # type: ignore[return-value]
+
+    def require_shown(self, peer: Peer) -> None:
+        """Raise :class:`StoreCopiedError` if this peer does not want a log that is written here, and so shows none."""
+        require_shown(self._driver.replica, peer, self.store.path)
 
     # -- who is kept out
 
@@ -374,8 +377,7 @@ class Node:
         for stop_counting in self._counting:
             stop_counting()
         self._detach()
-        if self._room is not None:
-            self._room.stop()
+        self._room.stop()
         self._stopped.come()
         self._subscribers.close()
 
@@ -386,7 +388,7 @@ class Node:
 
     def _tell(self, notice: Notice) -> None:
         self._subscribers.tell(notice)
-        if type(notice) is QuotaExceeded and notice.quota is Quota.BYTES and self._room is not None:
+        if type(notice) is QuotaExceeded and notice.quota is Quota.BYTES:
             self._room.exceeded()
 
     def _count(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:

@@ -15,10 +15,10 @@ from twisted.trial.unittest import TestCase
 from gossiplog import Node, Peer, Store, open_store
 from gossiplog.errors import NodeStoppedError, StoreCopiedError
 from gossiplog.log.body import encode_body
-from gossiplog.log.segment import chain_ids
-from gossiplog.notices import PeerUp
+from gossiplog.log.segment import chain_ids, verify
+from gossiplog.notices import NewEntries, PeerUp
 from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.requests import Append
+from gossiplog.store.requests import Accept, Append
 from tests.processes import Process, ProcessTestCase
 
 ALL = 1 << 30
@@ -147,6 +147,22 @@ class RecoverTests(ProcessTestCase):
     def test_moving_is_no_copy(self) -> None:
         (self.place / "ann").rename(self.place / "moved")
         self.assertEqual(self.run_gossiplog("append", "--store", "moved", "4"), f"{self.short} 4\n")
+
+    def test_a_peer_that_refuses_the_author(self) -> None:
+        """It has newer entries and shows none of them: to recover with it alone would sign them a second time."""
+        self.copy()
+        self.append("ann", "4", "5")
+        self.sync("ann")
+        self.bob.interrupt()
+        self.bob = self.gossiplog(
+            "run", "--store", "bob", "--listen", LOOPBACK, "--max-author-bytes", "1500", *NETWORK
+        )
+        [self.address] = self.bob.ready()["listening"]
+        self.append("ann", "6" * 1000)
+        self.gossiplog("sync", "--store", "ann", *NETWORK, self.address).finish()
+        self.assert_one_line(self.recover("copy"), 1, "does not take the log of")
+        self.assert_refused("copy")
+        self.assert_no_fork()
 
     def test_a_copy_is_another_node(self) -> None:
         """With an id of its own, from its first run; it says that it is a copy, and catches up."""
@@ -278,6 +294,36 @@ class NodeTests(TestCase):
         self.assertEqual(await writer.append(b"3"), 3)
         await copy.close()
         self.assertEqual(self.open(place / "copy").copied, "")
+
+    async def test_a_peer_that_blocks_the_author(self) -> None:
+        """It may have newer entries, and says nothing of them; once it takes the log, they come back."""
+        place = Path(self.mktemp())
+        place.mkdir(parents=True)
+        with closing(open_logs(place / "ann")) as logs:
+            author = logs.writer("default").author
+            logs.process([Append(author, [encode_body(1, b"1")])])
+        shutil.copytree(place / "ann", place / "copy")
+        with closing(open_logs(place / "ann")) as logs:
+            logs.process([Append(author, [encode_body(1, b"2")])])
+            segments = logs.segments(author, 1, ALL)
+        with closing(open_logs(place / "bob")) as logs:
+            logs.process([Accept(segment, verify(segment)) for segment in segments])
+        bob, copy = self.open(place / "bob"), self.open(place / "copy")
+        served, node = (Node(reactor, store, network="garden") for store in (bob, copy))
+        await served.block(author)
+        up = node.when(PeerUp)
+        node.connect(await served.listen(LOOPBACK))
+        peer = (await up).peer  # type: ignore[union-attr]
+        with self.assertRaises(StoreCopiedError) as refused:
+            await node.recover(peer)
+        self.assertIn("does not take the log of", str(refused.exception))
+        self.assertTrue(copy.copied)
+        came = node.when(NewEntries)
+        await served.unblock(author)
+        await served.follow(author)
+        await came
+        await node.recover(peer)
+        self.assertEqual((copy.copied, copy.clock.seq(author)), ("", 2))
 
     async def test_what_no_peer_has(self) -> None:
         """An entry that was signed here, and did not come back, is not signed again."""

@@ -19,18 +19,24 @@ from gossiplog.net.deadline_timer import DeadlineTimer
 
 
 class DiskRoom:
-    """I raise the bound of ``ledger``, for a store at ``path``; ``raised`` is called afterwards."""
+    """I raise the bound of ``ledger``, for a store at ``path``; ``raised`` is called afterwards.
 
-    def __init__(self, reactor: Any, path: str, ledger: QuotaLedger, raised: Callable[[], None]) -> None:
+    If a bound was chosen, or the store is on no disk, I do nothing.
+    """
+
+    def __init__(
+        self, reactor: Any, path: str | None, ledger: QuotaLedger, raised: Callable[[], None]
+    ) -> None:
         """Set the bound as the disk is now."""
         self._reactor = reactor
-        self._path = path
+        self._path = path or ""
         self._ledger = ledger
         self._raised = raised
         self._timer = DeadlineTimer(reactor, self._look)
-        self._is_waiting = False
-        ledger.base_bytes = ledger.held_bytes
-        self._measure()
+        self._is_waiting = path is None or ledger.quotas.bytes is not None
+        if not self._is_waiting:
+            ledger.base_bytes = ledger.held_bytes
+            self._measure()
 
     def exceeded(self) -> None:
         """Somebody is refused: look whether there is more room by now, and from time to time."""

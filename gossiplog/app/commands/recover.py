@@ -51,7 +51,9 @@ async def _recover(reactor: Any, arguments: Namespace) -> None:
                 node = Node(reactor, store, network=arguments.network)
                 one.push_async_callback(node.stop)
                 with StatusLine() as show:
-                    await CatchUp(node, peer, arguments.timeout, show).run()
+                    catching_up = CatchUp(node, peer, arguments.timeout, show)
+                    await catching_up.run()
+                catching_up.require_shown()
         await store.run(lambda logs: logs.require_all_back())
         await store.recovered()
         _report(await store.writers(), before, store.clock, store.forks)
