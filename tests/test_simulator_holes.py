@@ -14,6 +14,7 @@ from gossiplog.store.interface import PutSegment
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.testing.conformance.rows import Chain
 from gossiplog.testing.sim.cluster import Cluster
+from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.strippers import Forgetter, Stripper
 
@@ -175,6 +176,31 @@ class StripperTests(SynchronousTestCase):
             self.assertArrives(cluster)
             cluster.settle()
             self.assertTrue(self.whole())
+
+    def test_an_honest_holder_that_is_made_late(self) -> None:
+        """Somebody keeps its disk busy, and offers hashes meanwhile: the payloads come as soon as it gets to it."""
+        late, taken = Speed(stall=8.0, stall_chance=1.0), 0
+        for seed in range(4):
+            cluster = Cluster(seed)
+            ann, cat = cluster.add(speed=late), cluster.add()
+            mallory = cluster.add(kind=Forgetter)
+            cluster.checker.dishonest.add(mallory.name)
+            self.honest = [ann, cat]
+            cluster.connect(mallory, ann)
+            ann.start()
+            mallory.start()
+            for number in range(5):
+                ann.append(ann.local[0], [bytes([number]) * 50] * 4)
+            cluster.run(60.0)
+            cluster.connect(cat, mallory)
+            cluster.connect(cat, ann)
+            cat.start()
+            for _ in range(60):
+                cluster.run(1.0)
+                taken += lacking(cat) > 0
+            self.assertArrives(cluster)
+            self.assertFalse([n for n in cat.notices if isinstance(n, events.PeerRejected)])
+        self.assertGreater(taken, 0)  # it came to that
 
     def alone(self, kind: type[Stripper]) -> tuple[Cluster, SimNode, SimNode, SimNode]:
         """Ann wrote, Mallory relays to Bob; Cat has everything and is not there yet."""

@@ -12,7 +12,7 @@ from gossiplog.log.segment import Head, Segment, drop_payloads, entries
 from gossiplog.store.interface import PutSegment, Replace, Row, RowWrite
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import DiskFault, MemoryBackend
-from gossiplog.store.merging import FAN_IN, is_full, plan
+from gossiplog.store.merging import FAN_IN, Merger, is_full, plan
 from gossiplog.store.requests import Accept, Append, Forget
 from gossiplog.testing.conformance.rows import Chain
 
@@ -113,6 +113,18 @@ class MergingTests(SynchronousTestCase):
         self.assertEqual([body for _, _, body in found], list(bodies))
         report = self.logs.verify()
         self.assertEqual((report.damages, report.entries), ([], len(bodies)))
+
+    def test_logs_of_one_row_are_not_remembered(self) -> None:
+        """Whoever makes a million authors makes no table grow; from the second row on they are counted."""
+        backend = MemoryBackend()
+        merger, chains = Merger(backend), [Chain(number) for number in range(1, 20)]
+        for row in range(FAN_IN):
+            puts = [chain.put(b"x") for chain in chains]
+            backend.commit(puts)
+            for put in puts:
+                merger.note(put.segment)
+            self.assertEqual(len(merger._small), len(chains) if row else 0)
+            self.assertEqual(len(merger._queue), len(chains) if row == FAN_IN - 1 else 0)
 
     def test_a_log_written_one_by_one_becomes_full_rows(self) -> None:
         bodies = [b"%d" % number * 20 for number in range(3000)]

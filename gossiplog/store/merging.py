@@ -85,7 +85,9 @@ class Merger:
         if is_full(Row(segment.first, segment.count, len(segment.bodies))):
             return
         author = segment.author
-        small = self._small.get(author, 0 if segment.first == 1 else FAN_IN) + 1
+        if segment.first == 1:
+            return  # most authors that come have no more: they are not worth a place in a table
+        small = self._small.get(author, min(segment.first - 1, FAN_IN)) + 1
         self._small[author] = small
         if small >= FAN_IN:
             self._queue.setdefault(author, segment.first)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
 from gossiplog.gossip.quotas import Usage
+from gossiplog.limits import AUTHOR_MEMORY_BYTES
+from gossiplog.log.keys import Keypair, genesis_id
+from gossiplog.log.segment import Head, build
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Request
 from tests.audit.case import Case, Outcome
@@ -73,8 +77,25 @@ def memory(requests: Callable[[], Iterable[Request]]) -> Callable[[float], Outco
     return run
 
 
-def _resident(requests: Iterable[Request]) -> tuple[int, Usage]:
-    """What a node takes that has a session, and so has compared what it holds."""
+def arrived(seconds: float) -> Outcome:
+    """A node that a member just gave them all, beside one with nothing."""
+    empty, _ = _resident(())
+    full, _ = _resident((), AUTHORS)
+    counted, taken = AUTHORS * AUTHOR_MEMORY_BYTES, full - empty
+    error = counted / taken - 1
+    return Outcome(f"{error:+.0%}: they take {taken:,} bytes, {counted:,} are counted", abs(error) <= BOUND)
+
+
+def _give(member: Member, count: int) -> None:
+    for start in range(0, count, 100):
+        pairs = [Keypair((number + 1).to_bytes(32, "big")) for number in range(start, start + 100)]
+        member.say(*[build(pair, Head(0, genesis_id(pair.author)), [b"x"])[0][0] for pair in pairs])
+    member.alive()
+    time.sleep(2)  # until what is on its way is on disk
+
+
+def _resident(requests: Iterable[Request], arriving: int = 0) -> tuple[int, Usage]:
+    """What a node takes that has a session, and so has compared what it holds; and was given so many authors."""
     with tempfile.TemporaryDirectory(prefix="quotas-") as place:
         with closing(open_logs(Path(place) / "store")) as logs:
             for batch in batches(requests):
@@ -84,6 +105,7 @@ def _resident(requests: Iterable[Request]) -> tuple[int, Usage]:
             address, *numbers = process.wait_for(r"ready (.*)\n")[1].split()
             with closing(Member(int(address.rpartition(":")[2]), NETWORK)) as member:
                 member.alive()
+                _give(member, arriving)
                 *held, memory_bytes = map(int, numbers)
                 usage = Usage(*held)
                 assert usage.memory_bytes == memory_bytes
@@ -101,6 +123,7 @@ CASES = (
         "20 %",
         memory(lambda: KINDS["one-entry authors"](AUTHORS // 200)),
     ),
+    Case("quotas-arrived", f"{AUTHORS:,} authors of one entry, just after they came", "20 %", arrived),
     Case(
         "quotas-forked",
         f"{AUTHORS // 4:,} forked authors with an entry",

@@ -1,8 +1,9 @@
 """Stores that somebody else made, met by commands as real processes.
 
 A directory is cloned: it has a ``.gossiplog`` in which something was planted.  Beside it are a store of one's own and a
-file.  The commands that show something, that write, and that import, are run in it.  None may take longer than
-``MOST_SECONDS`` or more memory than ``MOST_BYTES``, or change anything outside; those that show change nothing inside.
+file.  The commands that show something, that write, and that import, are run in it.  None may take ``MOST_SECONDS`` of
+a core, ``WAIT_SECONDS`` in all, more memory than ``MOST_BYTES``, or change anything outside; those that show change
+nothing inside.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -30,7 +32,10 @@ from gossiplog.store.requests import Append
 from tests.audit.case import Case, Outcome
 from tests.processes import environment
 
-MOST_SECONDS = 15.0
+MOST_SECONDS = 15
+WAIT_SECONDS = 120.0
+"""For what: on a machine with much else to do a command that waits for nothing takes long too."""
+
 MOST_BYTES = 256 << 20
 TERABYTE = 1 << 40
 
@@ -335,10 +340,10 @@ class World:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+            preexec_fn=_limit,
         )
         try:
-            said, _ = process.communicate(timeout=MOST_SECONDS)
+            said, _ = process.communicate(timeout=WAIT_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -351,6 +356,11 @@ class World:
         if any(byte < 32 and byte not in b"\n\t" for byte in said):
             return "steered the terminal"
         return ""
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
 
 
 def _seen(files: list[Path]) -> dict[str, object]:
@@ -389,24 +399,25 @@ def attack(name: str, plant: Plant) -> list[str]:
     return wrong
 
 
+def _attack(name: str) -> list[str]:
+    return attack(name, plants()[name])
+
+
 def run(seconds: float) -> Outcome:
-    """Try everything, however long that takes: about two minutes a hundred; a tenth of it in less than a minute."""
-    known = list(plants().items())
-    step = 1 if seconds >= 60 else max(1, int(60 / max(seconds, 1)))
-    chosen = known[::step]
+    """Try everything, however long that takes: on two cores about three minutes, as many at once as there are cores."""
+    names = list(plants())
     wrong: list[str] = []
-    for name, plant in chosen:
-        begun = time.monotonic()
-        found = attack(name, plant)
-        wrong += found
-        for words in found:
-            print(f"    {words}", flush=True)
-        if time.monotonic() - begun > 60:
-            print(f"    {name}: {time.monotonic() - begun:.0f} s", flush=True)
+    tried = 0
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for found in pool.map(_attack, names):
+            tried += 1
+            wrong += found
+            for words in found:
+                print(f"    {words}", flush=True)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     if usage > MOST_BYTES:
         wrong.append("memory")
-    figure = f"{len(chosen)} plants of {len(known)}, {len(wrong)} wrong, at most {usage / 1e6:.0f} MB"
+    figure = f"{tried} plants of {len(names)}, {len(wrong)} wrong, at most {usage / 1e6:.0f} MB"
     return Outcome(figure, not wrong)
 
 
@@ -414,7 +425,7 @@ CASES = (
     Case(
         "stores",
         "a cloned directory with a store in which something was planted, under 15 commands",
-        f"nothing outside changes, nothing that is only shown changes, {MOST_SECONDS:.0f} s, {MOST_BYTES >> 20} MiB",
+        f"nothing outside changes, nor what is only shown, {MOST_SECONDS} s of a core, {MOST_BYTES >> 20} MiB",
         run,
     ),
 )
