@@ -97,7 +97,9 @@ class Store:
     async def close(self) -> None:
         """Stop the nodes that use the store, finish what was begun, close.  Whoever cancels this waits all the same."""
         store, self._opened = self._opened, None
-        if store is not None:
+        if (
+            store is not None and store.home.is_here
+        ):  # in a child by fork there is nothing to close, and no loop
             try:
                 await _to_the_end(store.close())
             finally:
@@ -193,7 +195,8 @@ class Node:
 
     async def stop(self) -> None:
         """Stop listening and dialling, say BYE, commit what was accepted.  Whoever cancels this waits all the same."""
-        await _to_the_end(self._it.stop())
+        if self._it.store.home.is_here:
+            await _to_the_end(self._it.stop())
 
     async def __aenter__(self) -> Self:
         return self

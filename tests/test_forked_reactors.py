@@ -158,3 +158,92 @@ class ReactorTests(ProcessTestCase):
             with self.subTest(kind):
                 out, err = self.run_program(kind, leaving, parent)
                 self.assertEqual(out, "7 well\n", err)
+
+
+AIO = """
+import asyncio, os, sys
+from gossiplog import PeerUp, StoreInheritedError, aio
+
+async def leave(how, writer, store):
+    if how == "use":
+        await writer.append(b"child")
+    if how == "close":
+        await store.close()
+        await store.close()
+    sys.exit(7)
+
+async def main():
+    async with aio.Store("one") as store, aio.Store("two") as other:
+        writer = await store.writer()
+        async with aio.Node(store, network="here") as node, aio.Node(other, network="here") as peer:
+            peer.connect(await node.listen("tcp:0:interface=127.0.0.1"))
+            await peer.when(PeerUp)
+            for how in ("exit", "use", "close"):
+                pid = os.fork()
+                if not pid:
+                    await leave(how, writer, store)
+                print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), await writer.append(b"x"), flush=True)
+            async for entry in other.read(live=True):
+                if entry.seq == 3:
+                    break
+            assert node.peers
+
+try:
+    asyncio.run(main())
+except StoreInheritedError:
+    sys.exit(8)
+print("well", flush=True)
+"""
+
+BLOCKING = """
+import os, sys
+from gossiplog import PeerUp, StoreInheritedError, blocking
+
+def leave(how, writer, store, reader):
+    if how == "read":
+        list(reader)
+    if how == "use":
+        writer.append(b"child")
+    if how == "close":
+        store.close()
+        store.close()
+    if how == "new":
+        with blocking.Store("three") as another:
+            assert another.writer().append(b"child's") == 1
+    sys.exit(7)
+
+try:
+    with blocking.Store("one") as store, blocking.Store("two") as other:
+        writer, reader = store.writer(), store.read()
+        with blocking.Node(store, network="here") as node, blocking.Node(other, network="here") as peer:
+            with peer.events(PeerUp) as events:
+                peer.connect(node.listen("tcp:0:interface=127.0.0.1"))
+                next(events)
+                for how in ("exit", "use", "read", "close", "new"):
+                    pid = os.fork()
+                    if not pid:
+                        leave(how, writer, store, reader)
+                    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), writer.append(b"x"), flush=True)
+                for entry in other.read(live=True):
+                    if entry.seq == 5:
+                        break
+                assert node.peers
+except StoreInheritedError:
+    sys.exit(8)
+print("well", flush=True)
+"""
+
+
+class FrontDoorTests(ProcessTestCase):
+    """The same through ``gossiplog.aio`` and ``gossiplog.blocking``: a child leaves without a loop and a thread."""
+
+    def run_program(self, program: str) -> list[str]:
+        process = self.start(sys.executable, "-c", program)
+        self.assertEqual((process.finish(), process.err), (0, ""))
+        return process.out.splitlines()
+
+    def test_aio(self) -> None:
+        self.assertEqual(self.run_program(AIO), ["7 1", "8 2", "7 3", "well"])
+
+    def test_blocking(self) -> None:
+        self.assertEqual(self.run_program(BLOCKING), ["7 1", "8 2", "8 3", "7 4", "7 5", "well"])

@@ -312,3 +312,38 @@ class EveryVerbTests(ProcessTestCase):
                     (1, "gossiplog: standard input: it is closed, or not open for reading\n"),
                     (command, redirection),
                 )
+
+
+PROGRAM = """
+import sys
+from twisted.internet.task import react
+from gossiplog.app.foreground import foreground
+
+async def main(reactor):
+    print("hello")
+    return int(sys.argv[1])
+
+react(foreground(main))
+"""
+
+
+class ProgramTests(ProcessTestCase):
+    """A program of somebody else, in the foreground."""
+
+    def test_output_that_fails(self) -> None:
+        """It ends with the status of its main if that failed, and says in one line what was lost."""
+        for redirection, lost in ((">/dev/full", 1), (">&-", 1), ("", 0)):
+            for status in (0, 3):
+                process = self.start(
+                    "/bin/sh",
+                    "-c",
+                    f'exec "$@" {redirection}',
+                    "sh",
+                    sys.executable,
+                    "-c",
+                    PROGRAM,
+                    str(status),
+                )
+                self.assertEqual(
+                    (process.finish(), process.err.count("\n")), (status or lost, lost), process.err
+                )

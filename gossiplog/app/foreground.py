@@ -35,7 +35,7 @@ def foreground(main: Main) -> Callable[..., Deferred[None]]:
 
     SIGINT, SIGTERM and a SystemExit in any callback cancel what ``main`` awaits; the reactor stops once ``main`` is
     through with it.  A failure is one line on standard error and exit status 1.  Threads take turns every half
-    millisecond (``SWITCH_SECONDS``).
+    millisecond (``SWITCH_SECONDS``).  A standard output that cannot be written to is a failure too.
     """
     open_standard_files()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -90,6 +90,11 @@ def foreground(main: Main) -> Callable[..., Deferred[None]]:
                     status = 0
                 else:
                     status = report(error)
+            try:
+                sys.stdout.flush()
+            except (OSError, ValueError) as lost:  # what main printed is not there
+                told = report(lost)
+                status = status or told
             if status:
                 through.errback(Failure(SystemExit(status)))
             else:

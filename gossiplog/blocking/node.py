@@ -10,12 +10,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Generic, Self, TypeVar, overload
 
 import gossiplog
 from gossiplog.blocking.store import Store
 from gossiplog.blocking.waiting import called, waits
 from gossiplog.catch_up import CatchUp, Moved
+from gossiplog.errors import StoreClosedError
 from gossiplog.gossip.quotas import Quota, Quotas, Usage
 from gossiplog.log.network import Network
 from gossiplog.net.bans import Ban
@@ -105,7 +107,8 @@ class Node:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.stop()
+        with suppress(StoreClosedError):  # the store was closed, and the node with it
+            self.stop()
 
     @property
     def peers(self) -> list[Peer]:

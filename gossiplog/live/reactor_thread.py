@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.python.failure import Failure
 
 from gossiplog.errors import StoreClosedError, WrongCallerError
+from gossiplog.store.owning_process import Home
 
 T = TypeVar("T")
 
@@ -26,6 +28,7 @@ class ReactorThread:
 
     def __init__(self) -> None:
         self.reactor: Any = _make()
+        self._home = Home("gossiplog's thread")
         self._running = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gossiplog reactor", daemon=True)
         self._thread.start()
@@ -36,6 +39,8 @@ class ReactorThread:
 
         Raises TimeoutError after ``seconds``: what was asked for may be done all the same.
         """
+        if not self._home.is_here:
+            return self._in_child(make)
         self._check_caller()
         done: concurrent.futures.Future[Any] = concurrent.futures.Future()
         doing: list[Deferred[Any]] = []
@@ -60,7 +65,9 @@ class ReactorThread:
             raise
 
     def end(self) -> None:
-        """End the thread, and wait for that."""
+        """End the thread, and wait for that; in a child by fork there is none."""
+        if not self._home.is_here:
+            return
         self._check_caller()
         self.reactor.callFromThread(self.reactor.stop)
         self._thread.join()
@@ -68,6 +75,16 @@ class ReactorThread:
             waker.connectionLost(None)
         if poller := getattr(self.reactor, "_poller", None):
             poller.close()
+
+    def _in_child(self, make: Callable[[], Any]) -> Any:
+        """There is no thread: what does anything raises that, and what ends something has nothing to wait for."""
+        done: list[Any] = []
+        maybeDeferred(make).addBoth(done.append)
+        if not done:
+            self._home.check()
+        if isinstance(done[0], Failure):
+            done[0].raiseException()
+        return done[0]
 
     def _check_caller(self) -> None:
         if threading.current_thread() is self._thread:
