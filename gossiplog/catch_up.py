@@ -120,9 +120,9 @@ class CatchUp:
                 if final:
                     self._patience = min(self._patience, FAILED_SECONDS)
             case StoreDamaged(author, error):
+                what = "the store" if author is None else f"the log of {short_key(author)}"
                 self._hindrance = StoreDamagedError(
-                    f"the log of {short_key(author)} is damaged, and the peer lacks it: {error}; "
-                    "see gossiplog verify --repair"
+                    f"{what} is damaged, and the peer lacks it: {error}; see gossiplog verify --repair"
                 )
             case PeerRejected(_, error):
                 self._refused = error

@@ -173,13 +173,14 @@ class StoreFailing(_Notice):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StoreDamaged(_Notice):
-    """Entries ``first`` to ``last`` of ``author`` cannot be read, which a peer asked for or a reader passed over.
+    """Entries ``first`` to ``last`` of ``author`` cannot be read, which a peer asked for, a reader passed over, or are
+    the end of a log; without an author the store itself is damaged, and only read.
 
     Told once for each author while the node runs; everything else goes on.  Stop the node and
-    :meth:`gossiplog.Store.repair` its store, or ``gossiplog verify --repair``.
+    :meth:`gossiplog.Store.repair` its store, or ``gossiplog verify --repair``, which also rebuilds a damaged file.
     """
 
-    author: bytes
+    author: bytes | None
     error: GossiplogError
     first: int
     last: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from itertools import count
@@ -17,24 +18,25 @@ from gossiplog.errors import StoreDamagedError, StoreError
 from gossiplog.log.body import encode_body
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.encodings import encoding
-from gossiplog.log.segment import Segment, entries
+from gossiplog.log.segment import Segment, entries, verify
 from gossiplog.notices import StoreDamaged
+from gossiplog.store import torn_ends
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.reading_around import _TRIED
-from gossiplog.store.requests import Accept
+from gossiplog.store.requests import Accept, Append, Forget, Stale
 from gossiplog.store.sqlite import transaction as sqlite_writer
 from gossiplog.store.sqlite.backend import SQLiteBackend
 from gossiplog.store.sqlite.rows import row_crc
 from gossiplog.testing.conformance.rows import Chain
 from tests.netcase import Site, World
-from tests.processes import ProcessTestCase
+from tests.processes import Process, ProcessTestCase
 from tests.test_reading import Consumer, VirtualCase
 
 ALL = 1 << 30
 Range = tuple[bytes | None, int, int]
 
 
-class StoreTests(SynchronousTestCase):
+class StoreTestCase(SynchronousTestCase):
     """A closed store with three logs of five rows, three entries in each."""
 
     def setUp(self) -> None:
@@ -68,7 +70,7 @@ class StoreTests(SynchronousTestCase):
     def read(self, logs: Logs) -> tuple[set[tuple[bytes, int, bytes]], list[Range]]:
         """Everything that can be read, and what was passed over; each seq is in one of them, once."""
         found: set[tuple[bytes, int, bytes]] = set()
-        passed: list[Range] = []
+        passed: list[Range] = [damage[:3] for damage in logs.damages if damage.author is not None]
         for author, head in logs.clock.items():
             seqs: list[int] = []
             seq = 1
@@ -88,9 +90,13 @@ class StoreTests(SynchronousTestCase):
     def assert_passed(self, *passed: Range) -> None:
         with closing(open_logs(self.path)) as logs:
             found, said = self.read(logs)
-        self.assertEqual(said, sorted(passed))
+        self.assertEqual(sorted(said), sorted(passed))
         lost = {(author, seq) for author, first, last in passed for seq in range(first, last + 1)}
         self.assertEqual(found, {each for each in self.whole if each[:2] not in lost})
+
+
+class StoreTests(StoreTestCase):
+    """What is read of it."""
 
     def test_nothing(self) -> None:
         self.assert_passed()
@@ -139,9 +145,10 @@ class StoreTests(SynchronousTestCase):
         self.assert_passed((one.author, 10, 12), (two.author, 10, 12))
 
     def test_a_wrong_head(self) -> None:
+        """The rows say what it is."""
         one = self.chains[0]
         self.change("UPDATE authors SET id = zeroblob(32) WHERE author = ?", one.author)
-        self.assert_passed((one.author, 13, 15))
+        self.assert_passed()
 
     def test_a_row_that_nobody_signed(self) -> None:
         """With a checksum that is right."""
@@ -217,6 +224,88 @@ class StoreTests(SynchronousTestCase):
         self.assertRaises(sqlite3.ProgrammingError, connection.execute, "SELECT 1")
 
 
+class EndTests(StoreTestCase):
+    """Logs whose end cannot be read."""
+
+    def test_what_is_claimed_is_there(self) -> None:
+        """Whatever the reason is: the clock says a row that can be read, and what is behind it is said to be lost."""
+        one, two, three = self.chains
+        self.flip(one.segments[4], *two.segments[2:])
+        self.change("DELETE FROM segments WHERE previous = ?", three.segments[4].previous)
+        for read_only in (True, False):
+            with closing(open_logs(self.path, read_only=read_only)) as logs:
+                self.assertEqual([logs.clock.seq(chain.author) for chain in self.chains], [12, 6, 12])
+                self.assertEqual(
+                    [logs.clock.head(chain.author) for chain in self.chains][1], verify(two.segments[1])
+                )
+                self.assertEqual(
+                    {damage[:3] for damage in logs.damages},
+                    {(one.author, 13, 15), (two.author, 7, 15), (three.author, 13, 15)},
+                )
+                self.assertEqual(
+                    {damage.author for damage in logs.verify().damages}, {c.author for c in self.chains}
+                )
+
+    def test_the_end_comes_again(self) -> None:
+        """What cannot be read is removed when there is something in its place, and nothing else of the log is."""
+        one, two, _ = self.chains
+        self.flip(*one.segments[3:], *two.segments)
+        with closing(open_logs(self.path)) as logs:
+            for segment in one.segments[3:]:
+                logs.process([Accept(segment, verify(segment))])
+            logs.process([Accept(two.segments[0], verify(two.segments[0]))])
+            self.assertEqual((logs.clock.seq(one.author), logs.clock.seq(two.author)), (15, 3))
+            self.assertTrue(logs.verify().ok)
+        with closing(open_logs(self.path)) as logs:
+            self.assertEqual(logs.damages, [])
+            self.assertEqual(logs.segments(one.author, 1, ALL), one.segments)
+            self.assertEqual(logs.segments(two.author, 1, ALL), two.segments[:1])
+
+    def test_an_end_that_can_be_read_again(self) -> None:
+        """A disk that failed for a moment: nothing is removed."""
+        one = self.chains[0]
+        failing = True
+        whole = SQLiteBackend.segments
+
+        def segments(backend: SQLiteBackend, author: bytes, first: int, *rest: Any) -> list[Segment]:
+            if failing and author == one.author and first > 9:
+                raise StoreDamagedError("the disk does not answer")
+            return whole(backend, author, first, *rest)
+
+        self.patch(SQLiteBackend, "segments", segments)
+        self.patch(SQLiteBackend, "search", segments)
+        with closing(open_logs(self.path)) as logs:
+            self.assertEqual(logs.clock.seq(one.author), 9)
+            failing = False
+            [result] = logs.process([Accept(one.segments[3], verify(one.segments[3]))]).results
+            self.assertIsInstance(result, Stale)
+            self.assertEqual(logs.clock.seq(one.author), 15)
+            self.assertEqual(logs.segments(one.author, 1, ALL), one.segments)
+
+    def test_deleted(self) -> None:
+        one = self.chains[0]
+        self.flip(one.segments[4])
+        with closing(open_logs(self.path)) as logs:
+            logs.process([Forget(one.author)])
+            logs.process([Accept(*Chain(1).put(b"again"))])
+            self.assertEqual(logs.clock.seq(one.author), 1)
+            self.assertTrue(logs.verify().ok)
+
+    def test_as_many_as_there_is_time_for(self) -> None:
+        """Of others; our own are all looked at."""
+        with closing(open_logs(self.path)) as logs:
+            own = {logs.writer(name).author for name in ("ann", "bob")}
+            for author in own:
+                logs.process([Append(author, [b"one"])])
+            ends = [logs.segments(author, 1, 1)[0] for author in own]
+        authors = sorted(chain.author for chain in self.chains)
+        self.flip(*ends, *(chain.segments[4] for chain in self.chains))
+        for bound, others in ((512, 0), (3 * 512, 1), (4 * 512, 2), (16 * 1024 * 1024, 3)):
+            self.patch(torn_ends, "CHECKED_ENDS_BYTES", bound)
+            with closing(open_logs(self.path, read_only=True)) as logs:
+                self.assertEqual({damage.author for damage in logs.damages}, {*own, *authors[:others]})
+
+
 class ReaderTests(VirtualCase):
     """Readers pass over what is damaged, and say it."""
 
@@ -246,7 +335,7 @@ class ReaderTests(VirtualCase):
 
     def test_stored(self) -> None:
         self.damage(1, 2, 4)
-        self.store.on_damage(self.said.append)
+        self.store.damage.listen(self.said.append)
         consumer = Consumer(self.store.read())
         self.world.result(consumer.done)
         author = self.one.author
@@ -371,6 +460,44 @@ class NodeTests(SynchronousTestCase):
         self.world.run(30)
         self.assertEqual(self.bob.payloads(self.ann.author()), [b"0", b"1", b"2", b"3"])
         self.assertEqual(self.ann.of(StoreDamaged), [])
+
+
+class RecoverTests(ProcessTestCase):
+    """A backup is put back, and what is newer is asked of a relay whose own disk was damaged."""
+
+    def test_a_relay_with_a_damaged_end(self) -> None:
+        """It claims what it can serve, so that both are in sync and the writer goes on; it says what it lost."""
+        self.run_gossiplog("init", "--store", "ann")
+        self.run_gossiplog("init", "--store", "bob")
+        other = Chain(5)
+        with closing(open_logs(self.place / "bob")) as logs:
+            for number in range(3):
+                logs.process([Accept(*other.put(b"%d" % number))])
+        self.run_gossiplog("append", "--store", "ann", "one")
+        shutil.copytree(self.place / "ann", self.place / "backup")
+        self.run_gossiplog("append", "--store", "ann", "two")
+        bob = self.relay()
+        self.run_gossiplog("sync", "--store", "ann", "--network", "n", self.address)
+        bob.interrupt()
+        shutil.rmtree(self.place / "ann")
+        (self.place / "backup").rename(self.place / "ann")
+        file = self.place / "bob" / "log.sqlite"
+        content = bytearray(file.read_bytes())
+        content[content.index(other.segments[2].signature)] ^= 1
+        file.write_bytes(content)
+        bob = self.relay()
+        out = self.run_gossiplog("recover", "--store", "ann", "--network", "n", self.address)
+        self.assertIn("1 entries came back, goes on with 3", out)
+        self.assertRegex(self.run_gossiplog("append", "--store", "ann", "three"), r" 3\n\Z")
+        bob.interrupt()
+        self.assertIn("damaged at 3", bob.err)
+
+    def relay(self) -> Process:
+        bob = self.gossiplog(
+            "run", "--store", "bob", "--network", "n", "--listen", "tcp:0:interface=127.0.0.1"
+        )
+        [self.address] = bob.ready()["listening"]
+        return bob
 
 
 class CommandTests(ProcessTestCase):

@@ -21,7 +21,7 @@ from gossiplog.errors import (
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.limits import AUTHOR_DISK_BYTES
-from gossiplog.live.importing import Importing
+from gossiplog.live.importing import Importing, open_source
 from gossiplog.log.body import encode_body
 from gossiplog.log.disk_cost import proof_bytes
 from gossiplog.log.fork import build_proof, encode_proof
@@ -29,7 +29,6 @@ from gossiplog.log.keys import Keypair, format_author, genesis_id
 from gossiplog.log.segment import Head, Segment, build, drop_payloads, verify
 from gossiplog.store.logs import NETWORK, Logs, open_logs
 from gossiplog.store.requests import Accept, AddFork, Append, Appended, Request, SetMeta
-from gossiplog.store.sqlite.backend import SQLiteBackend
 from tests.processes import ProcessTestCase
 from tests.test_store_vouching import overwrite
 
@@ -61,7 +60,7 @@ class ImportTests(SynchronousTestCase):
             logs.process(requests)
 
     def take(self, quotas: Quotas | None = None) -> Importing:
-        with closing(SQLiteBackend(self.stick, init=False, read_only=True)) as source:
+        with closing(open_source(self.stick)) as source:
             importing = Importing(self.ours, source, quotas or Quotas())
             importing.run()
         self.assertTrue(self.ours.verify().ok)

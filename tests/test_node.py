@@ -315,9 +315,9 @@ class SubscriberTests(SynchronousTestCase):
     def test_a_listener_of_damage_that_raises(self) -> None:
         told: list[Any] = []
         for listener in (lambda _: 1 // 0, told.append):
-            self.addCleanup(self.a.store.on_damage(listener))
+            self.addCleanup(self.a.store.damage.listen(listener))
         damage = Damage(self.a.author(), 1, 1, "gone")
-        self.a.store.found_damage(damage)
+        self.a.store.damage.found(damage)
         self.assertEqual(told, [damage])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 

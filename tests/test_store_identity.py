@@ -25,6 +25,7 @@ from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, Append, Appended, Reply
 from gossiplog.store.sqlite.backend import SQLiteBackend
+from gossiplog.store.sqlite.rows import sealed
 from tests.processes import environment
 
 ALL = 1 << 30
@@ -469,7 +470,9 @@ class SignTests(IdentityTestCase):
         nonsense = [packb([stamp[0], generation, *stamp[2:]]) for generation in generations]
         for value in (b"\0", b"\xc1", packb(stamp[:5]), packb([*stamp[:3], 1.0, b"", True]), *nonsense):
             connection = sqlite3.connect(self.path / DATABASE)
-            connection.execute("UPDATE meta SET value = ? WHERE key = 'identity'", (value,))
+            connection.execute(
+                "UPDATE meta SET value = ? WHERE key = 'identity'", (sealed("meta", b"identity", value),)
+            )
             connection.commit()
             connection.close()
             self.assert_copied("not marked")

@@ -10,21 +10,27 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from gossiplog.errors import StoreDamagedError, StoreError, StoreFormatError
+from gossiplog.errors import StoreCopiedError, StoreDamagedError, StoreError, StoreFormatError
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.keys import Keypair
-from gossiplog.log.segment import Segment, chain_ids, drop_payloads, merge, verify
+from gossiplog.log.segment import Head, Segment, chain_ids, drop_payloads, merge, verify
 from gossiplog.store.interface import PutFork, Replace
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.repair.salvage import salvage
-from gossiplog.store.requests import Accept, Append, SetCursor
+from gossiplog.store.requests import Accept, Append, Appended, SetCursor
 from gossiplog.store.sqlite.header import SCHEMA_VERSION, mark
+from gossiplog.store.sqlite.rows import head_columns, sealed
 from gossiplog.testing.conformance.rows import Chain
 from tests.lives import use_both_journals
 from tests.shims import Point, between, usable
 
 ALL = 1 << 30
 PAGE = 16384
+
+
+def settled(number: int) -> bytes:
+    """Return the value that says up to which row the table of authors counts."""
+    return sealed("meta", b"", number.to_bytes(8, "big"))
 
 
 class RepairTestCase(SynchronousTestCase):
@@ -116,11 +122,12 @@ class CutTests(RepairTestCase):
     def test_a_wrong_head_is_put_right(self) -> None:
         """The rows prove the head; nothing is lost, of our own log either."""
         connection = sqlite3.connect(self.database)
-        connection.execute("INSERT INTO meta VALUES (x'', 1000)")  # the table of authors counts from now on
+        connection.execute(
+            "INSERT INTO meta VALUES (x'', ?)", (settled(1000),)
+        )  # the table of authors counts now
         for author, head in self.clock.items():
-            connection.execute(
-                "UPDATE authors SET seq = ?, id = ? WHERE author = ?", (head.seq, bytes(32), author)
-            )
+            wrong = head_columns(author, Head(head.seq, bytes(32)))
+            connection.execute("UPDATE authors SET seq = ?, id = ? WHERE author = ?", (*wrong, author))
         connection.commit()
         connection.close()
         logs = self.open()
@@ -179,11 +186,55 @@ class OwnTests(RepairTestCase):
         self.assertEqual(logs.clock.seq(self.ann), 16)
 
     def test_a_damaged_end_is_not_signed_behind(self) -> None:
+        """Its seqs are not given again, until somebody says that what had them is lost."""
         self.flip(self.own[4])
+        for _ in range(2):
+            logs = self.open()
+            self.assertEqual([damage[:3] for damage in logs.damages], [(self.ann, 13, 15)])
+            [result] = logs.process([Append(self.ann, [b"no"])]).results
+            self.assertIsInstance(result, StoreDamagedError)
+            self.assertEqual([damage[:3] for damage in logs.repair().left], [(self.ann, 13, 15)])
+            self.assertIn("cannot be read", logs.copied)
+            self.assertRaises(StoreCopiedError, logs.require_all_back)
+            logs.close()
         logs = self.open()
-        logs.repair()
+        logs.recovered()
+        self.assertTrue(logs.verify().ok)
+        logs.close()
+        logs = self.open()
+        self.assertEqual(logs.copied, "")
+        [result] = logs.process([Append(self.ann, [b"yes"])]).results
+        self.assertEqual(result, Appended(13, 13))
+        self.assertTrue(logs.verify().ok)
+
+    def test_a_damaged_end_comes_back_from_a_peer(self) -> None:
+        """Without a repair; then our writer goes on."""
+        self.flip(self.own[3], self.own[4])
+        logs = self.open()
+        self.assertEqual(logs.clock.seq(self.ann), 9)
+        logs.process([Accept(self.own[3], verify(self.own[3]))])
         [result] = logs.process([Append(self.ann, [b"no"])]).results
         self.assertIsInstance(result, StoreDamagedError)
+        logs.process([Accept(self.own[4], verify(self.own[4]))])
+        [result] = logs.process([Append(self.ann, [b"yes"])]).results
+        self.assertEqual(result, Appended(16, 16))
+        self.assertTrue(logs.verify().ok)
+        logs.close()
+        logs = self.open()
+        self.assertEqual((logs.clock.seq(self.ann), logs.copied), (16, ""))
+        self.assertEqual(logs.segments(self.ann, 1, ALL)[:5], self.own)
+
+    def test_a_part_of_a_damaged_end_comes_back(self) -> None:
+        """What is still missing is remembered when the store is opened again."""
+        self.flip(self.own[3], self.own[4])
+        logs = self.open()
+        logs.process([Accept(self.own[3], verify(self.own[3]))])
+        logs.close()
+        logs = self.open()
+        self.assertEqual((logs.clock.seq(self.ann), logs.damages), (12, []))
+        [result] = logs.process([Append(self.ann, [b"no"])]).results
+        self.assertIsInstance(result, StoreCopiedError)
+        self.assertRaises(StoreCopiedError, logs.require_all_back)
 
     def test_the_same_entries_of_a_donor_mend_it(self) -> None:
         """Wherever the damage is, and however the donor's rows lie."""

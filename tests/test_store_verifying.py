@@ -7,7 +7,6 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.errors import StoreClosedError, StoreDamagedError
-from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head, Segment, drop_payloads
 from gossiplog.store.interface import DeleteAuthor, PutFork, PutSegment
 from gossiplog.store.logs import Logs
@@ -104,7 +103,7 @@ class VerifyTests(SynchronousTestCase):
     def test_another_head_on_disk_than_in_memory(self) -> None:
         self.write()
         logs = Logs(self.backend)
-        logs.clock = Clock({**dict(logs.clock.items()), bytes(32): Head(3, bytes(32))})
+        logs.clock.set(bytes(32), Head(3, bytes(32)))
         self.backend.commit([DeleteAuthor(self.other.author)])
         self.assertEqual({damage.author for damage in logs.verify().damages}, {bytes(32), self.other.author})
 

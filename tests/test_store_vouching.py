@@ -19,9 +19,10 @@ from gossiplog.log.segment import Head, Segment, build, verify
 from gossiplog.store import checked_rows as vouching
 from gossiplog.store.checked_rows import CheckedRows
 from gossiplog.store.logs import open_logs
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork
 from gossiplog.store.sqlite.backend import SQLiteBackend
-from gossiplog.store.sqlite.rows import row_crc
+from gossiplog.store.sqlite.rows import head_columns, row_crc, sealed
 from tests.processes import ProcessTestCase
 
 ANN = Keypair(b"a" * 32)
@@ -80,8 +81,10 @@ class ChangedRowTests(SynchronousTestCase):
 
     def test_a_head_that_is_another(self) -> None:
         with closing(sqlite3.connect(self.path / "log.sqlite", isolation_level=None)) as connection:
-            connection.execute("UPDATE authors SET seq = 2, id = ?", (bytes(32),))
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (x'', 2)")
+            wrong = head_columns(ANN.author, Head(2, bytes(32)))
+            connection.execute("UPDATE authors SET seq = ?, id = ?", wrong)
+            settled = sealed("meta", b"", (2).to_bytes(8, "big"))
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (x'', ?)", (settled,))
         with closing(open_logs(self.path)) as logs:
             self.assertRaises(StoreDamagedError, logs.segments, ANN.author, 2, 1)
             self.assertEqual(logs.segments(ANN.author, 1, 1), [self.first])
@@ -103,7 +106,7 @@ class RememberedTests(SynchronousTestCase):
     """A row is verified once, and what is remembered is what it was."""
 
     def setUp(self) -> None:
-        self.vouching = CheckedRows("store", Clock())
+        self.vouching = CheckedRows(MemoryBackend(), Clock())
         self.verified: list[Segment] = []
         self.patch(vouching, "verify", self.verify)
 

@@ -186,6 +186,8 @@ def _words(notice: Notice) -> str | None:
             end = "nothing is written any more" if final else "writing is tried again"
             return f"the store fails: {error}; {end}"
         case notices.StoreDamaged(author, error, first, last):
+            if author is None:
+                return f"the store is damaged, and only read: {error}; see gossiplog verify --repair"
             where = f"{first} to {last}" if last > first else f"{first}"
             return f"the log of {short_key(author)} is damaged at {where}: {error}; see gossiplog verify --repair"
         case _:

@@ -9,6 +9,7 @@ is held, is wanted, within the quotas, and has its payloads.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -20,6 +21,7 @@ from gossiplog.errors import (
     GossiplogError,
     InvalidValueError,
     NetworkMismatchError,
+    StoreDamagedError,
     StoreError,
 )
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
@@ -32,8 +34,9 @@ from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment
 from gossiplog.paths import AnyPath
-from gossiplog.store.door import Opening, open_backend, require_another
-from gossiplog.store.interface import Rows
+from gossiplog.store.checked_rows import find_rows
+from gossiplog.store.door import Opening, open_around_damage, open_backend, require_another
+from gossiplog.store.interface import Backend, Rows
 from gossiplog.store.logs import NETWORK, Logs, open_logs
 from gossiplog.store.requests import Accept, AddFork, Request
 
@@ -67,12 +70,32 @@ def import_store(
     check_type("quotas", quotas, (Quotas, type(None)), "Quotas, or None")
     require_another(path, source, "import takes what another one has")
     with (
-        closing(open_backend(source, Opening(init=False, read_only=True, wait=wait))) as theirs,
+        closing(open_source(source, wait)) as theirs,
         closing(open_logs(path, wait=wait)) as ours,
     ):
         importing = Importing(ours, theirs, quotas or Quotas())
         importing.run()
     return Imported(importing.entries, frozenset(importing.authors), importing.forks, importing.refused)
+
+
+def open_source(place: AnyPath, wait: float = 0.0) -> Backend:
+    """Open a store that may be anybody's, to read what can be read of it."""
+    how = Opening(init=False, read_only=True, wait=wait)
+    try:
+        backend = open_backend(place, how)
+    except StoreDamagedError as error:
+        return open_around_damage(place, how, error)
+    try:
+        deque(backend.heads(), maxlen=0)
+        backend.forks()
+        backend.meta(NETWORK)
+    except StoreDamagedError as error:
+        backend.close()
+        return open_around_damage(place, how, error)
+    except BaseException:
+        backend.close()
+        raise
+    return backend
 
 
 class _RefusedError(GossiplogError):
@@ -89,7 +112,7 @@ class Importing:
         self.entries = 0
         self.authors: set[bytes] = set()
         self.forks = 0
-        self.refused: dict[bytes | None, str] = {}
+        self.refused: dict[bytes | None, str] = {None: source.damage} if source.damage else {}
         self._logs = logs
         self._source = source
         self._choices = Choices.load(logs.meta(KEPT_AS), logs.local)
@@ -155,7 +178,7 @@ class Importing:
         suspect: Segment | None = None
         trouble: GossiplogError | None = None
         try:
-            for row in self._source.segments(author, first, COMMIT_BYTES):
+            for row in find_rows(self._source, author, first, COMMIT_BYTES, None):
                 verdict = judge(row, ours)
                 if verdict is Verdict.SUSPECT:
                     suspect = row

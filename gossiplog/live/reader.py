@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from gossiplog.arguments import check_number
 from gossiplog.errors import CursorMismatchError, InvalidValueError
+from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.results import Result
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import Cursor, check_clock
@@ -53,8 +54,9 @@ class Readable(Protocol):
     def forget(self, reader: Reader) -> None:
         """``reader`` ended."""
 
-    def found_damage(self, damage: Damage) -> None:
-        """``reader`` passed over this."""
+    @property
+    def damage(self) -> DamageReports:
+        """Who is told what a reader passes over."""
 
 
 def _begun(after: Cursor | ClockView | None) -> Cursor:
@@ -104,6 +106,11 @@ class Reader:
         self._handed: Entry | None = None  # not in the cursor yet
         self.damages: list[Damage] = []
         self._passed: dict[bytes, int] = {}
+        for damage in store.damage.known:  # which begins behind what is held
+            begin, end = max(damage.first, first), damage.last if last is None else min(damage.last, last)
+            if damage.author is not None and author in (None, damage.author) and begin <= end:
+                self.damages.append(damage._replace(first=begin, last=end))
+                store.damage.found(self.damages[-1])
         self._todo: OrderedDict[bytes, int] = OrderedDict()  # author -> last seq that is there to be read
         if after is not store.clock:
             for held, head in store.clock.items() if author is None else [(author, store.clock.head(author))]:
@@ -275,7 +282,7 @@ class Reader:
         else:
             self.damages.append(damage)
         self._passed[author] = last
-        self._store.found_damage(damage)
+        self._store.damage.found(damage)
 
     def _unpack(self, segment: Segment, end: int) -> None:
         """Decode one segment at a time: entries take several times the memory of their bytes."""

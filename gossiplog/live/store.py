@@ -18,6 +18,7 @@ from gossiplog.arguments import check_flags
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError
 from gossiplog.gossip.events import Forgotten, ForkFound, Lightened
 from gossiplog.live.append_gate import AppendGate
+from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
 from gossiplog.live.gc_freeze import Freezer
 from gossiplog.live.interrupts import call_each
@@ -42,7 +43,6 @@ from gossiplog.store.logs import Logs, VerifyReport, open_logs
 from gossiplog.store.names import check_cursor_name, check_writer_name
 from gossiplog.store.owning_process import Home
 from gossiplog.store.repair.repair import RepairReport
-from gossiplog.store.repair.verify import Damage, in_words
 from gossiplog.store.requests import AddFork, Append, CommitReport, SetCursor
 
 _log = NodeLog()
@@ -91,7 +91,6 @@ class Store:
         self.reactor = reactor
         self.home = Home(f"store {path}")
         self._listeners: list[CommitListener] = []
-        self._damage_listeners: list[Callable[[Damage], None]] = []
         self._user: Callable[[], Deferred[Any]] | None = None
         self._writers: dict[tuple[str, str], Writer] = {}
         self._readers: WeakSet[Reader] = WeakSet()
@@ -101,10 +100,11 @@ class Store:
         self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
         try:
             self.held: Held
-            self.held, self.copied, self.disk = self.thread.now(
-                lambda logs: (Held.of(logs), logs.copied, logs.disk)
+            self.held, self.copied, self.disk, damages = self.thread.now(
+                lambda logs: (Held.of(logs), logs.copied, logs.disk, logs.damages)
             )
             self.clock, self.local, self.forks = self.held.clock, self.held.local, self.held.forks
+            self.damage = DamageReports(reactor, path, damages)
             self.interest = Follows.on(self.thread, self.local, self._set, self.check_open, reactor)
             self._freezer = Freezer(self.clock)
             self.returning = AppendGate(reactor, self.clock, self.forks, self.thread.write)
@@ -297,17 +297,6 @@ class Store:
         """Call ``listener`` after every commit; returns how to stop that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
-
-    def on_damage(self, listener: Callable[[Damage], None]) -> Callable[[], None]:
-        """Call ``listener`` with what readers pass over; returns how to stop that.  With none it is in the log."""
-        self._damage_listeners.append(listener)
-        return lambda: self._damage_listeners.remove(listener)
-
-    def found_damage(self, damage: Damage) -> None:
-        """A reader passed over entries."""
-        call_each(self.reactor, self._damage_listeners, damage)
-        if not self._damage_listeners:
-            _log.warn("{words}", words=in_words(damage, self.path))
 
     def attach(self, stop: Callable[[], Deferred[Any]]) -> Callable[[], None]:
         """Call ``stop`` and wait for it before the store closes; returns how to take that back.

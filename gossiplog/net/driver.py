@@ -107,7 +107,7 @@ class Driver:
         self._listening = [
             store.listen(self._committed),
             store.interest.listen(self._handle),
-            store.on_damage(self._errands.found_damage),
+            store.damage.listen(self._errands.found_damage),
         ]
         self._do: dict[type[Any], Callable[[Any], None]] = {
             events.Send: self._send,

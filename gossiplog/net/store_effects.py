@@ -59,7 +59,7 @@ class StoreEffects:
         self._done = done
         self._failure: Failure | None = None
         self._failed_for_good = False
-        self._damaged: set[bytes] = set()
+        self._damaged: set[bytes | None] = set()
         self._owed: list[events.StoreFork] = []
         self._owed_bytes = 0
         self._calls = FairCalls(store.thread.call)
@@ -196,7 +196,7 @@ class StoreEffects:
     def found_damage(self, damage: Damage) -> None:
         """Entries cannot be read, which a peer asked for or a reader passed over."""
         author, first, last, reason = damage
-        if author is not None and author not in self._damaged:
+        if author not in self._damaged:
             self._damaged.add(author)
             self._tell(StoreDamaged(author, StoreDamagedError(reason), first, last))
 

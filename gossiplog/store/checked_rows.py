@@ -8,26 +8,62 @@ for byte as it is now.  A row's checksum finds accidents; whoever changes a row 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Segment, verify
-from gossiplog.store.interface import Backend
+from gossiplog.store.interface import Rows
 
 _REMEMBERED: Final = 16_384
 """Rows, in 2 MB: two gigabytes of a log in full rows, so that a relay hashes what many ask for once."""
 
 
+def find_rows(rows: Rows, author: bytes, first: int, limit_bytes: int, last: int | None) -> list[Segment]:
+    """Return rows of which there should be some, wherever they are.
+
+    :raises StoreDamagedError: the first one is not what was written.
+    """
+    try:
+        found = rows.segments(author, first, limit_bytes, last)
+    except StoreDamagedError:
+        with suppress(StoreDamagedError):
+            if found := rows.search(author, first, limit_bytes, last):
+                return found
+        raise
+    return found or rows.search(author, first, limit_bytes, last)
+
+
 class CheckedRows:
     """I vouch for the rows of one store, against its clock."""
 
-    def __init__(self, path: str, clock: ClockView) -> None:
+    def __init__(self, rows: Rows, clock: ClockView) -> None:
         """Begin with nothing verified."""
-        self._path = path
+        self._rows = rows
+        self._path = rows.path
         self._clock = clock
         self._verified: dict[int, None] = {}
+
+    def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None) -> list[Segment]:
+        """Return neighbours from the row with ``first`` on, up to one that is not what its author signed.
+
+        :raises StoreDamagedError: that is the first of them.
+        """
+        if 1 <= first <= self._clock.seq(author):
+            read = find_rows(self._rows, author, first, limit_bytes, last)
+        else:
+            read = self._rows.segments(author, first, limit_bytes, last)
+        found: list[Segment] = []
+        for row in read:
+            try:
+                found.append(self.check(row))
+            except StoreDamagedError:
+                if not found:
+                    raise
+                break
+        return found
 
     def check(self, segment: Segment) -> Segment:
         """Return a row that was read if it is what its author signed, as far as the log goes.
@@ -45,7 +81,7 @@ class CheckedRows:
             self._verified[key] = None
         return segment
 
-    def check_end(self, author: bytes, backend: Backend) -> None:
+    def check_end(self, author: bytes) -> None:
         """Check that a local log on disk ends as its head says: signing behind a damaged head would fork the log.
 
         :raises StoreDamagedError: it does not.
@@ -53,9 +89,9 @@ class CheckedRows:
         head = self._clock.head(author)
         if head is None:
             return
-        last = backend.segments(author, head.seq, 1)
+        last = self._rows.segments(author, head.seq, 1)
         try:
-            if last and verify(last[0]) == head and not backend.segments(author, head.seq + 1, 1):
+            if last and verify(last[0]) == head and not self._rows.segments(author, head.seq + 1, 1):
                 return
         except (BadSegmentError, BadSignatureError):
             pass

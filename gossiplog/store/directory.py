@@ -49,7 +49,7 @@ NODE_KEY: Final = "node.key"
 ASIDE: Final = ".damaged"
 """Behind the name of a database file that was rebuilt."""
 
-_BESIDE: Final = ("-wal", "-shm", "-journal")
+BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite looks for beside a database."""
 
 _JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
@@ -251,7 +251,7 @@ class StoreDirectory:
             with closing(_seeds(self.folder)) as seeds:
                 for name in _seed_files(seeds):
                     seeds.size(name)
-        sizes = {suffix: self.folder.size(DATABASE + suffix) for suffix in _BESIDE}
+        sizes = {suffix: self.folder.size(DATABASE + suffix) for suffix in BESIDE}
         size = sizes["-journal"]
         if size and size >= len(_JOURNAL_MAGIC):
             journal = self.folder.open(DATABASE + "-journal")
@@ -328,10 +328,13 @@ def _make_ours(folder: Folder) -> None:
 
 
 def _finish_rebuild(folder: Folder) -> None:
-    """Take away the second name that a rebuilding of the database, cut short, left it: it still is the old one."""
+    """Take away the second name of a database whose rebuilding was cut short; first what belongs to it comes back."""
     with suppress(FileNotFoundError):
         for name in folder.twins(DATABASE):
             if name.startswith(DATABASE + ASIDE):
+                for suffix in filter(lambda suffix: folder.holds(name + suffix), BESIDE):
+                    folder.rename(name + suffix, DATABASE + suffix)
+                folder.sync()
                 folder.remove(name)
 
 

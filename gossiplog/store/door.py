@@ -22,11 +22,12 @@ from importlib import metadata
 from typing import Final, NamedTuple, TypeAlias
 
 from gossiplog.arguments import check_flags, check_seconds
-from gossiplog.errors import InvalidValueError, StoreNotFoundError
+from gossiplog.errors import InvalidValueError, StoreDamagedError, StoreNotFoundError
 from gossiplog.paths import AnyPath, absolute
 from gossiplog.store.interface import Backend
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.sqlite.backend import SQLiteBackend
+from gossiplog.store.sqlite.damaged import DamagedBackend
 
 GROUP: Final = "gossiplog.stores"
 
@@ -106,6 +107,17 @@ def open_backend(place: AnyPath, how: Opening) -> Backend:
     except (ImportError, AttributeError) as error:
         raise InvalidValueError(f"stores of the kind {kind!r} cannot be opened: {error}") from error
     return opener(os.fsdecode(where), how)
+
+
+def open_around_damage(place: AnyPath, how: Opening, damage: StoreDamagedError) -> Backend:
+    """Open a store that could not be opened for its ``damage``, to read around it.
+
+    :raises StoreError: why not; ``damage`` itself where nothing can be read, or only its own kind knows how.
+    """
+    kind, where = _parted(place)
+    if kind != SQLITE:
+        raise damage
+    return DamagedBackend(where, how.read_only, how.wait, damage)
 
 
 def _parted(place: AnyPath) -> tuple[str, AnyPath]:

@@ -9,13 +9,15 @@ what is put on disk was signed, whoever sent it and whether or not what he sent 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import Final
 
 from msgpack import ExtType
 from sortedcontainers import SortedDict
 
-from gossiplog.errors import BadSegmentError, BadSignatureError, StoreError
+from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError, StoreError
+from gossiplog.limits import FILL_ROWS, MAX_HOLED_AUTHORS, MAX_SEQ
 from gossiplog.log import items
 from gossiplog.log.disk_cost import Changes
 from gossiplog.log.segment import (
@@ -28,8 +30,8 @@ from gossiplog.log.segment import (
     toil_bytes,
     verify,
 )
-from gossiplog.store.interface import Backend, Mend, PutSegment, Replace
-from gossiplog.store.requests import FillRow, RowFilled
+from gossiplog.store.interface import Backend, Mend, PutSegment, Replace, Rows
+from gossiplog.store.requests import FillRow, Reply, Request, RowFilled
 
 _STEP_BYTES: Final = 512 * 1024
 """Work of one transaction, of whoever sent the segments: some ten milliseconds, which appends may have to wait."""
@@ -70,6 +72,13 @@ class HoleFiller:
             return self._take(request)
         except StoreError as error:
             return error
+
+    def say_what_is_left(self, requests: Sequence[Request], results: list[Reply]) -> None:
+        """Complete the ``results`` of those ``requests`` that filled something, now that it is durable."""
+        for place, (request, result) in enumerate(zip(requests, results, strict=True)):
+            if isinstance(request, FillRow) and isinstance(result, RowFilled) and result.count:
+                is_left = bool(self._backend.holed(request.segment.author, 1, MAX_SEQ, 1))
+                results[place] = result._replace(is_left=is_left)
 
     def _take(self, request: FillRow) -> RowFilled | FillRow:
         segment, first, before = request
@@ -166,3 +175,14 @@ def _joined(before: RowFilled, more: RowFilled, toil: int) -> RowFilled:
     if not before.count:
         return more._replace(vain_bytes=before.vain_bytes)
     return before._replace(last=more.last, count=before.count + more.count)
+
+
+def holed_authors(rows: Rows) -> set[bytes]:
+    """Return authors of whom payloads are missing, up to ``MAX_HOLED_AUTHORS``; O(rows of theirs with holes)."""
+    found: set[bytes] = set()
+    with suppress(StoreDamagedError):  # those that are found have to do
+        holed = rows.holed_after(None, FILL_ROWS)
+        while holed and len(found) < MAX_HOLED_AUTHORS:
+            found.update(row.author for row in holed)
+            holed = rows.holed_after(holed[-1], FILL_ROWS)
+    return found

@@ -242,6 +242,10 @@ class Rows(Protocol):
     def disk(self) -> str | None:
         """A file or directory on the disk whose room it takes; ``None`` where that is no question of a disk."""
 
+    @property
+    def damage(self) -> str:
+        """Why it is only read, around what is damaged; ``""`` if it is not."""
+
     def heads(self) -> Iterable[tuple[bytes, Head]]:
         """Every author that has entries with its head, in any order; O(authors)."""
 
@@ -280,6 +284,10 @@ class Rows(Protocol):
 
         :raises StoreDamagedError: the first one is damaged.
         """
+
+    def search(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
+        """Do what :meth:`segments` does, for rows that are to be there and that it does not find: by looking
+        everywhere, and slowly."""
 
     def starts(self, author: bytes, first: int, limit: int) -> list[int]:
         """Return where the next rows of ``author`` begin, from ``first`` on, ascending, damaged ones too."""

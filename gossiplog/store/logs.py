@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 
 from gossiplog.errors import (
     BadForkProofError,
@@ -21,7 +20,7 @@ from gossiplog.errors import (
     StoreError,
     StoreFailedError,
 )
-from gossiplog.limits import FILL_ROWS, MAX_HOLED_AUTHORS, MAX_SEQ, MAX_WRITERS
+from gossiplog.limits import MAX_WRITERS
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, build_proof, verify_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
@@ -29,17 +28,27 @@ from gossiplog.log.segment import HoledRow, Segment
 from gossiplog.paths import AnyPath
 from gossiplog.store.checked_rows import CheckedRows
 from gossiplog.store.disk_usage import Weighing
-from gossiplog.store.door import Opening, open_backend
-from gossiplog.store.hole_filling import HoleFiller
+from gossiplog.store.door import Opening, open_around_damage, open_backend
+from gossiplog.store.hole_filling import HoleFiller, holed_authors
 from gossiplog.store.interface import Backend, PutMeta
 from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
 from gossiplog.store.owning_process import Home
 from gossiplog.store.reading_around import Stretch, read_around
-from gossiplog.store.repair.repair import Donor, Repairing, RepairReport
-from gossiplog.store.repair.verify import OnProgress, VerifyReport, verify_store
-from gossiplog.store.requests import Append, CommitReport, Done, FillRow, Forget, Reply, Request, RowFilled
+from gossiplog.store.repair.repair import Donor, RepairReport, repair_logs
+from gossiplog.store.repair.verify import Damage, OnProgress, VerifyReport, verify_store
+from gossiplog.store.requests import (
+    Accept,
+    Append,
+    CommitReport,
+    Done,
+    FillRow,
+    Forget,
+    Reply,
+    Request,
+)
 from gossiplog.store.saved_cursors import SavedCursors
+from gossiplog.store.torn_ends import TornEnds
 from gossiplog.store.transaction import Batch
 
 __all__ = ["Logs", "VerifyReport", "open_logs"]
@@ -55,7 +64,14 @@ def open_logs(place: AnyPath, init: bool = True, read_only: bool = False, wait: 
 
     :raises StoreError: its subclass says what is wrong: not found, locked, not ours alone, of another format, damaged.
     """
-    backend = open_backend(place, Opening(init, read_only, wait))
+    how = Opening(init, read_only, wait)
+    try:
+        return _logs(open_backend(place, how))
+    except StoreDamagedError as error:
+        return _logs(open_around_damage(place, how, error))
+
+
+def _logs(backend: Backend) -> Logs:
     try:
         return Logs(backend)
     except BaseException:
@@ -75,7 +91,7 @@ class Logs:
         self.clock = backend.clock()
         self._cursors = SavedCursors(backend)
         self.weighing = Weighing(backend, self.clock, self._merger)
-        self._vouching = CheckedRows(backend.path, self.clock)
+        self._vouching = CheckedRows(backend, self.clock)
         self.forks = set(backend.forks())
         self._writers: dict[str, Keypair] = {}
         self._keypairs: dict[bytes, Keypair] = {}
@@ -85,6 +101,8 @@ class Logs:
         for name in backend.secrets.seed_names():
             self._add_writer(name, backend.secrets.seed(name))
         self._custody = backend.guard(self.clock, self.writers(), entropy)
+        self._torn = TornEnds(backend, self.clock, self.local)
+        self.damages = [*self._torn.damages(), *(Damage(None, 0, 0, why) for why in [backend.damage] if why)]
 
     @property
     def path(self) -> str:
@@ -146,16 +164,17 @@ class Logs:
     def copied(self) -> str:
         """Why this may be a copy of a store that is in use elsewhere, or an old state of one; ``""`` if it is not.
         Writers that came with it do not append until :meth:`recovered`; everything else works."""
-        return self._custody.copied
+        return self._custody.copied or self._torn.in_words()
 
     def require_all_back(self) -> None:
         """Raise :class:`StoreCopiedError` while an own entry that is known to have been signed here is not on disk."""
         self._home.check()
         self._custody.require_all_back()
+        self._torn.require_all_back()
 
     def recovered(self) -> None:
         """Let every writer append again: all newer own entries are here now, or there are none.  Durable on return."""
-        self._home.check()
+        self._torn.give_up(self._backend, self._custody)
         self._custody.recovered()
 
     def overtaken(self, author: bytes, seq: int) -> str:
@@ -192,6 +211,8 @@ class Logs:
         if self._failed:
             self._backend.commit(())  # raises: nothing is signed for a seq whose fate the disk did not tell
             raise StoreFailedError(f"a write to {self.path} was interrupted (Ctrl-C?): open the store again")
+        if self._torn:
+            self._torn.look_again(each.segment.author for each in requests if isinstance(each, Accept))
         batch = Batch(self.clock, self.forks, self._keypairs, self._cursors)
         forgotten = {request.author for request in requests if isinstance(request, Forget)}
         filling = HoleFiller(self._backend, forgotten)
@@ -210,46 +231,39 @@ class Logs:
                 results[place] = result
         writes = [*filling.writes, *batch.writes]
         if writes:
+            cuts = self._torn.cuts(batch.heads)
             self._failed = True  # until the clock says what the disk does
             try:
-                self._backend.commit(writes)
+                self._backend.commit([*cuts, *writes])
             except GossiplogError as error:
                 self._failed = isinstance(error, StoreFailedError)
                 raise
             batch.publish()
             self._failed = False
+            self._torn.forget([*batch.heads, *batch.forgotten])
             for author in batch.forgotten:
                 self._merger.forget(author)
             for segment in [*filling.rows, *batch.segments]:
                 self._merger.note(segment)
             for author, head in batch.heads.items():
-                if author in self._keypairs:
+                if author in self._keypairs and head.seq >= self._torn.lost.get(author, 0):
                     self._custody.signed(author, head.seq)
-        for place, (request, result) in enumerate(zip(requests, results, strict=True)):
-            if isinstance(request, FillRow) and isinstance(result, RowFilled) and result.count:
-                is_left = bool(self._backend.holed(request.segment.author, 1, MAX_SEQ, 1))
-                results[place] = result._replace(is_left=is_left)
+        filling.say_what_is_left(requests, results)
         changes = self.weighing.committed(filling.changes, batch.changes)
         used_bytes = self.weighing.used_bytes() if batch.forgotten else None
-        return CommitReport(
-            results,
-            batch.segments,
-            batch.heads,
-            tuple(batch.forgotten),
-            changes,
-            tuple(batch.new_forks),
-            used_bytes,
-        )
+        return batch.report(results, changes, used_bytes)
 
     def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Reply]:
-        if author in self._keypairs and author not in self._checked:
+        if author in self._keypairs and author not in self._checked and author not in self._torn:
             try:
-                self._vouching.check_end(author, self._backend)
+                self._vouching.check_end(author)
             except StoreError as error:
                 return [error] * len(appends)
             self._checked.add(author)
         if (refusal := self._custody.refusal(author)) is not None:
             return [refusal] * len(appends)
+        if (damage := self._torn.refusal(author)) is not None:
+            return [damage] * len(appends)
         return batch.append(author, [append.bodies for append in appends if isinstance(append, Append)])
 
     # -- reading ---------------------------------------------------------------------------------------------
@@ -258,21 +272,12 @@ class Logs:
         """Return stored neighbours from the one that contains ``first`` on, until their work reaches ``limit_bytes``.
 
         They are as stored: the first may begin before ``first``, the last end after ``last``.  Empty when ``first`` is
-        not held.  Each was verified since the store was opened.
-
-        They end before one that is not what was written, or not what its author signed.
+        not held.  Each was verified since the store was opened: they end before one that its author did not sign.
 
         :raises StoreDamagedError: that is the first of them.
         """
-        found: list[Segment] = []
-        for row in self._backend.segments(author, first, limit_bytes, last):
-            try:
-                found.append(self._vouching.check(row))
-            except StoreDamagedError:
-                if not found:
-                    raise
-                break
-        return found
+        self._home.check()
+        return self._vouching.segments(author, first, limit_bytes, last)
 
     def around(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> Stretch:
         """Return what :meth:`segments` does from the next place on that can be read, and what was passed over.
@@ -310,13 +315,7 @@ class Logs:
 
     def holed_authors(self) -> set[bytes]:
         """Return authors of whom payloads are missing, up to ``MAX_HOLED_AUTHORS``; O(rows of theirs with holes)."""
-        found: set[bytes] = set()
-        with suppress(StoreDamagedError):  # those that are found have to do
-            rows = self._backend.holed_after(None, FILL_ROWS)
-            while rows and len(found) < MAX_HOLED_AUTHORS:
-                found.update(row.author for row in rows)
-                rows = self._backend.holed_after(rows[-1], FILL_ROWS)
-        return found
+        return holed_authors(self._backend)
 
     def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:
         """Return the next rows with holes, as :meth:`gossiplog.store.interface.Backend.holed_after`."""
@@ -358,7 +357,7 @@ class Logs:
 
     def verify(self, progress: OnProgress | None = None) -> VerifyReport:
         """Check every chain, signature and head against the disk; damage is reported, not raised."""
-        return verify_store(self._backend, self.clock, progress)
+        return verify_store(self._backend, self._torn.said(), progress)
 
     def repair(self, donor: Donor | None = None, progress: OnProgress | None = None) -> RepairReport:
         """Cut damaged logs of others back to their whole beginning; the clock goes back with them, on purpose.
@@ -371,19 +370,16 @@ class Logs:
         damaged = self.verify(progress)
         if not damaged.sound:
             return RepairReport(left=damaged.damages)
-        repairing = Repairing(self._backend, self.clock, self.local, damaged, donor)
-        if repairing.writes:
-            self._backend.commit(repairing.writes)
-            self._cursors.forget()
-            for author, head in repairing.report.heads.items():
-                self._merger.forget(author)
-                self.clock.set(author, head)
+        report = repair_logs(self._backend, self.clock, self._torn, self.local, damaged, donor)
+        self._cursors.forget()
+        for author in report.heads:
+            self._merger.forget(author)
         try:
             self._backend.secrets.node_key()
         except StoreDamagedError:
             self._backend.secrets.replace_node_key(self._entropy(KEY_BYTES))
-        repairing.report.left = [] if damaged.ok else self.verify(progress).damages
-        return repairing.report
+        report.left = [] if damaged.ok else self.verify(progress).damages
+        return report
 
     def close(self) -> None:
         """Close the backend; a second call does nothing, nor does one in a child of the process that opened it."""

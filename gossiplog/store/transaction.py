@@ -33,6 +33,7 @@ from gossiplog.store.requests import (
     AddFork,
     Append,
     Appended,
+    CommitReport,
     Done,
     FillRow,
     Forget,
@@ -149,6 +150,13 @@ class Batch:
             return [result for bodies in lists for result in self.append(author, [bodies])]
         results = iter(self.append(author, valid) if valid else ())
         return [refusals[place] if place in refusals else next(results) for place in range(len(lists))]
+
+    def report(
+        self, results: list[Reply], changes: Mapping[bytes, int], used_bytes: int | None
+    ) -> CommitReport:
+        """Return what is told of the commit of all this."""
+        forgotten, forks = tuple(self.forgotten), tuple(self.new_forks)
+        return CommitReport(results, self.segments, self.heads, forgotten, changes, forks, used_bytes)
 
     def publish(self) -> None:
         """Bring the durable state up to date, now that the writes are durable."""

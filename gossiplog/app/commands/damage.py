@@ -27,6 +27,6 @@ class Damages:
     def __call__(self, damage: Damage) -> None:
         """Entries were passed over."""
         self.status = DAMAGED
-        if damage.last > self._last.get(damage.author, 0):
+        if damage.last > self._last.get(damage.author, -1):
             self._last[damage.author] = damage.last
             complain(in_words(damage, self._path))

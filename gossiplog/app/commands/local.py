@@ -18,6 +18,7 @@ from typing import Final, cast
 
 from nacl.bindings import crypto_scalarmult_base
 
+from gossiplog.app.commands.damage import Damages
 from gossiplog.app.printing import as_json, say
 from gossiplog.errors import (
     GossiplogError,
@@ -142,7 +143,10 @@ def _writer(logs: Logs, name: str) -> bytes:
 
 def clock(arguments: Namespace) -> int:
     """Print how far the store holds each log."""
+    damages = Damages(arguments.store)
     with closing(opened_to_read(arguments.store, arguments.wait)) as logs:
+        for damage in logs.damages:
+            damages(damage)
         names = {author: name for name, author in logs.writers().items()}
         for author, head in logs.clock.items():
             about: dict[str, object] = {"author": format_author(author), "seq": head.seq}
@@ -156,4 +160,4 @@ def clock(arguments: Namespace) -> int:
                 marks = [f"writer {names[author]}"] if author in names else []
                 marks += ["forked"] if author in logs.forks else []
                 say(f"{about['author']} {head.seq}" + (f" ({', '.join(marks)})" if marks else ""))
-    return 0
+    return damages.status

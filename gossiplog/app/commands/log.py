@@ -43,6 +43,9 @@ def log(arguments: Namespace) -> int:
         return react(_follow, arguments, form, damages) or damages.status
     with closing(opened_to_read(arguments.store, arguments.wait)) as logs:
         author = find_author(logs.clock, arguments.author) if arguments.author else None
+        for damage in logs.damages:
+            if author in (None, damage.author) or damage.author is None:
+                damages(damage)
         entries = held(logs, author, damages)
         if arguments.sort == "time":
             entries = iter(sorted(entries, key=by_time))
@@ -119,7 +122,7 @@ async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], st
         terminal = await stack.enter_async_context(Terminal(reactor, stdin=None))
         store = await open_existing(arguments, reactor)
         stack.push_async_callback(store.close)
-        store.on_damage(damages)
+        store.damage.listen(damages)
         author = None
         if arguments.author and arguments.author.startswith("author_"):
             author = parse_author(arguments.author)  # its first entry may be still to come

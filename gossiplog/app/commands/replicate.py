@@ -172,7 +172,7 @@ async def _chat(reactor: Any, arguments: Namespace, damages: Damages) -> None:
         terminal = await stack.enter_async_context(Terminal(reactor))
         store = await open_existing(arguments, reactor)
         stack.push_async_callback(store.close)
-        store.on_damage(damages)
+        store.damage.listen(damages)
         writer = await store.writer(arguments.writer, encoding="json")
 
         present: set[bytes] = set()

@@ -60,6 +60,7 @@ class MemoryBackend:
     """I keep a store in memory.  ``fault``, when set, is asked before each commit whether it fails, and how."""
 
     disk: str | None = None
+    damage = ""
 
     def __init__(self, path: str = "memory") -> None:
         """Begin empty; ``path`` is only for people to read."""
@@ -138,6 +139,10 @@ class MemoryBackend:
             if size >= limit_bytes:
                 break
         return found
+
+    def search(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
+        """There is nowhere else to look."""
+        return self.segments(author, first, limit_bytes, last)
 
     def starts(self, author: bytes, first: int, limit: int) -> list[int]:
         """Return where the next rows of an author begin."""

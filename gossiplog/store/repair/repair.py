@@ -13,12 +13,13 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import ClockView, MovingClock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment, id_at, tail_after, verify, verify_whole
 from gossiplog.store.interface import Backend, Cut, Mend, PutCursor, PutSegment
 from gossiplog.store.repair.verify import Damage, VerifyReport
+from gossiplog.store.torn_ends import TornEnds
 
 Donor = Callable[[bytes, int, int], list[Segment]]
 """``donor(author, first, limit_bytes)``: another store's rows, from the one that contains ``first`` on."""
@@ -40,7 +41,27 @@ class RepairReport:
     left: list[Damage] = field(default_factory=list)
 
 
-class Repairing:
+def repair_logs(
+    backend: Backend,
+    clock: MovingClock,
+    torn: TornEnds,
+    local: Collection[bytes],
+    damaged: VerifyReport,
+    donor: Donor | None,
+) -> RepairReport:
+    """Write what brings the logs of ``backend`` in order; ``clock`` then says what they are."""
+    repairing = _Repairing(backend, torn.said(), local, damaged, donor)
+    report = repairing.report
+    if repairing.writes:
+        backend.commit(repairing.writes)
+        torn.forget(report.heads)
+        for author, head in report.heads.items():
+            clock.set(author, head)
+    torn.look_again(local)
+    return report
+
+
+class _Repairing:
     """I decide what is written to bring one store in order, from a report of what is wrong with it."""
 
     def __init__(

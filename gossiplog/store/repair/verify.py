@@ -47,10 +47,8 @@ def in_words(damage: Damage, path: str) -> str:
     """Say in one line what readers passed over, and what to do about it."""
     author, first, last, reason = damage
     entries = f"entries {first} to {last}" if last > first else f"entry {first}"
-    whose = "" if author is None else f" of {format_author(author)}"
-    return (
-        f"passed over {entries}{whose}: {reason}; gossiplog verify --repair --store {path} brings it in order"
-    )
+    what = "read around damage" if author is None else f"passed over {entries} of {format_author(author)}"
+    return f"{what}: {reason}; gossiplog verify --repair --store {path} brings it in order"
 
 
 class Whole(NamedTuple):
@@ -108,6 +106,7 @@ class _Check:
         self._report.sound = self._report.ok
         self._tried(self._backend.secrets.node_key, None)
         heads = self._tried(lambda: dict(self._backend.heads()), None)
+        self._report.sound = self._report.sound and heads is not None
         for author in sorted({*(heads or ()), *self._clock}):
             head = self._clock.head(author)
             found = len(self._report.damages)

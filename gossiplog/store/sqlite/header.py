@@ -31,7 +31,7 @@ def mark(version: int) -> int:
     return version << 16 | version ^ _LOW
 
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 MARK: Final = mark(SCHEMA_VERSION)
 
 _UNMARKED: Final = (1, 2, 3)

@@ -36,6 +36,7 @@ from gossiplog.store.sqlite.header import (
     is_ours,
     version_of,
 )
+from gossiplog.store.sqlite.rows import SEAL_BYTES
 from gossiplog.store.sqlite.schema import DEFINITIONS, SQLITE_ERRORS, create_tables, read_error
 
 _ROW_BYTES: Final = 2 * MAX_BODY_BYTES
@@ -164,15 +165,9 @@ def connect(
 
 
 def open_database(
-    directory: StoreDirectory,
-    factory: type[sqlite3.Connection] = sqlite3.Connection,
-    *,
-    around_damage: bool = False,
+    directory: StoreDirectory, factory: type[sqlite3.Connection] = sqlite3.Connection
 ) -> sqlite3.Connection:
-    """Return a connection with all bounds, of which nothing but the schema may be asked without an :class:`Effort`.
-
-    With ``around_damage`` a table whose definition is damaged hides no other.
-    """
+    """Return a connection with all bounds, of which nothing but the schema may be asked without an :class:`Effort`."""
     uri = f"file:{quote(os.fsencode(directory.database))}"
     if directory.read_only:
         _require_closed(directory)
@@ -192,7 +187,7 @@ def open_database(
         for limit, value in _LIMITS:
             connection.setlimit(limit, value)
         connection.set_progress_handler(lambda: True, _SCHEMA_STEPS)
-        connection.execute(f"PRAGMA writable_schema = {'ON' if around_damage else 'OFF'}")
+        connection.execute("PRAGMA writable_schema = OFF")
         _set(connection, _BEFORE_FIRST_READ)
     except SQLITE_ERRORS as error:
         connection.close()
@@ -278,7 +273,7 @@ def _require_small_values(connection: sqlite3.Connection, path: str) -> None:
     """Raise for a value above any that we write, in a table in which SQLite reads a whole row to compare its key; no
     value is read for that."""
     for table, value, most in (
-        ("meta", "value", MAX_VALUE_BYTES),
+        ("meta", "value", MAX_VALUE_BYTES + SEAL_BYTES),
         ("forks", "proof", _ROW_BYTES),
     ):
         large = f"SELECT 1 FROM {table} WHERE length({value}) > {most} LIMIT 1"

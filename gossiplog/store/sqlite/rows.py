@@ -1,6 +1,6 @@
 """Rows on their way into the tables of authors and segments, many in one statement.
 
-Responsible for: the fewest statements for the rows of one transaction, and the checksum of a row.
+Responsible for: the fewest statements for the rows of one transaction, and what shows that a row is as it was written.
 Must not know: which rows are right, or what else a transaction does.
 Invariant: after :meth:`Rows.flush` every row added before is in its table, in the order added.
 
@@ -12,10 +12,13 @@ statement for each of them, and takes 5 ms with one for all.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from zlib import crc32
 
+from gossiplog.errors import StoreDamagedError
+from gossiplog.limits import MAX_SEQ
+from gossiplog.log.keys import ID_BYTES, SIGNATURE_BYTES, short_key
 from gossiplog.log.segment import Head, Segment, count_holes
 
 NUMBER: Final = "(SELECT number FROM authors WHERE author = ?)"
@@ -26,6 +29,9 @@ LEAVING_BYTES: Final = 8
 
 _GROUPS: Final = (64, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1)
 """How many rows a statement takes: few different statements, so that all of them stay prepared."""
+
+SEAL_BYTES: Final = 4
+"""Behind each value: a checksum over table, key and value, so that none is taken for another one."""
 
 _LOCKED_BYTES: Final = 5 * 1024
 """What :func:`zlib.crc32` sums without giving up the interpreter's lock; 2 us, less than to get it back."""
@@ -64,6 +70,53 @@ def insert(connection: sqlite3.Connection, into: str, marks: str, rows: list[tup
             place += size
 
 
+def sealed(table: str, key: bytes, value: bytes) -> bytes:
+    """Return ``value`` as the column of a table keeps it, in the row with ``key``."""
+    return value + _seal(table, key, value)
+
+
+def unsealed(table: str, key: object, content: object) -> bytes | None:
+    """Return the value that :func:`sealed` made this of, ``None`` if it is not what was written there."""
+    if type(key) is not bytes or type(content) is not bytes:
+        return None
+    value, seal = content[:-SEAL_BYTES], content[-SEAL_BYTES:]
+    return value if seal == _seal(table, key, value) else None
+
+
+def head_columns(author: bytes, head: Head) -> tuple[int, bytes]:
+    """Return the columns ``seq`` and ``id`` of a row of the table of authors."""
+    return head.seq, sealed("authors", b"%b %d" % (author, head.seq), head.id)
+
+
+def head_of(author: object, seq: object, content: object) -> Head | None:
+    """Return the head that these columns say, ``None`` if they are not what was written."""
+    if type(author) is not bytes or type(seq) is not int or not 1 <= seq <= MAX_SEQ:
+        return None
+    entry_id = unsealed("authors", b"%b %d" % (author, seq), content)
+    return None if entry_id is None or len(entry_id) != ID_BYTES else Head(seq, entry_id)
+
+
+def segment_of(author: bytes, row: Sequence[Any], file: str) -> Segment:
+    """Return the segment that is kept in the columns of a row, from ``first`` on.
+
+    :raises StoreDamagedError: they are not what was written.
+    """
+    first, count, holes, crc, entry_id, previous, signature, bodies = row
+    kinds = tuple(map(type, (first, count, holes, entry_id, previous, signature, bodies)))
+    if (
+        kinds != (int, int, int, bytes, bytes, bytes, bytes)
+        or len(previous) != ID_BYTES
+        or len(signature) != SIGNATURE_BYTES
+        or crc != row_crc(author, first, count, holes, entry_id, previous, signature, bodies)
+    ):
+        raise StoreDamagedError(f"{file} is damaged: {short_key(author)} at entry {first}")
+    return Segment(author, first, count, previous, signature, bodies)
+
+
+def _seal(table: str, key: bytes, value: bytes) -> bytes:
+    return crc32(value, crc32(b"%b %d %b" % (table.encode(), len(key), key))).to_bytes(SEAL_BYTES, "big")
+
+
 class Rows:
     """I collect the rows of one transaction until they have to be in their tables."""
 
@@ -80,7 +133,7 @@ class Rows:
 
     def add_author(self, author: bytes, head: Head) -> None:
         """A row for an author that has none."""
-        self._authors.append((author, *head))
+        self._authors.append((author, *head_columns(author, head)))
 
     def add_segment(self, segment: Segment, entry_id: bytes) -> None:
         """A row for ``segment``, whose last entry has ``entry_id``."""

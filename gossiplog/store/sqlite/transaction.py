@@ -44,11 +44,12 @@ from gossiplog.store.interface import (
 from gossiplog.store.sqlite.cursors import CursorRows
 from gossiplog.store.sqlite.journal import Journal
 from gossiplog.store.sqlite.opening import large_values
-from gossiplog.store.sqlite.rows import NUMBER, Rows, leaving
+from gossiplog.store.sqlite.rows import NUMBER, Rows, head_columns, leaving, sealed, unsealed
 from gossiplog.store.sqlite.schema import DAMAGE, SQLITE_ERRORS, primary, read_error
 
-_SETTLED: Final = "coalesce((SELECT value FROM meta WHERE key = x''), 0)"
-"""The number of the last row of segments that the heads in the table of authors count; no key of PutMeta is a blob."""
+_SETTLED_BYTES: Final = 8
+"""Of the value with the key ``x''``: the number of the last row of segments that the heads in the table of authors
+count.  No key of PutMeta is a blob."""
 
 _ROWS_AHEAD: Final = 1024
 """Rows that the heads in the table of authors may be behind; read again at each opening, in some milliseconds."""
@@ -86,12 +87,22 @@ class SQLiteWriter:
         rows = connection.execute(
             "SELECT authors.author, first + count - 1, segments.id FROM segments "
             "CROSS JOIN authors ON authors.number = segments.author "  # deleted ones too, which are in no clock
-            f"WHERE segments.number > {_SETTLED} ORDER BY segments.number LIMIT {_ROWS_AHEAD + 1}"
+            f"WHERE segments.number > ? ORDER BY segments.number LIMIT {_ROWS_AHEAD + 1}",
+            (self._settled_number(),),
         ).fetchall()
         if len(rows) > _ROWS_AHEAD:
             raise StoreDamagedError(f"{file} is damaged: its heads are too far behind its rows")
         self._rows_ahead = len(rows)
         self.ahead: dict[bytes, Head] = {author: Head(seq, entry_id) for author, seq, entry_id in rows}
+
+    def _settled_number(self) -> int:
+        rows = self._connection.execute("SELECT value FROM meta WHERE key = x''").fetchall()
+        if not rows:
+            return 0
+        value = unsealed("meta", b"", rows[0][0])
+        if value is None:
+            raise StoreDamagedError(f"{self._file} is damaged: how many rows its heads count is not said")
+        return int.from_bytes(value, "big")
 
     def commit(self, writes: Sequence[RowWrite]) -> None:
         """Do all writes in one transaction; see :meth:`gossiplog.store.interface.Backend.commit`."""
@@ -196,17 +207,15 @@ class SQLiteWriter:
         """Bring some rows of the table of authors up to date, in a transaction."""
         self._connection.executemany(
             "UPDATE authors SET seq = ?, id = ? WHERE author = ?",
-            [(*head, author) for author, head in heads.items() if head is not None],
+            [(*head_columns(author, head), author) for author, head in heads.items() if head is not None],
         )
 
     def settle_heads(self) -> None:
         """Bring the table of authors up to date, in a transaction; then say :meth:`settled`."""
         self._settle = True
         self.write_heads({**self.ahead, **self._staged})
-        self._connection.execute(
-            "INSERT INTO meta (key, value) VALUES (x'', (SELECT coalesce(max(number), 0) FROM segments)) "
-            "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-        )
+        [[number]] = self._connection.execute("SELECT coalesce(max(number), 0) FROM segments")
+        self._put_value(b"", number.to_bytes(_SETTLED_BYTES, "big"))
 
     def _put_segment(self, write: PutSegment) -> None:
         segment, head = check_put(write)
@@ -252,15 +261,18 @@ class SQLiteWriter:
         )
 
     def _put_meta(self, write: PutMeta) -> None:
-        key, value = check_value(write)
+        self._put_value(*check_value(write))
+
+    def _put_value(self, key: str | bytes, value: bytes | None) -> None:
         if value is None:
             self._connection.execute("DELETE FROM meta WHERE key = ?", (key,))
             return
+        name = key if isinstance(key, bytes) else key.encode()
         with large_values(self._connection):
             self._connection.execute(
                 "INSERT INTO meta (key, value) VALUES (?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
+                (key, sealed("meta", name, value)),
             )
 
     def _delete_author(self, write: DeleteAuthor) -> None:
