@@ -79,13 +79,13 @@ def late(*compared: Compared) -> Compared:
 class Splitting:
     """I say what we hold, in ranges, as it is when the next one is asked for."""
 
-    def __init__(self, holdings: Held, salt: bytes) -> None:
-        self._holdings = holdings
+    def __init__(self, heads: Held, salt: bytes) -> None:
+        self._heads = heads
         self._salt = salt
 
     def fingerprint(self, lower: bytes, upper: bytes) -> tuple[int, bytes]:
         """How many authors we hold in a range, and what stands for them.  O(log n), about 50 us."""
-        count, total = self._holdings.tree.range(lower, upper)
+        count, total = self._heads.tree.range(lower, upper)
         return count, fingerprint(self._salt, count, total)
 
     def whole(self) -> Iterator[Range]:
@@ -94,7 +94,7 @@ class Splitting:
 
     def opening(self) -> Iterator[Range]:
         """Speak of everything, without knowing what differs."""
-        count = len(self._holdings.tree)
+        count = len(self._heads.tree)
         if count <= LIST_AT_ONCE:
             return self._listed(RangeKind.LIST, b"", b"")
         return self._split(b"", b"", min(FIRST_PARTS, 2 * count // DENSE_LEAF_AUTHORS))
@@ -117,7 +117,7 @@ class Splitting:
             at = upper
 
     def _split(self, lower: bytes, upper: bytes, parts: int) -> Iterator[Range]:
-        for bound in [*self._holdings.tree.split(lower, upper, parts), upper]:
+        for bound in [*self._heads.tree.split(lower, upper, parts), upper]:
             yield Range(bound, RangeKind.FINGERPRINT, self.fingerprint(lower, bound)[1])
             lower = bound
 
@@ -125,14 +125,12 @@ class Splitting:
         self, kind: RangeKind, lower: bytes, upper: bytes, settled: Set[bytes] = frozenset()
     ) -> Iterator[Range]:
         """Our authors but the ``settled`` ones, cut where a message would become too long."""
-        holdings = self._holdings
+        heads = self._heads
         while True:
-            authors = list(islice(holdings.authors(lower, upper), MESSAGE_ITEMS + 1))
+            authors = list(islice(heads.authors(lower, upper), MESSAGE_ITEMS + 1))
             bound = authors.pop() if len(authors) > MESSAGE_ITEMS else upper
             said = [
-                Item(author, *holdings.item(author, self._salt))
-                for author in authors
-                if author not in settled
+                Item(author, *heads.item(author, self._salt)) for author in authors if author not in settled
             ]
             yield Range(bound, kind, items=tuple(said))
             if bound == upper:

@@ -62,15 +62,15 @@ class Reconcile:
         for step in self._steps:
             step.shorten()
 
-    def start(self, holdings: Held, *, by_fingerprint: bool = False) -> Iterator[Ranges]:
+    def start(self, heads: Held, *, by_fingerprint: bool = False) -> Iterator[Ranges]:
         """The messages of a new exchange; ``by_fingerprint``: it may be that nothing differs."""
         exchange = self._next
         self._next += 2
-        splitting = Splitting(holdings, self._salt)
+        splitting = Splitting(heads, self._salt)
         opening = splitting.whole() if by_fingerprint else splitting.opening()
         return (Ranges(exchange, ranges, not last) for ranges, last in packed(opening))
 
-    def receive(self, message: Ranges, holdings: Held) -> Step:
+    def receive(self, message: Ranges, heads: Held) -> Step:
         """Compare with what we hold, and answer.
 
         :raises LimitExceededError: more than ``MAX_STEPS`` steps are under way; nothing has changed.
@@ -83,7 +83,7 @@ class Reconcile:
             self._steps.add(step)
         ahead: list[tuple[bytes, int]] = []
         conflicts: list[bytes] = []
-        compared = self._compare(message, holdings, step, ahead, conflicts)
+        compared = self._compare(message, heads, step, ahead, conflicts)
         if compared.answers:
             step.keep(compared, sum(each.size for each in self._steps))
         if message.more:
@@ -94,7 +94,7 @@ class Reconcile:
         if not step.speaking:
             if step.waiting or (step.is_whole and step.asks):
                 step.speaking = True
-                replies = self._speak(message.exchange, step, holdings)
+                replies = self._speak(message.exchange, step, heads)
             elif step.is_whole:
                 self._steps.discard(step)
         return Step(replies, ahead, conflicts, finished=step.is_whole and not step.differs)
@@ -102,19 +102,19 @@ class Reconcile:
     def _compare(
         self,
         message: Ranges,
-        holdings: Held,
+        heads: Held,
         step: _Incoming,
         ahead: list[tuple[bytes, int]],
         conflicts: list[bytes],
     ) -> Compared:
         """Learn what lists say, and find which ranges have to be answered."""
-        splitting = Splitting(holdings, self._salt)
+        splitting = Splitting(heads, self._salt)
         answers: list[Answer] = []
         fingerprints = 0
         lower = b""
         for part in message.ranges:
             if part.kind in (RangeKind.LIST, RangeKind.DIFFERENCES):
-                settled = self._learn(part.items, holdings, ahead, conflicts)
+                settled = self._learn(part.items, heads, ahead, conflicts)
                 if part.kind is RangeKind.LIST:
                     step.asks = True
                     answers.append(Answer(lower, part.upper, settled=settled))
@@ -131,14 +131,14 @@ class Reconcile:
     def _learn(
         self,
         items: tuple[Item, ...],
-        holdings: Held,
+        heads: Held,
         ahead: list[tuple[bytes, int]],
         conflicts: list[bytes],
     ) -> set[bytes]:
         """Sort what the peer holds; returns the authors that an answer need not speak of."""
         settled = set()
         for author, seq, check in items:
-            our_seq, our_check = holdings.item(author, self._salt)
+            our_seq, our_check = heads.item(author, self._salt)
             if not our_check:  # we hold nothing
                 if seq == FORKED_SEQ:
                     conflicts.append(author)
@@ -156,9 +156,9 @@ class Reconcile:
                 settled.add(author)
         return settled
 
-    def _speak(self, exchange: int, step: _Incoming, holdings: Held) -> Iterator[Ranges]:
+    def _speak(self, exchange: int, step: _Incoming, heads: Held) -> Iterator[Ranges]:
         """Answer what waits; the last message says that it is, when the step is whole, and then the step is over."""
-        splitting = Splitting(holdings, self._salt)
+        splitting = Splitting(heads, self._salt)
         while step.waiting:
             compared = step.current = step.waiting.popleft()
             for ranges, is_last in packed(splitting.answer(compared)):

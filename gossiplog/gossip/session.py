@@ -161,12 +161,13 @@ class Slot(Generic[Record]):
         self._make = make
 
     def __getitem__(self, session: Session) -> Record:
-        record: Record | None = session.records.get(self)
-        if record is None:
+        try:
+            record: Record = session.records[self]
+        except KeyError:
             record = session.records[self] = self._make(session)
         return record
 
 
 def table_bytes(each: int, *tables: Sized) -> int:
     """About what tables take up whose items take up so much beside their places.  O(tables)."""
-    return sum([getsizeof(table) + each * len(table) for table in tables])
+    return sum(map(getsizeof, tables)) + each * sum(map(len, tables))

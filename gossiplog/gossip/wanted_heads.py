@@ -5,7 +5,7 @@ Must not know: messages; why an author is wanted.
 Invariant: it always answers as if what is not wanted were not held.  Whoever changes the interest says so with
 :meth:`WantedHeads.changed` or :meth:`WantedHeads.renew`; what changes below is handed up by :meth:`WantedHeads.touch`.
 
-A view lies on the holdings or on another view: what we want is one for all sessions, and what of that a peer wants is
+A view lies on the heads or on another view: what we want is one for all sessions, and what of that a peer wants is
 one of the session, which costs nothing while the peer wants everything.  A view has a tree of the authors named; an
 interest in all but these subtracts it from what lies below.
 """
