@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gossiplog.errors import InvalidValueError, StoreNotFoundError
-from gossiplog.log.clock import Cursor
 from gossiplog.log.clock_view import MovingClock
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.segment import Head
 from gossiplog.store.copy_guard.guard import CopyGuard
 from gossiplog.store.door import Opening

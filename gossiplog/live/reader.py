@@ -59,15 +59,6 @@ class Readable(Protocol):
         """Who is told what a reader passes over."""
 
 
-def _begun(after: Cursor | ClockView | None) -> Cursor:
-    if after is None:
-        return Cursor()
-    if isinstance(after, Cursor):
-        return after.copy()
-    check_clock("after", after)
-    return Cursor.of(after)
-
-
 class Reader:
     """I am one pass over a store: ``async for entry in reader``, by one consumer.
 
@@ -102,7 +93,9 @@ class Reader:
         self._first = first
         self._last = last
         self._live = live
-        self._read = _begun(after)
+        if after is not None:
+            check_clock("after", after)
+        self._read = Cursor() if after is None else Cursor.of(after)
         self._handed: Entry | None = None  # not in the cursor yet
         self.damages: list[Damage] = []
         self._passed: dict[bytes, int] = {}

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from gossiplog.arguments import check_flags
-from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError
+from gossiplog.errors import StoreClosedError, StoreInUseError
 from gossiplog.gossip.events import Forgotten, ForkFound, Lightened
 from gossiplog.live.append_gate import AppendGate
 from gossiplog.live.damage_reports import DamageReports
@@ -28,9 +28,8 @@ from gossiplog.live.reader import Reader
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.writer import Writer
-from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import ClockView
-from gossiplog.log.cursor import Cursor
+from gossiplog.log.cursor import Cursor, check_clock
 from gossiplog.log.disk_cost import Weights
 from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.fork import ForkProof, verify_proof
@@ -217,15 +216,12 @@ class Store:
 
         return self.run(lambda logs: logs.cursor(name))
 
-    def save_cursor(self, name: str, cursor: Cursor | Clock | None) -> Result[None]:
+    def save_cursor(self, name: str, cursor: Cursor | ClockView | None) -> Result[None]:
         """Keep ``cursor`` on disk as ``name``, up to 256 characters; None removes it.  O(what moved since then)."""
         check_cursor_name(name)
-        if not isinstance(cursor, Cursor | Clock | None):
-            raise InvalidValueError(
-                f"a cursor is kept, not {type(cursor).__name__}; a reader's is reader.cursor()"
-            )
-        kept = cursor if cursor is None else Cursor.of(cursor) if isinstance(cursor, Clock) else cursor.copy()
-        return self._set(SetCursor(name, kept))
+        if cursor is not None:
+            check_clock("cursor", cursor)
+        return self._set(SetCursor(name, None if cursor is None else Cursor.of(cursor)))
 
     def verify(self) -> Result[VerifyReport]:
         """Check every chain, signature and head against the disk."""

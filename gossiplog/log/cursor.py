@@ -55,8 +55,10 @@ class Cursor:
             self.advance(author, *place)
 
     @classmethod
-    def of(cls, clock: ClockView) -> Cursor:
-        """Return the cursor that has read all that ``clock`` holds.  O(n)."""
+    def of(cls, clock: ClockView | Cursor) -> Cursor:
+        """Return the cursor that has read all that ``clock`` holds, O(n); of a cursor its copy."""
+        if isinstance(clock, Cursor):
+            return clock.copy()
         check_clock("clock", clock)
         cursor = cls()
         cursor.apply({author: (head.seq, head.id[:ID8_BYTES]) for author, head in clock.items()})
