@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 import msgpack
 
-from gossiplog.arguments import as_dict, wrong
+from gossiplog.arguments import as_dict, check_type, wrong
 from gossiplog.errors import InvalidValueError
 from gossiplog.limits import MAX_SEQ
 from gossiplog.log.clock_view import ClockView
@@ -49,10 +49,7 @@ class Cursor:
         """Start from author -> (seq, 8 bytes of the id or none).  O(n)."""
         self._parts: list[dict[bytes, Place]] = [{}] * _PARTS
         self._own: set[int] = set()  # the parts that no copy shares
-        for author, place in as_dict("read", read).items():
-            if not isinstance(place, tuple) or len(place) != 2:
-                raise wrong("read", "authors with a seq and 8 bytes of an id (or none) each", place)
-            self.advance(author, *place)
+        self.apply({author: _place("read", author, place) for author, place in as_dict("read", read).items()})
 
     @classmethod
     def of(cls, clock: ClockView | Cursor) -> Cursor:
@@ -86,15 +83,10 @@ class Cursor:
 
         InvalidValueError for a step back.  O(1), after a copy O(n / 256).
         """
-        if type(author) is not bytes or len(author) != KEY_BYTES:
-            raise InvalidValueError(f"an author is {KEY_BYTES} bytes")
-        if type(seq) is not int or not 1 <= seq <= MAX_SEQ:
-            raise InvalidValueError(f"seq must be from 1 to {MAX_SEQ}, not {seq!r}")
-        if type(entry_id) is not bytes or 0 < len(entry_id) < ID8_BYTES:
-            raise InvalidValueError(f"an id is known by at least {ID8_BYTES} bytes or not at all")
+        place = _place("seq", author, (seq, entry_id))
         if seq < self.seq(author):
             raise InvalidValueError(f"the cursor is at seq {self.seq(author)} of this author, beyond {seq}")
-        self._own_part(author)[author] = (seq, entry_id[:ID8_BYTES])
+        self._own_part(author)[author] = place
 
     def discard(self, author: bytes) -> None:
         """Forget an author, which is read from its beginning then.  As :meth:`advance`."""
@@ -106,6 +98,7 @@ class Cursor:
 
         O(n); if one was copied from the other, O(n / 256) for each author that moved since.
         """
+        check_type("before", before, Cursor, "a Cursor")
         changes: dict[bytes, Place | None] = {}
         for ours, theirs in zip(self._parts, before._parts, strict=True):
             if ours is not theirs:
@@ -115,7 +108,11 @@ class Cursor:
 
     def apply(self, changes: Mapping[bytes, Place | None]) -> None:
         """Take over what :meth:`difference` returned, which may go back.  O(changes), as :meth:`advance` each."""
-        for author, place in changes.items():
+        checked = {
+            author: None if place is None else _place("changes", author, place)
+            for author, place in as_dict("changes", changes).items()
+        }
+        for author, place in checked.items():
             if place is None:
                 self.discard(author)
             else:
@@ -184,6 +181,20 @@ class Cursor:
 
     def __repr__(self) -> str:
         return f"<Cursor over {len(self)} authors>"
+
+
+def _place(name: str, author: bytes, place: Place) -> Place:
+    """Return ``place`` with 8 bytes of the id, or none; InvalidValueError if it is no place of an author."""
+    if type(author) is not bytes or len(author) != KEY_BYTES:
+        raise InvalidValueError(f"an author is {KEY_BYTES} bytes")
+    if not isinstance(place, tuple) or len(place) != 2:
+        raise wrong(name, "authors with a seq and 8 bytes of an id (or none) each", place)
+    seq, entry_id = place
+    if type(seq) is not int or not 1 <= seq <= MAX_SEQ:
+        raise InvalidValueError(f"seq must be from 1 to {MAX_SEQ}, not {seq!r}")
+    if type(entry_id) is not bytes or 0 < len(entry_id) < ID8_BYTES:
+        raise InvalidValueError(f"an id is known by at least {ID8_BYTES} bytes or not at all")
+    return seq, entry_id[:ID8_BYTES]
 
 
 def check_clock(name: str, value: object) -> None:
