@@ -120,7 +120,8 @@ class ShelfBackend(MemoryBackend):
         self._closed = False
         after = ShelfBackend(self.path.partition(":")[2], how, self._apart)
         found = self.snapshot()
-        after._logs, after._forks, after._values = found._logs, found._forks, found._values
+        after._logs, after._forks = found._logs, found._forks
+        after._values, after._cursors = found._values, found._cursors
         self.close()
         return after
 
