@@ -61,7 +61,7 @@ async def main(reactor: Any, work: Path, count: int, size: int, in_flight: int) 
         raise SystemExit("bench: not every batch is on disk")
     running = disk_bytes(work / "store")
     total = store.clock.total()
-    await store.run(merge_all)  # what was written one at a time; it happens when nothing else does
+    await store._core.run(merge_all)  # what was written one at a time; it happens when nothing else does
     await store.close()
     bare_rate, single_rate = sorted(bare)[1], sorted(single)[1]
     fields = {

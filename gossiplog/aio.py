@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import gossiplog
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError
@@ -97,9 +97,7 @@ class Store:
     async def close(self) -> None:
         """Stop the nodes that use the store, finish what was begun, close.  Whoever cancels this waits all the same."""
         store, self._opened = self._opened, None
-        if (
-            store is not None and store.home.is_here
-        ):  # in a child by fork there is nothing to close, and no loop
+        if store is not None and store._core.home.is_here:  # in a child by fork there is no loop
             try:
                 await _to_the_end(store.close())
             finally:
@@ -135,7 +133,7 @@ class Store:
     @property
     def copied(self) -> str:
         """Why this may be a copy of a store that is in use elsewhere; "" if it is not."""
-        return cast(str, self._it.copied)
+        return self._it.copied
 
     async def writer(self, name: str = "default", *, encoding: str = "bytes") -> Writer:
         """The local author called ``name``, its key pair made the first time; names are local to this store."""
@@ -195,7 +193,7 @@ class Node:
 
     async def stop(self) -> None:
         """Stop listening and dialling, say BYE, commit what was accepted.  Whoever cancels this waits all the same."""
-        if self._it.store.home.is_here:
+        if self._it.store._core.home.is_here:
             await _to_the_end(self._it.stop())
 
     async def __aenter__(self) -> Self:

@@ -94,7 +94,7 @@ class CatchUp:
     def require_shown(self) -> None:
         """Raise :class:`StoreCopiedError` if the peer, now in sync, shows nothing of a log that is written here."""
         if self._peer is not None:
-            self._node.require_shown(self._peer)
+            self._node._require_shown(self._peer)
 
     async def _catch_up(self) -> None:
         up = await self._node.when(PeerUp)

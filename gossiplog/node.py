@@ -82,33 +82,34 @@ class Node:
         ticket = Ticket.of(network)
         self.network = ticket.network
         self.store = store
+        self._core = core = store._core
         self.reactor = reactor
         max_memory = default_memory() if max_memory is None else max_memory
         self._binding: dict[Deferred[Any], Any] = {}
         self._subscribers = Subscribers(reactor)
         self._stopping = False
         self._stopped = Ending(reactor)
-        store.check_open()
+        core.check_open()
         steady(reactor)
         part_large()
-        self._detach = store.attach(self.stop)
+        self._detach = core.attach(self.stop)
         try:
-            store.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
-            secret = store.thread.now(lambda logs: logs.node_key())
+            core.thread.now(lambda logs: logs.bind_network(self.network.discovery_id))
+            secret = core.thread.now(lambda logs: logs.node_key())
             if only_followed is not None:
-                store.interest.only_followed(only_followed)
-            weights = store.weigh()
+                core.interest.only_followed(only_followed)
+            weights = core.weigh()
             bounds = (quotas or Quotas()).or_else(default_authors())
-            self._ledger = QuotaLedger(bounds, weights, store.local)
-            raised = partial(store.interest.tell, Lightened(()))
-            self._room = DiskRoom(reactor, store.disk, self._ledger, raised)
+            self._ledger = QuotaLedger(bounds, weights, core.local)
+            raised = partial(core.interest.tell, Lightened(()))
+            self._room = DiskRoom(reactor, core.disk, self._ledger, raised)
             instance, tell, ledger = os.urandom(16), self._tell, self._ledger
             self._driver = Driver(
-                reactor, store, self.network, secret, instance, agent, random, tell, ledger, max_memory
+                reactor, core, self.network, secret, instance, agent, random, tell, ledger, max_memory
             )
             self.id = self._driver.id
-            self._meter = Meter(store.clock, self._driver.replica.pulls.schedule, store.clock.total())
-            self._counting = [store.listen(self._count), store.interest.listen(self._recount)]
+            self._meter = Meter(core.clock, self._driver.replica.pulls.schedule, core.clock.total())
+            self._ends = [core.listen(self._count), core.interest.listen(self._recount), self._detach]
         except BaseException:
             self._detach()
             raise
@@ -194,22 +195,22 @@ class Node:
 
         As with the three methods below, the store remembers; the result fires when that is on disk.
         """
-        return self.store.interest.follow(*authors)
+        return self._core.interest.follow(*authors)
 
     def unfollow(self, *authors: bytes) -> Result[None]:
         """Take nothing more of these authors, and pass nothing on.
 
         :class:`LocalAuthorError` for one that writes here.
         """
-        return self.store.interest.unfollow(*authors)
+        return self._core.interest.unfollow(*authors)
 
     def block(self, *authors: bytes, delete: bool = False) -> Result[None]:
         """As :meth:`unfollow`, and :meth:`follow` does not undo it; ``delete`` what is held of them."""
-        return self.store.interest.block(*authors, delete=delete)
+        return self._core.interest.block(*authors, delete=delete)
 
     def unblock(self, *authors: bytes) -> Result[None]:
         """Take back :meth:`block`."""
-        return self.store.interest.unblock(*authors)
+        return self._core.interest.unblock(*authors)
 
     @property
     def quotas(self) -> Quotas:
@@ -219,7 +220,7 @@ class Node:
     @property
     def usage(self) -> Usage:
         """What is held, as the quotas count it."""
-        weights = self.store.weigh()
+        weights = self._core.weigh()
         return Usage(len(weights.authors), len(self.store.forks), weights.bytes)
 
     @property
@@ -234,7 +235,7 @@ class Node:
 
         What a subscriber raises is logged; it is called again with the next notice.
         """
-        self.store.check_caller()
+        self._core.check_caller()
         return self._subscribers.add(subscriber)
 
     @overload
@@ -254,7 +255,7 @@ class Node:
         ``peer = (await node.when(PeerUp)).peer``.  Cancel it to stop waiting.  Fails with :class:`NodeStoppedError`
         when the node has stopped, and with what ``where`` raises.
         """
-        self.store.check_caller()
+        self._core.check_caller()
         return self._subscribers.next_of(kinds, where)
 
     @overload
@@ -272,7 +273,7 @@ class Node:
         Ends when the node has stopped.  At most ``MAX_WAITING_NOTICES`` wait to be read; who is slower gets a
         :class:`~gossiplog.notices.Lagged` in the place of the oldest.
         """
-        self.store.check_caller()
+        self._core.check_caller()
         return self._subscribers.iterate(kinds)
 
     def when_in_sync(self, peer: Peer) -> Result[InSync]:
@@ -280,7 +281,7 @@ class Node:
 
         Fails with :class:`NodeStoppedError` when there is no session with the peer, or it ends before.
         """
-        self.store.check_caller()
+        self._core.check_caller()
         check_type("peer", peer, Peer, "a Peer, such as PeerUp has")
         if peer not in self._driver.peers.values():
             missing: Result[InSync] = Result(reactor=self.reactor)
@@ -311,11 +312,11 @@ class Node:
         Fails as :meth:`when_in_sync` does, and with :class:`StoreCopiedError` when an entry is known to have been
         signed here and did not come back, or could not; the store stays a copy then.
         """
-        back = self.when_in_sync(peer).addCallback(lambda _: self.require_shown(peer))
-        checked = back.addCallback(lambda _: self.store.run(lambda logs: logs.require_all_back()))
+        back = self.when_in_sync(peer).addCallback(lambda _: self._require_shown(peer))
+        checked = back.addCallback(lambda _: self._core.run(lambda logs: logs.require_all_back()))
         return checked.addCallback(lambda _: self.store.recovered())  # type: ignore[return-value]
 
-    def require_shown(self, peer: Peer) -> None:
+    def _require_shown(self, peer: Peer) -> None:
         """Raise :class:`StoreCopiedError` if this peer does not want a log that is written here, and so shows none."""
         require_shown(self._driver.replica, peer, self.store.path)
 
@@ -331,7 +332,7 @@ class Node:
 
         Raises :class:`InvalidKeyError` for what is no node id.
         """
-        self.store.check_caller()
+        self._core.check_caller()
         if not is_node_id(peer):
             raise InvalidKeyError("peer is the id of a node, 32 bytes")
         forgiven = self._driver.admission.bans.lift(peer)
@@ -351,10 +352,10 @@ class Node:
 
         In a child of the process that made the node nothing is done: the connections are the parent's.
         """
-        if not self.store.home.is_here:
+        if not self._core.home.is_here:
             self._stopped.come()
         elif not self._stopping:
-            self.store.check_caller()
+            self._core.check_caller()
             self._stopping = True
             waits: list[Any] = [
                 maybeDeferred(port.stopListening)
@@ -374,15 +375,14 @@ class Node:
         return self._stopped.wait()
 
     def _over(self) -> None:
-        for stop_counting in self._counting:
-            stop_counting()
-        self._detach()
+        for end in self._ends:
+            end()
         self._room.stop()
         self._stopped.come()
         self._subscribers.close()
 
     def _check_running(self) -> None:
-        self.store.check_caller()
+        self._core.check_caller()
         if self._stopping:
             raise NodeStoppedError("the node was stopped")
 

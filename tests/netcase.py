@@ -172,8 +172,8 @@ class Site:
     def start(self) -> None:
         """Open the store, run the node; again after :meth:`stop`."""
         self.store = Store(lambda: Logs(self.backend), self.world.reactor, self.name, thread=VirtualThread)
-        assert isinstance(self.store.thread, VirtualThread)
-        self.disk: VirtualThread = self.store.thread
+        assert isinstance(self.store._core.thread, VirtualThread)
+        self.disk: VirtualThread = self.store._core.thread
         self.node = Node(
             self.world.reactor,
             self.store,

@@ -88,9 +88,8 @@ HASHABLE = frozenset(NONSENSE) - {"[]", "{}", "set"}
 """What may be looked for, although it is nowhere."""
 
 
-INTERNAL = {f"Store.{name}" for name in (
-    "append", "attach", "forget", "found_damage", "hold", "listen", "on_damage", "overtaken", "release", "run",
-)} | {f"Follows.{name}" for name in ("on", "listen", "joined", "tell")} | {"Quotas.or_else", "Clock.range"}  # fmt: skip
+INTERNAL = {f"Follows.{name}" for name in ("on", "listen", "joined", "tell")}
+INTERNAL |= {"Cursor.apply", "Cursor.difference", "DamageReports.found", "Quotas.or_else", "Clock.range"}
 """What layers of gossiplog ask of each other."""
 
 
@@ -124,7 +123,7 @@ class ArgumentTests(SynchronousTestCase):
         real.callLater = real.callFromThread = lambda *_: None
 
         def opened(where: Any, at: Any = real, **how: Any) -> None:
-            open_store(where, at, **how).thread.end()
+            open_store(where, at, **how)._core.thread.end()
 
         source = self.place / "source"
         opened(source)

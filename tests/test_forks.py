@@ -258,7 +258,7 @@ class NodeTests(SynchronousTestCase):
         peer.send(*self.author.write(b"text"))
         self.world.run(1)
         self.assertEqual(a.backend.fork(proof.author), proof)
-        self.assertEqual(a.store.held.unwritten, {})
+        self.assertEqual(a.store._core.held.unwritten, {})
         self.assertEqual(a.payloads(proof.author), [b"1"])
 
     def test_more_proofs_than_wait_for_a_full_disk(self) -> None:
@@ -277,7 +277,7 @@ class NodeTests(SynchronousTestCase):
                 peer.send(Fork(proof))
                 self.world.run(1)
         self.assertEqual(len(a.of(AuthorForked)), 3)
-        waiting = set(a.store.held.unwritten)
+        waiting = set(a.store._core.held.unwritten)
         self.assertEqual((len(waiting), a.store.forks), (2, waiting))
         [lost] = proofs.keys() - waiting
         a.backend.fault = None

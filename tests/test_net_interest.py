@@ -212,7 +212,7 @@ class QuotaTests(InterestCase):
         used = self.b.node.usage
         self.assertEqual((used.authors, used.forked), (3, 1))
         self.assertEqual(used.memory_bytes, 3 * limits.AUTHOR_MEMORY_BYTES + limits.FORK_MEMORY_BYTES)
-        self.assertEqual(self.b.store.weigh().authors[proof.author], proof_bytes(proof))
+        self.assertEqual(self.b.store._core.weigh().authors[proof.author], proof_bytes(proof))
         self.world.result(self.b.node.stop())
         second = Node(self.world.reactor, self.b.store, network=NETWORK)
         self.assertEqual(second.usage, used)

@@ -133,7 +133,7 @@ class ContextTests(SynchronousTestCase):
 
         reader = world.result(Deferred.fromCoroutine(use()))
         self.failureResultOf(site.node.when(), NodeStoppedError)
-        self.assertRaises(StoreClosedError, site.store.check_open)
+        self.assertRaises(StoreClosedError, site.store._core.check_open)
         self.failureResultOf(Deferred.fromCoroutine(anext(reader)), StopAsyncIteration)
         self.assertEqual(world.close(), [])
 

@@ -92,7 +92,7 @@ class StoreTests(TestCase):
     async def test_merging_is_told(self) -> None:
         """What a store says that authors take is what they take, also when small rows became large ones."""
         store = open_store(self.mktemp(), reactor)
-        weights = store.weigh()
+        weights = store._core.weigh()
         lighter: Deferred[Lightened] = Deferred()
 
         def hear(event: Told) -> None:
@@ -106,7 +106,7 @@ class StoreTests(TestCase):
         most = weights.bytes
         self.assertEqual((await lighter).authors, (writer.author,))
         self.assertLess(weights.bytes, most)
-        there = await store.run(lambda logs: logs.weighing.weights())
+        there = await store._core.run(lambda logs: logs.weighing.weights())
         self.assertEqual(weights.authors, there)
         await store.close()
 
@@ -117,9 +117,9 @@ class StoreTests(TestCase):
         with closing(open_logs(place)) as logs:
             logs.process([*made.log(made.bytes(32), 3, lambda: made.body(100))])
         store = open_store(place, reactor)
-        before = store.weigh().bytes
+        before = store._core.weigh().bytes
         await store.repair()  # nobody signed any of it
-        there = await store.run(lambda logs: logs.weighing.weights())
+        there = await store._core.run(lambda logs: logs.weighing.weights())
         self.assertLess(sum(there.values()), before)
-        self.assertEqual(store.weigh().authors, there)
+        self.assertEqual(store._core.weigh().authors, there)
         await store.close()

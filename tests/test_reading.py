@@ -57,8 +57,8 @@ class VirtualCase(SynchronousTestCase):
         self.store = Store(lambda: Logs(self.backend), self.reactor, thread=VirtualThread)
 
     def tearDown(self) -> None:
-        if isinstance(self.store.thread, VirtualThread):
-            self.store.thread.resume()
+        if isinstance(self.store._core.thread, VirtualThread):
+            self.store._core.thread.resume()
         self.world.result(self.store.close())
 
     def writer(self, name: str = "default", encoding: str = "bytes") -> Writer:
@@ -196,7 +196,7 @@ class EncodingTests(VirtualCase):
         """They are kept and relayed all the same, so they are delivered."""
         writer = self.writer()
         good = encode_body(5, b"good")
-        self.world.result(self.store.append(writer.author, [b"\xc1", b"", good]))
+        self.world.result(self.store._core.append(writer.author, [b"\xc1", b"", good]))
         consumer = self.consume()
         self.assertEqual([bool(entry.malformed) for entry in consumer.got], [True, True, False])
         self.assertEqual(consumer.payloads, [b"\xc1", b"", b"good"])
@@ -308,8 +308,8 @@ class LiveTests(VirtualCase):
             random = Random(seed)
             reactor = VirtualReactor()
             store = Store(lambda: Logs(MemoryBackend()), reactor, thread=VirtualThread)
-            assert isinstance(store.thread, VirtualThread)
-            store.thread.seconds = 0.001
+            assert isinstance(store._core.thread, VirtualThread)
+            store._core.thread.seconds = 0.001
             world = World(seed)
             world.reactor = reactor
             writers = [world.result(store.writer(str(number))) for number in range(3)]
@@ -342,7 +342,7 @@ class LiveTests(VirtualCase):
         self.append(writer, b"1")
         self.reactor.settle()
         [segment] = self.backend.segments(writer.author, 1, 1)
-        consumer.reader.committed([segment])
+        consumer.reader._committed([segment])
         self.reactor.settle()
         self.assertEqual(consumer.payloads, [b"1"])
 
@@ -476,8 +476,8 @@ class InterruptedTests(VirtualCase):
         """Whatever gets past the checks fails for itself."""
         writer = self.writer()
         appended = writer.append_many([b"1", b"2"])
-        bad = self.store._write(SetCursor("\ud800", Cursor()), lambda _: None)
-        worse = self.store._write(SetCursor("good", b""), lambda _: None)  # type: ignore[arg-type]
+        bad = self.store._core.write(SetCursor("\ud800", Cursor()), lambda _: None)
+        worse = self.store._core.write(SetCursor("good", b""), lambda _: None)  # type: ignore[arg-type]
         saved = self.store.save_cursor("good", self.store.clock)
         for result in (bad, worse):
             self.assertRaises(InvalidValueError, self.world.result, result)
@@ -518,8 +518,8 @@ class InterruptedTests(VirtualCase):
         writer = self.writer()
         for number in range(10):
             self.append(writer, number.to_bytes(2, "big") * 40_000)
-        assert isinstance(self.store.thread, VirtualThread)
-        self.store.thread.seconds = 0.01
+        assert isinstance(self.store._core.thread, VirtualThread)
+        self.store._core.thread.seconds = 0.01
         random = Random(7)
         reader = self.store.read(live=True)
         got: list[int] = []
@@ -664,10 +664,10 @@ class DiskTests(TestCase):
         await gatherResults(appends)
         expected = {writer.author: self.store.clock.seq(writer.author) for writer in writers}
         self.assertEqual(sum(expected.values()), total)
-        await self.store.run(lambda logs: None)
+        await self.store._core.run(lambda logs: None)
         for consumer in consumers:
             while len(consumer.got) < total:
-                await self.store.run(lambda logs: None)
+                await self.store._core.run(lambda logs: None)
             seqs: dict[bytes, list[int]] = {author: [] for author in expected}
             for entry in consumer.got:
                 seqs[entry.author].append(entry.seq)
@@ -684,7 +684,7 @@ class DiskTests(TestCase):
         async for entry in self.store.read():
             got.append(entry.seq)
             if entry.seq % 10 == 0:
-                await self.store.run(lambda logs: [logs.merge_some(1 << 20) for _ in range(2)])
+                await self.store._core.run(lambda logs: [logs.merge_some(1 << 20) for _ in range(2)])
         self.assertEqual(got, list(range(1, 201)))
 
     async def test_foreign_segments_too(self) -> None:
@@ -692,7 +692,7 @@ class DiskTests(TestCase):
         author = Author()
         segments = author.write(b"1", b"2")
         consumer = Consumer(self.store.read(live=True))
-        await self.store._write(Accept(segments[0], author.head), lambda value: None)
+        await self.store._core.write(Accept(segments[0], author.head), lambda value: None)
         consumer.reader.close()
         await consumer.done
         self.assertEqual(consumer.payloads, [b"1", b"2"])

@@ -335,6 +335,31 @@ class PublicNameTests(SynchronousTestCase):
         self.assertEqual(sorted(listed), sorted({*PUBLIC, left_out} - {"Notice"}))  # that is in notices
         self.assertEqual(sorted(whole), sorted(PUBLIC_MODULES - {"", "protocol"}))
 
+    def test_plumbing_is_private(self) -> None:
+        """What applications hold has no method and no attribute beside those that are meant for them."""
+        offered = {
+            "Store": "writer writers recovered add_fork fork_proof read cursor save_cursor verify holes repair close "
+            "damage path reactor clock forks copied interest",
+            "Writer": "append append_many name author",
+            "Reader": "close aclose cursor damages",
+            "Dialer": "dial stop endpoint stopped peer link looks_up",
+            "Events": "close aclose",
+            "Node": "listen connect peers caught_up progress follow unfollow block unblock quotas usage over_quota "
+            "subscribe when events when_in_sync recover bans unban stop id network store reactor",
+        }
+        for name, words in offered.items():
+            kind = getattr(gossiplog, name)
+            module = modules()[kind.__module__.partition(".")[2]]
+            [node] = [node for node in module.body if isinstance(node, ast.ClassDef) and node.name == name]
+            set_here = {
+                target.attr
+                for target in ast.walk(node)
+                if isinstance(target, ast.Attribute) and isinstance(target.ctx, ast.Store)
+                if isinstance(target.value, ast.Name) and target.value.id == "self"
+            }
+            found = {each for each in {*vars(kind), *set_here} if not each.startswith("_")}
+            self.assertEqual(sorted(found), sorted(words.split()), name)
+
     def test_names_are_documented(self) -> None:
         """Classes and functions among them have a docstring of their own."""
         values = {name: getattr(gossiplog, name) for name in gossiplog.__all__}

@@ -137,13 +137,18 @@ class UseTests(SynchronousTestCase):
         """Before anything changes; after the first there may be another, and one whose start fails is none."""
         store = self.a.store
         choices = store.interest.choices.dump()
-        listeners = len(store._listeners), len(store.interest._listeners), len(store._damage_listeners)
+        listeners = (
+            len(store._core._listeners),
+            len(store.interest._listeners),
+            len(store.damage._listeners),
+        )
         for network in (NETWORK, OTHER_NETWORK):
             with self.assertRaises(StoreInUseError):
                 Node(self.world.reactor, store, network=network, only_followed=True)
         self.assertEqual(store.interest.choices.dump(), choices)
         self.assertEqual(
-            (len(store._listeners), len(store.interest._listeners), len(store._damage_listeners)), listeners
+            (len(store._core._listeners), len(store.interest._listeners), len(store.damage._listeners)),
+            listeners,
         )
         self.a.append(b"goes on")
         self.world.result(self.a.node.stop())
@@ -181,6 +186,6 @@ class UseTests(SynchronousTestCase):
                 self.world.result(node.unblock(chain.author))
                 step()
             self.world.run(2)
-            on_disk = store.thread.now(lambda logs: set(logs.forks))
+            on_disk = store._core.thread.now(lambda logs: set(logs.forks))
             self.assertEqual(set(store.forks), on_disk)
             self.assertEqual(node._driver.replica.core.heads.forks, on_disk)

@@ -57,7 +57,7 @@ class DiskCase(TestCase):
 
     async def segments(self, store: Store, author: bytes) -> list[int]:
         """Entries per stored segment."""
-        found = await store.run(lambda logs: logs.segments(author, 1, 1 << 30))
+        found = await store._core.run(lambda logs: logs.segments(author, 1, 1 << 30))
         return [segment.count for segment in found]
 
 
@@ -89,7 +89,7 @@ class AppendTests(DiskCase):
             gate.wait()
 
         writer = await self.store.writer()
-        held = self.store.run(hold)
+        held = self.store._core.run(hold)
         entered.wait()
         seqs = gatherResults([writer.append(bytes([number])) for number in range(200)])
         gate.set()
@@ -192,7 +192,7 @@ class WriterTests(DiskCase):
         text = await self.store.writer("one", encoding="utf-8")
         self.assertEqual(text.author, one.author)
         self.assertEqual(await self.store.writers(), {"one": one.author, "two": two.author})
-        self.assertEqual(self.store.local, {one.author, two.author})
+        self.assertEqual(self.store._core.local, {one.author, two.author})
         with self.assertRaises(InvalidValueError):
             await self.store.writer("../escape")
 
@@ -265,7 +265,7 @@ class CloseTests(DiskCase):
             self.store.verify,
             self.store.writers,
             lambda: self.store.cursor("c"),
-            lambda: self.store.run(lambda logs: None),
+            lambda: self.store._core.run(lambda logs: None),
         ):
             with self.assertRaises(StoreClosedError):
                 use()
@@ -289,8 +289,8 @@ class ListenerTests(DiskCase):
         def bad(segments: Any, stale: Any) -> None:
             raise ZeroDivisionError
 
-        stop = self.store.listen(bad)
-        self.store.listen(lambda segments, stale: heard.append(len(segments)))
+        stop = self.store._core.listen(bad)
+        self.store._core.listen(lambda segments, stale: heard.append(len(segments)))
         writer = await self.store.writer()
         self.assertEqual(await writer.append(b"x"), 1)
         stop()
@@ -367,15 +367,15 @@ class VirtualTests(TestCase):
         world = World()
         backend = MemoryBackend()
         store = Store(lambda: Logs(backend), world.reactor, thread=VirtualThread)
-        assert isinstance(store.thread, VirtualThread)
+        assert isinstance(store._core.thread, VirtualThread)
         writer = world.result(store.writer())
-        store.thread.stall()
+        store._core.thread.stall()
         waiting = [writer.append(bytes([number])) for number in range(10)]
         world.run(3600)
         self.assertEqual([result.called for result in waiting], [False] * 10)
         closed = store.close()
         world.run(60)
         self.assertFalse(closed.called)
-        store.thread.resume()
+        store._core.thread.resume()
         world.result(closed)
         self.assertEqual([self.successResultOf(result) for result in waiting], list(range(1, 11)))

@@ -222,7 +222,7 @@ class Reader:
     def __next__(self) -> Entry:
         """The next entry, waiting for one if the reader is live."""
         if self._handed == len(self._batch):
-            batch = self._ask(self._it.waiting)
+            batch = self._ask(self._it._take)
             self._batch, self._handed = batch, 0
             if not batch:
                 raise StopIteration
@@ -243,7 +243,7 @@ class Reader:
         handed = self._batch[: self._handed]
 
         async def asking() -> R:
-            self._it.move(handed)
+            self._it._move(handed)
             return await ask()
 
         answer: R = self._store._wait(asking, self._timeout)

@@ -130,10 +130,10 @@ class Reader:
         self._handed = self._entries.popleft()
         return self._handed
 
-    async def waiting(self) -> Sequence[Entry]:
+    async def _take(self) -> Sequence[Entry]:
         """The entries that can be had at once, after waiting for one; none at the end.
 
-        For who hands them on elsewhere, and says so with :meth:`move`: until then they are the next ones.
+        For who hands them on elsewhere, and says so with :meth:`_move`: until then they are the next ones.
         """
         try:
             await self._fill()
@@ -141,7 +141,7 @@ class Reader:
             return ()
         return tuple(self._entries)
 
-    def move(self, handed: Sequence[Entry]) -> None:
+    def _move(self, handed: Sequence[Entry]) -> None:
         """These entries were handed over, in this order; what was said before may be said again."""
         for entry in handed:
             if self._entries and self._entries[0] is entry:
@@ -194,7 +194,7 @@ class Reader:
             cursor.advance(self._author, self._first - 1)
         return cursor
 
-    def committed(self, segments: Sequence[Segment]) -> None:
+    def _committed(self, segments: Sequence[Segment]) -> None:
         """These are new on disk: handed over from memory when somebody waits for them, otherwise read later."""
         room = CHUNK_BYTES if self._waiting is not None else 0
         taken: dict[bytes, int] = {}

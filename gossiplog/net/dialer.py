@@ -68,7 +68,7 @@ class Dialer:
         under_way = getattr(self._calls.reaching, "looking_up", ())
         return next((name for name in under_way if name in self.endpoint), "")
 
-    def reached(self, peer: bytes) -> bool:
+    def _reached(self, peer: bytes) -> bool:
         """The handshake on my link shows who is there; returns whether that was somebody else the last time."""
         changed = peer != self.peer
         if changed:
@@ -78,12 +78,12 @@ class Dialer:
         self.peer = peer
         return changed
 
-    def freed(self) -> None:
+    def _freed(self) -> None:
         """The session that held me back may be the one that ended."""
         if self._held_back and self.link is None:
             self._cancel()
         self._looks = 0
-        self.later()
+        self._later()
 
     def dial(self) -> None:
         """Try now, unless there is a link or an attempt, and soon again: the network may have changed."""
@@ -115,12 +115,12 @@ class Dialer:
 
     # -- the links report, through Dialers
 
-    def opened(self) -> None:
+    def _opened(self) -> None:
         """The session on my link is open."""
         self._up_at = self._calls.reactor.seconds()
         self._looks = 0
 
-    def lost(self) -> None:
+    def _lost(self) -> None:
         """My link is gone: dial again after a while."""
         link, self.link = self.link, None
         self._held_back = False
@@ -131,9 +131,9 @@ class Dialer:
             code, why = self._ended(link)
             if code != ByeCode.DUPLICATE:
                 self._calls.failed(self.endpoint, why)
-        self.later()
+        self._later()
 
-    def later(self) -> None:
+    def _later(self) -> None:
         """Dial after a while, unless that is under way or done."""
         if self.stopped or self.link is not None or self._attempt is not None or self._call is not None:
             return
@@ -141,12 +141,12 @@ class Dialer:
         self._failures += 1
         self._call = self._calls.reactor.callLater(delay, self._again)
 
-    def forgiven(self) -> None:
+    def _forgiven(self) -> None:
         """A ban was lifted: it may have been this one that was waited for."""
         if self._call is not None:
             self._cancel()
             self._failures = self._looks = 0
-            self.later()
+            self._later()
 
     # --
 
@@ -189,7 +189,7 @@ class Dialer:
         self._attempt = None
         self.link = link
         if link.closing:
-            self.lost()
+            self._lost()
 
     def _give_up(self) -> None:
         """An endpoint that does not know how to be cancelled may connect all the same."""
@@ -205,12 +205,12 @@ class Dialer:
         if not self.stopped:
             text = reason.getErrorMessage() if isinstance(reason, Failure) else reason
             self._calls.failed(self.endpoint, text)
-            self.later()
+            self._later()
 
     def _in_vain(self, _: Any, seconds: float) -> None:
         raise EndpointError(f"no connection within {seconds:g} s")
 
-    def give_up(self) -> None:
+    def _abandon(self) -> None:
         """In a child by fork: dial no more; what is under way is the parent's."""
         self.stopped = True
         self._give_up()
@@ -281,34 +281,34 @@ class Dialers:
     def give_up(self) -> None:
         """In a child by fork: dial none of them any more, and go on with no attempt."""
         for dialer in self._dialers:
-            dialer.give_up()
+            dialer._abandon()
         getattr(self.reaching, "give_up", lambda: None)()
 
     def reached(self, link: Link, peer: bytes) -> bool:
         """The node ``peer`` is at the other end of ``link``; returns whether that was somebody else the last time."""
-        changed = [dialer.reached(peer) for dialer in self._of(link)]
+        changed = [dialer._reached(peer) for dialer in self._of(link)]
         return any(changed)
 
     def opened(self, link: Link) -> None:
         """The session on ``link`` is open."""
         for dialer in self._of(link):
-            dialer.opened()
+            dialer._opened()
 
     def lost(self, link: Link) -> None:
         """``link`` is gone."""
         for dialer in self._of(link):
-            dialer.lost()
+            dialer._lost()
 
     def freed(self, peer: bytes) -> None:
         """A session with ``peer`` ended: who was held back by it goes on."""
         for dialer in self._dialers:
             if dialer.peer == peer:
-                dialer.freed()
+                dialer._freed()
 
     def forgiven(self) -> None:
         """A ban was lifted: dial who was kept out."""
         for dialer in self._dialers:
-            dialer.forgiven()
+            dialer._forgiven()
 
     def _of(self, link: Link) -> list[Dialer]:
         return [dialer for dialer in self._dialers if dialer.link is link]

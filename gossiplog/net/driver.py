@@ -24,12 +24,12 @@ from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.messages import Message
 from gossiplog.gossip.quotas import QuotaLedger
 from gossiplog.gossip.replica import Replica
+from gossiplog.live.core import StoreCore
 from gossiplog.live.forked_reactor import let_go
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog
 from gossiplog.live.monotonic import worked
 from gossiplog.live.results import Ending, Result
-from gossiplog.live.store import Store
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Segment
 from gossiplog.net.admission import Admission
@@ -60,7 +60,7 @@ class Driver:
     def __init__(
         self,
         reactor: Any,
-        store: Store,
+        store: StoreCore,
         network: Network,
         secret: bytes,
         instance: bytes,

@@ -19,8 +19,8 @@ from gossiplog.errors import StoreDamagedError, StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.gossip.outbox import PROOF
+from gossiplog.live.core import StoreCore
 from gossiplog.live.logger import NodeLog
-from gossiplog.live.store import Store
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import segment_bytes
 from gossiplog.net.fair_calls import FairCalls
@@ -45,7 +45,7 @@ class StoreEffects:
 
     def __init__(
         self,
-        store: Store,
+        store: StoreCore,
         report: Callable[[Event], None],
         tell: Callable[[Notice], None],
         done: Callable[[], None],

@@ -54,7 +54,7 @@ async def _recover(reactor: Any, arguments: Namespace) -> None:
                     catching_up = CatchUp(node, peer, arguments.timeout, show)
                     await catching_up.run()
                 catching_up.require_shown()
-        await store.run(lambda logs: logs.require_all_back())
+        await store._core.run(lambda logs: logs.require_all_back())
         await store.recovered()
         _report(await store.writers(), before, store.clock, store.forks)
 

@@ -1,0 +1,214 @@
+"""An open store as its readers, its writers and the node that runs on it see it.
+
+Responsible for: the store's thread, what is known of the logs outside of it, and telling who wants to know of a commit.
+Must not know: peers, applications; the node listens as every reader does.
+Invariant: the clock is the durable one: it moves after the commit and before anyone is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.python.failure import Failure
+
+from gossiplog.errors import StoreClosedError, StoreInUseError
+from gossiplog.gossip.events import Forgotten, Lightened
+from gossiplog.live.append_gate import AppendGate
+from gossiplog.live.damage_reports import DamageReports
+from gossiplog.live.follows import Follows
+from gossiplog.live.gc_freeze import Freezer
+from gossiplog.live.interrupts import call_each
+from gossiplog.live.job_queue import Answer
+from gossiplog.live.reader import Reader
+from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
+from gossiplog.live.store_thread import StoreThread
+from gossiplog.log.disk_cost import Weights
+from gossiplog.log.segment import Segment
+from gossiplog.store.held import Held
+from gossiplog.store.logs import Logs
+from gossiplog.store.owning_process import Home
+from gossiplog.store.requests import Append, CommitReport
+
+
+class CommitListener(Protocol):
+    """Told of every commit, after the clock moved."""
+
+    def __call__(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
+        """``segments`` are new on disk; of the authors ``stale`` a segment no longer continued the log."""
+
+
+class StoreCore:
+    """I am what a :class:`gossiplog.Store` and who works with it share.
+
+    ``held`` is what is known of the logs, ``copied`` why they may be a copy of others that are in use, ``disk`` the
+    path of their file system, if they are on one; ``interest`` says which authors are wanted.
+    """
+
+    def __init__(
+        self,
+        opener: Callable[[], Logs],
+        reactor: Any,
+        path: str = ":memory:",
+        thread: Callable[..., StoreThread] = StoreThread,
+    ) -> None:
+        """``opener`` is called, once, in the thread that uses the Logs from then on; tests give another ``thread``."""
+        check_caller(reactor)
+        self.path = path
+        self.reactor = reactor
+        self.home = Home(f"store {path}")
+        self._listeners: list[CommitListener] = []
+        self._user: Callable[[], Deferred[Any]] | None = None
+        self._readers: WeakSet[Reader] = WeakSet()
+        self._held: set[Reader] = set()
+        self._closing = False
+        self._closed = Ending(reactor)
+        self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
+        try:
+            self.held: Held
+            self.copied: str
+            self.disk: str | None
+            self.held, self.copied, self.disk, damages = self.thread.now(
+                lambda logs: (Held.of(logs), logs.copied, logs.disk, logs.damages)
+            )
+            self.clock, self.local, self.forks = self.held.clock, self.held.local, self.held.forks
+            self.damage = DamageReports(reactor, path, damages)
+            self.interest = Follows.on(self.thread, self.local, self.set, self.check_open, reactor)
+            self._freezer = Freezer(self.clock)
+            self.returning = AppendGate(reactor, self.clock, self.forks, self.thread.write)
+        except BaseException:
+            self.thread.end()
+            raise
+
+    def overtaken(self, author: bytes, seq: int) -> None:
+        """Refuse appends to the local ``author``: it signed up to ``seq``, which is nowhere whole (:attr:`copied`)."""
+        if self._closing:
+            return
+
+        def done(reason: Any) -> None:
+            if isinstance(reason, str):
+                self.copied = reason
+            self.returning.release(author)
+
+        self.run(lambda logs: logs.overtaken(author, seq)).addBoth(done)
+
+    def follow_live(self, reader: Reader) -> None:
+        """Tell ``reader`` of what is new, as long as somebody has it."""
+        self._readers.add(reader)
+
+    def listen(self, listener: CommitListener) -> Callable[[], None]:
+        """Call ``listener`` after every commit; returns how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether a node runs on it."""
+        return self._user is not None
+
+    def attach(self, stop: Callable[[], Deferred[Any]]) -> Callable[[], None]:
+        """Call ``stop`` and wait for it before the store closes; returns how to take that back.
+
+        Raises :class:`StoreInUseError` if somebody else is attached: forks, quotas and what is accepted have one owner.
+        """
+        if self._user is not None:
+            raise StoreInUseError(
+                f"store {self.path} is in use by another node of this process: stop that one first"
+            )
+        self._user = stop
+
+        def detach() -> None:
+            if self._user is stop:
+                self._user = None
+
+        return detach
+
+    def weigh(self) -> Weights:
+        """What each author takes on disk, a live view; the first time it is found out, at once.  O(rows)."""
+        return self.held.weights or self.held.weigh(self.thread.now(lambda logs: logs.weighing.begin()))
+
+    def run(self, work: Callable[[Logs], Any]) -> Result[Any]:
+        """Do ``work`` in the store's thread."""
+        self.check_open()
+        result: Result[Any] = Result(lambda _: None, self.reactor)
+        self.thread.call(work, lambda value: deliver(result, value))
+        return result
+
+    def hold(self, reader: Reader) -> None:
+        """Somebody waits for ``reader``, who may be held by nobody else."""
+        self._held.add(reader)
+
+    def release(self, reader: Reader) -> None:
+        """Nobody waits for ``reader`` now."""
+        self._held.discard(reader)
+
+    def forget(self, reader: Reader) -> None:
+        """``reader`` ended."""
+        self._readers.discard(reader)
+
+    def append(self, author: bytes, bodies: list[bytes]) -> Result[range]:
+        """Append encoded bodies to a local log; fires after the commit with their seqs."""
+        put, request = self.returning.append, Append(author, bodies)
+        return self.write(request, lambda done: range(done.first, done.last + 1), put)
+
+    def write(
+        self, request: Any, read: Callable[[Any], Any], put: Callable[[Any, Answer], None] | None = None
+    ) -> Result[Any]:
+        self.check_open()
+        result: Result[Any] = Result(lambda _: None, self.reactor)
+        (put or self.thread.write)(request, lambda value: deliver(result, value, read))
+        return result
+
+    def set(self, request: Any) -> Result[None]:
+        return self.write(request, lambda _: None)
+
+    def close(self) -> Result[None]:
+        """As :meth:`gossiplog.Store.close`."""
+        if not self.home.is_here:
+            self._closed.come()
+        elif why_over(self.reactor):
+            self._closing = True
+            self.thread.end()
+            self._closed.come()
+        elif not self._closing:
+            check_caller(self.reactor)
+            self._closing = True
+            self.returning.close()
+            for reader in tuple(self._readers):
+                reader.close()
+            user = succeed(None) if self._user is None else maybeDeferred(self._user)
+            user.addBoth(lambda _: self.thread.close(self._thread_closed))
+        return self._closed.wait()
+
+    def _thread_closed(self, value: Any) -> None:
+        self._freezer.close()
+        self._closed.come(value if isinstance(value, Failure) else None)
+
+    def check_caller(self) -> None:
+        """Raise :class:`StoreInheritedError` in a forked child, :class:`WrongCallerError` in another thread and where
+        nothing ever comes back."""
+        self.home.check()
+        check_caller(self.reactor)
+
+    def check_open(self) -> None:
+        """Raise :class:`StoreClosedError` once :meth:`close` was called, and what :meth:`check_caller` does."""
+        self.check_caller()
+        if self._closing:
+            raise StoreClosedError(f"store {self.path} is closed")
+
+    def _committed(self, outcome: CommitReport, stale: Sequence[bytes]) -> None:
+        """A commit is done: move the clock, then tell everyone."""
+        has_room = self.held.committed(outcome)
+        self._freezer.grown()
+        self.returning.moved(outcome.heads)
+        if outcome.forgotten:
+            self.interest.tell(Forgotten(outcome.forgotten))
+        lighter = tuple(author for author, change in outcome.changes.items() if change < 0)
+        if lighter or has_room:
+            self.interest.tell(Lightened(lighter))
+        if outcome.segments or stale:
+            call_each(self.reactor, self._listeners, outcome.segments, stale)
+            for reader in tuple(self._readers):
+                reader._committed(outcome.segments)
