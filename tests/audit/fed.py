@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
 
 from gossiplog.gossip.messages import Message
+from gossiplog.gossip.session import Pause
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
@@ -77,7 +78,7 @@ def node(place: str, dial: str = "") -> None:
 
     def report() -> None:
         sessions = running._driver.replica.core.sessions.values()
-        waits = sum(1 for session in sessions if session.agent != "member" and session.pauses)
+        waits = sum(1 for session in sessions if session.agent != "member" and Pause.COST in session.pauses)
         figures = {"authors": len(store.clock), "forks": len(store.forks), "ends": ends, "waits": waits}
         print(json.dumps(figures), flush=True)
         reactor.callLater(0.25, report)
