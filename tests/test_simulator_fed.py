@@ -16,9 +16,12 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gossiplog import limits
+from gossiplog.gossip import allowance
 from gossiplog.gossip.messages import Have, HaveItem, Message, Segment, Want
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.testing.sim.node import SimNode
+from gossiplog.testing.sim.patching import patched
 from gossiplog.testing.sim.pipes import Quality
 from gossiplog.testing.sim.stranger import Stranger
 from tests.test_holes import stripped
@@ -132,6 +135,38 @@ class PairTests(FedCase):
             some = [log[turn] for log in logs]
             self.feed([[*some], [*some]], 40, 20.0)
         self.settle()
+
+
+class WaitingTests(FedCase):
+    """If all that is said counted, and next to nothing were free."""
+
+    points = 3
+
+    def test_nobody_is_sent_away(self) -> None:
+        """Nodes that wait for each other all the time hold the same in the end, in the session they began with."""
+        few = {
+            (limits, "ALLOWANCE_POINTS_PER_SECOND"): 10,
+            (limits, "MAX_ECHO_POINTS"): 0,
+            (allowance, "ECHO_POINTS"): 0,
+        }
+        with patched(few):
+            nodes = self.pair()
+            made = [segment for log in self.logs(80, 8, 56, 1000) for segment in log]
+            left, right = (
+                [branch(author(n), text, 500)[0] for n in range(500, 540)] for text in (b"l", b"r")
+            )
+            self.known([*left, *right])
+            self.feed([[*made, *left], [*made, *right]], 20, 0.05)
+            waits = 0
+            while any(
+                node.holdings.clock.total() < 80 * 1064 or len(node.holdings.forks) < 40 for node in nodes
+            ):
+                self.cluster.run(0.05)
+                waits += sum(bool(s.pauses) for node in nodes for s in node.replica.core.sessions.values())
+                self.assertLess(self.cluster.world.now, 3000.0)
+            self.assertGreater(waits, 10)
+            self.cluster.run(60.0)
+            self.settle()
 
 
 class Feed(NamedTuple):
