@@ -17,6 +17,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import gossiplog
+from gossiplog.arguments import check_seconds, check_type
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError
 from gossiplog.gossip.quotas import Quota, Quotas, Usage
 from gossiplog.live import loop_reactor
@@ -70,6 +71,7 @@ class Store:
     def __init__(
         self, path: AnyPath, *, init: bool = True, read_only: bool = False, wait: float = 0.0
     ) -> None:
+        check_seconds("wait", wait)
         self._how = path, init, read_only, wait
         self._opened: gossiplog.Store | None = None
         self._reactor: Any = None
@@ -177,6 +179,7 @@ class Node:
         quotas: Quotas | None = None,
         max_memory: int | None = None,
     ) -> None:
+        check_type("store", store, Store, "a gossiplog.aio.Store")
         self._it = gossiplog.Node(
             store._reactor,
             store._it,

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from gossiplog.arguments import check_seconds
 from gossiplog.errors import GossiplogError, NodeError, NodeStoppedError, StoreDamagedError
 from gossiplog.log.keys import short_key
 from gossiplog.net.progress import in_words
@@ -50,6 +51,7 @@ class CatchUp:
         self, node: Node, endpoint: str, patience: float, show: Callable[[str], None] | None = None
     ) -> None:
         """``patience``: seconds in which something has to move; ``show`` is told how it goes."""
+        check_seconds("timeout", patience)
         self._reactor = reactor = node.reactor
         self._node = node
         self._endpoint = endpoint

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gossiplog.arguments import wrong
 from gossiplog.errors import InvalidValueError
 from gossiplog.log import ticket_text
 from gossiplog.log.keys import KeyKind, format_key, is_node_id
@@ -37,8 +38,8 @@ class Ticket:
             raise InvalidValueError(
                 f"a network is a Network, its text or a Ticket, not {type(network).__name__}"
             )
-        if isinstance(addresses, str):
-            raise InvalidValueError("a ticket takes a list of addresses, not one text")
+        if isinstance(addresses, str | bytes) or not isinstance(addresses, Sequence):
+            raise wrong("addresses", "a list of addresses", addresses)
         if len(addresses) > ticket_text.MAX_ADDRESSES:
             raise InvalidValueError(f"a ticket has at most {ticket_text.MAX_ADDRESSES} addresses")
         for address in addresses:

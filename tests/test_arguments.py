@@ -6,6 +6,7 @@ an error that names the parameter; what is not stands in the table as meant.  Th
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +31,10 @@ from gossiplog import (
     Reference,
     Segment,
     Store,
+    Ticket,
     Writer,
+    aio,
+    blocking,
     format_author,
     import_store,
     open_store,
@@ -144,6 +148,25 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("Network.from_name", "name", Network.from_name, {"text"})
         yield Call("Network.of_author", "author", Network.of_author)
         yield Call("Network.parse", "text", Network.parse, {"text"})
+        yield Call("Ticket", "network", Ticket)
+        yield Call("Ticket", "addresses", lambda value: Ticket(NETWORK, value), {"[]", "()"})
+        yield Call("Ticket", "endpoint", lambda value: Ticket(NETWORK, [value]))
+        yield Call("Ticket", "node", lambda value: Ticket(NETWORK, (), value), NOTHING)
+        yield Call("Ticket.parse", "ticket", Ticket.parse)
+        yield Call("Ticket.of", "network", Ticket.of, {"text"})
+        for door in (aio, blocking):
+            name = door.__name__.rpartition(".")[2]
+            yield Call(f"{name}.Store", "wait", lambda value, door=door: door.Store(place, wait=value), TIMES)
+            yield Call(f"{name}.Node", "store", lambda value, door=door: door.Node(value, network=NETWORK))
+        with blocking.Store(place) as waiting:
+
+            def verified(timeout: Any) -> None:
+                waiting.timeout = timeout
+                with contextlib.suppress(TimeoutError):
+                    waiting.verify()
+
+            yield Call("blocking.Store", "timeout", verified, TIMES | NOTHING)
+            waiting.timeout = None
         yield Call("ForkProof.load", "content", ForkProof.load)
         for quota in ("authors", "bytes_per_author", "bytes"):
             yield Call(
@@ -387,7 +410,7 @@ class ArgumentTests(SynchronousTestCase):
         parts = (self.functions, self.store, self.writer, self.follows, self.node, self.clocks)
         known = {call.name for part in parts for call in part()}
         public = {name: getattr(gossiplog, name) for name in gossiplog.__all__ if name[0].islower()}
-        for owner in (Clock, Cursor, Follows, ForkProof, Network, Node, Quotas, Store, Writer):
+        for owner in (Clock, Cursor, Follows, ForkProof, Network, Node, Quotas, Store, Ticket, Writer):
             for name, method in inspect.getmembers(owner, callable):
                 if name[0] != "_" and not hasattr(tuple, name):
                     public[f"{owner.__name__}.{name}"] = method

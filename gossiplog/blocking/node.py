@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Generic, Self, TypeVar, overload
 
 import gossiplog
+from gossiplog.arguments import check_type
 from gossiplog.blocking.store import Store
 from gossiplog.blocking.waiting import called, waits
 from gossiplog.catch_up import CatchUp, Moved
@@ -72,6 +73,7 @@ class Node:
         quotas: Quotas | None = None,
         max_memory: int | None = None,
     ) -> None:
+        check_type("store", store, Store, "a gossiplog.blocking.Store")
         self._wait = store._wait
         self.store = store
 

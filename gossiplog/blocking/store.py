@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import gossiplog
+from gossiplog.arguments import check_seconds
 from gossiplog.blocking.waiting import waits
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError
 from gossiplog.live import reactor_thread
@@ -50,6 +51,7 @@ class Store:
         wait: float = 0.0,
         timeout: float | None = None,
     ) -> None:
+        check_seconds("wait", wait)
         self.timeout = timeout
         self._path = path
         self._patience = wait

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.python.failure import Failure
 
+from gossiplog.arguments import check_seconds
 from gossiplog.errors import StoreClosedError, WrongCallerError
 from gossiplog.store.owning_process import Home
 
@@ -39,6 +40,8 @@ class ReactorThread:
 
         Raises TimeoutError after ``seconds``: what was asked for may be done all the same.
         """
+        if seconds is not None:
+            check_seconds("timeout", seconds)
         if not self._home.is_here:
             return self._in_child(make)
         self._check_caller()
@@ -58,7 +61,7 @@ class ReactorThread:
 
         self.reactor.callFromThread(start)
         try:
-            return done.result(seconds)
+            return done.result(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
         except BaseException:  # it took too long, Ctrl-C, or what was done failed
             if not done.done() and not done.cancel():
                 self.reactor.callFromThread(stop)

@@ -27,6 +27,7 @@ from twisted.internet.interfaces import (
 from twisted.plugin import getPlugins
 from zope.interface import implementer
 
+from gossiplog.arguments import check_type
 from gossiplog.errors import EndpointError
 
 ClientEndpoint: TypeAlias = str | IStreamClientEndpoint
@@ -152,6 +153,7 @@ def private(endpoint: str) -> str:
 
 def _look_at(endpoint: str, make: Callable[[Any, str], Any], plugin: Any, use: str) -> str:
     """Endpoints of plugins are only looked up: parsing some starts what they need."""
+    check_type("endpoint", endpoint, str, f"text {use}")
     kind = parts(endpoint).kind
     if kind in _BUILT_IN:
         make(None, endpoint)

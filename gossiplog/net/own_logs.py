@@ -8,6 +8,7 @@ Invariant: nothing changes by it.
 
 from __future__ import annotations
 
+from gossiplog.arguments import check_type
 from gossiplog.errors import StoreCopiedError
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.keys import short_key
@@ -16,6 +17,7 @@ from gossiplog.notices import Peer
 
 def require_shown(replica: Replica, peer: Peer, path: str) -> None:
     """Raise :class:`StoreCopiedError` if ``peer`` does not want a log that is written in the store at ``path``."""
+    check_type("peer", peer, Peer, "a Peer, such as PeerUp has")
     core = replica.core
     for session in core.sessions.values():
         for author in core.heads.local if session.peer == peer.id else ():
