@@ -6,6 +6,7 @@ import io
 import os
 import random
 import shutil
+import sqlite3
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from gossiplog.log.cursor import Cursor
 from gossiplog.log.segment import drop_payloads, entries
 from gossiplog.log.segment import verify as verify_segment
 from gossiplog.store.folder import Folder
-from gossiplog.store.interface import PutFork
+from gossiplog.store.interface import Cut, PutFork
 from gossiplog.store.logs import open_logs
 from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Accept, Append, SetCursor, SetMeta
@@ -197,6 +198,15 @@ class PageTests(PageTestCase):
             content[there : there + PAGE] = self.content[at : at + PAGE]
             self.look(bytes(content), page, other, about=f"pages {page} and {other}")
 
+    def test_indices_exchanged(self) -> None:
+        """Each is one, and knows nothing of what it is asked: nothing is found, and nothing is wrong."""
+        for page, other in ((4, 7), (10, 11), (4, 10), (8, 9)):
+            content = bytearray(
+                self.filled((page - 1) * PAGE, self.content[(other - 1) * PAGE : other * PAGE])
+            )
+            content[(other - 1) * PAGE : other * PAGE] = self.content[(page - 1) * PAGE : page * PAGE]
+            self.look(bytes(content), page, other, about=f"pages {page} and {other}")
+
     def test_in_the_place_of_another(self) -> None:
         """A write that went astray."""
         draw = random.Random(3)
@@ -309,6 +319,68 @@ class LogTests(SynchronousTestCase):
                 held.append(Carved(pages, "").end(chain.author))
             self.assertEqual(held[-1], there, size)
         self.assertEqual(sorted(set(held)), [0, 1, 2, 3, 4, 5])
+
+    def test_what_is_behind_a_damaged_frame(self) -> None:
+        """As SQLite has it: the log ends there, and frames of a log before it are none of it."""
+        path, killed = (Path(self.mktemp()).absolute() for _ in range(2))
+        chain = Chain(1)
+        with closing(open_logs(path)) as logs:
+            for number in range(30):
+                logs.process([Accept(*chain.put(b"%d" % number))])
+            logs._backend.checkpoint()
+            for number in range(5):
+                logs.process([Accept(*chain.put(b"%d" % number))])
+            shutil.copytree(path, killed)
+        wal = bytearray((killed / "log.sqlite-wal").read_bytes())
+        content = (killed / "log.sqlite").read_bytes()
+        held = set()
+        for frame in range(8):
+            bad = bytearray(wal)
+            bad[32 + frame * (24 + PAGE) + 24 + 5_000] ^= 1
+            found = []
+            for kind in range(2):
+                (killed / "log.sqlite-wal").write_bytes(bad)
+                (killed / "log.sqlite").write_bytes(content)
+                if kind:
+                    with closing(open_logs(killed)) as logs:
+                        found.append(logs.clock.seq(chain.author))
+                else:
+                    folder = Folder(str(killed))
+                    with closing(folder), closing(Pages(folder)) as pages:
+                        found.append(Carved(pages, "").end(chain.author))
+            self.assertEqual(*found, frame)
+            held.add(found[0])
+        self.assertGreater(len(held), 2)
+
+    def test_what_was_removed_does_not_come_back(self) -> None:
+        """Free pages have it still."""
+        path, killed = (Path(self.mktemp()).absolute() for _ in range(2))
+        chain = Chain(1)
+        with closing(open_logs(path)) as logs:
+            for number in range(30):
+                logs.process([Accept(*chain.put(b"%d" % number, bytes(9_000)))])
+            head = verify_segment(chain.segments[9])
+            logs._backend.commit([Cut(chain.author, chain.segments[9].first, head)])
+            shutil.copytree(path, killed)
+        folder = Folder(str(killed))
+        with closing(folder), closing(Pages(folder)) as pages:
+            self.assertGreater(len(pages.free()), 5)
+            self.assertEqual(Carved(pages, "").end(chain.author), head.seq)
+
+    def test_a_row_that_says_too_much(self) -> None:
+        """It hides none of those whose entries it claims."""
+        path = Path(self.mktemp()).absolute()
+        chain = Chain(1)
+        with closing(open_logs(path)) as logs:
+            for number in range(5):
+                logs.process([Accept(*chain.put(b"%d" % number, b"and more"))])
+        with closing(sqlite3.connect(path / "log.sqlite")) as connection, connection:
+            connection.execute("UPDATE segments SET count = 9 WHERE first = 3")
+        folder = Folder(str(path))
+        with closing(folder), closing(Pages(folder)) as pages:
+            carved = Carved(pages, "")
+            self.assertEqual(carved.starts(chain.author, 1, 9), [1, 5, 7, 9])
+            self.assertEqual(carved.segments(chain.author, 5, ALL), chain.segments[2:])
 
     def test_rebuilding_that_was_cut_short(self) -> None:
         """The write-ahead log was put aside with the old file, and comes back with it."""

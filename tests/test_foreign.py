@@ -410,7 +410,7 @@ class ProgramTests(ProcessTestCase):
                 "UPDATE sqlite_master SET name = '\x1b[2J', sql = 'x\ny\x9b' WHERE name = 'meta'",
                 "UPDATE meta SET value = '\x1b[2J' || char(10)",
                 "INSERT INTO meta VALUES ('\x1b[2J', x'00')",
-                "INSERT INTO cursors VALUES ('\x1b[2J\nforged', 'x')",
+                "INSERT INTO cursors VALUES ('\x1b[2J\nforged', zeroblob(32), 1, x'', 0)",
                 "INSERT INTO forks VALUES ('\x1b[2J', 'x')",
                 "UPDATE authors SET author = '\x1b[2J\nforged'",
             )

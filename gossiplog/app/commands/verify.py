@@ -135,6 +135,7 @@ def _advice(place: str, places: int, authors: Collection[bytes | None], local: C
     said = f"{place} is still damaged in {places} places"
     if any(author in local for author in authors):
         said += "; the log of a writer is never cut: --from takes a store that has its entries"
+        said += ", and peers give an end that is damaged back (gossiplog recover)"
     return said
 
 
