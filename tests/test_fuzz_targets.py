@@ -63,7 +63,7 @@ BROKEN: dict[str, tuple[str, Any]] = {
     "choices": ("gossiplog.gossip.interest.Choices.dump", lambda self: b""),
     "rows": ("gossiplog.store.sqlite.backend.SQLiteBackend.meta", any_value),
     "session": ("gossiplog.gossip.heads.Heads.settle", accept),
-    "fill": ("gossiplog.gossip.hole_filling.HoleFilling._may_have", lambda self, session, author: True),
+    "fill": ("gossiplog.gossip.catch_up.CatchUp.may_have", lambda self, session, author: True),
     "filling": ("gossiplog.store.hole_filling.HoleFiller._fill", bodies_of_anybody),
     "connection": ("gossiplog.gossip.replica.PeerError", KeyError),
     "name": ("gossiplog.store.names.check_writer_name", lambda name: name),
