@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, overload
 
@@ -19,9 +19,8 @@ from twisted.python.failure import Failure
 from gossiplog import limits
 from gossiplog.arguments import check_type
 from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, NodeStoppedError
-from gossiplog.gossip.events import Forgotten, Lightened
+from gossiplog.gossip.events import Lightened
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
-from gossiplog.live.follows import Told
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.memory_size import default_authors, default_memory, part_large
 from gossiplog.live.monotonic import steady
@@ -30,7 +29,6 @@ from gossiplog.live.store import Store
 from gossiplog.live.subscriptions import Events, Subscribers
 from gossiplog.log.keys import is_node_id
 from gossiplog.log.network import Network
-from gossiplog.log.segment import Segment
 from gossiplog.net import endpoints
 from gossiplog.net.bans import Ban
 from gossiplog.net.dialer import Dialer
@@ -43,6 +41,7 @@ from gossiplog.net.progress import Meter
 from gossiplog.net.settings import check_settings
 from gossiplog.net.sockets import lengthen
 from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress, QuotaExceeded
+from gossiplog.store.requests import Delivery
 from gossiplog.ticket import Ticket
 
 N = TypeVar("N")
@@ -109,7 +108,7 @@ class Node:
             )
             self.id = self._driver.id
             self._meter = Meter(core.clock, self._driver.replica.pulls.schedule, core.clock.total())
-            self._ends = [core.listen(self._count), core.interest.listen(self._recount), self._detach]
+            self._ends = [core.listen(self._count), self._detach]
         except BaseException:
             self._detach()
             raise
@@ -391,10 +390,11 @@ class Node:
         if type(notice) is QuotaExceeded and notice.quota is Quota.BYTES:
             self._room.exceeded()
 
-    def _count(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
-        if self._meter.gained(sum([segment.count for segment in segments]), self.reactor.seconds()):
+    def _count(self, delivery: Delivery) -> None:
+        if (report := delivery.report) is None:
+            return
+        count = sum([segment.count for segment in report.segments])
+        if report.forgotten:
+            self._meter.forgot()  # and counted anew, with what is new
+        elif count and self._meter.gained(count, self.reactor.seconds()):
             self._subscribers.tell(self.progress)
-
-    def _recount(self, event: Told) -> None:
-        if isinstance(event, Forgotten):
-            self._meter.forgot()

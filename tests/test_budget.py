@@ -33,6 +33,7 @@ from gossiplog.gossip.messages import (
     WantItem,
 )
 from gossiplog.gossip.reconcile import Reconcile
+from gossiplog.gossip.store_effects import StoreEffects
 from gossiplog.live.memory_size import (
     LARGE_BYTES,
     default_authors,
@@ -42,7 +43,7 @@ from gossiplog.live.memory_size import (
 )
 from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head
-from gossiplog.net.store_effects import StoreEffects
+from gossiplog.store.held import Held
 from gossiplog.store.reading_around import Stretch
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.wire.codec import decode, encode
@@ -441,16 +442,13 @@ class ErrandTests(SynchronousTestCase):
         queued: deque[tuple[Any, Any]] = deque()
         answered: list[Any] = []
 
-        class Thread:
-            together = None
+        class Front:
+            held = Held(Clock(), set(), set())
 
             def call(self, work: Any, answer: Any) -> None:
                 queued.append((work, answer))
 
-        class Disk:
-            thread = Thread()
-
-        errands = StoreEffects(Disk(), answered.append, answered.append, lambda: None)  # type: ignore[arg-type]
+        errands = StoreEffects(Front(), answered.append, answered.append, None, lambda: None)  # type: ignore[arg-type]
         [theirs] = log(ANN, 1)
         most = 0
         for session in range(0, 12, 4):
@@ -464,7 +462,7 @@ class ErrandTests(SynchronousTestCase):
             queued.popleft()[1](next(answers))
         self.assertEqual(most, limits.LOADS_AT_ONCE)
         self.assertEqual(sorted(event.session for event in answered), [*range(12)])
-        self.assertEqual(errands.pending, 0)
+        self.assertFalse(errands.pending)
 
     def test_damage_costs_who_asks_for_it(self) -> None:
         """The store looks for where it ends: as much as if all that may be read at once had been."""
@@ -478,18 +476,22 @@ class ErrandTests(SynchronousTestCase):
             def around(self, *_: Any) -> Any:
                 return Stretch([])
 
-        class Thread:
-            together = None
+        class Front:
+            held = Held(Clock(), set(), set())
 
             def call(self, work: Any, answer: Any) -> None:
-                answer(work(Damaged()))
+                try:
+                    answer(work(Damaged()))
+                except StoreDamagedError as error:
+                    answer(error)
 
-        class Disk:
-            thread = Thread()
+        class Teller:
+            def damaged(self, *_: Any) -> None:
+                pass
 
         Damaged.clock.replace(ANN.author, Head(9, bytes(32)))
         answered: list[Any] = []
-        errands = StoreEffects(Disk(), answered.append, lambda notice: None, lambda: None)  # type: ignore[arg-type]
+        errands = StoreEffects(Front(), answered.append, answered.append, Teller(), lambda: None)  # type: ignore[arg-type]
         errands.load_payloads(events.LoadPayloads(0, ANN.author, ((1, 1),), 256 * 1024))
         [loaded] = answered
         self.assertEqual((loaded.found.segments, loaded.found.work_bytes), ((), 256 * 1024))

@@ -282,7 +282,7 @@ class RestoredTests(SynchronousTestCase):
         self.world.run(2)
         self.put_back()
         self.a.listen()
-        while not self.a.store._core.returning._holds:
+        while not self.a.store._core.front.gate._holds:
             self.world.reactor.advance(0.001)
         done = self.start_append(b"6")
         self.world.run(2)

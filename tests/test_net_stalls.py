@@ -232,7 +232,7 @@ class RealTests(TestCase):
             while not driver.replica.writes.is_full:
                 await self.turns(10)
             await self.turns(300)
-            pending = driver._errands.pending_bytes
+            pending = driver.loop.disk.pending_bytes
             self.assertGreater(pending, PENDING_BYTES)
             self.assertLess(pending, PENDING_BYTES + SLACK_BYTES)
             [link] = driver._open

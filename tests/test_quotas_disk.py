@@ -13,12 +13,11 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import open_store
-from gossiplog.gossip.events import Lightened
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas
 from gossiplog.limits import DISK_PAGE_BYTES
-from gossiplog.live.follows import Told
 from gossiplog.log.disk_cost import Weights
 from gossiplog.store.logs import open_logs
+from gossiplog.store.requests import Delivery
 from tests.disks import GAPS, KINDS, MERGED, Made, sizes_of
 
 SCALE = 10
@@ -93,18 +92,19 @@ class StoreTests(TestCase):
         """What a store says that authors take is what they take, also when small rows became large ones."""
         store = open_store(self.mktemp(), reactor)
         weights = store._core.weigh()
-        lighter: Deferred[Lightened] = Deferred()
+        lighter: Deferred[dict[bytes, int]] = Deferred()
 
-        def hear(event: Told) -> None:
-            if isinstance(event, Lightened) and not lighter.called:
-                lighter.callback(event)
+        def hear(delivery: Delivery) -> None:
+            if delivery.report is not None and min(delivery.report.changes.values(), default=0) < 0:
+                lighter.callback(dict(delivery.report.changes))
+                stop()
 
-        store.interest.listen(hear)
+        stop = store._core.listen(hear)
         writer = await store.writer()
         for _ in range(20):
             await writer.append(b"x" * 100)
         most = weights.bytes
-        self.assertEqual((await lighter).authors, (writer.author,))
+        self.assertEqual([*await lighter], [writer.author])
         self.assertLess(weights.bytes, most)
         there = await store._core.run(lambda logs: logs.weighing.weights())
         self.assertEqual(weights.authors, there)

@@ -79,7 +79,7 @@ BELOW = {
     "paths": {"errors"},
     "arguments": {"errors"},
     "log": VALUES,
-    "gossip": VALUES | {"log"},
+    "gossip": VALUES | {"log", "store.requests"},
     "wire": VALUES | {"log", "gossip.messages"},
     "store": VALUES | {"log"},
     "notices": VALUES | {"log", "gossip.quotas"},
@@ -90,6 +90,9 @@ BELOW = {
 
 FRONT = {"app": {"testing"}, "testing": {"app"}}
 """What applications and people start, and who else may import it."""
+
+BOTH = {"live.append_gate", "live.job_queue", "live.store_front", "live.store_work"}
+"""What of a live store the simulator runs too."""
 
 WITHOUT_TWISTED = set(BELOW) - {"live", "net"} | {"testing"}
 LINKS = "testing.links"
@@ -213,7 +216,7 @@ class DirectionTests(SynchronousTestCase):
             [
                 f"{name}:{line} imports {other}"
                 for name, tree in modules().items()
-                if layer(name) in WITHOUT_TWISTED and not is_within(name, {LINKS})
+                if (layer(name) in WITHOUT_TWISTED or name in BOTH) and not is_within(name, {LINKS})
                 for line, other in imports(tree)
                 if layer(other) == "twisted"
             ]

@@ -9,6 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.gossip import events
 from gossiplog.gossip.session import Phase
+from gossiplog.log.fork import build_proof
+from gossiplog.log.keys import Keypair, genesis_id
+from gossiplog.log.segment import Head, build
 from gossiplog.store.memory.backend import DiskFault
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.disk import Speed
@@ -41,6 +44,9 @@ def write(node: SimNode, entries: int = 1, size: int = 40, writer: int = 0) -> N
 def seq(node: SimNode, other: SimNode, writer: int = 0) -> int:
     """How far ``node`` has a writer of ``other``."""
     return node.holdings.clock.seq(other.local[writer])
+
+
+FORKER = Keypair(b"f" * 32)
 
 
 class TopologyTests(SynchronousTestCase):
@@ -403,6 +409,52 @@ class DiskTests(SynchronousTestCase):
         cluster.settle()
         self.assertEqual(seq(bob, ann), 8)
         self.assertEqual(bob.holdings.forks, set())
+
+    def test_appends_to_a_restored_store_wait_for_what_comes_back(self) -> None:
+        """A peer says that it has more: what is appended then continues that, although nothing of it is here yet."""
+        cluster = Cluster(16)
+        ann, bob = line(cluster, 2)
+        author = ann.local[0]
+        write(ann, 3)
+        cluster.settle()
+        backup = ann.disk.backend.snapshot()
+        write(ann, 4)
+        cluster.settle()
+        ann.crash()
+        ann.backend = backup
+        cluster.checker.restored(ann)
+        ann.start()
+        while not ann.front.gate._holds:
+            cluster.run(0.001)
+        self.assertEqual(seq(ann, ann), 3)
+        write(ann)
+        cluster.settle()
+        self.assertEqual([seq(node, ann) for node in (ann, bob)], [8, 8])
+        self.assertEqual((set(bob.holdings.forks), author in ann.holdings.forks), (set(), False))
+
+    def test_a_proof_that_finds_a_full_disk(self) -> None:
+        """It is known, and served, and written with the next commit that succeeds, whoever's that is."""
+        cluster = Cluster(18)
+        ann, bob, cat = line(cluster, 3)
+        [left], [right] = (
+            build(FORKER, Head(0, genesis_id(FORKER.author)), [body])[0] for body in (b"l", b"r")
+        )
+        proof = build_proof(left, right)
+        assert proof is not None
+        for segment in (left, right):
+            cluster.checker.may_fork.add(segment.author)
+            cluster.checker.sign(segment)
+        cluster.settle()
+        bob.disk.full = True
+        ann.handle(events.ForkFound(proof))
+        cluster.run(5)
+        for node in (ann, bob, cat):
+            self.assertEqual(node.holdings.forks, {FORKER.author})
+        self.assertEqual((bob.disk.logs.forks, [*bob.front.held.unwritten]), (set(), [FORKER.author]))
+        bob.disk.full = False
+        write(bob)
+        cluster.settle()
+        self.assertEqual((bob.disk.logs.forks, [*bob.front.held.unwritten]), ({FORKER.author}, []))
 
     def test_restored_store_that_already_wrote(self) -> None:
         """That is a fork: proven to everyone, frozen, and its writer writes no more; however long the new branch."""

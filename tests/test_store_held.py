@@ -7,14 +7,14 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import Node
-from gossiplog.errors import InvalidValueError, NetworkMismatchError, StoreInUseError
+from gossiplog.errors import InvalidValueError, NetworkMismatchError, StoreFullError, StoreInUseError
 from gossiplog.gossip import events
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.body import encode_body
 from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Append, Forget, SetMeta
 from gossiplog.testing.conformance.rows import Chain
 from tests.netcase import NETWORK, OTHER_NETWORK, World
@@ -189,3 +189,69 @@ class UseTests(SynchronousTestCase):
             on_disk = store._core.thread.now(lambda logs: set(logs.forks))
             self.assertEqual(set(store.forks), on_disk)
             self.assertEqual(node._driver.replica.core.heads.forks, on_disk)
+
+    def test_a_proof_that_finds_no_room(self) -> None:
+        """It is kept, shown, and written as soon as something else is."""
+        chain = Chain()
+        chain.put(b"one")
+        store = self.a.store
+        self.a.backend.fault = lambda writes: DiskFault.FULL
+        result = store.add_fork(chain.fork())
+        self.world.run(1)
+        self.failureResultOf(result, StoreFullError)
+        self.assertEqual((set(store.forks), [*store._core.held.unwritten]), ({chain.author}, [chain.author]))
+        self.a.backend.fault = None
+        self.a.append(b"room")
+        self.world.run(1)
+        self.assertEqual([*store._core.held.unwritten], [])
+
+    def test_a_proof_that_a_node_before_had_no_room_for(self) -> None:
+        """The next node on the store has it written."""
+        chain = Chain()
+        chain.put(b"one")
+        store = self.a.store
+        self.a.backend.fault = lambda writes: DiskFault.FULL
+        self.failureResultOf(self.done(store.add_fork(chain.fork())), StoreFullError)
+        self.world.result(self.a.node.stop())
+        self.a.backend.fault = None
+        second = Node(self.world.reactor, store, network=NETWORK)
+        self.a.append(b"room")
+        self.world.run(1)
+        self.assertEqual(([*store._core.held.unwritten], set(store.forks)), ([], {chain.author}))
+        self.world.result(second.stop())
+
+    def done(self, result: Any) -> Any:
+        """The result, after a while."""
+        self.world.run(1)
+        return result
+
+    def test_a_commit_is_one_event(self) -> None:
+        """However much was in it, and whether it was done or failed."""
+        b = self.world.site("b")
+        b.node.connect(self.a.listen())
+        self.world.run(1)
+        heard: list[Any] = []
+        handle = b.node._driver.replica.handle
+
+        def note(event: Any, now: float) -> Any:
+            heard.append(event)
+            return handle(event, now)
+
+        b.node._driver.loop.replica.handle = note  # type: ignore[method-assign]
+        for fault in (None, DiskFault.FULL):
+            b.backend.fault = lambda writes, fault=fault: fault  # type: ignore[misc]
+            b.disk.stall()
+            for number in range(5):
+                self.a.append(b"%d" % number, name=f"writer {number}")
+            self.world.run(0.3)
+            heard.clear()
+            b.disk.resume()
+            self.world.run(0.05)
+            done = [event for event in heard if isinstance(event, events.Committed | events.CommitFailed)]
+            self.assertEqual(len(done), 1 if fault is None else 2, done)
+            self.assertEqual(len({segment.author for segment in done[-1].segments}), 0 if fault else 5)
+            self.assertGreater(done[-1].done_bytes, 0)
+        b.backend.fault = None
+        del b.node._driver.loop.replica.handle
+        self.world.run(70)
+        self.assertEqual(list(b.store.clock.items()), list(self.a.store.clock.items()))

@@ -9,13 +9,13 @@ from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import limits
-from gossiplog.errors import StoreClosedError
+from gossiplog.errors import StoreClosedError, StoreError
 from gossiplog.gossip import backlog, events, forks
 from gossiplog.gossip.allowance import TOIL_BYTES_PER_POINT
+from gossiplog.gossip.fair_calls import FairCalls
 from gossiplog.gossip.messages import Fork, Want, WantItem
 from gossiplog.gossip.outbox import PROOF, READS_AT_ONCE
 from gossiplog.gossip.quotas import QuotaLedger, Quotas
@@ -26,7 +26,6 @@ from gossiplog.log import segment as segments
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, toil_bytes, verify
-from gossiplog.net.fair_calls import FairCalls
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Append, FillRow, RowFilled, SetCursor
@@ -340,7 +339,7 @@ class TurnsTests(SynchronousTestCase):
         self.calls.forget(99)
         while self.thread.queued:
             self.thread.step()
-        failures = [each for each in self.done if isinstance(each, Failure)]
+        failures = [each for each in self.done if isinstance(each, StoreError)]
         self.assertEqual(len(failures), 2 + 3)
         self.assertEqual(len(self.done), 3 * (limits.LOADS_AT_ONCE + 1))
 
@@ -352,7 +351,7 @@ class TurnsTests(SynchronousTestCase):
         while self.thread.queued:
             self.thread.step()
         self.assertEqual(
-            len([each for each in self.done if isinstance(each, Failure)]), 30 - limits.LOADS_AT_ONCE
+            len([each for each in self.done if isinstance(each, StoreError)]), 30 - limits.LOADS_AT_ONCE
         )
 
 

@@ -286,11 +286,11 @@ class ListenerTests(DiskCase):
         """It is logged; the others hear, and the append succeeds."""
         heard: list[int] = []
 
-        def bad(segments: Any, stale: Any) -> None:
+        def bad(delivery: Any) -> None:
             raise ZeroDivisionError
 
         stop = self.store._core.listen(bad)
-        self.store._core.listen(lambda segments, stale: heard.append(len(segments)))
+        self.store._core.listen(lambda delivery: heard.append(len(delivery.report.segments)))
         writer = await self.store.writer()
         self.assertEqual(await writer.append(b"x"), 1)
         stop()

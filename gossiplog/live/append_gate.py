@@ -11,7 +11,7 @@ in ``OWN_REST_SECONDS``.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from gossiplog.errors import ForkedWriterError, StoreClosedError
 from gossiplog.limits import OWN_ENTRIES_SECONDS, OWN_REST_SECONDS
@@ -20,6 +20,16 @@ from gossiplog.log.clock_view import ClockView
 from gossiplog.log.keys import short_key
 from gossiplog.store import owning_process
 from gossiplog.store.requests import Append
+
+
+class Timers(Protocol):
+    """The time: what Twisted's reactor has of it, and the simulator."""
+
+    def seconds(self) -> float:
+        """Return the time."""
+
+    def callLater(self, delay: float, call: Callable[..., Any], /, *about: Any) -> Any:
+        """Call later; what is returned can ``cancel()`` that, and ``reset(delay)``."""
 
 
 class _Hold:
@@ -39,7 +49,7 @@ class AppendGate:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Timers,
         clock: ClockView,
         forks: Container[bytes],
         write: Callable[[Any, Answer], None],

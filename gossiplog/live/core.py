@@ -7,16 +7,14 @@ Invariant: the clock is the durable one: it moves after the commit and before an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, TypeAlias
 from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from gossiplog.errors import StoreClosedError, StoreInUseError
-from gossiplog.gossip.events import Forgotten, Lightened
-from gossiplog.live.append_gate import AppendGate
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
 from gossiplog.live.gc_freeze import Freezer
@@ -24,27 +22,23 @@ from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer
 from gossiplog.live.reader import Reader
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
+from gossiplog.live.store_front import StoreFront
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.log.disk_cost import Weights
-from gossiplog.log.segment import Segment
 from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
-from gossiplog.store.requests import Append, CommitReport
+from gossiplog.store.requests import Append, Delivery
 
-
-class CommitListener(Protocol):
-    """Told of every commit, after the clock moved."""
-
-    def __call__(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
-        """``segments`` are new on disk; of the authors ``stale`` a segment no longer continued the log."""
+Listener: TypeAlias = Callable[[Delivery], None]
+"""Told of every commit, done or failed, after the clock moved."""
 
 
 class StoreCore:
     """I am what a :class:`gossiplog.Store` and who works with it share.
 
-    ``held`` is what is known of the logs, ``copied`` why they may be a copy of others that are in use, ``disk`` the
-    path of their file system, if they are on one; ``interest`` says which authors are wanted.
+    ``held`` is what is known of the logs, ``front`` what the node on it has to do with, ``disk`` the path of their file
+    system, if they are on one; ``interest`` says which authors are wanted.
     """
 
     def __init__(
@@ -59,46 +53,38 @@ class StoreCore:
         self.path = path
         self.reactor = reactor
         self.home = Home(f"store {path}")
-        self._listeners: list[CommitListener] = []
+        self._listeners: list[Listener] = []
         self._user: Callable[[], Deferred[Any]] | None = None
         self._readers: WeakSet[Reader] = WeakSet()
         self._held: set[Reader] = set()
         self._closing = False
         self._closed = Ending(reactor)
-        self.thread = thread(opener, reactor, self._committed, f"gossiplog store {path}")
+        self.thread = thread(opener, reactor, self._delivered, f"gossiplog store {path}")
         try:
             self.held: Held
-            self.copied: str
             self.disk: str | None
-            self.held, self.copied, self.disk, damages = self.thread.now(
+            self.held, copied, self.disk, damages = self.thread.now(
                 lambda logs: (Held.of(logs), logs.copied, logs.disk, logs.damages)
             )
+            self.front = StoreFront(self.thread, self.held, copied, reactor)
             self.clock, self.local, self.forks = self.held.clock, self.held.local, self.held.forks
             self.damage = DamageReports(reactor, path, damages)
             self.interest = Follows.on(self.thread, self.local, self.set, self.check_open, reactor)
             self._freezer = Freezer(self.clock)
-            self.returning = AppendGate(reactor, self.clock, self.forks, self.thread.write)
         except BaseException:
             self.thread.end()
             raise
 
-    def overtaken(self, author: bytes, seq: int) -> None:
-        """Refuse appends to the local ``author``: it signed up to ``seq``, which is nowhere whole (:attr:`copied`)."""
-        if self._closing:
-            return
-
-        def done(reason: Any) -> None:
-            if isinstance(reason, str):
-                self.copied = reason
-            self.returning.release(author)
-
-        self.run(lambda logs: logs.overtaken(author, seq)).addBoth(done)
+    @property
+    def copied(self) -> str:
+        """Why the logs may be a copy of others that are in use; ``""`` if they are not."""
+        return self.front.copied
 
     def follow_live(self, reader: Reader) -> None:
         """Tell ``reader`` of what is new, as long as somebody has it."""
         self._readers.add(reader)
 
-    def listen(self, listener: CommitListener) -> Callable[[], None]:
+    def listen(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` after every commit; returns how to stop that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
@@ -150,7 +136,7 @@ class StoreCore:
 
     def append(self, author: bytes, bodies: list[bytes]) -> Result[range]:
         """Append encoded bodies to a local log; fires after the commit with their seqs."""
-        put, request = self.returning.append, Append(author, bodies)
+        put, request = self.front.append, Append(author, bodies)
         return self.write(request, lambda done: range(done.first, done.last + 1), put)
 
     def write(
@@ -175,7 +161,7 @@ class StoreCore:
         elif not self._closing:
             check_caller(self.reactor)
             self._closing = True
-            self.returning.close()
+            self.front.gate.close()
             for reader in tuple(self._readers):
                 reader.close()
             user = succeed(None) if self._user is None else maybeDeferred(self._user)
@@ -184,7 +170,7 @@ class StoreCore:
 
     def _thread_closed(self, value: Any) -> None:
         self._freezer.close()
-        self._closed.come(value if isinstance(value, Failure) else None)
+        self._closed.come(Failure(value) if isinstance(value, BaseException) else None)
 
     def check_caller(self) -> None:
         """Raise :class:`StoreInheritedError` in a forked child, :class:`WrongCallerError` in another thread and where
@@ -198,17 +184,11 @@ class StoreCore:
         if self._closing:
             raise StoreClosedError(f"store {self.path} is closed")
 
-    def _committed(self, outcome: CommitReport, stale: Sequence[bytes]) -> None:
-        """A commit is done: move the clock, then tell everyone."""
-        has_room = self.held.committed(outcome)
-        self._freezer.grown()
-        self.returning.moved(outcome.heads)
-        if outcome.forgotten:
-            self.interest.tell(Forgotten(outcome.forgotten))
-        lighter = tuple(author for author, change in outcome.changes.items() if change < 0)
-        if lighter or has_room:
-            self.interest.tell(Lightened(lighter))
-        if outcome.segments or stale:
-            call_each(self.reactor, self._listeners, outcome.segments, stale)
-            for reader in tuple(self._readers):
-                reader._committed(outcome.segments)
+    def _delivered(self, delivery: Delivery) -> None:
+        """A commit is done, or failed: move the clock, then tell everyone."""
+        delivery = self.front.delivered(delivery)
+        call_each(self.reactor, self._listeners, delivery)
+        if delivery.report is not None:
+            self._freezer.grown()
+            for reader in tuple(self._readers) if delivery.report.segments else ():
+                reader._committed(delivery.report.segments)

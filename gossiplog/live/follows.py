@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from gossiplog.arguments import check_flags
 from gossiplog.errors import InvalidValueError, StoreDamagedError
-from gossiplog.gossip.events import Forgotten, ForkFound, InterestChanged, Lightened
+from gossiplog.gossip.events import ForkFound, InterestChanged, Lightened
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.messages import Interest
 from gossiplog.live.logger import NodeLog
@@ -25,7 +25,7 @@ from gossiplog.live.store_thread import StoreThread
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Forget, Request, SetMeta
 
-Told: TypeAlias = InterestChanged | Forgotten | Lightened | ForkFound
+Told: TypeAlias = InterestChanged | Lightened | ForkFound
 Listener: TypeAlias = Callable[[Told], None]
 
 _log = NodeLog()

@@ -25,17 +25,18 @@ JOB_BYTES = 2 * 1024
 """Counted for each job besides: so long does a small one take in the commit, and when it is told of."""
 
 Answer: TypeAlias = Callable[[Any], None]
-"""Called on the reactor with the job's result, or a Failure."""
+"""Called on the reactor with the job's result, or what it raised."""
 
 
 class WriteJob:
-    """A request of :meth:`Logs.process` and who waits for its result."""
+    """A request of :meth:`Logs.process` and who waits for its result; a peer brought so many bytes of it."""
 
-    __slots__ = ("answer", "author", "request", "size")
+    __slots__ = ("answer", "author", "brings", "request", "size")
 
-    def __init__(self, request: Any, answer: Answer) -> None:
+    def __init__(self, request: Any, answer: Answer, brings: int = 0) -> None:
         self.request = request
         self.answer = answer
+        self.brings = brings
         self.author: bytes | None = None
         self.size = 0
         if isinstance(request, Append):

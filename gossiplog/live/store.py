@@ -11,7 +11,6 @@ from collections.abc import Callable, Set
 from typing import Any
 
 from twisted.internet.defer import succeed
-from twisted.python.failure import Failure
 
 from gossiplog.arguments import check_flags
 from gossiplog.errors import StoreInUseError
@@ -115,8 +114,8 @@ class Store:
         def read(keypair: Keypair) -> Writer:
             return self._writers.setdefault(key, Writer(self._core, name, keypair.author, chosen))
 
-        def made(value: Keypair | Failure) -> None:
-            if not isinstance(value, Failure):
+        def made(value: Keypair | BaseException) -> None:
+            if not isinstance(value, BaseException):
                 self._core.held.joined(value.author)
                 self._core.interest.joined(value.author)
             deliver(result, value, read)
@@ -131,7 +130,7 @@ class Store:
         """
 
         def done(_: None) -> None:
-            self._core.copied = ""
+            self._core.front.copied = ""
 
         return self._core.run(lambda logs: logs.recovered()).addCallback(done)  # type: ignore[return-value]
 

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.python.failure import Failure
 
 from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreError
 from gossiplog.live.forked_reactor import separate
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue, WriteJob
 from gossiplog.live.results import check_reactor
+from gossiplog.live.store_work import do_batch, failed
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
-from gossiplog.store.requests import CommitReport, FillRow, Stale
+from gossiplog.store.requests import Delivery
 
 MERGE_BYTES = 256 * 1024
 """Prepared or committed in one go when idle, or 128 rows of few bytes: one or two milliseconds, seldom four or five
@@ -64,13 +63,13 @@ class StoreThread:
         self,
         open_logs: Callable[[], Logs],
         reactor: IReactorFromThreads,
-        committed: Callable[[CommitReport, Sequence[bytes]], None],
+        delivered: Callable[[Delivery], None],
         name: str,
     ) -> None:
         """Start the thread and open the Logs in it; raises what ``open_logs`` raises."""
         bytearray(ARENA_BYTES)  # allocated and freed
         self._reactor = reactor
-        self._committed = committed
+        self._delivered = delivered
         self._jobs: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
         self._opened: queue.SimpleQueue[Logs | BaseException] = queue.SimpleQueue()
         self._home = Home(name)
@@ -92,9 +91,9 @@ class StoreThread:
             self._thread.join()
             raise opened
 
-    def write(self, request: Any, answer: Answer) -> None:
-        """Queue a request for the next commit."""
-        self._put(WriteJob(request, answer))
+    def write(self, request: Any, answer: Answer, brings: int = 0) -> None:
+        """Queue a request for the next commit; peers brought so much of it."""
+        self._put(WriteJob(request, answer, brings))
 
     def call(self, work: Callable[[Logs], Any], answer: Answer) -> None:
         """Queue any other work."""
@@ -178,19 +177,18 @@ class StoreThread:
     def _take(self, jobs: Sequence[Job]) -> None:
         self._jobs.put(jobs)
         if self._over is not None:  # since a moment ago
-            self._deliver(None, (), self._left())
+            self._deliver(failed(self._left(), self._gone()))
 
     def _gone(self) -> StoreError:
         return self._over or StoreClosedError(f"{self._name} is closed: its thread is gone")
 
-    def _left(self) -> list[tuple[Answer, Any]]:
-        """Take what nobody will do any more, with what to answer."""
-        failure = Failure(self._gone())
-        answers: list[tuple[Answer, Any]] = []
+    def _left(self) -> list[Job]:
+        """Take what nobody will do any more."""
+        left: list[Job] = []
         with suppress(queue.Empty):
             while True:
-                answers.extend((job.answer, failure) for job in self._jobs.get_nowait() or ())
-        return answers
+                left.extend(self._jobs.get_nowait() or ())
+        return left
 
     # -- in the thread
 
@@ -210,14 +208,13 @@ class StoreThread:
         with suppress(Exception):
             logs.close()
         if self._over is not None:
-            unknown = Failure(AppendOutcomeUnknown(str(self._over)))
-            answers: list[tuple[Answer, Any]] = [(job.answer, unknown) for job in self._batch]
+            unknown = AppendOutcomeUnknown(str(self._over))
+            left: list[Job] = []
             while self._lanes:
-                answers += [(job.answer, Failure(self._over)) for job in self._lanes.take()]
-            if self._closing is not None:
-                answers.append((self._closing.answer, None))
+                left += self._lanes.take()
             with suppress(RuntimeError):
-                self._reactor.callFromThread(self._deliver, None, (), answers + self._left())
+                begun = failed(self._batch, unknown)
+                self._reactor.callFromThread(self._give_up, begun, left, self._closing)
 
     def _serve(self, logs: Logs) -> None:
         lanes = self._lanes
@@ -231,7 +228,7 @@ class StoreThread:
                 except queue.Empty:
                     merging, pause = self._merge(logs), PAUSE_SECONDS
                     if (report := logs.weighing.settled()) is not None:
-                        self._tell(report, (), ())
+                        self._tell(Delivery(report))
                     continue
                 merging, pause = True, IDLE_SECONDS
                 closing = self._queue(lanes, jobs)
@@ -261,58 +258,31 @@ class StoreThread:
             return logs.reclaim()
         return False
 
-    def _work(self, logs: Logs, batch: list[Job]) -> None:
-        """Commit the writes together, then do of the rest, in order, what there is time for; one hop to the reactor."""
-        writes = [job for job in batch if isinstance(job, WriteJob)]
-        answers: list[tuple[Answer, Any]] = []
-        outcome: CommitReport | None = None
-        if writes:
-            try:
-                outcome = logs.process([job.request for job in writes])
-                for job, result in zip(writes, outcome.results, strict=True):
-                    if isinstance(result, FillRow):
-                        self._lanes.put(WriteJob(result, job.answer))
-                    else:
-                        answers.append((job.answer, result))
-            except BaseException:
-                failure = Failure()
-                answers.extend((job.answer, failure) for job in writes)
-        calls = deque(job for job in batch if isinstance(job, CallJob))
+    def _work(self, logs: Logs, batch: Sequence[Job]) -> None:
+        """Do what there is time for; one hop to the reactor."""
         ends_at = self._clock() + CALLS_SECONDS
-        while calls:
-            call = calls.popleft()
-            try:
-                answers.append((call.answer, call.work(logs)))
-            except BaseException:
-                answers.append((call.answer, Failure()))
-            if self._clock() >= ends_at:
-                break
-        self._batch = [job for job in batch if job not in calls] if calls else batch
-        self._lanes.put_back(calls)
-        stale: list[bytes] = []
-        if outcome is not None:
-            stale = [
-                job.request.segment.author
-                for job, result in zip(writes, outcome.results, strict=True)
-                if isinstance(result, Stale)
-            ]
-        self._tell(outcome, stale, answers)
+        delivery, left = do_batch(logs, batch, self._lanes, lambda: self._clock() >= ends_at)
+        self._batch = [job for job in batch if job not in left] if left else batch
+        self._tell(delivery)
 
-    def _tell(
-        self, outcome: CommitReport | None, stale: Sequence[bytes], answers: Sequence[tuple[Answer, Any]]
-    ) -> None:
+    def _tell(self, delivery: Delivery) -> None:
         try:
-            self._reactor.callFromThread(self._deliver, outcome, stale, answers)
+            self._reactor.callFromThread(self._deliver, delivery)
         except RuntimeError as error:  # its loop is closed: what is queued is done, and that is all
             self._over = StoreClosedError(f"{self._name} is closed: nobody hears of it, {error}")
             self._jobs.put(None)
 
     # -- on the reactor
 
-    def _deliver(
-        self, outcome: CommitReport | None, stale: Sequence[bytes], answers: Sequence[tuple[Answer, Any]]
-    ) -> None:
-        if outcome is not None:
-            call_each(self._reactor, [self._committed], outcome, stale)
-        for answer, value in answers:
+    def _give_up(self, begun: Delivery, left: Sequence[Job], closing: CallJob | None) -> None:
+        """The thread is gone: say so of what it had begun, and of what nobody will do."""
+        self._deliver(begun)
+        self._deliver(failed([*left, *self._left()], self._gone()))
+        if closing is not None:
+            call_each(self._reactor, [closing.answer], None)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        if delivery.report is not None or delivery.brought_bytes:
+            call_each(self._reactor, [self._delivered], delivery)
+        for answer, value in delivery.answers:
             call_each(self._reactor, [answer], value)  # the others must hear all the same

@@ -8,19 +8,27 @@ once stopped, no link, no timer and no errand is left.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from nacl.bindings import crypto_scalarmult_base
+from twisted.python.failure import Failure
 
 from gossiplog import notices
-from gossiplog.errors import ByeCode, EndpointError, LimitExceededError, PeerError
+from gossiplog.errors import (
+    ByeCode,
+    EndpointError,
+    LimitExceededError,
+    PeerError,
+    StoreDamagedError,
+    StoreError,
+)
 from gossiplog.gossip import events
 from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.heads import Heads
+from gossiplog.gossip.loop import Loop
 from gossiplog.gossip.messages import Message
 from gossiplog.gossip.quotas import QuotaLedger
 from gossiplog.gossip.replica import Replica
@@ -31,16 +39,15 @@ from gossiplog.live.logger import NodeLog
 from gossiplog.live.monotonic import worked
 from gossiplog.live.results import Ending, Result
 from gossiplog.log.network import Network
-from gossiplog.log.segment import Segment
 from gossiplog.net.admission import Admission
 from gossiplog.net.deadline_timer import DeadlineTimer
 from gossiplog.net.dialer import Dialers
 from gossiplog.net.fair_turns import FairTurns
 from gossiplog.net.link import Link
 from gossiplog.net.signature_checks import SignatureChecks
-from gossiplog.net.store_effects import StoreEffects
 from gossiplog.notices import Notice, Peer
 from gossiplog.store.owning_process import hold
+from gossiplog.store.requests import Delivery
 from gossiplog.wire.channel import Channel
 
 _log = NodeLog()
@@ -91,8 +98,6 @@ class Driver:
         self._links: dict[int, Link] = {}
         self._open: set[Link] = set()
         self._next_session = 0
-        self._queue: deque[Event] = deque()
-        self._busy = False
         self._sent: dict[Link, None] = {}
         self._alarm = DeadlineTimer(reactor, lambda: self._handle(events.Tick()))
         self._stopping = False
@@ -103,26 +108,18 @@ class Driver:
         budget, verify = Budget(max_memory), self._checker.verify
         self.replica = Replica(self.id, instance, self._heads, agent=agent, budget=budget, verify=verify)
         self.replica.limit_to(store.interest.choices, ledger)
-        self._errands = StoreEffects(store, self._answered, tell, self._check_stopped)
+        self.loop = Loop(self.replica, store.front, self, self._check_stopped)
+        self._handle = self.loop.handle
+        self._together = store.thread.together
         self._listening = [
-            store.listen(self._committed),
+            store.listen(self._delivered),
             store.interest.listen(self._handle),
-            store.damage.listen(self._errands.found_damage),
+            store.damage.listen(lambda damage: self.loop.disk.found_damage([damage])),
         ]
         self._do: dict[type[Any], Callable[[Any], None]] = {
             events.Send: self._send,
             events.End: self._end,
-            events.StoreSegment: self._errands.write,
-            events.StoreFork: self._errands.write_fork,
-            events.FillHoles: self._errands.fill,
-            events.FindHoles: self._errands.find_holes,
-            events.Load: self._errands.load,
-            events.LoadPayloads: self._errands.load_payloads,
-            events.Examine: self._errands.examine,
             events.Reading: self._read,
-            events.OwnAhead: lambda e: (store.overtaken if e.proven else store.returning.claimed)(
-                e.author, e.seq
-            ),
             events.PeerUp: self._peer_up,
             events.PeerDown: self._peer_down,
             events.PeerRejected: self._peer_rejected,
@@ -158,7 +155,7 @@ class Driver:
         """In a child by fork: let go of ports and connections, and do nothing any more, without a word."""
         let_go(self.reactor, [*self.ports, *[link.transport for link in self._open], *self.dialers.sockets])
         self._stopped.over = True
-        self._queue.clear()
+        self.loop.end()
         self._alarm.cancel()
         self.admission.stop()
         self.dialers.give_up()
@@ -218,7 +215,7 @@ class Driver:
         session = link.session
         if session is not None:
             awaited = self.replica.awaited(session, messages)
-            with self._errands.together(), self._checker.ahead(awaited):
+            with self._together(), self._checker.ahead(awaited):
                 self._handle(*[events.Received(session, message) for message in messages])
             self._weigh(link)
 
@@ -260,20 +257,33 @@ class Driver:
         self._sent.pop(link, None)
         if link.session is not None:
             self._handle(events.Closed(link.session, ByeCode.NORMAL, f"connection lost: {reason}"))
-            self._errands.forget(link.session)
+            self.loop.gone(link.session)
             self.replica.core.budget.gone(link.session)
         self.dialers.lost(link)
         self._check_stopped()
 
     # -- the store and the dialers report
 
-    def _committed(self, segments: Sequence[Segment], stale: Sequence[bytes]) -> None:
-        for segment in segments:
+    def _delivered(self, delivery: Delivery) -> None:
+        for segment in () if delivery.report is None else delivery.report.segments:
             self._tell(notices.NewEntries(segment.author, segment.first, segment.last))
-        self._handle(events.Committed(tuple(segments), 0, tuple(stale)))
+        self.loop.disk.delivered(delivery)
 
-    def _answered(self, event: Event) -> None:
-        """The store did what was asked of it; what it read for a peer goes out when it is that peer's turn."""
+    def _connected(self, peer: bytes) -> bool:
+        return any(known.id == peer for known in self.peers.values())
+
+    # -- the loop runs here (gossiplog.gossip.loop.Surroundings)
+
+    def seconds(self) -> float:
+        """Return the time."""
+        return float(self.reactor.seconds())
+
+    def carry_out(self, effect: Any) -> None:
+        """Do what an effect says of links, or tell the application."""
+        self._do[type(effect)](effect)
+
+    def answered(self, event: Event) -> None:
+        """Something was read; for a peer it goes out when it is that peer's turn."""
         link = (
             self._links.get(event.session)
             if isinstance(event, events.Loaded | events.PayloadsLoaded)
@@ -284,51 +294,10 @@ class Driver:
         else:
             link.chores.put(partial(self._handle, event))
 
-    def _connected(self, peer: bytes) -> bool:
-        return any(known.id == peer for known in self.peers.values())
+    def handled(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Nobody watches."""
 
-    # -- the loop
-
-    def _handle(self, *new: Event) -> None:
-        if self._stopped.over:
-            return
-        self._queue.extend(new)
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            while self._queue:
-                self._handle_one(self._queue.popleft())
-                if not self._queue:
-                    self._flush()
-        finally:
-            self._busy = False
-            if self._queue:  # Ctrl-C, between two of them
-                self.reactor.callLater(0, self._handle)
-        self._alarm.set(self.replica.deadline)
-        self._check_stopped()
-
-    def _handle_one(self, event: Event) -> None:
-        """A fault in here ends the session that provoked it and no other."""
-        try:
-            effects = self.replica.handle(event, self.reactor.seconds())
-        except BaseException:
-            self._fault(event)
-            return
-        for effect in effects:
-            try:
-                self._do[type(effect)](effect)
-            except BaseException:
-                self._fault(effect)
-
-    def _fault(self, culprit: Event | Effect | Link) -> None:
-        if not pass_on(self.reactor):
-            _log.failure("{name} was not handled", name=type(culprit).__name__)
-        session = getattr(culprit, "session", None)
-        if session in self._links and type(culprit) is not events.Closed:
-            self._queue.append(events.Closed(session, ByeCode.INTERNAL, "internal error"))
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Write what was sent; tell the replica which transports took all of what they were given."""
         sent, self._sent = self._sent, {}
         for link in sent:
@@ -337,7 +306,39 @@ class Driver:
                     link.chores.put(partial(self.writable, link))
                 self._weigh(link)
             except BaseException:
-                self._fault(link)
+                self.failed(link)
+
+    def failed(self, culprit: Event | Effect | Link) -> None:
+        """A fault ends the session that provoked it and no other."""
+        if not pass_on(self.reactor):
+            _log.failure("{name} was not handled", name=type(culprit).__name__)
+        session = getattr(culprit, "session", None)
+        if session in self._links and type(culprit) is not events.Closed:
+            self._handle(events.Closed(session, ByeCode.INTERNAL, "internal error"))
+
+    def interrupted(self) -> None:
+        """Go on in a turn of the reactor of its own."""
+        self.reactor.callLater(0, self._handle)
+
+    def rested(self, deadline: float | None) -> None:
+        """Be there when it is time."""
+        self._alarm.set(deadline)
+        self._check_stopped()
+
+    def failing(self, error: BaseException, final: bool) -> None:
+        """A commit failed."""
+        if not isinstance(error, StoreError):
+            _log.failure("a commit failed", Failure(error))
+            error = StoreError(f"internal error: {error}")
+        self._tell(notices.StoreFailing(error, final))
+
+    def broke(self, error: BaseException) -> None:
+        """A read failed, and the disk is not why."""
+        _log.failure("a read for a peer failed", Failure(error))
+
+    def damaged(self, author: bytes | None, first: int, last: int, reason: str) -> None:
+        """Entries cannot be read."""
+        self._tell(notices.StoreDamaged(author, StoreDamagedError(reason), first, last))
 
     def _weigh(self, link: Link) -> None:
         """Tell the replica what a connection keeps, when that is much more or less than what it was told."""
@@ -347,8 +348,11 @@ class Driver:
             self._handle(events.Buffered(link.session, kept_bytes))
 
     def _check_stopped(self) -> None:
-        if not self._stopping or self._stopped.over or self._busy or self._open or self._errands.pending:
+        if not self._stopping or self._stopped.over:
             return
+        if self._open or self.loop.busy or self.loop.disk.pending:
+            return
+        self.loop.end()
         self._alarm.cancel()
         self._checker.close()
         for stop_listening in self._listening:
@@ -364,7 +368,6 @@ class Driver:
             self._sent[link] = None
 
     def _end(self, effect: events.End) -> None:
-        self._errands.forget(effect.session)
         link = self._links.pop(effect.session, None)
         if link is not None and effect.code == ByeCode.LIMIT and link.kept_bytes > WEIGHED_BYTES:
             link.abort()  # BYE would wait behind what it does not take

@@ -7,9 +7,9 @@ Invariant: all values are immutable; a request that could not be done comes back
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from gossiplog.errors import GossiplogError
 from gossiplog.log.cursor import Cursor
@@ -133,3 +133,20 @@ class CommitReport(NamedTuple):
     def weighed(self) -> tuple[tuple[bytes, ...], Mapping[bytes, int], int | None]:
         """What :meth:`gossiplog.log.disk_cost.Weights.change` takes."""
         return self.forgotten, self.changes, self.used_bytes
+
+
+class Delivery(NamedTuple):
+    """What came of a batch of a store's work: of its writes, which were one commit, and of everything else.
+
+    ``report`` is ``None`` when nothing was written; ``error`` then says why, if anything was to be.  ``brought_bytes``
+    is how much of it peers brought, ``stale`` are the authors of whom a segment did not continue the log; ``has_room``:
+    room was given back on the disk.  ``answers`` are to be called, each with its value or what was raised, once the
+    rest is known to everybody.
+    """
+
+    report: CommitReport | None
+    error: BaseException | None = None
+    brought_bytes: int = 0
+    stale: tuple[bytes, ...] = ()
+    has_room: bool = False
+    answers: Sequence[tuple[Callable[[Any], None], Any]] = ()

@@ -27,13 +27,13 @@ class VirtualThread(StoreThread):
     seconds = 0.0
 
     def __init__(
-        self, open_logs: Callable[[], Logs], reactor: Any, committed: Callable[..., None], name: str
+        self, open_logs: Callable[[], Logs], reactor: Any, delivered: Callable[..., None], name: str
     ) -> None:
         self.stalled = False
         self.rounds = 0
         self._reactor: Any = reactor
         self._clock = reactor.seconds
-        self._committed = committed
+        self._delivered = delivered
         self._home = Home(name)
         self._closed = False
         self._lanes = JobQueue()

@@ -37,9 +37,10 @@ from gossiplog.gossip.messages import Fill, Message, Pong, Ranges, Want
 from gossiplog.gossip.outbox import HEADER_BYTES, size_bytes
 from gossiplog.gossip.replica import Replica
 from gossiplog.gossip.session import Phase
+from gossiplog.live.job_queue import WriteJob
 from gossiplog.log.segment import Segment, chain_ids, count_holes, verify
 from gossiplog.store.requests import CommitReport
-from gossiplog.testing.sim.disk import Job, appended
+from gossiplog.testing.sim.disk import appended
 from gossiplog.testing.sim.figures import Figures
 from gossiplog.testing.sim.loop import Carrier
 from gossiplog.testing.sim.trace import describe
@@ -116,7 +117,7 @@ class Invariants:
         self._lets_lack[node.name] = set()
         self._asked_to_fill[node.name] = set()
 
-    def committed(self, node: Carrier, jobs: Sequence[Job], outcome: CommitReport) -> None:
+    def committed(self, node: Carrier, jobs: Sequence[WriteJob], outcome: CommitReport) -> None:
         """1 and 3: what reaches a disk continues it, and is what the author signed."""
         own = appended(jobs)
         disk = self._disks[node.name]

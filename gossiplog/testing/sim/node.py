@@ -14,10 +14,13 @@ from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip import events
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import KEPT_AS, Choices
+from gossiplog.gossip.loop import Loop
 from gossiplog.gossip.messages import Interest
 from gossiplog.gossip.quotas import QuotaLedger, Quotas
 from gossiplog.gossip.replica import Replica
+from gossiplog.live.store_front import StoreFront
 from gossiplog.log.body import encode_body
+from gossiplog.store.held import Held
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Append, Appended, Forget, SetMeta
@@ -26,7 +29,7 @@ from gossiplog.testing.sim.loop import Carrier
 from gossiplog.testing.sim.pipes import PipeEnd
 from gossiplog.testing.sim.watching import Watcher
 from gossiplog.testing.sim.wires import Net
-from gossiplog.testing.sim.world import LocalClock, World
+from gossiplog.testing.sim.world import LocalClock, LocalTimers, World
 from gossiplog.wire.codec import decode
 
 Change: TypeAlias = Callable[[Choices, Sequence[bytes]], None]
@@ -61,15 +64,17 @@ class SimNode(Carrier):
 
     def start(self) -> None:
         """Run, on what the disk holds."""
-        self.disk = Disk(self.world, self.backend, self.speed, self._committed, self._told)
+        self.disk = Disk(self.world, self.backend, self.speed, self._committed, self._delivered)
         logs = self.disk.logs
         self.local = tuple(logs.writers().values())
-        self.held = logs.clock.copy()
-        self.holdings = Heads(self.held, set(logs.forks), set(logs.local), logs.holed_authors())
+        held = Held.of(logs)
+        self.weights = held.weigh(logs.weighing.begin())
+        self.front = StoreFront(self.disk, held, logs.copied, LocalTimers(self.world, self.clock))
+        self.holdings = Heads(held.clock, held.forks, held.local, logs.holed_authors())
         self.replica = Replica(self.id, self.random.randbytes(16), self.holdings, agent=self.name)
-        self.choices = Choices.load(logs.meta(KEPT_AS), self.holdings.local)
-        self.weights = logs.weighing.begin()
-        self.replica.limit_to(self.choices, QuotaLedger(self.quotas, self.weights, self.holdings.local))
+        self.choices = Choices.load(logs.meta(KEPT_AS), held.local)
+        self.replica.limit_to(self.choices, QuotaLedger(self.quotas, self.weights, held.local))
+        self.loop = Loop(self.replica, self.front, self, lambda: None)
         self.reset()
         self.up = True
         self.world.note(f"{self.name} starts")
@@ -83,6 +88,7 @@ class SimNode(Carrier):
             return
         self.world.note(f"{self.name} crashes")
         self.up = self.frozen = False
+        self.loop.end()
         self.backend = self.disk.crash()
         for dialer in self.dialers:
             dialer.end()
@@ -98,15 +104,15 @@ class SimNode(Carrier):
         """Do nothing for a while, then everything that came meanwhile."""
         if self.up and not self.frozen:
             self.world.note(f"{self.name} freezes")
-            self.frozen = True
+            self.frozen = self.loop.paused = True
             disk = self.disk
             self.world.after(seconds, lambda: self._thaw(disk))
 
     def _thaw(self, disk: Disk) -> None:
         if disk is self.disk and self.frozen:
-            self.frozen = False
+            self.frozen = self.loop.paused = False
             self.world.note(f"{self.name} goes on")
-            self._work()
+            self.loop.handle()
 
     def jump(self, seconds: float) -> None:
         """Somebody sets the clock."""
@@ -114,7 +120,7 @@ class SimNode(Carrier):
         self.clock.offset += seconds
         if self.up and self._timer is not None:
             self._timer.cancel()
-            self._set_timer()
+            self.rested(self.replica.deadline)
 
     def append(self, author: bytes, payloads: Sequence[bytes]) -> None:
         """Append to a local log; the watcher hears when it succeeded."""
@@ -126,7 +132,7 @@ class SimNode(Carrier):
             if isinstance(value, Appended):
                 self.watcher.acknowledged(self, author, value.last)
 
-        self.disk.write(Append(author, bodies), answer)
+        self.front.append(Append(author, bodies), answer)
 
     def only_followed(self) -> None:
         """Want nobody but those followed; before it is started."""
@@ -138,9 +144,9 @@ class SimNode(Carrier):
         """Change the choices (``Choices.follow`` and its like) and write them down; ``delete`` what is held."""
         change(self.choices, authors)
         self.handle(events.InterestChanged(authors))
-        self.disk.write(SetMeta(KEPT_AS, self.choices.dump()), lambda _: None)
+        self.front.write(SetMeta(KEPT_AS, self.choices.dump()), lambda _: None)
         for author in authors if delete else ():
-            self.disk.write(Forget(author), lambda _: None)
+            self.front.write(Forget(author), lambda _: None)
 
     # -- connections report (gossiplog.testing.sim.pipes.Party)
 

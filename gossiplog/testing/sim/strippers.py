@@ -8,10 +8,13 @@ would bother with it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from gossiplog.gossip import events
 from gossiplog.gossip.messages import Segment
-from gossiplog.log.segment import drop_payloads, segment_bytes
-from gossiplog.store.requests import Accept
+from gossiplog.live.job_queue import Answer
+from gossiplog.log.segment import drop_payloads
+from gossiplog.store.requests import Accept, FillRow, SetMeta
 from gossiplog.testing.sim.node import SimNode
 
 SHARE = 0.7
@@ -44,11 +47,17 @@ class Forgetter(Stripper):
         if effect.message is not self._written:  # which is passed on from memory, with its payloads
             SimNode._send(self, effect)
 
-    def _write(self, effect: events.StoreSegment) -> None:
-        self._written = effect.segment
-        segment = self._stripped(effect.segment)
-        self.disk.write(Accept(segment, effect.head), self._answer(effect.size_bytes))
+    def start(self) -> None:
+        """Run, with a store that keeps half of what it is given."""
+        super().start()
+        write = self.front.write
 
-    def _fill(self, effect: events.FillHoles) -> None:
-        self.handle(events.HolesFilled(effect.session, effect.segment.author))
-        self._answer(segment_bytes(effect.segment))(None)
+        def forget(request: Any, answer: Answer, brings: int = 0) -> None:
+            if isinstance(request, Accept):
+                self._written = request.segment
+                request = request._replace(segment=self._stripped(request.segment))
+            elif isinstance(request, FillRow):
+                request = SetMeta("nothing", None)
+            write(request, answer, brings)
+
+        self.front.write = forget

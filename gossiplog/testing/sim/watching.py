@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 
 from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.messages import Message
+from gossiplog.live.job_queue import WriteJob
 from gossiplog.store.requests import CommitReport
-from gossiplog.testing.sim.disk import Job
 
 NodeT = TypeVar("NodeT", contravariant=True)
 """What is watched."""
@@ -25,7 +25,7 @@ class Watcher(Protocol[NodeT]):
     def started(self, node: NodeT) -> None:
         """It runs, from what its disk holds."""
 
-    def committed(self, node: NodeT, jobs: Sequence[Job], outcome: CommitReport) -> None:
+    def committed(self, node: NodeT, jobs: Sequence[WriteJob], outcome: CommitReport) -> None:
         """This is durable; the node does not know it yet."""
 
     def acknowledged(self, node: NodeT, author: bytes, last: int) -> None:

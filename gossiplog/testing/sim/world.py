@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 from random import Random
+from typing import Any
 
 RECENT = 60
 """Lines of the trace kept for a failure's message."""
@@ -64,6 +65,40 @@ class LocalClock:
         if self.rate == 1.0 and not self.offset:
             return when
         return (when - self.offset) / self.rate + ROUNDING_SECONDS
+
+
+class LocalTimers:
+    """What of a reactor :class:`gossiplog.live.append_gate.AppendGate` asks for, on one node's clock."""
+
+    def __init__(self, world: World, clock: LocalClock) -> None:
+        self._world = world
+        self._clock = clock
+
+    def seconds(self) -> float:
+        """The time on this clock."""
+        return self._clock.now
+
+    def callLater(self, delay: float, call: Callable[..., Any], *about: Any) -> LocalCall:
+        """Call later."""
+        return LocalCall(self._world, delay / self._clock.rate, lambda: call(*about))
+
+
+class LocalCall:
+    """A call that is going to be made, unless it is put off or cancelled."""
+
+    def __init__(self, world: World, delay: float, call: Callable[[], None]) -> None:
+        self._world = world
+        self._call = call
+        self._timer = world.after(delay, call)
+
+    def reset(self, delay: float) -> None:
+        """Call so much later than now instead."""
+        self._timer.cancel()
+        self._timer = self._world.after(delay, self._call)
+
+    def cancel(self) -> None:
+        """Do not."""
+        self._timer.cancel()
 
 
 class World:

@@ -12,13 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from twisted.python.failure import Failure
-
 from gossiplog import limits
 from gossiplog.errors import StoreError
 
 Answer: TypeAlias = Callable[[Any], None]
-"""Called with the result of work, or a Failure."""
+"""Called with the result of work, or what it raised."""
 
 Work: TypeAlias = Callable[[Any], Any]
 """What is done in the thread, with its Logs."""
@@ -51,21 +49,21 @@ class FairCalls:
         answers = [answer for _, answer in waiting]
         waiting.clear()
         for answer in answers:
-            answer(Failure(StoreError("the session is over")))
+            answer(StoreError("the session is over"))
 
     def _go_on(self) -> None:
-        failed: list[tuple[Answer, Failure]] = []
+        failed: list[tuple[Answer, StoreError]] = []
         while self._ready and self._running < limits.LOADS_AT_ONCE:
             session = self._ready.popleft()
             work, answer = self._waiting[session].popleft()
             self._running += 1
             try:
                 self._call(work, partial(self._done, session, answer))
-            except StoreError:  # it is closed
+            except StoreError as error:  # it is closed
                 self._over(session)
-                failed.append((answer, Failure()))
-        for answer, failure in failed:
-            answer(failure)
+                failed.append((answer, error))
+        for answer, reason in failed:
+            answer(reason)
 
     def _done(self, session: int, answer: Answer, value: Any) -> None:
         self._over(session)
