@@ -22,7 +22,7 @@ from gossiplog.gossip.pacing import Pacing
 from gossiplog.gossip.plumtree import VAIN_PUSHES, Plumtree
 from gossiplog.gossip.pulls import Pulls
 from gossiplog.gossip.replica import Replica
-from gossiplog.gossip.session import Phase, Session, Slot
+from gossiplog.gossip.session import Pause, Phase, Session, Slot
 from gossiplog.gossip.write_queue import WriteQueue
 from gossiplog.log.clock import Clock
 from gossiplog.log.segment import Head
@@ -183,6 +183,35 @@ class WriteTests(PartCase):
         self.assertEqual(self.core.take_effects(), [])
         writes.done(limits.PENDING_WRITE_BYTES)
         self.assertEqual(self.core.take_effects(), [events.Reading(1, True)])
+
+
+class PacingTests(PartCase):
+    """Whom we do not read from."""
+
+    def test_two_reasons(self) -> None:
+        """It is read on when none is left, and told once."""
+        pacing = Pacing(self.core, self.liveness)
+        session = self.sessions[0]
+        for why in (Pause.STORE, Pause.COST, Pause.COST):
+            pacing.pause(session, why)
+        self.assertEqual(self.core.take_effects(), [events.Reading(0, False)])
+        pacing.read_on(session, Pause.STORE)
+        self.assertEqual((self.core.take_effects(), session.is_read), ([], False))
+        for _ in range(2):
+            pacing.read_on(session, Pause.COST)
+        self.assertEqual((self.core.take_effects(), session.is_read), ([events.Reading(0, True)], True))
+
+    def test_who_cost_too_much(self) -> None:
+        """Is read from again when time has brought something."""
+        pacing = Pacing(self.core, self.liveness)
+        session = self.sessions[0]
+        self.assertTrue(pacing.may_cost(session))
+        session.allowance.spend(limits.ALLOWANCE_POINTS + limits.ALLOWANCE_POINTS_PER_SECOND)
+        for _ in range(2):
+            self.assertFalse(pacing.may_cost(session))
+        self.assertEqual(self.core.take_effects(), [events.Reading(0, False)])
+        self.assertEqual(self.tick(0.5), [])
+        self.assertEqual(self.tick(1.0 + limits.PAUSE_SECONDS), [events.Reading(0, True)])
 
 
 class TreeTests(PartCase):
