@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -36,6 +37,8 @@ from gossiplog.store.logs import open_logs
 from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Append, Done, SetCursor, SetMeta
 from gossiplog.store.sqlite import opening as sqlite_opening
+from gossiplog.store.sqlite.extent import HOLES_BYTES, has_room_for, holes_damage
+from gossiplog.store.sqlite.header import PAGE_BYTES
 from tests.test_store_sqlite import command, environment
 
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -664,6 +667,45 @@ class LimitTests(ForeignTestCase):
                 self.assertIn("too big", logs.damages[0].reason)
                 self.assertEqual(len(logs.segments(self.ann, 1, 1)), 1)
                 self.assertFalse(logs.cursor("me") or logs.meta("me"))
+
+    def test_a_file_that_is_hardly_there(self) -> None:
+        """A key may be said to be as long as its file, and is read whole: so a file is what was written of it."""
+        database = self.path / "log.sqlite"
+        size = database.stat().st_size
+        os.truncate(database, size + 2 * HOLES_BYTES)
+        with open(database, "r+b") as file:
+            file.seek(28)
+            file.write(((size + 2 * HOLES_BYTES) // PAGE_BYTES).to_bytes(4, "big"))
+        for read_only in (False, True):
+            with self.assertRaises(StoreDamagedError) as caught:
+                open_logs(self.path, read_only=read_only).close()
+            self.assertIn("cp --sparse=never", str(caught.exception))
+        os.truncate(database, size)
+
+    def test_holes_are_added_up(self) -> None:
+        """However many there are, at the end too; as many bytes as were written are fine."""
+        file = self.path / "log.sqlite"
+        with open(file, "wb") as written:
+            for place in range(1, 40):
+                written.seek(place * (4 << 20))
+                written.write(bytes([1]) * 4096)
+        with closing(Folder(str(self.path))) as folder:
+            self.assertIn("never written", holes_damage(folder, "log.sqlite"))
+            with open(file, "wb") as written:
+                written.write(bytes([1]) * 8192)
+                written.truncate(8192 + HOLES_BYTES)
+            self.assertEqual(holes_damage(folder, "log.sqlite"), "")
+            self.assertTrue(has_room_for(folder, "log.sqlite", HOLES_BYTES + PAGE_BYTES))
+            self.assertFalse(has_room_for(folder, "log.sqlite", HOLES_BYTES + 2 * PAGE_BYTES))
+
+    def test_a_log_of_a_larger_database(self) -> None:
+        """SQLite believes a write-ahead log how many pages there are."""
+        with (
+            patch.object(sqlite_opening, "has_room_for", lambda *_: False),
+            self.assertRaises(StoreDamagedError) as caught,
+        ):
+            open_logs(self.path)
+        self.assertIn("more pages than it has", str(caught.exception))
 
     def test_values(self) -> None:
         """One at the limit is kept, through the rewriting of the file too; one above is neither written nor read."""

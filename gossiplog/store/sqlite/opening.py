@@ -26,6 +26,7 @@ from gossiplog.errors import (
 )
 from gossiplog.limits import MAX_BODY_BYTES, MAX_VALUE_BYTES
 from gossiplog.store.directory import DATABASE, StoreDirectory, require_no_seeds, store_error
+from gossiplog.store.sqlite.extent import has_room_for, holes_damage
 from gossiplog.store.sqlite.header import (
     APPLICATION_ID,
     LEAST_BYTES,
@@ -168,6 +169,9 @@ def open_database(
     directory: StoreDirectory, factory: type[sqlite3.Connection] = sqlite3.Connection
 ) -> sqlite3.Connection:
     """Return a connection with all bounds, of which nothing but the schema may be asked without an :class:`Effort`."""
+    damage = holes_damage(directory.folder, DATABASE)
+    if damage:
+        raise StoreDamagedError(f"{directory.database} is damaged: {damage}")
     uri = f"file:{quote(os.fsencode(directory.database))}"
     if directory.read_only:
         _require_closed(directory)
@@ -189,6 +193,11 @@ def open_database(
         connection.set_progress_handler(lambda: True, _SCHEMA_STEPS)
         connection.execute("PRAGMA writable_schema = OFF")
         _set(connection, _BEFORE_FIRST_READ)
+        pages, page_bytes = (_ask(connection, f"PRAGMA {name}") for name in ("page_count", "page_size"))
+        if not has_room_for(directory.folder, DATABASE, int(str(pages)) * int(str(page_bytes))):
+            raise StoreDamagedError(
+                f"{directory.database} is damaged: it says that it has more pages than it has"
+            )
     except SQLITE_ERRORS as error:
         connection.close()
         raise read_error(error, directory.database) from error
