@@ -20,7 +20,7 @@ from gossiplog.gossip.messages import Fork, Want, WantItem
 from gossiplog.gossip.outbox import PROOF, READS_AT_ONCE
 from gossiplog.gossip.quotas import QuotaLedger, Quotas
 from gossiplog.live import store_thread
-from gossiplog.live.job_queue import COMMIT_BYTES, CallJob, JobQueue, WriteJob
+from gossiplog.live.job_queue import COMMIT_BYTES, JOB_BYTES, CallJob, JobQueue, WriteJob
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.log import segment as segments
 from gossiplog.log.fork import ForkProof, build_proof
@@ -207,6 +207,20 @@ class QueueTests(SynchronousTestCase):
         own = WriteJob(Append(bytes(32), [b"x"]), nothing)
         queue.put(own)
         self.assertIs(queue.take()[0], own)
+
+    def test_appends_without_end(self) -> None:
+        """Leave half of each commit to what others wrote."""
+        queue = JobQueue()
+        own = [WriteJob(Append(bytes(32), [b"x"]), nothing) for _ in range(2000)]
+        for job in own:
+            queue.put(job)
+        news = [WriteJob(many(seed, 1, 1)[0], nothing) for seed in range(1, 100)]
+        for job in news:
+            queue.put(job)
+        taken = queue.take()
+        self.assertEqual(taken[-len(news) :], news)
+        self.assertEqual(taken[: -len(news)], own[: len(taken) - len(news)])
+        self.assertGreaterEqual(len(taken), COMMIT_BYTES // JOB_BYTES // 2)
 
     def test_not_before_entries_of_their_own_log(self) -> None:
         """Which came before them, from elsewhere."""
@@ -449,3 +463,17 @@ class VainFillTests(ReplicaCase):
         allowance._echo, before = 0.0, allowance._points
         self.do(events.HolesFilled(1, ANN.author, vain_bytes=10 * TOIL_BYTES_PER_POINT))
         self.assertEqual(before - allowance._points, 10)
+
+    def test_few_at_once(self) -> None:
+        """Of what was not asked for: each may be compared with thousands of rows."""
+        self.hear(0, *(entries := log(ANN, 2)))
+        self.commit(*entries)
+        self.holdings.lacks(ANN.author)
+
+        def fills(number: int) -> int:
+            return sum(isinstance(effect, events.FillHoles) for effect in self.hear(number, entries[0]))
+
+        self.assertEqual([fills(1) for _ in range(6)], [1, 1, 1, 1, 0, 0])
+        self.assertEqual(fills(2), 1)
+        self.do(events.HolesFilled(1, ANN.author))
+        self.assertEqual([fills(1) for _ in range(2)], [1, 0])

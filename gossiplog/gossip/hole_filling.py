@@ -28,6 +28,10 @@ from gossiplog.gossip.write_queue import WriteQueue
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.segment import Segment, segment_bytes
 
+MOST_LOOKED_AT = 4
+"""Segments of one session that are compared with what is missing, if they were not asked for: each may take seconds,
+where thousands of rows lack a payload, and nobody who brings entries is read from while these wait."""
+
 
 class HoleFilling:
     """I see to it that one replica gets the payloads it lacks."""
@@ -195,8 +199,12 @@ class HoleFilling:
         unasked = session.answers.unasked / ENTRIES_PER_POINT
         session.allowance.spend(unasked if session.is_answer else hashed(segment))
         size = row_bytes(len(segment.bodies))
+        lacking = self.of[session]
         if self._core.ledger.full(segment.author, size) is not None:
             return  # it goes on being a hole
+        if lacking.looked_at >= MOST_LOOKED_AT and not session.is_answer:
+            return  # it will be asked for
+        lacking.looked_at += 1
         self._core.ledger.filling(segment.author, size)
         self._fills_pending += 1
         self._core.emit(events.FillHoles(session.number, segment, session.is_answer))
@@ -216,9 +224,10 @@ class HoleFilling:
             self._giving.got(author)
         if session is not None:
             session.allowance.spend(vain_bytes / TOIL_BYTES_PER_POINT)
+            lacking = self.of[session]
+            lacking.looked_at -= 1
         if session is not None and count:
             session.allowance.earn(1 + count / ENTRIES_PER_POINT)
-            lacking = self.of[session]
             lacking.has_progress = lacking.gave = True
             if self._turn == number:
                 self._wait_for(session, self._core.now + lacking.patience)

@@ -39,6 +39,7 @@ class Lacking:
         self.answers_by = 0.0
         self.is_watched = False
         self.has_progress = False
+        self.looked_at = 0
         self.gave = False
 
     def begin(self) -> None:

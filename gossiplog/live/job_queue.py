@@ -119,9 +119,10 @@ class JobQueue:
     def _take_news(self) -> list[Job]:
         news: list[Job] = []
         size = 0
-        for queue in (self._own, self._news):
+        own_bytes = COMMIT_BYTES // 2 if self._news else COMMIT_BYTES
+        for queue, most in ((self._own, own_bytes), (self._news, COMMIT_BYTES)):
             for number in [*islice(queue, COMMIT_BYTES // JOB_BYTES)]:
-                if size >= COMMIT_BYTES:
+                if size >= most:
                     break
                 write = queue.pop(number)
                 news.append(write)
