@@ -37,6 +37,7 @@ from gossiplog.store.logs import open_logs
 from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Append, Done, SetCursor, SetMeta
 from gossiplog.store.sqlite import opening as sqlite_opening
+from gossiplog.store.sqlite.backend import SQLiteBackend
 from gossiplog.store.sqlite.extent import HOLES_BYTES, has_room_for, holes_damage
 from gossiplog.store.sqlite.header import PAGE_BYTES
 from tests.test_store_sqlite import command, environment
@@ -678,7 +679,7 @@ class LimitTests(ForeignTestCase):
             file.write(((size + 2 * HOLES_BYTES) // PAGE_BYTES).to_bytes(4, "big"))
         for read_only in (False, True):
             with self.assertRaises(StoreDamagedError) as caught:
-                open_logs(self.path, read_only=read_only).close()
+                SQLiteBackend(self.path, read_only=read_only).close()
             self.assertIn("cp --sparse=never", str(caught.exception))
         os.truncate(database, size)
 
@@ -704,7 +705,7 @@ class LimitTests(ForeignTestCase):
             patch.object(sqlite_opening, "has_room_for", lambda *_: False),
             self.assertRaises(StoreDamagedError) as caught,
         ):
-            open_logs(self.path)
+            SQLiteBackend(self.path)
         self.assertIn("more pages than it has", str(caught.exception))
 
     def test_values(self) -> None:

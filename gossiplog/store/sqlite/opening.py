@@ -193,8 +193,9 @@ def open_database(
         connection.set_progress_handler(lambda: True, _SCHEMA_STEPS)
         connection.execute("PRAGMA writable_schema = OFF")
         _set(connection, _BEFORE_FIRST_READ)
-        pages, page_bytes = (_ask(connection, f"PRAGMA {name}") for name in ("page_count", "page_size"))
-        if not has_room_for(directory.folder, DATABASE, int(str(pages)) * int(str(page_bytes))):
+        [pages] = connection.execute("PRAGMA page_count").fetchone()
+        [page_bytes] = connection.execute("PRAGMA page_size").fetchone()
+        if not has_room_for(directory.folder, DATABASE, pages * page_bytes):
             raise StoreDamagedError(
                 f"{directory.database} is damaged: it says that it has more pages than it has"
             )
