@@ -10,7 +10,7 @@ import sys
 import zipfile
 from configparser import ConfigParser
 
-from twisted.trial.unittest import SkipTest
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.processes import Process, ProcessTestCase
 from tests.test_shape import SOURCE
@@ -93,3 +93,18 @@ class RunTests(ProcessTestCase):
                 self.assertIn(re.split(r"[ >=]", line.strip())[0].replace(".", "-"), named)
         for line in (TOOLS / "requirements.in").read_text().splitlines():
             self.assertIn(re.split(r"[ >=]", line)[0], named | {"#"})
+
+
+class PythonTests(SynchronousTestCase):
+    def test_each_version_that_is_promised_is_run(self) -> None:
+        """The classifiers, ``python_requires`` and tox name the same Pythons, and tox runs every test with each."""
+        if not (SOURCE / "tox.ini").exists():
+            raise SkipTest("needs the checkout; GOSSIPLOG_SOURCE can say where it is")
+        setup, tox = ConfigParser(), ConfigParser(interpolation=None)
+        setup.read(SOURCE / "setup.cfg")
+        tox.read(SOURCE / "tox.ini")
+        promised = re.findall(r"Python :: (3\.\d+)$", setup["metadata"]["classifiers"], re.MULTILINE)
+        self.assertEqual(setup["options"]["python_requires"], f">={promised[0]}")
+        minors = ",".join(version.removeprefix("3.") for version in promised)
+        section = tox[f"testenv:py3{{{minors}}}"]
+        self.assertEqual(section["commands"], "{[testenv:tests]commands}")
