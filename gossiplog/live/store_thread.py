@@ -140,10 +140,15 @@ class StoreThread:
         return value
 
     def close(self, answer: Answer) -> None:
-        """Finish what is queued, close the Logs, end the thread."""
+        """Finish what is queued, close the Logs, end the thread: it is gone when ``answer`` is called."""
+
+        def ended(value: Any) -> None:
+            self._thread.join()  # it has nothing left to do
+            answer(value)
+
         self._hand_over()
         self._closed = True
-        self._closing = CallJob(lambda logs: logs.close(), answer)
+        self._closing = CallJob(lambda logs: logs.close(), ended)
         self._jobs.put(None)
         if self._over is not None:
             answer(None)
