@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
+from gossiplog import Network, Ticket
 from gossiplog.app.chat import compose
 from gossiplog.app.printing import BROKEN_PIPE
 from gossiplog.log.body import encode_body
@@ -211,6 +212,8 @@ ON_A_STORE = {
     "sync": ("--network", "here", "{peer}"),
     "recover": ("--network", "here", "{peer}"),
     "run": ("--network", "here"),
+    "invite": ("--network", "here", "tcp:example.org:4000"),
+    "join": ("{ticket}",),
     "chat": ("--network", "here", "--nick", "ann"),
 }
 """Every verb that works on a store, with arguments with which it prints something."""
@@ -249,7 +252,8 @@ class EveryVerbTests(ProcessTestCase):
         peer = self.gossiplog(
             "run", "--store", "other", "--network", "here", "--listen", "tcp:0:interface=127.0.0.1"
         )
-        self.known = {"peer": peer.ready()["listening"][0], "forked": FOREIGN}
+        ticket = Ticket(Network.parse("here")).text
+        self.known = {"peer": peer.ready()["listening"][0], "forked": FOREIGN, "ticket": ticket}
 
     def outcome(self, command: Sequence[str], redirection: str, **options: Any) -> tuple[int, str]:
         """Status and standard error of a command whose streams the shell makes."""
@@ -291,7 +295,11 @@ class EveryVerbTests(ProcessTestCase):
         """The status is that of the command, whatever standard error is."""
         lost = ("--store", "nowhere/at/all", "--wait", "0")
         for number, (verb, rest) in enumerate(ON_A_STORE.items()):
-            command = (verb, *rest, *(lost if verb != "init" else ("--store", "other/log.sqlite")))
+            command = (
+                verb,
+                *rest,
+                *(lost if verb not in ("init", "join") else ("--store", "other/log.sqlite")),
+            )
             for redirection in ("2>/dev/full", "2>&-")[number % 2 :]:
                 self.assertEqual(self.outcome(command, redirection), (1, ""), (command, redirection))
         for redirection in ("2>/dev/full", "2>&-", "2>/dev/full >&-"):
