@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -21,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import gossiplog
 
@@ -43,6 +44,15 @@ def environment(**more: str) -> dict[str, str]:
 def _take_interrupts() -> None:
     """A test run that was started in the background ignores SIGINT, and its children would too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def open_terminal() -> tuple[int, int]:
+    """Return the descriptors of a new terminal, its keyboard's and its screen's, where there are any."""
+    try:
+        keyboard, screen = pty.openpty()
+    except OSError as error:
+        raise SkipTest(f"no terminal is to be had here: {error}") from error
+    return keyboard, screen
 
 
 class Process:

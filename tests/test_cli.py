@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import sqlite3
@@ -17,7 +16,7 @@ from pathlib import Path
 from gossiplog.limits import MAX_BODY_BYTES
 from gossiplog.log.keys import format_author
 from gossiplog.store.logs import open_logs
-from tests.processes import DEADLINE_SECONDS, ProcessTestCase, environment
+from tests.processes import DEADLINE_SECONDS, ProcessTestCase, environment, open_terminal
 
 VERBS = (
     *("init", "id", "append", "log", "clock", "verify", "forks", "follow", "unfollow", "block", "unblock"),
@@ -433,7 +432,7 @@ class NetworkTests(ProcessTestCase):
 
     def test_progress(self) -> None:
         """On a terminal, and only there, a line says how far it is, and is gone at the end."""
-        keyboard, screen = pty.openpty()
+        keyboard, screen = open_terminal()
         self.addCleanup(os.close, keyboard)
         command = (
             "-m",

@@ -178,6 +178,12 @@ class StoreThreadTests(TestCase):
         self.assertEqual([segment.count for segment in outcome.segments], [100])
         self.assertFalse(done.called)
 
+    async def test_the_thread_is_gone_when_closing_is_told(self) -> None:
+        thread = self.begin()
+        told: Deferred[bool] = Deferred()
+        thread.close(lambda value: told.callback(thread._thread.is_alive()))
+        self.assertFalse(await told)
+
     async def test_what_is_queued_together_is_handed_over_at_the_end(self) -> None:
         """Or as soon as it is much; other work keeps its place; one within another ends with the outer one."""
         thread = self.begin()

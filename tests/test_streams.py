@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pty
 import socket
 import threading
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog.app.streams import WAITING_BYTES, Input, Output, Patient
+from tests.processes import open_terminal
 
 MUCH = b"".join(b"%d\n" % number for number in range(50_000))
 
@@ -28,7 +28,7 @@ def pairs() -> dict[str, Callable[[], tuple[int, int]]]:
         return one.detach(), other.detach()
 
     def terminal() -> tuple[int, int]:
-        one, other = pty.openpty()
+        one, other = open_terminal()
         return one, other
 
     return {"pipe": os.pipe, "socket": sockets, "terminal": terminal}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import pty
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -20,6 +19,7 @@ from gossiplog.app.printing import complain, report
 from gossiplog.app.terminal import MAX_WAITING_LINES, Terminal
 from gossiplog.errors import InvalidValueError
 from gossiplog.limits import MAX_BODY_BYTES
+from tests.processes import open_terminal
 
 
 class ReportTests(SynchronousTestCase):
@@ -133,7 +133,7 @@ class TerminalTests(TestCase):
     async def test_lines_of_a_terminal(self) -> None:
         """Line by line while it stays open; its other users are not made non-blocking."""
         os.close(self.typed)
-        keyboard, screen = pty.openpty()
+        keyboard, screen = open_terminal()
         self.addCleanup(os.close, keyboard)
         self.addCleanup(os.close, screen)
 
