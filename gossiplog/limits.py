@@ -36,7 +36,7 @@ MAX_KEPT_PLACES: Final = 262_144
 again.  The cursor saved last is always known."""
 
 CHECKED_ENDS_BYTES: Final = 8 * 1024 * 1024
-"""The last rows of logs of others, read when a store is opened so that nothing is claimed that is not there: 20 ms."""
+"""The last rows of logs of others, read when a store is opened so that nothing is claimed that is not there: 40 ms."""
 
 MAX_REFERENCES: Final = 64
 """``after`` triples in one body."""

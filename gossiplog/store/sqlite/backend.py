@@ -178,7 +178,10 @@ class SQLiteBackend:
         self._require_open()
         if self._carved is None:
             with self._busy:
-                self._carved = Carved(Pages(self._directory.folder), self._file)
+                try:
+                    self._carved = Carved(Pages(self._directory.folder), self._file)
+                except OSError as error:
+                    raise StoreDamagedError(f"{self._file} cannot be read: {error.strerror}") from error
         return self._carved.segments(author, first, limit_bytes, last)
 
     def starts(self, author: bytes, first: int, limit: int) -> list[int]:

@@ -43,6 +43,9 @@ class DamagedBackend:
             if not self._carved:
                 self._carved.close()
                 raise reason
+        except OSError:
+            self._directory.close()
+            raise reason from None
         except BaseException:
             self._directory.close()
             raise
