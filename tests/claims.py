@@ -82,7 +82,7 @@ class Claims(Invariants):
         """Remember what a node holds when it greets and when it answers a PING."""
         super().sent(node, session, message, size)
         if isinstance(message, Hello | Pong):
-            holdings = node.holdings
+            holdings = node.heads
             holds = {author: head for author, head in holdings.clock.items() if author not in holdings.forks}
             heard = end_of(node, session).other.heard
             if isinstance(message, Hello):
@@ -116,7 +116,7 @@ def end_of(node: Carrier, session: int) -> End:
 
 def both_want(node: Carrier, session: int, author: bytes) -> bool:
     """Whether an author is to be compared: both want it, nobody changed that meanwhile, and it is not forked."""
-    if author in end_of(node, session).heard.exempt or author in node.holdings.forks:
+    if author in end_of(node, session).heard.exempt or author in node.heads.forks:
         return False
     return node.replica.core.wanted.wants(author) and node.replica.core.sessions[session].wanted.wants(author)
 
@@ -126,7 +126,7 @@ def check_caught_up(node: Carrier, session: int) -> None:
     for author, seq in end_of(node, session).heard.claims.items():
         if both_want(node, session, author):
             ours = node.disk.logs.clock.seq(author)
-            if node.holdings.clock.seq(author) > ours:
+            if node.heads.clock.seq(author) > ours:
                 continue  # it was deleted this moment, and the node is yet to hear of it
             assert ours >= seq, f"{node.name} is not caught up: {author.hex()[:4]} is at {ours}, not {seq}"
 
@@ -134,6 +134,6 @@ def check_caught_up(node: Carrier, session: int) -> None:
 def check_in_sync(node: Carrier, session: int) -> None:
     """Both hold the same."""
     theirs = end_of(node, session).heard.at_pong
-    for author in {*theirs, *node.holdings.clock}:
+    for author in {*theirs, *node.heads.clock}:
         if both_want(node, session, author):
-            assert node.holdings.clock.head(author) == theirs.get(author), f"{node.name} is not in sync"
+            assert node.heads.clock.head(author) == theirs.get(author), f"{node.name} is not in sync"

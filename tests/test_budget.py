@@ -285,7 +285,7 @@ class SheddingTests(ReplicaCase):
     def test_claims_of_local_writers_are_never_forgotten(self) -> None:
         """Or we would send entries of theirs that may be a fork."""
         own = authors(5)
-        self.holdings.local.update(own)
+        self.heads.local.update(own)
         self.hear(0, *claims(authors(60_000)))
         self.hear(0, *come(Have(tuple(HaveItem(number, 2**31, a) for number, a in enumerate(own)))))
         before = len(self.replica.pulls.schedule.missing(0))
@@ -428,7 +428,7 @@ class ManyAuthorsTests(SynchronousTestCase):
                 most = max(
                     [most, *(len(source.claims) for source in bob.replica.pulls.schedule.sources.values())]
                 )
-            self.assertEqual(bob.holdings.clock.total(), 800)
+            self.assertEqual(bob.heads.clock.total(), 800)
             self.assertLess(most, 300)
             self.assertGreater(cluster.figures.messages["Ranges"], 4)
             self.assertEqual(cluster.figures.healed, 0)

@@ -143,11 +143,11 @@ class AskingTests(ReplicaCase):
         super().setUp()
         self.segments = log(ANN, 4)
         self.rows = tuple(HoledRow(ANN.author, number, 1, 1) for number in (1, 2, 4))
-        self.holdings.holed.add(ANN.author)
+        self.heads.holed.add(ANN.author)
         for session in self.replica.core.sessions.values():
             self.replica.hole_filling.of[session].due = False
         self.clock.replace(ANN.author, verify(self.segments[-1]))
-        self.holdings.settle(ANN.author)
+        self.heads.settle(ANN.author)
 
     def find(self, effects: list[Effect], rows: tuple[HoledRow, ...] | None = None) -> list[Effect]:
         """The disk says what is lacking, to who asks last."""
@@ -259,7 +259,7 @@ class AskingTests(ReplicaCase):
         more = log(ANN, 6)
         want = Want((WantItem(ANN.author, 5),))  # perhaps it has it whole
         self.assertEqual(self.sent(self.hear(0, stripped(more[4])), Want), [(0, want)])
-        self.assertEqual(self.holdings.accepted_seq(ANN.author), 4)
+        self.assertEqual(self.heads.accepted_seq(ANN.author), 4)
         self.assertIn(0, self.replica.core.sessions)
         self.hear(0, stripped(log(BOB, 1)[0]))
         self.assertNotIn(0, self.replica.core.sessions)
@@ -271,7 +271,7 @@ class AskingTests(ReplicaCase):
         [fill] = [e for e in self.hear(2, self.segments[0]) if isinstance(e, events.FillHoles)]
         self.assertEqual(fill.session, 2)
         effects = self.do(events.HolesFilled(2, ANN.author, 1, 1, 1, 0))
-        self.assertEqual(self.holdings.holed, set())
+        self.assertEqual(self.heads.holed, set())
         self.assertEqual([e for e in self.hear(2, self.segments[0]) if isinstance(e, events.FillHoles)], [])
         self.assertIn(events.PayloadsFilled(ANN.author, 1, 1), effects)
 
@@ -298,7 +298,7 @@ class AskingTests(ReplicaCase):
         """Costs its sender something: of rows that are large a small part may have been asked for."""
         [row], head = build(ANN, Head(0, genesis_id(ANN.author)), [encode_body(n, b"") for n in range(3000)])
         self.clock.replace(ANN.author, head)
-        self.holdings.settle(ANN.author)
+        self.heads.settle(ANN.author)
         self.find(self.settle(0), (HoledRow(ANN.author, 1, 440, 1),))
         self.assertAlmostEqual(self.points(0, row), 2560 / 256)
 
@@ -355,7 +355,7 @@ class AskingTests(ReplicaCase):
         with patch.object(limits, "MAX_HOLED_AUTHORS", 1):
             effects = self.find(self.settle(0), (*self.rows, HoledRow(BOB.author, 1, 1, 1)))
             self.assertEqual(len(self.sent(effects, Fill)), 2)
-            self.assertEqual(self.holdings.holed, {ANN.author})
+            self.assertEqual(self.heads.holed, {ANN.author})
 
 
 class GivingTests(ReplicaCase):
@@ -370,7 +370,7 @@ class GivingTests(ReplicaCase):
         self.logs.process([Accept(segment, verify(segment)) for segment in self.ours + self.anns])
         for segments in (self.ours, self.anns):
             self.clock.replace(segments[-1].author, verify(segments[-1]))
-            self.holdings.settle(segments[-1].author)
+            self.heads.settle(segments[-1].author)
 
     def load(self, effects: list[Effect]) -> list[Effect]:
         """The disk answers until it is not asked any more."""
@@ -418,7 +418,7 @@ class GivingTests(ReplicaCase):
         rows = [stripped(full), mixed._replace(bodies=join(holes))]
         self.logs.process([Accept(row, verify(row)) for row in rows])
         self.clock.replace(BOB.author, head)
-        self.holdings.settle(BOB.author)
+        self.heads.settle(BOB.author)
         allowance = self.replica.core.sessions[0].allowance
         first, second = map(toil_bytes, rows)
         for ranges, given, work in (

@@ -68,8 +68,8 @@ class FollowingCase(ReplicaCase):
 
     def begin(self, choices: Choices, quotas: Quotas | None = None) -> None:
         """A node with these choices, and nobody connected."""
-        self.replica = Replica(bytes(32), bytes(16), self.holdings)
-        self.replica.limit_to(choices, QuotaLedger(quotas or Quotas(), self.weights, self.holdings.local))
+        self.replica = Replica(bytes(32), bytes(16), self.heads)
+        self.replica.limit_to(choices, QuotaLedger(quotas or Quotas(), self.weights, self.heads.local))
         self.choices = choices
 
     def connect(self, number: int = 0, *, dialled: bool = True) -> list[Message]:
@@ -107,7 +107,7 @@ class ChoiceTests(FollowingCase):
         for number, message in enumerate(told, 1):
             self.assertEqual(self.hear(0, message), [])
             self.assertEqual(self.replica.core.sessions[0].unwanted_items, number)
-        self.assertEqual(self.holdings.forks, set())
+        self.assertEqual(self.heads.forks, set())
         effects = self.hear(0, Ranges(1, (Range(b"", RangeKind.DIFFERENCES, items=(item,)),)))
         self.assertEqual(self.messages(effects), [Refuse((ANN.author,))])  # it seems not to know
 
@@ -192,12 +192,12 @@ class ChoiceTests(FollowingCase):
         segments = log(ANN, 2)
         self.hear(0, *segments)
         self.commit(*segments)
-        root = self.holdings.root(bytes(32))
+        root = self.heads.root(bytes(32))
         self.choose("block", ANN.author)
         self.clock.discard(ANN.author)
         self.do(events.Forgotten((ANN.author,)))
-        self.assertNotEqual(self.holdings.root(bytes(32)), root)
-        self.assertEqual(self.holdings.accepted_seq(ANN.author), 0)
+        self.assertNotEqual(self.heads.root(bytes(32)), root)
+        self.assertEqual(self.heads.accepted_seq(ANN.author), 0)
 
     def test_wanted_again_before_it_is_gone(self) -> None:
         """Every peer that wants it is asked what it holds: what it said before was compared with what we held then."""
@@ -462,7 +462,7 @@ class QuotaTests(FollowingCase):
 
     def start(self, quotas: Quotas) -> None:
         """Two peers, and these bounds."""
-        self.begin(Choices(self.holdings.local), quotas)
+        self.begin(Choices(self.heads.local), quotas)
         for number in range(2):
             self.open(number)
 
@@ -476,7 +476,7 @@ class QuotaTests(FollowingCase):
         self.assertEqual([message for _, message in self.sent(effects, Refuse)], [Refuse((ANN.author,))] * 2)
         self.assertEqual(self.sent(effects, Segment), [])
         self.assertEqual(self.hear(1, three), [])
-        self.assertEqual(self.holdings.accepted_seq(ANN.author), 2)
+        self.assertEqual(self.heads.accepted_seq(ANN.author), 2)
 
     def test_only_what_is_verified_counts(self) -> None:
         """A forged segment refuses nobody."""
@@ -577,7 +577,7 @@ class QuotaTests(FollowingCase):
             self.assertIn(events.QuotaExceeded(ANN.author, quota), effects)
             self.assertEqual([m for _, m in self.sent(effects, Refuse)], [Refuse((ANN.author,))] * 2)
             self.assertFalse([effect for effect in effects if isinstance(effect, events.StoreFork)])
-            self.assertNotIn(ANN.author, self.holdings.forks)
+            self.assertNotIn(ANN.author, self.heads.forks)
             self.assertEqual(self.replica.core.sessions[0].unwanted_items, 1)
         self.start(Quotas(bytes_per_author=room, bytes=room))
         self.assertIn(events.StoreFork(proof), self.hear(0, Fork(proof)))
@@ -597,7 +597,7 @@ class QuotaTests(FollowingCase):
         effects = self.hear(0, Fork(proof_of(BOB)))
         self.assertIn(events.QuotaExceeded(BOB.author, Quota.AUTHORS), effects)
         self.start(Quotas(authors=1))
-        self.holdings.forget(ANN.author)
+        self.heads.forget(ANN.author)
         self.hear(0, Fork(proof_of(ANN)))
         items = (Item(BOB.author, 0, bytes(8)),)
         effects = self.hear(0, Ranges(1, (Range(b"", RangeKind.DIFFERENCES, items=items),)))
@@ -633,12 +633,12 @@ class QuotaTests(FollowingCase):
         [one] = log(ANN, 1, bytes(1000))
         holed = drop_payloads(one, [1])
         for room, is_filled in ((weight(one), True), (weight(one) - 1, False)):
-            self.holdings.forget(ANN.author)
+            self.heads.forget(ANN.author)
             self.clock.discard(ANN.author)
             self.weights = Weights({ANN.author: weight(holed)})
             self.start(Quotas(bytes_per_author=weight(holed) + room))
             self.clock.replace(ANN.author, verify(one))
-            self.holdings.lacks(ANN.author)
+            self.heads.lacks(ANN.author)
             effects = self.hear(0, one)
             self.assertEqual(events.FillHoles(0, one) in effects, is_filled)
             self.assertEqual(self.replica.core.ledger.refused, {})
@@ -665,6 +665,6 @@ class QuotaTests(FollowingCase):
         """They come back whatever the quotas are."""
         self.start(Quotas(authors=1, bytes_per_author=1, bytes=1, entries_per_second=0.001))
         self.hear(0, *log(OWN, 30))
-        self.assertEqual(self.holdings.accepted_seq(OWN.author), 30)
+        self.assertEqual(self.heads.accepted_seq(OWN.author), 30)
         proof = proof_of(OWN)
         self.assertIn(events.StoreFork(proof), self.hear(0, Fork(proof)))

@@ -257,7 +257,7 @@ class GossipMachine(RuleBasedStateMachine):
                 seq = len(self.log(node, author))
                 assert seq >= durable.get(key, 0), f"{node.name} lost what was durable"
                 durable[key] = seq
-                clock = node.holdings.clock.seq(author)
+                clock = node.heads.clock.seq(author)
                 assert clock >= shown.get(key, 0), f"the clock of {node.name} went back"
                 assert clock <= seq or key in self.checker.deleted, f"{node.name} shows what is not durable"
                 shown[key] = clock
@@ -312,8 +312,8 @@ class GossipMachine(RuleBasedStateMachine):
         self.nothing_goes_back()
         for node in self.nodes:
             assert node.replica.caught_up, f"{node.name} does not know that it is caught up"
-            assert node.holdings.clock == node.disk.logs.clock
-            assert not node.holdings.ahead
+            assert node.heads.clock == node.disk.logs.clock
+            assert not node.heads.ahead
             assert node.disk.logs.verify().ok
             assert set(node.peers.values()) == {other.id for other in self.nodes} - {node.id}
         for a, b in combinations(self.nodes, 2):
@@ -324,8 +324,8 @@ class GossipMachine(RuleBasedStateMachine):
             forked = any(not prefix(a, b) and not prefix(b, a) for a, b in combinations(logs, 2))
             for node in wanting:
                 if forked:
-                    assert author in node.holdings.forks, f"{node.name} has no proof of a fork"
-                elif author not in node.holdings.forks:
+                    assert author in node.heads.forks, f"{node.name} has no proof of a fork"
+                elif author not in node.heads.forks:
                     assert len(self.log(node, author)) >= self.checker.acked.get(author, 0)
                 else:
                     assert len(self.histories.branches[author]) > 1, "a fork that is none"

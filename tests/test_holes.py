@@ -80,8 +80,8 @@ class SendingTests(ReplicaCase):
 
     def held(self) -> None:
         """They are."""
-        self.holdings.clock.replace(ANN.author, verify(self.segments[-1]))
-        self.holdings.settle(ANN.author)
+        self.heads.clock.replace(ANN.author, verify(self.segments[-1]))
+        self.heads.settle(ANN.author)
 
     def ask(self, first: int, holes: bool) -> list[events.Effect]:
         """A peer asks, and the disk answers until it has nothing more to say."""
@@ -117,7 +117,7 @@ class SendingTests(ReplicaCase):
         found = backlog.read(wants, 10_000, self.logs.segments, {}.get)
         self.assertEqual(found[:2], ((other.segments[0],), (ANN.author,)))
         self.assertEqual(found.vain_bytes, toil_bytes(self.segments[1]))  # read for nothing
-        self.holdings.clock.replace(other.author, other.head)
+        self.heads.clock.replace(other.author, other.head)
         self.held()
         items = (WantItem(other.author, 1), WantItem(ANN.author, 2))
         self.hear(0, Want(items))
@@ -144,7 +144,7 @@ class TakingTests(ReplicaCase):
             [rejected] = [e for e in effects if isinstance(e, events.PeerRejected)]
             self.assertEqual((rejected.session, rejected.error.code), (number, ByeCode.BAD_SEGMENT))
             self.assertFalse([e for e in effects if isinstance(e, events.StoreSegment)])
-            self.assertEqual(self.holdings.accepted_seq(ANN.author), 0)
+            self.assertEqual(self.heads.accepted_seq(ANN.author), 0)
         self.assertEqual(self.sent(effects, Want), [(4 - number, Want((WantItem(ANN.author, 1),)))])
 
     def test_own_entries(self) -> None:

@@ -270,7 +270,7 @@ class LeastPeerTests(SynchronousTestCase):
 
     def check(self, stage: Stage, node: SteppedNode, peer: LeastPeer) -> None:
         """Both hold the same."""
-        self.assertEqual(dict(node.holdings.clock.items()), peer.heads)
+        self.assertEqual(dict(node.heads.clock.items()), peer.heads)
         said = [decode(frame) for _, frame in stage.said]
         self.assertEqual([message for message in said if isinstance(message, Bye)], [])
 
@@ -310,4 +310,4 @@ class LeastPeerTests(SynchronousTestCase):
         peer.say(*log(OTHER, 3, text="other"))
         stage.play()
         self.assertEqual([*peer.proofs], [OTHER.author])
-        self.assertEqual([*node.holdings.forks], [OTHER.author])
+        self.assertEqual([*node.heads.forks], [OTHER.author])

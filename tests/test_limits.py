@@ -171,7 +171,7 @@ class ClaimTests(ReplicaCase):
                             *(len(source.claims) for source in bob.replica.pulls.schedule.sources.values()),
                         ]
                     )
-                self.assertEqual(bob.holdings.clock.total(), 2 * count)
+                self.assertEqual(bob.heads.clock.total(), 2 * count)
                 self.assertEqual(most, 4)
                 self.assertEqual(cluster.figures.healed, 0)
                 # the dialler begins the first exchange, and each other one
@@ -217,10 +217,10 @@ class HandleTests(SynchronousTestCase):
                         for of in (node.replica.announcements.of, node.replica.announcer.of):
                             named = max(named, len(of[session].handles))
                     for source in node.replica.pulls.schedule.sources.values():
-                        written = ann.holdings.clock
+                        written = ann.heads.clock
                         misread += [of for of, seq in source.claims.items() if seq > written.seq(of)]
             cluster.settle()
-            self.assertEqual([node.holdings.clock.total() for node in cluster.nodes], [1500] * 3)
+            self.assertEqual([node.heads.clock.total() for node in cluster.nodes], [1500] * 3)
             self.assertEqual((named, misread), (3, []))
 
 
@@ -259,7 +259,7 @@ class OwedTests(ReplicaCase):
             cluster.connect(bob, ann, Quality(0.05, 0.0, 20_000.0))
             bob.start()
             cluster.settle()
-            self.assertEqual(bob.holdings.clock.total(), 120)
+            self.assertEqual(bob.heads.clock.total(), 120)
 
     def test_asking_costs_no_search(self) -> None:
         """A thousand authors in each WANT must not look a thousand times through what lies ready for others."""

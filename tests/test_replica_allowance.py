@@ -308,7 +308,7 @@ class SessionTests(ReplicaCase):
             self.assertEqual(write.proof, message.proof)
             self.replica.handle(events.Committed((), write.size_bytes), self.now)
         del message, effects, write
-        self.assertEqual(len(self.holdings.forks), len(frames))
+        self.assertEqual(len(self.heads.forks), len(frames))
         self.assertLess(tracemalloc.get_traced_memory()[0], sum(map(len, frames)) / 10)
 
     def test_a_large_segment_again_and_again(self) -> None:

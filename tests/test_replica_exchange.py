@@ -68,9 +68,9 @@ class ReplicaCase(SynchronousTestCase):
         """Peers 0, 1 and 2, which dialled us, and hold nothing either."""
         self.now = 100.0
         self.clock = Clock()
-        self.holdings = Heads(self.clock, set(), {OWN.author})
+        self.heads = Heads(self.clock, set(), {OWN.author})
         self.proofs: dict[bytes, ForkProof] = {}
-        self.replica = Replica(bytes(32), bytes(16), self.holdings)
+        self.replica = Replica(bytes(32), bytes(16), self.heads)
         for number in range(self.sessions):
             self.open(number)
 
@@ -98,7 +98,7 @@ class ReplicaCase(SynchronousTestCase):
     def freeze(self, proof: ForkProof) -> None:
         """The disk has a proof."""
         self.proofs[proof.author] = proof
-        self.holdings.freeze(proof.author)
+        self.heads.freeze(proof.author)
 
     def hear(self, number: int, *messages: Message) -> list[Effect]:
         """Messages come."""
@@ -412,7 +412,7 @@ class RetryModelTests(ReplicaCase):
                 schedule = self.replica.pulls.schedule
                 for session in self.replica.core.open_sessions():
                     for author, seq in schedule.missing(session.number).items():
-                        if seq > self.holdings.accepted_seq(author):
+                        if seq > self.heads.accepted_seq(author):
                             self.assertIn(author, schedule.pulled_from)
 
     def some_steps(self, random: Random) -> None:
@@ -434,7 +434,7 @@ class RetryModelTests(ReplicaCase):
                 news.clear()
             elif numbers:
                 number, pair = random.choice(numbers), random.choice(self.authors)
-                held = self.holdings.accepted_seq(pair.author)
+                held = self.heads.accepted_seq(pair.author)
                 if step == "leave":
                     self.do(events.Closed(number))
                 elif step == "claim":
@@ -682,7 +682,7 @@ class AliveTests(ReplicaCase):
         for segment in log(ANN, 4):
             effects = self.tick(limits.PING_SECONDS)
             self.clock.replace(ANN.author, verify(segment))
-            self.holdings.settle(ANN.author)
+            self.heads.settle(ANN.author)
             self.assertEqual(self.sent(self.pong(effects, bytes(16)), Ranges), [])
 
     def test_in_sync(self) -> None:

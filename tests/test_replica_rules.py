@@ -131,18 +131,18 @@ class LostProofTests(RulesCase):
         for number in range(2):
             self.open(number)
         self.replica.core.sessions[1].outbox.credit_bytes = 0
-        self.holdings.lacks(ANN.author)
-        self.root = self.holdings.root(bytes(32))
+        self.heads.lacks(ANN.author)
+        self.root = self.heads.root(bytes(32))
         effects = self.hear(0, Fork(proof_of(ANN)))
         self.assertTrue([e for e in effects if isinstance(e, events.StoreFork)])
-        self.assertNotEqual(self.holdings.root(bytes(32)), self.root)
+        self.assertNotEqual(self.heads.root(bytes(32)), self.root)
 
     def test_as_if_it_had_never_come(self) -> None:
         """What we compare, what we take and what we send is as before; what payloads are missing is known."""
         self.assertEqual(self.do(events.ForkWritten(ANN.author, False)), [])
-        self.assertEqual((self.holdings.forks, self.holdings.holed), (set(), {ANN.author}))
-        self.assertEqual(self.holdings.root(bytes(32)), self.root)
-        self.assertEqual(self.holdings.item(ANN.author, bytes(32))[0], 3)
+        self.assertEqual((self.heads.forks, self.heads.holed), (set(), {ANN.author}))
+        self.assertEqual(self.heads.root(bytes(32)), self.root)
+        self.assertEqual(self.heads.item(ANN.author, bytes(32))[0], 3)
         self.assertEqual(self.do(events.Writable(1)), [])
         *_, four = log(ANN, 4)
         effects = self.hear(0, four)
@@ -165,8 +165,8 @@ class LostProofTests(RulesCase):
         self.clock.discard(ANN.author)
         self.do(events.Forgotten((ANN.author,)))
         self.do(events.ForkWritten(ANN.author, False))
-        self.assertFalse(self.holdings.holds(ANN.author))
-        self.assertEqual(self.holdings.root(bytes(32)), Heads(Clock(), set(), set()).root(bytes(32)))
+        self.assertFalse(self.heads.holds(ANN.author))
+        self.assertEqual(self.heads.root(bytes(32)), Heads(Clock(), set(), set()).root(bytes(32)))
 
 
 class NamesTests(RulesCase):
@@ -312,7 +312,7 @@ class PongTests(RulesCase):
     def test_a_ping_is_answered_at_once(self) -> None:
         """Each by its token."""
         for token in (0, 7, 2**32):
-            root = self.holdings.root(bytes(32))
+            root = self.heads.root(bytes(32))
             self.assertEqual(self.sent(self.hear(0, Ping(token)), Pong), [(0, Pong(token, root))])
 
     def test_an_empty_root_says_nothing(self) -> None:

@@ -132,7 +132,7 @@ class LargeTests(SynchronousTestCase):
                 1, nodes=simulator.LARGE_NODES + 4, authors=8, topology=topology, links=4
             )
             cluster = simulator.run(drawn)
-            self.assertEqual({node.holdings.clock.total() for node in cluster.nodes}, {8}, topology)
+            self.assertEqual({node.heads.clock.total() for node in cluster.nodes}, {8}, topology)
 
     def test_with_faults(self) -> None:
         """Named kinds happen, as many as asked for."""

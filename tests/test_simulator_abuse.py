@@ -102,7 +102,7 @@ class HoardTests(AbuseCase):
         for entry in own[:60]:
             self.member.say(entry)
             self.cluster.run(1.0)
-        self.assertEqual(late.holdings.clock.total(), 2 * 300 + 60)
+        self.assertEqual(late.heads.clock.total(), 2 * 300 + 60)
         self.assertTrue(self.member.connected)
 
     def test_announces_all_news_and_delivers_none(self) -> None:
@@ -126,4 +126,4 @@ def pairs(count: int) -> list[Keypair]:
 
 def held(node: SimNode, entry: Segment) -> int:
     """Up to where a node has this author."""
-    return node.holdings.clock.seq(entry.author)
+    return node.heads.clock.seq(entry.author)

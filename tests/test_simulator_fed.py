@@ -83,7 +83,7 @@ class PairTests(FedCase):
         self.feed([[*side] for side in sides], 5, 0.02)
         nodes = self.cluster.nodes
         self.settle()
-        self.assertEqual([len(node.holdings.forks) for node in nodes], [59, 59])
+        self.assertEqual([len(node.heads.forks) for node in nodes], [59, 59])
 
     def test_one_after_the_other(self) -> None:
         """What one node has for long, and what it announces only, comes to the other from elsewhere."""
@@ -158,9 +158,7 @@ class WaitingTests(FedCase):
             self.known([*left, *right])
             self.feed([[*made, *left], [*made, *right]], 20, 0.05)
             waits = 0
-            while any(
-                node.holdings.clock.total() < 80 * 1064 or len(node.holdings.forks) < 40 for node in nodes
-            ):
+            while any(node.heads.clock.total() < 80 * 1064 or len(node.heads.forks) < 40 for node in nodes):
                 self.cluster.run(0.05)
                 waits += sum(bool(s.pauses) for node in nodes for s in node.replica.core.sessions.values())
                 self.assertLess(self.cluster.world.now, 3000.0)

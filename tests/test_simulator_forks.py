@@ -111,7 +111,7 @@ class ManyForksTests(HonestCase):
         self.cluster.connect(late, a)
         self.settle()
         for node in (a, b, late):
-            self.assertEqual(len(node.holdings.forks), len(pairs))
+            self.assertEqual(len(node.heads.forks), len(pairs))
             self.assertEqual(len(node.disk.logs.forks), len(pairs))
 
     def test_every_combination(self) -> None:
@@ -147,7 +147,7 @@ class ManyForksTests(HonestCase):
         self.cluster.connect(nodes[1], nodes[2])
         self.settle()
         for node in nodes:
-            self.assertEqual(sorted(node.holdings.forks), sorted(expected))
+            self.assertEqual(sorted(node.heads.forks), sorted(expected))
 
 
 class Kind(Enum):

@@ -53,7 +53,7 @@ class PoisonedStoreTests(SynchronousTestCase):
         self.cluster.settle()
         for node in nodes or self.cluster.nodes:
             self.assertEqual(lacking(node), 0, node.name)
-            self.assertEqual(node.holdings.holed, set())
+            self.assertEqual(node.heads.holed, set())
             self.assertFalse([n for n in node.notices if isinstance(n, events.PeerRejected)])
 
     def test_a_peer_has_them(self) -> None:
@@ -144,11 +144,11 @@ class StripperTests(SynchronousTestCase):
 
     def whole(self) -> bool:
         """Whether every honest node has everything that honest nodes wrote, with its payloads."""
-        heads = {node.local[0]: node.holdings.clock.seq(node.local[0]) for node in self.honest if node.up}
+        heads = {node.local[0]: node.heads.clock.seq(node.local[0]) for node in self.honest if node.up}
         return all(
             node.up
             and not heads.keys() & node.disk.logs.holes().keys()
-            and all(node.holdings.clock.seq(author) == seq for author, seq in heads.items())
+            and all(node.heads.clock.seq(author) == seq for author, seq in heads.items())
             for node in self.honest
         )
 
@@ -221,7 +221,7 @@ class StripperTests(SynchronousTestCase):
     def test_a_stripper_alone(self) -> None:
         """What nobody else has comes without its payloads, and with them as soon as somebody honest comes."""
         cluster, ann, bob, cat = self.alone(Forgetter)
-        self.assertEqual(bob.holdings.clock.seq(ann.local[0]), 600)
+        self.assertEqual(bob.heads.clock.seq(ann.local[0]), 600)
         self.assertGreater(lacking(bob), 300)
         bob.crash()
         bob.start()
@@ -248,8 +248,8 @@ class StripperTests(SynchronousTestCase):
             ann.start()
             cluster.run(100.0)
             self.assertEqual(lacking(ann), 0)
-            self.assertLess(ann.holdings.clock.seq(author), 600)
+            self.assertLess(ann.heads.clock.seq(author), 600)
             cat.start()
             cluster.run(100.0)
-            self.assertEqual((ann.holdings.clock.seq(author), lacking(ann)), (600, 0))
-            self.assertFalse(ann.holdings.forks)
+            self.assertEqual((ann.heads.clock.seq(author), lacking(ann)), (600, 0))
+            self.assertFalse(ann.heads.forks)

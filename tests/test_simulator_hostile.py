@@ -71,9 +71,9 @@ class HostileCase(SynchronousTestCase):
     def state(self, node: SimNode) -> object:
         """What must not change."""
         return (
-            dict(node.holdings.clock.items()),
-            dict(node.holdings.ahead),
-            dict(node.holdings.forks),
+            dict(node.heads.clock.items()),
+            dict(node.heads.ahead),
+            dict(node.heads.forks),
             list(node.backend.rows(MALLORY.author)),
         )
 
@@ -221,7 +221,7 @@ class NoOffenceTests(HostileCase):
         self.meet()
         self.stranger.say(*segments(MALLORY, 2, 2))
         self.cluster.run(1.0)
-        self.assertEqual(self.ann.holdings.clock.seq(MALLORY.author), 4)
+        self.assertEqual(self.ann.heads.clock.seq(MALLORY.author), 4)
         self.stranger.say(segments(MALLORY, 2)[0]._replace(signature=bytes(64)))
         self.cluster.run(1.0)
         self.assertTrue(self.stranger.connected)
@@ -252,7 +252,7 @@ class LiarTests(HostileCase):
         self.assertEqual(len(self.stranger.of(Want)), 1)
         self.cluster.connect(late, self.ann)
         self.cluster.run(2 * limits.STALL_SECONDS)
-        self.assertEqual(late.holdings.clock.seq(author), 1)
+        self.assertEqual(late.heads.clock.seq(author), 1)
 
     def test_claims_far_ahead(self) -> None:
         """A seq that nobody wrote: asked for again with growing patience, and it holds nothing else up."""
@@ -261,7 +261,7 @@ class LiarTests(HostileCase):
         self.meet()
         self.bob.append(author, [b"news"])
         self.cluster.run(1000.0)
-        self.assertEqual(self.ann.holdings.clock.seq(author), 1)
+        self.assertEqual(self.ann.heads.clock.seq(author), 1)
         self.assertLess(len(self.stranger.of(Want)), 20)
         self.assertTrue(self.stranger.connected)
 
@@ -284,9 +284,9 @@ class LiarTests(HostileCase):
         self.meet()
         self.ann.append(author, [b"two"])
         self.cluster.run(5.0)
-        self.assertEqual(self.bob.holdings.clock.seq(author), 2)
+        self.assertEqual(self.bob.heads.clock.seq(author), 2)
         self.assertEqual(self.stranger.of(Segment), [])
-        self.assertEqual(self.ann.holdings.clock.seq(author), 2)
+        self.assertEqual(self.ann.heads.clock.seq(author), 2)
 
     def test_own_entries_wait_for_reconcile(self) -> None:
         """A peer that never reconciles gets nothing of a local writer, and all else."""
@@ -345,10 +345,10 @@ class ForgerTests(HostileCase):
         self.stranger.say(left)
         other.say(*right)
         self.cluster.run(1.0)
-        self.assertEqual(self.bob.holdings.clock.seq(MALLORY.author), 3)
+        self.assertEqual(self.bob.heads.clock.seq(MALLORY.author), 3)
         self.cluster.heal()
         self.cluster.settle()
         for node in (self.ann, self.bob):
-            self.assertEqual(set(node.holdings.forks), {MALLORY.author})
+            self.assertEqual(set(node.heads.forks), {MALLORY.author})
         self.assertEqual(len(self.stranger.of(Fork)), 1)
         self.assertTrue(self.stranger.connected)

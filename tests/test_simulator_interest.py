@@ -113,9 +113,7 @@ class ChangeTests(SynchronousTestCase):
                 cluster.run(5.0)
             bob.start()
             cluster.run(0.3 + 0.05 * seed)
-            self.assertGreater(
-                bob.holdings.accepted_seq(ann.local[0]) + bob.holdings.accepted_seq(ann.local[1]), 0
-            )
+            self.assertGreater(bob.heads.accepted_seq(ann.local[0]) + bob.heads.accepted_seq(ann.local[1]), 0)
             bob.choose(Choices.block, ann.local[0], delete=True)
             bob.choose(Choices.unblock, ann.local[0])
             bob.choose(Choices.block, ann.local[1], delete=True)
@@ -191,7 +189,7 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(seq(ann, ann), 5)
         write(ann)
         cluster.settle()
-        self.assertEqual((seq(bob, ann), bob.holdings.forks), (6, set()))
+        self.assertEqual((seq(bob, ann), bob.heads.forks), (6, set()))
 
     def test_fork_proven_while_refused(self) -> None:
         """Who refuses an author hears of its fork when it wants it again, in either direction."""
@@ -207,10 +205,10 @@ class ChangeTests(SynchronousTestCase):
         cluster.settle()
         cluster.connect(nodes[0], nodes[2])
         cluster.settle()
-        self.assertEqual([len(node.holdings.forks) for node in nodes], [1, 0, 1])
+        self.assertEqual([len(node.heads.forks) for node in nodes], [1, 0, 1])
         nodes[1].choose(Choices.unblock, author)
         cluster.run(1.0)
-        self.assertEqual([len(node.holdings.forks) for node in nodes], [1, 1, 1])
+        self.assertEqual([len(node.heads.forks) for node in nodes], [1, 1, 1])
         cluster.settle()
 
 
@@ -274,7 +272,7 @@ class SubsetTests(SynchronousTestCase):
         cluster.settle()
         for number, leaf in enumerate(leaves):
             wanted = {hub.local[number % 6], hub.local[(number + 1) % 6]}
-            self.assertEqual({author for author, _ in leaf.holdings.clock.items()}, wanted)
+            self.assertEqual({author for author, _ in leaf.heads.clock.items()}, wanted)
 
     def check_reconnect(self, cluster: Cluster, ann: SimNode, bob: SimNode) -> None:
         """Meeting again with nothing new costs at most 500 bytes beside the names, and no list."""
@@ -415,12 +413,12 @@ class QuotaTests(SynchronousTestCase):
             for writer in range(len(node.local)):
                 write(node, 2, 40, writer)
         cluster.settle()
-        held_there = [author for author in ann.local if bob.holdings.clock.seq(author)]
+        held_there = [author for author in ann.local if bob.heads.clock.seq(author)]
         self.assertEqual(len(held_there), 10)
         self.assertEqual(len(bob.replica.core.ledger.refused), 20)
         bob.choose(Choices.block, held_there[0], delete=True)
         cluster.settle()
-        held_now = [author for author in ann.local if bob.holdings.clock.seq(author)]
+        held_now = [author for author in ann.local if bob.heads.clock.seq(author)]
         self.assertEqual(len(held_now), 10)
         self.assertNotIn(held_there[0], held_now)
         self.assertLessEqual(cluster.figures.messages["Refuse"], 2 * 20)

@@ -43,7 +43,7 @@ def write(node: SimNode, entries: int = 1, size: int = 40, writer: int = 0) -> N
 
 def seq(node: SimNode, other: SimNode, writer: int = 0) -> int:
     """How far ``node`` has a writer of ``other``."""
-    return node.holdings.clock.seq(other.local[writer])
+    return node.heads.clock.seq(other.local[writer])
 
 
 FORKER = Keypair(b"f" * 32)
@@ -62,7 +62,7 @@ class TopologyTests(SynchronousTestCase):
             write(nodes[4])
             cluster.run(0.3)
         cluster.settle()
-        self.assertEqual([node.holdings.clock.total() for node in nodes], [40] * 5)
+        self.assertEqual([node.heads.clock.total() for node in nodes], [40] * 5)
         self.assertEqual(cluster.figures.copies, 1.0)
 
     def test_loop(self) -> None:
@@ -74,7 +74,7 @@ class TopologyTests(SynchronousTestCase):
         for node in nodes:
             write(node, 5)
         cluster.settle()
-        self.assertEqual([node.holdings.clock.total() for node in nodes], [30] * 6)
+        self.assertEqual([node.heads.clock.total() for node in nodes], [30] * 6)
         self.assertLessEqual(cluster.figures.copies, 7 / 5)
 
     def test_late_joiner_pulls_each_entry_once_from_all_who_have_it(self) -> None:
@@ -96,7 +96,7 @@ class TopologyTests(SynchronousTestCase):
         before = cluster.figures.entries_received, cluster.figures.entries_new
         cluster.start()
         cluster.settle()
-        self.assertEqual(late.holdings.clock.total(), 200)
+        self.assertEqual(late.heads.clock.total(), 200)
         self.assertEqual(cluster.figures.entries_received - before[0], 200)
 
     def test_caught_up_is_exact(self) -> None:
@@ -110,9 +110,7 @@ class TopologyTests(SynchronousTestCase):
         cluster.connect(bob, ann)
         bob.start()
         for _ in range(3000):
-            self.assertEqual(
-                bob.replica.caught_up, bool(bob.peers) and bob.holdings.clock == ann.holdings.clock
-            )
+            self.assertEqual(bob.replica.caught_up, bool(bob.peers) and bob.heads.clock == ann.heads.clock)
             cluster.run(0.01)
         self.assertTrue(bob.replica.caught_up)
         ann.crash()
@@ -133,7 +131,7 @@ class TopologyTests(SynchronousTestCase):
             self.assertEqual(seq(nodes[0], nodes[3]), 0)
             cluster.heal()
             cluster.settle()
-            self.assertEqual([node.holdings.clock.total() for node in nodes], [12] * 4)
+            self.assertEqual([node.heads.clock.total() for node in nodes], [12] * 4)
 
 
 class TreeTests(SynchronousTestCase):
@@ -206,7 +204,7 @@ class TreeTests(SynchronousTestCase):
         for node in dead:
             node.start()
         cluster.settle()
-        self.assertEqual({node.holdings.clock.total() for node in nodes}, {12 * 12 + 3 * 9})
+        self.assertEqual({node.heads.clock.total() for node in nodes}, {12 * 12 + 3 * 9})
 
 
 class SilenceTests(SynchronousTestCase):
@@ -312,7 +310,7 @@ class ConnectionTests(SynchronousTestCase):
         cluster.run(1.0)
         write(ann)
         cluster.run(0.5)
-        self.assertEqual(len(bob.holdings.ahead), 1)
+        self.assertEqual(len(bob.heads.ahead), 1)
         cluster.connect(cyn, bob)
         cluster.run(12.0)
         self.assertEqual(seq(cyn, ann), 1)
@@ -335,11 +333,11 @@ class DiskTests(SynchronousTestCase):
         ann.crash()
         cluster.run(1.0)
         ann.start()
-        self.assertEqual(ann.holdings.clock.seq(ann.local[0]), 3)
+        self.assertEqual(ann.heads.clock.seq(ann.local[0]), 3)
         write(ann, 1, 7)
         cluster.settle()
         self.assertEqual(seq(bob, ann), 4)
-        self.assertEqual(bob.holdings.forks, set())
+        self.assertEqual(bob.heads.forks, set())
 
     def test_failed_sync(self) -> None:
         """Kept or lost, the outcome of a failed sync forks nobody, and what came in between is fetched again."""
@@ -358,7 +356,7 @@ class DiskTests(SynchronousTestCase):
             write(bob)
             cluster.settle()
             self.assertEqual(seq(bob, ann), 3)
-            self.assertEqual(ann.holdings.forks, set())
+            self.assertEqual(ann.heads.forks, set())
 
     def test_full_disk_then_space_again(self) -> None:
         """While it is full it is not tried at the pace of the network; then everything comes, soon."""
@@ -408,7 +406,7 @@ class DiskTests(SynchronousTestCase):
         write(ann)
         cluster.settle()
         self.assertEqual(seq(bob, ann), 8)
-        self.assertEqual(bob.holdings.forks, set())
+        self.assertEqual(bob.heads.forks, set())
 
     def test_appends_to_a_restored_store_wait_for_what_comes_back(self) -> None:
         """A peer says that it has more: what is appended then continues that, although nothing of it is here yet."""
@@ -430,7 +428,7 @@ class DiskTests(SynchronousTestCase):
         write(ann)
         cluster.settle()
         self.assertEqual([seq(node, ann) for node in (ann, bob)], [8, 8])
-        self.assertEqual((set(bob.holdings.forks), author in ann.holdings.forks), (set(), False))
+        self.assertEqual((set(bob.heads.forks), author in ann.heads.forks), (set(), False))
 
     def test_a_proof_that_finds_a_full_disk(self) -> None:
         """It is known, and served, and written with the next commit that succeeds, whoever's that is."""
@@ -449,7 +447,7 @@ class DiskTests(SynchronousTestCase):
         ann.handle(events.ForkFound(proof))
         cluster.run(5)
         for node in (ann, bob, cat):
-            self.assertEqual(node.holdings.forks, {FORKER.author})
+            self.assertEqual(node.heads.forks, {FORKER.author})
         self.assertEqual((bob.disk.logs.forks, [*bob.front.held.unwritten]), (set(), [FORKER.author]))
         bob.disk.full = False
         write(bob)
@@ -477,7 +475,7 @@ class DiskTests(SynchronousTestCase):
             ann.start()
             write(ann, more, 77)
             cluster.settle()
-            self.assertEqual([set(node.holdings.forks) for node in nodes], [{author}] * 3)
+            self.assertEqual([set(node.heads.forks) for node in nodes], [{author}] * 3)
             self.assertEqual([seq(node, ann) for node in nodes[1:]], [7, 7])
             write(ann)
             cluster.settle()
@@ -543,7 +541,7 @@ class SourceTests(SynchronousTestCase):
                 overflowed |= any(s.outbox.overflowed for s in ann.replica.core.sessions.values())
             self.assertTrue(overflowed)
             cluster.settle()
-            self.assertEqual(bob.holdings.clock.total(), 200)
+            self.assertEqual(bob.heads.clock.total(), 200)
 
 
 class ForkTests(SynchronousTestCase):
@@ -563,15 +561,15 @@ class ForkTests(SynchronousTestCase):
         cluster.run(1.0)
         cluster.connect(nodes[0], nodes[2])
         cluster.run(1.0)
-        self.assertEqual([set(node.holdings.forks) for node in nodes], [{author}, set(), {author}])
+        self.assertEqual([set(node.heads.forks) for node in nodes], [{author}, set(), {author}])
         cluster.connect(nodes[1], nodes[0])
         cluster.run(1.0)
-        self.assertEqual(set(nodes[1].holdings.forks), {author})
+        self.assertEqual(set(nodes[1].heads.forks), {author})
         cluster.settle()
         for node in nodes:
             node.crash()
             node.start()
-            self.assertEqual(set(node.holdings.forks), {author})
+            self.assertEqual(set(node.heads.forks), {author})
         cluster.settle()
 
     def test_relays_in_good_faith_are_not_punished(self) -> None:
@@ -587,7 +585,7 @@ class ForkTests(SynchronousTestCase):
         write(nodes[3], 5, 6)
         cluster.settle()
         for node in nodes:
-            self.assertEqual(len(node.holdings.forks), 1)
+            self.assertEqual(len(node.heads.forks), 1)
             self.assertEqual([n for n in node.notices if isinstance(n, events.PeerDown)], [])
 
 
@@ -608,4 +606,4 @@ class FaultyLinkTests(SynchronousTestCase):
                         write(node, 2)
                     cluster.run(1.0)
                 cluster.settle()
-                self.assertEqual([node.holdings.clock.total() for node in nodes], [120] * 3)
+                self.assertEqual([node.heads.clock.total() for node in nodes], [120] * 3)

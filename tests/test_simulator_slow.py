@@ -46,10 +46,7 @@ class SlowTests(SynchronousTestCase):
     def until_equal(self, most: float) -> None:
         """Both hold the same within so many seconds."""
         end = self.cluster.world.now + most
-        while (
-            self.hub.holdings.clock != self.slow.holdings.clock
-            or self.hub.holdings.forks != self.slow.holdings.forks
-        ):
+        while self.hub.heads.clock != self.slow.heads.clock or self.hub.heads.forks != self.slow.heads.forks:
             self.assertLess(self.cluster.world.now, end, "the slow peer does not get on")
             self.cluster.run(1.0)
 
@@ -72,10 +69,10 @@ class SlowTests(SynchronousTestCase):
         self.cluster.run(1.0)
         self.hub.append(self.hub.local[0], [b"news"])
         self.cluster.run(5.0)
-        self.assertEqual(self.slow.holdings.clock.total(), 1)
-        self.assertLess(len(self.slow.holdings.forks), PROOFS)
+        self.assertEqual(self.slow.heads.clock.total(), 1)
+        self.assertLess(len(self.slow.heads.forks), PROOFS)
         self.until_equal(1.5 * PROOFS * 128e3 / BYTES_PER_SECOND + 10)
-        self.assertEqual(len(self.slow.holdings.forks), PROOFS)
+        self.assertEqual(len(self.slow.heads.forks), PROOFS)
         self.check()
 
     def test_announcements(self) -> None:
@@ -91,5 +88,5 @@ class SlowTests(SynchronousTestCase):
                 self.member.say(entry)
             self.cluster.run(1.0)
             self.until_equal(300.0 + AUTHORS / 100)
-        self.assertEqual(len(self.slow.holdings.clock), AUTHORS)
+        self.assertEqual(len(self.slow.heads.clock), AUTHORS)
         self.check()

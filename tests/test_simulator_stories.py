@@ -39,7 +39,7 @@ class RelayTests(SynchronousTestCase):
         for _ in range(5):
             write(ann)
             cluster.run(1.0)
-        self.assertEqual(dan.holdings.clock.seq(ann.local[0]), 25)
+        self.assertEqual(dan.heads.clock.seq(ann.local[0]), 25)
         self.assertIn(bob.id, dan.peers.values())
         cluster.settle()
 
@@ -59,13 +59,13 @@ class RelayTests(SynchronousTestCase):
         bob.backend = empty
         cluster.checker.restored(bob)
         bob.start()
-        self.assertEqual(bob.holdings.clock.total(), 0)
+        self.assertEqual(bob.heads.clock.total(), 0)
         cluster.settle()
-        self.assertEqual(bob.holdings.clock.total(), 15)
+        self.assertEqual(bob.heads.clock.total(), 15)
         write(bob)
         cluster.settle()
-        self.assertEqual([node.holdings.clock.total() for node in cluster.nodes], [16] * 3)
-        self.assertEqual([set(node.holdings.forks) for node in cluster.nodes], [set()] * 3)
+        self.assertEqual([node.heads.clock.total() for node in cluster.nodes], [16] * 3)
+        self.assertEqual([set(node.heads.forks) for node in cluster.nodes], [set()] * 3)
 
     def test_partial(self) -> None:
         """Three nodes hold other parts of three logs; together they have all, and each gets what it lacks, once."""
@@ -83,18 +83,18 @@ class RelayTests(SynchronousTestCase):
                 for link in tuple(cluster.net.links):
                     link.cut()
                 cluster.run(1.0)
-        clocks = [dict(holder.holdings.clock.items()) for holder in holders]
+        clocks = [dict(holder.heads.clock.items()) for holder in holders]
         self.assertEqual(len({frozenset(clock.items()) for clock in clocks}), 3)
         for writer in writers:
             writer.crash()
         most = {author: max(clock.get(author, (0, b""))[0] for clock in clocks) for author in clocks[0]}
         before = cluster.figures.entries_received
-        lacking = sum(sum(most.values()) - holder.holdings.clock.total() for holder in holders)
+        lacking = sum(sum(most.values()) - holder.heads.clock.total() for holder in holders)
         cluster.connect(holders[0], holders[1])
         cluster.connect(holders[1], holders[2])
         cluster.settle()
         for holder in holders:
-            self.assertEqual({author: head.seq for author, head in holder.holdings.clock.items()}, most)
+            self.assertEqual({author: head.seq for author, head in holder.heads.clock.items()}, most)
         self.assertEqual(cluster.figures.entries_received - before, lacking)
 
     def test_reconnect_in_mid_transfer(self) -> None:
@@ -110,13 +110,13 @@ class RelayTests(SynchronousTestCase):
         reached = [0]
         for _ in range(3):
             cluster.run(2.0)
-            reached.append(bob.holdings.clock.total())
+            reached.append(bob.heads.clock.total())
             for link in tuple(cluster.net.links):
                 link.cut()
         self.assertEqual(reached, sorted(set(reached)))
         self.assertLess(reached[-1], 60)
         cluster.settle()
-        self.assertEqual(bob.holdings.clock.total(), 60)
+        self.assertEqual(bob.heads.clock.total(), 60)
         self.assertLessEqual(cluster.figures.copies, 1.6)
 
 
@@ -139,7 +139,7 @@ class ConnectionTests(SynchronousTestCase):
                     cluster.random.choice(cluster.net.links).cut(hears=(True, not silent))
                 write(nodes[turn % 8])
             cluster.settle()
-            self.assertEqual([node.holdings.clock.total() for node in nodes], [240] * 8)
+            self.assertEqual([node.heads.clock.total() for node in nodes], [240] * 8)
             for node in nodes:
                 self.assertEqual(set(node.peers.values()), {other.id for other in nodes} - {node.id})
                 self.assertEqual(len(node.peers), 7)
@@ -176,7 +176,7 @@ class ClockTests(SynchronousTestCase):
             write(bob)
             cluster.run(limits.PING_SECONDS / 2)
         cluster.settle()
-        self.assertEqual([node.holdings.clock.total() for node in (ann, bob)], [40, 40])
+        self.assertEqual([node.heads.clock.total() for node in (ann, bob)], [40, 40])
         self.assertEqual(
             [n for node in (ann, bob) for n in node.notices if isinstance(n, events.PeerDown)], []
         )
@@ -192,5 +192,5 @@ class ClockTests(SynchronousTestCase):
         write(ann)
         write(bob)
         cluster.run(5.0)
-        self.assertEqual([node.holdings.clock.total() for node in (ann, bob)], [2, 2])
+        self.assertEqual([node.heads.clock.total() for node in (ann, bob)], [2, 2])
         cluster.settle()

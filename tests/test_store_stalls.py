@@ -178,7 +178,7 @@ class BeyondTests(ReplicaCase):
         super().setUp()
         weights = self.replica.core.ledger._weights
         self.replica.limit_to(
-            self.replica.interest.choices, QuotaLedger(Quotas(bytes=1), weights, self.holdings.local)
+            self.replica.interest.choices, QuotaLedger(Quotas(bytes=1), weights, self.heads.local)
         )
         self.replica.core.ledger.refused.update(
             (number.to_bytes(32, "big"), None)
@@ -456,7 +456,7 @@ class VainFillTests(ReplicaCase):
         """Who sent what nobody asked for."""
         self.hear(0, *(entries := log(ANN, 2)))
         self.commit(*entries)
-        self.holdings.lacks(ANN.author)
+        self.heads.lacks(ANN.author)
         allowance = self.replica.core.sessions[1].allowance
         effects = self.hear(1, entries[0])
         self.assertIn(events.FillHoles(1, entries[0], False), effects)

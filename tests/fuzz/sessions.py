@@ -108,12 +108,12 @@ def check_session(data: bytes) -> None:
         steps += 1
     other = meeting.part()
     node = meeting.node
-    for author, head in node.holdings.clock.items():
-        held = other.holdings.clock.head(author)
-        shared = node.replica.core.wanted.wants(author) and author not in other.holdings.forks
+    for author, head in node.heads.clock.items():
+        held = other.heads.clock.head(author)
+        shared = node.replica.core.wanted.wants(author) and author not in other.heads.forks
         assert held == head or not shared, "an honest peer does not get what is held"
-    assert set(node.holdings.forks) <= {CAT.author}, "an author was framed"
-    assert node.holdings.clock.seq(ANN.author) >= len(ids_of(ANN)) - 1, "the own log went back"
+    assert set(node.heads.forks) <= {CAT.author}, "an author was framed"
+    assert node.heads.clock.seq(ANN.author) >= len(ids_of(ANN)) - 1, "the own log went back"
     assert len(node.replica.core.sessions) == 1 and not node.replica.writes.pending_bytes
 
 

@@ -153,9 +153,7 @@ def _party(
         "agent": node.name,
         "writer_seed": writer.seed.hex(),
         "holds": [plain(segment) for segment in held],
-        "ends_with": [
-            [author.hex(), [head.seq, head.id.hex()]] for author, head in node.holdings.clock.items()
-        ],
+        "ends_with": [[author.hex(), [head.seq, head.id.hex()]] for author, head in node.heads.clock.items()],
     }
 
 

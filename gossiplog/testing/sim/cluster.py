@@ -11,7 +11,7 @@ Invariant: everything in a cluster follows from its seed and what is called on i
 >>> cluster.start()
 >>> ann.append(ann.local[0], [b"hello"])
 >>> seconds = cluster.settle()
->>> bob.holdings.clock.seq(ann.local[0]), cluster.figures.copies
+>>> bob.heads.clock.seq(ann.local[0]), cluster.figures.copies
 (1, 1.0)
 """
 
@@ -130,10 +130,8 @@ class Cluster:
         for group in components(running):
             first = group[0]
             for node in group:
-                self._require(node.holdings.clock == node.disk.logs.clock, node, "does not know its own disk")
-                self._require(
-                    not node.holdings.ahead, node, "holds accepted entries that never became durable"
-                )
+                self._require(node.heads.clock == node.disk.logs.clock, node, "does not know its own disk")
+                self._require(not node.heads.ahead, node, "holds accepted entries that never became durable")
                 weights, ledger = node.disk.logs.weighing.weights(), node.replica.core.ledger
                 self._require(
                     node.weights.authors == weights, node, "does not know what its disk holds takes"
@@ -146,10 +144,8 @@ class Cluster:
             if len(group) == len(self.nodes):
                 for author, seq in self.checker.acked.items():
                     everyone = all(node.replica.core.wanted.wants(author) for node in group)
-                    if everyone and author not in first.holdings.forks:
-                        self._require(
-                            first.holdings.clock.seq(author) >= seq, first, f"never got entry {seq}"
-                        )
+                    if everyone and author not in first.heads.forks:
+                        self._require(first.heads.clock.seq(author) >= seq, first, f"never got entry {seq}")
 
     def _check_neighbours(self, group: Sequence[SimNode]) -> None:
         """Who has a session with another node holds the same as that one, of the authors that both want."""
@@ -168,10 +164,10 @@ class Cluster:
 
 def held(node: SimNode, other: SimNode) -> dict[bytes, tuple[int, bytes] | None]:
     """What a node holds of the authors that another one wants as well; of forked ones, what stands for a fork."""
-    holdings, ours, theirs = node.holdings, node.replica.core.wanted, other.replica.core.wanted
+    heads, ours, theirs = node.heads, node.replica.core.wanted, other.replica.core.wanted
     return {
-        author: holdings.stands_for(author)
-        for author in holdings.authors()
+        author: heads.stands_for(author)
+        for author in heads.authors()
         if ours.wants(author) and theirs.wants(author)
     }
 

@@ -57,7 +57,7 @@ class Figures:
         """A message of ``size`` bytes came in."""
         if type(message) is Segment:
             self.entries_received += message.count
-            held = node.holdings.accepted_seq(message.author)
+            held = node.heads.accepted_seq(message.author)
             if message.first <= held + 1 <= message.last:
                 self.entries_new += message.last - held
                 self.new_bytes += size + OVERHEAD_BYTES

@@ -71,7 +71,7 @@ class Invariants:
         self._clocks: dict[str, dict[bytes, int]] = {}
         self._disks: dict[str, dict[bytes, int]] = {}
         self._verified: set[Segment] = set()
-        self._holdings: dict[str, tuple[object, ...]] = {}
+        self._states: dict[str, tuple[object, ...]] = {}
         self._order: dict[str, dict[tuple[int, bytes], int]] = {}
         self._lets_lack: dict[str, set[tuple[int, bytes]]] = {}
         self._asked_to_fill: dict[str, set[tuple[int, bytes]]] = {}
@@ -94,7 +94,7 @@ class Invariants:
 
     def started(self, node: Carrier) -> None:
         """2 and 7: it begins with what the disk holds, and all that was acknowledged is there."""
-        clock = {author: head.seq for author, head in node.holdings.clock.items()}
+        clock = {author: head.seq for author, head in node.heads.clock.items()}
         disk = {author: head.seq for author, head in node.backend.heads()}
         for author in node.local:
             known = self._disks.get(node.name, {}).get(author, 0)
@@ -170,9 +170,9 @@ class Invariants:
                 known = self.signed.get((message.author, head.seq), ())
                 self._require(head.id in known, node, "sends what nobody signed")
             self._verified.add(message)
-        if type(message) is Segment and message.author in node.holdings.local:
+        if type(message) is Segment and message.author in node.heads.local:
             durable = self._disks[node.name].get(message.author, 0)
-            adopted = node.holdings.accepted_seq(message.author)
+            adopted = node.heads.accepted_seq(message.author)
             self._require(
                 message.last <= max(durable, adopted), node, "sends an own entry before it is durable"
             )
@@ -212,18 +212,18 @@ class Invariants:
             for segment in event.segments:
                 if self.figures.spread is not None:
                     self.figures.spread.durable(node, segment)
-                seq = node.holdings.clock.seq(segment.author)
+                seq = node.heads.clock.seq(segment.author)
                 self._require(seq >= clock.get(segment.author, 0), node, "has a clock that went back")
                 clock[segment.author] = seq
-        state = (len(node.holdings.forks), tuple(node.holdings.ahead.items()))
+        state = (len(node.heads.forks), tuple(node.heads.ahead.items()))
         if any(isinstance(effect, events.PeerRejected) for effect in effects):
-            self._require(state == self._holdings.get(node.name), node, "was changed by an offence")
+            self._require(state == self._states.get(node.name), node, "was changed by an offence")
             self._require(
                 not any(isinstance(effect, events.StoreSegment | events.StoreFork) for effect in effects),
                 node,
                 "wrote because of an offence",
             )
-        self._holdings[node.name] = state
+        self._states[node.name] = state
         self._handled += 1
         # a commit that deletes is told in two events: between them the clock is ahead of what was accepted
         if self._handled % self._every == 0 and not isinstance(event, events.Forgotten):

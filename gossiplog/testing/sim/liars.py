@@ -76,7 +76,7 @@ class Liar(Stranger):
 
     def authors(self, node: SimNode) -> list[bytes]:
         """Everyone the node knows, and itself."""
-        return sorted({*node.holdings.clock, *node.local})
+        return sorted({*node.heads.clock, *node.local})
 
     def stored(self) -> list[Segment]:
         """Some segments that somebody holds."""
@@ -124,7 +124,7 @@ class Forger(Liar):
         if not authors:
             return
         author = self.random.choice(authors)
-        head = node.holdings.accepted(author)
+        head = node.heads.accepted(author)
         bodies = [encode_body(1, self.random.randbytes(9))]
         signatures = [bytes(64), *[segment.signature for segment in self.stored()]]
         [own], _ = build(Keypair(self.random.randbytes(32)), Head(head.seq, head.id), bodies)

@@ -44,7 +44,7 @@ class Carrier:
     local: tuple[bytes, ...]
     disk: Disk
     front: StoreFront
-    holdings: Heads
+    heads: Heads
     weights: Weights
     replica: Replica
     loop: Loop

@@ -31,7 +31,7 @@ class Stripper(SimNode):
         super()._send(effect)
 
     def _stripped(self, segment: Segment) -> Segment:
-        if segment.author in self.holdings.local or not segment.count:
+        if segment.author in self.heads.local or not segment.count:
             return segment
         share = 1.0 if self.random.random() < 0.25 else SHARE
         seqs = range(segment.first, segment.last + 1)
