@@ -554,6 +554,16 @@ class QuotaTests(FollowingCase):
                 self.replica.pulls.schedule.ends.keys() <= self.replica.pulls.schedule.pulled_from.keys()
             )
 
+    def test_what_is_pulled_is_not_asked_for_again(self) -> None:
+        """A later question replaces the earlier one: with another bound, what was asked for would not come."""
+        self.start(Quotas(entries_per_second=2.0))
+        self.hear(0, Have((HaveItem(0, 1000, ANN.author),)))
+        self.tick(2 * limits.GRAFT_SECONDS)
+        self.assertEqual(self.replica.pulls.schedule.pulled_from, {ANN.author: 0})
+        self.hear(0, *log(ANN, 1), *log(BOB, 1))
+        [(_, want)] = self.sent(self.hear(0, Lazy((None,))), Want)
+        self.assertEqual([item.author for item in want.items], [BOB.author])
+
     def test_who_is_ahead_is_asked_for_less(self) -> None:
         """Others are not, nor is a log of our own bounded, nor anybody without that quota."""
         for rate, expected in (

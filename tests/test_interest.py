@@ -227,6 +227,18 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(chosen.or_else(9, 1000), chosen)
         self.assertEqual(Quotas().or_else(9, None), Quotas(authors=9))
 
+    def test_merging_lifts_where_much_was_there_before(self) -> None:
+        """A tenth of what may be added is enough, not of all that is held."""
+        author = self.segment(1).author
+        for base, lifted in ((0, []), (9_000, [author])):
+            weights = Weights({author: 9_950})
+            ledger = QuotaLedger(Quotas(bytes=10_000), weights, {OWN})
+            ledger.base_bytes = base
+            ledger.refused[author] = Quota.BYTES
+            self.assertEqual(ledger.lightened(()), [])
+            weights.change((), {author: -500})
+            self.assertEqual(ledger.lightened(()), lifted)
+
     def test_bytes(self) -> None:
         """At the quota and one byte above, on its way and on disk; what is lost does not count."""
         one, other = self.segment(1), self.segment(2)

@@ -271,6 +271,7 @@ class QuotaTests(InterestCase):
     def test_bounds_that_nobody_chose(self) -> None:
         """What the machine has room for; what was chosen is in force as it is."""
         self.assertEqual(self.b.node.quotas.authors, default_authors())
+        self.disk(1 << 30)
         self.restart(self.b, quotas=Quotas(authors=3, bytes=10_000))
         self.assertEqual(self.b.node.quotas, Quotas(authors=3, bytes=10_000))
         for number in range(5):

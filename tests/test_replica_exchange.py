@@ -236,6 +236,22 @@ class RelayTests(ReplicaCase):
         self.assertEqual(self.given(self.do(events.Loaded(1, (one,)))), [(1, 1)])
         self.assertEqual(self.given(self.hear(0, two)), [(1, 2), (2, 2)])
 
+    def test_after_as_much_as_was_asked_for(self) -> None:
+        """Nothing more of the author is sent, it is announced; until it is asked for again.  Others are pushed."""
+        one, two, three, four = log(ANN, 4)
+        self.hear(0, one, two)
+        self.commit(one, two)
+        self.hear(1, Want((WantItem(ANN.author, 1),), 1))
+        self.assertEqual(self.given(self.do(events.Loaded(1, (one, two)))), [(1, 1)])
+        held = Have((HaveItem(0, 2, ANN.author),))
+        self.assertEqual(self.sent(self.tick(limits.LAZY_ANNOUNCE_SECONDS), Have), [(1, held)])
+        self.assertEqual(self.given(self.hear(0, three)), [(2, 3)])
+        self.assertEqual(self.given(self.hear(0, log(BOB, 1)[0])), [(1, 1), (2, 1)])
+        self.commit(three)
+        self.hear(1, Want((WantItem(ANN.author, 2),)))
+        self.assertEqual(self.given(self.do(events.Loaded(1, (two, three)))), [(1, 2), (1, 3)])
+        self.assertEqual(self.given(self.hear(0, four)), [(1, 4), (2, 4)])
+
     def test_what_was_forgotten_is_compared_in_the_end(self) -> None:
         """When the peer has taken what is still known that it is to get."""
         [one] = log(ANN, 1)

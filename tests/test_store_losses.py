@@ -128,16 +128,15 @@ class SeveralWritersTests(SynchronousTestCase):
             self.bring_back(logs, self.diary, 2)
             self.assertIn(f"entry 5 of {format_author(self.ann)}", self.missing(logs))
             self.bring_back(logs, self.ann, 1)
-        key = self.path / "node.key"
-        node = key.read_bytes() if key.exists() else b""
+            node = logs.node_key()
         with closing(open_logs(self.path)) as logs:
             self.assertTrue(logs.copied)
+            self.assertEqual(logs.node_key(), node)  # it is known, and no other copy
             self.assertIn("entry 5", self.missing(logs))
             self.bring_back(logs, self.ann, 2)
             logs.require_all_back()
             logs.recovered()
             self.append(logs, self.ann, self.diary)
-        self.assertEqual(key.read_bytes() if key.exists() else b"", node)
         with closing(open_logs(self.path)) as logs:
             self.assertEqual((logs.copied, logs.clock.seq(self.ann), logs.clock.seq(self.diary)), ("", 6, 3))
 
