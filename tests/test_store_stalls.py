@@ -468,7 +468,7 @@ class VainFillTests(ReplicaCase):
         """Of what was not asked for: each may be compared with thousands of rows."""
         self.hear(0, *(entries := log(ANN, 2)))
         self.commit(*entries)
-        self.holdings.lacks(ANN.author)
+        self.heads.lacks(ANN.author)
 
         def fills(number: int) -> int:
             return sum(isinstance(effect, events.FillHoles) for effect in self.hear(number, entries[0]))
