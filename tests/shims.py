@@ -12,7 +12,7 @@ import ctypes
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -224,7 +224,8 @@ def usable() -> bool:
     shim = DiskShim(lambda point: seen.append(point))
     shim.install()
     try:
-        sqlite3.connect("/dev/null").execute("PRAGMA user_version").fetchall()
+        with closing(sqlite3.connect("/dev/null")) as connection:
+            connection.execute("PRAGMA user_version").fetchall()
     except sqlite3.Error:
         pass
     finally:
