@@ -15,7 +15,7 @@ import sqlite3
 from contextlib import closing, suppress
 from typing import Final, NamedTuple
 
-from gossiplog.errors import StoreDamagedError, StoreFailedError, StoreFormatError
+from gossiplog.errors import StoreDamagedError, StoreError, StoreFailedError, StoreFormatError
 from gossiplog.log.cursor import Cursor
 from gossiplog.paths import AnyPath
 from gossiplog.store.directory import ASIDE, BESIDE, DATABASE, StoreDirectory, store_error
@@ -23,6 +23,8 @@ from gossiplog.store.folder import Folder
 from gossiplog.store.interface import PutCursor, PutFork, PutMeta
 from gossiplog.store.sqlite.carved import Carved
 from gossiplog.store.sqlite.header import SCHEMA_VERSION, version_of
+from gossiplog.store.sqlite.integrity import problems
+from gossiplog.store.sqlite.opening import open_database, our_tables, tables_of
 from gossiplog.store.sqlite.pages import Pages
 from gossiplog.store.sqlite.rows import Rows
 from gossiplog.store.sqlite.schema import SQLITE_ERRORS, create_tables, read_error
@@ -62,13 +64,22 @@ def salvage(path: AnyPath, wait: float = 0.0) -> Salvage:
                         f"{file} has format {version}, and is not damaged as far as can be told"
                     )
                 carved = Carved(pages, file)
-                if not carved:
+                if not carved and not _is_sound(directory):
                     raise StoreDamagedError(f"{file} is damaged: nothing can be read from it")
                 return _rebuild(directory.folder, carved)
         except SQLITE_ERRORS as error:
             raise read_error(error, file) from error
         except OSError as error:
             raise store_error(error, file) from error
+
+
+def _is_sound(directory: StoreDirectory) -> bool:
+    """Whether nothing is damaged after all: then there is nothing in it to be lost."""
+    try:
+        with closing(open_database(directory, sqlite3.Connection)) as connection:
+            return tables_of(connection) == our_tables() and not any(problems(connection))
+    except (StoreError, *SQLITE_ERRORS):
+        return False
 
 
 def _rebuild(folder: Folder, carved: Carved) -> Salvage:
