@@ -211,7 +211,7 @@ class LocalTests(ProcessTestCase):
         flip_a_bit(self.place / "ann" / "log.sqlite", b"two")
         process = self.gossiplog("verify", "--store", "ann")
         self.assertEqual(process.finish(), 3)
-        self.assertRegex(process.out, rf"\Adamaged: {self.author} 1 to 2: .+\n")
+        self.assertRegex(process.out, rf"\Acopied: .+\ndamaged: {self.author} 1 to 2: .+\n\Z")
         self.assertRegex(
             process.err, r"\Agossiplog: .* is damaged in \d places; --repair brings it in order\n\Z"
         )

@@ -81,9 +81,9 @@ class CommandTests(ProcessTestCase):
         self.assertEqual(self.forks("cleo"), "")
 
     def test_list_of_a_damaged_store(self) -> None:
-        """Which entry is held cannot be said then; the rest can."""
+        """What cannot be read is not held; the rest can be told."""
         flip_a_bit(self.place / "bob" / "log.sqlite", b"left")
-        self.assertEqual(self.forks("bob"), f"{self.words}; frozen at 1\n")
+        self.assertEqual(self.forks("bob"), f"{self.words}; no entry is held\n")
 
     def test_verify_and_clock(self) -> None:
         """A fork is shown, and is no damage of this store."""

@@ -106,7 +106,7 @@ class EverywhereTests(ProcessTestCase):
                 ["--store", "x", *(["--network", f"@{self.path}"] if variable is None else [])]
             )
             self.assertEqual(options.network, NETWORK)
-        self.assertEqual(sorted(set(found)), ["chat", "log", "recover", "run", "sync"])
+        self.assertEqual(sorted(set(found)), ["chat", "invite", "log", "recover", "run", "sync"])
 
     def test_mistakes(self) -> None:
         """One line each, with the file in it."""

@@ -297,7 +297,7 @@ class LinkTests(SynchronousTestCase):
         session = self.link.session or 0
         read = [events.Loaded(session, ()), events.PayloadsLoaded(session, bytes(32), Payloads())]
         for event in read:
-            driver._answered(event)
+            driver.answered(event)
         self.link.resumeProducing()
         self.assertEqual(handled, [])
         self.world.run(1)
