@@ -23,6 +23,7 @@ from random import Random
 
 from gossiplog.errors import GossiplogError, StoreFullError
 from gossiplog.log.body import encode_body
+from gossiplog.log.cursor import Cursor
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Append, Appended, SetCursor
 
@@ -108,7 +109,8 @@ class Life:
         payload = b"%d " % (self.seq + 1) + bytes(size)
         request = Append(self.author, [encode_body(1, payload)])
         try:
-            [done, _] = self.logs.process([request, SetCursor("me", b"%d" % self.seq)]).results
+            cursor = Cursor({self.author: (self.seq + 1, bytes(8))})
+            [done, _] = self.logs.process([request, SetCursor("me", cursor)]).results
         except GossiplogError as error:
             self.errors += 1
             if type(error) is not StoreFullError or self._limited is None:

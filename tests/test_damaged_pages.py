@@ -21,7 +21,6 @@ from gossiplog.errors import (
     StoreClosedError,
     StoreDamagedError,
     StoreError,
-    StoreFailedError,
     StoreLockedError,
 )
 from gossiplog.log.cursor import Cursor
@@ -261,7 +260,7 @@ class ReadOnlyTests(PageTestCase):
                 with self.assertRaises(StoreDamagedError) as caught:
                     logs.process(requests)
                 self.assertIn("gossiplog verify --repair", str(caught.exception))
-            self.assertRaises(StoreFailedError, logs.writer, "new")
+            self.assertRaises(StoreDamagedError, logs.writer, "new")
             self.assertEqual((logs.cursor("me"), logs.cursor("large")), (ME, LARGE))
             self.assertEqual(logs.cursor_names(), ["large", "me"])
             self.assertEqual(logs.meta("about"), b"a value of the store")

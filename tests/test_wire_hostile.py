@@ -310,8 +310,9 @@ class Growing(SynchronousTestCase):
             list(range(20_000)),
             1.5,
         ]
-        for document in VALID.values():
-            self.assertEqual(decode(msgpack.packb(document + rest)), decode(msgpack.packb(document)))
+        for name, document in VALID.items():
+            known = [*document, 0] if name == "want" else document  # an element that may be left out
+            self.assertEqual(decode(msgpack.packb(known + rest)), decode(msgpack.packb(document)))
 
     def test_trailing_elements_are_msgpack_all_the_same(self) -> None:
         for document in VALID.values():

@@ -70,7 +70,7 @@ class StoreDirectory:
     """I hold the lock of one store directory and keep its secrets.
 
     ``read_only``: nothing in it is written: that was asked for, or its file system takes no writes, or its modes let
-    us write nothing.
+    us write nothing, or there is ``damage``.
     """
 
     def __init__(self, path: AnyPath, init: bool = True, read_only: bool = False, wait: float = 0.0) -> None:
@@ -87,6 +87,7 @@ class StoreDirectory:
         """
         self.path = absolute(path)
         self.read_only = read_only
+        self.damage: StoreDamagedError | None = None
         self._is_guest = False
         self.wait = wait
         self.home = Home(f"store {self.path}")
@@ -138,11 +139,9 @@ class StoreDirectory:
 
     def require_in_place(self) -> None:
         """Raise :class:`StoreUnsafeError` if another directory stands where this one was."""
-        try:
+        with suppress(OSError):
             if os.stat(self.folder.path).st_ino == self.folder.stat().st_ino:
                 return
-        except OSError:
-            pass
         raise StoreUnsafeError(f"{self.path} was moved while it was opened")
 
     def seed(self, name: str) -> bytes | None:
@@ -267,7 +266,7 @@ class StoreDirectory:
 
     def _require_writable(self) -> None:
         if self.read_only:
-            raise StoreFailedError(f"{self.path} is open for reading only")
+            raise self.damage or StoreFailedError(f"{self.path} is open for reading only")
 
     def _read(self, folder: Folder, name: str) -> bytes | None:
         file = folder.file(name)

@@ -38,6 +38,7 @@ class DamagedBackend:
         self._closed = False
         self._directory = StoreDirectory(path, False, read_only, wait)
         self._directory.read_only = True
+        self._directory.damage = self._refusal()
         try:
             self._carved = Carved(Pages(self._directory.folder), self._directory.database)
             if not self._carved:
@@ -160,7 +161,10 @@ class DamagedBackend:
     def commit(self, writes: Sequence[RowWrite]) -> None:
         """Refuse."""
         self._found()
-        raise StoreDamagedError(f"{self.damage}; it is only read until gossiplog verify --repair rebuilt it")
+        raise self._refusal()
+
+    def _refusal(self) -> StoreDamagedError:
+        return StoreDamagedError(f"{self.damage}; it is only read until gossiplog verify --repair rebuilt it")
 
     def checkpoint(self) -> None:
         """There is nothing to do."""
