@@ -1,15 +1,17 @@
-"""Draw the pictures of replication.rst from the tables of the code: ``python docs/make_diagrams.py``.
+"""Draw the pictures of architecture.rst and replication.rst from the code itself: ``python docs/make_diagrams.py``.
 
 Writes ``docs/diagrams/*.svg``.  A test draws them again and compares.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 from typing import get_args
 
+import gossiplog
 from gossiplog.gossip import events
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
 from gossiplog.gossip.message_table import allowed
@@ -181,7 +183,76 @@ def label(offset: int) -> str:
     return "h" if offset == 0 else f"h{offset:+d}"
 
 
+ROOMS = {
+    **dict.fromkeys(("errors", "limits", "paths", "printable", "arguments"), "values"),
+    **dict.fromkeys(("node", "ticket", "catch_up"), "node"),
+    "notices": "notices",
+}
+"""Modules beside the packages, and in which box they are drawn; the others are a box each."""
+
+
+def imported() -> dict[str, set[str]]:
+    """Which rooms each room imports, as far as no other one between them does too; read from the imports."""
+    package = Path(gossiplog.__file__).parent
+    needs: dict[str, set[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        first = path.relative_to(package).with_suffix("").parts[0]
+        if first in ("__init__", "protocol"):  # protocol only passes names on
+            continue
+        room = ROOMS.get(first, first)
+        found = needs.setdefault(room, set())
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                bare = node.module == "gossiplog"
+                modules = [f"gossiplog.{alias.name}" if bare else node.module for alias in node.names]
+            for module in modules:
+                first, _, rest = module.partition(".")
+                other = ROOMS.get(rest.partition(".")[0], rest.partition(".")[0])
+                if first == "gossiplog" and other[:1].islower() and (room, other) != ("testing", "app"):
+                    found.add(other)  # the simulator prints as the commands do; they start it
+    needs = {room: (others & needs.keys()) - {room} for room, others in needs.items()}
+
+    def below(room: str) -> set[str]:
+        return needs[room].union(*(below(other) for other in needs[room]))
+
+    return {
+        room: {other for other in others if not any(other in below(between) for between in others - {other})}
+        for room, others in needs.items()
+    }
+
+
+def layers() -> str:
+    """The rooms of the package, each above all that it imports."""
+    needs = imported()
+
+    def level(room: str) -> int:
+        return 1 + max((level(other) for other in needs[room]), default=-1)
+
+    width, height, gap_x, gap_y = 110, 34, 40, 34
+    rows: dict[int, list[str]] = {}
+    for room in sorted(needs):
+        rows.setdefault(level(room), []).append(room)
+    across = max(map(len, rows.values()))
+    whole = 40 + across * width + (across - 1) * gap_x
+    place = {}
+    for number, rooms in rows.items():
+        left = (whole - len(rooms) * width - (len(rooms) - 1) * gap_x) / 2
+        y = 20 + (max(rows) - number) * (height + gap_y)
+        place.update({room: (left + at * (width + gap_x), y) for at, room in enumerate(rooms)})
+    parts = []
+    for room, others in sorted(needs.items()):
+        for other in sorted(others):
+            (x1, y1), (x2, y2) = place[room], place[other]
+            parts.append(arrow(x1 + width / 2, y1 + height, x2 + width / 2, y2))
+    for room, (x, y) in place.items():
+        parts += [box(x, y, width, height), text(x + width / 2, y + 22, room, bold=True, anchor="middle")]
+    title = "The rooms of the package: each imports what its arrows lead to, and what is below that"
+    return picture(int(whole), 40 + (max(rows) + 1) * (height + gap_y) - gap_y, title, parts)
+
+
 PICTURES: dict[str, Callable[[], str]] = {
+    "layers.svg": layers,
     "core.svg": core,
     "phases.svg": phases,
     "services.svg": services,
