@@ -32,11 +32,13 @@ MAX_VALUE_BYTES: Final = 64 * 1024 * 1024
 """A value that a store keeps of itself: the choices about a million authors have 34 MB."""
 
 MAX_KEPT_PLACES: Final = 262_144
-"""Authors of all cursors that a store knows from memory, some 50 MB of them; the others are read before they are saved
-again.  The cursor saved last is always known."""
+"""Authors of all cursors that a store knows from memory, in some 50 MB; the cursor saved last is always known."""
 
 CHECKED_ENDS_BYTES: Final = 8 * 1024 * 1024
 """The last rows of logs of others, read when a store is opened so that nothing is claimed that is not there: 40 ms."""
+
+REMOVED_AT_ONCE: Final = 4096
+"""Authors of a cursor that is removed, in one commit: 300 KB of write-ahead log."""
 
 MAX_REFERENCES: Final = 64
 """``after`` triples in one body."""

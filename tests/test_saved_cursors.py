@@ -28,6 +28,7 @@ from gossiplog.store.requests import Accept, Accepted, Append, Done, SetCursor
 from gossiplog.store.sqlite.backend import SQLiteBackend
 from gossiplog.testing.conformance.rows import Chain
 from tests.fuzz.survey import bearing_any_value
+from tests.mounts import MountCase
 from tests.netcase import World
 from tests.test_reading import VirtualCase
 
@@ -166,6 +167,25 @@ class CostTests(SynchronousTestCase):
             backend = backend.reopen()
             self.logs = Logs(backend)
             self.assertEqual(self.logs.cursor("me").seq(BOB), seq)
+
+    def test_a_large_one_is_removed_in_steps(self) -> None:
+        """So that a full disk has room for each; one that fails is the request's, and what is left can be removed."""
+        self.patch(saved_cursors, "REMOVED_AT_ONCE", 600)
+        self.save(many())
+        puts = self.save(None)
+        self.assertEqual([len(put.changes) for put in puts], [600, 600, 600, 0])
+        self.assertTrue(puts[-1].anew)
+        self.assertEqual(self.logs.cursor_names(), [])
+        self.save(many())
+        faults = iter([None, None, DiskFault.FULL])
+        self.backend.fault = lambda writes: next(faults, None)
+        [removed, other] = self.logs.process([SetCursor("me", None), SetCursor("other", many())]).results
+        self.assertIsInstance(removed, StoreFullError)
+        self.assertEqual(other, Done())
+        self.assertEqual(self.logs.cursor("me"), Cursor(dict(list(many().items())[1200:])))
+        self.assertEqual(self.logs.cursor("me"), self.backend.cursor("me").cursor)
+        self.save(None)
+        self.assertEqual(self.backend.cursor("me"), SavedCursor(Cursor()))
 
     def test_a_damaged_one_is_written_anew(self) -> None:
         """Whole: who saves knows all of it."""
@@ -328,6 +348,26 @@ class RowTests(DiskCase):
                 self.assertEqual(dict(logs.cursor(name).items()), {BOB: (seq, b"")}, name)
             self.assertEqual(logs.cursor_names(), sorted([*names, "other", "third"]))
             self.assertTrue(logs.verify().ok)
+
+
+class FullDiskTests(MountCase):
+    def test_a_large_one_is_removed(self) -> None:
+        """Where there is not the room that its rows take, and that comes back."""
+        place = self.mount("size=8m")
+        ballast = place / "ballast"
+        ballast.write_bytes(bytes(700 * 1024))
+        cursor = Cursor({number.to_bytes(32, "big"): (1, bytes(8)) for number in range(40_000)})
+        with closing(open_logs(place / "store")) as logs:
+            author = logs.writer("ann").author
+            logs.process([SetCursor("me", cursor)])
+            with self.assertRaises(StoreFullError):
+                while True:
+                    logs.process([Append(author, [bytes(100_000)])])
+            ballast.unlink()
+            self.assertEqual(logs.process([SetCursor("me", None)]).results, [Done()])
+            while logs.reclaim():
+                pass
+            logs.process([Append(author, [bytes(500_000)])])
 
 
 class PageTests(DiskCase):

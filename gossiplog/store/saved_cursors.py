@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from gossiplog.errors import InvalidValueError, StoreDamagedError
-from gossiplog.limits import MAX_KEPT_PLACES
+from gossiplog.limits import MAX_KEPT_PLACES, REMOVED_AT_ONCE
 from gossiplog.log.cursor import Cursor
 from gossiplog.store.interface import Backend, PutCursor
 from gossiplog.store.names import check_cursor_name
@@ -44,14 +44,29 @@ class SavedCursors:
 
         :raises InvalidValueError: that is no name, or no cursor.
         :raises StoreDamagedError: what is there cannot be read, and so should not be written.
+        :raises StoreError: most of a large one was to be removed first, and that failed; it may lack authors now.
         """
         if not isinstance(cursor, Cursor | None):
             raise InvalidValueError(f"a cursor is kept, not {type(cursor).__name__}")
         before, damage = self._find(name)
+        if not cursor and len(before) > REMOVED_AT_ONCE:
+            before = self._shortened(name, before)
         changes = (cursor or Cursor()).difference(before)
         if damage or (changes and not cursor):
             return PutCursor(name, dict(cursor.items()) if cursor else {}, anew=True)
         return PutCursor(name, changes) if changes else None
+
+    def _shortened(self, name: str, cursor: Cursor) -> Cursor:
+        """Remove most of a cursor that is to be removed, in commits that a full disk has room for."""
+        left = cursor.copy()
+        authors = list(cursor)  # sorted: neighbours share pages
+        for place in range(0, len(authors) - REMOVED_AT_ONCE, REMOVED_AT_ONCE):
+            some = dict.fromkeys(authors[place : place + REMOVED_AT_ONCE])
+            self._backend.commit([PutCursor(name, some)])
+            self._backend.checkpoint()
+            left.apply(some)
+            self.settle(name, left.copy())
+        return left
 
     def settle(self, name: str, cursor: Cursor | None) -> None:
         """``cursor``, which nobody changes any more, is on disk as ``name``, durably."""
