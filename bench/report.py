@@ -117,7 +117,7 @@ ROWS: tuple[Row, ...] = (
         "cursor saved after each entry, 5,000 authors",
         lambda work: _median(work, 3, "ratio", lambda d: workloads.cursors(d, 5000, 10_000)),
         (
-            ("ratio", "of as many saves for one author, and reading", "<= 1.5"),
+            ("ratio", "of as many saves for one author, and reading", "<= 2"),
             ("kb_per_save", "KB written for each", "<= 40"),
         ),
     ),
