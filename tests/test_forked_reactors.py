@@ -238,7 +238,10 @@ class FrontDoorTests(ProcessTestCase):
     """The same through ``gossiplog.aio`` and ``gossiplog.blocking``: a child leaves without a loop and a thread."""
 
     def run_program(self, program: str) -> list[str]:
-        process = self.start(sys.executable, "-c", program)
+        about_threads = (
+            "ignore:This process:DeprecationWarning"  # from Python 3.12 on, and what this is a test of
+        )
+        process = self.start(sys.executable, "-W", about_threads, "-c", program)
         self.assertEqual((process.finish(), process.err), (0, ""))
         return process.out.splitlines()
 

@@ -96,11 +96,17 @@ class ReaderTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.place = Path("/tmp" if os.geteuid() == 0 else ".").absolute() / f"gossiplog-{os.getpid()}"
         self.place.mkdir(mode=0o755)
-        self.addCleanup(shutil.rmtree, self.place)
+        self.addCleanup(self.remove)
         self.path = self.place / "store"
         with closing(open_logs(self.path)) as logs:
             self.ann = logs.writer("ann").author
             logs.process([Append(self.ann, [encode_body(7, b"one")])])
+
+    def remove(self) -> None:
+        for directory in (self.path, self.path / "seeds"):  # which a test closed to their owner
+            if directory.is_dir():
+                directory.chmod(0o700)
+        shutil.rmtree(self.place)
 
     def held(self, read_only: bool = True) -> tuple[int, int, dict[str, bytes]]:
         with closing(open_logs(self.path, init=False, read_only=read_only)) as logs:

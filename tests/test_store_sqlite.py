@@ -210,8 +210,7 @@ class DirectoryTests(DirectoryTestCase):
         parent = self.path.parent
         self.addCleanup(self.path.chmod, 0o700)
         self.addCleanup(parent.chmod, stat.S_IMODE(parent.stat().st_mode))
-        self.path.chmod(0o500)
-        (self.path / "lock").chmod(0o400)
+        self.path.chmod(0)  # an owner who may read could open it for reading
         parent.chmod(0o555)
         if os.geteuid() == 0:  # to whom nothing is forbidden
             self.addCleanup(os.seteuid, 0)

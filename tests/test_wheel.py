@@ -111,7 +111,13 @@ class InstalledTests(SynchronousTestCase):
         [pip] = (SOURCE / "tools").glob("pip-*.whl")
         run(sys.executable, "-m", "venv", "--without-pip", place / "venv", cwd=place)
         scripts = place / "venv" / "bin"
-        run(scripts / "python", pip / "pip", "install", "--no-compile", "--quiet", wheel, cwd=place)
+        install = ("install", "--no-compile", "--quiet", "--retries", "1", wheel)
+        try:
+            run(scripts / "python", pip / "pip", *install, cwd=place)
+        except AssertionError as error:
+            if "NameResolutionError" in str(error):
+                raise SkipTest("no package index is found here") from None
+            raise
         elsewhere = place / "elsewhere"
         elsewhere.mkdir()
         self.assertIn("gossiplog", run(scripts / "gossiplog", "--help", cwd=elsewhere))
