@@ -28,6 +28,7 @@ from gossiplog.log.network import Network
 from gossiplog.net.bans import Ban
 from gossiplog.notices import Peer, Progress
 from gossiplog.paths import AnyPath
+from gossiplog.store.lock import TRY_SECONDS, Patience
 from gossiplog.ticket import Ticket
 
 P = ParamSpec("P")
@@ -35,9 +36,6 @@ R = TypeVar("R")
 I = TypeVar("I")  # noqa: E741
 N = TypeVar("N")
 M = TypeVar("M")
-
-LOOK_SECONDS = 0.05
-"""Between two looks at a store that another process has."""
 
 
 def _coroutine(
@@ -83,14 +81,13 @@ class Store:
         path, init, read_only, wait = self._how
         self._reactor = loop_reactor.join()
         try:
-            until = time.monotonic() + wait
+            patience = Patience(wait)
             while self._opened is None:
+                began = time.monotonic()
                 try:
                     self._opened = gossiplog.open_store(path, self._reactor, init=init, read_only=read_only)
-                except StoreLockedError:
-                    if time.monotonic() >= until:
-                        raise
-                    await asyncio.sleep(LOOK_SECONDS)
+                except StoreLockedError as error:
+                    await asyncio.sleep(min(patience.bear(error, began), TRY_SECONDS))
         except BaseException:
             await loop_reactor.leave(self._reactor)
             raise

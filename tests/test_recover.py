@@ -266,8 +266,8 @@ class RecoverTests(ProcessTestCase):
 class NodeTests(TestCase):
     """The same for an application, with the real reactor."""
 
-    async def test_recover(self) -> None:
-        """Once a peer and we hold the same; not when it goes away before."""
+    def copied(self) -> tuple[Path, bytes]:
+        """A place with ann's store and an older copy of it, which lacks her second entry; and who wrote."""
         place = Path(self.mktemp())
         place.mkdir(parents=True)
         with closing(open_logs(place / "ann")) as logs:
@@ -276,6 +276,11 @@ class NodeTests(TestCase):
         shutil.copytree(place / "ann", place / "copy")
         with closing(open_logs(place / "ann")) as logs:
             logs.process([Append(author, [encode_body(1, b"2")])])
+        return place, author
+
+    async def test_recover(self) -> None:
+        """Once a peer and we hold the same; not when it goes away before."""
+        place, _ = self.copied()
         ann, copy = self.open(place / "ann"), self.open(place / "copy")
         writer = await copy.writer()
         self.assertTrue(copy.copied)
@@ -297,14 +302,8 @@ class NodeTests(TestCase):
 
     async def test_a_peer_that_blocks_the_author(self) -> None:
         """It may have newer entries, and says nothing of them; once it takes the log, they come back."""
-        place = Path(self.mktemp())
-        place.mkdir(parents=True)
+        place, author = self.copied()
         with closing(open_logs(place / "ann")) as logs:
-            author = logs.writer("default").author
-            logs.process([Append(author, [encode_body(1, b"1")])])
-        shutil.copytree(place / "ann", place / "copy")
-        with closing(open_logs(place / "ann")) as logs:
-            logs.process([Append(author, [encode_body(1, b"2")])])
             segments = logs.segments(author, 1, ALL)
         with closing(open_logs(place / "bob")) as logs:
             logs.process([Accept(segment, verify(segment)) for segment in segments])

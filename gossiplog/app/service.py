@@ -141,9 +141,7 @@ async def open_patiently(path: str, reactor: Any, *, init: bool, wait: float) ->
                 path, reactor, init=init, wait=min(left, HOLD_UP_SECONDS) if reactor.running else left
             )
         except StoreLockedError as error:
-            left = patience.left(error.pid, began, monotonic())
-            if left <= 0:
-                raise StoreLockedError(error.path, error.pid, wait) from None
+            left = patience.bear(error, began)
         await deferLater(reactor, 0)
 
 

@@ -24,15 +24,13 @@ from gossiplog.log.cursor import Cursor
 from gossiplog.log.entry import Entry
 from gossiplog.log.network import Network
 from gossiplog.paths import AnyPath
+from gossiplog.store.lock import TRY_SECONDS, Patience
 
 R = TypeVar("R")
 
 if TYPE_CHECKING:
     from gossiplog.catch_up import Moved
     from gossiplog.ticket import Ticket
-
-LOOK_SECONDS = 0.05
-"""Between two looks at a store that another process has."""
 
 
 class Store:
@@ -64,17 +62,16 @@ class Store:
         if self._thread is not None:
             raise InvalidValueError(f"store {self._path!r} is open already")
         self._thread = thread = reactor_thread.join()
-        until = time.monotonic() + self._patience
+        patience = Patience(self._patience)
         try:
             while self._store is None:
+                began = time.monotonic()
                 try:
                     self._store = thread.wait(
                         lambda: gossiplog.open_store(self._path, thread.reactor, **self._how)
                     )
-                except StoreLockedError:
-                    if time.monotonic() >= until:
-                        raise
-                    time.sleep(LOOK_SECONDS)
+                except StoreLockedError as error:
+                    time.sleep(min(patience.bear(error, began), TRY_SECONDS))
         except BaseException:
             self._thread = None
             reactor_thread.leave(thread)

@@ -118,7 +118,6 @@ class Liveness:
 
     def pass_over(self, session: Session, message: Peers | Unknown) -> None:
         """Allowed, and of no use to this node, but as a sign of life."""
-        session.unknown_messages += 1
 
     # -- does it hold what we hold?
 

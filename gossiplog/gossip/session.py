@@ -95,7 +95,6 @@ class Session:
         self.allowance = allowance
         self.answers = Answers(starts_even=dialled)
         self.is_answer = False
-        self.unknown_messages = 0
         self.unwanted_items = 0
         self.outbox = Outbox()
         self.service: dict[bytes, Service] = {}

@@ -18,7 +18,6 @@ from gossiplog.gossip.events import ForkFound
 from gossiplog.live.core import StoreCore
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
-from gossiplog.live.logger import NodeLog
 from gossiplog.live.reader import Reader
 from gossiplog.live.results import Result, deliver
 from gossiplog.live.store_thread import StoreThread
@@ -34,8 +33,6 @@ from gossiplog.store.logs import Logs, VerifyReport, open_logs
 from gossiplog.store.names import check_cursor_name, check_writer_name
 from gossiplog.store.repair.repair import RepairReport
 from gossiplog.store.requests import AddFork, SetCursor
-
-_log = NodeLog()
 
 
 def open_store(

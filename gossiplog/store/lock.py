@@ -27,6 +27,9 @@ _PID_BYTES: Final = 20
 _held: set[StoreLock] = set()
 """Of this process; after a fork also those of its parent."""
 
+TRY_SECONDS: Final = 0.05
+"""Between two tries to open a store, each with a thread of its own, of who has to do other things meanwhile."""
+
 
 class Patience:
     """I am how long somebody waits: ``wait`` seconds for each who has the lock, since they come and go."""
@@ -42,6 +45,16 @@ class Patience:
             self._holder = holder
             self._deadline = since + self._wait
         return self._deadline - now
+
+    def bear(self, locked: StoreLockedError, since: float) -> float:
+        """Return for how many seconds more to wait, after a try that began at ``since``.
+
+        :raises StoreLockedError: there are none left; it says how long that was.
+        """
+        left = self.left(locked.pid, since, time.monotonic())
+        if left <= 0:
+            raise StoreLockedError(locked.path, locked.pid, self._wait) from None
+        return left
 
 
 class StoreLock:
