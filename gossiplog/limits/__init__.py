@@ -1,0 +1,8 @@
+"""Every size, count and time limit, each with its reason.  Sizes are bytes, times are seconds."""
+
+from gossiplog.limits.disk import *
+from gossiplog.limits.memory import *
+from gossiplog.limits.programs import *
+from gossiplog.limits.sessions import *
+from gossiplog.limits.values import *
+from gossiplog.limits.wire import *

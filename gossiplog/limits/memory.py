@@ -1,0 +1,21 @@
+"""Limits of what a node keeps in memory."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_MEMORY_BYTES: Final = 512 << 20
+"""What all peers together may make a node keep, if nothing else was chosen and the machine has four times as much:
+claims of a million authors and a half."""
+
+MIN_MEMORY_BYTES: Final = 32 << 20
+"""The least that can be chosen: a few peers with a large entry each, and what one message makes of itself."""
+
+MIN_SHARE_BYTES: Final = 256 * 1024
+"""Nobody more is let in where each would have less: with 64 MiB there are 256 sessions."""
+
+LOADS_AT_ONCE: Final = 4
+"""Reads for peers that the store is given at once, up to 1.5 MiB each: its thread never waits for the next."""
+
+SHORT_READ_BYTES: Final = 64 * 1024
+"""Backlog read for a peer at once while memory is short, and only when it took what it was given."""

@@ -1,0 +1,15 @@
+"""Limits of this machine, and of what programs and people see."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FORK_WAIT_SECONDS: Final = 1.0
+"""That a fork waits for what a store's thread does just now: a commit, or a look through a large table.  If it did not,
+SQLite might hang in the child."""
+
+MAX_PRINTED_CHARS: Final = 2048
+"""Of a text of others in an error, a notice or a line of a log: a path of 255 bytes that are all escaped still fits."""
+
+MAX_MARKS: Final = 8
+"""Combining marks on one letter: more than any script stacks; hundreds of them reach over the lines above and below."""
