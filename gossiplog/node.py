@@ -13,15 +13,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, overload
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import DeferredList, maybeDeferred
 from twisted.python.failure import Failure
 
-from gossiplog import limits
 from gossiplog.arguments import check_type
-from gossiplog.errors import ByeCode, EndpointError, InvalidKeyError, NodeStoppedError
+from gossiplog.errors import ByeCode, InvalidKeyError, NodeStoppedError
 from gossiplog.gossip.events import Lightened
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
-from gossiplog.live.interrupts import pass_on
 from gossiplog.live.memory_size import default_authors, default_memory, part_large
 from gossiplog.live.monotonic import steady
 from gossiplog.live.results import Ending, Result, deliver, fail_quietly
@@ -29,17 +27,15 @@ from gossiplog.live.store import Store
 from gossiplog.live.subscriptions import Events, Subscribers
 from gossiplog.log.keys import is_node_id
 from gossiplog.log.network import Network
-from gossiplog.net import endpoints
 from gossiplog.net.bans import Ban
 from gossiplog.net.dialer import Dialer
 from gossiplog.net.disk_room import DiskRoom
 from gossiplog.net.driver import Driver
-from gossiplog.net.endpoints import AtName, ClientEndpoint, ServerEndpoint
-from gossiplog.net.link_factory import LinkFactory
+from gossiplog.net.endpoints import ClientEndpoint, ServerEndpoint
+from gossiplog.net.listeners import Listeners
 from gossiplog.net.own_logs import require_shown
 from gossiplog.net.progress import Meter
 from gossiplog.net.settings import check_settings
-from gossiplog.net.sockets import lengthen
 from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress, QuotaExceeded
 from gossiplog.store.requests import Delivery
 from gossiplog.ticket import Ticket
@@ -84,7 +80,6 @@ class Node:
         self._core = core = store._core
         self.reactor = reactor
         max_memory = default_memory() if max_memory is None else max_memory
-        self._binding: dict[Deferred[Any], Any] = {}
         self._subscribers = Subscribers(reactor)
         self._stopping = False
         self._stopped = Ending(reactor)
@@ -106,6 +101,7 @@ class Node:
             self._driver = Driver(
                 reactor, core, self.network, secret, instance, agent, random, tell, ledger, max_memory
             )
+            self._listeners = Listeners(reactor, self._driver)
             self.id = self._driver.id
             self._meter = Meter(core.clock, self._driver.replica.pulls.schedule, core.clock.total())
             self._ends = [core.listen(self._count), self._detach]
@@ -126,40 +122,7 @@ class Node:
         Fails with :class:`EndpointError` when the string or the address is of no use.
         """
         self._check_running()
-        result: Result[str] = Result(reactor=self.reactor)
-        server = endpoints.server(self._driver.dialers.reaching, endpoint)
-        name = endpoints.name(endpoint)
-        factory = LinkFactory(self._driver)
-        listening = maybeDeferred(server.listen, factory)
-
-        def bound(port: Any) -> Any:
-            self._binding.pop(listening, None)
-            if self._stopping:
-                fail_quietly(result, NodeStoppedError("the node was stopped"))
-                return port.stopListening()
-            self._driver.ports.append(port)
-            lengthen(port)
-            if getattr(port, "factory", None) is factory:
-                factory.port = port
-            result.callback(endpoints.describe(port.getHost()))
-            return None
-
-        def failed(failure: Any) -> None:
-            self._binding.pop(listening, None)
-            if self._stopping:
-                fail_quietly(result, NodeStoppedError("the node was stopped"))
-            elif not isinstance(failure.value, Exception):
-                result.errback(failure)
-            else:
-                result.errback(EndpointError(f"cannot listen on {name!r}: {failure.getErrorMessage()}"))
-
-        def late(_: Any, seconds: float) -> None:
-            raise EndpointError(f"it did not within {seconds:g} s")
-
-        self._binding[listening] = server
-        listening.addTimeout(limits.BIND_SECONDS, self.reactor, late)
-        listening.addCallbacks(bound, failed)
-        return result
+        return self._listeners.add(endpoint, self._driver.dialers.reaching)
 
     def connect(self, endpoint: ClientEndpoint) -> Dialer:
         """Keep a connection to a client endpoint (``tcp:HOST:PORT``), dialled until it answers and when it is lost.
@@ -356,18 +319,7 @@ class Node:
         elif not self._stopping:
             self._core.check_caller()
             self._stopping = True
-            waits: list[Any] = [
-                maybeDeferred(port.stopListening)
-                .addTimeout(limits.CLOSE_SECONDS, self.reactor)
-                .addErrback(lambda failure: pass_on(self.reactor, failure.value))
-                for port in self._driver.ports
-            ]
-            waits += self._binding
-            for binding, server in tuple(self._binding.items()):
-                if isinstance(server, AtName):
-                    binding.cancel()
-                else:  # it may have a port any moment, which is to be closed
-                    binding.addTimeout(limits.CLOSE_SECONDS, self.reactor)
+            waits = self._listeners.stop()
             waits.append(maybeDeferred(self._driver.stop, ByeCode.STOPPING, "stopping"))
             closed = DeferredList(waits, consumeErrors=True)
             closed.addCallback(lambda _: self._over())

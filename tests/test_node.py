@@ -329,7 +329,7 @@ class SubscriberTests(SynchronousTestCase):
                 raise SystemExit(3)
 
         site = self.world.site("c")
-        site.node._driver.ports.append(Port())
+        site.node._listeners.ports.append(Port())
         self.assertRaises(SystemExit, self.world.result, site.store.close())
         self.world.result(site.store.close())
         self.assertEqual(self.flushLoggedErrors(), [])

@@ -80,7 +80,6 @@ class Driver:
         self.reactor = reactor
         self.id = crypto_scalarmult_base(secret)
         self.peers: dict[int, Peer] = {}
-        self.ports: list[Any] = []
         self.turns = FairTurns(reactor, worked(reactor))
         self.admission = Admission(reactor, tell)
         self.dialers = Dialers(
@@ -152,8 +151,8 @@ class Driver:
         return self._stopped.wait()
 
     def give_up(self) -> None:
-        """In a child by fork: let go of ports and connections, and do nothing any more, without a word."""
-        let_go(self.reactor, [*self.ports, *[link.transport for link in self._open], *self.dialers.sockets])
+        """In a child by fork: let go of the connections, and do nothing any more, without a word."""
+        let_go(self.reactor, [*[link.transport for link in self._open], *self.dialers.sockets])
         self._stopped.over = True
         self.loop.end()
         self._alarm.cancel()
