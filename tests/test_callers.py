@@ -188,6 +188,41 @@ except BaseException as error:
 """
 
 
+CANCELLED = """
+import asyncio, gc
+from twisted.internet import asyncioreactor
+from gossiplog import NewEntries, Node, open_store
+
+def leave(_=None):
+    raise asyncio.CancelledError
+
+async def waited(awaitable):
+    try:
+        await awaitable
+    except asyncio.CancelledError:
+        print("cancelled", asyncio.current_task().cancelling())
+
+async def main():
+    asyncioreactor.install(asyncio.get_running_loop())
+    from twisted.internet import reactor
+    reactor.startRunning(installSignalHandlers=False)
+    async with open_store("store", reactor) as store, Node(reactor, store, network="here") as node:
+        writer = await store.writer()
+        writer.append(b"1").addCallback(leave)
+        await waited(writer.append(b"2").addCallback(leave))
+        late = writer.append(b"3").addCallback(leave)
+        await writer.append(b"4")
+        await waited(late)
+        writer.append(b"5")
+        await waited(node.when(NewEntries, where=leave))
+        gc.collect()
+        print(await writer.append(b"6"))
+    print("closed")
+
+asyncio.run(main())
+"""
+
+
 AFTERWARDS = """
 import sys
 from twisted.internet.defer import Deferred
@@ -287,6 +322,14 @@ class CallerTests(ProcessTestCase):
             self.assertIn(end, process.out)
             self.assertRegex(process.out, r"\A2\n")
             self.run_program("import shutil; shutil.rmtree('store')")
+
+    def test_cancelled_in_a_callback(self) -> None:
+        """That ends no program and no task but the one that waits; nobody waits for the first one, which is logged."""
+        process = self.start(sys.executable, "-c", CANCELLED)
+        self.assertEqual(process.finish(), 0, process.err)
+        self.assertEqual(process.out, "cancelled 0\n" * 3 + "6\nclosed\n")
+        self.assertEqual(process.err.count("Unhandled error"), 1)
+        self.assertEqual(process.err.count("asyncio.exceptions.CancelledError"), 1)
 
     def test_what_fails_when_the_interpreter_ends(self) -> None:
         """A command says what was wrong with it, and nothing about what is thrown away with it."""
