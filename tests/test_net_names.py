@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.base import ThreadedResolver
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IHostnameResolver
@@ -125,6 +126,24 @@ class ReachTests(SynchronousTestCase):
             self.refuse(number)
         self.failureResultOf(attempt, ConnectionRefusedError)
         self.assertEqual(len(self.dialled), limits.MAX_ADDRESSES)
+
+    def test_for_who_wants_no_more(self) -> None:
+        """As ``IReactorCore`` says: one IPv4 address, or a failure that says why."""
+        reactor: Any = MemoryReactorClock()
+        reactor.nameResolver = Known(FOUR[:2])
+        self.assertEqual(self.successResultOf(Reaching(reactor).resolve("relay.example")), "192.0.2.1")
+        reactor.nameResolver = Known([])
+        failed = self.failureResultOf(Reaching(reactor).resolve("relay.example"), DNSLookupError)
+        self.assertIn("relay.example: it has no address", str(failed.value))
+
+    def test_in_the_place_of_the_resolver_that_reactors_begin_with(self) -> None:
+        """And of no other; the class of that one is private, and known by its name."""
+        installed: Any = reactor
+        before = installed.nameResolver
+        self.addCleanup(installed.installNameResolver, before)
+        self.assertIsInstance(Reaching(installed).nameResolver, Names)
+        installed.installResolver(ThreadedResolver(installed))
+        self.assertIs(Reaching(installed).nameResolver, installed.nameResolver)
 
     def test_none(self) -> None:
         self.assertIn(

@@ -31,8 +31,8 @@ class Result(Deferred[T]):
     """A Deferred that an asyncio task (under the asyncio reactor) may await too.
 
     To cancel it is to wait no longer; what was asked for is done all the same.  A SystemExit or KeyboardInterrupt that
-    a callback raises, and that nobody waits for, ends the program: a Deferred would keep it to itself.  A CancelledError,
-    asyncio's too, ends no program: it is a failure like others, raised in who waits, logged if nobody does.
+    a callback raises, and that nobody waits for, ends the program: a Deferred would keep it to itself.  A
+    CancelledError, asyncio's too, ends no program: it is a failure like others, raised in who waits, logged if nobody does.
     """
 
     _no_news: Failure | None = None

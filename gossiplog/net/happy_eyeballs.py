@@ -3,6 +3,10 @@
 Responsible for: connections to names, over IPv4 and IPv6 alike (RFC 8305), for whichever kind of endpoint.
 Must not know: what endpoints are for.
 Invariant: nobody else's reactor is changed; a resolver that somebody installed on it is the one that is asked.
+
+Twisted has no public way to ask whether somebody installed one: the class that its reactors begin with is private, and
+is known here by its name.  Where that is another one day, it is asked as one that somebody installed, and
+``test_net_names`` fails.
 """
 
 from __future__ import annotations
@@ -12,9 +16,8 @@ from itertools import chain, zip_longest
 from typing import Any
 from weakref import WeakSet
 
-from twisted.internet._resolver import ComplexResolverSimplifier, GAIResolver
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.address import HostnameAddress, IPv6Address
+from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import DNSLookupError, UserError
@@ -24,6 +27,9 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from gossiplog import limits
 from gossiplog.net.name_lookup import Address, Names
+
+_FIRST_RESOLVER = "GAIResolver"
+"""The class that looks names up for a reactor of Twisted until somebody installs another."""
 
 
 def reaching(reactor: Any) -> Any:
@@ -47,7 +53,7 @@ class Reaching:
     def nameResolver(self) -> Any:
         """Who is asked for names: ours, in the place of the one that every reactor of Twisted begins with."""
         theirs = self._reactor.nameResolver
-        return self._names if type(theirs) is GAIResolver else theirs
+        return self._names if type(theirs).__name__ == _FIRST_RESOLVER else theirs
 
     @property
     def looking_up(self) -> Collection[str]:
@@ -67,7 +73,9 @@ class Reaching:
 
     def resolve(self, name: str, timeout: Sequence[int] = ()) -> Deferred[str]:
         """The first IPv4 address of a name, for who wants no more."""
-        return ComplexResolverSimplifier(self.nameResolver).getHostByName(name)
+        first = FirstAddress(name)
+        self.nameResolver.resolveHostName(first, name, 0, [IPv4Address])
+        return first.found
 
     def connectTCP(
         self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None
@@ -96,6 +104,30 @@ class Reaching:
 
         wrapped = TLSMemoryBIOFactory(contextFactory, True, factory)
         return self.connectTCP(host, port, wrapped, timeout, bindAddress)
+
+
+@implementer(IResolutionReceiver)
+class FirstAddress:
+    """I take the first address of a name: ``found`` fires with it, or fails."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._look_up: Any = None
+        self.found: Deferred[str] = Deferred()
+
+    def resolutionBegan(self, resolutionInProgress: Any) -> None:
+        """This is where it says what went wrong."""
+        self._look_up = resolutionInProgress
+
+    def addressResolved(self, address: Any) -> None:
+        """One more."""
+        if not self.found.called:
+            self.found.callback(address.host)
+
+    def resolutionComplete(self) -> None:
+        """That was all."""
+        if not self.found.called:
+            self.found.errback(_no_address(self._name, self._look_up))
 
 
 @implementer(IConnector, IResolutionReceiver)
@@ -160,8 +192,7 @@ class Reach:
         if self._addresses:
             self._dial()
         else:
-            problem = getattr(self._look_up, "problem", "") or "it has no address"
-            self._end(Failure(DNSLookupError(f"{self._host}: {problem}")))
+            self._end(_no_address(self._host, self._look_up))
 
     # --
 
@@ -213,6 +244,11 @@ class Reach:
         waiting, self._next = self._next, None
         if waiting is not None:
             waiting.cancel()
+
+
+def _no_address(name: str, look_up: Any) -> Failure:
+    problem = getattr(look_up, "problem", "") or "it has no address"
+    return Failure(DNSLookupError(f"{name}: {problem}"))
 
 
 def interleaved(addresses: Sequence[Address]) -> list[Address]:
