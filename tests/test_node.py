@@ -497,6 +497,24 @@ class FailingDiskTests(SynchronousTestCase):
         self.world.run(1)
         self.assertEqual(c.payloads(self.b.author()), [b"before"])
 
+    def test_store_whose_thread_is_gone(self) -> None:
+        """Told once, as a disk that failed; peers send nothing more, and reads for them are answered with nothing."""
+        self.a.append(b"before")
+        self.world.run(1)
+        self.b.disk._over = StoreClosedError("its thread ended")
+        for number in range(10):
+            self.a.append(bytes([number]))
+            self.world.run(1)
+        [failing] = self.b.of(StoreFailing)
+        self.assertTrue(failing.final)
+        self.assertIsInstance(failing.error, StoreClosedError)
+        self.assertEqual(len(self.b.node.peers), 1)
+        c = self.world.site("c")
+        c.node.connect(self.b.listen())
+        self.world.run(30)
+        self.assertEqual(c.store.clock.total(), 0)
+        self.assertEqual(len(self.b.of(StoreFailing)), 1)
+
     def test_disk_that_fails_during_the_stop(self) -> None:
         """The last thing that happens is a failure: it is told, and starts no timer."""
         for fault in (DiskFault.FULL, DiskFault.LOST):

@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from gossiplog import open_store
+from gossiplog import StoreError, open_store
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas
 from gossiplog.limits import DISK_PAGE_BYTES
 from gossiplog.log.disk_cost import Weights
 from gossiplog.store.logs import open_logs
-from gossiplog.store.requests import Delivery
+from gossiplog.store.requests import Accept, Delivery, Forget
+from gossiplog.testing.conformance.rows import Chain
 from tests.disks import GAPS, KINDS, MERGED, Made, sizes_of
 
 SCALE = 10
@@ -108,6 +112,28 @@ class StoreTests(TestCase):
         self.assertLess(weights.bytes, most)
         there = await store._core.run(lambda logs: logs.weighing.weights())
         self.assertEqual(weights.authors, there)
+        await store.close()
+
+    async def test_what_is_in_use_cannot_be_read(self) -> None:
+        """When there is no descriptor for it: neither the thread ends nor fails a commit that was done."""
+        store = open_store(self.mktemp(), reactor)
+        before = store._core.weigh().bytes
+        asked = threading.Event()
+
+        def fail() -> int:
+            asked.set()
+            raise StoreError("unable to open database file")
+
+        backend: Any = await store._core.run(lambda logs: logs._backend)
+        self.patch(backend, "used_bytes", fail)
+        writer = await store.writer()
+        await writer.append(b"1")
+        await deferToThread(asked.wait)  # the thread is idle
+        self.assertEqual(await writer.append(b"2"), 2)
+        chain = Chain()
+        await store._core.run(lambda logs: logs.process([Accept(*chain.put(b"x"))]))
+        report = await store._core.run(lambda logs: logs.process([Forget(chain.author)]))
+        self.assertEqual((report.forgotten, report.used_bytes), ((chain.author,), before))
         await store.close()
 
     async def test_a_repair_begins_anew(self) -> None:

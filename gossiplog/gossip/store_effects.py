@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from gossiplog import limits
-from gossiplog.errors import StoreDamagedError, StoreError, StoreFullError
+from gossiplog.errors import StoreClosedError, StoreDamagedError, StoreError, StoreFullError
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.gossip.fair_calls import Answer, FairCalls, Work
@@ -136,8 +136,8 @@ class StoreEffects:
             self._done()
 
         held.proven(effect.proof)
-        self._put(AddFork(effect.proof), 0 if again else size, written)
         self._proofs += 1
+        self._put(AddFork(effect.proof), 0 if again else size, written)
 
     def fill(self, effect: events.FillHoles) -> None:
         """Put payloads back that were missing."""
@@ -172,8 +172,12 @@ class StoreEffects:
         self._done()
 
     def _put(self, request: Any, size: int, answer: Answer) -> None:
-        self._store.write(request, answer, size)
         self.pending_bytes += size
+        try:
+            self._store.write(request, answer, size)
+        except StoreClosedError as error:  # its thread is gone
+            self.delivered(Delivery(None, error, size))
+            answer(error)
 
     def _owe(self, effect: events.StoreFork) -> None:
         self._owed.append(effect)

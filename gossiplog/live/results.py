@@ -32,7 +32,8 @@ class Result(Deferred[T]):
 
     To cancel it is to wait no longer; what was asked for is done all the same.  A SystemExit or KeyboardInterrupt that
     a callback raises, and that nobody waits for, ends the program: a Deferred would keep it to itself.  A
-    CancelledError, asyncio's too, ends no program: it is a failure like others, raised in who waits, logged if nobody does.
+    CancelledError, also asyncio's, ends no program: it is a failure like others, raised in who waits and logged if
+    nobody does.
     """
 
     _no_news: Failure | None = None

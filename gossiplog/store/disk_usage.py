@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from gossiplog.errors import StoreDamagedError
+from gossiplog.errors import StoreDamagedError, StoreError
 from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.disk_cost import Changes, Weights, proof_bytes
 from gossiplog.store.interface import Backend
@@ -65,10 +65,11 @@ class Weighing:
         return total
 
     def used_bytes(self) -> int | None:
-        """What is in use, if somebody wants to know."""
+        """What is in use, if somebody wants to know; as it was the last time where that cannot be read just now."""
         if not self._is_on:
             return None
-        self._told_bytes = self._backend.used_bytes()
+        with suppress(StoreError):
+            self._told_bytes = self._backend.used_bytes()
         return self._told_bytes
 
     def settled(self) -> CommitReport | None:

@@ -240,6 +240,7 @@ class Party:
     def check_log(self) -> None:
         """Nothing that it wrote is about an error of ours."""
         before = ""
+        wrong = []
         for line in self.log.read_text(errors="replace").splitlines():
             is_ours = NO_RESERVE not in before + line
             before = line
@@ -247,7 +248,10 @@ class Party:
                 line.startswith(("Traceback", "Unhandled")) or "internal error" in line or "critical" in line
             )
             if is_error and is_ours:
-                self.record.found(f"{self.name} wrote {line[:200]}; see {self.log}")
+                wrong.append(line)
+        if wrong:
+            more = f" and {len(wrong) - 1} more such" if wrong[1:] else ""
+            self.record.found(f"{self.name} wrote {wrong[0][:200]}{more}; see {self.log}")
 
     # -- its store, while nobody has it
 
