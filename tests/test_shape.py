@@ -83,7 +83,8 @@ BELOW = {
     "wire": VALUES | {"log", "gossip.messages"},
     "store": VALUES | {"log"},
     "notices": VALUES | {"log", "gossip.quotas"},
-    "live": VALUES | {"log", "gossip", "store", "notices"},
+    "views": VALUES | {"log", "store.directory", "store.folder", "store.owning_process"},
+    "live": VALUES | {"log", "gossip", "store", "views", "notices"},
     "net": VALUES | {"log", "gossip", "wire", "store", "live", "notices"},
 }
 """What each layer may import besides itself; modules above ``net`` import anything but what is in FRONT."""

@@ -13,3 +13,7 @@ MAX_PRINTED_CHARS: Final = 2048
 
 MAX_MARKS: Final = 8
 """Combining marks on one letter: more than any script stacks; hundreds of them reach over the lines above and below."""
+
+VIEWS_END_SECONDS: Final = 5.0
+"""That the closing of a store waits for a view in the middle of something: of a query what it has found so far is lost,
+of entries they are applied again.  A view that hangs keeps its thread until the program ends, and nothing else."""

@@ -24,11 +24,13 @@ from gossiplog.live.reader import Reader
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
 from gossiplog.live.store_front import StoreFront
 from gossiplog.live.store_thread import StoreThread
+from gossiplog.live.views_work import ViewsWork
 from gossiplog.log.disk_cost import Weights
 from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
 from gossiplog.store.requests import Append, Delivery
+from gossiplog.views.place import Place
 
 Listener: TypeAlias = Callable[[Delivery], None]
 """Told of every commit, done or failed, after the clock moved."""
@@ -63,9 +65,10 @@ class StoreCore:
         try:
             self.held: Held
             self.disk: str | None
-            self.held, copied, self.disk, damages = self.thread.now(
-                lambda logs: (Held.of(logs), logs.copied, logs.disk, logs.damages)
+            self.held, copied, self.disk, damages, own_place = self.thread.now(
+                lambda logs: (Held.of(logs), logs.copied, logs.disk, logs.damages, logs.own_place())
             )
+            self._views = ViewsWork(own_place, self.thread.views, self.check_open, reactor, path)
             self.front = StoreFront(self.thread, self.held, copied, reactor)
             self.clock, self.local, self.forks = self.held.clock, self.held.local, self.held.forks
             self.damage = DamageReports(reactor, path, damages)
@@ -122,6 +125,10 @@ class StoreCore:
         self.thread.call(work, lambda value: deliver(result, value))
         return result
 
+    def derive(self, work: Callable[[Place], Any]) -> Result[Any]:
+        """Do ``work`` in the views thread, with where derived state is kept."""
+        return self._views.run(work)
+
     def hold(self, reader: Reader) -> None:
         """Somebody waits for ``reader``, who may be held by nobody else."""
         self._held.add(reader)
@@ -156,6 +163,7 @@ class StoreCore:
             self._closed.come()
         elif why_over(self.reactor):
             self._closing = True
+            self._views.end()
             self.thread.end()
             self._closed.come()
         elif not self._closing:
@@ -165,6 +173,7 @@ class StoreCore:
             for reader in tuple(self._readers):
                 reader.close()
             user = succeed(None) if self._user is None else maybeDeferred(self._user)
+            user.addBoth(lambda _: self._views.close())
             user.addBoth(lambda _: self.thread.close(self._thread_closed))
         return self._closed.wait()
 

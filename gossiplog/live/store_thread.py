@@ -26,6 +26,7 @@ from gossiplog.live.store_work import do_batch, failed
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
 from gossiplog.store.requests import Delivery
+from gossiplog.views.thread import ViewsThread
 
 MERGE_BYTES = 256 * 1024
 """Prepared or committed in one go when idle, or 128 rows of few bytes: one or two milliseconds, seldom four or five
@@ -52,8 +53,9 @@ LOOK_SECONDS = 0.2
 
 
 class StoreThread:
-    """I own the Logs and the thread that uses them."""
+    """I own the Logs and the thread that uses them.  ``views`` makes the one for what is derived from them."""
 
+    views: Callable[..., ViewsThread] = ViewsThread
     _clock = staticmethod(monotonic)
     _held: list[Job] | None = None
     _held_bytes = 0

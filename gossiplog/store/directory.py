@@ -45,6 +45,7 @@ DATABASE: Final = "log.sqlite"
 LOCK: Final = "lock"
 SEEDS: Final = "seeds"
 NODE_KEY: Final = "node.key"
+VIEWS: Final = "views"  # what is derived from the entries, and can be again
 
 ASIDE: Final = ".damaged"
 """Behind the name of a database file that was rebuilt."""
@@ -55,10 +56,10 @@ BESIDE: Final = ("-wal", "-shm", "-journal")
 _JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
 """At the end of a rollback journal: before it is the name of a file that belongs to the transaction too."""
 
-_MAX_PATH_BYTES: Final = 500
+MAX_PATH_BYTES: Final = 500
 """Of a database: SQLite refuses more than 504, and a new one for a rebuilding has four more."""
 
-_OURS: Final = frozenset({LOCK, SEEDS, NODE_KEY, generation.NAME, "lost+found"})
+_OURS: Final = frozenset({LOCK, SEEDS, NODE_KEY, VIEWS, generation.NAME, "lost+found"})
 """What may stand in a directory without a database: a start cut short, or the root of a fresh file system."""
 
 _SECRET_BYTES: Final = 32
@@ -314,7 +315,7 @@ def store_error(error: OSError, path: str) -> StoreError:
 
 def _require_short(path: str) -> None:
     """Raise for a path that SQLite could not open a file in, before anything is created there."""
-    longest = _MAX_PATH_BYTES - len(DATABASE) - 1
+    longest = MAX_PATH_BYTES - len(DATABASE) - 1
     if len(os.fsencode(os.path.realpath(path))) > longest:
         raise InvalidValueError(f"a store's path has at most {longest} bytes, links followed: {path}")
 

@@ -27,6 +27,7 @@ from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
 from gossiplog.log.segment import HoledRow, Segment
 from gossiplog.paths import AnyPath
 from gossiplog.store.checked_rows import CheckedRows
+from gossiplog.store.copy_guard.guard import own_place
 from gossiplog.store.disk_usage import Weighing
 from gossiplog.store.door import Opening, open_around_damage, open_backend
 from gossiplog.store.hole_filling import HoleFiller, holed_authors
@@ -113,6 +114,10 @@ class Logs:
     def disk(self) -> str | None:
         """A place on the disk whose room it takes, if any."""
         return self._mine.disk
+
+    def own_place(self) -> tuple[str, bytes] | None:
+        """Return a directory for what can be derived, and a token: :func:`.copy_guard.guard.own_place`."""
+        return own_place(self._backend)
 
     @property
     def _backend(self) -> Backend:

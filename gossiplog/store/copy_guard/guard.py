@@ -54,6 +54,19 @@ def is_from_here(path: str) -> bool:
         return False
 
 
+def own_place(rows: Rows) -> tuple[str, bytes] | None:
+    """Return the directory of a store that is open, for what can be derived from it, and a token that is another one
+    once the store was copied, moved to another file system or put back.
+
+    ``None`` where nothing is to be written, or nothing is kept in a directory of its own.
+    """
+    stamp = None if rows.read_only else Stamp.load(rows.meta(_STAMP))
+    directory = rows.disk
+    if stamp is None or directory is None or not os.path.isdir(directory):
+        return None
+    return directory, stamp.token
+
+
 class CopyGuard:
     """I know which writers of one store may append.  In a store without a database file it is all of them, and where
     nothing can be written there is nothing to know."""

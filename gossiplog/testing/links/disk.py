@@ -1,7 +1,7 @@
-"""A store's thread without a thread.
+"""A store's threads without a thread.
 
 Responsible for: doing a store's jobs in virtual time, as :class:`gossiplog.live.store_thread.StoreThread` does in a
-thread; slow and stalled disks.
+thread, and what is derived from it; slow and stalled disks.
 Must not know: what a job means.
 Invariant: jobs are done in the order, and with the grouping, of the real thread.
 """
@@ -12,10 +12,50 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gossiplog.errors import StoreClosedError
-from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue
+from gossiplog.live.job_queue import CallJob, Job, JobQueue
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
+from gossiplog.views.place import Place
+from gossiplog.views.thread import Answer, ViewsThread, Work
+
+
+class VirtualViews(ViewsThread):
+    """I derive in virtual time, which is none."""
+
+    def __init__(self, place: Place, tell: Callable[..., object], name: str) -> None:
+        self._place = place
+        self._tell = tell
+        self._name = name
+        self._home = Home(name)
+        self._closed = False
+
+    def call(self, work: Work, answer: Answer) -> None:
+        """Do ``work`` soon."""
+        if self._closed:
+            raise StoreClosedError(f"{self._name} is closed")
+        self._tell(self._do, (work, answer))
+
+    def close(self, answer: Answer) -> None:
+        """Finish what is queued and close the place."""
+        if not self._closed:
+            self._closed = True
+            self._tell(self._do, (lambda place: place.close(), answer))
+
+    def end(self, seconds: float) -> bool:
+        """Close the place at once."""
+        self._closed = True
+        self._place.close()
+        return True
+
+    def _do(self, job: tuple[Work, Answer]) -> None:
+        work, answer = job
+        value: Any
+        try:
+            value = work(self._place)
+        except BaseException as error:
+            value = error
+        answer(value)
 
 
 class VirtualThread(StoreThread):
@@ -25,6 +65,7 @@ class VirtualThread(StoreThread):
     """
 
     seconds = 0.0
+    views = VirtualViews
 
     def __init__(
         self, open_logs: Callable[[], Logs], reactor: Any, delivered: Callable[..., None], name: str
