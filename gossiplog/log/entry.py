@@ -7,12 +7,12 @@ Invariant: foreign bytes never raise here: what does not decode is delivered, ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gossiplog.errors import MalformedBodyError
-from gossiplog.log.body import Reference, decode_body
+from gossiplog.log.body import Reference, decode_body, plain_bodies
 from gossiplog.log.encodings import DECODE_ERRORS, Encoding
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Segment, entries
@@ -57,25 +57,57 @@ class Entry:
         return f"<Entry {short_key(self.author)} {self.seq} {self.time:%Y-%m-%d %H:%M:%S}Z{state} {shown}>"
 
 
+class _Draft:
+    """An :class:`Entry` that is being filled in, and then becomes one.
+
+    Eight slots and another class take 0.4 us, ``Entry(...)`` three times as much: it may not set them itself.
+    """
+
+    __slots__ = tuple(each.name for each in fields(Entry))
+
+
 def read_entries(
     segment: Segment, chosen: Encoding, first: int | None = None, last: int | None = None
 ) -> list[Entry]:
-    """The entries of ``segment`` with ``first <= seq <= last``, ascending."""
+    """The entries of ``segment`` with ``first <= seq <= last``, ascending.  O(last - segment.first)."""
     author = segment.author
     decode = chosen.decode
-    read = []
-    for seq, entry_id, body in entries(segment, first, last):
-        if body is None:
-            read.append(Entry(author, seq, entry_id, 0, None, dropped=True))
+    new = object.__new__
+    read: list[Entry] = []
+    add = read.append
+    found = entries(segment, first, last)
+    for (seq, entry_id, body), plain in zip(found, plain_bodies([each[2] for each in found]), strict=True):
+        if plain is None:
+            add(_read_other(author, seq, entry_id, body, chosen))
             continue
+        entry: Any = new(_Draft)
+        entry.author = author
+        entry.seq = seq
+        entry.id = entry_id
+        entry.timestamp_ms, payload = plain
+        entry.after = ()
+        entry.dropped = False
+        entry.malformed = ""
         try:
-            timestamp_ms, payload, after = decode_body(body)
-        except MalformedBodyError as error:
-            read.append(Entry(author, seq, entry_id, 0, body, malformed=str(error)))
-            continue
-        try:
-            read.append(Entry(author, seq, entry_id, timestamp_ms, decode(payload), after))
+            entry.payload = decode(payload)
         except DECODE_ERRORS as error:
-            problem = f"payload is not {chosen.name}: {error}"
-            read.append(Entry(author, seq, entry_id, timestamp_ms, payload, after, malformed=problem))
+            entry.payload = payload
+            entry.malformed = f"payload is not {chosen.name}: {error}"
+        entry.__class__ = Entry
+        add(entry)
     return read
+
+
+def _read_other(author: bytes, seq: int, entry_id: bytes, body: bytes | None, chosen: Encoding) -> Entry:
+    """An entry that is not as most are."""
+    if body is None:
+        return Entry(author, seq, entry_id, 0, None, dropped=True)
+    try:
+        timestamp_ms, payload, after = decode_body(body)
+    except MalformedBodyError as error:
+        return Entry(author, seq, entry_id, 0, body, malformed=str(error))
+    try:
+        return Entry(author, seq, entry_id, timestamp_ms, chosen.decode(payload), after)
+    except DECODE_ERRORS as error:
+        problem = f"payload is not {chosen.name}: {error}"
+        return Entry(author, seq, entry_id, timestamp_ms, payload, after, malformed=problem)

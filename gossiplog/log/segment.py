@@ -220,11 +220,11 @@ def id_at(segment: Segment, seq: int) -> bytes:
 def entries(
     segment: Segment, first: int | None = None, last: int | None = None
 ) -> list[tuple[int, bytes, bytes | None]]:
-    """Return (seq, id, body) of each entry from ``first`` to ``last``, None as body of a hole.  O(n)."""
+    """Return (seq, id, body) of each entry from ``first`` to ``last``, None as body of a hole; hashes up to there."""
     found = split_items(segment)
-    ids = _ids(segment.previous, found)
     start = max(0, first - segment.first) if first is not None else 0
     stop = max(0, last - segment.first + 1) if last is not None else len(found)
+    ids = _ids(segment.previous, found[:stop])
     bodies = [item if isinstance(item, bytes) else None for item in found[start:stop]]
     seqs = range(segment.first + start, segment.last + 1)
     return list(zip(seqs, ids[start:stop], bodies, strict=False))
