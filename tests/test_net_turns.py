@@ -136,6 +136,42 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(self.log.count("L"), 3)
         self.assertGreaterEqual("".join(self.log[:-1]).rindex("L"), 14)
 
+    def test_who_took_little_is_next(self) -> None:
+        """However many others wait, for how much; again and again, until it took as much as they did."""
+        for number in range(48):
+            self.turns.queue(self.heavy(str(number), 1000, 1.0))
+        for _ in range(48 * 3):
+            self.clock.iterate()
+        served = self.heavy("me", 0, 0.1)
+        for _ in range(10):
+            served.pieces = 1
+            self.turns.queue(served)
+            self.clock.iterate()
+            self.assertEqual(self.log[-1], "me")
+            self.clock.iterate()
+        del self.log[:]
+        served.pieces, served.seconds = 1000, limits.TURN_SECONDS
+        self.turns.queue(served)
+        for _ in range(490):
+            self.clock.iterate()
+        self.assertLessEqual(self.log.count("me"), 490 // 49 + 2)
+
+    def test_who_comes_in_bursts(self) -> None:
+        """Together, whenever nobody else waits: they wait for who took less, though it came last."""
+        served = self.heavy("me", 0, 0.1)
+        bursting = [self.heavy(str(number), 0, 1.0) for number in range(48)]
+        for _ in range(9):
+            for worker in bursting:
+                worker.pieces = 1
+                self.turns.queue(worker)
+            self.clock.iterate()
+            served.pieces = 1
+            self.turns.queue(served)
+            del self.log[:]
+            while self.clock.calls:
+                self.clock.iterate()
+        self.assertEqual(self.log[0], "me")
+
     def test_no_more_than_a_share_of_the_time(self) -> None:
         """Who did much has to wait, until it took less than its share."""
         worker = self.light("a", 2, 1.0)

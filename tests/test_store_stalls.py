@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -25,7 +26,7 @@ from gossiplog.live.store_thread import StoreThread
 from gossiplog.log import segment as segments
 from gossiplog.log.fork import ForkProof, build_proof
 from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, Segment, build, toil_bytes, verify
+from gossiplog.log.segment import ROW_TOIL_BYTES, Head, Segment, build, toil_bytes, verify
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Append, FillRow, RowFilled, SetCursor
@@ -322,16 +323,23 @@ class TurnsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.thread = Thread()
-        self.calls = FairCalls(self.thread.call)
+        self.calls = FairCalls(self.thread.call, lambda done: self.toils.get(done[0], 1))
         self.done: list[Any] = []
+        self.toils: dict[int, float] = {}
+        self.allowed: list[int] = []
 
     def put(self, session: int, count: int = 1) -> None:
         """A session asks for so much."""
+
+        def work(most: int, _: Any, it: tuple[int, int]) -> tuple[int, int]:
+            self.allowed.append(most)
+            return it
+
         for number in range(count):
-            self.calls.put(session, lambda _, it=(session, number): it, self.done.append)
+            self.calls.put(session, partial(work, it=(session, number)), self.done.append)
 
     def test_one_of_each_session_at_a_time(self) -> None:
-        """Whoever asks for little waits for one piece of each other at most."""
+        """In turns, if all make as much work."""
         for session in range(3):
             self.put(session, 100)
         self.put(9)
@@ -343,6 +351,44 @@ class TurnsTests(SynchronousTestCase):
             self.thread.step()
         self.assertEqual(sorted(self.done), sorted([*((s, n) for s in range(3) for n in range(100)), (9, 0)]))
         self.assertEqual([n for s, n in self.done if s == 1], [*range(100)])
+
+    def test_who_asks_for_little(self) -> None:
+        """Waits for what is under way, however many sessions ask for how much, and again and again."""
+        hostile = range(100, 124)
+        for session in hostile:
+            self.toils[session] = limits.READ_AHEAD_BYTES
+            self.put(session, 40)
+        for _ in range(len(hostile)):
+            self.thread.step()
+        for session in range(20):  # so many that ask for a row each
+            self.toils[session % 4] = ROW_TOIL_BYTES
+            before = len(self.done)
+            self.put(session % 4)
+            while self.done[-1][0] != session % 4:
+                self.thread.step()
+            self.assertLessEqual(len(self.done) - before, limits.LOADS_AT_ONCE + 1)
+        while self.thread.queued:
+            self.thread.step()
+        self.assertEqual(len(self.done), 40 * len(hostile) + 20)
+
+    def test_who_makes_more_work_has_fewer_turns(self) -> None:
+        for session in range(12):
+            self.toils[session] = (1 + session % 2) * limits.READ_AHEAD_BYTES / 2
+            self.put(session, 1000)
+        for _ in range(900):
+            self.thread.step()
+        turns = Counter(session % 2 for session, _ in self.done)
+        self.assertAlmostEqual(turns[1] / turns[0], 0.5, delta=0.05)
+
+    def test_less_at_once_while_others_wait(self) -> None:
+        """All that are under way are then as long as one otherwise, which appends wait for."""
+        for session in range(6):
+            self.put(session)
+        while self.thread.queued:
+            self.thread.step()
+        self.assertEqual(self.allowed[0], limits.READ_AHEAD_BYTES)
+        self.assertEqual(self.allowed[4], limits.READ_AHEAD_BYTES // limits.LOADS_AT_ONCE)
+        self.assertEqual(self.allowed[5], limits.READ_AHEAD_BYTES)
 
     def test_a_session_that_is_over(self) -> None:
         """Its reads are answered and not done; the one that is under way is."""

@@ -39,6 +39,11 @@ class Backlog(NamedTuple):
     withheld: tuple[bytes, ...] = ()
     vain_bytes: int = 0
 
+    @property
+    def work_bytes(self) -> int:
+        """What it took to read this."""
+        return self.vain_bytes + sum(toil_bytes(sent) for sent in self.segments if isinstance(sent, Segment))
+
 
 def read(
     wants: Sequence[tuple[bytes, int]],

@@ -18,7 +18,7 @@ from gossiplog.gossip.events import Event
 from gossiplog.gossip.fair_calls import Answer, FairCalls, Work
 from gossiplog.gossip.outbox import PROOF
 from gossiplog.log.fork import ForkProof
-from gossiplog.log.segment import segment_bytes
+from gossiplog.log.segment import ROW_TOIL_BYTES, segment_bytes
 from gossiplog.store.requests import Accept, AddFork, Delivery, FillRow, RowFilled
 
 
@@ -54,7 +54,7 @@ class Store(Protocol):
     def write(self, request: Any, answer: Answer, brings: int = 0) -> None:
         """Queue a request for a commit, of which peers brought so much."""
 
-    def call(self, work: Work, answer: Answer) -> None:
+    def call(self, work: Callable[[Any], Any], answer: Answer) -> None:
         """Queue any other work."""
 
     def own_ahead(self, author: bytes, seq: int, proven: bool) -> None:
@@ -100,7 +100,7 @@ class StoreEffects:
         self._damaged: set[bytes | None] = set()
         self._owed: list[events.StoreFork] = []
         self._owed_bytes = 0
-        self._calls = FairCalls(store.call)
+        self._calls = FairCalls(store.call, _toil_bytes)
         for proof in store.held.unwritten.values():  # of a node before this one
             self._owe(events.StoreFork(proof))
 
@@ -198,14 +198,14 @@ class StoreEffects:
         unwritten = {author: held.get(author) for author, first in wants if first == PROOF}
         found: list[tuple[bytes | None, int, int, str]] = []
 
-        def read(logs: Any) -> Any:
+        def read(most: int, logs: Any) -> Any:
             damages: dict[bytes, StoreError] = {}
 
             def proof_of(author: bytes) -> ForkProof:
                 proof: ForkProof = unwritten[author] or logs.fork_proof(author)
                 return proof
 
-            read = backlog.read(wants, limit_bytes, logs.segments, proof_of, damages, holes)
+            read = backlog.read(wants, min(limit_bytes, most), logs.segments, proof_of, damages, holes)
             for author, first in wants:
                 error = damages.get(author)
                 if isinstance(error, StoreDamagedError):  # else it may be read the next time
@@ -223,9 +223,10 @@ class StoreEffects:
         session, author, ranges, limit_bytes = effect
         found: list[tuple[bytes | None, int, int, str]] = []
 
-        def read(logs: Any) -> Any:
+        def read(most: int, logs: Any) -> Any:
+            allowed, head = min(limit_bytes, most), logs.clock.head(author)
             try:
-                return backlog.payloads(author, ranges, limit_bytes, logs.segments, logs.clock.head(author))
+                return backlog.payloads(author, ranges, allowed, logs.segments, head)
             except StoreDamagedError as error:
                 found.append(_damage(logs, author, ranges[0][0], error))
                 raise
@@ -245,7 +246,7 @@ class StoreEffects:
         session, after, limit = effect
         self._call(
             session,
-            lambda logs: tuple(logs.holed_after(after, limit)),
+            lambda _, logs: tuple(logs.holed_after(after, limit)),
             lambda value: events.HolesFound(session, () if isinstance(value, BaseException) else value),
         )
 
@@ -254,7 +255,7 @@ class StoreEffects:
         session, theirs = effect
         self._call(
             session,
-            lambda logs: logs.examine(theirs),
+            lambda _, logs: logs.examine(theirs),
             lambda value: events.Examined(
                 session, theirs, None if isinstance(value, BaseException) else value
             ),
@@ -289,6 +290,11 @@ def _damage(logs: Any, author: bytes, first: int, error: StoreError) -> tuple[by
         first = logs.clock.seq(author)
         return author, first, first, str(error)
     return logs.around(author, first, 1).damage or (author, first, first, str(error))
+
+
+def _toil_bytes(value: Any) -> float:
+    """Say how much work it was to read this; to find out little, or nothing, is as much as a row."""
+    return max(ROW_TOIL_BYTES, getattr(value, "work_bytes", 0))
 
 
 def _ignore(value: Any) -> None:

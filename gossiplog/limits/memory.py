@@ -15,7 +15,8 @@ MIN_SHARE_BYTES: Final = 256 * 1024
 """Nobody more is let in where each would have less: with 64 MiB there are 256 sessions."""
 
 LOADS_AT_ONCE: Final = 4
-"""Reads for peers that the store is given at once, up to 1.5 MiB each: its thread never waits for the next."""
+"""Reads for peers that the store is given at once, up to 1.5 MiB each: its thread never waits for the next.  While
+others wait each is a fourth as long."""
 
 SHORT_READ_BYTES: Final = 64 * 1024
 """Backlog read for a peer at once while memory is short, and only when it took what it was given."""

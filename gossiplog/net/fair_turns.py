@@ -1,22 +1,20 @@
-"""Whose work is dealt with next: sessions take turns, by the time that they take.
+"""Whose work is dealt with next: sessions take turns, by the time that they took.
 
 Responsible for: letting nobody wait long because somebody else sends much or asks for much, whatever it is.
 Must not know: messages; what work is done in a turn.
 Invariant: between two looks at all sockets there is at most one turn of a session that takes much time; each other one
-takes ``LIGHT_SHARE`` of the time, up to ``LIGHT_SECONDS`` at once, and only for what is small.  Who waits for its turn
-is not read from.
-
-This is deficit round robin (Shreedhar and Varghese, "Efficient Fair Queueing Using Deficit Round-Robin", SIGCOMM 1995)
-in seconds: what one turn takes beyond its slice, because no message is cut, is missing in the next.
+takes ``LIGHT_SHARE`` of the time, up to ``LIGHT_SECONDS`` at once, and only for what is small.  Of those that wait the
+one is next that took least: who asks for little waits for the turn under way, however many ask for much.  Who waits for
+its turn is not read from.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from gossiplog import limits
+from gossiplog.gossip.fair_order import FairOrder, Share
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog
 
@@ -42,12 +40,13 @@ class Worker(Protocol):
 
 
 class Turn:
-    """I say how much time one worker has: ``balance``, in seconds."""
+    """I say what one worker took, and how much it may do at once: ``balance``, in seconds."""
 
-    __slots__ = ("balance", "since", "waits")
+    __slots__ = ("balance", "share", "since", "waits")
 
     def __init__(self, now: float) -> None:
         self.balance = limits.LIGHT_SECONDS
+        self.share = Share()
         self.since = now
         self.waits = False
 
@@ -61,7 +60,7 @@ class FairTurns:
     def __init__(self, reactor: Any, spent: Callable[[], float]) -> None:
         self.spent = spent
         self._reactor = reactor
-        self._waiting: deque[Worker] = deque()
+        self._waiting: FairOrder[Worker] = FairOrder(limits.TURN_SECONDS)
         self._scheduled = False
 
     def came(self, worker: Worker) -> None:
@@ -83,7 +82,7 @@ class FairTurns:
         if not worker.turn.waits:
             worker.turn.waits = True
             worker.rest(True)
-            self._waiting.append(worker)
+            self._waiting.put(worker, worker.turn.share)
             self._soon()
 
     def _soon(self) -> None:
@@ -93,13 +92,12 @@ class FairTurns:
 
     def _next(self) -> None:
         self._scheduled = False
-        worker = self._waiting.popleft()
+        worker = self._waiting.take()
         turn = worker.turn
-        turn.balance = min(limits.TURN_SECONDS, turn.balance + limits.TURN_SECONDS)
-        if turn.balance > 0:
-            self._give(worker)
+        turn.balance = limits.TURN_SECONDS
+        self._give(worker)
         if worker.has_work():
-            self._waiting.append(worker)
+            self._waiting.put(worker, turn.share)
         else:
             turn.waits = False
             turn.since = self._reactor.seconds()
@@ -108,8 +106,11 @@ class FairTurns:
 
     def _give(self, worker: Worker, *, small: bool = False) -> None:
         """Let it work; a fault in there ends what is its own and nothing else."""
+        turn = worker.turn
         try:
-            worker.turn.balance -= worker.work(worker.turn.balance, small=small)
+            used = worker.work(turn.balance, small=small)
+            turn.balance -= used
+            self._waiting.took(turn.share, used)
         except BaseException:
             if not pass_on(self._reactor):
                 _log.failure("a turn failed")

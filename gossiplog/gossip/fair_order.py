@@ -1,0 +1,71 @@
+"""Whose turn it is: that of who took least.
+
+Responsible for: the order of those who wait for a turn, by what they took in those before.
+Must not know: what is taken, seconds or bytes; what is done in a turn.
+Invariant: while some always wait, each gets as much as each other; who takes less than that waits only for the turn
+under way, and for those who took as little.  What is not taken is not saved up, but for ``credit``.
+
+This is start-time fair queueing (Goyal, Vin and Cheng, "Start-time Fair Queueing", SIGCOMM 1996).  It needs not know
+beforehand what a turn takes.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Share:
+    """What one of those who wait took, as a time on the clock of :class:`FairOrder`, which shows what each got."""
+
+    __slots__ = ("taken",)
+
+    def __init__(self) -> None:
+        self.taken = 0.0
+
+
+class FairOrder(Generic[T]):
+    """I say who is next; whoever waits has a :class:`Share` of its own.
+
+    >>> order = FairOrder(1.0)
+    >>> greedy, modest = Share(), Share()
+    >>> order.put("greedy", greedy)
+    >>> order.take(), order.took(greedy, 5.0), order.put("greedy", greedy), order.put("modest", modest)
+    ('greedy', None, None, None)
+    >>> order.take(), order.take()
+    ('modest', 'greedy')
+    """
+
+    def __init__(self, credit: float) -> None:
+        self._credit = credit
+        self._clock = 0.0
+        self._count = 0
+        self._waiting: list[tuple[float, int, T]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, who: T, share: Share) -> None:
+        """``who`` waits for a turn.  O(log of those who wait), as taking."""
+        share.taken = max(share.taken, self._clock - self._credit)
+        self._count += 1
+        heappush(self._waiting, (share.taken, self._count, who))
+
+    def take(self) -> T:
+        """Whose turn it is; it waits no more."""
+        taken, _, who = heappop(self._waiting)
+        self._clock = max(self._clock, taken)
+        return who
+
+    def took(self, share: Share, amount: float) -> None:
+        """So much was taken, in a turn or without one."""
+        share.taken = max(share.taken, self._clock - self._credit) + amount
+        if not self._waiting:
+            self._clock = max(self._clock, share.taken)
+
+    def remove(self, who: T) -> None:
+        """``who`` waits no more.  O(those who wait)."""
+        self._waiting = [entry for entry in self._waiting if entry[2] != who]
+        heapify(self._waiting)
