@@ -26,6 +26,7 @@ from gossiplog.gossip.messages import (
 from gossiplog.log.body import Body, decode_body, encode_body
 from gossiplog.log.fork import build_proof, verify_proof
 from gossiplog.log.keys import KeyKind, Keypair, format_key, genesis_id, head_message, parse_key, verify_head
+from gossiplog.log.place import Place, place_bytes, read_place
 from gossiplog.log.segment import build, entries, verify
 from gossiplog.wire.codec import decode, encode
 
@@ -43,6 +44,7 @@ __all__ = [
     "Message",
     "Peers",
     "Ping",
+    "Place",
     "Pong",
     "Range",
     "RangeKind",
@@ -62,6 +64,8 @@ __all__ = [
     "genesis_id",
     "head_message",
     "parse_key",
+    "place_bytes",
+    "read_place",
     "verify",
     "verify_head",
     "verify_proof",

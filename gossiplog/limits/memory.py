@@ -20,3 +20,7 @@ others wait each is a fourth as long."""
 
 SHORT_READ_BYTES: Final = 64 * 1024
 """Backlog read for a peer at once while memory is short, and only when it took what it was given."""
+
+MAX_OWED_REFERENCES: Final = 65_536
+"""Named entries that did not come while they were waited for, and are noticed if they come later, in some 30 MB; of
+more, those are forgotten first that one author named."""
