@@ -19,7 +19,7 @@ from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.testing.links import VirtualReactor, VirtualThread
+from gossiplog.testing.network import VirtualReactor, VirtualThread
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode, encode
 
@@ -173,7 +173,7 @@ class Site:
         """Open the store, run the node; again after :meth:`stop`."""
         self.store = Store(lambda: Logs(self.backend), self.world.reactor, self.name, thread=VirtualThread)
         assert isinstance(self.store._core.thread, VirtualThread)
-        self.disk: VirtualThread = self.store._core.thread
+        self.disk = self.store._core.thread.disk
         self.node = Node(
             self.world.reactor,
             self.store,
@@ -244,10 +244,8 @@ class World:
         outcome: list[Any] = []
         waiting.addBoth(outcome.append)
         end = self.reactor.seconds() + seconds
-        while not outcome and self.reactor.seconds() < end:
-            due = [call.getTime() for call in self.reactor.calls[:1]]
-            step = due[0] - self.reactor.seconds() if due else seconds
-            self.reactor.advance(min(max(0.0, step), end - self.reactor.seconds()))
+        while not outcome and self.reactor.world.step(end):
+            self.reactor.settle()
         if not outcome:
             raise AssertionError(f"nothing came of it in {seconds} s")
         if isinstance(outcome[0], Failure):
@@ -267,4 +265,4 @@ class World:
             self.result(site.node.stop())
             self.result(site.store.close())
         self.run(1.0)
-        return [*self.reactor.calls, *self.reactor.sides, *self.reactor.ports]
+        return [*self.reactor.getDelayedCalls(), *self.reactor.sides, *self.reactor.ports]

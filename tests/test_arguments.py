@@ -44,7 +44,7 @@ from gossiplog import (
 from gossiplog.live.follows import Follows
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.testing.links import VirtualThread
+from gossiplog.testing.network import VirtualThread
 from tests.netcase import NETWORK, World
 
 

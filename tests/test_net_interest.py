@@ -25,7 +25,7 @@ from gossiplog.notices import InSync, QuotaExceeded, QuotaLifted
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import DiskFault, MemoryBackend
-from gossiplog.testing.links import VirtualThread
+from gossiplog.testing.network import VirtualThread
 from tests.netcase import NETWORK, Site, World
 from tests.test_replica_exchange import ANN, proof_of
 

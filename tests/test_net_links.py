@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.error import (
+    AlreadyCalled,
+    AlreadyCancelled,
     CannotListenError,
     ConnectingCancelledError,
     ConnectionAborted,
@@ -18,7 +20,10 @@ from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from gossiplog.testing.links import CHUNK_BYTES, WINDOW_BYTES, Side, VirtualReactor
+from gossiplog.testing.network import CHUNK_BYTES, WINDOW_BYTES, Side, VirtualReactor
+from gossiplog.testing.sim.pipes import Quality
+from gossiplog.testing.sim.wires import Net
+from gossiplog.testing.sim.world import World
 from tests.netcase import answer, dial
 
 
@@ -215,8 +220,74 @@ class ClosingTests(LinkCase):
         self.assertIsInstance(self.client.reason, ConnectionDone)
 
 
+class LineTests(LinkCase):
+    """Bytes take the time that the simulator's lines take."""
+
+    def test_time_of_a_line(self) -> None:
+        """Delay and bandwidth; what is on its way fills the window, so that a far line carries a window a round."""
+        self.connect()
+        self.side.way.quality = Quality(delay=0.5, jitter=0.0, bytes_per_second=1000.0)
+        self.side.write(bytes(1000))
+        self.reactor.run(1.4)
+        self.assertEqual(self.server.data, b"")
+        self.reactor.run(0.2)
+        self.assertEqual(len(self.server.data), 1000)
+
+    def test_line_that_breaks(self) -> None:
+        """Both sides hear of it, in whatever is being said."""
+        broken = 0
+        for number in range(20):
+            reactor = VirtualReactor()
+            reactor.net.default = Quality(0.0, 0.0, lasts=10.0)
+            reactor.net.random.seed(number)
+            self.connect(reactor=reactor)
+            reactor.run(10.0)
+            if self.client.reason is not None:
+                broken += 1
+                self.assertIsInstance(self.client.reason, ConnectionLost)
+                self.assertIsInstance(self.server.reason, ConnectionLost)
+                self.assertEqual((reactor.sides, reactor.net.links), (set(), []))
+        self.assertTrue(5 < broken < 20, broken)
+
+    def test_partition(self) -> None:
+        """Connections across it break, and attempts are not answered."""
+        net = Net(World(0))
+        machines: dict[str, VirtualReactor] = {}
+        for name in ("ann", "bob"):
+            machines[name] = VirtualReactor(net=net, name=name, machines=machines)
+        ann, bob = machines.values()
+        self.successResultOf(answer(bob, "tcp:1", lambda: Notes()))
+        client = Notes()
+        dial(ann, "tcp:bob:1", client)
+        net.world.run(1.0)
+        net.partition([ann], [bob])
+        late = dial(ann, "tcp:bob:1:timeout=5", Notes())
+        net.world.run(10.0)
+        self.assertIsInstance(client.reason, ConnectionLost)
+        self.failureResultOf(late, TimeoutError)
+        net.heal()
+        again = dial(ann, "tcp:bob:1", Notes())
+        net.world.run(20.0)
+        self.successResultOf(again)
+
+
 class ReactorTests(SynchronousTestCase):
-    """Ports and attempts."""
+    """Ports, attempts and calls."""
+
+    def test_calls(self) -> None:
+        """What was made or cancelled cannot be changed, as with Twisted's own."""
+        reactor, made = VirtualReactor(), list[str]()
+        call = reactor.callLater(1, made.append, "later")
+        call.delay(1)
+        reactor.run(1.5)
+        self.assertEqual((made, call.getTime(), reactor.getDelayedCalls()), ([], 2.0, [call]))
+        call.reset(1)
+        reactor.run(1)
+        self.assertEqual((made, reactor.getDelayedCalls()), (["later"], []))
+        self.assertRaises(AlreadyCalled, call.cancel)
+        gone = reactor.callLater(1, made.append, "never")
+        gone.cancel()
+        self.assertRaises(AlreadyCancelled, gone.reset, 1)
 
     def test_refused(self) -> None:
         reactor = VirtualReactor()
@@ -238,7 +309,7 @@ class ReactorTests(SynchronousTestCase):
         attempt = dial(reactor, "tcp:localhost:1", Notes())
         attempt.cancel()
         self.failureResultOf(attempt, ConnectingCancelledError)
-        self.assertEqual(reactor.calls, [])
+        self.assertEqual(reactor.getDelayedCalls(), [])
 
     def test_port_in_use(self) -> None:
         reactor = VirtualReactor()

@@ -29,7 +29,7 @@ from gossiplog.gossip.messages import Have, HaveItem, Hello, Ping, Pong, Want, W
 from gossiplog.log.segment import Segment
 from gossiplog.net.endpoints import describe
 from gossiplog.notices import DialFailed, NewEntries, PeerDown, PeerRejected, PeerUp
-from gossiplog.testing.links import Side
+from gossiplog.testing.network import Side
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import encode
 from tests.netcase import LOCAL, NETWORK, OTHER_NETWORK, Author, Peer, Raw, World, answer, dial, factory
@@ -569,7 +569,7 @@ class DialledTests(SynchronousTestCase):
         self.site.node.connect("tcp:127.0.0.1:9")
         self.world.run(1)
         self.world.result(self.site.node.stop(), seconds=0.1)
-        self.assertEqual(self.world.reactor.calls, [])
+        self.assertEqual(self.world.reactor.getDelayedCalls(), [])
         self.assertEqual(self.site.told, [])
 
 

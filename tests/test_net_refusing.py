@@ -24,7 +24,7 @@ from gossiplog.net.link_factory import LinkFactory
 from gossiplog.net.sockets import failing
 from gossiplog.net.token_bucket import Bucket
 from gossiplog.notices import DialFailed, PeerRejected, PeerUp
-from gossiplog.testing.links import Side
+from gossiplog.testing.network import Side
 from gossiplog.wire.channel import REFUSAL_BYTES, Channel
 from tests.netcase import LOCAL, NETWORK, OTHER_NETWORK, Peer, Raw, World, answer
 from tests.test_net_names import found

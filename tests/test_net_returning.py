@@ -283,7 +283,7 @@ class RestoredTests(SynchronousTestCase):
         self.put_back()
         self.a.listen()
         while not self.a.store._core.front.gate._holds:
-            self.world.reactor.advance(0.001)
+            self.world.reactor.run(0.001)
         done = self.start_append(b"6")
         self.world.run(2)
         self.assertEqual(done, [6])

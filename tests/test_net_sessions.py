@@ -21,6 +21,7 @@ from gossiplog.notices import (
     PeerUp,
     StrangersTurnedAway,
 )
+from gossiplog.testing.sim.disk import steady
 from tests.netcase import LOCAL, OTHER_NETWORK, Author, Peer, Site, World, answer
 
 
@@ -334,7 +335,7 @@ class NoticeTests(Several):
     def test_caught_up_means_on_disk(self) -> None:
         a, b = self.world.site("a"), self.world.site("b")
         a.append(b"1")
-        b.disk.seconds = 0.2
+        b.disk.speed = steady(0.2)
         b.node.connect(a.listen())
         self.world.run(0.15)
         self.assertEqual(self.kinds(b), ["PeerUp"])
@@ -347,7 +348,7 @@ class NoticeTests(Several):
         a, b = self.pair()
         self.world.run(60)
         self.assertEqual(a.of(InSync) + b.of(InSync), [])
-        b.disk.seconds = 3.0
+        b.disk.speed = steady(3.0)
         a.append(b"1")
         asked = [site.node.when_in_sync(site.node.peers[0]) for site in (a, b)]
         self.world.run(2)
@@ -472,7 +473,7 @@ class StoppingTests(Several):
         a.disk.resume()
         self.world.result(stopped)
         self.world.run(1)
-        self.assertEqual(self.world.reactor.calls, [])
+        self.assertEqual(self.world.reactor.getDelayedCalls(), [])
 
     def test_live_entries_during_the_stop_of_a_relay(self) -> None:
         """Nothing that a has is lost to c when b goes away and comes back."""

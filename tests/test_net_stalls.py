@@ -15,7 +15,8 @@ from gossiplog.live.job_queue import WriteJob
 from gossiplog.notices import CaughtUp, NewEntries, PeerDown
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.testing.links import WINDOW_BYTES
+from gossiplog.testing.network import WINDOW_BYTES
+from gossiplog.testing.sim.disk import steady
 from tests.netcase import LISTEN, LOCAL, NETWORK, Author, Site, World
 
 ENTRY_BYTES = 60_000
@@ -34,7 +35,7 @@ def fix_limits(case: SynchronousTestCase) -> None:
 
 def queued_bytes(site: Site) -> int:
     """Bytes that a node accepted and its disk has not."""
-    jobs = [*site.disk._lanes._news, *site.disk._lanes._rest]
+    jobs = [*site.disk._jobs._news, *site.disk._jobs._rest]
     return sum(job.size for job in jobs if isinstance(job, WriteJob))
 
 
@@ -84,7 +85,7 @@ class VirtualTests(SynchronousTestCase):
         """A sender that is always faster: bounded all the time, not only when it stalls."""
         a, b = self.world.site("a"), self.world.site("b")
         author = self.fill(a, 100)
-        b.disk.seconds = 0.3
+        b.disk.speed = steady(0.3)
         b.node.connect(a.listen())
         most = 0
         while b.store.clock.seq(author) < 100 and self.world.reactor.seconds() < 120:

@@ -21,7 +21,8 @@ from gossiplog.log.keys import short_key
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, SetCursor
-from gossiplog.testing.links import VirtualReactor, VirtualThread
+from gossiplog.testing.network import VirtualReactor, VirtualThread
+from gossiplog.testing.sim.disk import steady
 from tests.netcase import Author, World
 
 
@@ -58,7 +59,7 @@ class VirtualCase(SynchronousTestCase):
 
     def tearDown(self) -> None:
         if isinstance(self.store._core.thread, VirtualThread):
-            self.store._core.thread.resume()
+            self.store._core.thread.disk.resume()
         self.world.result(self.store.close())
 
     def writer(self, name: str = "default", encoding: str = "bytes") -> Writer:
@@ -309,7 +310,7 @@ class LiveTests(VirtualCase):
             reactor = VirtualReactor()
             store = Store(lambda: Logs(MemoryBackend()), reactor, thread=VirtualThread)
             assert isinstance(store._core.thread, VirtualThread)
-            store._core.thread.seconds = 0.001
+            store._core.thread.disk.speed = steady(0.001)
             world = World(seed)
             world.reactor = reactor
             writers = [world.result(store.writer(str(number))) for number in range(3)]
@@ -519,7 +520,7 @@ class InterruptedTests(VirtualCase):
         for number in range(10):
             self.append(writer, number.to_bytes(2, "big") * 40_000)
         assert isinstance(self.store._core.thread, VirtualThread)
-        self.store._core.thread.seconds = 0.01
+        self.store._core.thread.disk.speed = steady(0.01)
         random = Random(7)
         reader = self.store.read(live=True)
         got: list[int] = []

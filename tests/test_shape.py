@@ -96,7 +96,7 @@ BOTH = {"live.append_gate", "live.job_queue", "live.store_front", "live.store_wo
 """What of a live store the simulator runs too."""
 
 WITHOUT_TWISTED = set(BELOW) - {"live", "net"} | {"testing"}
-LINKS = "testing.links"
+IN_MEMORY = "testing.network"
 PURE = {"log", "gossip", "wire", "store"}
 WAITING = {"store.lock", "store.owning_process"}
 """What waits for other processes, or, in a fork, for threads: no argument can do that."""
@@ -212,12 +212,12 @@ class DirectionTests(SynchronousTestCase):
         )
 
     def test_the_core_knows_no_twisted(self) -> None:
-        """Twisted is in ``live`` and above, and in the links of ``testing``."""
+        """Twisted is in ``live`` and above, and in the network in memory of ``testing``."""
         self.report(
             [
                 f"{name}:{line} imports {other}"
                 for name, tree in modules().items()
-                if (layer(name) in WITHOUT_TWISTED or name in BOTH) and not is_within(name, {LINKS})
+                if (layer(name) in WITHOUT_TWISTED or name in BOTH) and not is_within(name, {IN_MEMORY})
                 for line, other in imports(tree)
                 if layer(other) == "twisted"
             ]

@@ -167,7 +167,7 @@ class SlowCase(SynchronousTestCase):
         self.world.run(1)
         [self.link] = self.hub.node._driver._links.values()
         self.side: Any = self.link.transport
-        self.side.other.bytes_per_second = self.rate
+        self.side.way.quality = self.side.way.quality._replace(bytes_per_second=self.rate)
         self.member: Peer = self.world.peer(self.hub, secret=b"\x09" * 32)
         self.member.hello()
         self.world.run(1)

@@ -23,7 +23,7 @@ from gossiplog.store.copy_guard.guard import is_from_here
 from gossiplog.store.logs import open_logs
 from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Append
-from gossiplog.testing.links import VirtualThread
+from gossiplog.testing.network import VirtualThread
 from tests.netcase import NETWORK, World
 from tests.processes import ProcessTestCase
 

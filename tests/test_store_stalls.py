@@ -30,7 +30,7 @@ from gossiplog.log.segment import ROW_TOIL_BYTES, Head, Segment, build, toil_byt
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Append, FillRow, RowFilled, SetCursor
-from gossiplog.testing.links import VirtualReactor, VirtualThread
+from gossiplog.testing.network import VirtualReactor, VirtualThread
 from tests.test_replica_exchange import ANN, BOB, ReplicaCase, log, proof_of
 
 MOST_TOIL_BYTES = limits.READ_AHEAD_BYTES + (1 << 20)
@@ -481,7 +481,7 @@ class FillTests(SynchronousTestCase):
         answers: list[Any] = []
         thread.write(FillRow(self.whole), answers.append)
         thread.write(SetCursor("x", b"y"), lambda _: answers.append("cursor"))
-        clock.advance(1)
+        clock.run(1)
         self.assertEqual(answers, ["cursor", RowFilled(1, self.rows, self.rows)])
 
     def test_one_step_on_disk(self) -> None:

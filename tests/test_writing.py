@@ -24,7 +24,7 @@ from gossiplog.errors import (
 )
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import DiskFault, MemoryBackend
-from gossiplog.testing.links import VirtualThread
+from gossiplog.testing.network import VirtualThread
 from tests.netcase import World
 
 
@@ -369,13 +369,13 @@ class VirtualTests(TestCase):
         store = Store(lambda: Logs(backend), world.reactor, thread=VirtualThread)
         assert isinstance(store._core.thread, VirtualThread)
         writer = world.result(store.writer())
-        store._core.thread.stall()
+        store._core.thread.disk.stall()
         waiting = [writer.append(bytes([number])) for number in range(10)]
         world.run(3600)
         self.assertEqual([result.called for result in waiting], [False] * 10)
         closed = store.close()
         world.run(60)
         self.assertFalse(closed.called)
-        store._core.thread.resume()
+        store._core.thread.disk.resume()
         world.result(closed)
         self.assertEqual([self.successResultOf(result) for result in waiting], list(range(1, 11)))

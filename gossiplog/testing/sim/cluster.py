@@ -95,21 +95,11 @@ class Cluster:
 
     def partition(self, *groups: Collection[Party], silent: bool = False) -> None:
         """Parties of different groups cannot reach each other; who is in none reaches everyone."""
-        side = {party.name: number for number, group in enumerate(groups) for party in group}
-
-        def reachable(a: Party, b: Party) -> bool:
-            return side.get(a.name, -1) == side.get(b.name, -1) or not {a.name, b.name} <= side.keys()
-
-        self.net.reachable = reachable
-        self.world.note(f"partition {side}")
-        for link in tuple(self.net.links):
-            if not reachable(link.ends[0].party, link.ends[1].party):
-                link.cut(hears=(not silent, not silent))
+        self.net.partition(*groups, silent=silent)
 
     def heal(self) -> None:
         """Everyone reaches everyone."""
-        self.world.note("heal")
-        self.net.reachable = lambda a, b: True
+        self.net.heal()
 
     def settle(self) -> float:
         """Run until nothing but PING and PONG is sent, check agreement; returns when the last other message was."""

@@ -10,125 +10,158 @@ Invariant: batches and what is done with one are those of the real thread (``liv
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any, NamedTuple
 
 from gossiplog.errors import StoreError
 from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue, WriteJob
 from gossiplog.live.store_work import do_batch
+from gossiplog.store.interface import RowWrite
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import DiskFault
 from gossiplog.store.requests import Append, CommitReport, Delivery, Request
 from gossiplog.testing.sim.world import World
 
-HOP_SECONDS = 0.001
-"""From the store's thread to the node's, at most."""
-
 MERGE_BYTES = 64 * 1024
-MERGE_CHANCE = 0.2
-"""Of merging something when nothing is queued."""
+"""Merged in one go."""
 
 LATE_CHANCE = 0.1
 """After each piece of other work, that writes are looked at before the next."""
 
 
 class Speed(NamedTuple):
-    """How long a batch takes, at most, and how often it takes ``stall`` seconds more."""
+    """How long a batch takes, at most, and how often it takes ``stall`` seconds more.
+
+    ``hop``: from the store's thread to the node's, at most; ``merge_chance``: of merging something when nothing is
+    queued.
+    """
 
     commit: float = 0.01
     read: float = 0.003
     stall: float = 0.2
     stall_chance: float = 0.02
+    hop: float = 0.001
+    merge_chance: float = 0.2
+
+
+AT_ONCE = Speed(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+"""What is queued is done at the same instant, and nothing else."""
+
+
+def steady(seconds: float) -> Speed:
+    """A disk on which every batch takes so long."""
+    return AT_ONCE._replace(stall=seconds, stall_chance=1.0)
 
 
 class Disk:
-    """I am the store of one run of a node; after :meth:`crash` nothing more is done or answered."""
+    """I am what works on the logs of one run of a node; after :meth:`crash` nothing more is done or answered."""
 
     def __init__(
         self,
         world: World,
-        backend: MemoryBackend,
+        random: Random,
+        logs: Logs,
         speed: Speed,
         committed: Callable[[Sequence[WriteJob], CommitReport], None],
         delivered: Callable[[Delivery], None],
+        caught: type[BaseException] = StoreError,
     ) -> None:
-        """``committed`` is called when a batch is durable, ``delivered`` when the node may know, which is later."""
-        self.backend = backend
-        self.random = world.child()
-        self.logs = Logs(backend, self.random.randbytes)
+        """``committed`` is called when a batch is durable, ``delivered`` when the node may know, which is later.
+
+        What is no ``caught`` error ends the simulation.
+        """
+        self.random = random
+        self.logs = logs
         self.full = False
         self.fails: DiskFault | None = None
-        backend.fault = lambda writes: DiskFault.FULL if self.full else self.fails
+        self.stalled = False
         self._world = world
-        self._speed = speed
+        self.speed = speed
         self._committed = committed
         self._delivered = delivered
+        self._caught = caught
         self._jobs = JobQueue()
+        self._last: CallJob | None = None
+        self._closing = False
         self._busy = False
-        self._dead = False
+        self.dead = False
         self._delivers_at = 0.0
 
     def write(self, request: Request, answer: Answer, brings: int = 0) -> None:
         """Queue a request for a commit; peers brought so much of it."""
-        self._put(WriteJob(request, answer, brings))
+        self.put(WriteJob(request, answer, brings))
 
     def call(self, work: Callable[[Logs], Any], answer: Answer) -> None:
         """Queue other work."""
-        self._put(CallJob(work, answer))
+        self.put(CallJob(work, answer))
 
-    def crash(self) -> MemoryBackend:
-        """End without warning; returns what the next run finds."""
-        self._dead = True
-        return self.backend.reopen()
+    def put(self, *jobs: Job) -> None:
+        """Queue what can be done together."""
+        for job in jobs:
+            self._jobs.put(job)
+        self._begin()
+
+    def close(self, answer: Answer) -> None:
+        """Close the Logs, when all that is queued is done."""
+        self._closing = True
+        self._last = CallJob(lambda logs: logs.close(), answer)
+        self._begin()
+
+    def fault(self, writes: Sequence[RowWrite]) -> DiskFault | None:
+        """What the next commit meets."""
+        return DiskFault.FULL if self.full else self.fails
+
+    def stall(self) -> None:
+        """Begin nothing until :meth:`resume`."""
+        self.stalled = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self.stalled = False
+        self._begin()
+
+    def crash(self) -> None:
+        """End without warning."""
+        self.dead = True
 
     @property
     def idle(self) -> bool:
         """Whether nothing is queued or under way."""
-        return not (self._busy or self._jobs)
-
-    def _put(self, job: Job) -> None:
-        self._jobs.put(job)
-        if not self._busy:
-            self._begin()
+        return not (self._busy or self._jobs or self._last)
 
     def _begin(self) -> None:
+        if self._busy or self.stalled or self.idle:
+            return
         self._busy = True
         batch = self._jobs.take()
-        speed, draw = self._speed, self.random.random
+        if not batch and self._last is not None:
+            batch, self._last = [self._last], None
+        speed, draw = self.speed, self.random.random
         delay = draw() * (speed.commit if any(isinstance(job, WriteJob) for job in batch) else speed.read)
         if draw() < speed.stall_chance:
             delay += speed.stall
         self._world.after(delay, lambda: self._do(batch))
 
     def _do(self, batch: list[Job]) -> None:
-        if self._dead:
+        if self.dead:
             return
         late = lambda: self.random.random() < LATE_CHANCE  # noqa: E731
-        delivery, _ = do_batch(self.logs, batch, self._jobs, late, StoreError)
+        delivery, _ = do_batch(self.logs, batch, self._jobs, late, self._caught)
         if delivery.report is not None:
             self._committed([job for job in batch if isinstance(job, WriteJob)], delivery.report)
-        self._tell(delivery, HOP_SECONDS * self.random.random())
-        if self._jobs:
-            self._begin()
-            return
+        self._tell(delivery, self.speed.hop * self.random.random())
         self._busy = False
-        if not (self.full or self.fails) and self.random.random() < MERGE_CHANCE:
+        self._begin()
+        if self._busy or self._closing or self.stalled:
+            return
+        if self.fault(()) is None and self.random.random() < self.speed.merge_chance:
             self.logs.merge_some(MERGE_BYTES)
             if (report := self.logs.weighing.settled()) is not None:
                 self._tell(Delivery(report), 0.0)
 
     def _tell(self, delivery: Delivery, seconds: float) -> None:
         self._delivers_at = max(self._delivers_at, self._world.now + seconds)
-        self._world.at(self._delivers_at, lambda: self._deliver(delivery))
-
-    def _deliver(self, delivery: Delivery) -> None:
-        if self._dead:
-            return
-        if delivery.report is not None or delivery.brought_bytes:
-            self._delivered(delivery)
-        for answer, value in delivery.answers:
-            if self._dead:
-                return
-            answer(value)
+        self._world.at(self._delivers_at, lambda: None if self.dead else self._delivered(delivery))
 
 
 def appended(writes: Sequence[WriteJob]) -> set[bytes]:

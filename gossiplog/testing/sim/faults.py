@@ -99,8 +99,8 @@ class Faults:
         for link in self.cluster.net.between(nodes[0], nodes[1]):
             for end in link.ends:
                 if both or end.party is nodes[0]:
-                    end.quality = quality
-                    self.cluster.world.after(seconds, partial(setattr, end, "quality", end.link.quality))
+                    end.way.quality = quality
+                    self.cluster.world.after(seconds, partial(setattr, end.way, "quality", end.link.quality))
 
     def _jump(self, nodes: list[SimNode], seconds: float) -> None:
         """A clock is set, and set right again: it goes forward and back, or back and forward."""

@@ -79,7 +79,13 @@ class Carrier:
         self.watcher.committed(self, jobs, outcome)
 
     def _delivered(self, delivery: Delivery) -> None:
-        self.loop.disk.delivered(self.front.delivered(delivery))
+        disk = self.disk
+        if delivery.report is not None or delivery.brought_bytes:
+            self.loop.disk.delivered(self.front.delivered(delivery))
+        for answer, value in delivery.answers:
+            if disk.dead:
+                return
+            answer(value)
 
     # -- the loop runs here (gossiplog.gossip.loop.Surroundings)
 

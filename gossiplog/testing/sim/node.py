@@ -22,6 +22,7 @@ from gossiplog.live.store_front import StoreFront
 from gossiplog.log.body import encode_body
 from gossiplog.store.held import Held
 from gossiplog.store.interface import PutMeta
+from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Append, Appended, Forget, SetMeta
 from gossiplog.testing.sim.disk import Disk, Speed
@@ -64,8 +65,10 @@ class SimNode(Carrier):
 
     def start(self) -> None:
         """Run, on what the disk holds."""
-        self.disk = Disk(self.world, self.backend, self.speed, self._committed, self._delivered)
-        logs = self.disk.logs
+        random = self.world.child()
+        logs = Logs(self.backend, random.randbytes)
+        self.disk = Disk(self.world, random, logs, self.speed, self._committed, self._delivered)
+        self.backend.fault = self.disk.fault
         self.local = tuple(logs.writers().values())
         held = Held.of(logs)
         self.weights = held.weigh(logs.weighing.begin())
@@ -89,7 +92,8 @@ class SimNode(Carrier):
         self.world.note(f"{self.name} crashes")
         self.up = self.frozen = False
         self.loop.end()
-        self.backend = self.disk.crash()
+        self.disk.crash()
+        self.backend = self.backend.reopen()
         for dialer in self.dialers:
             dialer.end()
         if self._timer is not None:

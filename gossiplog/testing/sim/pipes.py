@@ -10,6 +10,7 @@ of it arrives.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from random import Random
 from typing import NamedTuple, Protocol
 
@@ -31,12 +32,14 @@ class Quality(NamedTuple):
     """What a link is like: one-way delay with even jitter in seconds, and bandwidth.
 
     With a ``tail``, one frame in :data:`TAIL_EVERY` takes that much longer on average, without an upper limit.
+    With ``lasts``, a connection breaks after so many seconds, on average.
     """
 
     delay: float = 0.02
     jitter: float = 0.01
     bytes_per_second: float = 2e6
     tail: float = 0.0
+    lasts: float = 0.0
 
     @property
     def mean_delay(self) -> float:
@@ -49,6 +52,63 @@ class Quality(NamedTuple):
         if self.tail and random.random() * TAIL_EVERY < 1.0:
             delay += random.expovariate(1.0 / self.tail)
         return delay
+
+
+class Way:
+    """I am one direction of a connection: what is put on me comes out in order, after what the way takes."""
+
+    def __init__(self, world: World, random: Random, quality: Quality) -> None:
+        self.quality = quality
+        self.swallows = False
+        self._world = world
+        self._random = random
+        self._free_at = 0.0
+        self._arrives_at = 0.0
+        self._held: list[Callable[[], None]] | None = None
+
+    def carry(
+        self,
+        size: int,
+        arrive: Callable[[], None],
+        extra: float = 0.0,
+        trickle: Callable[[], None] | None = None,
+    ) -> None:
+        """Put so many bytes on the way; ``arrive`` is called when they are there, ``trickle`` while they come.
+
+        What is ``extra`` late does not hold up what follows.
+        """
+        world, quality = self._world, self.quality
+        started = max(world.now, self._free_at)
+        self._free_at = started + size / quality.bytes_per_second
+        arrival = self._free_at + quality.draw(self._random)
+        if extra:
+            arrival += extra
+        else:
+            arrival = self._arrives_at = max(arrival, self._arrives_at)
+        if self.swallows:
+            return
+        if trickle is not None and self._free_at - started > TRICKLE_SECONDS:
+            when = started + quality.delay + TRICKLE_SECONDS
+            while when < arrival:
+                world.at(when, trickle)
+                when += TRICKLE_SECONDS
+        world.at(arrival, lambda: self._arrive(arrive))
+
+    def hold(self) -> None:
+        """Let nothing through until :meth:`release`, and lose nothing."""
+        self._held = [] if self._held is None else self._held
+
+    def release(self) -> None:
+        """Let through what was held, and what follows."""
+        held, self._held = self._held or [], None
+        for arrive in held:
+            self._world.after(0.0, lambda arrive=arrive: self._arrive(arrive))  # type: ignore[misc]
+
+    def _arrive(self, arrive: Callable[[], None]) -> None:
+        if self._held is not None:
+            self._held.append(arrive)
+        elif not self.swallows:
+            arrive()
 
 
 class Party(Protocol):
@@ -96,13 +156,13 @@ class Pipe(Protocol):
 
 
 class PipeEnd:
-    """I am one party's side of a connection; ``quality`` is that of the way to the other side."""
+    """I am one party's side of a connection; ``way`` leads to the other side."""
 
     def __init__(self, link: Pipe, party: Party, initiator: bool) -> None:
         self.link = link
         self.party = party
         self.initiator = initiator
-        self.quality = link.quality
+        self.way = Way(link.world, link.random, link.quality)
         self.session = -1
         self.established = False
         self.closing = False
@@ -110,9 +170,6 @@ class PipeEnd:
         self.reading = True
         self.paused = False
         self.unread_bytes = 0
-        self.swallows = False
-        self._free_at = 0.0
-        self._arrives_at = 0.0
         self._held: deque[tuple[str, bytes]] = deque()
 
     @property
@@ -149,25 +206,11 @@ class PipeEnd:
 
     def carry(self, kind: str, frame: bytes, size: int, extra: float = 0.0) -> None:
         """Put something on the line towards the other side."""
-        world, quality = self.link.world, self.quality
-        started = max(world.now, self._free_at)
-        self._free_at = started + size / quality.bytes_per_second
-        arrival = self._free_at + quality.draw(self.link.random)
-        if extra:
-            arrival += extra
-        else:
-            arrival = self._arrives_at = max(arrival, self._arrives_at)
         self.unread_bytes += size
         if self.unread_bytes > limits.OUTPUT_WINDOW_BYTES:
             self.paused = True
-        if self.swallows:
-            return
         other = self.other
-        trickle = started + quality.delay + TRICKLE_SECONDS
-        while trickle < arrival and self._free_at - started > TRICKLE_SECONDS:
-            world.at(trickle, other.trickle)
-            trickle += TRICKLE_SECONDS
-        world.at(arrival, lambda: other.arrive(kind, frame))
+        self.way.carry(size, lambda: other.arrive(kind, frame), extra, other.trickle)
 
     def trickle(self) -> None:
         """Part of a frame is here."""
@@ -176,7 +219,7 @@ class PipeEnd:
 
     def arrive(self, kind: str, frame: bytes) -> None:
         """Something is here."""
-        if self.gone or self.other.swallows:
+        if self.gone:
             return
         if self.reading and not self._held:
             self._take(kind, frame)
@@ -196,7 +239,8 @@ class PipeEnd:
         """End at once."""
         if not self.gone:
             self.die(hears=True)
-            self.link.cut(hears=(not self.swallows, not self.swallows))
+            told = not self.way.swallows
+            self.link.cut(hears=(told, told))
 
     def _take(self, kind: str, frame: bytes) -> None:
         sender = self.other
@@ -206,7 +250,7 @@ class PipeEnd:
                 self.party.received(self, frame)
         elif kind == "end":
             self.die(hears=True)
-            self.link.world.after(self.quality.delay, lambda: sender.die(hears=True))
+            self.link.world.after(self.way.quality.delay, lambda: sender.die(hears=True))
         else:
             sender.was_read(len(frame))
             self.link.shake(self, kind)

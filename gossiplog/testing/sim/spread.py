@@ -157,7 +157,7 @@ def distances(net: Net, origin: str) -> dict[str, float]:
     near: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
     for link in net.links:
         for end in link.ends:
-            near[end.party.name].append((end.other.party.name, end.quality.mean_delay))
+            near[end.party.name].append((end.other.party.name, end.way.quality.mean_delay))
     found: dict[str, float] = {}
     queue = [(0.0, origin)]
     while queue:

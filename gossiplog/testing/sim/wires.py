@@ -1,13 +1,15 @@
 """Connections: how they are made, shaken hands on, broken and counted.
 
-Responsible for: which party can reach which, the handshake, and cutting a connection in whatever is being said.
-Must not know: what is in a frame, beyond what a fault asks it to do with one.
+Responsible for: which party can reach which, the handshake of simulated nodes, and cutting a connection in whatever is
+being said.
+Must not know: what is in a frame, beyond what a fault asks it to do with one; what the ends of a line are.
 Invariant: a connection is known here until both of its sides are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
 from gossiplog import limits
 from gossiplog.testing.sim.pipes import Party, PipeEnd, Quality
@@ -20,15 +22,52 @@ Tamper = Callable[["PipeEnd", bytes], list[tuple[float, bytes]]]
 """What becomes of a frame: (extra delay, frame) for each copy that is to arrive; an extra delay breaks the order."""
 
 
-class Wire:
-    """I am one connection: two ends."""
+class Station(Protocol):
+    """Who is reached, or not."""
 
-    def __init__(self, net: Net, dialler: Party, listener: Party, quality: Quality) -> None:
+    name: str
+
+
+class Line:
+    """I am what is between two ends, whatever they say to each other: each has a ``party`` and a ``way``, and dies."""
+
+    ends: tuple[Any, Any]
+
+    def __init__(self, net: Net, quality: Quality) -> None:
         self.net = net
         self.world, self.random = net.world, net.random
         self.quality = quality
+
+    def join(self, dialler: Any, listener: Any) -> None:
+        """Be the line of these two."""
+        self.ends = dialler, listener
+        self.net.links.append(self)
+        if self.quality.lasts:
+            self.world.after(self.random.expovariate(1.0 / self.quality.lasts), self.cut)
+
+    def ended(self) -> None:
+        """An end is gone."""
+        if all(end.gone for end in self.ends) and self in self.net.links:
+            self.net.links.remove(self)
+
+    def cut(self, *, hears: tuple[bool, bool] = (True, True)) -> None:
+        """Break, in whatever is being said; each end learns of it soon, or (``hears``) not at all."""
+        for end, told in zip(self.ends, hears, strict=True):
+            end.way.swallows = True
+            if told:
+                delay = self.random.uniform(0, 2 * self.quality.delay)
+                self.world.after(delay, lambda end=end: end.die(hears=True))  # type: ignore[misc]
+
+
+class Wire(Line):
+    """I am the connection of two simulated nodes, which shake hands in so many bytes and then send frames."""
+
+    ends: tuple[PipeEnd, PipeEnd]
+
+    def __init__(self, net: Net, dialler: Party, listener: Party, quality: Quality) -> None:
+        super().__init__(net, quality)
         self.salt = net.random.randbytes(32)
-        self.ends = (PipeEnd(self, dialler, True), PipeEnd(self, listener, False))
+        self.join(PipeEnd(self, dialler, True), PipeEnd(self, listener, False))
 
     def begin(self) -> None:
         """Start the handshake, which may not take for ever."""
@@ -51,52 +90,55 @@ class Wire:
         end.established = True
         end.party.established(end)
 
-    def ended(self) -> None:
-        """An end is gone."""
-        self.net.forget(self)
-
     def _check_established(self) -> None:
         for end in self.ends:
             if not end.established and not end.gone:
                 end.abort()
 
-    def cut(self, *, hears: tuple[bool, bool] = (True, True)) -> None:
-        """Break, in whatever is being said; each end learns of it soon, or (``hears``) not at all."""
-        for end, told in zip(self.ends, hears, strict=True):
-            end.swallows = True
-            if told:
-                delay = self.random.uniform(0, 2 * self.quality.delay)
-                self.world.after(delay, lambda end=end: end.die(hears=True))  # type: ignore[misc]
-
 
 class Net:
-    """I make connections, and know which there are."""
+    """I know which connections there are, and which there can be."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.random = world.child()
-        self.links: list[Wire] = []
+        self.links: list[Line] = []
         self.qualities: dict[frozenset[str], Quality] = {}
         self.default = Quality()
-        self.reachable: Callable[[Party, Party], bool] = lambda a, b: True
+        self.reachable: Callable[[Station, Station], bool] = lambda a, b: True
         self.tamper: Tamper = lambda end, frame: [(0.0, frame)]
 
     def dial(self, dialler: Party, listener: Party) -> PipeEnd | None:
         """A connection that is being set up, or None when it cannot be."""
         if not self.reachable(dialler, listener):
             return None
-        quality = self.qualities.get(frozenset((dialler.name, listener.name)), self.default)
-        link = Wire(self, dialler, listener, quality)
-        self.links.append(link)
-        link.begin()
-        return link.ends[0]
+        wire = Wire(self, dialler, listener, self.quality(dialler, listener))
+        wire.begin()
+        return wire.ends[0]
 
-    def between(self, a: Party, b: Party) -> list[Wire]:
+    def quality(self, a: Station, b: Station) -> Quality:
+        """What the lines of two parties are like."""
+        return self.qualities.get(frozenset((a.name, b.name)), self.default)
+
+    def between(self, a: Station, b: Station) -> list[Line]:
         """The connections of two parties."""
         pair = {a.name, b.name}
         return [link for link in self.links if {end.party.name for end in link.ends} == pair]
 
-    def forget(self, link: Wire) -> None:
-        """Both ends of ``link`` may be gone."""
-        if all(end.gone for end in link.ends) and link in self.links:
-            self.links.remove(link)
+    def partition(self, *groups: Collection[Station], silent: bool = False) -> None:
+        """Parties of different groups cannot reach each other; who is in none reaches everyone."""
+        side = {party.name: number for number, group in enumerate(groups) for party in group}
+
+        def reachable(a: Station, b: Station) -> bool:
+            return side.get(a.name, -1) == side.get(b.name, -1) or not {a.name, b.name} <= side.keys()
+
+        self.reachable = reachable
+        self.world.note(f"partition {side}")
+        for link in tuple(self.links):
+            if not reachable(link.ends[0].party, link.ends[1].party):
+                link.cut(hears=(not silent, not silent))
+
+    def heal(self) -> None:
+        """Everyone reaches everyone."""
+        self.world.note("heal")
+        self.reachable = lambda a, b: True

@@ -78,9 +78,9 @@ class LocalTimers:
         """The time on this clock."""
         return self._clock.now
 
-    def callLater(self, delay: float, call: Callable[..., Any], *about: Any) -> LocalCall:
+    def callLater(self, delay: float, callable: Callable[..., Any], *about: Any) -> LocalCall:
         """Call later."""
-        return LocalCall(self._world, delay / self._clock.rate, lambda: call(*about))
+        return LocalCall(self._world, delay / self._clock.rate, lambda: callable(*about))
 
 
 class LocalCall:
@@ -90,6 +90,10 @@ class LocalCall:
         self._world = world
         self._call = call
         self._timer = world.after(delay, call)
+
+    def active(self) -> bool:
+        """Whether it is still going to be made."""
+        return self._timer.active
 
     def reset(self, delay: float) -> None:
         """Call so much later than now instead."""
@@ -142,6 +146,12 @@ class World:
 
     def run(self, until: float) -> None:
         """Let time pass."""
+        while self.step(until):
+            pass
+        self.now = until
+
+    def step(self, until: float) -> bool:
+        """Do the next thing that is due by then; False when there is none."""
         queue = self._queue
         while queue and queue[0][0] <= until:
             timer = heapq.heappop(queue)[2]
@@ -150,4 +160,5 @@ class World:
                 self.now = timer.when
                 self.events += 1
                 action()
-        self.now = until
+                return True
+        return False

@@ -1,15 +1,15 @@
 """The two sides of a connection, in memory.
 
-Responsible for: carrying bytes as the kernel would: bounded buffers, pause and resume in both directions, half-close,
-resets that lose what was not read, cables that are pulled.
-Must not know: what the bytes mean; how a connection comes about.
+Responsible for: giving bytes to a simulated line and taking them from it as a kernel would: bounded buffers, pause and
+resume in both directions, half-close, resets that lose what was not read, cables that are pulled.
+Must not know: what the bytes mean; how long they take; how a connection comes about.
 Invariant: without faults every byte arrives once, in order, and a side is not told that the connection is lost before
 it was given what the other one sent in order.
 """
 
 from __future__ import annotations
 
-from math import inf
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address
@@ -19,9 +19,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gossiplog.live.logger import NodeLog
+from gossiplog.testing.sim.pipes import Way
+from gossiplog.testing.sim.wires import Line, Net, Station
 
 WINDOW_BYTES = 64 * 1024
-"""What the kernels between two sides hold in one direction."""
+"""What the kernels between two sides hold in one direction, with what is on its way."""
 
 CHUNK_BYTES = 16 * 1024
 """Given to a protocol at once, at most."""
@@ -29,17 +31,16 @@ CHUNK_BYTES = 16 * 1024
 _log = NodeLog()
 
 
-class Surroundings(Protocol):
-    """What a connection needs of its reactor."""
+class Host(Station, Protocol):
+    """What a side needs of the machine it is on."""
 
-    latency: float
     sides: set[Side]
 
-    def callLater(self, delay: float, call: Any, /, *args: Any) -> Any:
+    def callLater(self, delay: float, call: Callable[..., Any], /, *about: Any) -> Any:
         """Call later."""
 
     def cut(self, size: int, /) -> int:
-        """How many of ``size`` bytes arrive at once."""
+        """How many of ``size`` bytes are read at once."""
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
@@ -47,21 +48,22 @@ class Side:
     """I am one side of a connection, a transport as Twisted's own: ``bufferSize`` bounds what is not sent yet."""
 
     bufferSize = 64 * 1024
-    bytes_per_second = inf
-    """How fast what comes is read."""
 
-    def __init__(self, reactor: Surroundings, host: IPv4Address, peer: IPv4Address) -> None:
-        self.reactor = reactor
+    def __init__(self, party: Host, way: Way, host: IPv4Address, peer: IPv4Address) -> None:
+        self.party = party
+        self.way = way
         self.protocol: Any = None
         self.other: Side
+        self.line: Cable
         self.connected = True
         self.reading = True
-        self.frozen = False
+        self.gone = False
         self.largest_unsent_bytes = 0
         self._host = host
         self._peer = peer
         self._unsent = bytearray()
         self._unread = bytearray()
+        self._window = WINDOW_BYTES
         self._producer: Any = None
         self._producer_paused = False
         self._streaming = False
@@ -69,8 +71,7 @@ class Side:
         self._write_closed = False
         self._disconnecting = False
         self._ended = False
-        self._working = False
-        self._rests = False
+        self._is_due = False
 
     @property
     def unsent_bytes(self) -> int:
@@ -124,7 +125,7 @@ class Side:
         """Close now; the other side gets a reset."""
         if self.connected:
             self.reading = False
-            self.reactor.callLater(0, self._lose, ConnectionAborted())
+            self.party.callLater(0, self._lose, ConnectionAborted())
 
     def getHost(self) -> IPv4Address:
         """Our address."""
@@ -154,39 +155,44 @@ class Side:
 
     def freeze(self) -> None:
         """Let nothing through any more, in either direction, and tell nobody: a cable was pulled."""
-        self.frozen = self.other.frozen = True
+        self.way.hold()
+        self.other.way.hold()
 
     def thaw(self) -> None:
         """Let everything through again."""
-        self.frozen = self.other.frozen = False
-        self._soon()
-        self.other._soon()
+        self.way.release()
+        self.other.way.release()
 
-    # -- the kernels
+    def die(self, *, hears: bool) -> None:
+        """The line is no more; ``hears``: and we notice."""
+        if hears:
+            self._lose(ConnectionLost())
+        elif not self.gone:
+            self.connected = self.reading = False
+            self._forget()
+
+    # -- the kernel
 
     def _soon(self) -> None:
-        for side in (self, self.other):
-            if not side._working:
-                side._working = True
-                self.reactor.callLater(self.reactor.latency, side._work)
+        """Work when the reactor comes round to it, as a real one does."""
+        if not self._is_due and self.connected:
+            self._is_due = True
+            self.party.callLater(0, self._work)
 
     def _work(self) -> None:
-        self._working = False
-        if self.connected and not self.frozen:
+        self._is_due = False
+        if self.connected:
             self._give()
-        if self.connected and not self.frozen:
-            self._take()
+        if self.connected:
+            self._send()
 
-    def _take(self) -> None:
-        """Move what we wrote into the kernels' buffers, then do what waited for that."""
-        other = self.other
-        room = WINDOW_BYTES - len(other._unread)
-        if room > 0 and self._unsent:
-            moved = self._unsent[:room]
-            del self._unsent[:room]
-            if other.connected:
-                other._unread += moved
-            self._soon()
+    def _send(self) -> None:
+        """Put on the line what we wrote, as far as there is room, then do what waited for that."""
+        while self._unsent and self._window > 0:
+            piece = bytes(self._unsent[: min(CHUNK_BYTES, self._window)])
+            del self._unsent[: len(piece)]
+            self._window -= len(piece)
+            self.way.carry(len(piece), lambda piece=piece: self.other._arrived(piece))  # type: ignore[misc]
         if self._unsent:
             return
         if self._producer is not None and (self._producer_paused or not self._streaming):
@@ -196,20 +202,25 @@ class Side:
             self._lose(ConnectionDone())
         elif self._close_write and not self._write_closed:
             self._write_closed = True
-            other._ended = True
+            self.way.carry(0, self.other._arrived_end)
+
+    def _arrived(self, piece: bytes) -> None:
+        if self.connected:
+            self._unread += piece
             self._soon()
 
+    def _arrived_end(self) -> None:
+        self._ended = True
+        self._soon()
+
     def _give(self) -> None:
-        """Give the protocol what came."""
-        if not self.reading or self._rests:
+        """Give the protocol the next of what came."""
+        if not self.reading:
             return
         if self._unread:
-            size = self.reactor.cut(min(CHUNK_BYTES, len(self._unread)))
-            data = bytes(self._unread[:size])
-            del self._unread[:size]
-            if self.bytes_per_second < inf:
-                self._rests = True
-                self.reactor.callLater(size / self.bytes_per_second, self._go_on)
+            data = bytes(self._unread[: self.party.cut(min(CHUNK_BYTES, len(self._unread)))])
+            del self._unread[: len(data)]
+            self.other._was_read(len(data))
             self._soon()
             try:
                 self.protocol.dataReceived(data)
@@ -223,8 +234,8 @@ class Side:
             else:
                 self._lose(ConnectionDone())
 
-    def _go_on(self) -> None:
-        self._rests = False
+    def _was_read(self, size: int) -> None:
+        self._window += size
         self._soon()
 
     def _lose(self, reason: Exception) -> None:
@@ -232,16 +243,41 @@ class Side:
         if not self.connected:
             return
         self.connected = False
-        self.reactor.sides.discard(self)
-        other = self.other
-        if other.connected and not self.frozen:
-            if self._unread or isinstance(reason, ConnectionAborted):
-                other._unread.clear()
-                self.reactor.callLater(self.reactor.latency, other._lose, ConnectionLost())
-            else:
-                other._ended = True
-                other._soon()
+        if self._unread or isinstance(reason, ConnectionAborted):
+            self.way.carry(0, self.other._reset)
+        else:
+            self.way.carry(0, self.other._arrived_end)
+        self._forget()
         if self._producer is not None:
             self._producer.stopProducing()
             self._producer = None
         self.protocol.connectionLost(Failure(reason))
+
+    def _reset(self) -> None:
+        self._unread.clear()
+        self._lose(ConnectionLost())
+
+    def _forget(self) -> None:
+        self.gone = True
+        self._unread.clear()
+        self._unsent.clear()
+        self.party.sides.discard(self)
+        self.line.ended()
+
+
+class Cable(Line):
+    """I am the connection of two protocols on machines of one net."""
+
+    def __init__(
+        self, net: Net, hosts: tuple[Host, Host], addresses: tuple[IPv4Address, IPv4Address]
+    ) -> None:
+        super().__init__(net, net.quality(*hosts))
+        sides = [
+            Side(party, Way(net.world, net.random, self.quality), ours, theirs)
+            for party, ours, theirs in zip(hosts, addresses, reversed(addresses), strict=True)
+        ]
+        self.join(*sides)
+        sides[0].other, sides[1].other = reversed(sides)
+        for side in sides:
+            side.line = self
+            side.party.sides.add(side)
