@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         CursorMismatchError,
         EncodingError,
         EndpointError,
+        EntryNotHeldError,
         ForkedWriterError,
         FrameTooLargeError,
         GossiplogError,
@@ -58,11 +59,13 @@ if TYPE_CHECKING:
         UnexpectedMessageError,
         UnknownWriterError,
         VersionMismatchError,
+        WhereFailedError,
         WrongCallerError,
         WrongNetworkError,
         WrongProtocolError,
     )
     from gossiplog.gossip.quotas import Quota, Quotas, Usage
+    from gossiplog.live.batches import Batch, Batches
     from gossiplog.live.importing import Imported, import_store
     from gossiplog.live.reader import Reader
     from gossiplog.live.results import Result
@@ -112,6 +115,8 @@ __all__ = [
     "BadSignatureError",
     "Ban",
     "Banned",
+    "Batch",
+    "Batches",
     "BlockedAuthorError",
     "ByeCode",
     "CaughtUp",
@@ -124,6 +129,7 @@ __all__ = [
     "EncodingError",
     "EndpointError",
     "Entry",
+    "EntryNotHeldError",
     "Events",
     "ForkProof",
     "ForkedWriterError",
@@ -192,6 +198,7 @@ __all__ = [
     "UnknownWriterError",
     "Usage",
     "VersionMismatchError",
+    "WhereFailedError",
     "Writer",
     "WrongCallerError",
     "WrongNetworkError",
@@ -205,6 +212,8 @@ __all__ = [
 
 _HOME = {
     "Ban": "net.bans",
+    "Batch": "live.batches",
+    "Batches": "live.batches",
     "Clock": "log.clock",
     "Cursor": "log.cursor",
     "Dialer": "net.dialer",

@@ -143,6 +143,7 @@ class Store:
     add_fork = _coroutine(gossiplog.Store.add_fork)
     fork_proof = _coroutine(gossiplog.Store.fork_proof)
     read = _same(gossiplog.Store.read)
+    entry = _coroutine(gossiplog.Store.entry)
     cursor = _coroutine(gossiplog.Store.cursor)
     save_cursor = _coroutine(gossiplog.Store.save_cursor)
     verify = _coroutine(gossiplog.Store.verify)

@@ -8,7 +8,8 @@ Invariant: what is refused is refused at once, and changes nothing; what is not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from inspect import isasyncgenfunction, iscoroutinefunction
 from math import isfinite
 from reprlib import repr as shortened
 from typing import Any
@@ -38,6 +39,28 @@ def check_seconds(name: str, value: object) -> None:
     """Raise :class:`InvalidValueError` unless ``value`` is a time to wait."""
     if type(value) not in (int, float) or not (value >= 0 and isfinite(value)):  # type: ignore[operator,arg-type]
         raise wrong(name, "a number of seconds, at least 0", value)
+
+
+def check_plain(name: str, function: Any, of: str, instead: str) -> None:
+    """Raise :class:`InvalidValueError` unless ``function`` can be called with one thing, and needs no awaiting.
+
+    ``instead`` is what else can be done.
+    """
+    if not callable(function) or any(map(_is_async, (function, getattr(function, "__call__", None)))):  # noqa: B004
+        raise InvalidValueError(f"{name} is a plain function of {of}, not {shortened(function)}; {instead}")
+
+
+def refuse_awaitable(name: str, returned: object) -> object:
+    """Return what a function gave, unless that is to be awaited, which nobody would do."""
+    if hasattr(type(returned), "__await__"):
+        if isinstance(returned, Coroutine):
+            returned.close()
+        raise InvalidValueError(f"{name} is a plain function, and this one returned what has to be awaited")
+    return returned
+
+
+def _is_async(function: Any) -> bool:
+    return iscoroutinefunction(function) or isasyncgenfunction(function)
 
 
 def as_dict(name: str, items: Any) -> dict[Any, Any]:

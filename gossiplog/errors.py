@@ -65,6 +65,21 @@ class CursorMismatchError(InvalidValueError):
         self.author = author
 
 
+class WhereFailedError(InvalidValueError):
+    """What was given as ``where`` raised something about entry ``seq`` of ``author``, which is the error's cause.
+
+    That entry is the next one still; ``cursor.advance(error.author, error.seq)`` goes past it.
+    """
+
+    def __init__(self, author: bytes, shown: str, seq: int, error: Exception) -> None:
+        super().__init__(
+            f"where failed on entry {seq} of {shown}: {type(error).__name__}: {error}; it is asked of entries of "
+            "others too, whatever their payloads are"
+        )
+        self.author = author
+        self.seq = seq
+
+
 class KeyFileError(InvalidValueError):
     """A file that is to hold a key holds none, cannot be read, or can be by other users."""
 
@@ -167,6 +182,16 @@ class AppendOutcomeUnknown(StoreFailedError):
 
 class StoreDamagedError(StoreError):
     """Bytes read from disk are not the ones that were written."""
+
+
+class EntryNotHeldError(StoreError):
+    """The store does not hold entry ``seq`` of ``author``; ``store.clock`` says how far it holds that log."""
+
+    def __init__(self, author: bytes, shown: str, seq: int, held: int) -> None:
+        held_words = f"its log is held up to entry {held}" if held else "nothing of it is held"
+        super().__init__(f"entry {seq} of {shown} is not held: {held_words}")
+        self.author = author
+        self.seq = seq
 
 
 class StoreCopiedError(StoreError):

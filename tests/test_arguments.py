@@ -222,6 +222,17 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("Store.read", "live", lambda value: store.read(live=value), FLAGS)
         yield Call("Store.read", "tail", lambda value: store.read(tail=value), FLAGS)
         yield Call("Store.read", "encoding", lambda value: store.read(encoding=value))
+        number = {"None", "5", "0", "2**70"}
+        yield Call("Store.read", "newest", lambda value: store.read(newest=value), number)
+        yield Call("Store.read", "reverse", lambda value: store.read(reverse=value), FLAGS)
+        functions = {"None", "function", "class"}
+        yield Call("Store.read", "where", lambda value: store.read(where=value), functions)
+        yield Call("Store.entry", "author", lambda value: store.entry(value, 1))
+        yield Call("Store.entry", "seq", lambda value: store.entry(author, value), {"5", "2**70"})
+        yield Call("Store.entry", "encoding", lambda value: store.entry(author, 1, encoding=value))
+        reader = store.read()
+        yield Call("Reader.batches", "size", reader.batches, {"5", "2**70"})
+        yield Call("Reader.batches", "idle", lambda value: reader.batches(1, idle=value), TIMES)
         yield Call("Store.cursor", "name", store.cursor, {"text", "NUL"})
         yield Call(
             "Store.save_cursor", "name", lambda value: store.save_cursor(value, Cursor()), {"text", "NUL"}
@@ -410,7 +421,19 @@ class ArgumentTests(SynchronousTestCase):
         parts = (self.functions, self.store, self.writer, self.follows, self.node, self.clocks)
         known = {call.name for part in parts for call in part()}
         public = {name: getattr(gossiplog, name) for name in gossiplog.__all__ if name[0].islower()}
-        for owner in (Clock, Cursor, Follows, ForkProof, Network, Node, Quotas, Store, Ticket, Writer):
+        for owner in (
+            Clock,
+            Cursor,
+            Follows,
+            ForkProof,
+            Network,
+            Node,
+            Quotas,
+            Reader,
+            Store,
+            Ticket,
+            Writer,
+        ):
             for name, method in inspect.getmembers(owner, callable):
                 if name[0] != "_" and not hasattr(tuple, name):
                     public[f"{owner.__name__}.{name}"] = method

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gossiplog import Cursor, Entry, Reader, Store, Writer, open_store
 from gossiplog.errors import CursorMismatchError, InvalidValueError, StoreClosedError
-from gossiplog.live import reader as reading
+from gossiplog.live import source as reading
 from gossiplog.live.results import Result
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import short_key
@@ -162,7 +162,7 @@ class StoredTests(VirtualCase):
             count = 0
             async for _ in reader:
                 count += 1
-                held.append(sum(len(segment.bodies) for segment, _ in reader._segments))
+                held.append(sum(len(segment.bodies) for segment, _ in reader._source._segments))
             return count
 
         self.assertEqual(self.world.result(Deferred.fromCoroutine(read())), 20)
@@ -343,7 +343,7 @@ class LiveTests(VirtualCase):
         self.append(writer, b"1")
         self.reactor.settle()
         [segment] = self.backend.segments(writer.author, 1, 1)
-        consumer.reader._committed([segment])
+        consumer.reader._source.committed([segment])
         self.reactor.settle()
         self.assertEqual(consumer.payloads, [b"1"])
 
@@ -632,7 +632,7 @@ class SlowTests(VirtualCase):
         waiting = Deferred.fromCoroutine(read())
         for _ in range(100):
             self.append(writer, bytes(50_000))
-        held = sum(len(segment.bodies) for segment, _ in reader._segments)
+        held = sum(len(segment.bodies) for segment, _ in reader._source._segments)
         self.assertLess(held, reading.CHUNK_BYTES + 130_000)
         self.assertEqual(got, [1])
         for count in range(100):

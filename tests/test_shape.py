@@ -22,6 +22,8 @@ SOURCE = Path(os.environ.get("GOSSIPLOG_SOURCE", PACKAGE.parent))
 
 PUBLIC = [
     "Ban",
+    "Batch",
+    "Batches",
     "Clock",
     "Cursor",
     "Dialer",
@@ -342,10 +344,10 @@ class PublicNameTests(SynchronousTestCase):
     def test_plumbing_is_private(self) -> None:
         """What applications hold has no method and no attribute beside those that are meant for them."""
         offered = {
-            "Store": "writer writers recovered add_fork fork_proof read cursor save_cursor verify holes repair close "
-            "damage path reactor clock forks copied interest",
+            "Store": "writer writers recovered add_fork fork_proof read entry cursor save_cursor verify holes repair "
+            "close damage path reactor clock forks copied interest",
             "Writer": "append append_many name author",
-            "Reader": "close aclose cursor damages",
+            "Reader": "batches close aclose cursor damages",
             "Dialer": "dial stop endpoint stopped peer link looks_up",
             "Events": "close aclose",
             "Node": "listen connect peers caught_up progress follow unfollow block unblock quotas usage over_quota "

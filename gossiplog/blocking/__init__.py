@@ -7,12 +7,13 @@ node``.  Any thread may call; a call ends with what it waits for, with Ctrl-C an
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from gossiplog.blocking.store import Reader, Store, Writer
+from gossiplog.blocking.reader import Batches, Reader
+from gossiplog.blocking.store import Store, Writer
 
 if TYPE_CHECKING:
     from gossiplog.blocking.node import Events, Node
 
-__all__ = ["Events", "Node", "Reader", "Store", "Writer"]
+__all__ = ["Batches", "Events", "Node", "Reader", "Store", "Writer"]
 
 if not TYPE_CHECKING:
 

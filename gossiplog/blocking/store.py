@@ -1,6 +1,6 @@
 """Stores for scripts and threads.
 
-Responsible for: :class:`Store`, :class:`Writer` and :class:`Reader`, that wait.
+Responsible for: :class:`Store` and :class:`Writer`, that wait.
 Must not know: how anything is done; each call is the one of the same name in ``gossiplog``.
 Invariant: any thread may call; who waits is woken by what it waits for, by Ctrl-C and by its timeout.  Leaving ``with``
 leaves nothing behind.
@@ -9,24 +9,22 @@ leaves nothing behind.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import gossiplog
 from gossiplog.arguments import check_seconds
+from gossiplog.blocking.reader import Reader
 from gossiplog.blocking.waiting import waits
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError
 from gossiplog.live import reactor_thread
-from gossiplog.log.clock import Clock
+from gossiplog.live.selection import Where
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import Cursor
-from gossiplog.log.entry import Entry
 from gossiplog.log.network import Network
 from gossiplog.paths import AnyPath
 from gossiplog.store.lock import TRY_SECONDS, Patience
-
-R = TypeVar("R")
 
 if TYPE_CHECKING:
     from gossiplog.catch_up import Moved
@@ -142,9 +140,12 @@ class Store:
         self,
         author: bytes | None = None,
         *,
+        newest: int | None = None,
+        reverse: bool = False,
+        where: Where | None = None,
         first: int = 1,
         last: int | None = None,
-        after: Cursor | Clock | None = None,
+        after: Cursor | ClockView | None = None,
         live: bool = False,
         tail: bool = False,
         encoding: str = "bytes",
@@ -156,7 +157,16 @@ class Store:
         """
         reader = self._wait(
             lambda: self._it.read(
-                author, first=first, last=last, after=after, live=live, tail=tail, encoding=encoding
+                author,
+                newest=newest,
+                reverse=reverse,
+                where=where,
+                first=first,
+                last=last,
+                after=after,
+                live=live,
+                tail=tail,
+                encoding=encoding,
             )
         )
         return Reader(self, reader, timeout)
@@ -178,6 +188,7 @@ class Store:
     writers = waits(gossiplog.Store.writers)
     recovered = waits(gossiplog.Store.recovered)
     add_fork = waits(gossiplog.Store.add_fork)
+    entry = waits(gossiplog.Store.entry)
     fork_proof = waits(gossiplog.Store.fork_proof)
     cursor = waits(gossiplog.Store.cursor)
     save_cursor = waits(gossiplog.Store.save_cursor)
@@ -198,62 +209,3 @@ class Writer:
 
     append = waits(gossiplog.Writer.append)
     append_many = waits(gossiplog.Writer.append_many)
-
-
-class Reader:
-    """I am one pass over a store: ``for entry in store.read()``, by one consumer.
-
-    As :class:`gossiplog.Reader`: who stops in the middle may go on later, with the same reader or from its
-    :meth:`cursor`, and ``damages`` has what was passed over.
-    """
-
-    def __init__(self, store: Store, reader: gossiplog.Reader, timeout: float | None) -> None:
-        self.damages = reader.damages
-        self._it = reader
-        self._store = store
-        self._timeout = timeout
-        self._batch: Sequence[Entry] = ()
-        self._handed = 0
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Entry:
-        """The next entry, waiting for one if the reader is live."""
-        if self._handed == len(self._batch):
-            batch = self._ask(self._it._take)
-            self._batch, self._handed = batch, 0
-            if not batch:
-                raise StopIteration
-        self._handed += 1
-        return self._batch[self._handed - 1]
-
-    def cursor(self) -> Cursor:
-        """How far this reader is: read on from here with ``after=``."""
-
-        async def look() -> Cursor:
-            return self._it.cursor()
-
-        cursor: Cursor = self._ask(look)
-        return cursor
-
-    def _ask(self, ask: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Ask our reader, once it knows what was handed over; it may be told twice."""
-        handed = self._batch[: self._handed]
-
-        async def asking() -> R:
-            self._it._move(handed)
-            return await ask()
-
-        answer: R = self._store._wait(asking, self._timeout)
-        return answer
-
-    def close(self) -> None:
-        """End the iteration."""
-        self._store._wait(self._it.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()

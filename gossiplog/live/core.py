@@ -20,8 +20,8 @@ from gossiplog.live.follows import Follows
 from gossiplog.live.gc_freeze import Freezer
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer
-from gossiplog.live.reader import Reader
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
+from gossiplog.live.source import Source
 from gossiplog.live.store_front import StoreFront
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.views_work import ViewsWork
@@ -57,8 +57,8 @@ class StoreCore:
         self.home = Home(f"store {path}")
         self._listeners: list[Listener] = []
         self._user: Callable[[], Deferred[Any]] | None = None
-        self._readers: WeakSet[Reader] = WeakSet()
-        self._held: set[Reader] = set()
+        self._sources: WeakSet[Source] = WeakSet()
+        self._held: set[Source] = set()
         self._closing = False
         self._closed = Ending(reactor)
         self.thread = thread(opener, reactor, self._delivered, f"gossiplog store {path}")
@@ -83,9 +83,9 @@ class StoreCore:
         """Why the logs may be a copy of others that are in use; ``""`` if they are not."""
         return self.front.copied
 
-    def follow_live(self, reader: Reader) -> None:
-        """Tell ``reader`` of what is new, as long as somebody has it."""
-        self._readers.add(reader)
+    def follow_live(self, source: Source) -> None:
+        """Tell ``source`` of what is new, as long as somebody has it."""
+        self._sources.add(source)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` after every commit; returns how to stop that."""
@@ -129,17 +129,17 @@ class StoreCore:
         """Do ``work`` in the views thread, with where derived state is kept."""
         return self._views.run(work)
 
-    def hold(self, reader: Reader) -> None:
-        """Somebody waits for ``reader``, who may be held by nobody else."""
-        self._held.add(reader)
+    def hold(self, source: Source) -> None:
+        """Somebody waits for ``source``, who may be held by nobody else."""
+        self._held.add(source)
 
-    def release(self, reader: Reader) -> None:
-        """Nobody waits for ``reader`` now."""
-        self._held.discard(reader)
+    def release(self, source: Source) -> None:
+        """Nobody waits for ``source`` now."""
+        self._held.discard(source)
 
-    def forget(self, reader: Reader) -> None:
-        """``reader`` ended."""
-        self._readers.discard(reader)
+    def forget(self, source: Source) -> None:
+        """``source`` ended."""
+        self._sources.discard(source)
 
     def append(self, author: bytes, bodies: list[bytes]) -> Result[range]:
         """Append encoded bodies to a local log; fires after the commit with their seqs."""
@@ -170,8 +170,8 @@ class StoreCore:
             check_caller(self.reactor)
             self._closing = True
             self.front.gate.close()
-            for reader in tuple(self._readers):
-                reader.close()
+            for source in tuple(self._sources):
+                source.close()
             user = succeed(None) if self._user is None else maybeDeferred(self._user)
             user.addBoth(lambda _: self._views.close())
             user.addBoth(lambda _: self.thread.close(self._thread_closed))
@@ -199,5 +199,5 @@ class StoreCore:
         call_each(self.reactor, self._listeners, delivery)
         if delivery.report is not None:
             self._freezer.grown()
-            for reader in tuple(self._readers) if delivery.report.segments else ():
-                reader._committed(delivery.report.segments)
+            for source in tuple(self._sources) if delivery.report.segments else ():
+                source.committed(delivery.report.segments)

@@ -12,25 +12,29 @@ from typing import Any
 
 from twisted.internet.defer import succeed
 
-from gossiplog.arguments import check_flags
-from gossiplog.errors import StoreInUseError
+from gossiplog.arguments import check_flags, check_number
+from gossiplog.errors import EntryNotHeldError, InvalidValueError, StoreDamagedError, StoreInUseError
 from gossiplog.gossip.events import ForkFound
 from gossiplog.live.core import StoreCore
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
 from gossiplog.live.reader import Reader
 from gossiplog.live.results import Result, deliver
+from gossiplog.live.selection import Selection, Where
+from gossiplog.live.source import Source
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.writer import Writer
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import Cursor, check_clock
 from gossiplog.log.encodings import encoding as find_encoding
+from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.fork import ForkProof, verify_proof
-from gossiplog.log.keys import Keypair, check_author
+from gossiplog.log.keys import Keypair, check_author, short_key
 from gossiplog.paths import AnyPath
 from gossiplog.store.door import place_of
 from gossiplog.store.logs import Logs, VerifyReport, open_logs
 from gossiplog.store.names import check_cursor_name, check_writer_name
+from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.repair import RepairReport
 from gossiplog.store.requests import AddFork, SetCursor
 
@@ -154,6 +158,9 @@ class Store:
         self,
         author: bytes | None = None,
         *,
+        newest: int | None = None,
+        reverse: bool = False,
+        where: Where | None = None,
         first: int = 1,
         last: int | None = None,
         after: Cursor | ClockView | None = None,
@@ -163,25 +170,49 @@ class Store:
     ) -> Reader:
         """Entries as an async iterator: per author by seq; authors one after the other, news as it comes.
 
-        ``author`` alone, ``first`` to ``last`` (with an author); ``after`` a cursor.  Gives what is on disk now;
-        ``live`` goes on with new entries as they reach the disk, until the store is closed; ``tail`` gives only those.
-        Damaged entries are passed over, and are in the reader's ``damages``; nodes on the store tell
-        :class:`~gossiplog.notices.StoreDamaged`.
+        ``author`` alone, ``first`` to ``last`` (with an author); ``after`` a cursor.  ``newest`` is how many of each
+        log, the last of them; ``reverse`` begins with the newest of each; ``where`` is a function of an entry, and only
+        those are given for which it is true: of these, then, ``newest`` so many.
+
+        Gives what is on disk now; ``live`` goes on with new entries as they reach the disk, until the store is closed;
+        ``tail`` gives only those.  Damaged entries are passed over, and are in the reader's ``damages``; nodes on the
+        store tell :class:`~gossiplog.notices.StoreDamaged`.
         """
         self._core.check_open()
         check_flags(live=live, tail=tail)
-        reader = Reader(
-            self._core,
-            find_encoding(encoding),
-            author=author,
-            first=first,
-            last=last,
-            after=self.clock if tail else after,
-            live=live or tail,
-        )
-        if live or tail:
-            self._core.follow_live(reader)
-        return reader
+        if tail and (newest is not None or reverse or after is not None):
+            raise InvalidValueError(
+                "tail begins behind what is there, so that newest, reverse and after mean nothing with it; "
+                "with live=True instead, newest=N gives N entries of each log and then what comes"
+            )
+        selection = Selection(author, first, last, newest, reverse, where, live or tail)
+        source = Source(self._core, find_encoding(encoding), selection, self.clock if tail else after)
+        if selection.live:
+            self._core.follow_live(source)
+        return Reader(source)
+
+    def entry(self, author: bytes, seq: int, *, encoding: str = "bytes") -> Result[Entry]:
+        """One entry; raises :class:`EntryNotHeldError`, or :class:`StoreDamagedError` if it cannot be read.
+
+        One whose payload is missing is ``dropped``, as a reader gives it.  Reads one row.
+        """
+        check_author("author", author)
+        check_number("seq", seq, 1)
+        chosen = find_encoding(encoding)
+
+        def decode(stretch: Stretch) -> Entry:
+            if stretch.damage is not None:
+                self._core.damage.found(stretch.damage)
+                raise StoreDamagedError(
+                    f"entry {seq} cannot be read: {stretch.damage.reason}; "
+                    f"gossiplog verify --repair --store {self.path} brings it in order"
+                )
+            if not stretch.segments:
+                raise EntryNotHeldError(author, short_key(author), seq, self.clock.seq(author))
+            [entry] = read_entries(stretch.segments[0], chosen, seq, seq)
+            return entry
+
+        return self._core.run(lambda logs: logs.around(author, seq, 1, seq)).addCallback(decode)  # type: ignore[return-value]
 
     def cursor(self, name: str) -> Result[Cursor]:
         """The cursor saved as ``name``, an empty one if there is none; StoreDamagedError if it is damaged."""

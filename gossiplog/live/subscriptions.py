@@ -9,10 +9,10 @@ how many it lost.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
-from inspect import isasyncgenfunction, iscoroutinefunction
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar, get_args
 
+from gossiplog.arguments import check_plain, refuse_awaitable
 from gossiplog.errors import InvalidValueError, NodeStoppedError
 from gossiplog.limits import MAX_WAITING_NOTICES
 from gossiplog.live.interrupts import pass_on
@@ -23,6 +23,8 @@ from gossiplog.notices import Lagged, Notice
 _log = NodeLog()
 
 N = TypeVar("N")
+
+_INSTEAD = "a notice", "a coroutine can read events()"
 
 
 class Subscribers:
@@ -39,14 +41,14 @@ class Subscribers:
         """Something happened."""
         for subscriber in tuple(self._subscribers):
             try:
-                _refuse_coroutine(subscriber(notice))
+                refuse_awaitable("a subscriber", subscriber(notice))
             except BaseException:
                 if not pass_on(self._reactor):
                     _log.failure("a subscriber failed on {kind}", kind=type(notice).__name__)
 
     def add(self, subscriber: Callable[[Notice], object]) -> Callable[[], None]:
         """Call ``subscriber`` with every notice; returns how to stop that."""
-        _check_plain("a subscriber", subscriber)
+        check_plain("a subscriber", subscriber, *_INSTEAD)
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber) if subscriber in self._subscribers else None
 
@@ -54,7 +56,7 @@ class Subscribers:
         """Fire with the next notice of one of ``kinds`` (any, if none) for which ``where`` is true."""
         wanted = _checked(kinds)
         if where is not None:
-            _check_plain("where", where)
+            check_plain("where", where, *_INSTEAD)
         result: Result[Any] = Result(lambda _: forget(), self._reactor)
         if self._closed:
             fail_quietly(result, NodeStoppedError("the node was stopped"))
@@ -68,7 +70,7 @@ class Subscribers:
             if result.called or not isinstance(notice, wanted):
                 return
             try:
-                found = where is None or bool(_refuse_coroutine(where(notice)))
+                found = where is None or bool(refuse_awaitable("where", where(notice)))
             except BaseException:
                 forget()
                 result.errback()
@@ -173,27 +175,6 @@ class Events(Generic[N]):
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.called:
             self._waiting.callback(None)
-
-
-def _check_plain(what: str, function: Any) -> None:
-    if not callable(function) or any(map(_is_async, (function, getattr(function, "__call__", None)))):  # noqa: B004
-        raise InvalidValueError(
-            f"{what} is a plain function of a notice, not {function!r}; a coroutine can read events()"
-        )
-
-
-def _is_async(function: Any) -> bool:
-    return iscoroutinefunction(function) or isasyncgenfunction(function)
-
-
-def _refuse_coroutine(returned: object) -> object:
-    """Return what a function gave, unless that is a coroutine, which nobody would run."""
-    if isinstance(returned, Coroutine):
-        returned.close()
-        raise InvalidValueError(
-            "what is called with a notice returned a coroutine; a coroutine can read events()"
-        )
-    return returned
 
 
 def _checked(kinds: tuple[type[Any], ...]) -> tuple[type[Any], ...]:

@@ -20,7 +20,7 @@ from gossiplog.errors import (
     StoreError,
     StoreFailedError,
 )
-from gossiplog.limits import MAX_WRITERS
+from gossiplog.limits import MAX_SEQ, MAX_WRITERS
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, build_proof, verify_proof
 from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
@@ -35,7 +35,7 @@ from gossiplog.store.interface import Backend, PutMeta
 from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
 from gossiplog.store.owning_process import Home
-from gossiplog.store.reading_around import Stretch, read_around
+from gossiplog.store.reading_around import Stretch, read_around, read_back
 from gossiplog.store.repair.repair import Donor, RepairReport, repair_logs
 from gossiplog.store.repair.verify import Damage, OnProgress, VerifyReport, verify_store
 from gossiplog.store.requests import (
@@ -284,16 +284,15 @@ class Logs:
         self._home.check()
         return self._vouching.segments(author, first, limit_bytes, last)
 
-    def around(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> Stretch:
-        """Return what :meth:`segments` does from the next place on that can be read, and what was passed over.
-
-        Nothing when the log ends before ``first``.
+    def around(
+        self, author: bytes, first: int, limit_bytes: int, last: int | None = None, *, reverse: bool = False
+    ) -> Stretch:
+        """Return what :meth:`segments` does from the next place on that can be read, and what was passed over; in
+        ``reverse`` from ``last`` on, backwards.  Nothing when the log ends before ``first``.
         """
-        backend, end = self._backend, self.clock.seq(author)
-        end = end if last is None else min(end, last)
-        if first > end:
-            return Stretch([])
-        return read_around(backend, self.segments, author, first, limit_bytes, end)
+        backend, read = self._backend, read_back if reverse else read_around
+        end = min(self.clock.seq(author), MAX_SEQ if last is None else last)
+        return read(backend, self.segments, author, first, limit_bytes, end) if first <= end else Stretch([])
 
     def fork_proof(self, author: bytes) -> ForkProof:
         """Return the proof that ``author``, one of :attr:`forks`, has forked its log."""

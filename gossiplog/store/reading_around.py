@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from gossiplog.errors import StoreDamagedError
-from gossiplog.log.segment import Segment
+from gossiplog.limits import MAX_SEGMENT_ENTRIES
+from gossiplog.log.segment import Segment, toil_bytes
 from gossiplog.store.interface import Backend
 from gossiplog.store.repair.verify import Damage
 
@@ -24,7 +25,10 @@ Read = Callable[[bytes, int, int, int | None], list[Segment]]
 
 
 class Stretch(NamedTuple):
-    """Neighbouring rows of a log, and what was passed over before them; no rows if there is more to pass over."""
+    """Neighbouring rows of a log, and what was passed over before them; no rows if there is more to pass over.
+
+    Of who reads backwards the rows are, too: what was passed over is behind them in the log.
+    """
 
     segments: list[Segment]
     damage: Damage | None = None
@@ -48,6 +52,59 @@ def read_around(
             return Stretch(segments, Damage(author, first, start - 1, reason))
     end = starts[-1] if len(starts) == _TRIED else last
     return Stretch([], Damage(author, first, end, reason))
+
+
+def read_back(
+    backend: Backend, read: Read, author: bytes, first: int, limit_bytes: int, last: int
+) -> Stretch:
+    """As :func:`read_around`, from ``last`` backwards: rows in descending order, the first of which holds ``last``."""
+    found: list[Segment] = []
+    size, end = 0, last
+    reason: list[Segment] | str = ""
+    while end >= first and size < limit_bytes:
+        reason = _tried(read, author, end, 1, end)
+        if isinstance(reason, str):
+            break
+        found.append(reason[0])
+        size += toil_bytes(reason[0])
+        end = reason[0].first - 1
+    return (
+        Stretch(found)
+        if found or isinstance(reason, list)
+        else _back(backend, read, author, first, last, reason)
+    )
+
+
+def _back(backend: Backend, read: Read, author: bytes, first: int, last: int, reason: str) -> Stretch:
+    """Return the row before what cannot be read at ``last``, and the damage behind it."""
+    end = last
+    for _ in range(_TRIED):
+        try:
+            start = _start_before(backend, author, first, end)
+        except StoreDamagedError as error:
+            return Stretch([], Damage(author, first, last, str(error)))
+        rows = _tried(read, author, start, 1, start) if start else reason
+        if isinstance(rows, list) and rows[0].last >= last:
+            return Stretch(rows)
+        if isinstance(rows, list) and rows[0].last >= first:
+            return Stretch(rows, Damage(author, rows[0].last + 1, last, reason))
+        if isinstance(rows, list) or start <= first:
+            return Stretch([], Damage(author, first, last, reason))
+        end = start - 1
+    return Stretch([], Damage(author, end + 1, last, reason))
+
+
+def _start_before(backend: Backend, author: bytes, first: int, seq: int) -> int:
+    """Return where the last row begins that begins at ``seq`` or before, 0 if none does that may hold ``first``."""
+    least = max(1, first - MAX_SEGMENT_ENTRIES)
+    step = _TRIED
+    while True:
+        begin = max(least, seq - step + 1)
+        if starts := [start for start in backend.starts(author, begin, step) if start <= seq]:
+            return starts[-1]
+        if begin == least:
+            return 0
+        step *= _TRIED
 
 
 def _tried(read: Read, author: bytes, first: int, limit_bytes: int, last: int) -> list[Segment] | str:
