@@ -287,7 +287,11 @@ class Rows(Protocol):
 
     def search(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Do what :meth:`segments` does, for rows that are to be there and that it does not find: by looking
-        everywhere, and slowly."""
+        everywhere, and slowly.
+
+        It may look once and remember what it found, but for what was deleted, cut off or mended since.  Where there is
+        nowhere else to look, it is :meth:`segments`.
+        """
 
     def starts(self, author: bytes, first: int, limit: int) -> list[int]:
         """Return where the next rows of ``author`` begin, from ``first`` on, ascending, damaged ones too."""

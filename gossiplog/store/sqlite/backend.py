@@ -25,7 +25,7 @@ from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
 from gossiplog.paths import AnyPath
 from gossiplog.store.copy_guard.guard import CopyGuard
 from gossiplog.store.directory import StoreDirectory
-from gossiplog.store.interface import Row, RowWrite, SavedCursor, Secrets
+from gossiplog.store.interface import Cut, DeleteAuthor, Mend, Row, RowWrite, SavedCursor, Secrets
 from gossiplog.store.owning_process import hold, leak
 from gossiplog.store.sqlite.carved import Carved
 from gossiplog.store.sqlite.integrity import problems
@@ -311,6 +311,9 @@ class SQLiteBackend:
         self._effort.begin()
         with self._busy:
             self._writer.commit(writes)
+        if self._carved is not None and any(isinstance(write, DeleteAuthor | Cut | Mend) for write in writes):
+            self._carved.close()  # what is gone must not turn up again
+            self._carved = None
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the file; what is not copied stays durable in it."""

@@ -208,6 +208,42 @@ class RowConformance(_Base):
         for last, rows in ((1, 1), (3, 1), (4, 2), (6, 2), (7, 3), (100, 3)):
             self.assertEqual(backend.segments(chain.author, 1, 1_000_000, last), chain.segments[:rows])
 
+    def test_search_finds_what_segments_finds(self) -> None:
+        """It is asked for what does not turn up as it should, and may be slow; of what is well both say the same."""
+        backend, chain = self._filled([3, 3, 3])
+        for _ in range(2):
+            for first in (1, 3, 4, 9):
+                for limit, last in ((1_000_000, None), (1, None), (1_000_000, 6)):
+                    self.assertEqual(
+                        backend.search(chain.author, first, limit, last),
+                        backend.segments(chain.author, first, limit, last),
+                    )
+            for author, first in ((chain.author, 0), (chain.author, 10), (bytes(32), 1)):
+                self.assertEqual(backend.search(author, first, 1_000_000), [])
+            backend = self.reopen(backend)
+
+    def test_search_finds_nothing_that_is_gone(self) -> None:
+        """Of what was deleted, cut off or mended since somebody searched there is nothing left."""
+        backend, ann = self._filled([3, 3, 3])
+        bob = Chain(2)
+        backend.commit([bob.put(b"one"), bob.put(b"two")])
+        self.assertEqual(backend.search(bob.author, 1, 1_000_000), bob.segments)
+        backend.commit([Cut(ann.author, 4, Head(6, ann.segments[2].previous)), DeleteAuthor(bob.author)])
+        self.assertEqual(backend.search(ann.author, 1, 1_000_000), ann.segments[:2])
+        self.assertEqual(backend.search(ann.author, 7, 1_000_000), [])
+        self.assertEqual(backend.search(bob.author, 1, 1_000_000), [])
+        merged = merge(ann.segments[:2])
+        backend.commit([Mend([PutSegment(merged, Head(6, ann.segments[2].previous))])])
+        self.assertEqual(backend.search(ann.author, 1, 1_000_000), [merged])
+
+    def test_nothing_is_damaged(self) -> None:
+        """``damage`` says why a store is only read: one that is well can be written, and is empty of it."""
+        backend, chain = self._filled([1])
+        for _ in range(2):
+            self.assertEqual(backend.damage, "")
+            backend.commit([chain.put(b"more")])
+            backend = self.reopen(backend)
+
     def test_rows_are_outlines(self) -> None:
         """Every row once, ascending, from a seq on; far more than a page of them."""
         backend, chain = self._filled([2] * 3000)
