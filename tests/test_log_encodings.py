@@ -38,7 +38,9 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
         | st.tuples(inner, inner)
         | st.sets(st.integers())
         | st.builds(bytearray, st.binary())
-        | st.builds(memoryview, st.binary())
+        | st.builds(
+            lambda content, step: memoryview(content)[::step], st.binary(), st.sampled_from((1, 2, -1))
+        )
     ),
     max_leaves=10,
 )
@@ -84,6 +86,7 @@ class RoundTripTests(SynchronousTestCase):
             ("msgpack", 2**64),
             ("msgpack", dict.fromkeys(range(MAX_OTHER_KEYS + 1))),
             ("msgpack", {msgpack.Timestamp(1): 1}),
+            ("msgpack", memoryview(b"abcd")[::2]),
             ("utf-8", "\ud800"),
             ("utf-8", b"text"),
             ("bytes", "text"),
@@ -98,6 +101,7 @@ class RoundTripTests(SynchronousTestCase):
         for encoding, value in (
             ("json", {"a": [1, 2.5, None, True, "\u2028é"]}),
             ("json", -0.0),
+            ("json", [1.7976931348623157e308, 5e-324]),
             ("msgpack", {1: "a", "1": "b", b"1": None, 2.5: 3}),
             ("msgpack", dict.fromkeys(range(MAX_OTHER_KEYS))),
             ("msgpack", float("inf")),
@@ -117,6 +121,9 @@ class ForeignTests(SynchronousTestCase):
             b"NaN",
             b"[Infinity]",
             b"-Infinity",
+            b"1e999",
+            b'{"a": [-1e400]}',
+            b"9" * 400 + b".0",
             '{"a": 1}'.encode("utf-16"),
             "[1]".encode("utf-16-le"),
             "[1]".encode("utf-32"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from math import isfinite
 from typing import Any, NamedTuple
 
 import msgpack
@@ -68,11 +69,18 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-_decode_json = json.JSONDecoder(parse_constant=_no_constant).decode
+def _finite(number: str) -> float:
+    value = float(number)
+    if not isfinite(value):  # which could not be encoded again
+        raise ValueError("a number is larger than any float")
+    return value
+
+
+_decode_json = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant).decode
 
 
 def _from_json(payload: bytes) -> Any:
-    """RFC 8259: UTF-8 and nothing else, without a byte order mark, NaN or Infinity."""
+    """RFC 8259: UTF-8 and nothing else, without a byte order mark, NaN, Infinity, or a number that is read as that."""
     return _decode_json(payload.decode())
 
 
@@ -142,5 +150,5 @@ def encode_payloads(values: Iterable[Any], chosen: Encoding) -> list[bytes]:
         values = list(values)  # what it raises itself is no matter of the encoding
     try:
         return list(map(chosen.encode, values))
-    except DECODE_ERRORS as error:
+    except (*DECODE_ERRORS, BufferError) as error:  # a memoryview with gaps
         raise EncodingError(f"payload does not fit the encoding {chosen.name}: {error}") from error
