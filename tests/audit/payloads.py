@@ -53,6 +53,7 @@ SLOW: dict[str, list[bytes]] = {
         _filled(b"1" * 4300, b"[", b"]", b","),
         _filled(b"1" * 400 + b"e-300", b"[", b"]", b","),
         _filled(b"1", end=b".5"),
+        _filled(b"1e9", b"[", b"]", b","),
         _filled(b"{}", b"[", b"]", b","),
         _filled(b"["),
         _filled(b"\\ud800", b'"', b'"'),
