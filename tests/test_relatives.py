@@ -54,8 +54,8 @@ with blocking.Store("store") as store:
 IN_A_POOL = """
 fork_context = multiprocessing.get_context("fork")
 with fork_context.Pool(2) as pool:
-    for said in pool.map(tried, range(4)):
-        assert {*said} == {"StoreInheritedError"}, said
+    for said in pool.map(tried, range(2), 1):
+        assert {*said} in ({"StoreInheritedError"}, {"StoreClosedError"}), said  # or it closed it before
 """
 
 BESIDE = """
