@@ -25,7 +25,7 @@ from gossiplog.log.keys import short_key
 from gossiplog.log.segment import drop_payloads
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.testing.links import VirtualReactor, VirtualThread
+from gossiplog.testing.network import VirtualReactor, VirtualThread
 from tests.netcase import World
 from tests.test_reading import Consumer, VirtualCase
 
