@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -206,6 +206,19 @@ def node(place: str) -> None:
     reactor.run()  # type: ignore[attr-defined]
 
 
+def feed(port: int, rows: Iterable[Callable[[Member], None]]) -> None:
+    """Give a node what is asked for later."""
+    feeder = _member(port)
+    feeder.socket.settimeout(60)
+    for start in range(0, STORED_AUTHORS, 100):
+        feeder.say(*[_one_entry(_stored(number)) for number in range(start, start + 100)])
+    for give in rows:
+        give(feeder)
+    feeder.alive()
+    feeder.close()
+    time.sleep(2)
+
+
 @contextmanager
 def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.audit.stalls", *arguments]
@@ -216,39 +229,55 @@ def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+class Honest:
+    """I am the honest peer of the process ``node``, and ask it for things."""
+
+    def __init__(self, port: int, node: int) -> None:
+        self.member = _member(port)
+        self._node = node
+        self._pings: dict[int, Watch] = {}
+        self._want: tuple[bytes, Watch] | None = None
+        self._number = 0
+
+    def ask(self, seconds: float) -> dict[str, list[Took]]:
+        """Go on for so long; return how long each answer took, and so far each that has not come in time."""
+        member, pings = self.member, self._pings
+        found: dict[str, list[Took]] = {"PONG": [], "WANT": []}
+        next_at = time.monotonic()
+        end = next_at + seconds
+        while (now := time.monotonic()) < end:
+            if now >= next_at:
+                next_at = max(next_at + EVERY_SECONDS, now)
+                self._number += 1
+                pings[self._number] = Watch(self._node)
+                member.say(Ping(self._number))
+                if self._want is None:
+                    author = _stored(self._number % STORED_AUTHORS).author
+                    self._want = author, Watch(self._node)
+                    member.say(Want((WantItem(author, 1),)))
+            if select.select([member.socket], [], [], max(0.0, next_at - time.monotonic()))[0]:
+                for message in member.listen():
+                    if isinstance(message, Pong) and message.token in pings:
+                        found["PONG"].append(pings.pop(message.token).took())
+                    elif isinstance(message, Ping):
+                        member.say(Pong(message.token, message.root))
+                    elif isinstance(message, Segment) and self._want and message.author == self._want[0]:
+                        found["WANT"].append(self._want[1].took())
+                        self._want = None
+        late = {"PONG": [*pings.values()], "WANT": [self._want[1]] if self._want is not None else []}
+        for kind, watches in late.items():
+            taken = [watch.took() for watch in watches]
+            found[kind] += [took for took in taken if took.seconds > 4 * EVERY_SECONDS]
+        return found
+
+
 def measure(port: int, node: int, seconds: float) -> dict[str, list[Took]]:
     """Ask for so long the process ``node``; what never came took until the end."""
-    member = _member(port)
-    found: dict[str, list[Took]] = {"PONG": [], "WANT": []}
-    pings: dict[int, Watch] = {}
-    want: tuple[bytes, Watch] | None = None
-    number = 0
-    next_at = time.monotonic()
-    end = next_at + seconds
-    while (now := time.monotonic()) < end:
-        if now >= next_at:
-            next_at = max(next_at + EVERY_SECONDS, now)
-            number += 1
-            pings[number] = Watch(node)
-            member.say(Ping(number))
-            if want is None:
-                want = _stored(number % STORED_AUTHORS).author, Watch(node)
-                member.say(Want((WantItem(want[0], 1),)))
-        if select.select([member.socket], [], [], max(0.0, next_at - time.monotonic()))[0]:
-            for message in member.listen():
-                if isinstance(message, Pong) and message.token in pings:
-                    found["PONG"].append(pings.pop(message.token).took())
-                elif isinstance(message, Ping):
-                    member.say(Pong(message.token, message.root))
-                elif isinstance(message, Segment) and want is not None and message.author == want[0]:
-                    found["WANT"].append(want[1].took())
-                    want = None
-    member.close()
-    late = {"PONG": [*pings.values()], "WANT": [want[1]] if want is not None else []}
-    for kind, watches in late.items():
-        taken = [watch.took() for watch in watches]
-        found[kind] += [took for took in taken if took.seconds > 4 * EVERY_SECONDS]
-    return found
+    honest = Honest(port, node)
+    try:
+        return honest.ask(seconds)
+    finally:
+        honest.member.close()
 
 
 class Appends:
@@ -284,15 +313,7 @@ class Figures:
             assert victim.stdout is not None
             port = int(victim.stdout.readline())
             appends = Appends(victim)
-            feeder = _member(port)
-            feeder.socket.settimeout(60)
-            for start in range(0, STORED_AUTHORS, 100):
-                feeder.say(*[_one_entry(_stored(number)) for number in range(start, start + 100)])
-            if kind in ROWS:
-                ROWS[kind](feeder)
-            feeder.alive()
-            feeder.close()
-            time.sleep(2)
+            feed(port, [ROWS[kind]] if kind in ROWS else [])
             appends.so_far()
             self.idle = measure(port, victim.pid, 2.0)
             self.idle["append"] = appends.so_far()
