@@ -229,8 +229,8 @@ def run(seconds: float) -> Outcome:
 CASES = (
     Case(
         "hour",
-        f"{MEMBERS} members of all kinds at full speed for {KIND_SECONDS:.0f} s each; own appends, and an honest peer's "
-        "PINGs and WANTs; what the node takes",
+        f"{MEMBERS} members of all kinds at full speed for {KIND_SECONDS:.0f} s each; own appends, an honest peer's "
+        "PINGs and WANTs, and what the node takes",
         f"{1000 * BOUNDS[MEMBERS]:.0f} ms, of a WANT {2000 * BOUNDS[MEMBERS]:.0f}; {PROCESS_BYTES >> 20} MiB, its "
         f"max_memory of {MAX_MEMORY >> 20} and twice what authors count; {LOG_BYTES_A_DAY / 1e6:.0f} MB of log a day",
         run,

@@ -56,7 +56,8 @@ def disk(kinds: Iterable[str]) -> Callable[[float], Outcome]:
             held = held and sizes.file <= (1 + BOUND) * sizes.most_counted
             held = held and abs(sizes.error) <= BOUND
             print(
-                f"    {kind}: {sizes.counted:,} counted ({sizes.recounted:,} when opened, {sizes.most_counted:,} at most), "
+                f"    {kind}: {sizes.counted:,} counted ({sizes.recounted:,} when opened, "
+                f"{sizes.most_counted:,} at most), "
                 f"{sizes.used:,} used ({sizes.error:+.1%}), {sizes.file:,} in the file",
                 flush=True,
             )

@@ -213,8 +213,8 @@ class Run:
         begin = [*command, "init", "--store", "store"]
         subprocess.run(begin, cwd=self.path, env=environment(), check=True, stdout=subprocess.DEVNULL)
         if forgets:
-            change = "from gossiplog import limits; from gossiplog.app import cli; limits.FIRST_MESSAGE_SECONDS = 1.0; cli.main()"
-            command = [sys.executable, "-c", change]
+            change = "from gossiplog import limits; limits.FIRST_MESSAGE_SECONDS = 1.0; "
+            command = [sys.executable, "-c", f"{change}from gossiplog.app import cli; cli.main()"]
         if open_files:
             command = ["prlimit", f"--nofile={open_files}:{open_files}", *command]
         run = [
