@@ -176,10 +176,12 @@ def sizes_of(requests: Iterable[Request], place: Path, *, merge: bool = False) -
             outcome = logs.process(batch)
             weights.change(*outcome.weighed)
             most = max(most, weights.bytes)
-        while merge and (logs.merge_some(AT_ONCE_BYTES) or logs.reclaim()):
+        while True:  # as a store's thread does that has nothing to do
             report = logs.weighing.settled()
             if report is not None:
                 weights.change(*report.weighed)
+            if not (merge and (logs.merge_some(AT_ONCE_BYTES) or logs.reclaim())):
+                break
     with closing(open_logs(place / "filled")) as logs:
         recounted = logs.weighing.begin().bytes
     (empty, _), (file, used) = _pages(place / "empty"), _pages(place / "filled")

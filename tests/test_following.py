@@ -111,6 +111,56 @@ class ChoiceTests(FollowingCase):
         effects = self.hear(0, Ranges(1, (Range(b"", RangeKind.DIFFERENCES, items=(item,)),)))
         self.assertEqual(self.messages(effects), [Refuse((ANN.author,))])  # it seems not to know
 
+    def test_told_again(self) -> None:
+        """Who shows something of an author that is not wanted forgot that: once for what comes at the same time."""
+        self.choose("block", ANN.author, BOB.author)
+        for shown in (log(ANN, 1)[0], Have((HaveItem(0, 5, ANN.author),)), Fork(proof_of(ANN))):
+            self.assertEqual(self.messages(self.hear(1, shown, shown), 1), [])
+            effects = self.tick(limits.ANNOUNCE_SECONDS)
+            self.assertEqual(self.sent(effects, Refuse), [(1, Refuse((ANN.author,)))])
+            self.assertEqual(self.sent(self.tick(1.0), Refuse), [])
+
+    def test_not_told_again_of_all_others(self) -> None:
+        """Who wants only some is never taken to want the rest: nothing is to be said of whoever is made up."""
+        self.begin(Choices(self.heads.local, Interest.WANTED))
+        self.open(0)
+        for shown in (log(ANN, 1)[0], Have((HaveItem(0, 5, ANN.author),)), Fork(proof_of(ANN))):
+            self.hear(0, shown)
+        self.assertEqual(self.sent(self.tick(1.0), Refuse), [])
+
+    def test_forgotten_that_a_peer_refused(self) -> None:
+        """It is shown the author again; when it says that it wants it, that may be new, and is answered."""
+        self.commit(*log(ANN, 2))
+        self.hear(0, Refuse((ANN.author,)))
+        session = self.replica.core.sessions[0]
+        root = self.replica.core.sessions[1].view.root(session.salt)
+        self.assertNotEqual(session.view.root(session.salt), root)
+        self.replica.interest.forget_refused(session)
+        self.assertTrue(session.wanted.wants(ANN.author))
+        self.assertEqual(session.view.root(session.salt), root)
+        effects = self.hear(0, Lazy((ANN.author,))) + self.tick(limits.ANNOUNCE_SECONDS)
+        self.assertEqual([m.items for _, m in self.sent(effects, Have)], [(HaveItem(0, 2, ANN.author),)])  # type: ignore[union-attr]
+        self.assertEqual(self.sent(self.hear(1, Lazy((ANN.author,))) + self.tick(1.0), Have), [])
+
+    def test_a_peer_that_wants_only_some(self) -> None:
+        """Is never taken to want others."""
+        self.do(events.Closed(0))
+        self.connect(0)
+        self.hear(0, Hello(1, 1, (), "test", bytes(16), Interest.WANTED, (ANN.author,)))
+        self.replica.interest.forget_refused(self.replica.core.sessions[0])
+        self.assertTrue(self.replica.core.sessions[0].wanted.wants(ANN.author))
+        self.assertFalse(self.replica.core.sessions[0].wanted.wants(BOB.author))
+
+    def test_refusals_that_need_not_be_said(self) -> None:
+        """Before the peer shows something of these; that an author is wanted has to be said."""
+        session = self.replica.core.sessions[1]
+        self.choose("block", ANN.author)
+        session.outbox.control_credit_bytes = 0
+        self.choose("unblock", ANN.author)
+        self.choose("block", BOB.author)
+        self.replica.announcer.forget_refusals(session)
+        self.assertEqual(self.messages(self.do(events.Writable(1)), 1), [Lazy((ANN.author,))])
+
     def test_nothing_there_is_an_offence(self) -> None:
         """Nobody looks at it: what is wrong with it, or contradicts, and what payloads are missing."""
         self.freeze(proof_of(BOB))

@@ -7,15 +7,18 @@ from contextlib import nullcontext
 from functools import partial
 from itertools import cycle, pairwise
 from random import Random
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.errors import BlockedAuthorError
-from gossiplog.gossip import events
+from gossiplog.gossip import budget, core, events
+from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import Message, RangeKind, Ranges
 from gossiplog.gossip.quotas import Quota, Quotas
+from gossiplog.gossip.session import Session
 from gossiplog.log.segment import Segment
 from gossiplog.testing.sim.cluster import Cluster, held
 from gossiplog.testing.sim.faults import ON_LINKS, Fault, Faults
@@ -35,6 +38,22 @@ def _note(got: Counter[str], node: SimNode, to: Carrier, sender: str, message: M
 def down(node: SimNode) -> list[events.Notice]:
     """Sessions that ended."""
     return [notice for notice in node.notices if isinstance(notice, events.PeerDown)]
+
+
+def sessions(node: SimNode) -> list[Session]:
+    """Those of a node."""
+    return [*node.replica.core.sessions.values()]
+
+
+class LittleMemory(Budget):
+    """I have room for some thirty names of each session, until there is more."""
+
+    each = 14_000
+
+    @property
+    def most_bytes(self) -> int:
+        """Beside empty tables."""
+        return self.common_bytes + self.each * len(self._accounts)
 
 
 class ChangeTests(SynchronousTestCase):
@@ -422,6 +441,43 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(len(held_now), 10)
         self.assertNotIn(held_there[0], held_now)
         self.assertLessEqual(cluster.figures.messages["Refuse"], 2 * 20)
+
+    def test_names_that_memory_has_no_room_for(self) -> None:
+        """A third party fills one node's quota, and another one's memory: no session ends, and both agree at rest."""
+        for seed, LittleMemory.each in enumerate((14_000, 9_000)):
+            with (
+                patch.object(core, "Budget", LittleMemory),
+                patch.object(budget, "SESSION_BYTES", 0),
+                patch.object(limits, "MIN_SHARE_BYTES", 0),
+            ):
+                cluster = Cluster(seed)
+                ann, bob, mallory = cluster.add(2), cluster.add(2), cluster.add(60)
+                cluster.connect(bob, ann)
+                cluster.connect(ann, mallory)
+                bob.quotas = Quotas(authors=5)
+                cluster.start()
+                for turn in range(3):
+                    for writer in range(60):
+                        write(mallory, 1, 40, writer)
+                        if writer % 20 == 0:
+                            write(bob, 1, 40, turn % 2)
+                            write(ann, 1, 40, turn % 2)
+                            cluster.run(0.3)
+                cluster.run(600.0)
+                before = cluster.figures.messages.copy()
+                cluster.run(3600.0)
+                said = cluster.figures.messages - before
+                self.assertLessEqual(
+                    said.total() - said["Ping"] - said["Pong"], 400
+                )  # every ten minutes, all anew
+                LittleMemory.each = 1 << 20
+                cluster.settle()
+                self.assertEqual([down(node) for node in (ann, bob)], [[], []])
+                self.assertTrue(any(ann.replica.interest.of[s].forgot_refused for s in sessions(ann)), seed)
+                self.assertEqual(
+                    [seq(node, bob) + seq(node, bob, 1) for node in (ann, bob, mallory)], [9] * 3
+                )
+                self.assertEqual(seq(ann, mallory, 59), 3)
 
     def test_bytes_in_all(self) -> None:
         """The disk is filled up to the quota and no further, whoever writes; own appends go on."""

@@ -10,10 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
+from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import (
     Fork,
     Have,
     HaveItem,
+    Interest,
     Item,
     Lazy,
     Message,
@@ -89,16 +91,33 @@ class WindowTests(FollowingCase):
         self.assertEqual(self.replica.catch_up.of[self.replica.core.sessions[1]].owes, False)
 
     def test_names_unsaid(self) -> None:
-        """Who cannot be told what we want is given up, and nothing is held against it."""
+        """That an author is not wanted need not be said before the peer shows something of it."""
         with patch.object(limits, "MAX_NAMED_AUTHORS", 900):
             self.choose("block", *(author(number) for number in range(500)))
             self.drained(1, Refuse)
             self.replica.core.sessions[1].outbox.control_credit_bytes = 0
             self.choose("unblock", *(author(number) for number in range(500)))
             self.choose("block", *(author(number) for number in range(500, 900)))
+            names = self.replica.announcer.of[self.replica.core.sessions[1]].names
+            self.assertEqual(len(names), 900)
+            effects = self.choose("block", author(900)) + self.tick(0.0)
+        self.assertEqual([e for e in effects if isinstance(e, events.End)], [])
+        self.assertEqual(sum(len(m.authors) for m in self.drained(1, Refuse)), 0)
+
+    def test_too_many_names_unsaid(self) -> None:
+        """Who cannot be told what we want is given up, and nothing is held against it."""
+        self.begin(Choices(self.heads.local, Interest.WANTED))
+        for number in range(3):
+            self.open(number)
+        with patch.object(limits, "MAX_NAMED_AUTHORS", 900):
+            self.choose("follow", *(author(number) for number in range(500)))
+            self.drained(1, Lazy)
+            self.replica.core.sessions[1].outbox.control_credit_bytes = 0
+            self.choose("unfollow", *(author(number) for number in range(500)))
+            self.choose("follow", *(author(number) for number in range(500, 900)))
             self.tick(0.0)
             self.assertIn(1, self.replica.core.sessions)
-            effects = self.choose("block", author(900)) + self.tick(0.0)
+            effects = self.choose("follow", author(900)) + self.tick(0.0)
         self.assertEqual([e.code for e in effects if isinstance(e, events.End)], [ByeCode.LIMIT])
         self.assertEqual([e for e in effects if isinstance(e, events.PeerRejected)], [])
         self.assertEqual([*self.replica.core.sessions], [0, 2])

@@ -66,7 +66,7 @@ class Announcements:
         """
         core, schedule = self._core, self._pulls.schedule
         if not (core.wanted.wants(author) and session.wanted.wants(author)):
-            session.unwanted_items += 1  # who does not want it has nothing of it for us, whatever it says
+            self._interest.pass_over(session, author)
             return
         behind = seq > core.heads.clock.seq(author) and author not in core.heads.forks
         if behind and author not in self.of[session].lost_own and self._interest.takes(author):

@@ -16,7 +16,7 @@ from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip.core import Core
 from gossiplog.gossip.liveness import Liveness
-from gossiplog.gossip.messages import Have, HaveItem, Lazy, Message, Refuse, Want, WantItem
+from gossiplog.gossip.messages import Have, HaveItem, Interest, Lazy, Message, Refuse, Want, WantItem
 from gossiplog.gossip.outbox import CONTROL_ITEM_BYTES
 from gossiplog.gossip.session import AUTHOR_BYTES, HANDLE_BYTES, Phase, Session, Slot, table_bytes
 
@@ -139,6 +139,8 @@ class Announcer:
             if untold.names.setdefault(author, not wants) == wants:
                 del untold.names[author]  # it changed back, and the peer never knew
         if len(untold.names) > limits.MAX_NAMED_AUTHORS:
+            self.forget_refusals(session)
+        if len(untold.names) > limits.MAX_NAMED_AUTHORS:
             reason = f"left unread what we want of {len(untold.names)} authors"
             core.at(core.now, core.close, session.number, ByeCode.LIMIT, reason)
 
@@ -256,6 +258,14 @@ class Announcer:
         """Owe no announcements and no questions: a reconcile finds what they would have said."""
         untold = self.of[session]
         untold.heads, untold.withheld, untold.doubts = {}, {}, {}
+
+    def forget_refusals(self, session: Session) -> None:
+        """Say of nobody that we do not want it, before the peer shows something of it.  O(names)."""
+        untold, core = self.of[session], self._core
+        if core.wanted.mode is Interest.ALL:
+            untold.names = {
+                author: told for author, told in untold.names.items() if core.wanted.wants(author)
+            }
 
     def forget_handles(self, session: Session) -> None:
         """Say anew which authors our handles stand for."""

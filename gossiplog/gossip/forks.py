@@ -58,7 +58,7 @@ class Forks:
         core = self._core
         for author in authors:
             if not (core.wanted.wants(author) and session.wanted.wants(author)):
-                session.unwanted_items += 1
+                self._interest.pass_over(session, author)
             elif author in core.heads.forks:
                 session.outbox.prove(author)
             elif self._interest.has_room(author):  # who knows the fork answers with the proof
@@ -83,7 +83,7 @@ class Forks:
         """A peer shows a proof."""
         core, proof = self._core, message.proof
         if not core.wanted.wants(proof.author) or self._interest.is_beyond(proof.author, proof_bytes(proof)):
-            session.unwanted_items += 1
+            self._interest.pass_over(session, proof.author)
         elif proof.author not in core.heads.forks and not core.is_read_only:
             verify_proof(proof)
             self._prove(proof, session)

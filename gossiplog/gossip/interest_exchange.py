@@ -31,14 +31,15 @@ class Said:
     """What was said of interest at the beginning of one session.
 
     ``is_whole``: the peer named all that it does not want, or does.  ``root``: that of our HELLO, empty when it covered
-    another interest than ours is now.
+    another interest than ours is now.  ``forgot_refused``: some that the peer does not want are taken for wanted.
     """
 
-    __slots__ = ("is_whole", "root")
+    __slots__ = ("forgot_refused", "is_whole", "root")
 
     def __init__(self, session: Session) -> None:
         self.is_whole = False
         self.root = b""
+        self.forgot_refused = False
 
 
 class InterestExchange:
@@ -171,6 +172,23 @@ class InterestExchange:
             if not self._core.wanted.wants(author):
                 unwanted.append(author)
         self._announcer.name(session, unwanted)
+
+    def pass_over(self, session: Session, author: bytes) -> None:
+        """The peer shows something of ``author``: it is not wanted, or not by the peer, who has nothing of it for us.
+
+        Messages crossed, or it forgot that we do not want it, as it may of those who want all but some: it is told.
+        """
+        session.unwanted_items += 1
+        if self._core.wanted.mode is Interest.ALL and not self._core.wanted.wants(author):
+            self._announcer.name(session, [author])
+            self._announcer.flush_within(limits.ANNOUNCE_SECONDS)
+
+    def forget_refused(self, session: Session) -> None:
+        """Take a peer that wants all but some to want these too: it is shown them again, and says so again."""
+        if session.wanted.mode is Interest.ALL and session.wanted.authors:
+            session.wanted.authors.clear()
+            session.view.renew()
+            self.of[session].forgot_refused = True
 
     # -- quotas
 

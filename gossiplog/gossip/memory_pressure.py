@@ -20,6 +20,7 @@ from gossiplog.gossip.announcer import Announcer
 from gossiplog.gossip.catch_up import CatchUp
 from gossiplog.gossip.claims import CLAIM_BYTES
 from gossiplog.gossip.core import Core
+from gossiplog.gossip.interest_exchange import InterestExchange
 from gossiplog.gossip.plumtree import Plumtree
 from gossiplog.gossip.pulls import Pulls
 from gossiplog.gossip.reconciler import Reconciler
@@ -54,6 +55,7 @@ class MemoryPressure:
         catch_up: CatchUp,
         announcer: Announcer,
         plumtree: Plumtree,
+        interest: InterestExchange,
         announcements: Announcements,
         reconciler: Reconciler,
         sender: Sender,
@@ -64,6 +66,7 @@ class MemoryPressure:
         self._pulls = pulls
         self._catch_up = catch_up
         self._announcer = announcer
+        self._interest = interest
         self._plumtree = plumtree
         self._announcements = announcements
         self._sender = sender
@@ -76,6 +79,7 @@ class MemoryPressure:
             self._forget_services,
             self._forget_owed,
             announcements.forget_handles,
+            self._forget_refusals,
         )
 
     def buffered(self, event: events.Buffered) -> None:
@@ -166,3 +170,11 @@ class MemoryPressure:
         """Owe a reconcile instead of news, announcements, questions and answers."""
         self._announcer.forget_owed(session)
         session.outbox.forget_all()
+
+    def _forget_refusals(self, session: Session) -> None:
+        """Whom the peer does not want, and whom we do not that it was not told: what comes in vain says it again.
+
+        Last of all, since until then it costs both sides something, again and again.
+        """
+        self._interest.forget_refused(session)
+        self._announcer.forget_refusals(session)

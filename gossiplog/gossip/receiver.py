@@ -87,7 +87,7 @@ class Receiver:
         if core.is_read_only or author in core.heads.forks:
             return
         if not core.wanted.wants(author):
-            session.unwanted_items += 1
+            self._interest.pass_over(session, author)
             return
         if self._interest.is_beyond(author, row_bytes(len(segment.bodies))):
             session.unwanted_items += 1

@@ -113,7 +113,7 @@ class Replica:
         self.charging = Charging(core, heard)
         keeping = (announcer, tree, holed, giving, filling, heard, reconciler, sender)
         self.memory_pressure = MemoryPressure(
-            core, pulls, catch_up, announcer, tree, heard, reconciler, sender, writes, keeping
+            core, pulls, catch_up, announcer, tree, interest, heard, reconciler, sender, writes, keeping
         )
         core.on_over = (pulls.over, self.greeting.over)
         core.on_left = (tree.left, filling.left, pulls.left)

@@ -125,7 +125,7 @@ class Sender:
                 self._charge_waste(session, session.outbox.forget(author))
                 if service is Service.REFUSED:
                     self._interest.refused(session, author)
-                elif not wanted:
+                elif not wanted or self._interest.of[session].forgot_refused:
                     self._interest.wanted_again(session, author)
         self._core.send_waiting(session)
         self._pulls.ask()
