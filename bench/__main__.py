@@ -35,6 +35,12 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         {"authors": 5000, "entries": 10_000},
         "a cursor of --authors saved after each of --entries, against one of one author, and once",
     ),
+    "reading": (
+        lambda work, o: workloads.reading(work, o.entries, o.authors),
+        "bytes_per_s",
+        {"entries": 1_000_000, "authors": 100},
+        "stored entries one by one, in batches, the newest, in reverse, and one",
+    ),
     "authors": (
         lambda work, o: workloads.catchup(work, o.count, o.size, o.authors, single=o.single),
         "entries_per_s",

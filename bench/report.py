@@ -122,6 +122,20 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     (
+        "reading, 1M of 100 authors",
+        lambda work: workloads.reading(work, 1_000_000, 100),
+        (
+            ("bytes_per_s", "entries/s as bytes", ">= 300,000"),
+            ("first_per_s", "entries/s just after opening, verified", ""),
+            ("json_per_s", "entries/s as JSON", ""),
+            ("batches_per_s", "entries/s in batches of 1,000", ""),
+            ("reverse_per_s", "entries/s in reverse", ""),
+            ("blocking_per_s", "entries/s through gossiplog.blocking", ""),
+            ("newest_ms", "ms for the newest 100 of one log", "<= 2"),
+            ("entry_ms", "ms for one entry", ""),
+        ),
+    ),
+    (
         "fan-out",
         lambda work: system.fanout(work, 100, 3),
         (("last_peer_ms", "ms to the last of 100 peers", "<= 60"),),

@@ -68,6 +68,11 @@ def cursors(work: Path, authors: int, entries: int) -> Fields:
     return _process("bench.cursors", work, authors, entries)
 
 
+def reading(work: Path, entries: int, authors: int) -> Fields:
+    """Stored entries, in each way that there is; through the public API."""
+    return _process("bench.reading", work, entries, authors)
+
+
 def _process(module: str, work: Path, *numbers: int) -> Fields:
     """Run a benchmark that has a reactor of its own."""
     finished = subprocess.run(
