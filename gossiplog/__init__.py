@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from gossiplog.gossip.quotas import Quota, Quotas, Usage
     from gossiplog.live.batches import Batch, Batches
     from gossiplog.live.importing import Imported, import_store
+    from gossiplog.live.page import Page
     from gossiplog.live.reader import Reader
     from gossiplog.live.results import Result
     from gossiplog.live.store import Store, open_store
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
         StoreDamaged,
         StoreFailing,
         StrangersTurnedAway,
+        TimelineProgress,
     )
     from gossiplog.ticket import Ticket
 
@@ -156,6 +158,7 @@ __all__ = [
     "NodeStoppedError",
     "Notice",
     "Order",
+    "Page",
     "PayloadTooLargeError",
     "PayloadsFilled",
     "Peer",
@@ -193,6 +196,7 @@ __all__ = [
     "StoreUnsafeError",
     "StrangersTurnedAway",
     "Ticket",
+    "TimelineProgress",
     "UnaskedHolesError",
     "UnexpectedMessageError",
     "UnknownWriterError",
@@ -226,6 +230,7 @@ _HOME = {
     "Network": "log.network",
     "Node": "node",
     "Order": "log.clock",
+    "Page": "live.page",
     "Quota": "gossip.quotas",
     "Quotas": "gossip.quotas",
     "Reader": "live.reader",

@@ -144,6 +144,7 @@ class Store:
     fork_proof = _coroutine(gossiplog.Store.fork_proof)
     read = _same(gossiplog.Store.read)
     entry = _coroutine(gossiplog.Store.entry)
+    timeline = _coroutine(gossiplog.Store.timeline)
     cursor = _coroutine(gossiplog.Store.cursor)
     save_cursor = _coroutine(gossiplog.Store.save_cursor)
     verify = _coroutine(gossiplog.Store.verify)

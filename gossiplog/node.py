@@ -36,7 +36,7 @@ from gossiplog.net.listeners import Listeners
 from gossiplog.net.own_logs import require_shown
 from gossiplog.net.progress import Meter
 from gossiplog.net.settings import check_settings
-from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress, QuotaExceeded
+from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress, QuotaExceeded, TimelineProgress
 from gossiplog.store.requests import Delivery
 from gossiplog.ticket import Ticket
 
@@ -104,7 +104,11 @@ class Node:
             self._listeners = Listeners(reactor, self._driver)
             self.id = self._driver.id
             self._meter = Meter(core.clock, self._driver.replica.pulls.schedule, core.clock.total())
-            self._ends = [core.listen(self._count), self._detach]
+            self._ends = [
+                core.listen(self._count),
+                core.timeline.listen(lambda *counts: self._tell(TimelineProgress(*counts))),
+                self._detach,
+            ]
         except BaseException:
             self._detach()
             raise

@@ -210,6 +210,17 @@ class Progress(_Notice):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class TimelineProgress(_Notice):
+    """The index of a timeline is being built: ``placed`` entries of ``total`` are in it; told a few times a second.
+
+    Who asked for a page waits for that.
+    """
+
+    placed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Lagged(_Notice):
     """Whoever read :meth:`gossiplog.Node.events` was too slow for ``missed`` of them; those that follow are newer."""
 
@@ -233,4 +244,5 @@ Notice: TypeAlias = (
     | StoreFailing
     | StoreDamaged
     | Progress
+    | TimelineProgress
 )

@@ -207,7 +207,8 @@ class CallTests(SynchronousTestCase):
     def test_same_methods(self) -> None:
         """What ``gossiplog`` offers, ``gossiplog.aio`` offers, as coroutines where one waits."""
         waits = {
-            "Store": "writer writers recovered add_fork fork_proof cursor save_cursor verify holes repair close",
+            "Store": "writer writers recovered add_fork fork_proof timeline cursor save_cursor verify holes "
+            "repair close",
             "Writer": "append append_many",
             "Node": "listen follow unfollow block unblock when when_in_sync recover stop",
         }

@@ -233,6 +233,20 @@ class ArgumentTests(SynchronousTestCase):
         reader = store.read()
         yield Call("Reader.batches", "size", reader.batches, {"5", "2**70"})
         yield Call("Reader.batches", "idle", lambda value: reader.batches(1, idle=value), TIMES)
+        yield Call("Store.timeline", "limit", lambda value: store.timeline(value), {"5", "2**70"})
+        yield Call(
+            "Store.timeline", "authors", lambda value: store.timeline(authors=value), NOTHING | ITERABLES
+        )
+        yield Call("Store.timeline", "since", lambda value: store.timeline(since=value), NOTHING)
+        yield Call("Store.timeline", "before", lambda value: store.timeline(before=value), NOTHING)
+        yield Call("Store.timeline", "older", lambda value: store.timeline(older=value), NOTHING)
+        yield Call(
+            "Store.timeline",
+            "where",
+            lambda value: store.timeline(where=value),
+            NOTHING | {"function", "class"},
+        )
+        yield Call("Store.timeline", "encoding", lambda value: store.timeline(encoding=value))
         yield Call("Store.cursor", "name", store.cursor, {"text", "NUL"})
         yield Call(
             "Store.save_cursor", "name", lambda value: store.save_cursor(value, Cursor()), {"text", "NUL"}

@@ -37,6 +37,7 @@ PUBLIC = [
     "Node",
     "Notice",
     "Order",
+    "Page",
     "Quota",
     "Quotas",
     "Reader",
@@ -344,8 +345,8 @@ class PublicNameTests(SynchronousTestCase):
     def test_plumbing_is_private(self) -> None:
         """What applications hold has no method and no attribute beside those that are meant for them."""
         offered = {
-            "Store": "writer writers recovered add_fork fork_proof read entry cursor save_cursor verify holes repair "
-            "close damage path reactor clock forks copied interest",
+            "Store": "writer writers recovered add_fork fork_proof read entry timeline cursor save_cursor verify holes "
+            "repair close damage path reactor clock forks copied interest",
             "Writer": "append append_many name author",
             "Reader": "batches close aclose cursor damages",
             "Dialer": "dial stop endpoint stopped peer link looks_up",

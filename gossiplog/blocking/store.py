@@ -190,6 +190,7 @@ class Store:
     add_fork = waits(gossiplog.Store.add_fork)
     entry = waits(gossiplog.Store.entry)
     fork_proof = waits(gossiplog.Store.fork_proof)
+    timeline = waits(gossiplog.Store.timeline)
     cursor = waits(gossiplog.Store.cursor)
     save_cursor = waits(gossiplog.Store.save_cursor)
     verify = waits(gossiplog.Store.verify)

@@ -24,3 +24,11 @@ SHORT_READ_BYTES: Final = 64 * 1024
 MAX_OWED_REFERENCES: Final = 65_536
 """Named entries that did not come while they were waited for, and are noticed if they come later, in some 30 MB; of
 more, those are forgotten first that one author named."""
+
+TIMELINE_MEMORY_BYTES: Final = 32 << 20
+"""Unpacked zones that a timeline keeps from one page to the next: as many as 160 logs written at the same time need."""
+
+ZONE_ENTRIES: Final = 1024
+ZONE_BYTES: Final = 128 * 1024
+"""What a zone of the index has at most, if it is not one stored row: that much is read to find an entry in it, and a
+zone takes some 150 bytes on disk."""

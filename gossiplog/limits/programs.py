@@ -17,3 +17,7 @@ MAX_MARKS: Final = 8
 VIEWS_END_SECONDS: Final = 5.0
 """That the closing of a store waits for a view in the middle of something: of a query what it has found so far is lost,
 of entries they are applied again.  A view that hangs keeps its thread until the program ends, and nothing else."""
+
+TIMELINE_FOLLOW_SECONDS: Final = 0.5
+"""From a commit until the index of a timeline follows, together with what came meanwhile: who asks for a page does not
+have to wait for much, and a busy log is not indexed entry by entry."""

@@ -24,6 +24,7 @@ from gossiplog.live.results import Ending, Result, check_caller, deliver, why_ov
 from gossiplog.live.source import Source
 from gossiplog.live.store_front import StoreFront
 from gossiplog.live.store_thread import StoreThread
+from gossiplog.live.timeline import Timeline
 from gossiplog.live.views_work import ViewsWork
 from gossiplog.log.disk_cost import Weights
 from gossiplog.store.held import Held
@@ -74,6 +75,7 @@ class StoreCore:
             self.damage = DamageReports(reactor, path, damages)
             self.interest = Follows.on(self.thread, self.local, self.set, self.check_open, reactor)
             self._freezer = Freezer(self.clock)
+            self.timeline = Timeline(self)
         except BaseException:
             self.thread.end()
             raise
@@ -170,6 +172,7 @@ class StoreCore:
             check_caller(self.reactor)
             self._closing = True
             self.front.gate.close()
+            self.timeline.close()
             for source in tuple(self._sources):
                 source.close()
             user = succeed(None) if self._user is None else maybeDeferred(self._user)

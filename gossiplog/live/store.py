@@ -7,7 +7,8 @@ Invariant: ``Store.clock`` is the durable clock: it moves after the commit and b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
+from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import succeed
@@ -18,6 +19,7 @@ from gossiplog.gossip.events import ForkFound
 from gossiplog.live.core import StoreCore
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
+from gossiplog.live.page import Page, Wanted
 from gossiplog.live.reader import Reader
 from gossiplog.live.results import Result, deliver
 from gossiplog.live.selection import Selection, Where
@@ -214,6 +216,26 @@ class Store:
 
         return self._core.run(lambda logs: logs.around(author, seq, 1, seq)).addCallback(decode)  # type: ignore[return-value]
 
+    def timeline(
+        self,
+        limit: int = 50,
+        *,
+        authors: Iterable[bytes] | None = None,
+        since: datetime | bytes | str | None = None,
+        before: datetime | bytes | str | None = None,
+        older: str | None = None,
+        where: Where | None = None,
+        encoding: str = "bytes",
+    ) -> Result[Page]:
+        """The latest ``limit`` entries of all logs, or of ``authors``, in the order of places, the latest first.
+
+        ``since`` this moment and ``before`` that one, datetimes with a zone or places; ``older`` of a page gives the
+        next one: it is a key, so that what arrives meanwhile moves no entry to another page.  ``where`` is a function
+        of an entry.  The first page of a store makes an index, which takes some seconds for ten million entries.
+        """
+        wanted = Wanted.of(limit, authors, since, before, older, where)
+        return self._core.timeline.page(wanted, find_encoding(encoding))
+
     def cursor(self, name: str) -> Result[Cursor]:
         """The cursor saved as ``name``, an empty one if there is none; StoreDamagedError if it is damaged."""
         check_cursor_name(name)
@@ -249,6 +271,7 @@ class Store:
 
         def cut(report: RepairReport) -> RepairReport:
             self._core.held.repaired(report.heads)
+            self._core.timeline.start_anew()
             return report
 
         detach = self._core.attach(lambda: succeed(None))

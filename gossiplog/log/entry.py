@@ -78,7 +78,7 @@ def read_entries(
     found = entries(segment, first, last)
     for (seq, entry_id, body), plain in zip(found, plain_bodies([each[2] for each in found]), strict=True):
         if plain is None:
-            add(_read_other(author, seq, entry_id, body, chosen))
+            add(read_entry(author, seq, entry_id, body, chosen))
             continue
         entry: Any = new(_Draft)
         entry.author = author
@@ -98,8 +98,8 @@ def read_entries(
     return read
 
 
-def _read_other(author: bytes, seq: int, entry_id: bytes, body: bytes | None, chosen: Encoding) -> Entry:
-    """An entry that is not as most are."""
+def read_entry(author: bytes, seq: int, entry_id: bytes, body: bytes | None, chosen: Encoding) -> Entry:
+    """One entry, of its body; None if that was dropped."""
     if body is None:
         return Entry(author, seq, entry_id, 0, None, dropped=True)
     try:

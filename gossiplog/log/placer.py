@@ -176,6 +176,10 @@ class Placer:
         self._placed = dict(placed)
         self._owed.go_back(placed)
 
+    def owe(self, namer: Late, references: Iterable[Reference]) -> None:
+        """``namer`` was placed without these, by whoever had my work before."""
+        self._owed.owe(namer, references)
+
     def forget(self, author: bytes) -> None:
         """A log is gone: it begins anew."""
         self._stop_waiting(author)

@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import accumulate, pairwise
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from msgpack import ExtType
 
@@ -75,6 +75,10 @@ class Segment(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Segment {short_key(self.author)} {self.first}-{self.last}, {len(self.bodies)} bytes>"
+
+
+Unfolded: TypeAlias = tuple[Sequence[items.Item], Sequence[bytes]]
+"""The items of a segment, and the id of each."""
 
 
 class HoledRow(NamedTuple):
@@ -170,6 +174,15 @@ def verify(segment: Segment) -> Head:
     return _verified(segment, split_items(segment))
 
 
+def verify_unfolded(segment: Segment) -> tuple[Head, Unfolded]:
+    """As :func:`verify`; return its items and ids, too, which were there for a moment anyway."""
+    check_shape(segment)
+    found, ids = unfold(segment)
+    head = Head(segment.last, ids[-1] if ids else segment.previous)
+    verify_head(segment.author, head.seq, head.id, segment.signature)
+    return head, (found, ids)
+
+
 def verify_whole(segment: Segment) -> Head:
     """As :func:`verify`, with no payload dropped; UnaskedHolesError before anything is hashed if one is.
 
@@ -206,6 +219,12 @@ def has_holes(segment: Segment) -> bool:
 def chain_ids(segment: Segment) -> list[bytes]:
     """Return the ids of first to last.  O(n)."""
     return _ids(segment.previous, split_items(segment))
+
+
+def unfold(segment: Segment) -> Unfolded:
+    """Return the items and ids of a segment.  O(n)."""
+    found = split_items(segment)
+    return found, _ids(segment.previous, found)
 
 
 def id_at(segment: Segment, seq: int) -> bytes:

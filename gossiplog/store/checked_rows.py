@@ -9,13 +9,15 @@ for byte as it is now.  A row's checksum finds accidents; whoever changes a row 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.keys import short_key
-from gossiplog.log.segment import Segment, verify
+from gossiplog.log.segment import Segment, Unfolded, unfold, verify, verify_unfolded
 from gossiplog.store.interface import Rows
+from gossiplog.store.reading_around import Stretch, read_around
 
 _REMEMBERED: Final = 16_384
 """Rows, in 2 MB: two gigabytes of a log in full rows, so that a relay hashes what many ask for once."""
@@ -45,6 +47,7 @@ class CheckedRows:
         self._path = rows.path
         self._clock = clock
         self._verified: dict[int, None] = {}
+        self._last: tuple[Segment, Unfolded] | None = None
 
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None) -> list[Segment]:
         """Return neighbours from the row with ``first`` on, up to one that is not what its author signed.
@@ -81,6 +84,20 @@ class CheckedRows:
             self._verified[key] = None
         return segment
 
+    def unfold(self, segment: Segment) -> Unfolded:
+        """Return items and ids of a segment that was checked; those of the last one are at hand if that was its first
+        time."""
+        last, self._last = self._last, None
+        return last[1] if last is not None and last[0] is segment else unfold(segment)
+
+    def unchecked(self, author: bytes, first: int, limit_bytes: int, last: int) -> Stretch:
+        """Return rows that nobody is shown: without a look at what their author signed, and around those whose checksum
+        does not fit."""
+        end = min(last, self._clock.seq(author))
+        if first > end:
+            return Stretch([])
+        return read_around(self._rows, partial(find_rows, self._rows), author, first, limit_bytes, end)
+
     def check_end(self, author: bytes) -> None:
         """Check that a local log on disk ends as its head says: signing behind a damaged head would fork the log.
 
@@ -102,10 +119,11 @@ class CheckedRows:
     def _verify(self, segment: Segment) -> None:
         author, first = segment.author, segment.first
         try:
-            head = verify(segment)
+            head, unfolded = verify_unfolded(segment)
         except (BadSegmentError, BadSignatureError) as error:
             reason = f"{short_key(author)} at entry {first} is not what its author signed: {error}"
             raise StoreDamagedError(f"{self._path} is damaged: {reason}") from error
+        self._last = segment, unfolded
         known = self._clock.head(author)
         if known is not None and known.seq == head.seq and known.id != head.id:
             reason = f"the log of {short_key(author)} does not end as its head says"

@@ -92,7 +92,7 @@ class Logs:
         self.clock = backend.clock()
         self._cursors = SavedCursors(backend)
         self.weighing = Weighing(backend, self.clock, self._merger)
-        self._vouching = CheckedRows(backend, self.clock)
+        self.vouching = CheckedRows(backend, self.clock)
         self.forks = set(backend.forks())
         self._writers: dict[str, Keypair] = {}
         self._keypairs: dict[bytes, Keypair] = {}
@@ -261,7 +261,7 @@ class Logs:
     def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Reply]:
         if author in self._keypairs and author not in self._checked and author not in self._torn:
             try:
-                self._vouching.check_end(author)
+                self.vouching.check_end(author)
             except StoreError as error:
                 return [error] * len(appends)
             self._checked.add(author)
@@ -282,7 +282,7 @@ class Logs:
         :raises StoreDamagedError: that is the first of them.
         """
         self._home.check()
-        return self._vouching.segments(author, first, limit_bytes, last)
+        return self.vouching.segments(author, first, limit_bytes, last)
 
     def around(
         self, author: bytes, first: int, limit_bytes: int, last: int | None = None, *, reverse: bool = False

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from gossiplog.errors import StoreDamagedError
 from gossiplog.limits import MAX_SEGMENT_ENTRIES
 from gossiplog.log.segment import Segment, toil_bytes
-from gossiplog.store.interface import Backend
+from gossiplog.store.interface import Rows
 from gossiplog.store.repair.verify import Damage
 
 _TRIED: Final = 64
@@ -34,9 +34,7 @@ class Stretch(NamedTuple):
     damage: Damage | None = None
 
 
-def read_around(
-    backend: Backend, read: Read, author: bytes, first: int, limit_bytes: int, last: int
-) -> Stretch:
+def read_around(backend: Rows, read: Read, author: bytes, first: int, limit_bytes: int, last: int) -> Stretch:
     """Return what ``read`` gives of a log that is there from ``first`` to ``last``, or what it gives next."""
     reason = _tried(read, author, first, limit_bytes, last)
     if isinstance(reason, list):
@@ -54,9 +52,7 @@ def read_around(
     return Stretch([], Damage(author, first, end, reason))
 
 
-def read_back(
-    backend: Backend, read: Read, author: bytes, first: int, limit_bytes: int, last: int
-) -> Stretch:
+def read_back(backend: Rows, read: Read, author: bytes, first: int, limit_bytes: int, last: int) -> Stretch:
     """As :func:`read_around`, from ``last`` backwards: rows in descending order, the first of which holds ``last``."""
     found: list[Segment] = []
     size, end = 0, last
@@ -75,7 +71,7 @@ def read_back(
     )
 
 
-def _back(backend: Backend, read: Read, author: bytes, first: int, last: int, reason: str) -> Stretch:
+def _back(backend: Rows, read: Read, author: bytes, first: int, last: int, reason: str) -> Stretch:
     """Return the row before what cannot be read at ``last``, and the damage behind it."""
     end = last
     for _ in range(_TRIED):
@@ -94,7 +90,7 @@ def _back(backend: Backend, read: Read, author: bytes, first: int, last: int, re
     return Stretch([], Damage(author, end + 1, last, reason))
 
 
-def _start_before(backend: Backend, author: bytes, first: int, seq: int) -> int:
+def _start_before(backend: Rows, author: bytes, first: int, seq: int) -> int:
     """Return where the last row begins that begins at ``seq`` or before, 0 if none does that may hold ``first``."""
     least = max(1, first - MAX_SEGMENT_ENTRIES)
     step = _TRIED

@@ -1,0 +1,335 @@
+"""The timeline of a store: pages over all its logs, by an index that is kept up.
+
+Responsible for: doing the index's work in the views thread and reading for it in the store's; following commits, from
+the first page on.
+Must not know: how the index is built, how a page is found.
+Invariant: a page has entries up to its cursor and no others.  A store that nobody asks for a page has no index.  When
+something goes wrong the index is what it was at its last commit, or is built anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
+from twisted.python.failure import Failure
+
+from gossiplog import limits
+from gossiplog.errors import StoreClosedError, StoreError
+from gossiplog.live.damage_reports import DamageReports
+from gossiplog.live.interrupts import call_each
+from gossiplog.live.logger import NodeLog
+from gossiplog.live.page import Page, Wanted
+from gossiplog.live.results import Result, deliver
+from gossiplog.live.selection import passes
+from gossiplog.log.clock_view import ClockView
+from gossiplog.log.cursor import ID8_BYTES, Cursor
+from gossiplog.log.encodings import Encoding
+from gossiplog.log.entry import Entry, read_entry
+from gossiplog.log.place import Place
+from gossiplog.log.segment import Head, Unfolded
+from gossiplog.store.logs import Logs
+from gossiplog.store.repair.verify import Damage
+from gossiplog.store.requests import Delivery, RowFilled
+from gossiplog.views.asking import Ask, Steps, Told
+from gossiplog.views.derived import is_damage
+from gossiplog.views.index import Index
+from gossiplog.views.pages import Part, format_place
+from gossiplog.views.place import Place as Room
+from gossiplog.views.zones import NAME, Gap
+
+T = TypeVar("T")
+
+INDEX_BYTES: Final = 256 * 1024
+"""Read for the index at once: half a millisecond, since nothing is hashed."""
+
+WHERE_ENTRIES: Final = 256
+"""Decoded at once for ``where``."""
+
+PROGRESS_SECONDS: Final = 0.25
+"""Between two times that who waits is told how far the index is."""
+
+_log = NodeLog()
+
+
+class Indexed(Protocol):
+    """What a timeline needs of its store."""
+
+    path: str
+    reactor: Any
+    clock: ClockView
+    damage: DamageReports
+
+    def run(self, work: Callable[[Logs], Any]) -> Result[Any]:
+        """Do ``work`` in the store's thread."""
+
+    def derive(self, work: Callable[[Room], Any]) -> Result[Any]:
+        """Do ``work`` in the views thread."""
+
+    def listen(self, listener: Callable[[Delivery], None]) -> Callable[[], None]:
+        """Call ``listener`` after every commit."""
+
+    def check_open(self) -> None:
+        """Raise if it is closed."""
+
+
+class Timeline:
+    """I keep the index of one store, once somebody asked for a page."""
+
+    def __init__(self, store: Indexed) -> None:
+        self._store = store
+        self._lock = DeferredLock()
+        self._listeners: list[Callable[[int, int], object]] = []
+        self._follows = False
+        self._timer: Any = None
+        self._closed = False
+        self._said = 0.0
+        self._read = Cursor()  # what the index has
+        self._whole = True  # what the index has is to be compared with all that is held
+        self._dirty: set[bytes] = set()
+        self._gone: set[bytes] = set()
+        self._filled = False
+        self._anew = False
+        self._index: Index | None = None  # of the views thread, as all that is called in there
+
+    def page(self, wanted: Wanted, chosen: Encoding) -> Result[Page]:
+        """Return the latest entries that are ``wanted``, the index made or brought up first."""
+        self._store.check_open()
+        result: Result[Page] = Result(lambda _: None, self._store.reactor)
+        task: Deferred[Any] = Deferred.fromCoroutine(self._page(wanted, chosen))
+        task.addBoth(lambda value: deliver(result, value))
+        return result
+
+    def listen(self, listener: Callable[[int, int], object]) -> Callable[[], None]:
+        """Call ``listener`` with how many entries are in the index, of how many, while it is being built."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def start_anew(self) -> None:
+        """Logs were changed elsewhere than at their ends."""
+        self._whole = self._anew = True
+
+    def close(self) -> None:
+        """Follow no longer."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- pages
+
+    async def _page(self, wanted: Wanted, chosen: Encoding) -> Page:
+        entries: list[Entry] = []
+        damages: dict[Damage, None] = {}
+        cursor: Cursor | None = None
+        before: Place | None = wanted.before
+        while before is not None and len(entries) < wanted.limit:
+            left = wanted.limit - len(entries)
+            count = left if wanted.where is None else max(left, WHERE_ENTRIES)
+            find = partial(_find, before=before, count=count, wanted=wanted, chosen=chosen)
+            (part, decoded, gaps), reached = await self._in_turn(find)
+            cursor = cursor or reached
+            damages.update((Damage(*gap), None) for gap in (*gaps, *part.passed))
+            before = part.next
+            for found, entry in zip(part.entries, decoded, strict=True):
+                if entry.seq > cursor.seq(entry.author) or not (
+                    wanted.where is None or passes(wanted.where, entry)
+                ):
+                    continue
+                entries.append(entry)
+                if len(entries) == wanted.limit:
+                    before = before if found is part.entries[-1] else found.place
+                    break
+        for damage in damages:
+            self._store.damage.found(damage)
+        older = None if before is None else format_place(before)
+        return Page(tuple(entries), older, cursor or Cursor(), tuple(damages))
+
+    # -- following
+
+    async def _bring_up(self) -> None:
+        """Bring the index up to the clock."""
+        store = self._store
+        if not self._follows:
+            self._follows = True
+            store.listen(self._committed)
+        if not (self._whole or self._dirty or self._gone or self._filled):
+            return
+        whole, anew, gone = self._whole, self._anew, self._gone
+        authors = [*store.clock] if whole else [*self._dirty]
+        heads = {author: head for author in authors if (head := store.clock.head(author)) is not None}
+        self._whole, self._anew, filled, self._filled = False, False, whole or self._filled, False
+        self._dirty, self._gone = set(), set()
+        try:
+            holed = await store.run(lambda logs: logs.holes()) if filled else None
+            await self._finish(partial(_follow, heads=heads, gone=gone, whole=whole, anew=anew, holed=holed))
+        except BaseException:
+            self._whole = True
+            self._anew |= anew
+            raise
+        if whole:
+            self._read = Cursor()
+        self._read.apply(dict.fromkeys(gone - heads.keys()))
+        self._read.apply({author: (head.seq, head.id[:ID8_BYTES]) for author, head in heads.items()})
+
+    def _committed(self, delivery: Delivery) -> None:
+        report = delivery.report
+        if report is None or self._closed:
+            return
+        self._dirty.update(report.heads)
+        self._gone.update(report.forgotten)
+        self._filled |= any(isinstance(each, RowFilled) and each.count for each in report.results)
+        if self._timer is None and (report.heads or report.forgotten or self._filled):
+            self._timer = self._store.reactor.callLater(limits.TIMELINE_FOLLOW_SECONDS, self._keep_up)
+
+    def _keep_up(self) -> None:
+        self._timer = None
+        Deferred.fromCoroutine(self._in_turn(_nothing)).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        """Nobody waits for it now; who asks for a page is told."""
+        if not failure.check(StoreError):
+            _log.failure("the index of places of {path} is not kept up", failure, path=self._store.path)
+
+    # -- the work
+
+    async def _in_turn(self, begin: Callable[[Index], Steps[T]]) -> tuple[T, Cursor]:
+        """Do something with an index that is up to what is held; return how far that is, too."""
+        await self._lock.acquire()
+        try:
+            return await self._careful(begin)
+        finally:
+            self._lock.release()
+
+    async def _careful(self, begin: Callable[[Index], Steps[T]]) -> tuple[T, Cursor]:
+        """Do it, once more if the file turns out to be damaged."""
+        path = self._store.path
+        damaged = False
+        while True:
+            try:
+                await self._bring_up()
+                return await self._finish(begin), self._read.copy()
+            except sqlite3.Error as error:
+                if damaged or not is_damage(error):
+                    raise StoreError(f"the index of places of {path} fails: {error}") from error
+                damaged = True
+            _log.warn("the index of places of {path} is damaged, and built anew", path=path)
+            await self._store.derive(lambda room: room.remove(NAME))
+
+    async def _finish(self, begin: Callable[[Index], Steps[T]]) -> T:
+        """Do the steps of something; what fails leaves the index closed."""
+        work: _Work[T] = _Work(begin)
+        self._said = self._store.reactor.seconds()
+        told: Sequence[Told] | None = None
+        while True:
+            try:
+                asks = await self._store.derive(partial(self._step, work, told))
+                if work.value is not None:
+                    return work.value[0]
+                told = await self._tell(asks)
+            except BaseException:
+                self._whole = True
+                with suppress(StoreClosedError):
+                    await self._store.derive(lambda room: self._close())
+                raise
+            self._say(work.progress)
+
+    def _say(self, progress: tuple[int, int]) -> None:
+        """Tell how far the index is, now and then."""
+        now = self._store.reactor.seconds()
+        if progress[0] < progress[1] and now >= self._said + PROGRESS_SECONDS:
+            self._said = now
+            call_each(self._store.reactor, self._listeners, *progress)
+
+    async def _tell(self, asks: Sequence[Ask]) -> list[Told]:
+        """Read what is asked for, each in a job of its own, so that nobody's append waits for more than one."""
+        try:
+            return await gatherResults(
+                [self._store.run(partial(tell, ask)) for ask in asks], consumeErrors=True
+            )
+        except FirstError as error:
+            error.subFailure.raiseException()
+            raise
+
+    # -- in the views thread
+
+    def _step(self, work: _Work[T], told: Sequence[Told] | None, room: Room) -> Sequence[Ask]:
+        if self._index is None:
+            self._index = Index(room)
+        return work.go_on(self._index, told)
+
+    def _close(self) -> None:
+        index, self._index = self._index, None
+        if index is not None:
+            index.close()
+
+
+class _Work(Generic[T]):
+    """I am something that is done in steps; at the end there is a ``value``, in a tuple."""
+
+    def __init__(self, begin: Callable[[Index], Steps[T]]) -> None:
+        self._begin = begin
+        self._steps: Steps[T] | None = None
+        self.value: tuple[T] | None = None
+        self.progress = 0, 0
+
+    def go_on(self, index: Index, told: Sequence[Told] | None) -> Sequence[Ask]:
+        """Take what was told, and return what is asked."""
+        if self._steps is None:
+            self._steps = self._begin(index)
+        try:
+            asks = next(self._steps) if told is None else self._steps.send(told)
+        except StopIteration as end:
+            self.value = (end.value,)
+            return ()
+        self.progress = index.indexing.done, index.indexing.total
+        return asks
+
+
+def _follow(
+    index: Index,
+    heads: Mapping[bytes, Head],
+    gone: Collection[bytes],
+    whole: bool,
+    anew: bool,
+    holed: Mapping[bytes, int] | None,
+) -> Steps[None]:
+    """Bring the index up; ``whole``: these are all heads, ``anew``: nothing that it has is to be believed."""
+    if whole:
+        known = index.zones.positions().keys()
+        gone = known if anew else {*gone, *(known - heads.keys())}
+    there = {} if holed is None else index.zones.with_holes()
+    filled = [each for each, count in there.items() if not whole or (holed or {}).get(each, 0) != count]
+    yield from index.indexing.follow(heads, gone, filled)
+
+
+def _nothing(index: Index) -> Steps[None]:
+    yield from ()
+
+
+def _find(
+    index: Index, before: Place, count: int, wanted: Wanted, chosen: Encoding
+) -> Steps[tuple[Part, list[Entry], list[Gap]]]:
+    """Find entries and decode them."""
+    part = yield from index.pages.part(before, wanted.since, count, wanted.authors)
+    decoded = [
+        read_entry(place.author, place.seq, entry_id, item if isinstance(item, bytes) else None, chosen)
+        for place, entry_id, item in part.entries
+    ]
+    return part, decoded, index.zones.gaps(wanted.authors)
+
+
+def tell(ask: Ask, logs: Logs) -> Told:
+    """Return what is asked for, in the store's thread."""
+    if not ask.signed:
+        segments, damage = logs.vouching.unchecked(ask.author, ask.first, INDEX_BYTES, ask.last)
+        unfolded: list[Unfolded] = []
+    else:
+        segments, damage = logs.around(ask.author, ask.first, 1, ask.last)
+        unfolded = [logs.vouching.unfold(each) for each in segments]
+    passed, reason = (0, "") if damage is None else (damage.last, damage.reason)
+    return Told(segments, passed, unfolded, reason)

@@ -1,0 +1,358 @@
+"""Bringing the index of places up to what a store holds.
+
+Responsible for: which entries are placed next, what is taken back because something came late, was filled or is gone.
+Must not know: threads, where logs are, who asks.
+Invariant: when it is done the index is what it would be if it had been built anew from what the store holds: each entry
+is placed by what it names of that, and by nothing else.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from itertools import islice
+from typing import Final
+
+from gossiplog.limits import MAX_SEGMENT_ENTRIES
+from gossiplog.log.body import Reference
+from gossiplog.log.debts import Debt, Late
+from gossiplog.log.place import Moment, Stated, Zone
+from gossiplog.log.placer import Placed, Placer
+from gossiplog.log.segment import Head, Segment, id_at, split_items
+from gossiplog.views.asking import Ask, Steps, Told
+from gossiplog.views.runs import Runs, state
+from gossiplog.views.zones import Gap, Position, Zones
+
+_ID8_BYTES: Final = 8
+
+_LOGS_AT_ONCE: Final = 8
+"""Read in one step: so the threads wait for each other less often."""
+
+_COMMIT_ENTRIES: Final = 1 << 18
+"""Placed in one transaction, in a fifth of a second: a build that is killed goes on from there."""
+
+_NAMING_AT_ONCE: Final = 8
+"""Of entries that name others, brought at once: each may end it."""
+
+_SKIPPED_AT_ONCE: Final = 1 << 16
+_ROWS_KEPT: Final = 128
+"""Of logs that name others, so that they need not be read again each time they wait or are named: some 25 MB."""
+
+
+class _Recent:
+    """I know the entries of a log that were placed last, if it names others."""
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[Zone, Stated]] = []
+
+    def took(self, zone: Zone, stated: Stated) -> None:
+        """These are placed, too."""
+        if self._pieces and self._pieces[-1][0].last + 1 != zone.first:
+            self._pieces.clear()
+        begin, end = zone.first - stated.first, zone.last - stated.first + 1
+        self._pieces.append(
+            (zone, stated._replace(first=zone.first, timestamps=stated.timestamps[begin:end], after={}))
+        )
+        while zone.last - self._pieces[0][0].last > MAX_SEGMENT_ENTRIES:
+            del self._pieces[0]
+
+    def has(self, seq: int) -> bool:
+        """Whether an entry is among them."""
+        return bool(self._pieces) and self._pieces[0][0].first <= seq <= self._pieces[-1][0].last
+
+    def moment(self, reference: Reference) -> Moment | None:
+        """The moment of one of them; None if another entry is named."""
+        at = bisect_right(self._pieces, reference.seq, key=lambda piece: piece[0].first) - 1
+        zone, stated = self._pieces[at]
+        if not stated.id_at(reference.seq).startswith(reference.id16):
+            return None
+        return zone.moments(stated.timestamps[: reference.seq - zone.first + 1])[-1]
+
+
+class Indexing:
+    """I keep one index.  Of ``total`` entries that were to be placed, ``done`` are."""
+
+    def __init__(self, zones: Zones, runs: Runs) -> None:
+        """``runs`` are those of who reads from the index, too: they forget what I take back."""
+        self._zones = zones
+        self._runs = runs
+        self._heads: dict[bytes, Head] = {}
+        self._todo: dict[bytes, None] = {}
+        self._moved: set[bytes] = set()
+        self._late: list[Late] = []
+        self._recent: OrderedDict[bytes, _Recent] = OrderedDict()
+        self._rows: OrderedDict[bytes, tuple[Stated, Segment, int]] = OrderedDict()
+        self._ids = {author: each.id8 for author, each in zones.positions().items() if each.seq and each.id8}
+        self._uncommitted = self.done = self.total = 0
+        self._placer = Placer(
+            ((author, (each.seq, each.moment)) for author, each in zones.positions().items() if each.seq),
+            expects=self._is_held,
+            bound=zones.bound,
+        )
+        missed = [*zones.missed()]
+        for reference, late in missed:
+            self._placer.owe(late, [reference])
+        self._missed = {reference.author for reference, _ in missed}
+
+    def follow(
+        self, heads: Mapping[bytes, Head], gone: Collection[bytes] = (), filled: Collection[bytes] = ()
+    ) -> Steps[None]:
+        """Bring the index up to ``heads``, those of all logs or of those that changed.
+
+        ``gone`` are logs that are not held any more, or are others; of those ``filled`` payloads came back.
+        """
+        db = self._zones.derived.db
+        db.execute("BEGIN IMMEDIATE")  # who stops in the middle closes the file
+        self._heads.update(heads)
+        for author in [*gone, *(each for each, head in heads.items() if self._is_another(each, head))]:
+            self._take_out(author)
+            if author not in heads:
+                self._heads.pop(author, None)
+        for author in filled:
+            self._go_back(self._zones.first_hole(author))
+        self._todo.update(dict.fromkeys(heads))
+        self._count()
+        while True:
+            yield from self._place_all()
+            if self._late:
+                self._go_back(min(each.moment for each in self._late))
+            elif self._todo:
+                self._note_positions()
+                db.execute("COMMIT")
+                db.execute("BEGIN IMMEDIATE")
+            elif not (yield from self._untangle()):
+                break
+        self._note_positions()
+        db.execute("COMMIT")
+
+    # -- placing
+
+    def _place_all(self) -> Steps[None]:
+        """Place what can be, or so much of it that it is time to commit."""
+        while self._todo and not self._late and self._uncommitted < _COMMIT_ENTRIES:
+            batch = []
+            for author in [*islice(self._todo, _LOGS_AT_ONCE)]:
+                del self._todo[author]
+                if self._is_behind(author):
+                    batch.append(author)
+            told = yield [self._ask(author) for author in batch if author not in self._rows]
+            rows = dict(zip([author for author in batch if author not in self._rows], told, strict=True))
+            for author in batch:
+                if author in rows:
+                    yield from self._bring(author, rows[author])
+                else:
+                    yield from self._bring_again(author)
+
+    def _ask(self, author: bytes) -> Ask:
+        return Ask(author, self._placer.position(author), self._heads[author].seq, signed=False)
+
+    def _bring(self, author: bytes, told: Told) -> Steps[None]:
+        """Place the next rows of a log."""
+        head = self._heads[author].seq
+        if told.passed >= (first := self._placer.position(author)):
+            self._zones.gap(Gap(author, first, told.passed, told.reason))
+            while first <= told.passed:
+                end = min(told.passed, first + _SKIPPED_AT_ONCE - 1)
+                self._placer.add(Stated(author, first, [0] * (end - first + 1), {}, lambda seq: b""))
+                first = end + 1
+            self._moved.add(author)
+        for segment in told.segments:
+            if self._is_other(author, segment):
+                self._take_out(author)
+                self._todo[author] = None
+                return
+            stated, holes = state(segment, self._placer.position(author), head)
+            if not (yield from self._add(stated, segment, holes)):
+                return
+        if (told.segments or told.passed) and self._is_behind(author):
+            self._todo[author] = None
+
+    def _bring_again(self, author: bytes) -> Steps[None]:
+        """Place a row that waited, from where it did."""
+        stated, segment, holes = self._rows.pop(author)
+        if stated.first <= self._placer.position(author) <= stated.last:
+            yield from self._add(stated, segment, holes)
+        if author not in self._rows and self._is_behind(author):
+            self._todo[author] = None
+
+    def _add(self, stated: Stated, segment: Segment, holes: int) -> Steps[bool]:
+        """Place entries of a row; false if some have to wait for others."""
+        author = stated.author
+        while (position := self._placer.position(author)) <= stated.last:
+            part = _part(stated, position)
+            self._took(self._placer.add(part), part, segment, holes)
+            wait = self._placer.waits.get(author)
+            if wait is None:
+                continue
+            for reference in [*wait.unread]:
+                self._placer.recall(author, reference, (yield from self._moment_of(reference)))
+            if wait.missing:
+                self._rows[author] = stated, segment, holes
+                if len(self._rows) > _ROWS_KEPT:
+                    self._rows.popitem(last=False)
+                return False
+        return True
+
+    def _took(self, placed: Placed, stated: Stated, segment: Segment, holes: int) -> None:
+        """Entries have their place."""
+        zone = placed.zone
+        if zone is None:
+            return
+        begin, count = zone.first - stated.first, zone.last - zone.first + 1
+        timestamps = stated.timestamps[begin : begin + count]
+        is_plain = (
+            not zone.raised and zone.low == (timestamps[0], 0) and list(timestamps) == sorted(timestamps)
+        )
+        if holes:
+            found = split_items(segment)[zone.first - segment.first : zone.last - segment.first + 1]
+            holes = sum(not isinstance(item, bytes) for item in found)
+        self._zones.add(zone, is_plain, holes, len(segment.bodies) * count // segment.count)
+        if stated.after or zone.author in self._recent:
+            self._recent.setdefault(zone.author, _Recent()).took(zone, stated)
+            if len(self._recent) > _ROWS_KEPT:
+                self._recent.popitem(last=False)
+        if stated.after:
+            self._miss(stated, zone.moments(timestamps), zone.first, zone.last)
+        self._moved.add(zone.author)
+        self._uncommitted += count
+        self.done += count
+        self._todo.update(dict.fromkeys(placed.freed))
+        self._late += placed.late
+
+    def _miss(self, stated: Stated, moments: list[Moment], first: int, last: int) -> None:
+        """Remember what was not there."""
+        debts: list[Debt] = [
+            (reference, Late(stated.author, seq, moments[seq - first]))
+            for seq, named in stated.after.items()
+            if first <= seq <= last
+            for reference in named
+            if reference.author != stated.author and reference.seq >= self._placer.position(reference.author)
+        ]
+        self._zones.miss(debts)
+        self._missed.update(reference.author for reference, _ in debts)
+
+    def _moment_of(self, reference: Reference) -> Steps[Moment | None]:
+        """The moment of an entry that has its place; None if another entry is there."""
+        recent = self._recent.get(reference.author)
+        if recent is not None and recent.has(reference.seq):
+            self._recent.move_to_end(reference.author)
+            return recent.moment(reference)
+        stored = self._zones.containing(reference.author, reference.seq)
+        if stored is None:
+            return None
+        [run] = yield from self._runs.open([stored])
+        at = reference.seq - run.seqs[0] if run.seqs else 0
+        if not 0 <= at < len(run.seqs) or run.seqs[at] != reference.seq:
+            at = next((at for at, seq in enumerate(run.seqs) if seq == reference.seq), -1)
+        return run.moments[at] if at >= 0 and run.ids[at].startswith(reference.id16) else None
+
+    def _untangle(self) -> Steps[bool]:
+        """Logs that wait for each other name entries that are not those: tell what is true of these; false if nothing
+        waits."""
+        waiting = [(author, [*wait.missing]) for author, wait in self._placer.waits.items() if wait.missing]
+        for author, missing in waiting:
+            for reference in missing:
+                [told] = yield [Ask(reference.author, reference.seq, reference.seq)]
+                if not any(_has(segment, reference) for segment in told.segments):
+                    self._placer.recall(author, reference, None)
+            if not self._placer.waits[author].missing:
+                self._todo[author] = None
+        if waiting and not self._todo:
+            for author, _ in waiting:  # never, while SHA-256 holds
+                self._placer.give_up(author)
+                self._todo[author] = None
+        return bool(waiting)
+
+    # -- taking back
+
+    def _is_another(self, author: bytes, head: Head) -> bool:
+        """Whether a log that is held up to ``head`` is not the one in the index, or was cut back."""
+        seq = self._placer.position(author) - 1
+        if seq == head.seq:
+            return not head.id.startswith(self._ids.get(author, b""))
+        return seq > head.seq
+
+    def _is_other(self, author: bytes, segment: Segment) -> bool:
+        """Whether the row of the next entry continues another log than the one in the index."""
+        known, seq = self._ids.pop(author, b""), self._placer.position(author) - 1
+        if not known or not segment.first <= seq + 1:
+            return False
+        return not (segment.previous if seq < segment.first else id_at(segment, seq)).startswith(known)
+
+    def _take_out(self, author: bytes) -> None:
+        """A log is gone, or another one: so is what its entries did to others."""
+        lowest = self._zones.lowest(author)
+        if lowest is not None and self._zones.has_raised(lowest):
+            self._go_back(lowest)
+        self._zones.forget(author)
+        self._placer.forget(author)
+        self._ids.pop(author, None)
+        self._rows.pop(author, None)
+        self._recent.pop(author, None)
+        self._moved.discard(author)
+        self._runs.clear()
+
+    def _go_back(self, moment: Moment) -> None:
+        """Take out everything from a moment on, to place it again."""
+        self._note_positions()
+        for author in self._zones.go_back(moment):
+            self._ids.pop(author, None)
+            self._todo[author] = None
+        self._placer.go_back(
+            {author: (each.seq, each.moment) for author, each in self._zones.positions().items() if each.seq}
+        )
+        self._todo.update(dict.fromkeys(author for author in self._heads if self._is_behind(author)))
+        self._rows.clear()
+        self._recent.clear()
+        self._late.clear()
+        self._runs.clear()
+        self._count()
+
+    # -- how far it is
+
+    def _is_held(self, reference: Reference) -> bool:
+        head = self._heads.get(reference.author)
+        return head is not None and reference.seq <= head.seq
+
+    def _is_behind(self, author: bytes) -> bool:
+        head = self._heads.get(author)
+        return head is not None and self._placer.position(author) <= head.seq
+
+    def _count(self) -> None:
+        left = (
+            self._heads[author].seq - self._placer.position(author) + 1
+            for author in self._todo
+            if author in self._heads
+        )
+        self.done, self.total = 0, sum(left)
+
+    def _note_positions(self) -> None:
+        """Keep how far each log is, beside its zones."""
+        for author in self._moved:
+            seq, head = self._placer.position(author) - 1, self._heads.get(author)
+            if head is not None and head.seq == seq:
+                self._ids[author] = head.id[:_ID8_BYTES]
+            else:
+                self._ids.pop(author, None)
+            self._zones.move(author, Position(seq, self._ids.get(author, b""), self._placer.moment(author)))
+            if author in self._missed:
+                self._zones.found(author, seq)
+        self._moved.clear()
+        self._uncommitted = 0
+
+
+def _part(stated: Stated, first: int) -> Stated:
+    """What comes next of a row: all that is left, or a little if it names others, since that may have to wait."""
+    if not stated.after:
+        return stated if first == stated.first else stated.from_seq(first)
+    last = min(stated.last, first + _NAMING_AT_ONCE - 1)
+    after = {seq: stated.after[seq] for seq in range(first, last + 1) if seq in stated.after}
+    timestamps = stated.timestamps[first - stated.first : last - stated.first + 1]
+    return stated._replace(first=first, timestamps=timestamps, after=after)
+
+
+def _has(segment: Segment, reference: Reference) -> bool:
+    """Tell whether an entry that is named is in a row."""
+    is_there = segment.first <= reference.seq <= segment.last
+    return is_there and id_at(segment, reference.seq).startswith(reference.id16)
