@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gossiplog import limits
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.body import Reference, encode_body
 from gossiplog.log.keys import genesis_id
@@ -277,6 +278,22 @@ class PartTests(SynchronousTestCase):
         zones = db.execute("SELECT first, last FROM zones ORDER BY first").fetchall()
         self.assertEqual([zones[0][0], len(zones), zones[-1][1]], [1, 2, 1500])
         self.assertEqual(walker.places(100), places(logs))
+
+    def test_large_entries_share_no_zone(self) -> None:
+        """As little is read for an entry of a zone as for one of a row."""
+        logs, walker = one_store()
+        head = None
+        for number in range(5):
+            [segment] = written(
+                PAIRS[0], [encode_body(5_000_000_000 + number, bytes(limits.ZONE_BYTES // 3))], head
+            )
+            head = Head(segment.last, id_at(segment, segment.last))
+            accept(logs, segment)
+            walker.follow([segment.author])
+        zones = walker.index.zones.derived.db.execute(
+            "SELECT first, last FROM zones ORDER BY first"
+        ).fetchall()
+        self.assertEqual(zones, [(1, 2), (3, 4), (5, 5)])
 
     def test_memory(self) -> None:
         """What is kept from one page to the next has an end."""
