@@ -177,6 +177,7 @@ class Node:
         only_followed: bool | None = None,
         quotas: Quotas | None = None,
         max_memory: int | None = None,
+        mode: str = "both",
     ) -> None:
         check_type("store", store, Store, "a gossiplog.aio.Store")
         self._it = gossiplog.Node(
@@ -188,6 +189,7 @@ class Node:
             only_followed=only_followed,
             quotas=quotas,
             max_memory=max_memory,
+            mode=mode,
         )
         self.store = store
         self.network = self._it.network
@@ -222,7 +224,7 @@ class Node:
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that any of the peers told us of is on our disk; False while there is no peer."""
+        """Whether all that any of the peers told us of is on our disk; False while there is none that sends entries."""
         return self._it.caught_up
 
     @property

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from twisted.internet.defer import CancelledError, Deferred
 
 from gossiplog.arguments import check_seconds
-from gossiplog.errors import GossiplogError, NodeError, NodeStoppedError, StoreDamagedError
+from gossiplog.errors import GossiplogError, NodeError, NodeStoppedError, StoreCopiedError, StoreDamagedError
 from gossiplog.log.keys import short_key
 from gossiplog.net.progress import in_words
 from gossiplog.node import Node
@@ -45,7 +45,7 @@ class Moved(NamedTuple):
 
 
 class CatchUp:
-    """I make a node and one peer hold the same."""
+    """I make a node and one ``peer`` hold the same, or, where entries may go one way only, see that all have gone."""
 
     def __init__(
         self, node: Node, endpoint: str, patience: float, show: Callable[[str], None] | None = None
@@ -60,12 +60,12 @@ class CatchUp:
         self._received = 0
         self._sent = 0
         self._reason = ""
-        self._refused: Exception | None = None
+        self._refused: GossiplogError | None = None
         self._hindrance: GossiplogError | None = None
         self._up = False
         self._started_at = self._moved_at = reactor.seconds()
         self._task: Deferred[None] | None = None
-        self._peer: Peer | None = None
+        self.peer: Peer | None = None
 
     async def run(self) -> Moved:
         """Do it; raises NodeError when the peer does not answer, falls silent or goes away.
@@ -80,7 +80,7 @@ class CatchUp:
             await self._task
         except CancelledError:
             if self._refused is not None:
-                raise NodeError(f"{self._endpoint}: {self._refused}") from None
+                raise self._refused from None
             if not self._silent():
                 raise
             raise self._complaint() from None
@@ -95,14 +95,13 @@ class CatchUp:
 
     def require_shown(self) -> None:
         """Raise :class:`StoreCopiedError` if the peer, now in sync, shows nothing of a log that is written here."""
-        if self._peer is not None:
-            self._node._require_shown(self._peer)
+        if self.peer is not None:
+            self._node._require_shown(self.peer)
 
     async def _catch_up(self) -> None:
         up = await self._node.when(PeerUp)
         assert isinstance(up, PeerUp)
         await self._node.when_in_sync(up.peer)
-        self._peer = up.peer
         self._count()
 
     def _told(self, notice: Notice) -> None:
@@ -112,8 +111,9 @@ class CatchUp:
                 self._moved_at = self._reactor.seconds()
                 if not isinstance(self._hindrance, StoreDamagedError):
                     self._hindrance = None  # there is room again
-            case PeerUp():
+            case PeerUp(peer):
                 self._up = True
+                self.peer = peer
                 self._moved_at = self._reactor.seconds()
             case DialFailed(_, reason):
                 self._reason = reason
@@ -127,9 +127,17 @@ class CatchUp:
                     f"{what} is damaged, and the peer lacks it: {error}; see gossiplog verify --repair"
                 )
             case PeerRejected(_, error):
-                self._refused = error
-                if self._task is not None:
-                    self._task.cancel()
+                self._refuse(NodeError(f"{self._endpoint}: {error}"))
+
+    def _refuse(self, error: GossiplogError) -> None:
+        """There is no point in going on."""
+        self._refused = error
+        if self._task is not None:
+            self._task.cancel()
+
+    def _check_nothing_lost(self) -> None:
+        if self.peer is not None:
+            self._node._check_nothing_lost(self.peer)
 
     def _count(self) -> None:
         link = self._dialer.link
@@ -146,6 +154,10 @@ class CatchUp:
             if self._up:
                 words = f"received {moved.received:,}, sent {moved.sent:,}; {in_words(self._node.progress)}"
             self._show(f"{words}, {moved.seconds:.0f} s")
+        try:
+            self._check_nothing_lost()
+        except StoreCopiedError as error:
+            self._refuse(error)
         if self._silent() and self._task is not None:
             self._task.cancel()
 

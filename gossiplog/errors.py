@@ -246,6 +246,10 @@ class NodeStoppedError(NodeError):
     """The node was stopped."""
 
 
+class OneWayError(NodeError):
+    """No entry may go between this node and a peer: both only pull, or both only push."""
+
+
 # -- what a peer sent --------------------------------------------------------------------------------------------
 
 

@@ -17,8 +17,16 @@ from twisted.internet.defer import DeferredList, maybeDeferred
 from twisted.python.failure import Failure
 
 from gossiplog.arguments import check_type
-from gossiplog.errors import ByeCode, InvalidKeyError, NodeStoppedError
+from gossiplog.errors import (
+    ByeCode,
+    GossiplogError,
+    InvalidKeyError,
+    NodeStoppedError,
+    OneWayError,
+    StoreCopiedError,
+)
 from gossiplog.gossip.events import Lightened
+from gossiplog.gossip.modes import Mode, anything_goes
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
 from gossiplog.live.memory_size import default_authors, default_memory, part_large
 from gossiplog.live.monotonic import steady
@@ -33,9 +41,9 @@ from gossiplog.net.disk_room import DiskRoom
 from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import ClientEndpoint, ServerEndpoint
 from gossiplog.net.listeners import Listeners
-from gossiplog.net.own_logs import require_shown
+from gossiplog.net.own_logs import check_nothing_lost, require_gives, require_shown
 from gossiplog.net.progress import Meter
-from gossiplog.net.settings import check_settings
+from gossiplog.net.settings import Settings, check_settings
 from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress, QuotaExceeded, TimelineProgress
 from gossiplog.store.requests import Delivery
 from gossiplog.ticket import Ticket
@@ -57,6 +65,8 @@ class Node:
     ``max_memory``: bytes that all peers together may make the node keep; None is a quarter of the machine's memory, at
     most 512 MiB.
 
+    ``mode`` "pull": no entry leaves this node, "push": it takes none.  Peers know, and neither send nor ask in vain.
+
     ``agent`` is what peers are told about our software, at most 64 characters; ``random`` gives numbers in [0, 1) for
     the jitter of reconnections.
     """
@@ -72,8 +82,10 @@ class Node:
         only_followed: bool | None = None,
         quotas: Quotas | None = None,
         max_memory: int | None = None,
+        mode: str = "both",
     ) -> None:
-        check_settings(reactor, store, agent, random, only_followed, quotas, max_memory)
+        check_settings(reactor, store, agent, random, only_followed, quotas, max_memory, mode)
+        self.mode = mode
         ticket = Ticket.of(network)
         self.network = ticket.network
         self.store = store
@@ -97,10 +109,8 @@ class Node:
             self._ledger = QuotaLedger(bounds, weights, core.local)
             raised = partial(core.interest.tell, Lightened(()))
             self._room = DiskRoom(reactor, core.disk, self._ledger, raised)
-            instance, tell, ledger = os.urandom(16), self._tell, self._ledger
-            self._driver = Driver(
-                reactor, core, self.network, secret, instance, agent, random, tell, ledger, max_memory
-            )
+            settings = Settings(os.urandom(16), agent, random, max_memory, Mode(mode))
+            self._driver = Driver(reactor, core, self.network, secret, settings, self._tell, self._ledger)
             self._listeners = Listeners(reactor, self._driver)
             self.id = self._driver.id
             self._meter = Meter(core.clock, self._driver.replica.pulls.schedule, core.clock.total())
@@ -146,7 +156,7 @@ class Node:
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that any of the peers told us of is on our disk; False while there is no peer."""
+        """Whether all that any of the peers told us of is on our disk; False while there is none that sends entries."""
         return self._driver.replica.caught_up
 
     @property
@@ -245,14 +255,19 @@ class Node:
     def when_in_sync(self, peer: Peer) -> Result[InSync]:
         """Fire once this peer and we hold the same, both on disk.
 
-        Fails with :class:`NodeStoppedError` when there is no session with the peer, or it ends before.
+        Where entries may go one way only: once who takes them has all that the other side holds on its disk.
+
+        Fails with :class:`NodeStoppedError` when there is no session with the peer, or it ends before, and with
+        :class:`OneWayError` when both only pull, or only push.
         """
         self._core.check_caller()
         check_type("peer", peer, Peer, "a Peer, such as PeerUp has")
         if peer not in self._driver.peers.values():
-            missing: Result[InSync] = Result(reactor=self.reactor)
-            fail_quietly(missing, NodeStoppedError(f"there is no session with {peer.address}"))
-            return missing
+            return self._failed(NodeStoppedError(f"there is no session with {peer.address}"))
+        if not anything_goes(Mode(self.mode), Mode(peer.mode)):
+            return self._failed(
+                OneWayError(f"{peer.address} and this node only {self.mode}: no entry may go either way")
+            )
         notice = self.when(InSync, PeerDown, where=lambda notice: notice.peer == peer)
         result: Result[InSync] = Result(lambda _: notice.cancel(), self.reactor)
 
@@ -278,9 +293,22 @@ class Node:
         Fails as :meth:`when_in_sync` does, and with :class:`StoreCopiedError` when an entry is known to have been
         signed here and did not come back, or could not; the store stays a copy then.
         """
+        try:
+            require_gives(self._driver.replica, peer, self.store.path)
+        except StoreCopiedError as error:
+            return self._failed(error)
         back = self.when_in_sync(peer).addCallback(lambda _: self._require_shown(peer))
         checked = back.addCallback(lambda _: self._core.run(lambda logs: logs.require_all_back()))
         return checked.addCallback(lambda _: self.store.recovered())  # type: ignore[return-value]
+
+    def _failed(self, error: GossiplogError) -> Result[Any]:
+        result: Result[Any] = Result(reactor=self.reactor)
+        fail_quietly(result, error)
+        return result
+
+    def _check_nothing_lost(self, peer: Peer) -> None:
+        """Raise :class:`StoreCopiedError` if this peer has own entries that are not here and may not come."""
+        check_nothing_lost(self._driver.replica, peer, self.store.path)
 
     def _require_shown(self, peer: Peer) -> None:
         """Raise :class:`StoreCopiedError` if this peer does not want a log that is written here, and so shows none."""

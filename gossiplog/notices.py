@@ -35,12 +35,14 @@ class Peer:
     """The node at the other end of an open session: its node id, its address, what it calls its software.
 
     ``address`` is the endpoint that was dialled, as it was given; of a peer that dialled us, where it came from.
+    ``mode``: as it has it, "pull" if it sends no entries, "push" if it takes none, else "both".
     """
 
     id: bytes
     address: str
     agent: str
     dialled: bool
+    mode: str = "both"
 
     def __repr__(self) -> str:
         return f"Peer({format_key(KeyKind.NODE, self.id)}, {self.address!r})"
@@ -104,7 +106,7 @@ class DialFailed(_Notice):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CaughtUp(_Notice):
-    """All that this peer had when it last told us is on our disk."""
+    """All that this peer had when it last told us is on our disk; never told of one from which nothing may come."""
 
     peer: Peer
 
@@ -113,6 +115,7 @@ class CaughtUp(_Notice):
 class InSync(_Notice):
     """This peer and we hold the same of what both want, both on disk.
 
+    Where entries may go one way only (``Node(mode=...)``): who takes them holds all that the other side does, on disk.
     Told when asked for with :meth:`gossiplog.Node.when_in_sync`.
     """
 

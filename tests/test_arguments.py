@@ -190,6 +190,7 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("Node", "agent", lambda value: made(agent=value), {"text", "no text", "NUL"})
         yield Call("Node", "random", lambda value: made(random=value), {"function", "class"})
         yield Call("Node", "quotas", lambda value: made(quotas=value), NOTHING)
+        yield Call("Node", "mode", lambda value: made(mode=value), set())
         yield Call("Node", "max_memory", lambda value: made(max_memory=value), {"None", "2**70"})
         yield Call("Node", "network", lambda value: made(network=value))
 

@@ -221,8 +221,8 @@ class TreeTests(PartCase):
         """Both peers push."""
         super().setUp()
         self.tree = Plumtree(self.core, self.pulls, Announcer(self.core, self.liveness))
-        for _ in self.sessions:
-            self.tree.joined()
+        for session in self.sessions:
+            self.tree.joined(session)
 
     def test_the_second_to_bring_it_is_told(self) -> None:
         """For each author, and after some for all."""

@@ -352,7 +352,7 @@ class PublicNameTests(SynchronousTestCase):
             "Dialer": "dial stop endpoint stopped peer link looks_up",
             "Events": "close aclose",
             "Node": "listen connect peers caught_up progress follow unfollow block unblock quotas usage over_quota "
-            "subscribe when events when_in_sync recover bans unban stop id network store reactor",
+            "subscribe when events when_in_sync recover bans unban stop id mode network store reactor",
         }
         for name, words in offered.items():
             kind = getattr(gossiplog, name)

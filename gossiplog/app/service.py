@@ -52,6 +52,7 @@ class Serving:
         only_followed: bool | None = None,
         quotas: Quotas | None = None,
         max_memory: int | None = None,
+        mode: str = "both",
     ) -> None:
         """Remember what to run; ``tell`` is given what happens later, in words.  ``init``: create a missing store;
         ``wait``: for so long, while it is open elsewhere.
@@ -70,6 +71,7 @@ class Serving:
         self._only_followed = only_followed
         self._quotas = quotas
         self._max_memory = max_memory
+        self._mode = mode
         self.failure: Exception | None = None
         self._open = AsyncExitStack()
         self._unreachable: dict[str, str] = {}
@@ -100,6 +102,7 @@ class Serving:
             only_followed=self._only_followed,
             quotas=self._quotas,
             max_memory=self._max_memory,
+            mode=self._mode,
         )
         opened.push_async_callback(node.stop)
         node.subscribe(self._told)
@@ -160,7 +163,8 @@ def describe(notice: Notice) -> str | None:
 def _words(notice: Notice) -> str | None:
     match notice:
         case notices.PeerUp(peer):
-            return f"peer {short_key(peer.id)} is up at {peer.address} ({peer.agent})"
+            only = {"pull": ", only pulls", "push": ", only pushes"}.get(peer.mode, "")
+            return f"peer {short_key(peer.id)} is up at {peer.address} ({peer.agent}{only})"
         case notices.PeerDown(peer, _, reason):
             return f"peer {short_key(peer.id)} is down: {reason}"
         case notices.PeerRejected(address, error):

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from gossiplog.app import keyfile
 from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait
-from gossiplog.app.commands.follow import MEMORY, QUOTAS, bound, read_memory
+from gossiplog.app.commands.follow import MEMORY, MODES, QUOTAS, bound, read_memory
 from gossiplog.app.foreground import SWITCH_SECONDS
 from gossiplog.app.printing import complain
 from gossiplog.app.service import Serving
@@ -41,7 +41,10 @@ class Options(usage.Options):
         "Keep a store of append-only logs and replicate it with peers.  Example: "
         "twistd --nodaemon gossiplog --store ./relay --network garden --listen tcp:4000 --peer tcp:example.org:4000"
     )
-    optFlags = [["only-followed", None, "Want nobody but the authors followed, from now on."]]
+    optFlags = [
+        ["only-followed", None, "Want nobody but the authors followed, from now on."],
+        *([mode, None, f"{about[0].upper()}{about[1:]}."] for mode, (_, about) in MODES.items()),
+    ]
     optParameters = [
         ["store", "s", None, "Directory of the store; created if it is missing."],
         ["wait", None, WAIT_SECONDS, "Wait so many seconds while the store is open elsewhere.", read_wait],
@@ -60,6 +63,7 @@ class Options(usage.Options):
     store: str
     network: Network | Ticket
     quotas: Quotas
+    mode: str
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
@@ -87,6 +91,10 @@ class Options(usage.Options):
             self.store = place_of(typed(self["store"]))
         except InvalidValueError as error:
             raise usage.UsageError(f"--store: {error}") from None
+        modes = [mode for mode in MODES if self[mode]]
+        if len(modes) > 1:
+            raise usage.UsageError("--pull and --push exclude each other")
+        self.mode = modes[0] if modes else "both"
         bounds = {quota.value: self[option.removeprefix("--")] for quota, (option, _) in QUOTAS.items()}
         self.quotas = Quotas(**bounds)
         try:
@@ -134,6 +142,7 @@ class NodeService(Service):
             only_followed=bool(options["only-followed"]) or None,
             quotas=options.quotas,
             max_memory=options["max-memory"],
+            mode=options.mode,
         )
 
     def startService(self) -> None:

@@ -72,6 +72,7 @@ class Node:
         only_followed: bool | None = None,
         quotas: Quotas | None = None,
         max_memory: int | None = None,
+        mode: str = "both",
     ) -> None:
         check_type("store", store, Store, "a gossiplog.blocking.Store")
         self._wait = store._wait
@@ -87,6 +88,7 @@ class Node:
                 only_followed=only_followed,
                 quotas=quotas,
                 max_memory=max_memory,
+                mode=mode,
             )
 
         self._it: gossiplog.Node = self._wait(make)
@@ -120,7 +122,7 @@ class Node:
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that any of the peers told us of is on our disk; False while there is no peer."""
+        """Whether all that any of the peers told us of is on our disk; False while there is none that sends entries."""
         return bool(self._wait(lambda: self._it.caught_up))
 
     @property

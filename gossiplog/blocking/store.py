@@ -174,7 +174,8 @@ class Store:
     def sync(
         self, *endpoints: str, network: Network | Ticket | str, timeout: float = 20.0, **options: Any
     ) -> Moved:
-        """Catch up with peers, one after the other, in both directions; return what moved.
+        """Catch up with peers, one after the other, in both directions; return what moved.  With ``mode="pull"``
+        nothing is sent, with "push" nothing is taken.
 
         Raises NodeError when one does not answer or nothing moves for ``timeout`` seconds, and what hinders our own
         store.  ``options`` are those of :class:`Node`.

@@ -68,6 +68,9 @@ class Announcements:
         if not (core.wanted.wants(author) and session.wanted.wants(author)):
             self._interest.pass_over(session, author)
             return
+        if not session.takes:
+            self._catch_up.hold_back(session, author, seq)
+            return
         behind = seq > core.heads.clock.seq(author) and author not in core.heads.forks
         if behind and author not in self.of[session].lost_own and self._interest.takes(author):
             own = author in core.heads.local
@@ -103,7 +106,7 @@ class Announcements:
             self.learn(session, author, seq, may_wait=True)
         if has_withdrawn:
             self._core.send_waiting(session)  # of a local writer it may have asked for what waited for that
-        if self.of[session].forgot_some and len(known) < len(have.items):
+        if session.takes and self.of[session].forgot_some and len(known) < len(have.items):
             schedule.sources[session.number].claims_more = True
         self._pulls.ask()
         self._catch_up.check(session)

@@ -64,9 +64,10 @@ class Announcer:
     # -- what is owed
 
     def announce(self, session: Session, author: bytes, within: float = limits.ANNOUNCE_SECONDS) -> None:
-        """Say within so many seconds what we hold of ``author``."""
-        self.owe(session, author)
-        self.flush_within(within)
+        """Say within so many seconds what we hold of ``author``, to a peer that may get it from us."""
+        if session.gives:
+            self.owe(session, author)
+            self.flush_within(within)
 
     def owe(self, session: Session, author: bytes) -> None:
         """Say what we hold of ``author`` when something is said; of too many, a reconcile is owed instead."""
@@ -149,6 +150,10 @@ class Announcer:
         untold = self.of[session]
         return bool(untold.names) or untold.introduction is not None
 
+    def has_told_all(self, session: Session) -> bool:
+        """Whether the peer knows all that it is to be told."""
+        return not (self.of[session].heads or self.has_names(session))
+
     def advise(self, session: Session, message: Message) -> None:
         """Say what only saves a copy or a delay: to a peer that reads slowly, nothing."""
         if session.outbox.control_credit_bytes > 0:
@@ -201,7 +206,7 @@ class Announcer:
             del untold.heads[author]
             untold.even_if_known.discard(author)
             withheld = untold.withheld.pop(author, None)
-            seq = self._shown_seq(author) if withheld is None else withheld
+            seq = self._shown_seq(session, author) if withheld is None else withheld
             handle = untold.handles.get(author)
             if handle is None:
                 if len(untold.handles) == limits.MAX_HANDLES:
@@ -212,9 +217,10 @@ class Announcer:
                 items.append(HaveItem(handle, seq))
         return Have(tuple(items))
 
-    def _shown_seq(self, author: bytes) -> int:
-        """What a HAVE says: nothing is held of who is not wanted."""
-        return self._core.heads.accepted_seq(author) if self._core.wanted.wants(author) else 0
+    def _shown_seq(self, session: Session, author: bytes) -> int:
+        """What a HAVE says: nothing is held of who is not wanted, and for who gets nothing from us."""
+        is_held = session.gives and self._core.wanted.wants(author)
+        return self._core.heads.accepted_seq(author) if is_held else 0
 
     def _names(self, session: Session) -> Message | None:
         """Our interest in the first of those that are to be named, and in as many after it that we want likewise."""

@@ -19,6 +19,7 @@ from gossiplog.gossip.events import Effect, End, Send
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import Wanted
 from gossiplog.gossip.messages import Fill, Message, Ping, Pong, Want
+from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.outbox import control_bytes
 from gossiplog.gossip.quotas import QuotaLedger, Quotas
 from gossiplog.gossip.session import Phase, Session
@@ -40,12 +41,13 @@ class Core:
 
     ``on_over`` is told of every session that is over, ``on_left`` then of those that were open, ``on_rest`` when none
     is left; ``on_room``, in this order, that something may be sent to a peer; ``on_dropped`` that a peer is to be sent
-    nothing more of an author.  ``wanted`` is what we want, ``view`` what we hold of that, and ``ledger`` how
-    much may be taken of whom.
+    nothing more of an author.  ``mode`` is which way entries may go, ``wanted`` what we want, ``view`` what we hold of
+    that, and ``ledger`` how much may be taken of whom.
     """
 
-    def __init__(self, heads: Heads, budget: Budget | None = None) -> None:
+    def __init__(self, heads: Heads, budget: Budget | None = None, mode: Mode = Mode.BOTH) -> None:
         self.heads = heads
+        self.mode = mode
         self.wanted = Wanted()
         self.view = WantedHeads(heads, self.wanted)
         self.ledger = QuotaLedger(Quotas(), Weights(), heads.local)

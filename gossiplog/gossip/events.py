@@ -312,6 +312,7 @@ class PeerUp(NamedTuple):
     session: int
     peer: bytes
     agent: str
+    mode: str
 
 
 class PeerDown(NamedTuple):

@@ -61,7 +61,9 @@ class Forks:
                 self._interest.pass_over(session, author)
             elif author in core.heads.forks:
                 session.outbox.prove(author)
-            elif self._interest.has_room(author):  # who knows the fork answers with the proof
+            elif session.takes and self._interest.has_room(
+                author
+            ):  # who knows the fork answers with the proof
                 self._announcer.doubt(session, author)
 
     def suspect(self, session: Session, segment: Segment) -> None:

@@ -16,6 +16,7 @@ from gossiplog.gossip.core import Core
 from gossiplog.gossip.interest_exchange import InterestExchange
 from gossiplog.gossip.liveness import Liveness
 from gossiplog.gossip.messages import Bye, Hello
+from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.plumtree import Plumtree
 from gossiplog.gossip.pulls import Pulls
 from gossiplog.gossip.reconciler import Reconciler
@@ -66,7 +67,7 @@ class Greeting:
         core.budget.open(event.session, core.now)
         allowance = self.allowances.open(event.peer, core.now)
         session = Session(
-            event.session, event.peer, event.salt, event.dialled, allowance, core.view, core.now
+            event.session, event.peer, event.salt, event.dialled, allowance, core.view, core.now, core.mode
         )
         core.sessions[event.session] = session
         if len(core.sessions) == 1:
@@ -95,13 +96,18 @@ class Greeting:
             core.close(session.number, ByeCode.DUPLICATE, "already connected")
             return
         session.phase = Phase.OPEN
+        mode = Mode.heard(hello.features)
+        session.meet(mode)
+        if not session.gives:
+            session.outbox.keep_proofs()
+            self._announcer.forget_owed(session)
         self._reconciler.of[session].their_root = hello.root
         session.wanted.mode = hello.interest
         is_last = len(hello.exceptions) + hello.reserved < limits.MAX_EXCEPTIONS
         self._interest.hear_names(session, hello.exceptions, is_last=is_last)
         self._pulls.schedule.add(session.number)
-        self._plumtree.joined()
-        core.emit(events.PeerUp(session.number, session.peer, session.agent))
+        self._plumtree.joined(session)
+        core.emit(events.PeerUp(session.number, session.peer, session.agent, mode.value))
         self._announcer.make_due(session)
         self._reconciler.begin(session)
 

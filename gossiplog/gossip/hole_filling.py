@@ -108,7 +108,9 @@ class HoleFilling:
         if self._turn is not None or self._fills_pending or core.is_read_only or not core.heads.holed:
             return
         due = [
-            session for session in core.open_sessions() if of[session].due and standing[session].is_settled
+            session
+            for session in core.open_sessions()
+            if of[session].due and session.takes and standing[session].is_settled
         ]
         ready = [session for session in due if self.of[session].not_before <= self._core.now]
         if ready:

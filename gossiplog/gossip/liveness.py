@@ -7,6 +7,8 @@ Invariant: whoever is silent for too long is closed; a difference that no messag
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gossiplog import limits
 from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
@@ -51,13 +53,17 @@ class Pulse:
 
 
 class Liveness:
-    """I ask the peers of one replica whether they are there."""
+    """I ask the peers of one replica whether they are there.
+
+    ``has_told_all`` says of a session whether the peer knows all that it is to be told.
+    """
 
     def __init__(self, core: Core, pulls: Pulls, catch_up: CatchUp) -> None:
         self._core = core
         self._pulls = pulls
         self._catch_up = catch_up
         self.of = Slot(Pulse)
+        self.has_told_all: Callable[[Session], bool] = lambda session: True
         self._token = 0
 
     # -- is the peer there?
@@ -131,7 +137,8 @@ class Liveness:
         pulse = self.of[session]
         if pulse.owed is not None and session.outbox.control_credit_bytes > 0:
             token, pulse.owed = pulse.owed.token, None
-            self._core.send(session, Pong(token, session.view.root(session.salt)))
+            done = self._has_gone(session)
+            self._core.send(session, Pong(token, session.view.root(session.salt), done))
 
     def pong(self, session: Session, pong: Pong) -> None:
         """Compare root fingerprints: no lost message may need a restart.  An empty one says nothing."""
@@ -141,10 +148,12 @@ class Liveness:
         pulse.token = None
         root = session.view.root(session.salt)
         same = pong.root == root
-        if pulse.is_probed and same and self._is_at_rest(session):
+        if pulse.is_probed and (
+            (same and self._is_at_rest(session)) or (pong.done and self._arrived(session, root))
+        ):
             pulse.is_probed = False
             core.emit(events.InSync(session.number, session.peer))
-        if same or not pong.root or not session.is_quiet or pulse.root != root:
+        if same or not pong.root or not session.takes or not session.is_quiet or pulse.root != root:
             pulse.mismatch_at = None
         elif pulse.mismatch_at is None:
             pulse.mismatch_at = core.now
@@ -158,13 +167,33 @@ class Liveness:
 
     def _is_at_rest(self, session: Session) -> bool:
         """Whether all that is held is on disk, here, and nothing is on its way to the peer."""
-        is_caught_up = self._catch_up.of[session].is_caught_up
+        standing = self._catch_up.of[session]
+        is_caught_up = standing.is_caught_up and not self._catch_up.lost_of(session)
         return is_caught_up and session.outbox.idle and not self._core.heads.pending
 
+    def _has_gone(self, session: Session) -> bool:
+        """Whether, where entries go one way only, all of them have, as far as we know: what came is on our disk."""
+        is_one_way = session.gives != session.takes
+        is_told = is_one_way and not (session.gives and not self.has_told_all(session))
+        is_written = not (
+            self._pulls.is_behind(session) or self._core.is_read_only
+        )  # what was pushed may be lost
+        return is_told and is_written and self._is_at_rest(session)
+
+    def _arrived(self, session: Session, root: bytes) -> bool:
+        """Whether the answer of a peer that all has gone means that it is where it goes.
+
+        What we give may be new since we asked: then it says nothing.
+        """
+        is_same = session.takes or (session.is_quiet and self.of[session].root == root)
+        return is_same and self._has_gone(session)
+
     def probe(self, event: events.Probe) -> None:
-        """Find out when both sides of a session hold the same."""
+        """Find out when both sides of a session hold the same, or what may go one way has gone; if anything may."""
         session = self._core.open_session(event.session)
-        if session is not None and not self.of[session].is_probed:
+        if session is None or not (session.gives or session.takes):
+            return
+        if not self.of[session].is_probed:
             self.of[session].is_probed = True
             self.of[session].probe_interval = 0.01
             self.ask(session, limits.PING_DEADLINE_SECONDS)

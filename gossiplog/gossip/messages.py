@@ -162,10 +162,11 @@ class Ping(NamedTuple):
 
 
 class Pong(NamedTuple):
-    """The answer to the PING with this token."""
+    """The answer to the PING with this token; ``done``: what goes one way between us has gone, as far as I know."""
 
     token: int
     root: bytes = b""
+    done: bool = False
 
 
 class Bye(NamedTuple):

@@ -156,6 +156,10 @@ class Outbox:
             wasted_bytes += before_bytes - self.ready_bytes + LOOKED_AT_BYTES * count
         return wasted_bytes
 
+    def keep_proofs(self) -> None:
+        """Of what the peer is to get unasked, keep only proofs that authors forked."""
+        self.news = {author: first for author, first in self.news.items() if first == PROOF}
+
     def owes(self, author: bytes) -> bool:
         """Whether anything of ``author`` waits here."""
         return author in self.news or author in self.backlog

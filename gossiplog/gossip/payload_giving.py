@@ -42,6 +42,8 @@ class PayloadGiving:
             self._announcer.owe_now(session, author)  # as if nothing were held
         elif author in core.heads.forks:
             session.outbox.prove(author)
+        elif not session.gives:
+            self._announcer.owe_now(session, author)  # as if nothing were held, too
         else:
             self.of[session].ask(author, message.ranges)
         core.send_waiting(session)

@@ -90,17 +90,18 @@ class Plumtree:
 
     # -- who sends
 
-    def joined(self) -> None:
-        """A session is open: its peer pushes everything until it is told otherwise."""
-        self.eager_sources += 1
+    def joined(self, session: Session) -> None:
+        """A session is open: its peer pushes everything until it is told otherwise, if anything may come from it."""
+        self.eager_sources += session.takes
 
     def left(self, session: Session) -> None:
         """A session that was open is over: somebody has to push what nobody was asked for."""
-        self.eager_sources -= not self.of[session].is_lazy
+        self.eager_sources -= session.takes and not self.of[session].is_lazy
         for other in self._core.open_sessions():
             if self.eager_sources:
                 break
-            self.ask_to_push(other)
+            if other.takes:
+                self.ask_to_push(other)
 
     def brought(self, session: Session, author: bytes, *, pushed: bool) -> None:
         """``session`` was the first with an entry of ``author``: its next ones are to come from there too."""
@@ -157,7 +158,10 @@ class Plumtree:
     def _may_explore(self, session: Session, author: bytes) -> bool:
         is_wanted = self._core.wanted.wants(author) and session.wanted.wants(author)
         return (
-            is_wanted and self.parents.get(author) != session.number and author not in self._core.heads.forks
+            session.takes
+            and is_wanted
+            and self.parents.get(author) != session.number
+            and author not in self._core.heads.forks
         )
 
     def explore_with(self, session: Session) -> None:
@@ -176,7 +180,7 @@ class Plumtree:
         if not branch.is_lazy:
             branch.is_lazy = True
             branch.missed_pushes = 0
-            self.eager_sources -= 1
+            self.eager_sources -= session.takes
             for other in self._core.sessions.values():
                 self.of[other].vain_pushes = 0  # what they bring may be needed now
             mine = [author for author, parent in self.parents.items() if parent == session.number]
@@ -194,14 +198,15 @@ class Plumtree:
         if branch.is_lazy:
             branch.is_lazy = False
             branch.vain_pushes = 0
-            self.eager_sources += 1
+            self.eager_sources += session.takes
 
     def stopped_pushing(self, session: Session) -> None:
         """The peer pushes us only what we ask for, and wants the same; somebody else has to push."""
         self.stop_pushing(session)
         if not self.eager_sources:
-            others = [other for other in self._core.open_sessions() if other is not session]
-            self.ask_to_push(others[0] if others else session)
+            sources = [other for other in self._core.open_sessions() if other.takes]
+            if sources:
+                self.ask_to_push(next((other for other in sources if other is not session), session))
 
     def _keep_pushing(self, session: Session, authors: Sequence[bytes]) -> None:
         """Let the peer go on pushing these; it does so with what we pull from it."""

@@ -66,7 +66,8 @@ class Receiver:
     def awaited(self, number: int, messages: Iterable[Message]) -> list[Segment]:
         """The segments among ``messages`` of one session that are going to be verified, as it looks now.  O(n)."""
         core = self._core
-        if core.open_session(number) is None or core.is_read_only:
+        session = core.open_session(number)
+        if session is None or not session.takes or core.is_read_only:
             return []
         found: list[Segment] = []
         following: dict[bytes, int] = {}
@@ -85,6 +86,9 @@ class Receiver:
         """A peer brings entries."""
         core, schedule, author = self._core, self._pulls.schedule, segment.author
         if core.is_read_only or author in core.heads.forks:
+            return
+        if not session.takes:
+            session.unwanted_items += 1
             return
         if not core.wanted.wants(author):
             self._interest.pass_over(session, author)

@@ -34,6 +34,7 @@ from gossiplog.gossip.interest_exchange import InterestExchange
 from gossiplog.gossip.liveness import Liveness
 from gossiplog.gossip.memory_pressure import MemoryPressure
 from gossiplog.gossip.messages import Hello, Message, Ping, Pong
+from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.pacing import Pacing
 from gossiplog.gossip.payload_giving import PayloadGiving
 from gossiplog.gossip.plumtree import Plumtree
@@ -61,8 +62,9 @@ class Replica:
         agent: str = "gossiplog",
         budget: Budget | None = None,
         verify: Callable[[Segment], Head] | None = None,
+        mode: Mode = Mode.BOTH,
     ) -> None:
-        self.core = core = Core(heads, budget)
+        self.core = core = Core(heads, budget, mode)
         self.pulls = pulls = Pulls(core)
         self.catch_up = catch_up = CatchUp(core, pulls)
         self.liveness = liveness = Liveness(core, pulls, catch_up)
@@ -101,7 +103,7 @@ class Replica:
         self.commits = Commits(core, pulls, catch_up, interest, filling, sender, writes)
         self.greeting = Greeting(
             node,
-            Hello(VERSION, VERSION, (), agent, instance),
+            Hello(VERSION, VERSION, mode.features, agent, instance),
             core,
             pulls,
             liveness,
@@ -121,6 +123,7 @@ class Replica:
         core.on_room = (giving.read_in_turn, announcer.tell, reconciler.reply, sender.send, giving.read)
         core.on_dropped = (announcer.forget, giving.drop)
         announcer.on_flush = (tree.explore_with,)
+        liveness.has_told_all = announcer.has_told_all
         self._on_event: dict[type[Any], Callable[[Any], None]] = {
             events.Opened: self.greeting.opened,
             events.Received: self._received,

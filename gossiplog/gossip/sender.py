@@ -67,6 +67,8 @@ class Sender:
             if service is Service.REFUSED:
                 continue
             session.allowance.echo(echoed)
+            if not session.gives:
+                continue
             if session.phase is Phase.GREETING and (backlog or holed):
                 self._announcer.announce(session, author)
             elif session.phase is Phase.GREETING:
@@ -98,7 +100,7 @@ class Sender:
                 self._plumtree.push_again(session)
                 continue
             self._welcome_holes(session, author, holes)
-            if self._core.heads.accepted_seq(author) >= first:
+            if session.gives and self._core.heads.accepted_seq(author) >= first:
                 self._charge_waste(session, session.outbox.want(author, first, want.most))
             else:
                 self._announcer.owe(session, author)

@@ -18,6 +18,7 @@ from gossiplog.gossip.allowance import Allowance
 from gossiplog.gossip.answers import Answers
 from gossiplog.gossip.interest import Wanted
 from gossiplog.gossip.messages import Lazy, Message, Refuse, Want
+from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.outbox import Outbox
 from gossiplog.gossip.wanted_heads import WantedHeads
 
@@ -67,7 +68,7 @@ class Session:
     """I hold what was said in one conversation.
 
     ``is_answer``: the message that is being dealt with was asked for.  ``is_quiet``: since our last PING neither side
-    said anything but PING and PONG.
+    said anything but PING and PONG.  ``gives``: entries may go to the peer; ``takes``: they may come from it.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Session:
         allowance: Allowance,
         below: WantedHeads,
         now: float,
+        mode: Mode = Mode.BOTH,
     ) -> None:
         self.number = number
         self.peer = peer
@@ -86,6 +88,7 @@ class Session:
         self.dialled = dialled
         self.phase = Phase.GREETING
         self.agent = ""
+        self.gives, self.takes = mode.gives, mode.takes
         self.instance = b""
         self.began_at = self.sent_at = now
         self.wanted = Wanted()
@@ -100,6 +103,11 @@ class Session:
         self.service: dict[bytes, Service] = {}
         self._other_service = Service.EAGER
         self.records: dict[Slot[Any], Any] = {}
+
+    def meet(self, theirs: Mode) -> None:
+        """The peer's HELLO says which way entries may go: from now on ``gives`` and ``takes`` are what both allow."""
+        self.gives = self.gives and theirs.takes
+        self.takes = self.takes and theirs.gives
 
     @property
     def is_read(self) -> bool:

@@ -44,6 +44,7 @@ from gossiplog.net.deadline_timer import DeadlineTimer
 from gossiplog.net.dialer import Dialers
 from gossiplog.net.fair_turns import FairTurns
 from gossiplog.net.link import Link
+from gossiplog.net.settings import Settings
 from gossiplog.net.signature_checks import SignatureChecks
 from gossiplog.notices import Notice, Peer
 from gossiplog.store.owning_process import hold
@@ -59,9 +60,7 @@ WEIGHED_BYTES = 8 * 1024
 class Driver:
     """I run one replica on a reactor, with a store.
 
-    ``secret`` is the node's X25519 key, ``instance`` 16 bytes of this process, ``random`` the jitter of dialling;
-    ``tell`` takes the notices and must not raise; ``ledger`` keeps the quotas; ``max_memory`` is for what
-    peers make us keep.
+    ``secret`` is the node's X25519 key; ``tell`` takes the notices and must not raise; ``ledger`` keeps the quotas.
     """
 
     def __init__(
@@ -70,12 +69,9 @@ class Driver:
         store: StoreCore,
         network: Network,
         secret: bytes,
-        instance: bytes,
-        agent: str,
-        random: Callable[[], float],
+        settings: Settings,
         tell: Callable[[Notice], None],
         ledger: QuotaLedger,
-        max_memory: int,
     ) -> None:
         self.reactor = reactor
         self.id = crypto_scalarmult_base(secret)
@@ -85,7 +81,7 @@ class Driver:
         self.dialers = Dialers(
             reactor,
             self,
-            random,
+            settings.random,
             self._connected,
             self.admission.wait,
             lambda *why: tell(notices.DialFailed(*why)),
@@ -104,8 +100,16 @@ class Driver:
         holed = store.thread.now(lambda logs: logs.holed_authors())
         self._heads = Heads(store.clock, store.forks, store.local, holed)
         self._checker = SignatureChecks()
-        budget, verify = Budget(max_memory), self._checker.verify
-        self.replica = Replica(self.id, instance, self._heads, agent=agent, budget=budget, verify=verify)
+        budget, verify, mode = Budget(settings.max_memory), self._checker.verify, settings.mode
+        self.replica = Replica(
+            self.id,
+            settings.instance,
+            self._heads,
+            agent=settings.agent,
+            budget=budget,
+            verify=verify,
+            mode=mode,
+        )
         self.replica.limit_to(store.interest.choices, ledger)
         self.loop = Loop(self.replica, store.front, self, self._check_stopped)
         self._handle = self.loop.handle
@@ -135,8 +139,7 @@ class Driver:
 
     def probe(self, peer: Peer) -> None:
         """Find out when ``peer`` and we hold the same."""
-        for session in [session for session, known in self.peers.items() if known == peer]:
-            self._handle(events.Probe(session))
+        self._handle(*[events.Probe(session) for session, known in self.peers.items() if known == peer])
 
     def stop(self, code: int, reason: str) -> Result[None]:
         """Dial no more, say BYE to everyone; fires when every link is closed and every errand is done."""
@@ -347,9 +350,8 @@ class Driver:
             self._handle(events.Buffered(link.session, kept_bytes))
 
     def _check_stopped(self) -> None:
-        if not self._stopping or self._stopped.over:
-            return
-        if self._open or self.loop.busy or self.loop.disk.pending:
+        is_busy = self._open or self.loop.busy or self.loop.disk.pending
+        if not self._stopping or self._stopped.over or is_busy:
             return
         self.loop.end()
         self._alarm.cancel()
@@ -380,7 +382,7 @@ class Driver:
 
     def _peer_up(self, effect: events.PeerUp) -> None:
         link = self._links[effect.session]
-        peer = Peer(effect.peer, link.address, effect.agent, link.initiator)
+        peer = Peer(effect.peer, link.address, effect.agent, link.initiator, effect.mode)
         self.peers[effect.session] = peer
         self.dialers.opened(link)
         self._tell(notices.PeerUp(peer))

@@ -1,21 +1,35 @@
 """What an application says about its node, looked at before anything is done.
 
-Responsible for: :func:`check_settings`.
+Responsible for: :func:`check_settings`; :class:`Settings`, those that its driver has to know.
 Must not know: what comes of it.
 Invariant: a node that cannot be made as it was asked for leaves its store as it was.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from gossiplog import limits
 from gossiplog.arguments import check_flags, check_type
 from gossiplog.errors import InvalidValueError
 from gossiplog.gossip.budget import check_memory
+from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.results import check_reactor
 from gossiplog.live.store import Store
+
+
+class Settings(NamedTuple):
+    """``instance``: 16 bytes of this process; ``agent`` is what peers are told, ``random`` the jitter of dialling,
+    ``max_memory`` for what peers make us keep.
+    """
+
+    instance: bytes
+    agent: str
+    random: Callable[[], float]
+    max_memory: int
+    mode: Mode
 
 
 def check_settings(
@@ -26,6 +40,7 @@ def check_settings(
     only_followed: bool | None,
     quotas: Quotas | None,
     max_memory: int | None,
+    mode: str,
 ) -> None:
     """Raise :class:`InvalidValueError` for the first argument of a node that is none."""
     check_reactor(reactor)
@@ -44,3 +59,4 @@ def check_settings(
         check_type("quotas", quotas, Quotas, "Quotas")
     if max_memory is not None:
         check_memory(max_memory)
+    Mode.parse(mode)

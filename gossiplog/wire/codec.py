@@ -52,7 +52,7 @@ _ROWS: Final = (
     _Row(8, m.Fork, 6, entries.pack_fork, entries.read_fork, True),
     _Row(9, m.Peers, 2, requests.pack_peers, requests.read_peers),
     _Row(10, m.Ping, 3, requests.pack_ping, requests.read_ping),
-    _Row(11, m.Pong, 3, requests.pack_pong, requests.read_pong),
+    _Row(11, m.Pong, 3, requests.pack_pong, requests.read_pong, optional=1),
     _Row(12, m.Bye, 3, requests.pack_bye, requests.read_bye),
 )
 _BY_NUMBER: Final = {row.number: row for row in _ROWS}

@@ -119,12 +119,13 @@ def read_ping(fields: Fields) -> Ping:
 
 def pack_pong(m: Pong) -> bytes:
     """Return the frame of PONG."""
-    return pack((11, m.token, m.root))
+    return pack((11, m.token, m.root, True) if m.done else (11, m.token, m.root))
 
 
-def read_pong(fields: Fields) -> Pong:
-    """Read the elements of PONG."""
-    return Pong(fields.uint("token", 0, MAX_UINT), fields.binary("root", *_ROOT_LENGTHS))
+def read_pong(fields: Fields, more: int) -> Pong:
+    """Read the elements of PONG, of which ``done`` may be there."""
+    token, root = fields.uint("token", 0, MAX_UINT), fields.binary("root", *_ROOT_LENGTHS)
+    return Pong(token, root, fields.flag("done") if more else False)
 
 
 def pack_bye(m: Bye) -> bytes:

@@ -164,8 +164,10 @@ OURS = log(ANN, 3)
 OWN = log(BOB, 2)
 LEFT, RIGHT = log(CAT, 2), log(CAT, 3, text="other")
 PROOF = cast(ForkProof, build_proof(LEFT[0], RIGHT[0]))
+SPLIT = cast(ForkProof, build_proof(OURS[0], log(ANN, 4, text="other")[0]))
 THEIRS = log(DAN, 2)
 HELLO = Hello(1, 1, (), "script", derived("script instance", 16))
+PULLS, PUSHES = (HELLO._replace(features=(feature,)) for feature in ("pull/1", "push/1"))
 NAMES = tuple(n.to_bytes(32, "big") for n in range(limits.MAX_EXCEPTIONS))
 UNSEEN = EVE.author
 LIST = Ranges(0, (Range(b"", RangeKind.LIST),))
@@ -208,6 +210,18 @@ CASES: list[tuple[str, list[Any]]] = [
     ("an empty frame", [HELLO, b""]),
     ("PEERS", [HELLO, Peers(("what?",)), Ping(1)]),
     ("PONG that nobody asked for", [HELLO, Pong(7, bytes(16)), Ping(1)]),
+    ("a feature that nobody knows", [HELLO._replace(features=("later/1",)), Ping(1)]),
+    ("who only pulls has the same", [PULLS, Ranges(0, (Range(b"", RangeKind.FINGERPRINT, ROOT),)), Ping(1)]),
+    ("PING of who only pulls, before anything was compared", [PULLS, Ping(1)]),
+    ("who only pulls lacks something", [PULLS, LIST, Ping(1)]),
+    ("SEGMENT of who only pulls", [PULLS, *THEIRS, Ping(1)]),
+    ("FORK of who only pulls", [PULLS, Fork(SPLIT), want(ANN.author, 1)]),
+    ("HAVE of who only pulls", [PULLS, have(0, 5, UNSEEN), Ping(1)]),
+    ("WANT of who only pushes", [PUSHES, want(ANN.author, 1)]),
+    ("WANT of a known fork, of who only pushes", [PUSHES, want(CAT.author, 1)]),
+    ("FILL of who only pushes", [PUSHES, Fill(ANN.author, ((2, 2),))]),
+    ("who only pushes has nothing more", [PUSHES, LIST, Ping(1)]),
+    ("who only pushes and only pulls", [HELLO._replace(features=("push/1", "pull/1")), LIST, Ping(1)]),
     ("an empty list: it lacks all", [HELLO, LIST]),
     ("a list up to 80 only", [HELLO, Ranges(0, (Range(b"\x80", RangeKind.LIST),))]),
     ("no ranges", [HELLO, Ranges(0, ()), Ping(1)]),
@@ -305,7 +319,7 @@ CASES: list[tuple[str, list[Any]]] = [
         "FORK",
         [
             HELLO,
-            Fork(cast(ForkProof, build_proof(OURS[0], log(ANN, 4, text="other")[0]))),
+            Fork(SPLIT),
             want(ANN.author, 1),
         ],
     ),

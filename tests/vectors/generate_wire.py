@@ -97,6 +97,7 @@ MESSAGES: list[tuple[str, Message]] = [
     ("ping", Ping(1, derived("root", 16))),
     ("ping of who does not know", Ping(0)),
     ("pong", Pong(2**64 - 1, derived("root", 16))),
+    ("pong of who has all that it takes", Pong(7, derived("root", 16), True)),
     ("bye", Bye(1, "stopping")),
     ("bye of an application", Bye(64)),
 ]

@@ -71,8 +71,17 @@ def add_verbs(verb: AddVerb) -> None:
             parser.add_argument("--delete", action="store_true", help="delete what is held of them")
 
 
+MODES: Final = {
+    "pull": ("--pull", "only take: send no entry to anybody"),
+    "push": ("--push", "only give: take no entry from anybody"),
+}
+
+
 def add_limits(parser: ArgumentParser) -> None:
-    """Add the options of a verb that runs a node: whom it wants, and how much it takes."""
+    """Add the options of a verb that runs a node: which way entries go, whom it wants, and how much it takes."""
+    modes = parser.add_mutually_exclusive_group()
+    for mode, (option, about) in MODES.items():
+        modes.add_argument(option, dest="mode", action="store_const", const=mode, default="both", help=about)
     parser.add_argument(
         "--only-followed",
         action="store_true",

@@ -43,6 +43,12 @@ _NO_ROOM = {
 }
 """What bounds are for that nobody asked for."""
 
+_ONLY = {
+    "pull": "only pulls: it has what was here, and nothing came from it",
+    "push": "only pushes: what it had is here, and it took nothing",
+}
+"""What is said of a peer that did not do both, though it was asked to."""
+
 
 def react(main: Main, *arguments: Any) -> int:
     """Run ``main(reactor, *arguments)`` on the reactor; return its exit status."""
@@ -73,7 +79,7 @@ async def start_node(stack: AsyncExitStack, reactor: Any, store: Store, argument
 
 
 def sync(arguments: Namespace) -> int:
-    """Catch up with one peer in both directions; print what moved."""
+    """Catch up with one peer, in both directions unless told otherwise; print what moved."""
     return react(_sync, arguments)
 
 
@@ -95,12 +101,14 @@ async def _sync(reactor: Any, arguments: Namespace) -> int:
             only_followed=arguments.only_followed,
             quotas=quotas,
             max_memory=arguments.max_memory,
+            mode=arguments.mode,
         )
         stack.push_async_callback(node.stop)
         known = set(store.forks)
         try:
             with StatusLine() as show:
-                moved = await CatchUp(node, peer, arguments.timeout, show).run()
+                catching_up = CatchUp(node, peer, arguments.timeout, show)
+                moved = await catching_up.run()
         finally:
             over = node.over_quota
             for words in refused(over, quotas):
@@ -109,6 +117,8 @@ async def _sync(reactor: Any, arguments: Namespace) -> int:
         complain(
             f"author {short_key(author)} has forked its log; see gossiplog forks {option('--store', arguments.store)}"
         )
+    if arguments.mode == "both" and catching_up.peer is not None and catching_up.peer.mode in _ONLY:
+        complain(f"{peer} {_ONLY[catching_up.peer.mode]}")
     if arguments.json:
         say(as_json(moved._asdict()))
     else:
@@ -150,6 +160,7 @@ async def _run(reactor: Any, arguments: Namespace, init: bool) -> None:
         only_followed=arguments.only_followed,
         quotas=quotas_of(arguments),
         max_memory=arguments.max_memory,
+        mode=arguments.mode,
     )
     try:
         say(await serving.start())

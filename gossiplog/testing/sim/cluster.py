@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from gossiplog.gossip.modes import Mode
+from gossiplog.log.fingerprint import FORKED_SEQ
 from gossiplog.log.keys import Keypair
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.testing.sim.dialer import SimDialer
@@ -133,19 +135,28 @@ class Cluster:
             self._check_neighbours(group)
             if len(group) == len(self.nodes):
                 for author, seq in self.checker.acked.items():
-                    everyone = all(node.replica.core.wanted.wants(author) for node in group)
+                    everyone = all(
+                        node.replica.core.wanted.wants(author) and node.mode is Mode.BOTH for node in group
+                    )
                     if everyone and author not in first.heads.forks:
                         self._require(first.heads.clock.seq(author) >= seq, first, f"never got entry {seq}")
 
     def _check_neighbours(self, group: Sequence[SimNode]) -> None:
-        """Who has a session with another node holds the same as that one, of the authors that both want."""
+        """Who has a session with another node holds the same as that one, of the authors that both want.
+
+        Where entries go one way only, who takes them holds at least as much; where they go none, anything.
+        """
         by_id = {node.id: node for node in group}
         for node in group:
             for peer in node.peers.values():
                 other = by_id.get(peer)
-                if other is not None and node.id < peer:
-                    ours, theirs = held(node, other), held(other, node)
+                if other is None or not (node.mode.gives and other.mode.takes):
+                    continue
+                ours, theirs = held(node, other), held(other, node)
+                if other.mode.gives and node.mode.takes:
                     self._require(ours == theirs, node, f"holds, or knows as forked, other than {other.name}")
+                lacks = [author for author, found in ours.items() if not covers(theirs.get(author), found)]
+                self._require(not lacks, node, f"holds, or knows as forked, what {other.name} does not")
 
     def _require(self, holds: bool, node: SimNode, fault: str) -> None:
         if not holds:
@@ -160,6 +171,13 @@ def held(node: SimNode, other: SimNode) -> dict[bytes, tuple[int, bytes] | None]
         for author in heads.authors()
         if ours.wants(author) and theirs.wants(author)
     }
+
+
+def covers(more: tuple[int, bytes] | None, held: tuple[int, bytes] | None) -> bool:
+    """Whether what stands for an author here (None: nothing) is no less than it is there; a fork is known to both."""
+    if more is None or held is None or FORKED_SEQ in (more[0], held[0]) or more[0] == held[0]:
+        return more == held
+    return more[0] > held[0]
 
 
 def components(nodes: Sequence[SimNode]) -> list[list[SimNode]]:

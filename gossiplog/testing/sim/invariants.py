@@ -21,6 +21,8 @@ Which of the sentences of "What always holds" is checked where:
 6. memory is bounded by ``limits.py``             :func:`bounds`
 7. what was acknowledged is there                 :meth:`Invariants.acknowledged`, :meth:`Invariants.started`; at rest
                                                   everywhere: ``Cluster.check_agreement``
+   what a mode forbids never crosses the wire      :class:`~gossiplog.testing.sim.one_way.OneWay`;
+                                                  :meth:`Invariants.committed` (who takes none stores none)
 8. the same seed gives the same trace             ``World.note`` hashes all lines; ``tests.test_simulator`` compares
 """
 
@@ -43,6 +45,7 @@ from gossiplog.store.requests import CommitReport
 from gossiplog.testing.sim.disk import appended
 from gossiplog.testing.sim.figures import Figures
 from gossiplog.testing.sim.loop import Carrier
+from gossiplog.testing.sim.one_way import OneWay
 from gossiplog.testing.sim.trace import describe
 
 SLACK_BYTES = 512
@@ -76,6 +79,7 @@ class Invariants:
         self._lets_lack: dict[str, set[tuple[int, bytes]]] = {}
         self._asked_to_fill: dict[str, set[tuple[int, bytes]]] = {}
         self.dishonest: set[str] = set()
+        self._one_way = OneWay()
 
     def sign(self, segment: Segment) -> None:
         """An author made this."""
@@ -109,6 +113,7 @@ class Invariants:
                 )
         for author, seq in self._disks.get(node.name, {}).items():
             self._require(disk.get(author, 0) >= seq, node, f"lost entry {seq}, which was durable")
+        self._one_way.started(node)
         if self.figures.spread is not None:
             self.figures.spread.started(node, disk)
         self._disks[node.name] = disk
@@ -121,6 +126,9 @@ class Invariants:
         """1 and 3: what reaches a disk continues it, and is what the author signed."""
         own = appended(jobs)
         disk = self._disks[node.name]
+        if not node.mode.takes:
+            others = [segment for segment in outcome.segments if segment.author not in own]
+            self._require(not others, node, "takes entries, which its mode forbids")
         for author in outcome.forgotten:
             disk.pop(author, None)
         for segment in outcome.segments:
@@ -151,6 +159,8 @@ class Invariants:
         self.figures.sent(node, message, size)
         if node.name in self.dishonest:
             return
+        for fault in self._one_way.sent(node, session, message):
+            self._require(False, node, fault)
         for author in spoken_of(message):
             self._require(
                 node.replica.core.wanted.wants(author), node, "sends or asks for what it does not want"
@@ -215,6 +225,8 @@ class Invariants:
                 seq = node.heads.clock.seq(segment.author)
                 self._require(seq >= clock.get(segment.author, 0), node, "has a clock that went back")
                 clock[segment.author] = seq
+        for fault in self._one_way.handled(node, event, effects):
+            self._require(False, node, fault)
         state = (len(node.heads.forks), tuple(node.heads.ahead.items()))
         if any(isinstance(effect, events.PeerRejected) for effect in effects):
             self._require(state == self._states.get(node.name), node, "was changed by an offence")
@@ -285,7 +297,8 @@ def bounds(replica: Replica) -> list[str]:
     if len(replica.plumtree.parents) > limits.MAX_PARENTS:
         faults.append("remembers too many parents")
     if replica.plumtree.eager_sources != sum(
-        s.phase is Phase.OPEN and not replica.plumtree.of[s].is_lazy for s in core.sessions.values()
+        s.phase is Phase.OPEN and s.takes and not replica.plumtree.of[s].is_lazy
+        for s in core.sessions.values()
     ):
         faults.append("lost count of who pushes")
     if core.budget.session_bytes != sum(a.bytes for a in core.budget._accounts.values()):

@@ -18,6 +18,7 @@ from gossiplog.gossip.events import Effect, Event
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.loop import Loop
 from gossiplog.gossip.messages import Bye
+from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.outbox import FEW_BYTES, weight
 from gossiplog.gossip.replica import Replica
 from gossiplog.live.job_queue import WriteJob
@@ -40,6 +41,8 @@ class Carrier:
     clock: LocalClock
     watcher: Watcher[Carrier]
     name: str
+    id: bytes
+    mode: Mode
     backend: MemoryBackend
     local: tuple[bytes, ...]
     disk: Disk

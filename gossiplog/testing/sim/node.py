@@ -16,6 +16,7 @@ from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.loop import Loop
 from gossiplog.gossip.messages import Interest
+from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.quotas import QuotaLedger, Quotas
 from gossiplog.gossip.replica import Replica
 from gossiplog.live.store_front import StoreFront
@@ -56,6 +57,7 @@ class SimNode(Carrier):
         self.watcher = watcher
         self.speed = speed or Speed()
         self.quotas = Quotas()
+        self.mode = Mode.BOTH
         self.random = world.child()
         self.id = self.random.randbytes(32)
         self._sessions = 0
@@ -74,7 +76,8 @@ class SimNode(Carrier):
         self.weights = held.weigh(logs.weighing.begin())
         self.front = StoreFront(self.disk, held, logs.copied, LocalTimers(self.world, self.clock))
         self.heads = Heads(held.clock, held.forks, held.local, logs.holed_authors())
-        self.replica = Replica(self.id, self.random.randbytes(16), self.heads, agent=self.name)
+        instance = self.random.randbytes(16)
+        self.replica = Replica(self.id, instance, self.heads, agent=self.name, mode=self.mode)
         self.choices = Choices.load(logs.meta(KEPT_AS), held.local)
         self.replica.limit_to(self.choices, QuotaLedger(self.quotas, self.weights, held.local))
         self.loop = Loop(self.replica, self.front, self, lambda: None)

@@ -114,7 +114,8 @@ const MESSAGES = [
   ["Fork", 6, (reader, author) => ({ proof: readProof(reader, author) }), true],
   ["Peers", 2, (reader) => ({ addresses: list(reader, limits.MAX_PEERS, () => reader.str(limits.MAX_TEXT_BYTES)) })],
   ["Ping", 3, (reader) => ({ token: reader.u64(), root: readRoot(reader) })],
-  ["Pong", 3, (reader) => ({ token: reader.u64(), root: readRoot(reader) })],
+  ["Pong", 3, (reader) => ({ token: reader.u64(), root: readRoot(reader), done: false }), false,
+    (reader) => ({ done: reader.bool() })],
   ["Bye", 3, (reader) => ({ code: reader.int(0, limits.MAX_CODE), reason: reader.str(limits.MAX_TEXT_BYTES) })],
 ];
 
