@@ -55,6 +55,14 @@ class OptionsTests(SynchronousTestCase):
         self.assertFalse(options["only-followed"])
         self.assertEqual(options.quotas, Quotas())
 
+    def test_modes(self) -> None:
+        """One of both, or neither; it is the node's."""
+        for words, mode in (([], "both"), (["--pull"], "pull"), (["--push"], "push")):
+            options = Options()
+            options.parseOptions(["--store", "here", "--network", "00" * 32, *words])
+            self.assertEqual(options.mode, mode)
+            self.assertEqual(NodeService(None, options)._serving._mode, mode)
+
     def test_mistakes(self) -> None:
         """Each is a usage error that names what is wrong."""
         good = ["--store", "x", "--network", "00" * 32]
@@ -67,6 +75,7 @@ class OptionsTests(SynchronousTestCase):
             ([*good, "--listen", "tcp:http"], "'tcp:http' is no endpoint to listen on"),
             ([*good, "--peer", "tcp:example.org"], "'tcp:example.org' is no endpoint to dial"),
             ([*good, "--peer", "pigeon:post"], "'pigeon:post' is no endpoint to dial"),
+            ([*good, "--pull", "--push"], "--pull and --push exclude each other"),
             ([*good, "--max-bytes", "many"], "a positive number, not many"),
             ([*good, "surplus"], "arguments"),
         ]

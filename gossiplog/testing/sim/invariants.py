@@ -21,9 +21,9 @@ Which of the sentences of "What always holds" is checked where:
 6. memory is bounded by ``limits.py``             :func:`bounds`
 7. what was acknowledged is there                 :meth:`Invariants.acknowledged`, :meth:`Invariants.started`; at rest
                                                   everywhere: ``Cluster.check_agreement``
-   what a mode forbids never crosses the wire      :class:`~gossiplog.testing.sim.one_way.OneWay`;
+8. what a mode forbids never crosses the wire     :class:`~gossiplog.testing.sim.one_way.OneWay`;
                                                   :meth:`Invariants.committed` (who takes none stores none)
-8. the same seed gives the same trace             ``World.note`` hashes all lines; ``tests.test_simulator`` compares
+9. the same seed gives the same trace             ``World.note`` hashes all lines; ``tests.test_simulator`` compares
 """
 
 from __future__ import annotations
