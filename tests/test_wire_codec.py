@@ -130,7 +130,7 @@ STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
     Fork: forks(),
     Peers: st.builds(Peers, tuples(texts)),
     Ping: st.builds(Ping, counters, roots),
-    Pong: st.builds(Pong, counters, roots),
+    Pong: st.builds(Pong, counters, roots, st.booleans()),
     Bye: st.builds(Bye, st.integers(0, 65_535), texts),
 }
 
@@ -276,7 +276,7 @@ SMALL: dict[type[Message], Any] = {
     Ranges: many_ranges(1),
     Fork: Fork(ForkProof(AUTHOR, 1, bytes(32), bytes(64), Segment(AUTHOR, 2, 0, OTHER, bytes(64), b""))),
     Ping: Ping(1, bytes(16)),
-    Pong: Pong(1),
+    Pong: Pong(1, b"", True),
 }
 
 
