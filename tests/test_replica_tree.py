@@ -236,6 +236,17 @@ class CommonTreeTests(ReplicaCase):
         self.hear(1, Lazy((None,)), Want((WantItem(None, 1),)))
         self.assertEqual(self.sent(self.do(events.Closed(2)), Want), [])
 
+    def test_a_link_that_was_to_push_again_does_so_for_a_while(self) -> None:
+        """Whatever it brings in vain: others can make it necessary, and superfluous, as often as they like."""
+        self.hear(1, Lazy((None,)), Want((WantItem(None, 1),)))
+        self.assertEqual(self.duplicates(1, 20), [])
+        self.tick(limits.PUSHING_SECONDS - 0.01)
+        self.assertEqual(self.duplicates(1, 21), [])
+        self.tick(0.02)
+        [one] = log(STRANGERS[30], 1)
+        self.hear(0, one)
+        self.assertIn((1, Lazy((None,))), self.sent(self.hear(1, one), Lazy))
+
     def test_what_came_there_goes_on_there(self) -> None:
         """Authors that a pruned link brought are asked for by name, the latest of very many."""
         self.hear(1, log(BOB, 1)[0])

@@ -8,6 +8,7 @@ draws other feeds each time, and so many.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from itertools import cycle
 from random import Random
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 
 from gossiplog import limits
 from gossiplog.gossip import allowance
-from gossiplog.gossip.messages import Have, HaveItem, Message, Segment, Want
+from gossiplog.gossip.messages import Have, HaveItem, Lazy, Message, Segment, Want, WantItem
+from gossiplog.gossip.plumtree import Plumtree
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.patching import patched
@@ -134,6 +136,34 @@ class PairTests(FedCase):
         for turn in range(6):
             some = [log[turn] for log in logs]
             self.feed([[*some], [*some]], 40, 20.0)
+        self.settle()
+
+
+class TreeTests(FedCase):
+    """Members that may do as they like."""
+
+    points = 100_000
+
+    def test_members_that_push_and_stop(self) -> None:
+        """Each makes its node need the other's pushes, and then gives both the same: the two change little."""
+        nodes = self.pair()
+        said: Counter[bool] = Counter()
+        count_all = {
+            (Plumtree, "stopped_pushing"): lambda tree, session: (
+                said.update([session.peer in {node.id for node in nodes}]),
+                stopped(tree, session),
+            )
+        }
+        stopped = Plumtree.stopped_pushing
+        logs = self.logs(8 * 60, 1)
+        with patched(count_all):
+            for turn in range(60):
+                some = [log[0] for log in logs[8 * turn : 8 * turn + 8]]
+                self.feed([[*some], [*some]], 8, 0.02)
+                self.feed([[Lazy((None,))], [Lazy((None,))]], 1, 0.01)
+                self.feed([[Want((WantItem(None, 1),))], [Want((WantItem(None, 1),))]], 1, 0.01)
+        self.assertGreater(said[False], 100)
+        self.assertLessEqual(said[True], 4)  # one from each side, and another one after some seconds
         self.settle()
 
 

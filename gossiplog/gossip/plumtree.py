@@ -58,14 +58,16 @@ class Branch:
     """What the tree knows of one session.
 
     ``is_lazy``: both sides only announce what they were not asked for.  ``vain_pushes``: duplicates that it pushed of
-    late; ``missed_pushes``: entries that it announced and nobody sent.  ``explores``: authors of whom it is to push the
-    next entry; ``expected``: since when what it announced is to come from another.
+    late; ``missed_pushes``: entries that it announced and nobody sent; ``asked_at``: when one side last asked for all.
+    ``explores``: authors of whom it is to push the next entry; ``expected``: since when what it announced is to come
+    from another.
     """
 
     def __init__(self, session: Session) -> None:
         self.is_lazy = False
         self.vain_pushes = 0
         self.missed_pushes = 0
+        self.asked_at = float("-inf")
         self.explores: dict[bytes, None] = {}
         self.expected: Table[float] = Table()
 
@@ -128,7 +130,8 @@ class Plumtree:
         self._announcer.advise(session, Lazy((author,)))
         branch = self.of[session]
         branch.vain_pushes += 1
-        if branch.vain_pushes >= VAIN_PUSHES and not branch.is_lazy and self.eager_sources > 1:
+        rested = self._core.now - branch.asked_at >= limits.PUSHING_SECONDS
+        if branch.vain_pushes >= VAIN_PUSHES and rested and not branch.is_lazy and self.eager_sources > 1:
             self._core.send(session, Lazy((None,)))
             self.stop_pushing(session)
 
@@ -198,6 +201,7 @@ class Plumtree:
         if branch.is_lazy:
             branch.is_lazy = False
             branch.vain_pushes = 0
+            branch.asked_at = self._core.now
             self.eager_sources += session.takes
 
     def stopped_pushing(self, session: Session) -> None:

@@ -100,6 +100,10 @@ GRAFT_SECONDS: Final = 0.3
 """How long what a peer announced may take to come from the one that sends that author's news, which had the time of the
 announcement already."""
 
+PUSHING_SECONDS: Final = 5.0
+"""How long two nodes push each other what nobody asked for, duplicates or not, once one has asked for that again:
+others that come and go, or say LAZY for all and take it back, must not make honest ones say so all the time."""
+
 MAX_PARENTS: Final = 65_536
 """Authors of which we remember who sends their news; one that is forgotten may cost a duplicate."""
 
