@@ -142,7 +142,11 @@ class TurnsTests(SynchronousTestCase):
             self.turns.queue(self.heavy(str(number), 1000, 1.0))
         for _ in range(48 * 3):
             self.clock.iterate()
-        served = self.heavy("me", 0, 0.1)
+        served = self.heavy("me", 1, 0.1)
+        self.turns.queue(served)
+        for _ in range(3 * 49):
+            self.clock.iterate()
+        self.assertLessEqual(self.log[::-1].index("me"), 2 * 49)  # it was new, and waited as the others
         for _ in range(10):
             served.pieces = 1
             self.turns.queue(served)
@@ -155,6 +159,15 @@ class TurnsTests(SynchronousTestCase):
         for _ in range(490):
             self.clock.iterate()
         self.assertLessEqual(self.log.count("me"), 490 // 49 + 2)
+
+    def test_who_leaves_and_comes_back(self) -> None:
+        """With another key each time, as many as there is time for: waits behind those who are there."""
+        staying = self.heavy("stays", 1000, 1.0)
+        self.turns.queue(staying)
+        for number in range(1000):
+            self.turns.queue(self.heavy(str(number), 1, 1.0))
+            self.clock.iterate()
+        self.assertGreater(self.log.count("stays"), 30)  # those that wait become more with each turn of it
 
     def test_who_comes_in_bursts(self) -> None:
         """Together, whenever nobody else waits: they wait for who took less, though it came last."""

@@ -358,10 +358,13 @@ class TurnsTests(SynchronousTestCase):
         for session in hostile:
             self.toils[session] = limits.READ_AHEAD_BYTES
             self.put(session, 40)
-        for _ in range(len(hostile)):
+        for session in range(4):
+            self.put(session)
+            self.toils[session] = ROW_TOIL_BYTES
+        for _ in range(4 * len(hostile)):
             self.thread.step()
+        self.assertEqual(len([session for session, _ in self.done if session < 4]), 4)
         for session in range(20):  # so many that ask for a row each
-            self.toils[session % 4] = ROW_TOIL_BYTES
             before = len(self.done)
             self.put(session % 4)
             while self.done[-1][0] != session % 4:
@@ -369,7 +372,7 @@ class TurnsTests(SynchronousTestCase):
             self.assertLessEqual(len(self.done) - before, limits.LOADS_AT_ONCE + 1)
         while self.thread.queued:
             self.thread.step()
-        self.assertEqual(len(self.done), 40 * len(hostile) + 20)
+        self.assertEqual(len(self.done), 40 * len(hostile) + 24)
 
     def test_who_makes_more_work_has_fewer_turns(self) -> None:
         for session in range(12):
@@ -378,7 +381,7 @@ class TurnsTests(SynchronousTestCase):
         for _ in range(900):
             self.thread.step()
         turns = Counter(session % 2 for session, _ in self.done)
-        self.assertAlmostEqual(turns[1] / turns[0], 0.5, delta=0.05)
+        self.assertApproximates(turns[1] / turns[0], 0.5, 0.05)
 
     def test_less_at_once_while_others_wait(self) -> None:
         """All that are under way are then as long as one otherwise, which appends wait for."""

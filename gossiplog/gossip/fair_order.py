@@ -3,7 +3,8 @@
 Responsible for: the order of those who wait for a turn, by what they took in those before.
 Must not know: what is taken, seconds or bytes; what is done in a turn.
 Invariant: while some always wait, each gets as much as each other; who takes less than that waits only for the turn
-under way, and for those who took as little.  What is not taken is not saved up, but for ``credit``.
+under way, and for those who took as little.  What is not taken is not saved up, but for ``credit``.  Who is new waits
+as if it had just had a turn: to leave and come back is worth nothing.
 
 This is start-time fair queueing (Goyal, Vin and Cheng, "Start-time Fair Queueing", SIGCOMM 1996).  It needs not know
 beforehand what a turn takes.
@@ -18,27 +19,33 @@ T = TypeVar("T")
 
 
 class Share:
-    """What one of those who wait took, as a time on the clock of :class:`FairOrder`, which shows what each got."""
+    """What one of those who wait took, as a time on the clock of :class:`FairOrder`, which shows what each got.
+
+    None: it is new.
+    """
 
     __slots__ = ("taken",)
 
     def __init__(self) -> None:
-        self.taken = 0.0
+        self.taken: float | None = None
 
 
 class FairOrder(Generic[T]):
     """I say who is next; whoever waits has a :class:`Share` of its own.
 
-    >>> order = FairOrder(1.0)
-    >>> greedy, modest = Share(), Share()
-    >>> order.put("greedy", greedy)
-    >>> order.take(), order.took(greedy, 5.0), order.put("greedy", greedy), order.put("modest", modest)
-    ('greedy', None, None, None)
-    >>> order.take(), order.take()
-    ('modest', 'greedy')
+    >>> order, greedy, modest, turns = FairOrder(1.0), Share(), Share(), []
+    >>> for _ in range(3):
+    ...     order.put("greedy", greedy)
+    ...     order.put("modest", modest)
+    ...     for who in (order.take(), order.take()):
+    ...         order.took(*((greedy, 5.0) if who == "greedy" else (modest, 0.1)))
+    ...         turns.append(who)
+    >>> turns
+    ['greedy', 'modest', 'modest', 'greedy', 'modest', 'greedy']
     """
 
     def __init__(self, credit: float) -> None:
+        """``credit`` is what a turn takes."""
         self._credit = credit
         self._clock = 0.0
         self._count = 0
@@ -49,7 +56,7 @@ class FairOrder(Generic[T]):
 
     def put(self, who: T, share: Share) -> None:
         """``who`` waits for a turn.  O(log of those who wait), as taking."""
-        share.taken = max(share.taken, self._clock - self._credit)
+        share.taken = self._since(share)
         self._count += 1
         heappush(self._waiting, (share.taken, self._count, who))
 
@@ -61,7 +68,7 @@ class FairOrder(Generic[T]):
 
     def took(self, share: Share, amount: float) -> None:
         """So much was taken, in a turn or without one."""
-        share.taken = max(share.taken, self._clock - self._credit) + amount
+        share.taken = self._since(share) + amount
         if not self._waiting:
             self._clock = max(self._clock, share.taken)
 
@@ -69,3 +76,9 @@ class FairOrder(Generic[T]):
         """``who`` waits no more.  O(those who wait)."""
         self._waiting = [entry for entry in self._waiting if entry[2] != who]
         heapify(self._waiting)
+
+    def _since(self, share: Share) -> float:
+        """What ``share`` took, if it had not saved up too much."""
+        if share.taken is None:
+            return self._clock + self._credit
+        return max(share.taken, self._clock - self._credit)
