@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         PeerError,
         PeerTimeoutError,
         ReplayError,
+        SearchUnavailableError,
         StoreClosedError,
         StoreCopiedError,
         StoreDamagedError,
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
         UnexpectedMessageError,
         UnknownWriterError,
         VersionMismatchError,
+        ViewError,
+        ViewFailedError,
+        ViewQueryError,
         WhereFailedError,
         WrongCallerError,
         WrongNetworkError,
@@ -68,6 +72,8 @@ if TYPE_CHECKING:
     from gossiplog.gossip.quotas import Quota, Quotas, Usage
     from gossiplog.live.batches import Batch, Batches
     from gossiplog.live.importing import Imported, import_store
+    from gossiplog.live.live_search import LiveSearch
+    from gossiplog.live.live_view import Changes, LiveView
     from gossiplog.live.page import Page
     from gossiplog.live.reader import Reader
     from gossiplog.live.results import Result
@@ -107,8 +113,13 @@ if TYPE_CHECKING:
         StoreFailing,
         StrangersTurnedAway,
         TimelineProgress,
+        ViewFailed,
+        ViewProgress,
+        ViewSkipped,
     )
     from gossiplog.ticket import Ticket
+    from gossiplog.views.search import Hit, Search
+    from gossiplog.views.view import Change, View
 
 __all__ = [
     "AppendOutcomeUnknown",
@@ -123,6 +134,8 @@ __all__ = [
     "BlockedAuthorError",
     "ByeCode",
     "CaughtUp",
+    "Change",
+    "Changes",
     "ChannelError",
     "Clock",
     "Cursor",
@@ -140,6 +153,7 @@ __all__ = [
     "GossiplogError",
     "HandshakeError",
     "Head",
+    "Hit",
     "Imported",
     "InSync",
     "InvalidKeyError",
@@ -147,6 +161,8 @@ __all__ = [
     "KeyFileError",
     "Lagged",
     "LimitExceededError",
+    "LiveSearch",
+    "LiveView",
     "LocalAuthorError",
     "MalformedBodyError",
     "MalformedMessageError",
@@ -179,6 +195,8 @@ __all__ = [
     "Reference",
     "ReplayError",
     "Result",
+    "Search",
+    "SearchUnavailableError",
     "Segment",
     "Store",
     "StoreClosedError",
@@ -204,6 +222,13 @@ __all__ = [
     "UnknownWriterError",
     "Usage",
     "VersionMismatchError",
+    "View",
+    "ViewError",
+    "ViewFailed",
+    "ViewFailedError",
+    "ViewProgress",
+    "ViewQueryError",
+    "ViewSkipped",
     "WhereFailedError",
     "Writer",
     "WrongCallerError",
@@ -220,6 +245,8 @@ _HOME = {
     "Ban": "net.bans",
     "Batch": "live.batches",
     "Batches": "live.batches",
+    "Change": "views.view",
+    "Changes": "live.live_view",
     "Clock": "log.clock",
     "Cursor": "log.cursor",
     "Dialer": "net.dialer",
@@ -227,7 +254,10 @@ _HOME = {
     "Events": "live.subscriptions",
     "ForkProof": "log.fork",
     "Head": "log.segment",
+    "Hit": "views.search",
     "Imported": "live.importing",
+    "LiveSearch": "live.live_search",
+    "LiveView": "live.live_view",
     "Moved": "catch_up",
     "Network": "log.network",
     "Node": "node",
@@ -238,10 +268,12 @@ _HOME = {
     "Reader": "live.reader",
     "Reference": "log.body",
     "Result": "live.results",
+    "Search": "views.search",
     "Segment": "log.segment",
     "Store": "live.store",
     "Ticket": "ticket",
     "Usage": "gossip.quotas",
+    "View": "views.view",
     "Writer": "live.writer",
     "format_author": "log.keys",
     "import_store": "live.importing",

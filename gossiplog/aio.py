@@ -1,6 +1,6 @@
 """gossiplog for asyncio: the same stores and nodes on the loop that runs, with coroutines.
 
-Responsible for: :class:`Store`, :class:`Writer` and :class:`Node` as an asyncio program expects them.
+Responsible for: :class:`Store`, :class:`Writer`, :class:`LiveView`, :class:`Node`, as an asyncio program expects them.
 Must not know: how anything is done; each call is the one of the same name in ``gossiplog``.
 Invariant: no reactor is installed, the loop and its signals stay the program's, and leaving ``async with`` leaves
 nothing behind.  Whatever is cancelled, the end is waited for, and nothing that was appended is lost.
@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import gossiplog
 from gossiplog.arguments import check_seconds, check_type
-from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError
+from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError, ViewFailedError
 from gossiplog.gossip.quotas import Quota, Quotas, Usage
 from gossiplog.live import loop_reactor
 from gossiplog.live.results import Result
@@ -26,10 +26,12 @@ from gossiplog.live.subscriptions import Events
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.network import Network
 from gossiplog.net.bans import Ban
-from gossiplog.notices import Peer, Progress
+from gossiplog.notices import Peer, Progress, ViewProgress
 from gossiplog.paths import AnyPath
 from gossiplog.store.lock import TRY_SECONDS, Patience
 from gossiplog.ticket import Ticket
+from gossiplog.views.search import Search
+from gossiplog.views.view import View
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -138,6 +140,17 @@ class Store:
         """The local author called ``name``, its key pair made the first time; names are local to this store."""
         return Writer(await self._it.writer(name, encoding=encoding))
 
+    @overload
+    async def view(self, view: Search) -> LiveSearch: ...
+
+    @overload
+    async def view(self, view: View) -> LiveView: ...
+
+    async def view(self, view: View) -> LiveView:
+        """Open a view, as :meth:`gossiplog.Store.view`."""
+        opened = await self._it.view(view)
+        return LiveSearch(opened) if isinstance(opened, gossiplog.LiveSearch) else LiveView(opened)
+
     writers = _coroutine(gossiplog.Store.writers)
     recovered = _coroutine(gossiplog.Store.recovered)
     add_fork = _coroutine(gossiplog.Store.add_fork)
@@ -162,6 +175,36 @@ class Writer:
 
     append = _coroutine(gossiplog.Writer.append)
     append_many = _coroutine(gossiplog.Writer.append_many)
+
+
+class LiveView:
+    """I am an open view; ``name`` and ``version`` are its."""
+
+    def __init__(self, view: gossiplog.LiveView) -> None:
+        self._it = view
+        self.name = view.name
+        self.version = view.version
+
+    @property
+    def error(self) -> ViewFailedError | None:
+        """Why it stopped, None as long as it goes on."""
+        return self._it.error
+
+    @property
+    def progress(self) -> ViewProgress:
+        """How far it is."""
+        return self._it.progress
+
+    ready = _coroutine(gossiplog.LiveView.ready)
+    query = _coroutine(gossiplog.LiveView.query)
+    changes = _same(gossiplog.LiveView.changes)
+    close = _coroutine(gossiplog.LiveView.close)
+
+
+class LiveSearch(LiveView):
+    """I am an open search."""
+
+    find = _coroutine(gossiplog.LiveSearch.find)
 
 
 class Node:

@@ -226,6 +226,35 @@ class UnknownWriterError(StoreError):
     """No writer of that name or author in this store."""
 
 
+# -- your views --------------------------------------------------------------------------------------------------
+
+
+class ViewError(GossiplogError):
+    """Something about a view, which the message names; the store and other views go on."""
+
+
+class ViewFailedError(ViewError):
+    """A view stopped: what it has applied stays, and can be asked for.
+
+    ``view`` is its name, ``author`` and ``seq`` the entry that it did not get over, if it was one; the cause is what
+    was raised.  ``Store.view`` with a view of that name tries again from where it stopped.
+    """
+
+    def __init__(self, view: str, reason: str, author: bytes | None = None, seq: int = 0) -> None:
+        super().__init__(f"view {view} stopped: {reason}")
+        self.view = view
+        self.author = author
+        self.seq = seq
+
+
+class ViewQueryError(ViewError, ValueError):
+    """A view cannot be asked that: it is no SQL, names what is not there, would change something, or takes too long."""
+
+
+class SearchUnavailableError(ViewError):
+    """The SQLite that Python uses here was built without FTS5, its full-text search."""
+
+
 # -- your node ---------------------------------------------------------------------------------------------------
 
 

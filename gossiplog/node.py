@@ -117,6 +117,7 @@ class Node:
             self._ends = [
                 core.listen(self._count),
                 core.timeline.listen(lambda *counts: self._tell(TimelineProgress(*counts))),
+                core.views.listen(self._tell),
                 self._detach,
             ]
         except BaseException:

@@ -224,8 +224,47 @@ class TimelineProgress(_Notice):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class ViewProgress(_Notice):
+    """How far a view is; told a few times a second while it catches up, and when it has.
+
+    ``applied`` of ``known`` entries are in it, at ``rate`` entries per second now; ``seconds_left`` is None while no
+    rate is known.  ``complete``: it was complete once, so queries are answered from it and not from an older version.
+    """
+
+    view: str
+    applied: int
+    known: int
+    rate: float
+    seconds_left: float | None
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ViewSkipped(_Notice):
+    """A view passed over ``count`` entries together; the first is entry ``seq`` of ``author``, and why.
+
+    Its table ``_skipped`` has each of them.  With seq 0 it is the method ``forked`` that failed.
+    """
+
+    view: str
+    author: bytes
+    seq: int
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ViewFailed(_Notice):
+    """A view stopped; ``error`` says at which entry, if it was one.  Everything else goes on, its queries too."""
+
+    view: str
+    error: GossiplogError
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Lagged(_Notice):
-    """Whoever read :meth:`gossiplog.Node.events` was too slow for ``missed`` of them; those that follow are newer."""
+    """Whoever read :meth:`gossiplog.Node.events`, or the changes of a view, was too slow for ``missed`` of them; those
+    that follow are newer."""
 
     missed: int
 
@@ -248,4 +287,7 @@ Notice: TypeAlias = (
     | StoreDamaged
     | Progress
     | TimelineProgress
+    | ViewProgress
+    | ViewSkipped
+    | ViewFailed
 )

@@ -207,9 +207,11 @@ class CallTests(SynchronousTestCase):
     def test_same_methods(self) -> None:
         """What ``gossiplog`` offers, ``gossiplog.aio`` offers, as coroutines where one waits."""
         waits = {
-            "Store": "writer writers recovered add_fork fork_proof timeline cursor save_cursor verify holes "
+            "Store": "writer writers recovered add_fork fork_proof view timeline cursor save_cursor verify holes "
             "repair close",
             "Writer": "append append_many",
+            "LiveView": "ready query close",
+            "LiveSearch": "find",
             "Node": "listen follow unfollow block unblock when when_in_sync recover stop",
         }
         for name, methods in waits.items():

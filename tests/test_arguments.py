@@ -24,11 +24,14 @@ from gossiplog import (
     ForkProof,
     GossiplogError,
     Head,
+    LiveSearch,
+    LiveView,
     Network,
     Node,
     Quotas,
     Reader,
     Reference,
+    Search,
     Segment,
     Store,
     Ticket,
@@ -248,11 +251,35 @@ class ArgumentTests(SynchronousTestCase):
             NOTHING | {"function", "class"},
         )
         yield Call("Store.timeline", "encoding", lambda value: store.timeline(encoding=value))
+        yield Call("Store.view", "view", store.view)
         yield Call("Store.cursor", "name", store.cursor, {"text", "NUL"})
         yield Call(
             "Store.save_cursor", "name", lambda value: store.save_cursor(value, Cursor()), {"text", "NUL"}
         )
         yield Call("Store.save_cursor", "cursor", lambda value: store.save_cursor("c", value), NOTHING)
+
+    def views(self) -> Iterator[Call]:
+        live = self.world.result(self.a.store.view(Search(str)))
+        for name in ("LiveView.query", "LiveSearch.query"):
+            yield Call(name, "sql", live.query, TEXT)
+            yield Call(name, "parameters", lambda value: live.query("SELECT 1", value), {"[]", "{}", "()"})
+            yield Call(name, "timeout", lambda value: live.query("SELECT 1", timeout=value), TIMES)
+        yield Call("LiveSearch.find", "text", live.find, TEXT - {"long text"})
+        yield Call("LiveSearch.find", "limit", lambda value: live.find("x", limit=value), {"5", "2**70"})
+        yield Call(
+            "LiveSearch.find", "offset", lambda value: live.find("x", offset=value), {"5", "0", "2**70"}
+        )
+        yield Call("LiveSearch.find", "order", lambda value: live.find("x", order=value))
+        yield Call("LiveSearch.find", "timeout", lambda value: live.find("x", timeout=value), TIMES)
+        yield Call("Search", "text", Search, {"function", "class"})
+        yield Call("Search", "tokenize", lambda value: Search(str, tokenize=value), TEXT)
+        yield Call("Search", "name", lambda value: self.a.store.view(Search(str, name=value)), {"text"})
+        yield Call(
+            "Search", "version", lambda value: self.a.store.view(Search(str, version=value, name="v")), {"5"}
+        )
+        yield Call(
+            "Search", "encoding", lambda value: self.a.store.view(Search(str, encoding=value, name="e"))
+        )
 
     def writer(self) -> Iterator[Call]:
         store = self.a.store
@@ -419,6 +446,9 @@ class ArgumentTests(SynchronousTestCase):
     def test_store(self) -> None:
         self.assert_table(self.store())
 
+    def test_views(self) -> None:
+        self.assert_table(self.views())
+
     def test_writer(self) -> None:
         self.assert_table(self.writer())
 
@@ -433,7 +463,7 @@ class ArgumentTests(SynchronousTestCase):
 
     def test_everything_public_is_in_the_table(self) -> None:
         """But for what nodes and readers ask of a store, and what takes nothing."""
-        parts = (self.functions, self.store, self.writer, self.follows, self.node, self.clocks)
+        parts = (self.functions, self.store, self.views, self.writer, self.follows, self.node, self.clocks)
         known = {call.name for part in parts for call in part()}
         public = {name: getattr(gossiplog, name) for name in gossiplog.__all__ if name[0].islower()}
         for owner in (
@@ -441,6 +471,8 @@ class ArgumentTests(SynchronousTestCase):
             Cursor,
             Follows,
             ForkProof,
+            LiveSearch,
+            LiveView,
             Network,
             Node,
             Quotas,

@@ -24,6 +24,8 @@ PUBLIC = [
     "Ban",
     "Batch",
     "Batches",
+    "Change",
+    "Changes",
     "Clock",
     "Cursor",
     "Dialer",
@@ -31,7 +33,10 @@ PUBLIC = [
     "Events",
     "ForkProof",
     "Head",
+    "Hit",
     "Imported",
+    "LiveSearch",
+    "LiveView",
     "Moved",
     "Network",
     "Node",
@@ -43,10 +48,12 @@ PUBLIC = [
     "Reader",
     "Reference",
     "Result",
+    "Search",
     "Segment",
     "Store",
     "Ticket",
     "Usage",
+    "View",
     "Writer",
     "format_author",
     "import_store",
@@ -345,10 +352,14 @@ class PublicNameTests(SynchronousTestCase):
     def test_plumbing_is_private(self) -> None:
         """What applications hold has no method and no attribute beside those that are meant for them."""
         offered = {
-            "Store": "writer writers recovered add_fork fork_proof read entry timeline cursor save_cursor verify holes "
-            "repair close damage path reactor clock forks copied interest",
+            "Store": "writer writers recovered add_fork fork_proof view read entry timeline cursor save_cursor verify "
+            "holes repair close damage path reactor clock forks copied interest",
             "Writer": "append append_many name author",
             "Reader": "batches close aclose cursor damages",
+            "View": "name version encoding schema owned on_error apply forked",
+            "Search": "text name version encoding schema owned apply",
+            "LiveView": "name version error progress ready query changes close",
+            "LiveSearch": "find",
             "Dialer": "dial stop endpoint stopped peer link looks_up",
             "Events": "close aclose",
             "Node": "listen connect peers caught_up progress follow unfollow block unblock quotas usage over_quota "

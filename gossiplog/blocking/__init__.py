@@ -12,14 +12,16 @@ from gossiplog.blocking.store import Store, Writer
 
 if TYPE_CHECKING:
     from gossiplog.blocking.node import Events, Node
+    from gossiplog.blocking.views import Changes, LiveSearch, LiveView
 
-__all__ = ["Batches", "Events", "Node", "Reader", "Store", "Writer"]
+__all__ = ["Batches", "Changes", "Events", "LiveSearch", "LiveView", "Node", "Reader", "Store", "Writer"]
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Import what meets peers when it is used: who only appends and reads starts sooner."""
+        """Import what meets peers, and views, when it is used: who only appends and reads starts sooner."""
         if name in __all__:
-            value = globals()[name] = getattr(import_module("gossiplog.blocking.node"), name)
+            home = "node" if name in ("Events", "Node") else "views"
+            value = globals()[name] = getattr(import_module(f"gossiplog.blocking.{home}"), name)
             return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

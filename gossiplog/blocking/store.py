@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import gossiplog
 from gossiplog.arguments import check_seconds
@@ -27,8 +27,11 @@ from gossiplog.paths import AnyPath
 from gossiplog.store.lock import TRY_SECONDS, Patience
 
 if TYPE_CHECKING:
+    from gossiplog.blocking import views
     from gossiplog.catch_up import Moved
     from gossiplog.ticket import Ticket
+    from gossiplog.views.search import Search
+    from gossiplog.views.view import View
 
 
 class Store:
@@ -170,6 +173,20 @@ class Store:
             )
         )
         return Reader(self, reader, timeout)
+
+    @overload
+    def view(self, view: Search) -> views.LiveSearch: ...
+
+    @overload
+    def view(self, view: View) -> views.LiveView: ...
+
+    def view(self, view: View) -> views.LiveView:
+        """Open a view, as :meth:`gossiplog.Store.view`."""
+        opened = self._wait(lambda: self._it.view(view))
+        ours = import_module("gossiplog.blocking.views")  # most scripts have none
+        kind = ours.LiveSearch if isinstance(opened, gossiplog.LiveSearch) else ours.LiveView
+        live: views.LiveView = kind(self._wait, opened)
+        return live
 
     def sync(
         self, *endpoints: str, network: Network | Ticket | str, timeout: float = 20.0, **options: Any

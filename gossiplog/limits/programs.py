@@ -14,6 +14,18 @@ MAX_PRINTED_CHARS: Final = 2048
 MAX_MARKS: Final = 8
 """Combining marks on one letter: more than any script stacks; hundreds of them reach over the lines above and below."""
 
+MAX_SKIPPED: Final = 10_000
+"""Entries that a view's ``apply`` fails on, until the view stops: so many are no accident, and each is a row."""
+
+MAX_REASON_CHARS: Final = 200
+"""Of what was raised, beside an entry that a view skipped: who wrote the entry may have chosen the text."""
+
+VIEW_QUERY_SECONDS: Final = 30.0
+"""For a query of a view, if nothing else was said: all views of a store, and their queries, have one thread."""
+
+MAX_SEARCH_CHARS: Final = 1000
+"""Of what people search for: more is no search, and SQLite's parser takes time for it."""
+
 VIEWS_END_SECONDS: Final = 5.0
 """That the closing of a store waits for a view in the middle of something: of a query what it has found so far is lost,
 of entries they are applied again.  A view that hangs keeps its thread until the program ends, and nothing else."""

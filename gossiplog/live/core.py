@@ -20,6 +20,7 @@ from gossiplog.live.follows import Follows
 from gossiplog.live.gc_freeze import Freezer
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer
+from gossiplog.live.open_views import OpenViews
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
 from gossiplog.live.source import Source
 from gossiplog.live.store_front import StoreFront
@@ -69,10 +70,11 @@ class StoreCore:
             self.held, copied, self.disk, damages, own_place = self.thread.now(
                 lambda logs: (Held.of(logs), logs.copied, logs.disk, logs.damages, logs.own_place())
             )
-            self._views = ViewsWork(own_place, self.thread.views, self.check_open, reactor, path)
+            self._views_work = ViewsWork(own_place, self.thread.views, self.check_open, reactor, path)
             self.front = StoreFront(self.thread, self.held, copied, reactor)
             self.clock, self.local, self.forks = self.held.clock, self.held.local, self.held.forks
             self.damage = DamageReports(reactor, path, damages)
+            self.views = OpenViews(self, self._views_work, reactor)
             self.interest = Follows.on(self.thread, self.local, self.set, self.check_open, reactor)
             self._freezer = Freezer(self.clock)
             self.timeline = Timeline(self)
@@ -129,7 +131,7 @@ class StoreCore:
 
     def derive(self, work: Callable[[Place], Any]) -> Result[Any]:
         """Do ``work`` in the views thread, with where derived state is kept."""
-        return self._views.run(work)
+        return self._views_work.run(work)
 
     def hold(self, source: Source) -> None:
         """Somebody waits for ``source``, who may be held by nobody else."""
@@ -165,7 +167,7 @@ class StoreCore:
             self._closed.come()
         elif why_over(self.reactor):
             self._closing = True
-            self._views.end()
+            self._views_work.end()
             self.thread.end()
             self._closed.come()
         elif not self._closing:
@@ -176,7 +178,7 @@ class StoreCore:
             for source in tuple(self._sources):
                 source.close()
             user = succeed(None) if self._user is None else maybeDeferred(self._user)
-            user.addBoth(lambda _: self._views.close())
+            user.addBoth(lambda _: self.views.close())
             user.addBoth(lambda _: self.thread.close(self._thread_closed))
         return self._closed.wait()
 
@@ -201,6 +203,7 @@ class StoreCore:
         delivery = self.front.delivered(delivery)
         call_each(self.reactor, self._listeners, delivery)
         if delivery.report is not None:
+            self.views.committed(delivery.report)
             self._freezer.grown()
             for source in tuple(self._sources) if delivery.report.segments else ():
                 source.committed(delivery.report.segments)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
 from datetime import datetime
-from typing import Any
+from typing import Any, overload
 
 from twisted.internet.defer import succeed
 
 from gossiplog.arguments import check_flags, check_number
 from gossiplog.errors import EntryNotHeldError, InvalidValueError, StoreDamagedError, StoreInUseError
 from gossiplog.gossip.events import ForkFound
+from gossiplog.live import live_search, live_view
 from gossiplog.live.core import StoreCore
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
@@ -39,6 +40,8 @@ from gossiplog.store.names import check_cursor_name, check_writer_name
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.repair import RepairReport
 from gossiplog.store.requests import AddFork, SetCursor
+from gossiplog.views.search import Search
+from gossiplog.views.view import View
 
 
 def open_store(
@@ -236,6 +239,24 @@ class Store:
         wanted = Wanted.of(limit, authors, since, before, older, where)
         return self._core.timeline.page(wanted, find_encoding(encoding))
 
+    @overload
+    def view(self, view: Search) -> Result[live_search.LiveSearch]: ...
+
+    @overload
+    def view(self, view: View) -> Result[live_view.LiveView]: ...
+
+    def view(self, view: View) -> Result[Any]:
+        """Open a view: tables made from entries, kept up with the store in a thread of its own.
+
+        Fires once it can be asked; :meth:`LiveView.ready` says when it is complete.  What is only read, or in memory,
+        has its views in memory.  Raises :class:`ViewError` when its tables cannot be made, InvalidValueError when a
+        view of that name is open.
+        """
+        self._core.check_open()
+        return self._core.views.open(
+            view, live_search.LiveSearch if isinstance(view, Search) else live_view.LiveView
+        )
+
     def cursor(self, name: str) -> Result[Cursor]:
         """The cursor saved as ``name``, an empty one if there is none; StoreDamagedError if it is damaged."""
         check_cursor_name(name)
@@ -272,6 +293,7 @@ class Store:
         def cut(report: RepairReport) -> RepairReport:
             self._core.held.repaired(report.heads)
             self._core.timeline.start_anew()
+            self._core.views.repaired(report.heads)
             return report
 
         detach = self._core.attach(lambda: succeed(None))

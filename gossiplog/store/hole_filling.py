@@ -60,6 +60,11 @@ class HoleFiller:
         """The rows that are written."""
         return [row for rows in self._rows.values() for row in rows.values()]
 
+    @property
+    def authors(self) -> tuple[bytes, ...]:
+        """Of whom rows are written."""
+        return tuple(author for author, rows in self._rows.items() if rows)
+
     def take(self, request: FillRow) -> RowFilled | FillRow | StoreError:
         """Put what a segment has in the place of holes; nothing is found in a segment that is none.
 

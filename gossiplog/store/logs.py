@@ -256,7 +256,7 @@ class Logs:
         filling.say_what_is_left(requests, results)
         changes = self.weighing.committed(filling.changes, batch.changes)
         used_bytes = self.weighing.used_bytes() if batch.forgotten else None
-        return batch.report(results, changes, used_bytes)
+        return batch.report(results, changes, used_bytes)._replace(filled=filling.authors)
 
     def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Reply]:
         if author in self._keypairs and author not in self._checked and author not in self._torn:

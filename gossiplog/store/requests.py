@@ -118,7 +118,8 @@ class CommitReport(NamedTuple):
 
     The logs of ``forgotten`` were deleted before that; what of them is in ``segments`` came afterwards.  ``changes`` is
     by how much what authors take on disk changed, afterwards, if somebody weighs; ``used_bytes`` what is in use there,
-    if that was looked at.  ``forked`` are the authors of fork proofs that are new on disk.
+    if that was looked at.  ``forked`` are the authors of fork proofs that are new on disk, ``filled`` those of whom
+    payloads came that were missing.
     """
 
     results: list[Reply]
@@ -128,6 +129,7 @@ class CommitReport(NamedTuple):
     changes: Mapping[bytes, int] = MappingProxyType({})
     forked: tuple[bytes, ...] = ()
     used_bytes: int | None = None
+    filled: tuple[bytes, ...] = ()
 
     @property
     def weighed(self) -> tuple[tuple[bytes, ...], Mapping[bytes, int], int | None]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 APPLICATION_ID: Final = 0x676C6476
 """``gldv``: in the header of each file."""
@@ -53,6 +53,10 @@ _MACHINE: Final = frozenset(
 """What a machine does to a file that is as it should be."""
 
 
+Guard: TypeAlias = Callable[[int, str | None, str | None, str | None, str | None], int]
+"""SQLite's authorizer: called with an action and what it is about, it returns whether that may be."""
+
+
 class File(Protocol):
     """What a file of derived state is to who uses it."""
 
@@ -65,6 +69,18 @@ class File(Protocol):
 
     def delete(self) -> None:
         """Delete what is there; nothing of it is open."""
+
+
+def ours(statement: str) -> str:
+    """Return a statement in words that nobody else uses: whoever used the same ones would get it as it was prepared for
+    us, and no guard would be asked again."""
+    return f"{statement} -- of gossiplog"
+
+
+def is_of_machine(error: BaseException) -> bool:
+    """Tell whether an error is about the disk, the file or this machine, and not about what was to be done."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    return isinstance(error, sqlite3.Error) and code & 0xFF in _MACHINE | _DAMAGE
 
 
 def is_damage(error: BaseException) -> bool:
@@ -94,8 +110,14 @@ class Derived:
 
     db: sqlite3.Connection
 
-    def __init__(self, file: File, schema: str, closed: Callable[[], None]) -> None:
-        """``schema`` are the tables that it has; ``closed`` is called when it is not open any more."""
+    def __init__(
+        self, file: File, schema: str, closed: Callable[[], None], guard: Guard | None = None
+    ) -> None:
+        """``schema`` are the tables that it has; ``closed`` is called when it is not open any more.
+
+        ``guard`` is asked what a statement may do, when it is prepared.
+        """
+        self._guard = guard
         self._file = file
         self._schema = schema
         self._closed = closed
@@ -125,14 +147,14 @@ class Derived:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All that is done meanwhile, or nothing."""
-        self.db.execute("BEGIN IMMEDIATE")
+        self.db.execute(ours("BEGIN IMMEDIATE"))
         try:
             yield self.db
-            self.db.execute("COMMIT")
+            self.db.execute(ours("COMMIT"))
         except BaseException:
             with suppress(sqlite3.Error):
                 if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
+                    self.db.execute(ours("ROLLBACK"))
             raise
 
     @contextmanager
@@ -150,7 +172,21 @@ class Derived:
         try:
             yield self.db
         finally:
-            self.db.set_authorizer(None)
+            self.db.set_authorizer(self._guard)
+
+    def look(self) -> bool:
+        """Open a file that is there, whatever tables it has, only to read it; tell whether it is one of ours."""
+        try:
+            self._connect()
+            mine = [self._ask("application_id"), self._ask("user_version")] == [APPLICATION_ID, FORMAT]
+            if mine:
+                self.db.execute("PRAGMA query_only = ON")
+                self.db.set_authorizer(_only_reads)
+                return True
+        except sqlite3.Error:
+            pass
+        self.close()
+        return False
 
     def connections(self) -> list[sqlite3.Connection]:
         """Return all that is connected."""
@@ -210,6 +246,7 @@ class Derived:
         self.db = made
         for setting in _SETTINGS:
             self.db.execute(f"PRAGMA {setting}").fetchall()
+        self.db.set_authorizer(self._guard)
 
     def _ask(self, what: str) -> Any:
         return self.db.execute(f"PRAGMA {what}").fetchone()[0]
@@ -224,6 +261,10 @@ class Derived:
 
 
 def _only_reads(action: int, first: str | None, *_: object) -> int:
-    """What SQLite may do for a query; FTS5 asks for the version of what it has read."""
-    may = action in _READING or (action == sqlite3.SQLITE_PRAGMA and first == "data_version")
+    """What SQLite may do for a query; FTS5 asks for the version of what it has read, and a table of it is made known to
+    SQLite in words that would change the schema, which nothing can."""
+    may = action in _READING or (action, first) in (
+        (sqlite3.SQLITE_PRAGMA, "data_version"),
+        (sqlite3.SQLITE_UPDATE, "sqlite_master"),
+    )
     return sqlite3.SQLITE_OK if may else sqlite3.SQLITE_DENY

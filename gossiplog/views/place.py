@@ -17,7 +17,7 @@ from gossiplog.errors import InvalidValueError, StoreUnsafeError
 from gossiplog.store.directory import BESIDE, MAX_PATH_BYTES, VIEWS, store_error
 from gossiplog.store.folder import Folder, open_folder
 from gossiplog.store.owning_process import leak
-from gossiplog.views.derived import Derived
+from gossiplog.views.derived import Derived, Guard
 
 SUFFIX: Final = ".sqlite"
 
@@ -46,25 +46,23 @@ class Place:
         """Whether what is derived outlasts the process."""
         return self._directory is not None
 
-    def open(self, name: str, schema: str) -> Derived:
+    def open(self, name: str, schema: str, guard: Guard | None = None) -> Derived:
         """Open the file ``NAME.sqlite``, made with the tables of ``schema`` if there is none.
 
         One that is damaged, or was made with other words of ``schema``, is deleted and made anew; ``is_new`` says so.
+        ``guard`` is SQLite's authorizer for it.
 
         :raises sqlite3.Error: ``schema`` is no SQL, or the disk fails.
         :raises StoreError: something else is in the way, which the message names.
         """
-        if name in self._open:
-            raise RuntimeError(f"the derived file {name} is open already")
-        folder = None if self._directory is None else self._folder()
-        file = _Memory(name) if folder is None else _File(folder, name)
-
-        def closed() -> None:
-            self._open.pop(name, None)
-
-        derived = self._open[name] = Derived(file, schema, closed)
+        derived = self._derived(name, schema, guard)
         derived.open()
         return derived
+
+    def look(self, name: str) -> Derived | None:
+        """Open a file that is there, whatever tables it has, only to read it; None if it is not to be used."""
+        derived = self._derived(name, "", None)
+        return derived if derived.look() else None
 
     def names(self) -> list[str]:
         """Return the names of the files that are there, sorted."""
@@ -94,6 +92,18 @@ class Place:
             if self._made is not None and (found := _inode(self._made.file(name + SUFFIX))) is not None:
                 _forsaken.add(found)
         self._open = {}
+
+    def _derived(self, name: str, schema: str, guard: Guard | None) -> Derived:
+        if name in self._open:
+            raise RuntimeError(f"the derived file {name} is open already")
+        folder = None if self._directory is None else self._folder()
+        file = _Memory(name) if folder is None else _File(folder, name)
+
+        def closed() -> None:
+            self._open.pop(name, None)
+
+        derived = self._open[name] = Derived(file, schema, closed, guard)
+        return derived
 
     def _folder(self) -> Folder:
         """Return the directory, made if it is not there, with nothing in it that is not derived from this store."""
