@@ -139,6 +139,45 @@ class ForeignTests(SynchronousTestCase):
             with self.subTest(made=made[:20]):
                 self.assertRaises(DECODE_ERRORS, ENCODINGS["json"].decode, made)
 
+    def test_the_same_json_as_ever(self) -> None:
+        """With space around it or without, whole and broken."""
+        decoder = json.JSONDecoder(parse_constant=lambda name: int(name))
+        texts = [
+            "1",
+            '"a"',
+            "[1,2]",
+            '{"a":[null,true]}',
+            "-0.5e3",
+            '{"a":1,"a":2}',
+            "",
+            "1 2",
+            "[1",
+            '"a',
+            "{}}",
+            "nul",
+            "NaN",
+            "[-Infinity]",
+            "\ufeff1",
+            "\x0b1",
+            "]",
+        ]
+        for text in [
+            before + text + behind
+            for text in texts
+            for before in ("", " ", "\n")
+            for behind in ("", " ", "\t\n", "x")
+        ]:
+            try:
+                wanted: Any = decoder.decode(text)
+            except ValueError:
+                wanted = ValueError
+            try:
+                found: Any = ENCODINGS["json"].decode(text.encode())
+            except DECODE_ERRORS as error:
+                self.assertIsInstance(error, ValueError)
+                found = ValueError
+            self.assertEqual((type(found), found), (type(wanted), wanted), text)
+
     def test_json(self) -> None:
         """Everything else is read, escapes of half a character too."""
         for made in (b' {"a": [1e3, -0, "\\ud800", "\\u0000"]}\r\n', b'"\xf0\x9f\x98\x80"', b'{"a":1,"a":2}'):
