@@ -85,7 +85,28 @@ class StoreTestCase(SynchronousTestCase):
                     seqs += range(segment.first, segment.last + 1)
                 seq = seqs[-1] + 1
             self.assertEqual(seqs, list(range(1, head.seq + 1)))
+            self.assert_same_in_reverse(logs, author, head.seq, found, passed)
         return found, passed
+
+    def assert_same_in_reverse(
+        self, logs: Logs, author: bytes, last: int, found: set[tuple[bytes, int, bytes]], passed: list[Range]
+    ) -> None:
+        """Whatever is wrong, from the end backwards the same is read, and the same is passed over."""
+        there, damaged, seqs = set(), set(), []
+        while len(seqs) < last:
+            end = last - len(seqs)
+            segments, damage = logs.around(author, 1, 10_000, end, reverse=True)
+            if damage is not None:
+                self.assertEqual((damage.author, damage.last), (author, end))
+                damaged.update(range(damage.first, damage.last + 1))
+                seqs += range(damage.last, damage.first - 1, -1)
+            for segment in segments:
+                there.update((author, at, entry_id) for at, entry_id, _ in entries(segment))
+                seqs += range(segment.last, segment.first - 1, -1)
+        self.assertEqual(seqs, list(range(last, 0, -1)))
+        self.assertEqual(there, {each for each in found if each[0] == author})
+        said = {seq for whose, first, end in passed if whose == author for seq in range(first, end + 1)}
+        self.assertEqual(damaged, {seq for seq in said if seq <= last})
 
     def assert_passed(self, *passed: Range) -> None:
         with closing(open_logs(self.path)) as logs:

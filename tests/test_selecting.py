@@ -295,6 +295,17 @@ class CombinationTests(VirtualCase):
         self.assertEqual(sorted(self.read(newest=2)), [b"2", b"3", b"b", b"c"])
         self.assertEqual(self.read(two.author, newest=2), [b"b", b"c"])
 
+    def test_closed_in_reverse(self) -> None:
+        """What was not handed over is not read, wherever the reader was stopped."""
+        writer = self.writer()
+        self.append(writer, b"1", b"2", b"3")
+        for count, seq in ((1, 0), (2, 0), (3, 3)):
+            reader = self.store.read(reverse=True)
+            for _ in range(count):
+                self.world.result(Deferred.fromCoroutine(anext(reader)))
+            reader.close()
+            self.assertEqual(reader.cursor().seq(writer.author), seq)
+
     def test_a_cursor_of_another_history(self) -> None:
         """Is found although what it had read is not read again."""
         writer, other = self.writer(), self.writer("other")
