@@ -20,7 +20,7 @@ from gossiplog.log.cursor import Cursor
 from gossiplog.log.encodings import encoding
 from gossiplog.log.segment import Segment, entries, verify
 from gossiplog.notices import StoreDamaged
-from gossiplog.store import torn_ends
+from gossiplog.store import reading_around, torn_ends
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.reading_around import _TRIED
 from gossiplog.store.requests import Accept, Append, Forget, Stale
@@ -363,6 +363,18 @@ class ReaderTests(VirtualCase):
         own = [b"0", b"0", b"3", b"3"]
         self.assert_reads_around(consumer, own, (author, 3, 6), (author, 9, 10))
         self.assertEqual(self.said, consumer.reader.damages)
+
+    def test_in_reverse(self) -> None:
+        """However much of it, in one piece."""
+        author = self.one.author
+        for tried in (_TRIED, 1):
+            self.patch(reading_around, "_TRIED", tried)
+            self.damage(1, 2, 4)
+            reader = self.store.read(author, reverse=True)
+            consumer = Consumer(reader)
+            self.world.result(consumer.done)
+            self.assertEqual(consumer.payloads, [b"3", b"3", b"0", b"0"])
+            self.assertEqual([damage[:3] for damage in reader.damages], [(author, 9, 10), (author, 3, 6)])
 
     def test_entries_that_are_missing(self) -> None:
         log = self.backend._logs[self.one.author]

@@ -93,14 +93,14 @@ def _back(backend: Rows, read: Read, author: bytes, first: int, last: int, reaso
 def _start_before(backend: Rows, author: bytes, first: int, seq: int) -> int:
     """Return where the last row begins that begins at ``seq`` or before, 0 if none does that may hold ``first``."""
     least = max(1, first - MAX_SEGMENT_ENTRIES)
-    step = _TRIED
+    step = 64
     while True:
         begin = max(least, seq - step + 1)
         if starts := [start for start in backend.starts(author, begin, step) if start <= seq]:
             return starts[-1]
         if begin == least:
             return 0
-        step *= _TRIED
+        step *= 64
 
 
 def _tried(read: Read, author: bytes, first: int, limit_bytes: int, last: int) -> list[Segment] | str:
