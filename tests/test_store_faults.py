@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,7 +22,7 @@ from gossiplog.errors import (
 )
 from gossiplog.log.segment import Segment
 from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.requests import Accept, Append, SetCursor
+from gossiplog.store.requests import Accept, Append, Forget, SetCursor
 from gossiplog.testing.conformance.rows import Chain
 from tests.lives import Life, held, use_both_journals
 from tests.mounts import MountCase
@@ -171,6 +173,35 @@ class FaultTests(SynchronousTestCase):
             self.assertEqual(disk.written.count(Point("sync", "log.sqlite")), 1)
             self.assert_reads_only(logs, ann, 9, disk)
             logs.close()
+
+    def test_a_full_disk_keeps_the_journal_from_changing(self) -> None:
+        """SQLite may be left in a transaction that it does not say it has, and copies no write-ahead log then."""
+        full = False
+        path = self.place / "store"
+
+        def hook(point: Point) -> Fault | None:
+            return Fault.FULL if full and point.call == "write" else None
+
+        with between(hook), closing(open_logs(path)) as logs:
+            ann = logs.writer("ann").author
+
+            def append(size: int) -> Any:
+                return logs.process([Append(ann, [bytes(size)])]).results[0]
+
+            append(200_000)
+            self.assertEqual([*logs._backend.check()], [])
+            logs.process([Forget(bytes(32))])
+            append(200_000)
+            logs._backend.checkpoint()
+            full = True
+            self.assertRaises(StoreFullError, append, 200_000)
+            logs._backend.checkpoint()
+            full = False
+            for seq, size in enumerate((1, 200_000, 200_000, 1), 3):
+                self.assertEqual(append(size).last, seq)
+                logs._backend.checkpoint()
+        with closing(open_logs(path)) as logs:
+            self.assertEqual((logs.verify().damages, logs.clock.seq(ann)), ([], 6))
 
     def test_each_read_fails(self) -> None:
         """A typed error, once; what is read afterwards is right."""

@@ -106,7 +106,10 @@ async def main(path: str, name: str, port: str, quotas: str, *peers: str) -> Non
         for writer in writers:
             author, seq = writer.author, store.clock.seq(writer.author)
             print("begun", author.hex(), seq, store.copied or "-", flush=True)
-        await node.listen(f"tcp:{port}:interface=127.0.0.1")
+        try:
+            await node.listen(f"tcp:{port}:interface=127.0.0.1")
+        except GossiplogError as error:  # there is no descriptor for it
+            sys.exit(f"failed {type(error).__name__} {error}")
         for peer in peers:
             node.connect(f"tcp:127.0.0.1:{peer}")
         program = Program(store, node, writers, name)

@@ -54,6 +54,10 @@ count.  No key of PutMeta is a blob."""
 _ROWS_AHEAD: Final = 1024
 """Rows that the heads in the table of authors may be behind; read again at each opening, in some milliseconds."""
 
+_NOT_NOW: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_LOCKED)
+"""Why no write-ahead log is copied this time, though the disk is well: there is no room, or SQLite is still in a
+transaction of its own, since a change of the journal found no room; it ends with our next one."""
+
 
 class SQLiteWriter:
     """I do transactions on one connection, one at a time, until the disk fails.
@@ -170,7 +174,7 @@ class SQLiteWriter:
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except SQLITE_ERRORS as error:
-            if primary(error) != sqlite3.SQLITE_FULL:
+            if primary(error) not in _NOT_NOW:
                 self.poison = str(error)
 
     def _error_before_commit(self, error: Exception, spoils: bool = True) -> StoreError:
