@@ -294,6 +294,7 @@ class Node:
         Fails as :meth:`when_in_sync` does, and with :class:`StoreCopiedError` when an entry is known to have been
         signed here and did not come back, or could not; the store stays a copy then.
         """
+        self._core.check_caller()
         try:
             require_gives(self._driver.replica, peer, self.store.path)
         except StoreCopiedError as error:

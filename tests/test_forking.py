@@ -84,6 +84,7 @@ async def main(reactor):
     address = await node.listen("tcp:0:interface=127.0.0.1")
     dialer = node.connect(address)
     reader, news, events = store.read(), store.read(live=True), node.events()
+    gathering = store.read().batches(10)
     id = bytes(32)
     calls = {
         "writer": lambda: store.writer("new"),
@@ -95,6 +96,9 @@ async def main(reactor):
         "add_fork": lambda: store.add_fork(None),
         "fork_proof": lambda: store.fork_proof(id),
         "read": store.read,
+        "entry": lambda: store.entry(writer.author, 1),
+        "timeline": store.timeline,
+        "batches": lambda: gathering.__anext__().send(None),
         "cursor": lambda: store.cursor("c"),
         "save_cursor": lambda: store.save_cursor("c", None),
         "verify": store.verify,
@@ -123,7 +127,7 @@ async def main(reactor):
     }
     known = {name.split()[0].rpartition(".")[2] for name in calls}
     quiet = {"close", "stop"}  # these do nothing
-    internal = {"together", "end"}
+    internal = {"together", "end", "views"}
     for thing in (store, node, writer, store._core.thread):
         methods = {name for name in dir(type(thing)) if name[0] != "_" and callable(getattr(type(thing), name))}
         assert methods <= known | quiet | internal, methods - known - quiet - internal
