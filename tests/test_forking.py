@@ -73,7 +73,7 @@ STORE = """
 import gc, os, sys
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
-from gossiplog import Node, StoreInheritedError, open_store
+from gossiplog import Node, Search, StoreInheritedError, open_store
 from gossiplog.app.foreground import foreground
 
 async def main(reactor):
@@ -84,7 +84,8 @@ async def main(reactor):
     address = await node.listen("tcp:0:interface=127.0.0.1")
     dialer = node.connect(address)
     reader, news, events = store.read(), store.read(live=True), node.events()
-    gathering = store.read().batches(10)
+    gathering, found = store.read().batches(10), await store.view(Search(str))
+    await found.ready()
     id = bytes(32)
     calls = {
         "writer": lambda: store.writer("new"),
@@ -99,6 +100,11 @@ async def main(reactor):
         "entry": lambda: store.entry(writer.author, 1),
         "timeline": store.timeline,
         "batches": lambda: gathering.__anext__().send(None),
+        "view": lambda: store.view(Search(str, name="another")),
+        "find": lambda: found.find("word"),
+        "query": lambda: found.query("SELECT 1"),
+        "ready": found.ready,
+        "changes": lambda: found.changes().__anext__().send(None),
         "cursor": lambda: store.cursor("c"),
         "save_cursor": lambda: store.save_cursor("c", None),
         "verify": store.verify,
@@ -128,7 +134,7 @@ async def main(reactor):
     known = {name.split()[0].rpartition(".")[2] for name in calls}
     quiet = {"close", "stop"}  # these do nothing
     internal = {"together", "end", "views"}
-    for thing in (store, node, writer, store._core.thread):
+    for thing in (store, node, writer, found, store._core.thread):
         methods = {name for name in dir(type(thing)) if name[0] != "_" and callable(getattr(type(thing), name))}
         assert methods <= known | quiet | internal, methods - known - quiet - internal
     sys.stdout.flush()

@@ -98,6 +98,7 @@ class LiveView:
         if self._closed or self.error is not None:
             fail_quietly(result, self.error or _closed(self.name))
             return result
+        self._work.check_open()
 
         def forget() -> None:
             self._waiting.pop(result, None)
@@ -133,6 +134,7 @@ class LiveView:
             changes._failure = self.error
             changes._end()
         else:
+            self._work.check_open()
             self._changes[changes] = changes
         return changes
 

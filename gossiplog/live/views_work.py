@@ -37,14 +37,14 @@ class ViewsWork:
         """``own_place`` is the directory and the token of a store that may keep something beside its logs."""
         self._make = thread
         self._own_place = own_place
-        self._check_open = check_open
+        self.check_open = check_open
         self._reactor = reactor
         self._name = f"gossiplog views {path}"
         self._thread: ViewsThread | None = None
 
     def run(self, work: Callable[[Place], Any]) -> Result[Any]:
         """Do ``work`` in the thread."""
-        self._check_open()
+        self.check_open()
         result: Result[Any] = Result(lambda _: None, self._reactor)
         self._started().call(work, lambda value: deliver(result, value))
         return result
