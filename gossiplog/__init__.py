@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         GossiplogError,
         HandshakeError,
         InvalidKeyError,
+        InvalidReferenceError,
         InvalidValueError,
         KeyFileError,
         LimitExceededError,
@@ -83,7 +84,7 @@ if TYPE_CHECKING:
     from gossiplog.log.body import Reference
     from gossiplog.log.clock import Clock, Order
     from gossiplog.log.cursor import Cursor
-    from gossiplog.log.entry import Entry
+    from gossiplog.log.entry import Entry, PlacedEntry
     from gossiplog.log.fork import ForkProof
     from gossiplog.log.keys import format_author, parse_author, short_key
     from gossiplog.log.network import Network
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
         Banned,
         CaughtUp,
         DialFailed,
+        EntryAhead,
         InSync,
         Lagged,
         NewEntries,
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
         Progress,
         QuotaExceeded,
         QuotaLifted,
+        Reordered,
         StoreDamaged,
         StoreFailing,
         StrangersTurnedAway,
@@ -145,6 +148,7 @@ __all__ = [
     "EncodingError",
     "EndpointError",
     "Entry",
+    "EntryAhead",
     "EntryNotHeldError",
     "Events",
     "ForkProof",
@@ -157,6 +161,7 @@ __all__ = [
     "Imported",
     "InSync",
     "InvalidKeyError",
+    "InvalidReferenceError",
     "InvalidValueError",
     "KeyFileError",
     "Lagged",
@@ -186,6 +191,7 @@ __all__ = [
     "PeerRejected",
     "PeerTimeoutError",
     "PeerUp",
+    "PlacedEntry",
     "Progress",
     "Quota",
     "QuotaExceeded",
@@ -193,6 +199,7 @@ __all__ = [
     "Quotas",
     "Reader",
     "Reference",
+    "Reordered",
     "ReplayError",
     "Result",
     "Search",
@@ -251,6 +258,7 @@ _HOME = {
     "Cursor": "log.cursor",
     "Dialer": "net.dialer",
     "Entry": "log.entry",
+    "PlacedEntry": "log.entry",
     "Events": "live.subscriptions",
     "ForkProof": "log.fork",
     "Head": "log.segment",

@@ -21,6 +21,7 @@ from gossiplog.arguments import check_seconds, check_type
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError, ViewFailedError
 from gossiplog.gossip.quotas import Quota, Quotas, Usage
 from gossiplog.live import loop_reactor
+from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.results import Result
 from gossiplog.live.subscriptions import Events
 from gossiplog.log.clock_view import ClockView
@@ -151,11 +152,17 @@ class Store:
         opened = await self._it.view(view)
         return LiveSearch(opened) if isinstance(opened, gossiplog.LiveSearch) else LiveView(opened)
 
+    @property
+    def notices(self) -> OrderNotices:
+        """What becomes of the order of entries; ``store.notices.listen(function)`` to be told."""
+        return self._it.notices
+
     writers = _coroutine(gossiplog.Store.writers)
     recovered = _coroutine(gossiplog.Store.recovered)
     add_fork = _coroutine(gossiplog.Store.add_fork)
     fork_proof = _coroutine(gossiplog.Store.fork_proof)
     read = _same(gossiplog.Store.read)
+    heads = _coroutine(gossiplog.Store.heads)
     entry = _coroutine(gossiplog.Store.entry)
     timeline = _coroutine(gossiplog.Store.timeline)
     cursor = _coroutine(gossiplog.Store.cursor)

@@ -96,6 +96,11 @@ class EncodingError(InvalidValueError):
     """A payload does not fit the encoding asked for."""
 
 
+class InvalidReferenceError(InvalidValueError):
+    """``after`` names what no entry can come behind: itself, a later one of its log, or more entries than a body has
+    room for."""
+
+
 class LocalAuthorError(InvalidValueError):
     """An author that writes here is always wanted: it can be neither unfollowed, blocked nor deleted."""
 

@@ -118,6 +118,7 @@ class Node:
                 core.listen(self._count),
                 core.timeline.listen(lambda *counts: self._tell(TimelineProgress(*counts))),
                 core.views.listen(self._tell),
+                core.notices.listen(self._tell),
                 self._detach,
             ]
         except BaseException:

@@ -262,6 +262,30 @@ class ViewFailed(_Notice):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Reordered(_Notice):
+    """An entry came that another one names, which was handed over without it: from ``place`` on the order is another
+    one than a reader in causal order gave.
+
+    What was handed over is not again; :meth:`gossiplog.Store.read` from the beginning, or from a cursor that was kept
+    before that place, gives it in the new order.
+    """
+
+    place: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EntryAhead(_Notice):
+    """Entry ``seq`` of ``author`` has a time that is more than ten minutes ahead of our clock.
+
+    A reader in causal order hands it over when that is not so any more, and what follows it in its log.
+    """
+
+    author: bytes
+    seq: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Lagged(_Notice):
     """Whoever read :meth:`gossiplog.Node.events`, or the changes of a view, was too slow for ``missed`` of them; those
     that follow are newer."""
@@ -285,6 +309,8 @@ Notice: TypeAlias = (
     | QuotaLifted
     | StoreFailing
     | StoreDamaged
+    | Reordered
+    | EntryAhead
     | Progress
     | TimelineProgress
     | ViewProgress

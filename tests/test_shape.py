@@ -43,6 +43,7 @@ PUBLIC = [
     "Notice",
     "Order",
     "Page",
+    "PlacedEntry",
     "Quota",
     "Quotas",
     "Reader",
@@ -352,8 +353,8 @@ class PublicNameTests(SynchronousTestCase):
     def test_plumbing_is_private(self) -> None:
         """What applications hold has no method and no attribute beside those that are meant for them."""
         offered = {
-            "Store": "writer writers recovered add_fork fork_proof view read entry timeline cursor save_cursor verify "
-            "holes repair close damage path reactor clock forks copied interest",
+            "Store": "writer writers recovered add_fork fork_proof view read heads entry timeline cursor save_cursor "
+            "verify holes repair close damage path reactor clock forks copied interest notices",
             "Writer": "append append_many name author",
             "Reader": "batches close aclose cursor damages",
             "View": "name version encoding schema owned on_error apply forked",

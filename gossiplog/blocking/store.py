@@ -29,6 +29,7 @@ from gossiplog.store.lock import TRY_SECONDS, Patience
 if TYPE_CHECKING:
     from gossiplog.blocking import views
     from gossiplog.catch_up import Moved
+    from gossiplog.live.order_notices import OrderNotices
     from gossiplog.ticket import Ticket
     from gossiplog.views.search import Search
     from gossiplog.views.view import View
@@ -151,6 +152,8 @@ class Store:
         after: Cursor | ClockView | None = None,
         live: bool = False,
         tail: bool = False,
+        order: str = "any",
+        settle: float = 2.0,
         encoding: str = "bytes",
         timeout: float | None = None,
     ) -> Reader:
@@ -169,6 +172,8 @@ class Store:
                 after=after,
                 live=live,
                 tail=tail,
+                order=order,
+                settle=settle,
                 encoding=encoding,
             )
         )
@@ -203,9 +208,16 @@ class Store:
         moved: Moved = catch_up(self, endpoints, timeout, network=network, **options)
         return moved
 
+    @property
+    def notices(self) -> OrderNotices:
+        """What becomes of the order of entries: ``store.notices.listen(function)``, called in gossiplog's thread."""
+        notices: OrderNotices = self._it.notices
+        return notices
+
     writers = waits(gossiplog.Store.writers)
     recovered = waits(gossiplog.Store.recovered)
     add_fork = waits(gossiplog.Store.add_fork)
+    heads = waits(gossiplog.Store.heads)
     entry = waits(gossiplog.Store.entry)
     fork_proof = waits(gossiplog.Store.fork_proof)
     timeline = waits(gossiplog.Store.timeline)

@@ -32,3 +32,9 @@ ZONE_ENTRIES: Final = 1024
 ZONE_BYTES: Final = 128 * 1024
 """What a zone of the index has at most, if it is not one stored row: that much is read to find an entry in it, and a
 zone takes some 150 bytes on disk."""
+
+ORDER_MEMORY_BYTES: Final = 32 << 20
+"""Rows that a reader in causal order has open, one of each log: those of a hundred logs."""
+
+ORDER_MARKS: Final = 64
+"""Of one log it is remembered so many times when entries came: more often it need not be known for half a minute."""

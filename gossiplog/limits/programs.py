@@ -33,3 +33,11 @@ of entries they are applied again.  A view that hangs keeps its thread until the
 TIMELINE_FOLLOW_SECONDS: Final = 0.5
 """From a commit until the index of a timeline follows, together with what came meanwhile: who asks for a page does not
 have to wait for much, and a busy log is not indexed entry by entry."""
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long an entry waits, from when it came, for one that it names: a peer that has it needs a second, and whoever
+names what does not exist waits himself."""
+
+MAX_AHEAD_MS: Final = 10 * 60 * 1000
+"""How far ahead of our clock an entry may be and have its place: clocks are off by minutes, and one that is off by a
+year would be the last one for a year."""

@@ -41,6 +41,13 @@ REMOVED_AT_ONCE: Final = 4096
 MAX_REFERENCES: Final = 64
 """``after`` triples in one body."""
 
+MAX_TIPS: Final = 16
+"""Entries that ``Store.heads`` gives: room for as many again of the writer's own choice, and the body stays small."""
+
+MAX_TIPS_READ: Final = 1024
+"""Logs of which it reads the last row, those that were written to last: a second or two the first time, and afterwards
+those that changed."""
+
 MAX_OTHER_KEYS: Final = 256
 """Keys of all maps in one msgpack payload that are neither text nor bytes: anybody can choose them so that each is
 compared with all before it, and a MiB of such payloads then takes no longer than one of empty maps."""

@@ -15,17 +15,19 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from gossiplog.errors import StoreClosedError, StoreInUseError
+from gossiplog.live.bringing import Bringing
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
 from gossiplog.live.gc_freeze import Freezer
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer
 from gossiplog.live.open_views import OpenViews
+from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
-from gossiplog.live.source import Source
 from gossiplog.live.store_front import StoreFront
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.timeline import Timeline
+from gossiplog.live.tips import Tips
 from gossiplog.live.views_work import ViewsWork
 from gossiplog.log.disk_cost import Weights
 from gossiplog.store.held import Held
@@ -59,8 +61,8 @@ class StoreCore:
         self.home = Home(f"store {path}")
         self._listeners: list[Listener] = []
         self._user: Callable[[], Deferred[Any]] | None = None
-        self._sources: WeakSet[Source] = WeakSet()
-        self._held: set[Source] = set()
+        self._sources: WeakSet[Bringing] = WeakSet()
+        self._held: set[Bringing] = set()
         self._closing = False
         self._closed = Ending(reactor)
         self.thread = thread(opener, reactor, self._delivered, f"gossiplog store {path}")
@@ -75,6 +77,8 @@ class StoreCore:
             self.clock, self.local, self.forks = self.held.clock, self.held.local, self.held.forks
             self.damage = DamageReports(reactor, path, damages)
             self.views = OpenViews(self, self._views_work, reactor)
+            self.notices = OrderNotices(reactor)
+            self.tips = Tips(self)
             self.interest = Follows.on(self.thread, self.local, self.set, self.check_open, reactor)
             self._freezer = Freezer(self.clock)
             self.timeline = Timeline(self)
@@ -87,7 +91,7 @@ class StoreCore:
         """Why the logs may be a copy of others that are in use; ``""`` if they are not."""
         return self.front.copied
 
-    def follow_live(self, source: Source) -> None:
+    def follow_live(self, source: Bringing) -> None:
         """Tell ``source`` of what is new, as long as somebody has it."""
         self._sources.add(source)
 
@@ -133,15 +137,15 @@ class StoreCore:
         """Do ``work`` in the views thread, with where derived state is kept."""
         return self._views_work.run(work)
 
-    def hold(self, source: Source) -> None:
+    def hold(self, source: Bringing) -> None:
         """Somebody waits for ``source``, who may be held by nobody else."""
         self._held.add(source)
 
-    def release(self, source: Source) -> None:
+    def release(self, source: Bringing) -> None:
         """Nobody waits for ``source`` now."""
         self._held.discard(source)
 
-    def forget(self, source: Source) -> None:
+    def forget(self, source: Bringing) -> None:
         """``source`` ended."""
         self._sources.discard(source)
 
@@ -201,6 +205,7 @@ class StoreCore:
     def _delivered(self, delivery: Delivery) -> None:
         """A commit is done, or failed: move the clock, then tell everyone."""
         delivery = self.front.delivered(delivery)
+        self.tips.delivered(delivery)
         call_each(self.reactor, self._listeners, delivery)
         if delivery.report is not None:
             self.views.committed(delivery.report)

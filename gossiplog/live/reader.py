@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError
 
 from gossiplog.arguments import check_number, check_seconds
 from gossiplog.live.batches import Batch, Batches
-from gossiplog.live.source import Source
+from gossiplog.live.bringing import Bringing
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.entry import Entry
 from gossiplog.store.repair.verify import Damage
@@ -30,7 +30,7 @@ class Reader:
     be read once ``gossiplog verify --repair`` has brought the store in order.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Bringing) -> None:
         self._source = source
         self._entries = source.entries
         self._where = source.selection.where

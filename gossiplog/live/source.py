@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from gossiplog.errors import CursorMismatchError
+from gossiplog.live.bringing import Bringing
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.results import Result
 from gossiplog.live.selection import Selection, Where, passes
@@ -46,13 +47,13 @@ class Readable(Protocol):
     def run(self, work: Callable[[Any], Any]) -> Result[Any]:
         """Do ``work`` in the store's thread."""
 
-    def hold(self, source: Source) -> None:
+    def hold(self, source: Bringing) -> None:
         """Somebody waits for ``source``."""
 
-    def release(self, source: Source) -> None:
+    def release(self, source: Bringing) -> None:
         """Nobody waits for ``source`` now."""
 
-    def forget(self, source: Source) -> None:
+    def forget(self, source: Bringing) -> None:
         """``source`` ended."""
 
     @property

@@ -13,13 +13,16 @@ from typing import Any, overload
 
 from twisted.internet.defer import succeed
 
-from gossiplog.arguments import check_flags, check_number
+from gossiplog.arguments import check_flags, check_number, check_seconds, wrong
 from gossiplog.errors import EntryNotHeldError, InvalidValueError, StoreDamagedError, StoreInUseError
 from gossiplog.gossip.events import ForkFound
 from gossiplog.live import live_search, live_view
+from gossiplog.live.bringing import Bringing
+from gossiplog.live.causal_source import CausalSource, check_causal
 from gossiplog.live.core import StoreCore
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
+from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.page import Page, Wanted
 from gossiplog.live.reader import Reader
 from gossiplog.live.results import Result, deliver
@@ -27,6 +30,7 @@ from gossiplog.live.selection import Selection, Where
 from gossiplog.live.source import Source
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.writer import Writer
+from gossiplog.log.body import Reference
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import Cursor, check_clock
 from gossiplog.log.encodings import encoding as find_encoding
@@ -101,6 +105,11 @@ class Store:
         return self._core.damage
 
     @property
+    def notices(self) -> OrderNotices:
+        """What becomes of the order of entries; ``store.notices.listen(function)`` to be told."""
+        return self._core.notices
+
+    @property
     def interest(self) -> Follows:
         """Which authors are wanted."""
         return self._core.interest
@@ -171,9 +180,15 @@ class Store:
         after: Cursor | ClockView | None = None,
         live: bool = False,
         tail: bool = False,
+        order: str = "any",
+        settle: float = 2.0,
         encoding: str = "bytes",
     ) -> Reader:
         """Entries as an async iterator: per author by seq; authors one after the other, news as it comes.
+
+        With ``order="causal"`` all logs in one order, the same wherever the same entries are held, in which each comes
+        behind those that it names in ``after``, as :class:`PlacedEntry`.  A ``live`` reader waits ``settle`` seconds
+        for what may belong before an entry that came, and longer for what that one names.
 
         ``author`` alone, ``first`` to ``last`` (with an author); ``after`` a cursor.  ``newest`` is how many of each
         log, the last of them; ``reverse`` begins with the newest of each; ``where`` is a function of an entry, and only
@@ -190,11 +205,28 @@ class Store:
                 "tail begins behind what is there, so that newest, reverse and after mean nothing with it; "
                 "with live=True instead, newest=N gives N entries of each log and then what comes"
             )
+        check_seconds("settle", settle)
         selection = Selection(author, first, last, newest, reverse, where, live or tail)
-        source = Source(self._core, find_encoding(encoding), selection, self.clock if tail else after)
+        chosen, begin = find_encoding(encoding), self.clock if tail else after
+        source: Bringing
+        if order == "causal":
+            check_causal(selection)
+            source = CausalSource(self._core, chosen, selection, begin, settle)
+        elif order == "any":
+            source = Source(self._core, chosen, selection, begin)
+        else:
+            raise wrong("order", '"any" or "causal"', order)
         if selection.live:
             self._core.follow_live(source)
         return Reader(source)
+
+    def heads(self) -> Result[list[Reference]]:
+        """The newest entries that no other one names yet, at most 16: ``writer.append(x, after=await store.heads())``.
+
+        What follows them all comes behind all that is here.  Of logs that were written to long ago some may be missing.
+        """
+        self._core.check_open()
+        return self._core.tips.find()
 
     def entry(self, author: bytes, seq: int, *, encoding: str = "bytes") -> Result[Entry]:
         """One entry; raises :class:`EntryNotHeldError`, or :class:`StoreDamagedError` if it cannot be read.

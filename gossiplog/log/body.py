@@ -71,7 +71,7 @@ def encode_body(timestamp_ms: int, payload: bytes, after: Iterable[Reference] = 
         raise InvalidValueError(f"a payload is bytes, not {type(payload).__name__}")
     if isinstance(after, str | bytes | Mapping) or not isinstance(after, Iterable):
         raise wrong("after", "a list of references to entries", after)
-    references = [_checked(reference) for reference in after]
+    references = [check_reference(reference) for reference in after]
     if len(references) > MAX_REFERENCES:
         raise InvalidValueError(f"after names at most {MAX_REFERENCES} entries, not {len(references)}")
     elements: list[object] = [timestamp_ms, payload]
@@ -226,7 +226,8 @@ def _well_formed(reference: Reference) -> bool:
     )
 
 
-def _checked(reference: Reference) -> Reference:
+def check_reference(reference: Reference) -> Reference:
+    """Return a reference that a body can have; InvalidValueError for any other."""
     if (
         not isinstance(reference, Reference)
         or not _well_formed(reference)

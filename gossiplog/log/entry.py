@@ -57,6 +57,18 @@ class Entry:
         return f"<Entry {short_key(self.author)} {self.seq} {self.time:%Y-%m-%d %H:%M:%S}Z{state} {shown}>"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class PlacedEntry(Entry):
+    """An entry as it comes in causal order.
+
+    ``place`` is where it belongs among all: bytes that sort as places do, the same wherever the same entries are held.
+    ``late`` says that one which belongs behind it was handed over before.
+    """
+
+    place: bytes = b""
+    late: bool = False
+
+
 class _Draft:
     """An :class:`Entry` that is being filled in, and then becomes one.
 

@@ -18,14 +18,13 @@ True
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from gossiplog.errors import InvalidValueError, MalformedBodyError
 from gossiplog.log.body import MAX_TIMESTAMP_MS, Reference, decode_body
 from gossiplog.log.items import Item
 from gossiplog.log.keys import KEY_BYTES
-from gossiplog.log.segment import Segment, id_at, split_items
+from gossiplog.log.segment import Segment, chain_ids, split_items
 
 Moment: TypeAlias = tuple[int, int]
 """Milliseconds, and how many entries of that millisecond at least it comes behind."""
@@ -65,7 +64,7 @@ def read_place(place: bytes) -> Place:
 class Stated(NamedTuple):
     """What a run of entries of one log says: their clocks, and what those named that name any, by seq.
 
-    ``id_at`` is asked for the id at a seq of the run.
+    ``id_at`` is asked for the id at a seq of the run, or before it.
     """
 
     author: bytes
@@ -99,7 +98,20 @@ def read_stated(segment: Segment, first: int = 1, last: int | None = None) -> St
         for at, timestamp in enumerate(timestamps):
             if not 0 <= timestamp <= MAX_TIMESTAMP_MS:
                 timestamps[at] = _decoded(items[at], begin + at, after)
-    return Stated(segment.author, begin, timestamps, after, partial(id_at, segment))
+    return Stated(segment.author, begin, timestamps, after, _Ids(segment).at)
+
+
+class _Ids:
+    """I am the ids of a segment, computed when one is asked for, and once."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._ids: list[bytes] = []
+
+    def at(self, seq: int) -> bytes:
+        """The id at a seq, or that before the first."""
+        self._ids = self._ids or [self._segment.previous, *chain_ids(self._segment)]
+        return self._ids[seq - self._segment.first + 1]
 
 
 class Zone(NamedTuple):

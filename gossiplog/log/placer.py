@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 from gossiplog.errors import InvalidValueError
@@ -96,6 +97,8 @@ class Placer:
         moment = self.moment(author)
         low: Moment | None = None
         raised: list[tuple[int, Moment]] = []
+        own = any(each.author == author for named in after.values() for each in named)
+        moments: list[Moment] = []  # so far, if some entry names another one of its log
         at, end = first, stated.last + 1
         for seq in [*sorted(each for each in after if first <= each < end), end]:
             if at < seq:
@@ -108,6 +111,8 @@ class Placer:
                     highest = max(run, default=0)
                 if run:
                     low = low or max(moment, (run[0], 0))
+                    if own:
+                        moments += [max(moment, (each, 0)) for each in accumulate(run, max)]
                     moment = max(moment, (highest, 0))
                     at += len(run)
             if at < seq or seq == end:
@@ -117,13 +122,31 @@ class Placer:
                 self._wait(author, Wait(seq, due_ms=timestamp))
                 break
             base = max(moment, (timestamp, 0))
-            wait, behind = self._behind(author, seq, moment, base, after[seq])
+            named = [each for each in after[seq] if each.author != author]
+            inner = [each for each in after[seq] if each.author == author and each.seq < seq]
+            for each in inner:
+                known = (
+                    moment
+                    if each.seq == seq - 1
+                    else moments[each.seq - first]
+                    if each.seq >= first
+                    else None
+                )
+                if known is None:
+                    named.append(each)
+                elif _next(known) > base and stated.id_at(each.seq).startswith(each.id16):
+                    base = _next(known)
+            wait, behind = self._behind(author, base, named)
             if wait is not None:
+                wait.seq = seq
                 self._wait(author, wait)
                 break
+            plain = max(moment, (timestamp, 0))
             moment = max(base, behind)
-            if moment > base:
+            if moment > plain:
                 raised.append((seq, moment))
+            if own:
+                moments.append(moment)
             low = low or moment
             at += 1
             self._found.pop(author, None)
@@ -148,9 +171,7 @@ class Placer:
             wait.unread if moment is not None else wait.unread | wait.missing
         ):
             return
-        if reference in wait.missing:
-            self._unwatch(author, [reference])
-            wait.missing.discard(reference)
+        self._drop(author, wait, {reference})
         wait.unread.discard(reference)
         self._found.setdefault(author, {})[reference] = moment
 
@@ -164,8 +185,7 @@ class Placer:
         if wait is not None:
             given_up = wait.missing & set(wait.missing if references is None else references)
             self._given_up.setdefault(author, set()).update(given_up)
-            self._unwatch(author, given_up)
-            wait.missing -= given_up
+            self._drop(author, wait, given_up)
 
     def go_back(self, placed: Mapping[bytes, tuple[int, Moment]]) -> None:
         """Take back all places but those up to ``placed``.  O(authors)."""
@@ -189,25 +209,18 @@ class Placer:
 
     # -- what an entry names -------------------------------------------------------------------------------------
 
-    def _behind(
-        self, author: bytes, seq: int, moment: Moment, base: Moment, after: Iterable[Reference]
-    ) -> tuple[Wait | None, Moment]:
+    def _behind(self, author: bytes, base: Moment, named: Iterable[Reference]) -> tuple[Wait | None, Moment]:
         """The moment that what an entry names puts it to, or what is not known for that."""
-        wait = Wait(seq)
+        wait = Wait(0)
         behind = EARLIEST
-        found = self._found.get(author, {})
-        for reference in after:
+        found, given_up = self._found.get(author, {}), self._given_up.get(author, ())
+        for reference in named:
             if reference in found:
                 behind = max(behind, _next(found[reference]))
-                continue
-            named, number, _ = reference
-            if named == author and number >= seq:
-                continue  # no entry can name itself or a later one of its log
-            if named == author or number < self.position(named):
-                own = named == author
-                if _next(moment if own else self._bound(named, number)) > max(base, behind):
+            elif reference.seq < self.position(reference.author):
+                if _next(self._bound(reference.author, reference.seq)) > max(base, behind):
                     wait.unread.add(reference)
-            elif reference in self._given_up.get(author, ()):
+            elif reference in given_up:
                 continue
             elif self._expects(reference):
                 wait.missing.add(reference)
@@ -223,10 +236,14 @@ class Placer:
     def _stop_waiting(self, author: bytes) -> None:
         wait = self._waits.pop(author, None)
         if wait is not None:
-            self._unwatch(author, wait.missing)
+            self._drop(author, wait, set(wait.missing))
 
-    def _unwatch(self, author: bytes, missing: Iterable[Reference]) -> None:
-        for named, seq, _ in missing:
+    def _drop(self, author: bytes, wait: Wait, references: set[Reference]) -> None:
+        """Wait no longer for these; others may be of the same log and seq."""
+        dropped = wait.missing & references
+        wait.missing -= dropped
+        left = {each[:2] for each in wait.missing}
+        for named, seq in {each[:2] for each in dropped} - left:
             waiting = self._watched.at(named, seq, set)
             waiting.discard(author)
             if not waiting:

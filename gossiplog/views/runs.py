@@ -73,19 +73,20 @@ def state(segment: Segment, first: int, last: int) -> tuple[Stated, int]:
 
 
 class _Ids:
-    """I know the ids of a row, computed once if at all: 16 bytes of each, as many as a reference has."""
+    """I know the ids of a row and the one before, computed once if at all: 16 bytes, as many as a reference has."""
 
     __slots__ = ("_first", "_ids", "_segment")
 
     def __init__(self, segment: Segment) -> None:
-        self._first = segment.first
+        self._first = segment.first - 1
         self._segment: Segment | None = segment
         self._ids = b""
 
     def __call__(self, seq: int) -> bytes:
         """Return the beginning of the id at ``seq``."""
         if self._segment is not None:
-            self._ids = b"".join(each[:ID16_BYTES] for each in chain_ids(self._segment))
+            ids = [self._segment.previous, *chain_ids(self._segment)]
+            self._ids = b"".join(each[:ID16_BYTES] for each in ids)
             self._segment = None
         at = (seq - self._first) * ID16_BYTES
         return self._ids[at : at + ID16_BYTES]
