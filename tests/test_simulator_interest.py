@@ -193,7 +193,7 @@ class ChangeTests(SynchronousTestCase):
         ann, bob = line(cluster, 2)
         write(ann, 2)
         cluster.settle()
-        backup = ann.disk.backend.snapshot()
+        backup = ann.backend.snapshot()
         write(ann, 3)
         cluster.settle()
         bob.choose(Choices.unfollow, ann.local[0])

@@ -393,7 +393,7 @@ class DiskTests(SynchronousTestCase):
         ann, bob = line(cluster, 2)
         write(ann, 3)
         cluster.settle()
-        backup = ann.disk.backend.snapshot()
+        backup = ann.backend.snapshot()
         write(ann, 4)
         cluster.settle()
         ann.crash()
@@ -415,7 +415,7 @@ class DiskTests(SynchronousTestCase):
         author = ann.local[0]
         write(ann, 3)
         cluster.settle()
-        backup = ann.disk.backend.snapshot()
+        backup = ann.backend.snapshot()
         write(ann, 4)
         cluster.settle()
         ann.crash()
@@ -463,7 +463,7 @@ class DiskTests(SynchronousTestCase):
             author = ann.local[0]
             write(ann, 3)
             cluster.settle()
-            backup = ann.disk.backend.snapshot()
+            backup = ann.backend.snapshot()
             for _ in range(4):
                 write(ann)
                 cluster.run(0.5)
