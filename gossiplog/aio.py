@@ -9,7 +9,6 @@ nothing behind.  Whatever is cancelled, the end is waited for, and nothing that 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
@@ -223,7 +222,7 @@ class Node:
         *,
         network: Network | Ticket | str,
         agent: str = "gossiplog",
-        random: Callable[[], float] = random.random,
+        random: Callable[[], float] | None = None,
         only_followed: bool | None = None,
         quotas: Quotas | None = None,
         max_memory: int | None = None,

@@ -7,8 +7,6 @@ Invariant: a stopped node has no connection, no port, no timer and no write unde
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, overload
@@ -28,6 +26,7 @@ from gossiplog.errors import (
 from gossiplog.gossip.events import Lightened
 from gossiplog.gossip.modes import Mode, anything_goes
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
+from gossiplog.live.machine import machine_of
 from gossiplog.live.memory_size import default_authors, default_memory, part_large
 from gossiplog.live.monotonic import steady
 from gossiplog.live.results import Ending, Result, deliver, fail_quietly
@@ -78,12 +77,14 @@ class Node:
         *,
         network: Network | Ticket | str,
         agent: str = "gossiplog",
-        random: Callable[[], float] = random.random,
+        random: Callable[[], float] | None = None,
         only_followed: bool | None = None,
         quotas: Quotas | None = None,
         max_memory: int | None = None,
         mode: str = "both",
     ) -> None:
+        machine = machine_of(reactor)
+        random = machine.chance if random is None else random
         check_settings(reactor, store, agent, random, only_followed, quotas, max_memory, mode)
         self.mode = mode
         ticket = Ticket.of(network)
@@ -109,7 +110,7 @@ class Node:
             self._ledger = QuotaLedger(bounds, weights, core.local)
             raised = partial(core.interest.tell, Lightened(()))
             self._room = DiskRoom(reactor, core.disk, self._ledger, raised)
-            settings = Settings(os.urandom(16), agent, random, max_memory, Mode(mode))
+            settings = Settings(machine.entropy(16), agent, random, max_memory, Mode(mode))
             self._driver = Driver(reactor, core, self.network, secret, settings, self._tell, self._ledger)
             self._listeners = Listeners(reactor, self._driver)
             self.id = self._driver.id

@@ -191,7 +191,7 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("Node", "reactor", lambda value: made(reactor=value))
         yield Call("Node", "store", lambda value: made(store=value))
         yield Call("Node", "agent", lambda value: made(agent=value), {"text", "no text", "NUL"})
-        yield Call("Node", "random", lambda value: made(random=value), {"function", "class"})
+        yield Call("Node", "random", lambda value: made(random=value), {"function", "class", "None"})
         yield Call("Node", "quotas", lambda value: made(quotas=value), NOTHING)
         yield Call("Node", "mode", lambda value: made(mode=value), set())
         yield Call("Node", "max_memory", lambda value: made(max_memory=value), {"None", "2**70"})

@@ -20,7 +20,7 @@ from tests.test_reading import Consumer, VirtualCase
 class OrderCase(VirtualCase):
     def setUp(self) -> None:
         super().setUp()
-        self.patch(causal_source, "_wall_ms", lambda: self.wall_ms)
+        self.patch(causal_source, "wall_ms", lambda _: self.wall_ms)
         self.told: list[Any] = []
         self.store.notices.listen(self.told.append)
         self.ann, self.bob = Author(1), Author(2)

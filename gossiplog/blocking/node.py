@@ -7,7 +7,6 @@ Invariant: a node is touched in its thread only.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -68,7 +67,7 @@ class Node:
         *,
         network: Network | Ticket | str,
         agent: str = "gossiplog",
-        random: Callable[[], float] = random.random,
+        random: Callable[[], float] | None = None,
         only_followed: bool | None = None,
         quotas: Quotas | None = None,
         max_memory: int | None = None,

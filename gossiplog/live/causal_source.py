@@ -9,7 +9,6 @@ passed over, and said.  One job of the store's thread reads ``CHUNK_BYTES``, and
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -17,6 +16,7 @@ from typing import Any, Final, Protocol
 from gossiplog import notices
 from gossiplog.errors import CursorMismatchError, InvalidValueError
 from gossiplog.live.follows import Follows
+from gossiplog.live.machine import wall_ms
 from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.results import Result
 from gossiplog.live.selection import Selection, passes
@@ -81,7 +81,7 @@ class CausalSource:
         self._passed: dict[bytes, int] = {}
         self._waiting: Result[None] | None = None
         self._causal = Causal(self._read.copy().seq, self._comes if selection.live else None, settle)
-        self._causal.tick(store.reactor.seconds(), _wall_ms())
+        self._causal.tick(store.reactor.seconds(), wall_ms(store.reactor))
         for author, head in store.clock.items():
             if head.seq == self._read.seq(author):
                 self._compare(author, head.id)
@@ -104,7 +104,7 @@ class CausalSource:
         self.store.check_caller()
         if self.closed:
             return False
-        self._tell(self._causal.tick(self.store.reactor.seconds(), _wall_ms()))
+        self._tell(self._causal.tick(self.store.reactor.seconds(), wall_ms(self.store.reactor)))
         if reads := self._causal.ask():
             await self._fetch(reads)
             return True
@@ -244,7 +244,7 @@ class CausalSource:
         if (wakes := self._causal.wakes) is not None:
             times.append(wakes - reactor.seconds())
         if (due_ms := self._causal.due_ms) is not None:
-            times.append((due_ms - _wall_ms()) / 1000)
+            times.append((due_ms - wall_ms(reactor)) / 1000)
         self._waiting = Result(lambda _: None, reactor)
         timer = reactor.callLater(max(0.0, min(times)), self.wake)
         self.store.hold(self)
@@ -269,7 +269,3 @@ def check_causal(selection: Selection) -> None:
 
 def _bytes(place: Place) -> bytes:
     return place_bytes(place[:2], place.author, place.seq)
-
-
-def _wall_ms() -> int:
-    return int(time.time() * 1000)

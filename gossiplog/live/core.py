@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
@@ -61,7 +61,7 @@ class StoreCore:
         self.home = Home(f"store {path}")
         self._listeners: list[Listener] = []
         self._user: Callable[[], Deferred[Any]] | None = None
-        self._sources: WeakSet[Bringing] = WeakSet()
+        self._sources: WeakKeyDictionary[Bringing, None] = WeakKeyDictionary()  # in order, as a set is not
         self._held: set[Bringing] = set()
         self._closing = False
         self._closed = Ending(reactor)
@@ -93,7 +93,7 @@ class StoreCore:
 
     def follow_live(self, source: Bringing) -> None:
         """Tell ``source`` of what is new, as long as somebody has it."""
-        self._sources.add(source)
+        self._sources[source] = None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` after every commit; returns how to stop that."""
@@ -147,7 +147,7 @@ class StoreCore:
 
     def forget(self, source: Bringing) -> None:
         """``source`` ended."""
-        self._sources.discard(source)
+        self._sources.pop(source, None)
 
     def append(self, author: bytes, bodies: list[bytes]) -> Result[range]:
         """Append encoded bodies to a local log; fires after the commit with their seqs."""

@@ -136,6 +136,8 @@ def _why_never(reactor: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 def why_over(reactor: Any) -> str:
     """Why nothing will ever happen on ``reactor`` again, and what to do; ``""`` if something may."""
+    if ended := getattr(reactor, "ended", ""):  # one of a test, that says why
+        return str(ended)
     loop = getattr(reactor, "_asyncioEventloop", None)
     if loop is not None and loop.is_closed():
         over = "the asyncio loop that the reactor was installed on is closed"

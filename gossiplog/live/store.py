@@ -22,6 +22,7 @@ from gossiplog.live.causal_source import CausalSource, check_causal
 from gossiplog.live.core import StoreCore
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
+from gossiplog.live.machine import machine_of
 from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.page import Page, Wanted
 from gossiplog.live.reader import Reader
@@ -39,7 +40,7 @@ from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import Keypair, check_author, short_key
 from gossiplog.paths import AnyPath
 from gossiplog.store.door import place_of
-from gossiplog.store.logs import Logs, VerifyReport, open_logs
+from gossiplog.store.logs import Logs, VerifyReport
 from gossiplog.store.names import check_cursor_name, check_writer_name
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.repair import RepairReport
@@ -59,8 +60,8 @@ def open_store(
     With ``read_only`` not a byte is changed there, and it may be anybody's.  Blocks for up to ``wait`` seconds while
     one other process has it open.  Raises :class:`StoreError`, of which the subclass says why, or InvalidValueError.
     """
-    place = place_of(path)
-    return Store(lambda: open_logs(place, init, read_only, wait), reactor, place)
+    place, machine = place_of(path), machine_of(reactor)
+    return Store(lambda: machine.open_logs(place, init, read_only, wait), reactor, place, machine.thread)
 
 
 class Store:

@@ -33,7 +33,7 @@ class Subscribers:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._subscribers: list[Callable[[Notice], object]] = []
-        self._waiting: set[Result[Any]] = set()
+        self._waiting: dict[Result[Any], None] = {}  # in order, as a set is not
         self._iterators: dict[Events[Any], Callable[[], None]] = {}
         self._closed = False
 
@@ -64,7 +64,7 @@ class Subscribers:
 
         def forget() -> None:
             unsubscribe()
-            self._waiting.discard(result)
+            self._waiting.pop(result, None)
 
         def look(notice: Notice) -> None:
             if result.called or not isinstance(notice, wanted):
@@ -80,7 +80,7 @@ class Subscribers:
                 result.callback(notice)
 
         unsubscribe = self.add(look)
-        self._waiting.add(result)
+        self._waiting[result] = None
         return result
 
     def iterate(self, kinds: tuple[type[Any], ...]) -> Events[Any]:

@@ -7,13 +7,13 @@ Invariant: what cannot be an entry is refused before anything is written.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from gossiplog.arguments import wrong
 from gossiplog.errors import InvalidReferenceError, InvalidValueError
 from gossiplog.limits import MAX_REFERENCES
+from gossiplog.live.machine import wall_ms
 from gossiplog.live.results import Result
 from gossiplog.log.body import ID16_BYTES, Reference, check_reference, encode_bodies, encode_body
 from gossiplog.log.clock_view import ClockView
@@ -27,6 +27,8 @@ _SINGLE = (str, bytes, bytearray, memoryview, Mapping)
 
 class Appends(Protocol):
     """What a writer needs of its store."""
+
+    reactor: Any
 
     @property
     def clock(self) -> ClockView:
@@ -57,7 +59,7 @@ class Writer:
         """
         [encoded] = encode_payloads((payload,), self._encoding)
         references = self._references(after) if after != () else []
-        body = encode_body(int(time.time() * 1000), encoded, references)
+        body = encode_body(wall_ms(self._store.reactor), encoded, references)
         return self._store.append(self.author, [body]).addCallback(lambda seqs: seqs.start)  # type: ignore[return-value]
 
     def _references(self, after: Any) -> list[Reference]:
@@ -95,4 +97,4 @@ class Writer:
         encoded = encode_payloads(payloads, self._encoding)
         if not encoded:
             return self._store.run(lambda _: range(0))
-        return self._store.append(self.author, encode_bodies(int(time.time() * 1000), encoded))
+        return self._store.append(self.author, encode_bodies(wall_ms(self._store.reactor), encoded))

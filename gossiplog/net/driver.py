@@ -36,6 +36,7 @@ from gossiplog.live.core import StoreCore
 from gossiplog.live.forked_reactor import let_go
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog
+from gossiplog.live.machine import fresh_key
 from gossiplog.live.monotonic import worked
 from gossiplog.live.results import Ending, Result
 from gossiplog.log.network import Network
@@ -91,7 +92,7 @@ class Driver:
         self._secret = secret
         self._tell = tell
         self._links: dict[int, Link] = {}
-        self._open: set[Link] = set()
+        self._open: dict[Link, None] = {}  # in order, as a set is not
         self._next_session = 0
         self._sent: dict[Link, None] = {}
         self._alarm = DeadlineTimer(reactor, lambda: self._handle(events.Tick()))
@@ -168,11 +169,11 @@ class Driver:
 
     def channel(self, initiator: bool) -> Channel:
         """A fresh channel for a new connection."""
-        return Channel(initiator, self._secret, self._network.key)
+        return Channel(initiator, self._secret, self._network.key, ephemeral=fresh_key(self.reactor))
 
     def connection_made(self, link: Link) -> bool:
         """A connection came up; False when it cannot stay."""
-        self._open.add(link)
+        self._open[link] = None
         if self._stopping:
             return False
         if not link.initiator:
@@ -254,7 +255,7 @@ class Driver:
 
     def connection_lost(self, link: Link, reason: str) -> None:
         """It is gone."""
-        self._open.discard(link)
+        self._open.pop(link, None)
         self.admission.lost(link)
         self._sent.pop(link, None)
         if link.session is not None:

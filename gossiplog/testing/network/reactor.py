@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import inf
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
@@ -25,10 +25,14 @@ from twisted.internet.error import (
 from twisted.internet.interfaces import (
     IConnector,
     IDelayedCall,
+    IHostnameResolver,
+    IHostResolution,
     IListeningPort,
     IReactorFromThreads,
+    IReactorPluggableNameResolver,
     IReactorTCP,
     IReactorTime,
+    IResolutionReceiver,
 )
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -156,7 +160,20 @@ class DelayedCall(LocalCall):
             raise AlreadyCancelled if self._cancelled else AlreadyCalled
 
 
-@implementer(IReactorTCP, IReactorTime, IReactorFromThreads)
+@implementer(IHostResolution)
+class LookUp:
+    """I am a name that was looked up."""
+
+    problem = "there is no such machine"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cancel(self) -> None:
+        """It is done already."""
+
+
+@implementer(IReactorTCP, IReactorTime, IReactorFromThreads, IReactorPluggableNameResolver, IHostnameResolver)
 class VirtualReactor(LocalTimers):
     """I am a reactor in whose world TCP is memory: the machine ``name`` at ``address`` of a ``net``.
 
@@ -185,7 +202,7 @@ class VirtualReactor(LocalTimers):
         self.ports: dict[int, Port] = {}
         self.sides: set[Side] = set()
         self.unreachable: set[int] = set()
-        self.crashed = False
+        self.ended = ""
         self._machines = machines
         self._calls: dict[DelayedCall, None] = {}
         self._last_port = 40_000
@@ -198,7 +215,7 @@ class VirtualReactor(LocalTimers):
 
         def make() -> None:
             self.forget(later)
-            if not self.crashed:
+            if not self.ended:
                 callable(*about, **named)
 
         later = DelayedCall(self, delay, make)
@@ -231,6 +248,34 @@ class VirtualReactor(LocalTimers):
         """Call soon; there is only this thread."""
         self.callLater(0, callable, *args, **kwargs)
 
+    # -- what Twisted asks of who looks names up
+
+    @property
+    def nameResolver(self) -> VirtualReactor:
+        """Who knows the machines by name."""
+        return self
+
+    def installNameResolver(self, resolver: Any) -> NoReturn:
+        """Refuse: names are those of machines."""
+        raise NotImplementedError("names are those of the machines")
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Any = None,
+        transportSemantics: str = "TCP",
+    ) -> LookUp:
+        """Tell the address of a machine."""
+        found = self.find(hostName)
+        resolution = LookUp(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
+        if found is not None:
+            resolutionReceiver.addressResolved(IPv4Address("TCP", found.address, portNumber))
+        resolutionReceiver.resolutionComplete()
+        return resolution
+
     # -- what a test asks
 
     def run(self, seconds: float) -> None:
@@ -241,13 +286,13 @@ class VirtualReactor(LocalTimers):
         """Do what is due now, until nothing is."""
         self.run(0.0)
 
-    def crash(self, *, silent: bool = False) -> None:
-        """Do nothing more; ``silent``: the machine is gone, and nobody is told."""
-        self.crashed = True
+    def crash(self, why: str, *, silent: bool = False) -> None:
+        """Do nothing more, and say ``why`` to who still asks; ``silent``: the machine is gone, and nobody is told."""
+        self.ended = why
         for call in self.getDelayedCalls():
             call.cancel()
         self.ports.clear()
-        for side in tuple(self.sides):
+        for side in sorted(self.sides, key=lambda side: side.getHost().port):
             side.die(hears=False)
             ours, theirs = (end is not side and not silent for end in side.line.ends)
             side.line.cut(hears=(ours, theirs))

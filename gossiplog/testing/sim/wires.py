@@ -134,9 +134,12 @@ class Net:
 
         self.reachable = reachable
         self.world.note(f"partition {side}")
-        for link in tuple(self.links):
-            if not reachable(link.ends[0].party, link.ends[1].party):
-                link.cut(hears=(not silent, not silent))
+        for link in self.impossible():
+            link.cut(hears=(not silent, not silent))
+
+    def impossible(self) -> list[Line]:
+        """The connections of parties that cannot reach each other."""
+        return [link for link in self.links if not self.reachable(*(end.party for end in link.ends))]
 
     def heal(self) -> None:
         """Everyone reaches everyone."""
