@@ -29,7 +29,7 @@ from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
 from gossiplog.live.machine import machine_of
 from gossiplog.live.memory_size import default_authors, default_memory, part_large
 from gossiplog.live.monotonic import steady
-from gossiplog.live.results import Ending, Result, deliver, fail_quietly
+from gossiplog.live.results import Ending, Result, crash_of, deliver, fail_quietly
 from gossiplog.live.store import Store
 from gossiplog.live.subscriptions import Events, Subscribers
 from gossiplog.log.keys import is_node_id
@@ -350,7 +350,7 @@ class Node:
 
         In a child of the process that made the node nothing is done: the connections are the parent's.
         """
-        if not self._core.home.is_here:
+        if not self._core.home.is_here or crash_of(self.reactor):
             self._stopped.come()
         elif not self._stopping:
             self._core.check_caller()

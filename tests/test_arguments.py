@@ -43,6 +43,7 @@ from gossiplog import (
     open_store,
     parse_author,
     short_key,
+    testing,
 )
 from gossiplog.live.follows import Follows
 from gossiplog.store.logs import Logs
@@ -123,6 +124,57 @@ class ArgumentTests(SynchronousTestCase):
 
     # -- the table
 
+    def networks(self) -> Iterator[Call]:
+        """Those of ``gossiplog.testing``."""
+        network = testing.Network(1)
+        ann, _ = network.machine("ann"), network.machine("bob")
+        qualities, line = testing.Quality, testing.Quality()
+
+        async def nothing() -> None:
+            """Nothing."""
+
+        yield Call("testing.Network", "seed", testing.Network, NUMBERS)
+        yield Call("testing.Network", "quality", lambda value: testing.Network(1, quality=value))
+        for name, meant in (
+            ("delay", TIMES),
+            ("bytes_per_second", TIMES - {"0"} | {"inf"}),
+            ("lasts", TIMES),
+        ):
+            made = lambda value, name=name: testing.Network(1, quality=qualities(**{name: value}))  # noqa: E731
+            yield Call("testing.Quality", name, made, meant)
+        yield Call("testing.Network.machine", "name", network.machine, {"text"})
+        yield Call("testing.Network.machine", "disk", lambda value: network.machine("cleo", disk=value))
+        yield Call("testing.Network.cut", "machine", lambda value: network.cut(value, "bob"), {"text"})
+        yield Call("testing.Network.cut", "machine", lambda value: network.cut("ann", value), {"text"})
+        yield Call(
+            "testing.Network.cut", "silent", lambda value: network.cut("ann", "bob", silent=value), FLAGS
+        )
+        yield Call("testing.Network.partition", "machine", network.partition, {"[]", "{}", "()"})
+        yield Call(
+            "testing.Network.partition", "silent", lambda value: network.partition(silent=value), FLAGS
+        )
+        yield Call("testing.Network.heal", "machine", lambda value: network.heal("ann", value), {"text"})
+        yield Call(
+            "testing.Network.become",
+            "machine",
+            lambda value: network.become(value, "bob", line),
+            {"text"},
+        )
+        yield Call("testing.Network.become", "quality", lambda value: network.become("ann", "bob", value))
+        yield Call("testing.Network.advance", "seconds", network.advance, TIMES)
+        yield Call("testing.Network.sleep", "seconds", network.sleep, TIMES)
+        yield Call("testing.Network.start", "coroutine", network.start)
+        yield Call("testing.Network.run", "coroutine", network.run)
+        yield Call("testing.Network.run", "seconds", lambda value: network.run(nothing(), value), TIMES)
+        yield Call(
+            "testing.Network.run_until",
+            "seconds",
+            lambda value: network.run_until(lambda: True, value),
+            TIMES,
+        )
+        yield Call("testing.Network.until", "condition", network.until, {"function", "class"})
+        yield Call("testing.Machine.crash", "silent", lambda value: ann.crash(silent=value), FLAGS)
+
     def functions(self) -> Iterator[Call]:
         reactor = self.world.reactor
         place = self.place / "made"
@@ -171,6 +223,7 @@ class ArgumentTests(SynchronousTestCase):
             yield Call("blocking.Store", "timeout", verified, TIMES | NOTHING)
             waiting.timeout = None
         yield Call("ForkProof.load", "content", ForkProof.load)
+        yield from self.networks()
         for quota in ("authors", "bytes_per_author", "bytes"):
             yield Call(
                 "Quotas", quota, lambda value, quota=quota: Quotas(**{quota: value}), {"None", "5", "2**70"}

@@ -136,8 +136,8 @@ def _why_never(reactor: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 def why_over(reactor: Any) -> str:
     """Why nothing will ever happen on ``reactor`` again, and what to do; ``""`` if something may."""
-    if ended := getattr(reactor, "ended", ""):  # one of a test, that says why
-        return str(ended)
+    if crashed := crash_of(reactor):
+        return crashed
     loop = getattr(reactor, "_asyncioEventloop", None)
     if loop is not None and loop.is_closed():
         over = "the asyncio loop that the reactor was installed on is closed"
@@ -147,6 +147,11 @@ def why_over(reactor: Any) -> str:
         return ""
     only = "" if hasattr(reactor, "thread") else ", and a process has only one"
     return f"{over}{only}: open, use and close a store within one reactor.run() or asyncio.run()"
+
+
+def crash_of(reactor: Any) -> str:
+    """Return what is said of a reactor whose machine crashed, as those of tests do; ``""`` for any other."""
+    return str(getattr(reactor, "crashed", ""))
 
 
 def check_reactor(reactor: Any) -> None:

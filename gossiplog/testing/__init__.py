@@ -1,4 +1,7 @@
-"""Public test support: a simulator of whole networks, and a conformance suite for stores.
+"""Public test support: networks for the tests of applications, a simulator, a conformance suite for stores.
+
+A :class:`Network` has machines on which real stores and nodes run, in virtual time, over lines that are cut and healed:
+``docs/howto/testing.rst`` shows it.
 
 The simulator runs the real replication core, codec and store logic in virtual time, from one seed.  Start reading with
 ``cluster`` (put nodes together, let time pass, see that they agree), then ``node``, ``pipes`` and ``disk``; ``faults``
@@ -11,6 +14,7 @@ Public, with names that stay, is what can be imported from here, of ``SimNode`` 
 ``conformance``.  What else the modules hold may change.
 """
 
+from gossiplog.testing.network import Machine, Network, StuckError
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.faults import KINDS, Fault, Faults
@@ -30,13 +34,16 @@ __all__ = [
     "Faults",
     "Figures",
     "InvariantError",
-    "SimNode",
+    "Machine",
+    "Network",
     "Quality",
+    "SimNode",
     "Scenario",
     "Speed",
     "Spread",
     "Steady",
     "Stranger",
+    "StuckError",
     "draw",
     "draw_large",
     "measure",

@@ -77,8 +77,10 @@ class MemoryBackend:
         self._closed = False
 
     def snapshot(self) -> MemoryBackend:
-        """Return an independent store with the same content, as a copied or restored disk would be; O(rows)."""
-        self._require_open()
+        """Return an independent store with the same content, as a copied or restored disk would be; O(rows).
+
+        A closed one is still there to be copied, as files are.
+        """
         copy = MemoryBackend(self.path)
         for author, log in self._logs.items():
             copy._logs[author] = log.copy()
@@ -284,6 +286,11 @@ class MemoryBackend:
     ) -> CopyGuard:
         """Let everybody append: there is no file that anybody could copy."""
         return CopyGuard(self, self.secrets, None, clock, writers, entropy)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether everything is refused."""
+        return self._closed
 
     def close(self) -> None:
         """Refuse everything from now on."""

@@ -7,6 +7,7 @@ Invariant: nothing happens but while the world's time passes; once the machine c
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from math import inf
 from types import MappingProxyType
@@ -38,6 +39,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from gossiplog.live.machine import Machine
 from gossiplog.testing.network.sockets import Cable, Side
 from gossiplog.testing.sim.pipes import Quality
 from gossiplog.testing.sim.wires import Net
@@ -113,6 +115,9 @@ class Connector:
 
     def _answered(self) -> None:
         there = self.reactor.find(self.host)
+        if there is not None and not self.reactor.net.reachable(self.reactor, there):  # since a moment ago
+            self._call = self.reactor.callLater(self.timeout, self._fail, TimeoutError())
+            return
         port = None if there is None else there.ports.get(self.port)
         if port is None:
             self._fail(ConnectionRefusedError())
@@ -177,8 +182,8 @@ class LookUp:
 class VirtualReactor(LocalTimers):
     """I am a reactor in whose world TCP is memory: the machine ``name`` at ``address`` of a ``net``.
 
-    Without a net I am alone in a world with ``latency`` on every line.  ``cut(size)`` says how many of ``size`` bytes
-    are read at once.
+    ``machine`` is what stores and nodes on me have of it.  Without a net I am alone in a world with ``latency`` on
+    every line.  ``cut(size)`` says how many of ``size`` bytes are read at once.
     """
 
     def __init__(
@@ -190,6 +195,7 @@ class VirtualReactor(LocalTimers):
         name: str = "localhost",
         address: str = HOST,
         machines: Mapping[str, VirtualReactor] = MappingProxyType({}),
+        machine: Machine | None = None,
     ) -> None:
         self.net = Net(World(0)) if net is None else net
         if net is None:
@@ -202,7 +208,10 @@ class VirtualReactor(LocalTimers):
         self.ports: dict[int, Port] = {}
         self.sides: set[Side] = set()
         self.unreachable: set[int] = set()
-        self.ended = ""
+        self.crashed = ""
+        self.thread = threading.get_ident()
+        if machine is not None:
+            self.machine = machine
         self._machines = machines
         self._calls: dict[DelayedCall, None] = {}
         self._last_port = 40_000
@@ -215,7 +224,7 @@ class VirtualReactor(LocalTimers):
 
         def make() -> None:
             self.forget(later)
-            if not self.ended:
+            if not self.crashed:
                 callable(*about, **named)
 
         later = DelayedCall(self, delay, make)
@@ -288,11 +297,11 @@ class VirtualReactor(LocalTimers):
 
     def crash(self, why: str, *, silent: bool = False) -> None:
         """Do nothing more, and say ``why`` to who still asks; ``silent``: the machine is gone, and nobody is told."""
-        self.ended = why
+        self.crashed = why
         for call in self.getDelayedCalls():
             call.cancel()
         self.ports.clear()
-        for side in sorted(self.sides, key=lambda side: side.getHost().port):
+        for side in [end for line in self.net.links for end in line.ends if end in self.sides]:
             side.die(hears=False)
             ours, theirs = (end is not side and not silent for end in side.line.ends)
             side.line.cut(hears=(ours, theirs))
@@ -305,10 +314,15 @@ class VirtualReactor(LocalTimers):
             return self
         return self._machines.get(host)
 
+    def note(self, line: str) -> None:
+        """Write a line of the trace."""
+        self.world.note(f"{self.name} {line}")
+
     def join(self, dialler: Any, port: Port) -> tuple[Side, Side]:
         """Make a connection between protocols of two factories; returns the dialler's side first."""
         host, there = IPv4Address("TCP", self.address, self._free_port()), port.getHost()
         ours, theirs = Cable(self.net, (self, port.reactor), (host, there)).ends
+        self.note(f"connects to {port.reactor.name}:{port.number}")
         protocols = port.factory.buildProtocol(host), dialler.buildProtocol(there)
         for side, protocol in zip((theirs, ours), protocols, strict=True):
             side.protocol = Protocol() if protocol is None else protocol

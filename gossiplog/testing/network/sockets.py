@@ -39,6 +39,9 @@ class Host(Station, Protocol):
     def callLater(self, delay: float, call: Callable[..., Any], /, *about: Any) -> Any:
         """Call later."""
 
+    def note(self, line: str, /) -> None:
+        """Write a line of the trace."""
+
     def cut(self, size: int, /) -> int:
         """How many of ``size`` bytes are read at once."""
 
@@ -192,6 +195,7 @@ class Side:
             piece = bytes(self._unsent[: min(CHUNK_BYTES, self._window)])
             del self._unsent[: len(piece)]
             self._window -= len(piece)
+            self.party.note(f"sends {len(piece)} to {self.other.party.name}")
             self.way.carry(len(piece), lambda piece=piece: self.other._arrived(piece))  # type: ignore[misc]
         if self._unsent:
             return
@@ -243,6 +247,7 @@ class Side:
         if not self.connected:
             return
         self.connected = False
+        self.party.note(f"has no connection to {self.other.party.name}: {type(reason).__name__}")
         if self._unread or isinstance(reason, ConnectionAborted):
             self.way.carry(0, self.other._reset)
         else:

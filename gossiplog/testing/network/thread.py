@@ -74,13 +74,14 @@ class VirtualThread(StoreThread):
         delivered: Callable[..., None],
         name: str,
         speed: Speed = AT_ONCE,
+        committed: Callable[..., None] = lambda *_: None,
     ) -> None:
         self._reactor = reactor
         self._delivered = delivered
         self._home = Home(name)
         self._closed = False
         world, logs = reactor.world, open_logs()
-        self.disk = Disk(world, world.child(), logs, speed, lambda *_: None, self._deliver, BaseException)
+        self.disk = Disk(world, world.child(), logs, speed, committed, self._deliver, BaseException)
 
     def now(self, work: Callable[[Logs], Any]) -> Any:
         """Do ``work`` at once."""

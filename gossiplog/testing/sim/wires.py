@@ -42,8 +42,15 @@ class Line:
         """Be the line of these two."""
         self.ends = dialler, listener
         self.net.links.append(self)
-        if self.quality.lasts:
-            self.world.after(self.random.expovariate(1.0 / self.quality.lasts), self.cut)
+        self.become(self.quality)
+
+    def become(self, quality: Quality) -> None:
+        """Be like this, in both directions, for what is sent from now on."""
+        self.quality = quality
+        for end in self.ends:
+            end.way.quality = quality
+        if quality.lasts:
+            self.world.after(self.random.expovariate(1.0 / quality.lasts), self.cut)
 
     def ended(self) -> None:
         """An end is gone."""
