@@ -501,7 +501,7 @@ class FailingDiskTests(SynchronousTestCase):
         """Told once, as a disk that failed; peers send nothing more, and reads for them are answered with nothing."""
         self.a.append(b"before")
         self.world.run(1)
-        self.b.disk._over = StoreClosedError("its thread ended")
+        self.b.store._core.thread._over = StoreClosedError("its thread ended")
         for number in range(10):
             self.a.append(bytes([number]))
             self.world.run(1)

@@ -327,7 +327,7 @@ class DiskTests(SynchronousTestCase):
         cluster.start()
         write(ann, 3)
         cluster.run(1.0)
-        ann.disk._speed = SLOW_DISK
+        ann.disk.speed = SLOW_DISK
         write(ann, 2, 99)
         cluster.run(0.001)
         ann.crash()

@@ -101,15 +101,14 @@ class Driver:
         holed = store.thread.now(lambda logs: logs.holed_authors())
         self._heads = Heads(store.clock, store.forks, store.local, holed)
         self._checker = SignatureChecks()
-        budget, verify, mode = Budget(settings.max_memory), self._checker.verify, settings.mode
         self.replica = Replica(
             self.id,
             settings.instance,
             self._heads,
             agent=settings.agent,
-            budget=budget,
-            verify=verify,
-            mode=mode,
+            budget=Budget(settings.max_memory),
+            verify=self._checker.verify,
+            mode=settings.mode,
         )
         self.replica.limit_to(store.interest.choices, ledger)
         self.loop = Loop(self.replica, store.front, self, self._check_stopped)
