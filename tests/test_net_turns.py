@@ -169,6 +169,35 @@ class TurnsTests(SynchronousTestCase):
             self.clock.iterate()
         self.assertGreater(self.log.count("stays"), 30)  # those that wait become more with each turn of it
 
+    def test_what_is_done_at_once_counts(self) -> None:
+        """Of two that waited for as long, the one is next that did less, with a turn or without."""
+        busy, idle = self.light("busy", 1, 1.0), self.light("idle", 0, 1.0)
+        for number in range(9):
+            self.turns.queue(self.heavy(str(number), 1000, 1.0))
+        busy.turn, idle.turn = self.turns.turn(), self.turns.turn()
+        for _ in range(90):
+            self.clock.iterate()
+        self.turns.came(busy)
+        self.assertEqual(self.log[-1], "busy")
+        for worker in (busy, idle):
+            worker.pieces = 1
+            self.turns.queue(worker)
+        self.clock.iterate()
+        self.assertEqual(self.log[-1], "idle")
+
+    def test_who_came_a_while_ago(self) -> None:
+        """Does not wait as who is new, even if it never did anything."""
+        served = self.heavy("me", 1, 0.1)
+        for number in range(48):
+            self.turns.queue(self.heavy(str(number), 1000, 1.0))
+        self.clock.iterate()
+        served.turn = self.turns.turn()
+        for _ in range(2 * 48):
+            self.clock.iterate()
+        self.turns.queue(served)
+        self.clock.iterate()
+        self.assertEqual(self.log[-1], "me")
+
     def test_who_comes_in_bursts(self) -> None:
         """Together, whenever nobody else waits: they wait for who took less, though it came last."""
         served = self.heavy("me", 0, 0.1)
@@ -232,7 +261,7 @@ class ChoresTests(SynchronousTestCase):
         turns = FairTurns(clock, clock.seconds)
         log: list[str] = []
         for name in "ab":
-            chores = Chores(turns, 0.0, lambda: None)
+            chores = Chores(turns, lambda: None)
             for _ in range(8):
                 chores.put(lambda name=name: log.append(name))  # type: ignore[misc]
         self.assertEqual(log, [])

@@ -54,6 +54,10 @@ class FairOrder(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def enter(self, share: Share) -> None:
+        """Somebody came who may want a turn later: from now on it is not new."""
+        share.taken = self._since(share)
+
     def put(self, who: T, share: Share) -> None:
         """``who`` waits for a turn.  O(log of those who wait), as taking."""
         share.taken = self._since(share)

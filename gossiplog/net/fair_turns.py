@@ -63,6 +63,12 @@ class FairTurns:
         self._waiting: FairOrder[Worker] = FairOrder(limits.TURN_SECONDS)
         self._scheduled = False
 
+    def turn(self) -> Turn:
+        """Somebody came."""
+        turn = Turn(self._reactor.seconds())
+        self._waiting.enter(turn.share)
+        return turn
+
     def came(self, worker: Worker) -> None:
         """``worker`` has something to do: now, if it is small and took little time lately, or when its turn comes."""
         turn = worker.turn

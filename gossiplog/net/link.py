@@ -28,7 +28,7 @@ from gossiplog.gossip.messages import Bye, Message
 from gossiplog.gossip.outbox import FEW_BYTES, weight
 from gossiplog.log.segment import Segment
 from gossiplog.net.endpoints import describe
-from gossiplog.net.fair_turns import FairTurns, Turn
+from gossiplog.net.fair_turns import FairTurns
 from gossiplog.net.inbox import Inbox
 from gossiplog.net.serving_turns import Chores
 from gossiplog.net.sockets import PART_BYTES, failing, narrow, tune, unsent_bytes
@@ -105,9 +105,9 @@ class Link(Protocol):
         self._unsent_bytes = 0
         self._given_bytes = 0
         self._deadline: Any = None
-        self.turn = Turn(owner.reactor.seconds())
+        self.turn = owner.turns.turn()
         self._inbox = Inbox(self.channel)
-        self.chores = Chores(owner.turns, owner.reactor.seconds(), self.abort)
+        self.chores = Chores(owner.turns, self.abort)
         self._may_read = True
 
     # -- Twisted calls

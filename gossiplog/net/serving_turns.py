@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from gossiplog.net.fair_turns import FairTurns, Turn
+from gossiplog.net.fair_turns import FairTurns
 
 CHORE_SECONDS = 0.001
 """What a chore takes where time stands still."""
@@ -19,8 +19,8 @@ CHORE_SECONDS = 0.001
 class Chores:
     """I do what one connection has to be served with, in turns of their own.  ``abort`` is called when that fails."""
 
-    def __init__(self, turns: FairTurns, now: float, abort: Callable[[], None]) -> None:
-        self.turn = Turn(now)
+    def __init__(self, turns: FairTurns, abort: Callable[[], None]) -> None:
+        self.turn = turns.turn()
         self.abort = abort
         self._turns = turns
         self._chores: deque[Callable[[], None]] = deque()
