@@ -66,11 +66,27 @@ class OrderTests(SynchronousTestCase):
         for name, share in self.shares.items():
             self.order.put(name, share)
         self.order.put("m", self.mine)
-        self.assertEqual(self.turns(1), "m")
+        self.assertIn("m", self.turns(2))
         for _ in range(10):
             self.order.took(self.mine, 1.0)
         self.order.put("m", self.mine)
         self.assertNotIn("m", self.turns(45))
+
+    def test_one_at_a_time_is_new(self) -> None:
+        """The others wait as who had a turn, and so does the next until that is so long ago."""
+        self.turns(50)
+        for name in "xyz":
+            self.shares[name] = Share()
+            self.order.enter(self.shares[name])
+            self.order.put(name, self.shares[name])
+        taken = self.turns(9)
+        self.assertLessEqual(taken.index("x"), 1)
+        self.assertGreaterEqual(min(taken.index("y"), taken.index("z")), 5)
+        self.turns(20)
+        self.shares["w"] = Share()
+        self.order.put("w", self.shares["w"])
+        taken = self.turns(9)
+        self.assertLess(taken.index("w"), taken.index("b"))
 
     def test_removed(self) -> None:
         """Who goes has no turn any more."""

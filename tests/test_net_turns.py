@@ -14,13 +14,14 @@ from gossiplog.gossip import events
 from gossiplog.gossip.allowance import RECORDS_PER_POINT
 from gossiplog.gossip.backlog import Payloads
 from gossiplog.gossip.message_table import MESSAGE_MILLISECONDS
-from gossiplog.gossip.messages import Lazy, Message, Ping, Pong
+from gossiplog.gossip.messages import Fork, Lazy, Message, Ping, Pong
 from gossiplog.live.monotonic import worked
 from gossiplog.net.fair_turns import FairTurns, Turn
 from gossiplog.net.serving_turns import Chores
 from gossiplog.notices import PeerDown, PeerRejected
 from gossiplog.wire.codec import encode
 from tests.netcase import Peer, World
+from tests.test_replica_exchange import ANN, proof_of
 
 
 class Reactor:
@@ -142,11 +143,14 @@ class TurnsTests(SynchronousTestCase):
             self.turns.queue(self.heavy(str(number), 1000, 1.0))
         for _ in range(48 * 3):
             self.clock.iterate()
-        served = self.heavy("me", 1, 0.1)
+        served, another = self.heavy("me", 1, 0.1), self.heavy("another", 1, 0.1)
+        self.turns.queue(another)
         self.turns.queue(served)
         for _ in range(3 * 49):
             self.clock.iterate()
-        self.assertLessEqual(self.log[::-1].index("me"), 2 * 49)  # it was new, and waited as the others
+        since = self.log[-3 * 49 :]
+        self.assertLessEqual(since.index("another"), 1)  # of those who are new the first is next
+        self.assertGreaterEqual(since.index("me"), 48)
         for _ in range(10):
             served.pieces = 1
             self.turns.queue(served)
@@ -261,7 +265,7 @@ class ChoresTests(SynchronousTestCase):
         turns = FairTurns(clock, clock.seconds)
         log: list[str] = []
         for name in "ab":
-            chores = Chores(turns, lambda: None)
+            chores = Chores(turns, turns.turn(), lambda: None)
             for _ in range(8):
                 chores.put(lambda name=name: log.append(name))  # type: ignore[misc]
         self.assertEqual(log, [])
@@ -356,6 +360,15 @@ class LinkTests(SynchronousTestCase):
         self.world.run(1)
         self.assertEqual((sum(together), times), (3200, 2))
         self.assertEqual(max(together), -(-limits.TOGETHER_MILLISECONDS // MESSAGE_MILLISECONDS))
+
+    def test_proofs_one_at_a_time(self) -> None:
+        """Each goes to every peer, of which there may be many: it waits for a turn, and takes most of it."""
+        together: list[int] = []
+        self.patch(self.site.node._driver, "received", lambda link, messages: together.append(len(messages)))
+        self.come(*[encode(Fork(proof_of(ANN)))] * 20)
+        self.assertEqual(together, [])
+        self.world.run(1)
+        self.assertEqual(together, [1] * 20)
 
     def test_answers_do_not_wait_for_what_is_served(self) -> None:
         """Neither does anybody else's."""

@@ -3,8 +3,8 @@
 Responsible for: the order of those who wait for a turn, by what they took in those before.
 Must not know: what is taken, seconds or bytes; what is done in a turn.
 Invariant: while some always wait, each gets as much as each other; who takes less than that waits only for the turn
-under way, and for those who took as little.  What is not taken is not saved up, but for ``credit``.  Who is new waits
-as if it had just had a turn: to leave and come back is worth nothing.
+under way, and for those who took as little.  What is not taken is not saved up, but for ``credit``.  Of those who are
+new one at a time is next, and the others wait as if they had just had a turn: to leave and come back is worth nothing.
 
 This is start-time fair queueing (Goyal, Vin and Cheng, "Start-time Fair Queueing", SIGCOMM 1996).  It needs not know
 beforehand what a turn takes.
@@ -48,6 +48,7 @@ class FairOrder(Generic[T]):
         """``credit`` is what a turn takes."""
         self._credit = credit
         self._clock = 0.0
+        self._crowded_until = 0.0
         self._count = 0
         self._waiting: list[tuple[float, int, T]] = []
 
@@ -84,5 +85,7 @@ class FairOrder(Generic[T]):
     def _since(self, share: Share) -> float:
         """What ``share`` took, if it had not saved up too much."""
         if share.taken is None:
-            return self._clock + self._credit
+            is_crowded = self._clock < self._crowded_until
+            self._crowded_until = self._clock + self._credit
+            return self._crowded_until if is_crowded else self._clock
         return max(share.taken, self._clock - self._credit)

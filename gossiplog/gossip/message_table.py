@@ -51,6 +51,9 @@ SEGMENT_MILLISECONDS: Final = 0.1
 MESSAGE_MILLISECONDS: Final = 0.04
 """What the smallest take."""
 
+FORK_MILLISECONDS: Final = 3.0
+"""A new proof: 0.3 ms to verify, and 0.1 for each session, of which there may be many, that is to get it."""
+
 
 class Row(NamedTuple):
     """``kind`` is allowed in ``phases``, from either side; ``price`` is in points; ``part`` takes it with ``take``."""
@@ -106,6 +109,8 @@ def work(message: Message) -> float:
     """About how long a message takes, in milliseconds: its price, but for what is added so that nothing is cheap."""
     if isinstance(message, Segment):
         return SEGMENT_MILLISECONDS + hashed(message) / 4
+    if isinstance(message, Fork):
+        return FORK_MILLISECONDS
     base = 1 if isinstance(message, Ping | Want | Ranges) else MESSAGE_POINTS
     return MESSAGE_MILLISECONDS + max(0.0, price(message) - base)
 

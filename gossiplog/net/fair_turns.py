@@ -63,10 +63,13 @@ class FairTurns:
         self._waiting: FairOrder[Worker] = FairOrder(limits.TURN_SECONDS)
         self._scheduled = False
 
-    def turn(self) -> Turn:
-        """Somebody came."""
+    def turn(self, beside: Turn | None = None) -> Turn:
+        """Somebody came; or has turns for other work ``beside`` those it has."""
         turn = Turn(self._reactor.seconds())
-        self._waiting.enter(turn.share)
+        if beside is None:
+            self._waiting.enter(turn.share)
+        else:
+            turn.share.taken = beside.share.taken
         return turn
 
     def came(self, worker: Worker) -> None:

@@ -107,7 +107,7 @@ class Link(Protocol):
         self._deadline: Any = None
         self.turn = owner.turns.turn()
         self._inbox = Inbox(self.channel)
-        self.chores = Chores(owner.turns, self.abort)
+        self.chores = Chores(owner.turns, self.turn, self.abort)
         self._may_read = True
 
     # -- Twisted calls

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from gossiplog.net.fair_turns import FairTurns
+from gossiplog.net.fair_turns import FairTurns, Turn
 
 CHORE_SECONDS = 0.001
 """What a chore takes where time stands still."""
@@ -19,8 +19,8 @@ CHORE_SECONDS = 0.001
 class Chores:
     """I do what one connection has to be served with, in turns of their own.  ``abort`` is called when that fails."""
 
-    def __init__(self, turns: FairTurns, abort: Callable[[], None]) -> None:
-        self.turn = turns.turn()
+    def __init__(self, turns: FairTurns, beside: Turn, abort: Callable[[], None]) -> None:
+        self.turn = turns.turn(beside)
         self.abort = abort
         self._turns = turns
         self._chores: deque[Callable[[], None]] = deque()

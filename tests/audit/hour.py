@@ -143,21 +143,21 @@ class Node:
         self.port = int(self.process.stdout.readline())
         self.counted = self.disk = 0
         self._appends: list[Took] = []
-        self._last_at = time.monotonic()
+        self._last = Watch(self.process.pid)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             seconds, starved, counted, disk = map(float, line.split())
-            self.counted, self.disk, self._last_at = int(counted), int(disk), time.monotonic()
+            self.counted, self.disk, self._last = int(counted), int(disk), Watch(self.process.pid)
             self._appends.append(Took(seconds, starved))
 
     def appends(self) -> list[Took]:
         """Since the last time; one that takes for long already, too."""
         taken, self._appends = self._appends, []
-        since = time.monotonic() - self._last_at
-        return [*taken, Took(since, 0.0)] if since > 10 * EVERY_SECONDS else taken
+        since = self._last.took()
+        return [*taken, since] if since.seconds > 10 * EVERY_SECONDS else taken
 
 
 def parts(running: Node, seconds: float) -> Iterator[Part]:

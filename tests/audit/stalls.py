@@ -285,21 +285,22 @@ class Appends:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.taken: list[Took] = []
-        self.last_at = time.monotonic()
+        self._node = process.pid
+        self._last = Watch(self._node)
         self._out = process.stdout
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         assert self._out is not None
         for line in self._out:
-            self.last_at = time.monotonic()
+            self._last = Watch(self._node)
             self.taken.append(Took(*map(float, line.split())))
 
     def so_far(self) -> list[Took]:
         """Since the last time; one that takes for long already, too."""
         taken, self.taken = self.taken, []
-        since = time.monotonic() - self.last_at
-        return [*taken, Took(since, 0.0)] if since > 10 * EVERY_SECONDS else taken
+        since = self._last.took()
+        return [*taken, since] if since.seconds > 10 * EVERY_SECONDS else taken
 
 
 class Figures:
