@@ -213,9 +213,9 @@ class Source:
     def _note(self, author: bytes, held: int) -> None:
         """``author`` is on disk up to ``held``, as we begin."""
         end, newest = self.selection.clamped(held), self.selection.newest
-        if newest is not None and self.selection.wants(author):
+        if newest is not None and newest < end and self.selection.wants(author):
             if self.selection.where is None or not newest:
-                self._passed[author] = max(0, end - newest)
+                self._passed[author] = end - newest
             elif not self.selection.reverse:
                 self._unchosen.add(author)
         if self._position(author) <= end:
