@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import compare, peers, reconcile, report, system, workloads
+from bench import compare, peers, reconcile, report, start, system, workloads
 from bench.workloads import Fields
 
 Run = Callable[[Path, argparse.Namespace], Fields]
@@ -76,6 +76,12 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         "size",
         {"counts": "100000,1000000", "size": 100},
         "peak memory of a catch-up at several sizes",
+    ),
+    "start": (
+        lambda work, o: start.start(work, o.runs),
+        "blocking_ms",
+        {"runs": 7},
+        "CPU until a program has imported what it needs, or did a little",
     ),
     "open": (
         lambda work, o: system.opening(work, o.count, o.authors),

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench import peers, system, workloads
+from bench import peers, start, system, workloads
 from bench.measure import percentile
 from bench.workloads import Fields
 from gossiplog.testing.sim import plot
@@ -98,6 +98,18 @@ ROWS: tuple[Row, ...] = (
             ("open_entries_s", "s, 1M entries", "<= 0.3"),
             ("open_authors_s", "s, 100,000 authors", "<= 1.5"),
             ("bytes_per_author", "bytes per author held", "<= 1024"),
+        ),
+    ),
+    (
+        "starting, ms of CPU",
+        lambda work: start.start(work, 7),
+        (
+            ("python_ms", "Python alone", ""),
+            ("deferred_ms", "import twisted.internet.defer", ""),
+            ("gossiplog_ms", "import gossiplog", ""),
+            ("version_ms", "gossiplog --version", ""),
+            ("blocking_ms", "import gossiplog.blocking", "<= 200"),
+            ("script_ms", "a script that appends and reads with it", ""),
         ),
     ),
     (

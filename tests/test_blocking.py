@@ -29,6 +29,24 @@ SECONDS = 60.0
 LISTEN = "tcp:0:interface=127.0.0.1"
 
 
+class StartTests(SynchronousTestCase):
+    """What a script that stays local does not wait for."""
+
+    def test_what_is_not_imported(self) -> None:
+        """What meets peers, mends, pages, is for other stores or names; appending and reading need none of it."""
+        later = (
+            "gossiplog.node gossiplog.net gossiplog.gossip.replica gossiplog.gossip.events gossiplog.views.index "
+            "gossiplog.live.timeline gossiplog.store.memory.backend gossiplog.store.sqlite.damaged nacl.pwhash "
+            "importlib.metadata twisted.internet.reactor"
+        )
+        look = f"print([name for name in {later.split()} if name in sys.modules])"
+        append = "store.writer().append(b'1'); assert len(list(store.read())) == 1"
+        opened = f"with b.Store({self.mktemp()!r}) as store: {append}"
+        code = f"import sys, gossiplog.blocking as b\n{look}\n{opened}\n{look}"
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        self.assertEqual(found.stdout, "[]\n[]\n")
+
+
 class StoreTests(SynchronousTestCase):
     """One store, in this process."""
 

@@ -8,7 +8,7 @@ Invariant: the clock is the durable one: it moves after the commit and before an
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -26,7 +26,6 @@ from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
 from gossiplog.live.store_front import StoreFront
 from gossiplog.live.store_thread import StoreThread
-from gossiplog.live.timeline import Timeline
 from gossiplog.live.tips import Tips
 from gossiplog.live.views_work import ViewsWork
 from gossiplog.log.disk_cost import Weights
@@ -35,6 +34,9 @@ from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
 from gossiplog.store.requests import Append, Delivery
 from gossiplog.views.place import Place
+
+if TYPE_CHECKING:
+    from gossiplog.live.timeline import Timeline
 
 Listener: TypeAlias = Callable[[Delivery], None]
 """Told of every commit, done or failed, after the clock moved."""
@@ -81,10 +83,19 @@ class StoreCore:
             self.tips = Tips(self)
             self.interest = Follows.on(self.thread, self.local, self.set, self.check_open, reactor)
             self._freezer = Freezer(self.clock)
-            self.timeline = Timeline(self)
+            self._timeline: Timeline | None = None
         except BaseException:
             self.thread.end()
             raise
+
+    @property
+    def timeline(self) -> Timeline:
+        """Pages over all logs; who asks for none does not import what makes them."""
+        if self._timeline is None:
+            from gossiplog.live.timeline import Timeline
+
+            self._timeline = Timeline(self)
+        return self._timeline
 
     @property
     def copied(self) -> str:
@@ -178,7 +189,8 @@ class StoreCore:
             check_caller(self.reactor)
             self._closing = True
             self.front.gate.close()
-            self.timeline.close()
+            if self._timeline is not None:
+                self._timeline.close()
             for source in tuple(self._sources):
                 source.close()
             user = succeed(None) if self._user is None else maybeDeferred(self._user)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.internet.defer import DeferredList
 from twisted.python.failure import Failure
 
 from gossiplog.arguments import check_flags
 from gossiplog.errors import InvalidValueError, StoreDamagedError
-from gossiplog.gossip.events import ForkFound, InterestChanged, Lightened
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.messages import Interest
 from gossiplog.live.logger import NodeLog
@@ -25,8 +24,12 @@ from gossiplog.live.store_thread import StoreThread
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Forget, Request, SetMeta
 
-Told: TypeAlias = InterestChanged | Lightened | ForkFound
-Listener: TypeAlias = Callable[[Told], None]
+if TYPE_CHECKING:
+    from gossiplog.gossip.events import ForkFound, InterestChanged, Lightened
+    from gossiplog.log.fork import ForkProof
+
+    Told: TypeAlias = InterestChanged | Lightened | ForkFound
+    Listener: TypeAlias = Callable[[Told], None]
 
 _log = NodeLog()
 
@@ -117,7 +120,20 @@ class Follows:
 
     def joined(self, author: bytes) -> None:
         """A new local writer is wanted from now on."""
-        self.tell(InterestChanged((author,)))
+        self._changed((author,))
+
+    def forked(self, proof: ForkProof) -> None:
+        """The owner of the store has a proof."""
+        if self._listeners:  # who has no node does not import what nodes are told
+            from gossiplog.gossip.events import ForkFound
+
+            self.tell(ForkFound(proof))
+
+    def _changed(self, authors: Sequence[bytes]) -> None:
+        if self._listeners:
+            from gossiplog.gossip.events import InterestChanged
+
+            self.tell(InterestChanged(tuple(authors)))
 
     def tell(self, event: Told) -> None:
         """Something changed."""
@@ -135,7 +151,7 @@ class Follows:
     ) -> Result[None]:
         self._check()
         change(authors)
-        self.tell(InterestChanged(tuple(authors)))
+        self._changed(authors)
         waits = [self._write(SetMeta(KEPT_AS, self.choices.dump()))]
         waits += [self._write(Forget(author)) for author in deleted]
         result: Result[None] = Result(lambda _: None, self._reactor)

@@ -9,13 +9,12 @@ and on the store.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
 from gossiplog.errors import InvalidValueError
 from gossiplog.live.interrupts import call_each
-from gossiplog.live.live_view import LiveView
 from gossiplog.live.logger import NodeLog
 from gossiplog.live.results import Result
 from gossiplog.live.view_feed import Origin
@@ -24,6 +23,9 @@ from gossiplog.log.segment import Head
 from gossiplog.notices import Notice, ViewFailed, ViewSkipped
 from gossiplog.store.requests import CommitReport
 from gossiplog.views.view import View, check_view
+
+if TYPE_CHECKING:
+    from gossiplog.live.live_view import LiveView
 
 _log = NodeLog()
 

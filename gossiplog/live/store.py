@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
 from datetime import datetime
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from twisted.internet.defer import succeed
 
 from gossiplog.arguments import check_flags, check_number, check_seconds, wrong
 from gossiplog.errors import EntryNotHeldError, InvalidValueError, StoreDamagedError, StoreInUseError
-from gossiplog.gossip.events import ForkFound
-from gossiplog.live import live_search, live_view
 from gossiplog.live.bringing import Bringing
 from gossiplog.live.causal_source import CausalSource, check_causal
 from gossiplog.live.core import StoreCore
@@ -24,7 +22,6 @@ from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
 from gossiplog.live.machine import machine_of
 from gossiplog.live.order_notices import OrderNotices
-from gossiplog.live.page import Page, Wanted
 from gossiplog.live.reader import Reader
 from gossiplog.live.results import Result, deliver
 from gossiplog.live.selection import Selection, Where
@@ -43,10 +40,15 @@ from gossiplog.store.door import place_of
 from gossiplog.store.logs import Logs, VerifyReport
 from gossiplog.store.names import check_cursor_name, check_writer_name
 from gossiplog.store.reading_around import Stretch
-from gossiplog.store.repair.repair import RepairReport
 from gossiplog.store.requests import AddFork, SetCursor
-from gossiplog.views.search import Search
-from gossiplog.views.view import View
+
+if TYPE_CHECKING:
+    from gossiplog.live.live_search import LiveSearch
+    from gossiplog.live.live_view import LiveView
+    from gossiplog.live.page import Page
+    from gossiplog.store.repair.repair import RepairReport
+    from gossiplog.views.search import Search
+    from gossiplog.views.view import View
 
 
 def open_store(
@@ -158,7 +160,7 @@ class Store:
         self._core.check_open()
         verify_proof(proof)
 
-        self._core.interest.tell(ForkFound(proof))
+        self._core.interest.forked(proof)
         return self._core.write(AddFork(proof), lambda _: None)
 
     # -- reading
@@ -269,14 +271,16 @@ class Store:
         next one: it is a key, so that what arrives meanwhile moves no entry to another page.  ``where`` is a function
         of an entry.  The first page of a store makes an index, which takes some seconds for ten million entries.
         """
+        from gossiplog.live.page import Wanted
+
         wanted = Wanted.of(limit, authors, since, before, older, where)
         return self._core.timeline.page(wanted, find_encoding(encoding))
 
     @overload
-    def view(self, view: Search) -> Result[live_search.LiveSearch]: ...
+    def view(self, view: Search) -> Result[LiveSearch]: ...
 
     @overload
-    def view(self, view: View) -> Result[live_view.LiveView]: ...
+    def view(self, view: View) -> Result[LiveView]: ...
 
     def view(self, view: View) -> Result[Any]:
         """Open a view: tables made from entries, kept up with the store in a thread of its own.
@@ -286,9 +290,11 @@ class Store:
         view of that name is open.
         """
         self._core.check_open()
-        return self._core.views.open(
-            view, live_search.LiveSearch if isinstance(view, Search) else live_view.LiveView
-        )
+        from gossiplog.live.live_search import LiveSearch
+        from gossiplog.live.live_view import LiveView
+        from gossiplog.views.search import Search
+
+        return self._core.views.open(view, LiveSearch if isinstance(view, Search) else LiveView)
 
     def cursor(self, name: str) -> Result[Cursor]:
         """The cursor saved as ``name``, an empty one if there is none; StoreDamagedError if it is damaged."""

@@ -19,8 +19,6 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
-from nacl.pwhash import argon2id
-
 from gossiplog.errors import InvalidKeyError, InvalidValueError
 from gossiplog.log import ticket_text
 from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, parse_author, parse_key, short_key
@@ -56,7 +54,8 @@ def _tag(words: str) -> bytes:
     return f"gossiplog/1 {words}".encode("ascii").ljust(32, b"\0")
 
 
-_SALT: Final = sha256(_tag("name")).digest()[: argon2id.SALTBYTES]
+_SALT_BYTES: Final = 16
+_SALT: Final = sha256(_tag("name")).digest()[:_SALT_BYTES]
 _DISCOVERY_TAG: Final = _tag("discovery")
 _AUTHOR_TAG: Final = _tag("network of")
 
@@ -178,4 +177,6 @@ def _checked_name(name: str) -> bytes:
 
 @lru_cache(maxsize=16)
 def _key_of_name(name: bytes) -> bytes:
+    from nacl.pwhash import argon2id  # only names need it, and it is slow to import
+
     return argon2id.kdf(KEY_BYTES, name, _SALT, opslimit=_ARGON_OPERATIONS, memlimit=_ARGON_BYTES)

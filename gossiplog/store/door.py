@@ -4,7 +4,8 @@ Responsible for: places (``"memory:"``, ``"sqlite:PATH"``, a plain path), and th
 packages add to.
 Must not know: what a backend does.
 Invariant: a plain path is a path, whatever is installed; a kind of store that is not there is an error, and never the
-name of a directory; a package of somebody else is imported only when its kind was asked for.
+name of a directory; a package of somebody else is imported only when its kind was asked for, and so is all that a plain
+path does not need.
 
 Another package registers a kind with an entry point of the group ``gossiplog.stores``, of which the name is what stands
 before the colon and the value a function as :class:`Opener`::
@@ -18,16 +19,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from importlib import metadata
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from gossiplog.arguments import check_flags, check_seconds
 from gossiplog.errors import InvalidValueError, StoreDamagedError, StoreNotFoundError
 from gossiplog.paths import AnyPath, absolute
 from gossiplog.store.interface import Backend
-from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.sqlite.backend import SQLiteBackend
-from gossiplog.store.sqlite.damaged import DamagedBackend
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP: Final = "gossiplog.stores"
 
@@ -117,6 +118,8 @@ def open_around_damage(place: AnyPath, how: Opening, damage: StoreDamagedError) 
     kind, where = _parted(place)
     if kind != SQLITE:
         raise damage
+    from gossiplog.store.sqlite.damaged import DamagedBackend
+
     return DamagedBackend(where, how.read_only, how.wait, damage)
 
 
@@ -126,7 +129,9 @@ def _parted(place: AnyPath) -> tuple[str, AnyPath]:
     return (SQLITE, place) if found is None else (found[1], found[2])
 
 
-def _registered(kind: str) -> metadata.EntryPoint:
+def _registered(kind: str) -> EntryPoint:
+    from importlib import metadata
+
     known = metadata.entry_points(group=GROUP)
     for found in known:
         if found.name == kind:
@@ -138,9 +143,11 @@ def _registered(kind: str) -> metadata.EntryPoint:
     )
 
 
-def _open_memory(name: str, how: Opening) -> MemoryBackend:
+def _open_memory(name: str, how: Opening) -> Backend:
     """Make a store that ends with the process; ``name`` is for people."""
     place = f"{MEMORY}:{name}"
     if not how.init or how.read_only:
         raise StoreNotFoundError(f"no store at {place}: one in memory is new each time it is opened")
+    from gossiplog.store.memory.backend import MemoryBackend
+
     return MemoryBackend(place)
