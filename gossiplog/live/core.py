@@ -21,7 +21,6 @@ from gossiplog.live.follows import Follows
 from gossiplog.live.gc_freeze import Freezer
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer
-from gossiplog.live.open_views import OpenViews
 from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
 from gossiplog.live.store_front import StoreFront
@@ -36,6 +35,7 @@ from gossiplog.store.requests import Append, Delivery
 from gossiplog.views.place import Place
 
 if TYPE_CHECKING:
+    from gossiplog.live.open_views import OpenViews
     from gossiplog.live.timeline import Timeline
 
 Listener: TypeAlias = Callable[[Delivery], None]
@@ -78,7 +78,7 @@ class StoreCore:
             self.front = StoreFront(self.thread, self.held, copied, reactor)
             self.clock, self.local, self.forks = self.held.clock, self.held.local, self.held.forks
             self.damage = DamageReports(reactor, path, damages)
-            self.views = OpenViews(self, self._views_work, reactor)
+            self._open_views: OpenViews | None = None
             self.notices = OrderNotices(reactor)
             self.tips = Tips(self)
             self.interest = Follows.on(self.thread, self.local, self.set, self.check_open, reactor)
@@ -89,8 +89,17 @@ class StoreCore:
             raise
 
     @property
+    def views(self) -> OpenViews:
+        """The views that are open; who opens none does not import what makes them, nor for :attr:`timeline`."""
+        if self._open_views is None:
+            from gossiplog.live.open_views import OpenViews
+
+            self._open_views = OpenViews(self, self._views_work, self.reactor)
+        return self._open_views
+
+    @property
     def timeline(self) -> Timeline:
-        """Pages over all logs; who asks for none does not import what makes them."""
+        """Pages over all logs."""
         if self._timeline is None:
             from gossiplog.live.timeline import Timeline
 
@@ -194,7 +203,7 @@ class StoreCore:
             for source in tuple(self._sources):
                 source.close()
             user = succeed(None) if self._user is None else maybeDeferred(self._user)
-            user.addBoth(lambda _: self.views.close())
+            user.addBoth(lambda _: (self._open_views or self._views_work).close())
             user.addBoth(lambda _: self.thread.close(self._thread_closed))
         return self._closed.wait()
 
@@ -220,7 +229,8 @@ class StoreCore:
         self.tips.delivered(delivery)
         call_each(self.reactor, self._listeners, delivery)
         if delivery.report is not None:
-            self.views.committed(delivery.report)
+            if self._open_views is not None:
+                self._open_views.committed(delivery.report)
             self._freezer.grown()
             for source in tuple(self._sources) if delivery.report.segments else ():
                 source.committed(delivery.report.segments)
