@@ -36,7 +36,7 @@ class StartTests(SynchronousTestCase):
         """What meets peers, mends, pages, is for other stores or names; appending and reading need none of it."""
         later = (
             "gossiplog.node gossiplog.net gossiplog.gossip.replica gossiplog.gossip.events gossiplog.views.index "
-            "gossiplog.views.view gossiplog.notices "
+            "gossiplog.views.view gossiplog.notices gossiplog.live.causal_source "
             "gossiplog.live.timeline gossiplog.store.memory.backend gossiplog.store.sqlite.damaged nacl.pwhash "
             "importlib.metadata twisted.internet.reactor"
         )

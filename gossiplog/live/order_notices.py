@@ -8,12 +8,14 @@ Invariant: who listens that fails keeps it from nobody else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gossiplog.live.interrupts import call_each
-from gossiplog.notices import EntryAhead, Reordered
 
-OrderNotice: TypeAlias = Reordered | EntryAhead
+if TYPE_CHECKING:
+    from gossiplog.notices import EntryAhead, Reordered
+
+    OrderNotice: TypeAlias = Reordered | EntryAhead
 
 
 class OrderNotices:

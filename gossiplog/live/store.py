@@ -16,7 +16,6 @@ from twisted.internet.defer import succeed
 from gossiplog.arguments import check_flags, check_number, check_seconds, wrong
 from gossiplog.errors import EntryNotHeldError, InvalidValueError, StoreDamagedError, StoreInUseError
 from gossiplog.live.bringing import Bringing
-from gossiplog.live.causal_source import CausalSource, check_causal
 from gossiplog.live.core import StoreCore
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
@@ -213,6 +212,8 @@ class Store:
         chosen, begin = find_encoding(encoding), self.clock if tail else after
         source: Bringing
         if order == "causal":
+            from gossiplog.live.causal_source import CausalSource, check_causal
+
             check_causal(selection)
             source = CausalSource(self._core, chosen, selection, begin, settle)
         elif order == "any":
