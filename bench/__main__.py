@@ -47,6 +47,12 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         {"count": 10, "size": 100, "authors": 1000, "single": False},
         "catch-up of many short logs; --single: written one entry at a time, then merged",
     ),
+    "views": (
+        lambda work, o: workloads.views(work, o.entries, o.authors),
+        "rebuild_p99_ms",
+        {"entries": 1_000_000, "authors": 100},
+        "views built from --entries of --authors: counts, a table, a search; and what live appends wait meanwhile",
+    ),
     "payload": (
         lambda work, o: workloads.catchup(work, o.count, o.size),
         "mb_per_s",

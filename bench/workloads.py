@@ -73,6 +73,11 @@ def reading(work: Path, entries: int, authors: int) -> Fields:
     return _process("bench.reading", work, entries, authors)
 
 
+def views(work: Path, entries: int, authors: int) -> Fields:
+    """Views built from nothing, and what appends and readers of changes wait; through the public API."""
+    return _process("bench.viewing", work, entries, authors)
+
+
 def _process(module: str, work: Path, *numbers: int) -> Fields:
     """Run a benchmark that has a reactor of its own."""
     finished = subprocess.run(
