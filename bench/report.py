@@ -148,6 +148,19 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     (
+        "views, 1M of 100 authors",
+        lambda work: workloads.views(work, 1_000_000, 100),
+        (
+            ("counts_per_s", "entries/s, counts", ""),
+            ("table_per_s", "entries/s, a table with an index, while appends go on", ""),
+            ("search_per_s", "entries/s, a search", ""),
+            ("append_p99_ms", "ms of an append, p99, otherwise", ""),
+            ("rebuild_p50_ms", "ms of an append, p50, while a view is built", ""),
+            ("rebuild_p99_ms", "the same, p99", "<= 15"),
+            ("told_p50_ms", "ms from durable to told, p50", ""),
+        ),
+    ),
+    (
         "fan-out",
         lambda work: system.fanout(work, 100, 3),
         (("last_peer_ms", "ms to the last of 100 peers", "<= 60"),),

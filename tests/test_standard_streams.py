@@ -209,6 +209,8 @@ ON_A_STORE = {
     "unfollow": (FOREIGN,),
     "block": (FOREIGN,),
     "unblock": (FOREIGN,),
+    "search": ("hello",),
+    "views": (),
     "sync": ("--network", "here", "{peer}"),
     "recover": ("--network", "here", "{peer}"),
     "run": ("--network", "here"),

@@ -22,7 +22,12 @@ from gossiplog import (
 from gossiplog.errors import StoreClosedError
 from gossiplog.log.fork import build_proof
 from gossiplog.log.keys import short_key
+from gossiplog.log.segment import Segment, drop_payloads
 from gossiplog.notices import ViewFailed, ViewProgress, ViewSkipped
+from gossiplog.store.logs import Logs
+from gossiplog.store.reading_around import Stretch
+from gossiplog.store.repair.verify import Damage
+from gossiplog.store.requests import FillRow
 from gossiplog.views import view_file
 from tests.netcase import Author
 from tests.viewcase import Birds, Counts, ViewCase
@@ -633,6 +638,74 @@ class ForkTests(ViewCase):
         self.world.run(1.0)
         assert live.error is not None
         self.assertEqual(live.error.author, bob.key)
+
+
+class LateTests(ViewCase):
+    """Entries whose payload was not there, or that could not be read."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bob = Author()
+        self.append("coot")
+        [self.whole] = self.bob.write(HERON, SWAN, b"{}", HERON, b"no json")
+        self.take(drop_payloads(self.whole, [1, 2, 3, 5]), self.bob)
+
+    def fill(self, segment: Segment) -> None:
+        self.world.result(self.store._core.write(FillRow(segment), lambda _: None))
+
+    def test_they_are_applied_when_it_comes(self) -> None:
+        opened = [self.view(Birds()), self.view(Counts())]
+        for live in opened:
+            self.assertEqual(self.birds(live), [("coot", 1), ("heron", 1)])
+            self.assertEqual(self.rows(live, "SELECT first, last FROM _missing"), [(1, 3), (5, 5)])
+        self.fill(drop_payloads(self.whole, [1, 5]))
+        self.fill(self.whole)
+        self.fill(self.whole)
+        for live in opened:
+            self.world.result(live.ready())
+            self.assertEqual(self.birds(live), [("coot", 1), ("heron", 2), ("swan", 1)])
+            self.assertEqual(self.rows(live, "SELECT * FROM _missing"), [])
+            self.assertEqual(self.rows(live, "SELECT seq FROM _skipped ORDER BY seq"), [3, 5])
+
+    def test_what_came_while_the_view_was_closed(self) -> None:
+        self.view(Counts())
+        self.again()
+        self.fill(drop_payloads(self.whole, [1]))
+        live = self.view(Counts())
+        self.assertEqual(self.birds(live), [("coot", 1), ("heron", 1), ("swan", 1)])
+        self.assertEqual(self.rows(live, "SELECT first, last FROM _missing"), [(1, 1)])
+        self.again()
+        self.fill(self.whole)
+        self.assertEqual(self.birds(self.view(Counts())), [("coot", 1), ("heron", 2), ("swan", 1)])
+
+    def test_what_goes_is_not_missed(self) -> None:
+        live = self.view(Birds())
+        self.forget(self.bob.key)
+        self.world.result(live.ready())
+        self.assertEqual(self.rows(live, "SELECT * FROM _missing"), [])
+
+    def test_what_cannot_be_read_is_applied_once_it_can(self) -> None:
+        carol = Author(7)
+        self.accept(carol, HERON)
+        self.accept(carol, SWAN)
+        real, broken = Logs.around, [2]
+
+        def around(logs: Logs, author: bytes, first: int, limit: int, last: int | None = None) -> Stretch:
+            if author == carol.key and first <= 2 and broken:
+                if first < 2:
+                    return real(logs, author, first, limit, 1)
+                return Stretch([], Damage(author, 2, 2, "it is damaged"))
+            return real(logs, author, first, limit, last)
+
+        self.patch(Logs, "around", around)
+        live = self.view(Counts())
+        self.assertEqual(self.birds(live), [("coot", 1), ("heron", 2)])
+        self.accept(carol, SWAN, HERON)
+        self.world.result(live.ready())
+        self.assertEqual(self.birds(live), [("coot", 1), ("heron", 3), ("swan", 1)])
+        broken.clear()
+        self.again()
+        self.assertEqual(self.birds(self.view(Counts())), [("coot", 1), ("heron", 3), ("swan", 2)])
 
 
 class DamageTests(ViewCase):

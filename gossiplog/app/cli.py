@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gossiplog.app import keyfile
-from gossiplog.app.commands import follow, forks, import_store, local, log, simulate_arguments, verify
+from gossiplog.app.commands import follow, forks, import_store, local, log, simulate_arguments, verify, views
 from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
 from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
 from gossiplog.errors import StoreUnsafeError
@@ -227,6 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     forks.add_arguments(verb("forks", forks.forks, summary, example, lambda said: said.add is None))
 
     follow.add_verbs(verb)
+    views.add_verbs(verb, _later("search", "search"))
 
     sync = verb(
         "sync",

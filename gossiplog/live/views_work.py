@@ -58,6 +58,7 @@ class ViewsWork:
 
         def late() -> None:
             _log.warn("{name} does not end: a view hangs.  The store is closed without it", name=self._name)
+            thread.abandon()
             over.callback(None)
 
         alarm = self._reactor.callLater(limits.VIEWS_END_SECONDS, late)

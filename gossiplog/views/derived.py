@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol, TypeAlias
 
+from gossiplog.errors import StoreClosedError
+
 APPLICATION_ID: Final = 0x676C6476
 """``gldv``: in the header of each file."""
 
@@ -123,6 +125,7 @@ class Derived:
         self._closed = closed
         self._reader: sqlite3.Connection | None = None
         self.is_new = False
+        self._abandoned = False
 
     @property
     def path(self) -> str:
@@ -150,6 +153,8 @@ class Derived:
         self.db.execute(ours("BEGIN IMMEDIATE"))
         try:
             yield self.db
+            if self._abandoned:
+                raise StoreClosedError(f"{self.path}: its store was closed meanwhile")
             self.db.execute(ours("COMMIT"))
         except BaseException:
             with suppress(sqlite3.Error):
@@ -187,6 +192,13 @@ class Derived:
             pass
         self.close()
         return False
+
+    def abandon(self) -> None:
+        """Nobody waits for what is being done with it any more: nothing of that is kept.  From any thread."""
+        self._abandoned = True
+        for connection in self.connections():
+            with suppress(sqlite3.Error):
+                connection.interrupt()
 
     def connections(self) -> list[sqlite3.Connection]:
         """Return all that is connected."""

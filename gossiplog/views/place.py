@@ -71,6 +71,13 @@ class Place:
         found = [name for name in self._folder().names() if name.endswith(SUFFIX)]
         return sorted(name.removesuffix(SUFFIX) for name in found)
 
+    def size(self, name: str) -> int:
+        """Return the bytes of a file with what SQLite keeps beside it; 0 if there is none."""
+        if self._directory is None:
+            return 0
+        folder = self._folder()
+        return sum(folder.size(name + SUFFIX + end) or 0 for end in ("", *BESIDE))
+
     def remove(self, name: str) -> None:
         """Delete a file that is not open, if there is one."""
         if self._directory is not None:
@@ -83,6 +90,11 @@ class Place:
         made, self._made = self._made, None
         if made is not None:
             made.close()
+
+    def abandon(self) -> None:
+        """Nothing of what is being done now is to be kept; from any thread."""
+        for derived in tuple(self._open.values()):
+            derived.abandon()
 
     def give_up(self) -> None:
         """In a child by fork: what is open is the parent's; closing it here would take its journal away."""

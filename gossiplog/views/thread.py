@@ -59,7 +59,14 @@ class ViewsThread:
             return True
         self.close(lambda _: None)
         self._thread.join(seconds)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            self.abandon()
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """What is being done has taken too long: nothing of it is kept, should it ever end."""
+        self._place.abandon()
 
     def give_up(self) -> None:
         """In a child by fork, where there is no such thread."""
@@ -76,6 +83,6 @@ class ViewsThread:
                     value = work(self._place)
             except BaseException as error:
                 value = error
-            with suppress(RuntimeError):  # its loop is closed: nobody hears of it
+            with suppress(Exception):  # its reactor is gone: nobody hears of it
                 self._tell(answer, value)
             del work, answer, value, job  # not until the next one comes

@@ -82,7 +82,7 @@ def as_text(entry: Entry) -> str:
         text = entry.payload.decode(errors="backslashreplace")
         if entry.malformed:
             text = f"(malformed) {text}"
-    return f"{_local_time(entry.timestamp_ms)} {short_key(entry.author)} {entry.seq} {text}"
+    return f"{local_time(entry.timestamp_ms)} {short_key(entry.author)} {entry.seq} {text}"
 
 
 def as_json(entry: Entry) -> str:
@@ -105,7 +105,8 @@ def as_json(entry: Entry) -> str:
     return json_line(about)
 
 
-def _local_time(timestamp_ms: int) -> str:
+def local_time(timestamp_ms: int) -> str:
+    """Return what an author's clock said, in local time."""
     try:
         return datetime.fromtimestamp(timestamp_ms / 1000).astimezone().isoformat(" ", "seconds")
     except (ValueError, OverflowError, OSError):
