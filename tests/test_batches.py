@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import Batch, Batches, Cursor, Entry, Reader, aio, blocking
 from gossiplog.errors import CursorMismatchError, InvalidValueError, WhereFailedError, WrongCallerError
+from gossiplog.testing.sim.disk import steady
 from tests.test_reading import Consumer, VirtualCase
 from tests.test_selecting import Logbook, by_author, options, quick, rows
 
@@ -247,7 +248,7 @@ class PropertyTests(SynchronousTestCase):
     ) -> None:
         """However the work is cut: each author's entries in order, and the cursor is exactly behind those taken."""
         book = Logbook(rows)
-        book.store._core.thread.seconds = 0.05  # type: ignore[attr-defined]
+        book.store._core.thread.disk.speed = steady(0.05)  # type: ignore[attr-defined]
         where = None if number is None else lambda entry: entry.seq % number == 0
         reader = book.store.read(live=True, where=where)
         taken: list[Entry] = []

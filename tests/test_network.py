@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import random
 import subprocess
 import sys
 import threading
@@ -113,7 +116,8 @@ class LineTests(NetworkCase):
 
         async def test() -> None:
             bob, ann, _ = await self.line()
-            await self.network.until(lambda: len(bob.node.peers) == 2)
+            await self.network.until(lambda: len(bob.node.peers) == 2 and len(ann.node.peers) == 1)
+            await self.network.sleep(5.0)
             ann.told.clear()
             for seconds, is_noticed in ((5.0, False), (600.0, True)):
                 before = bob.has(ann.writer)
@@ -312,6 +316,19 @@ class MachineTests(NetworkCase):
                 store = open_store("memory:", self.ann.reactor)
                 self.assertEqual(store.clock.total(), 0)
                 await (await store.writer()).append(b"one")
+
+        self.network.run(test())
+
+    def test_what_is_derived(self) -> None:
+        """An index of a store is in the memory of the process, and made anew by the next one."""
+
+        async def test() -> None:
+            home = await Home.open(self.ann)
+            await home.writer.append_many(["one", "two", "three"])
+            self.assertEqual([entry.seq for entry in (await home.store.timeline()).entries], [3, 2, 1])
+            self.ann.crash()
+            async with self.ann.open_store("notes") as store:
+                self.assertEqual([entry.seq for entry in (await store.timeline()).entries], [3, 2, 1])
 
         self.network.run(test())
 
@@ -557,6 +574,22 @@ class SeedTests(SynchronousTestCase):
         traces = [play(seed) for seed in (1, 1, 2)]
         self.assertEqual(traces[0], traces[1])
         self.assertNotEqual(traces[0], traces[2])
+
+    def test_nothing_from_elsewhere(self) -> None:
+        """Stores and nodes take the time on the wall and chance from their machine, and no other."""
+
+        def ours(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+            def called(*about: Any) -> Any:
+                caller = sys._getframe(1).f_globals["__name__"]
+                self.assertFalse(caller.startswith("gossiplog"), f"{caller} calls {name}")
+                return real(*about)
+
+            return called
+
+        with contextlib.ExitStack() as stack:
+            for module, name in ((os, "urandom"), (random, "random"), (time, "time"), (time, "monotonic")):
+                stack.enter_context(patch.object(module, name, ours(name, getattr(module, name))))
+            play(5)
 
     def test_in_another_process(self) -> None:
         """In which sets have another order."""
