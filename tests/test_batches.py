@@ -158,6 +158,15 @@ class LiveTests(VirtualCase):
         self.assertEqual(collector.seqs, [[1, 2], [3]])
         collector.done.cancel()
 
+    def test_at_once_is_one_row(self) -> None:
+        """Whatever size is asked for: so little is in memory then."""
+        writer = self.writer()
+        for _ in range(3):
+            self.append(writer, b"1", b"2")
+        collector = Collector(self.store.read().batches(1 << 16, idle=0))
+        self.reactor.settle()
+        self.assertEqual(collector.seqs, [[1, 2], [3, 4], [5, 6]])
+
     def test_no_timer_is_left(self) -> None:
         writer = self.writer()
         collector = Collector(self.store.read(live=True).batches(2, idle=50))
