@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import compare, peers, reconcile, report, start, system, workloads
+from bench import compare, peers, reconcile, report, start, swarm, system, workloads
 from bench.workloads import Fields
 
 Run = Callable[[Path, argparse.Namespace], Fields]
@@ -28,6 +28,12 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         "batch_per_s",
         {"count": 200_000, "size": 100, "in_flight": 4},
         "appends: awaited one at a time, 64 in flight, batches of 1,000",
+    ),
+    "swarm": (
+        lambda work, o: swarm.swarm(o.nodes),
+        "seconds",
+        {"nodes": 200},
+        "--nodes that find each other by one address each, in virtual time, and half of them dying",
     ),
     "cursors": (
         lambda work, o: workloads.cursors(work, o.authors, o.entries),

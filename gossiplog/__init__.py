@@ -91,6 +91,8 @@ if TYPE_CHECKING:
     from gossiplog.log.segment import Head, Segment
     from gossiplog.net.bans import Ban
     from gossiplog.net.dialer import Dialer
+    from gossiplog.net.joining import Finder, Flushed, Joined, Way
+    from gossiplog.net.meeting import Found
     from gossiplog.node import Node
     from gossiplog.notices import (
         AuthorForked,
@@ -100,11 +102,14 @@ if TYPE_CHECKING:
         EntryAhead,
         InSync,
         Lagged,
+        NetworkChanged,
         NewEntries,
         Notice,
         PayloadsFilled,
         Peer,
         PeerDown,
+        PeerFound,
+        PeerLost,
         PeerProgress,
         PeerRejected,
         PeerUp,
@@ -119,6 +124,7 @@ if TYPE_CHECKING:
         ViewFailed,
         ViewProgress,
         ViewSkipped,
+        WayFailed,
     )
     from gossiplog.ticket import Ticket
     from gossiplog.views.search import Hit, Search
@@ -151,8 +157,11 @@ __all__ = [
     "EntryAhead",
     "EntryNotHeldError",
     "Events",
+    "Finder",
+    "Flushed",
     "ForkProof",
     "ForkedWriterError",
+    "Found",
     "FrameTooLargeError",
     "GossiplogError",
     "HandshakeError",
@@ -163,6 +172,7 @@ __all__ = [
     "InvalidKeyError",
     "InvalidReferenceError",
     "InvalidValueError",
+    "Joined",
     "KeyFileError",
     "Lagged",
     "LimitExceededError",
@@ -173,6 +183,7 @@ __all__ = [
     "MalformedMessageError",
     "Moved",
     "Network",
+    "NetworkChanged",
     "NetworkMismatchError",
     "NewEntries",
     "Node",
@@ -187,6 +198,8 @@ __all__ = [
     "Peer",
     "PeerDown",
     "PeerError",
+    "PeerFound",
+    "PeerLost",
     "PeerProgress",
     "PeerRejected",
     "PeerTimeoutError",
@@ -236,6 +249,8 @@ __all__ = [
     "ViewProgress",
     "ViewQueryError",
     "ViewSkipped",
+    "Way",
+    "WayFailed",
     "WhereFailedError",
     "Writer",
     "WrongCallerError",
@@ -260,12 +275,16 @@ _HOME = {
     "Entry": "log.entry",
     "PlacedEntry": "log.entry",
     "Events": "live.subscriptions",
+    "Finder": "net.joining",
+    "Flushed": "net.joining",
     "ForkProof": "log.fork",
+    "Found": "net.meeting",
     "Head": "log.segment",
     "Hit": "views.search",
     "Imported": "live.importing",
     "LiveSearch": "live.live_search",
     "LiveView": "live.live_view",
+    "Joined": "net.joining",
     "Moved": "catch_up",
     "Network": "log.network",
     "Node": "node",
@@ -282,6 +301,7 @@ _HOME = {
     "Ticket": "ticket",
     "Usage": "gossip.quotas",
     "View": "views.view",
+    "Way": "net.joining",
     "Writer": "live.writer",
     "format_author": "log.keys",
     "import_store": "live.importing",

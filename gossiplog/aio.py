@@ -213,6 +213,21 @@ class LiveSearch(LiveView):
     find = _coroutine(gossiplog.LiveSearch.find)
 
 
+class Joined:
+    """I am what a node does to find its peers, since :meth:`Node.join`."""
+
+    def __init__(self, joined: gossiplog.Joined) -> None:
+        self._it = joined
+
+    flush = _coroutine(gossiplog.Joined.flush)
+    leave = _coroutine(gossiplog.Joined.leave)
+
+    @property
+    def finding(self) -> bool:
+        """Whether a first look is under way."""
+        return self._it.finding
+
+
 class Node:
     """I am a :class:`gossiplog.Node` on the running loop: ``async with Node(store, network="garden") as node``."""
 
@@ -257,6 +272,13 @@ class Node:
 
     listen = _coroutine(gossiplog.Node.listen)
     connect = _same(gossiplog.Node.connect)
+    connect_to = _same(gossiplog.Node.connect_to)
+    forget = _same(gossiplog.Node.forget)
+
+    def join(self, *ways: gossiplog.Way, links: int = 8, tell_peers: bool = True) -> Joined:
+        """As :meth:`gossiplog.Node.join`."""
+        return Joined(self._it.join(*ways, links=links, tell_peers=tell_peers))
+
     follow = _coroutine(gossiplog.Node.follow)
     unfollow = _coroutine(gossiplog.Node.unfollow)
     block = _coroutine(gossiplog.Node.block)
@@ -265,6 +287,16 @@ class Node:
     when_in_sync = _coroutine(gossiplog.Node.when_in_sync)
     recover = _coroutine(gossiplog.Node.recover)
     unban = _same(gossiplog.Node.unban)
+
+    @property
+    def found(self) -> list[gossiplog.Found]:
+        """Where other nodes are known to be, or said to be."""
+        return self._it.found
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where others may reach this node, as endpoints."""
+        return self._it.addresses
 
     @property
     def peers(self) -> list[Peer]:

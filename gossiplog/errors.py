@@ -31,6 +31,7 @@ class ByeCode(IntEnum):
     TIMEOUT = 12
     REFUSED = 13
     INTERNAL = 14
+    FULL = 15
 
 
 class GossiplogError(Exception):

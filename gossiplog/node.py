@@ -12,24 +12,21 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from twisted.internet.defer import DeferredList, maybeDeferred
-from twisted.python.failure import Failure
 
-from gossiplog.arguments import check_type
+from gossiplog.arguments import check_flags
 from gossiplog.errors import (
     ByeCode,
-    GossiplogError,
     InvalidKeyError,
     NodeStoppedError,
-    OneWayError,
     StoreCopiedError,
 )
 from gossiplog.gossip.events import Lightened
-from gossiplog.gossip.modes import Mode, anything_goes
+from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
 from gossiplog.live.machine import machine_of
 from gossiplog.live.memory_size import default_authors, default_memory, part_large
 from gossiplog.live.monotonic import steady
-from gossiplog.live.results import Ending, Result, crash_of, deliver, fail_quietly
+from gossiplog.live.results import Ending, Result, crash_of
 from gossiplog.live.store import Store
 from gossiplog.live.subscriptions import Events, Subscribers
 from gossiplog.log.keys import is_node_id
@@ -39,11 +36,14 @@ from gossiplog.net.dialer import Dialer
 from gossiplog.net.disk_room import DiskRoom
 from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import ClientEndpoint, ServerEndpoint
+from gossiplog.net.in_sync import failed, in_sync
+from gossiplog.net.joining import Joined, Way
 from gossiplog.net.listeners import Listeners
+from gossiplog.net.meeting import Found, Meeting
 from gossiplog.net.own_logs import check_nothing_lost, require_gives, require_shown
 from gossiplog.net.progress import Meter
 from gossiplog.net.settings import Settings, check_settings
-from gossiplog.notices import InSync, Notice, Peer, PeerDown, Progress, QuotaExceeded, TimelineProgress
+from gossiplog.notices import InSync, Notice, Peer, Progress, QuotaExceeded, TimelineProgress
 from gossiplog.store.requests import Delivery
 from gossiplog.ticket import Ticket
 
@@ -113,6 +113,7 @@ class Node:
             settings = Settings(machine.entropy(16), agent, random, max_memory, Mode(mode))
             self._driver = Driver(reactor, core, self.network, secret, settings, self._tell, self._ledger)
             self._listeners = Listeners(reactor, self._driver)
+            self._meeting = Meeting(reactor, core, self._driver, self._listeners, self.network, self._tell)
             self.id = self._driver.id
             self._meter = Meter(core.clock, self._driver.replica.pulls.schedule, core.clock.total())
             self._ends = [
@@ -139,7 +140,8 @@ class Node:
         Fails with :class:`EndpointError` when the string or the address is of no use.
         """
         self._check_running()
-        return self._listeners.add(endpoint, self._driver.dialers.reaching)
+        listening = self._listeners.add(endpoint, self._driver.dialers.reaching)
+        return listening.addCallback(self._meeting.listening)  # type: ignore[return-value]
 
     def connect(self, endpoint: ClientEndpoint) -> Dialer:
         """Keep a connection to a client endpoint (``tcp:HOST:PORT``), dialled until it answers and when it is lost.
@@ -151,6 +153,38 @@ class Node:
         """
         self._check_running()
         return self._driver.dialers.add(endpoint)
+
+    def join(self, *ways: Way, links: int = 8, tell_peers: bool = True) -> Joined:
+        """Find the other nodes of the network, and keep sessions with about ``links`` of them.
+
+        Peers tell each other of the nodes they met, unless ``tell_peers`` is false; ``ways`` find more.  What
+        :meth:`connect` dials counts among the links, and is kept in any case.
+        """
+        self._check_running()
+        check_flags(tell_peers=tell_peers)
+        return self._meeting.join(ways, links, tells=tell_peers)
+
+    def connect_to(self, node: bytes) -> Dialer:
+        """As :meth:`connect`, to where the node of this id was met last, or is said to be.
+
+        Raises :class:`EndpointError` when nobody said where; :meth:`join` finds out.
+        """
+        self._check_running()
+        return self.connect(self._meeting.endpoint_of(node))
+
+    @property
+    def found(self) -> list[Found]:
+        """Where other nodes are known to be, or said to be."""
+        return self._meeting.found
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where others may reach this node, as endpoints: each address of the machine with each port it listens on."""
+        return [address.endpoint for address in self._meeting.addresses]
+
+    def forget(self, endpoint: str) -> bool:
+        """Do not dial a node found there again unless it is found anew; False if nothing was known of it."""
+        return self._meeting.forget(endpoint)
 
     @property
     def peers(self) -> list[Peer]:
@@ -264,28 +298,7 @@ class Node:
         :class:`OneWayError` when both only pull, or only push.
         """
         self._core.check_caller()
-        check_type("peer", peer, Peer, "a Peer, such as PeerUp has")
-        if peer not in self._driver.peers.values():
-            return self._failed(NodeStoppedError(f"there is no session with {peer.address}"))
-        if not anything_goes(Mode(self.mode), Mode(peer.mode)):
-            return self._failed(
-                OneWayError(f"{peer.address} and this node only {self.mode}: no entry may go either way")
-            )
-        notice = self.when(InSync, PeerDown, where=lambda notice: notice.peer == peer)
-        result: Result[InSync] = Result(lambda _: notice.cancel(), self.reactor)
-
-        def found(value: InSync | PeerDown | Failure) -> None:
-            if isinstance(value, PeerDown):
-                gone = f"{peer.address} went away before both sides were in sync: {value.reason}"
-                fail_quietly(result, NodeStoppedError(gone))
-            elif isinstance(value, Failure):
-                fail_quietly(result, value)
-            else:
-                deliver(result, value)
-
-        notice.addBoth(found)
-        self._driver.probe(peer)
-        return result
+        return in_sync(self._driver, self._subscribers, peer, self.mode)
 
     def recover(self, peer: Peer) -> Result[None]:
         """Let the writers of a copied store append again, once we and this peer hold the same; see ``Store.copied``.
@@ -300,15 +313,10 @@ class Node:
         try:
             require_gives(self._driver.replica, peer, self.store.path)
         except StoreCopiedError as error:
-            return self._failed(error)
+            return failed(self._driver, error)  # type: ignore[return-value]
         back = self.when_in_sync(peer).addCallback(lambda _: self._require_shown(peer))
         checked = back.addCallback(lambda _: self._core.run(lambda logs: logs.require_all_back()))
         return checked.addCallback(lambda _: self.store.recovered())  # type: ignore[return-value]
-
-    def _failed(self, error: GossiplogError) -> Result[Any]:
-        result: Result[Any] = Result(reactor=self.reactor)
-        fail_quietly(result, error)
-        return result
 
     def _check_nothing_lost(self, peer: Peer) -> None:
         """Raise :class:`StoreCopiedError` if this peer has own entries that are not here and may not come."""
@@ -355,7 +363,7 @@ class Node:
         elif not self._stopping:
             self._core.check_caller()
             self._stopping = True
-            waits = self._listeners.stop()
+            waits: list[Any] = [*self._meeting.stop(), *self._listeners.stop()]
             waits.append(maybeDeferred(self._driver.stop, ByeCode.STOPPING, "stopping"))
             closed = DeferredList(waits, consumeErrors=True)
             closed.addCallback(lambda _: self._over())
@@ -375,6 +383,7 @@ class Node:
 
     def _tell(self, notice: Notice) -> None:
         self._subscribers.tell(notice)
+        self._meeting.told(notice)
         if type(notice) is QuotaExceeded and notice.quota is Quota.BYTES:
             self._room.exceeded()
 

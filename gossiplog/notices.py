@@ -286,6 +286,45 @@ class EntryAhead(_Notice):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class PeerFound(_Notice):
+    """Somebody can be dialled at ``endpoint``, says ``way`` ("lan", "dht", ...), or ``"peers"``, another peer.
+
+    Nothing of it is verified; ``node`` is the id it is said to have, None where that is not said.
+    """
+
+    way: str
+    endpoint: str
+    node: bytes | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PeerLost(_Notice):
+    """``way`` does not find the one at ``endpoint`` any more; a session with it stays."""
+
+    way: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WayFailed(_Notice):
+    """A way of finding peers does not work, at least now; the others go on."""
+
+    way: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class NetworkChanged(_Notice):
+    """This machine has other addresses than before, or slept: connections are looked after and made anew.
+
+    ``addresses`` are those it has, as ``192.0.2.7/24``.
+    """
+
+    addresses: tuple[str, ...]
+    slept: bool
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Lagged(_Notice):
     """Whoever read :meth:`gossiplog.Node.events`, or the changes of a view, was too slow for ``missed`` of them; those
     that follow are newer."""
@@ -316,4 +355,8 @@ Notice: TypeAlias = (
     | ViewProgress
     | ViewSkipped
     | ViewFailed
+    | PeerFound
+    | PeerLost
+    | WayFailed
+    | NetworkChanged
 )

@@ -415,6 +415,13 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("Node.when_in_sync", "peer", node.when_in_sync)
         yield Call("Node.recover", "peer", node.recover)
         yield Call("Node.unban", "peer", node.unban)
+        yield Call("Node.join", "ways", lambda value: node.join(value))
+        yield Call("Node.join", "links", lambda value: node.join(links=value).leave(), {"5"})
+        yield Call("Node.join", "tell_peers", lambda value: node.join(tell_peers=value).leave(), FLAGS)
+        yield Call("Node.connect_to", "node", node.connect_to)
+        yield Call("Node.forget", "endpoint", node.forget, TEXT)
+        joined = node.join()
+        yield Call("Joined.flush", "timeout", joined.flush, TIMES)
 
     def clocks(self) -> Iterator[Call]:
         author, head = bytes(32), Head(1, bytes(32))

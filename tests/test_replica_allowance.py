@@ -22,6 +22,8 @@ from gossiplog.gossip.allowance import (
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.message_table import price
 from gossiplog.gossip.messages import (
+    Address,
+    Contact,
     Fill,
     Fork,
     Have,
@@ -190,7 +192,7 @@ class SessionTests(ReplicaCase):
             (Refuse((BOB.author,)),),
             (Ranges(0, (Range(b"", RangeKind.SKIP),)),),
             (Fill(ANN.author, ((1, 9),) * 256),),
-            (Peers(("tcp:192.0.2.7:4000",) * 64),),
+            (Peers((Contact(bytes(32), 1, (Address(bytes(4), 4000),)),) * 64),),
         ]
         for messages in cases:
             with self.subTest(type(messages[0]).__name__):

@@ -20,7 +20,9 @@ from gossiplog.gossip.liveness import Liveness
 from gossiplog.gossip.message_table import allowed
 from gossiplog.gossip.messages import (
     RESERVED,
+    Address,
     Bye,
+    Contact,
     Fill,
     Fork,
     Have,
@@ -71,7 +73,7 @@ ONE_OF_EACH: dict[type[Message], Message] = {
     Have: Have((HaveItem(0, 1, A),)),
     Fill: Fill(A, ((1, 2),)),
     Fork: Fork(PROOF),
-    Peers: Peers(("tcp:there:1",)),
+    Peers: Peers((Contact(A, 1, (Address(bytes(4), 4000),)),)),
     Ping: Ping(1, bytes(16)),
     Pong: Pong(1, bytes(16)),
     Bye: Bye(ByeCode.STOPPING, "later"),

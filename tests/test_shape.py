@@ -29,6 +29,11 @@ PUBLIC = [
     "Clock",
     "Cursor",
     "Dialer",
+    "Finder",
+    "Flushed",
+    "Found",
+    "Joined",
+    "Way",
     "Entry",
     "Events",
     "ForkProof",
@@ -82,12 +87,13 @@ PUBLIC_MODULES = {
 
 LARGEST_MODULE_LINES = 400
 
-VALUES = {"arguments", "errors", "limits", "paths", "printable"}
+VALUES = {"addresses", "arguments", "errors", "limits", "paths", "printable"}
 BELOW = {
     "errors": {"printable"},
     "printable": {"limits"},
     "limits": set[str](),
     "paths": {"errors"},
+    "addresses": {"errors"},
     "arguments": {"errors"},
     "log": VALUES,
     "gossip": VALUES | {"log", "store.requests"},
@@ -363,7 +369,9 @@ class PublicNameTests(SynchronousTestCase):
             "LiveSearch": "find",
             "Dialer": "dial stop endpoint stopped peer link looks_up",
             "Events": "close aclose",
-            "Node": "listen connect peers caught_up progress follow unfollow block unblock quotas usage over_quota "
+            "Joined": "finding flush leave",
+            "Node": "listen connect join connect_to found addresses forget peers caught_up progress follow unfollow "
+            "block unblock quotas usage over_quota "
             "subscribe when events when_in_sync recover bans unban stop id mode network store reactor",
         }
         for name, words in offered.items():

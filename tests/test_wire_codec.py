@@ -14,7 +14,9 @@ from gossiplog.errors import InvalidValueError, MalformedMessageError
 from gossiplog.gossip import range_splitting as splitting
 from gossiplog.gossip.messages import (
     RESERVED,
+    Address,
     Bye,
+    Contact,
     Fill,
     Fork,
     Have,
@@ -100,6 +102,11 @@ def reconciles(draw: st.DrawFn) -> Ranges:
     return Ranges(draw(counters), tuple(ranges), draw(st.booleans()))
 
 
+addresses = st.builds(
+    Address, st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16), st.integers(1, 65_535)
+)
+contacts = st.builds(Contact, authors, counters, tuples(addresses).map(lambda some: some[:8]))
+CONTACT = Contact(bytes(32), 2**64 - 1, (Address(bytes(16), 65_535),) * limits.MAX_CONTACT_ADDRESSES)
 spans = st.tuples(seqs, seqs).map(lambda pair: (min(pair), max(pair)))
 versions = st.tuples(st.integers(0, 65_535), st.integers(0, 65_535)).map(sorted)
 
@@ -128,7 +135,7 @@ STRATEGIES: dict[type[Message], st.SearchStrategy[Any]] = {
     ),
     Fill: st.builds(Fill, authors, tuples(spans)),
     Fork: forks(),
-    Peers: st.builds(Peers, tuples(texts)),
+    Peers: st.builds(Peers, tuples(contacts), st.none() | addresses),
     Ping: st.builds(Ping, counters, roots),
     Pong: st.builds(Pong, counters, roots, st.booleans()),
     Bye: st.builds(Bye, st.integers(0, 65_535), texts),
@@ -151,7 +158,7 @@ LARGEST = {
     Segment: Segment(AUTHOR, 1, 1, bytes(32), bytes(64), b"\xc6" + bytes(4) + bytes(limits.MAX_BODY_BYTES)),
     Have: Have((HaveItem(2**32, limits.MAX_SEQ, AUTHOR),) * limits.MAX_HAVE_ITEMS),
     Fill: Fill(AUTHOR, ((1, limits.MAX_SEQ),) * limits.MAX_FILL_RANGES),
-    Peers: Peers(("p" * limits.MAX_TEXT_BYTES,) * limits.MAX_PEERS),
+    Peers: Peers((CONTACT,) * limits.MAX_PEERS, Address(bytes(16), 65_535)),
     Bye: Bye(limits.MAX_CODE, "r" * limits.MAX_TEXT_BYTES),
 }
 
@@ -238,8 +245,8 @@ class RoundTrip(SynchronousTestCase):
             hello._replace(reserved=1),
             Have((HaveItem(0, 1),) * (limits.MAX_HAVE_ITEMS + 1)),
             Fill(AUTHOR, ((1, 1),) * (limits.MAX_FILL_RANGES + 1)),
-            Peers(("p",) * (limits.MAX_PEERS + 1)),
-            Peers((text,)),
+            Peers((CONTACT,) * (limits.MAX_PEERS + 1)),
+            Peers((CONTACT._replace(addresses=CONTACT.addresses * (limits.MAX_CONTACT_ADDRESSES + 1)),)),
             Bye(0, text),
             Bye(0, "ä" * (limits.MAX_TEXT_BYTES // 2) + "x"),
             Bye(0, "\ud800"),

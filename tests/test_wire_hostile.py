@@ -37,6 +37,8 @@ ODD_AUTHORS = [b"", b"x", bytes(31), bytes(33), bytes(64), bytes(1000)]
 TOP = limits.MAX_SEQ
 U64 = 2**64 - 1
 
+HERE = [bytes(4), 4000]
+
 VALID: dict[str, list[Any]] = {
     "hello": [0, 1, 1, ["a"], "agent", bytes(16), 0, [A], bytes(16)],
     "ranges": [
@@ -52,7 +54,7 @@ VALID: dict[str, list[Any]] = {
     "have": [6, [[0, 1, A], [0, 2]]],
     "fill": [7, A, [[1, 1], [2, TOP]]],
     "fork": [8, A, 1, ID, SIGNATURE, [2, 0, ID, SIGNATURE, b""]],
-    "peers": [9, ["tcp:host:1"]],
+    "peers": [9, [[A, 7, [[bytes(4), 4000], [bytes(16), 443]]]], [bytes(4), 1]],
     "ping": [10, 0, bytes(16)],
     "pong": [11, U64, b""],
     "bye": [12, 0, "reason"],
@@ -175,8 +177,20 @@ LIMITS: list[tuple[str, list[Any], list[Any]]] = [
     ("fork seq below", VALID["fork"], put(VALID["fork"], (2,), 0)),
     ("fork segment", VALID["fork"], put(VALID["fork"], (5,), [2, 0, ID, SIGNATURE])),
     ("fork segment longer", VALID["fork"], put(VALID["fork"], (5,), [2, 0, ID, SIGNATURE, b"", 1])),
-    ("peers", [9, ["p"] * limits.MAX_PEERS], [9, ["p"] * (limits.MAX_PEERS + 1)]),
-    ("address", [9, ["p" * 256]], [9, ["p" * 257]]),
+    ("peers", [9, [[A, 0, []]] * limits.MAX_PEERS, None], [9, [[A, 0, []]] * (limits.MAX_PEERS + 1), None]),
+    ("contact", [9, [[A, 0, []]], None], [9, [[A, 0]], None]),
+    ("contact longer", [9, [[A, 0, []]], None], [9, [[A, 0, [], 1]], None]),
+    ("age", [9, [[A, U64, []]], None], [9, [[A, -1, []]], None]),
+    (
+        "addresses",
+        [9, [[A, 0, [HERE] * limits.MAX_CONTACT_ADDRESSES]], None],
+        [9, [[A, 0, [HERE] * (limits.MAX_CONTACT_ADDRESSES + 1)]], None],
+    ),
+    ("port", [9, [], [bytes(4), 65_535]], [9, [], [bytes(4), 65_536]]),
+    ("port below", [9, [], [bytes(4), 1]], [9, [], [bytes(4), 0]]),
+    ("address of a text", [9, [], HERE], [9, [], ["127.0.0.1", 1]]),
+    ("address longer", [9, [], HERE], [9, [], [bytes(4), 1, 1]]),
+    ("no address", [9, [], None], [9, [], True]),
     ("token", [10, U64, b""], [10, -1, b""]),
     ("root", [10, 0, bytes(16)], [10, 0, bytes(15)]),
     ("bye code", [12, limits.MAX_CODE, ""], [12, limits.MAX_CODE + 1, ""]),
@@ -200,8 +214,8 @@ GARBAGE = [
     b"\x91\xff",
     b"\xdd\xff\xff\xff\xff",
     b"\xdd\xff\xff\xff\xff\x0a",
-    b"\x92\x09\xdd\xff\xff\xff\xff",
-    b"\x92\x09\xdc\xff\xff",
+    b"\x93\x09\xdd\xff\xff\xff\xff",
+    b"\x93\x09\xdc\xff\xff",
     b"\x93\x0c\x00\xdb\xff\xff\xff\xff",
     b"\x93\x0a\x00\xc6\xff\xff\xff\xff",
     b"\x93\x0a\x00\xc7\x00\xff",
@@ -209,7 +223,6 @@ GARBAGE = [
     b"\x93\x0c\x00\xa1\xff",
     b"\x93\x0c\x00\xa2\xc0\x80",
     b"\x93\x0c\x00\xa3\xed\xa0\x80",
-    b"\x92\x09\x91\xa1\xff",
     b"\xc4\x03\x93\x0a\x00",
 ]
 

@@ -58,6 +58,22 @@ class Events(Generic[N]):
         self.close()
 
 
+class Joined:
+    """I am what a node does to find its peers, since :meth:`Node.join`."""
+
+    def __init__(self, joined: gossiplog.Joined, wait: Callable[..., Any]) -> None:
+        self._it = joined
+        self._wait = wait
+
+    flush = waits(gossiplog.Joined.flush)
+    leave = waits(gossiplog.Joined.leave)
+
+    @property
+    def finding(self) -> bool:
+        """Whether a first look is under way."""
+        return bool(self._wait(lambda: self._it.finding))
+
+
 class Node:
     """I am a :class:`gossiplog.Node` that waits: ``with Node(store, network="garden") as node``."""
 
@@ -103,6 +119,8 @@ class Node:
     when_in_sync = waits(gossiplog.Node.when_in_sync)
     recover = waits(gossiplog.Node.recover)
     connect = called(gossiplog.Node.connect)
+    connect_to = called(gossiplog.Node.connect_to)
+    forget = called(gossiplog.Node.forget)
     subscribe = called(gossiplog.Node.subscribe)
     unban = called(gossiplog.Node.unban)
 
@@ -112,6 +130,23 @@ class Node:
     def __exit__(self, *exception: object) -> None:
         with suppress(StoreClosedError):  # the store was closed, and the node with it
             self.stop()
+
+    def join(self, *ways: gossiplog.Way, links: int = 8, tell_peers: bool = True) -> Joined:
+        """As :meth:`gossiplog.Node.join`."""
+        joined = self._wait(lambda: self._it.join(*ways, links=links, tell_peers=tell_peers))
+        return Joined(joined, self._wait)
+
+    @property
+    def found(self) -> list[gossiplog.Found]:
+        """Where other nodes are known to be, or said to be."""
+        found: list[gossiplog.Found] = self._wait(lambda: self._it.found)
+        return found
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where others may reach this node, as endpoints."""
+        addresses: list[str] = self._wait(lambda: self._it.addresses)
+        return addresses
 
     @property
     def peers(self) -> list[Peer]:

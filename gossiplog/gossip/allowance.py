@@ -17,6 +17,7 @@ from gossiplog.gossip.messages import (
     Have,
     Lazy,
     Message,
+    Peers,
     RangeKind,
     Ranges,
     Refuse,
@@ -74,6 +75,11 @@ each in a record and a read of its own."""
 def flat_price(message: Message) -> float:
     """What a message costs that is rare, or has to be answered."""
     return 1.0
+
+
+def peers_price(message: Peers) -> float:
+    """What a PEERS costs: an address is built and looked at."""
+    return 1 + sum([1 + len(contact.addresses) for contact in message.contacts]) / ITEMS_PER_POINT
 
 
 def want_price(message: Want) -> float:

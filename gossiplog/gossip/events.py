@@ -11,8 +11,17 @@ from typing import NamedTuple, TypeAlias
 
 from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip.backlog import Payloads
-from gossiplog.gossip.messages import Message
-from gossiplog.gossip.quotas import Quota
+from gossiplog.gossip.messages import Message, Peers
+from gossiplog.gossip.reports import CaughtUp as CaughtUp
+from gossiplog.gossip.reports import Forked as Forked
+from gossiplog.gossip.reports import InSync as InSync
+from gossiplog.gossip.reports import Notice as Notice
+from gossiplog.gossip.reports import PayloadsFilled as PayloadsFilled
+from gossiplog.gossip.reports import PeerDown as PeerDown
+from gossiplog.gossip.reports import PeerRejected as PeerRejected
+from gossiplog.gossip.reports import PeerUp as PeerUp
+from gossiplog.gossip.reports import QuotaExceeded as QuotaExceeded
+from gossiplog.gossip.reports import QuotaLifted as QuotaLifted
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, HoledRow, Segment, segment_bytes
 
@@ -173,6 +182,19 @@ class Probe(NamedTuple):
     session: int
 
 
+class Doubted(NamedTuple):
+    """The way to the peer may be gone: find out whether it is there."""
+
+    session: int
+
+
+class TellPeers(NamedTuple):
+    """Whoever keeps the address book has this for a peer."""
+
+    session: int
+    message: Peers
+
+
 class Tick(NamedTuple):
     """Time has passed; due at the latest at ``Replica.deadline``."""
 
@@ -199,6 +221,8 @@ Event: TypeAlias = (
     | ForkFound
     | ForkWritten
     | Probe
+    | TellPeers
+    | Doubted
     | Tick
 )
 
@@ -303,87 +327,13 @@ class OwnAhead(NamedTuple):
     proven: bool = False
 
 
-# -- notices: effects for the application ------------------------------------------------------------------------
-
-
-class PeerUp(NamedTuple):
-    """A session is open."""
+class PeersHeard(NamedTuple):
+    """A peer tells of other nodes; none of it is verified."""
 
     session: int
-    peer: bytes
-    agent: str
-    mode: str
+    message: Peers
 
 
-class PeerDown(NamedTuple):
-    """An open session ended."""
-
-    session: int
-    peer: bytes
-    code: int
-    reason: str
-
-
-class PeerRejected(NamedTuple):
-    """A peer broke the protocol or could not be talked to, with the reason."""
-
-    session: int
-    peer: bytes
-    error: PeerError
-
-
-class CaughtUp(NamedTuple):
-    """Everything this peer had when it last told us is on our disk."""
-
-    session: int
-    peer: bytes
-
-
-class InSync(NamedTuple):
-    """Both sides of this session hold the same, on disk."""
-
-    session: int
-    peer: bytes
-
-
-class Forked(NamedTuple):
-    """An author was proven to have forked its log."""
-
-    proof: ForkProof
-
-
-class PayloadsFilled(NamedTuple):
-    """Payloads of ``author`` between ``first`` and ``last`` that were missing are on disk."""
-
-    author: bytes
-    first: int
-    last: int
-
-
-class QuotaExceeded(NamedTuple):
-    """More of an author would break a quota: it is refused from now on."""
-
-    author: bytes
-    quota: Quota
-
-
-class QuotaLifted(NamedTuple):
-    """An author that a quota refused is taken again."""
-
-    author: bytes
-
-
-Notice: TypeAlias = (
-    PeerUp
-    | PeerDown
-    | PeerRejected
-    | CaughtUp
-    | InSync
-    | Forked
-    | PayloadsFilled
-    | QuotaExceeded
-    | QuotaLifted
-)
 Effect: TypeAlias = (
     Send
     | End
@@ -396,5 +346,6 @@ Effect: TypeAlias = (
     | Examine
     | Reading
     | OwnAhead
+    | PeersHeard
     | Notice
 )

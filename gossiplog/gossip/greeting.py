@@ -92,6 +92,7 @@ class Greeting:
             return
         session.instance = hello.instance
         session.agent = hello.agent
+        session.features = hello.features
         if not self._survives(session):
             core.close(session.number, ByeCode.DUPLICATE, "already connected")
             return
@@ -107,7 +108,7 @@ class Greeting:
         self._interest.hear_names(session, hello.exceptions, is_last=is_last)
         self._pulls.schedule.add(session.number)
         self._plumtree.joined(session)
-        core.emit(events.PeerUp(session.number, session.peer, session.agent, mode.value))
+        core.emit(events.PeerUp(session.number, session.peer, session.agent, mode.value, session.features))
         self._announcer.make_due(session)
         self._reconciler.begin(session)
 

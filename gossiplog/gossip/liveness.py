@@ -14,7 +14,7 @@ from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.catch_up import CatchUp
 from gossiplog.gossip.core import Core
-from gossiplog.gossip.messages import Peers, Ping, Pong, Unknown
+from gossiplog.gossip.messages import Ping, Pong, Unknown
 from gossiplog.gossip.pulls import Pulls
 from gossiplog.gossip.session import Phase, Session, Slot
 
@@ -115,6 +115,13 @@ class Liveness:
         pulse.token = self._token
         self._core.send(session, Ping(self._token, pulse.root))
 
+    def doubted(self, event: events.Doubted) -> None:
+        """Ask the peer of a session, which has to answer soon."""
+        session = self._core.open_session(event.session)
+        if session is not None:
+            self.of[session].answer_by = None
+            self.ask(session, limits.ROAMING_PING_SECONDS)
+
     def trickled(self, event: events.Heard) -> None:
         """Part of a message is here."""
         session = self._core.sessions.get(event.session)
@@ -122,7 +129,7 @@ class Liveness:
             self.heard(session)
             self._pulls.schedule.trickled(session.number, self._core.now)
 
-    def pass_over(self, session: Session, message: Peers | Unknown) -> None:
+    def pass_over(self, session: Session, message: Unknown) -> None:
         """Allowed, and of no use to this node, but as a sign of life."""
 
     # -- does it hold what we hold?

@@ -37,6 +37,7 @@ from gossiplog.gossip.messages import (
     Want,
 )
 from gossiplog.gossip.payload_giving import PayloadGiving
+from gossiplog.gossip.peers_exchange import PeersExchange
 from gossiplog.gossip.receiver import Receiver
 from gossiplog.gossip.reconciler import Reconciler
 from gossiplog.gossip.sender import Sender
@@ -75,7 +76,7 @@ ROWS: Final = (
     Row(Have, OPEN, allowance.have_price, Announcements, Announcements.have),
     Row(Fill, OPEN, allowance.fill_price, PayloadGiving, PayloadGiving.fill),
     Row(Fork, OPEN, allowance.fork_price, Forks, Forks.fork),
-    Row(Peers, OPEN, allowance.flat_price, Liveness, Liveness.pass_over),
+    Row(Peers, OPEN, allowance.peers_price, PeersExchange, PeersExchange.peers),
     Row(Ping, OPEN, allowance.flat_price, Liveness, Liveness.ping),
     Row(Pong, OPEN, allowance.flat_price, Liveness, Liveness.pong),
     Row(Bye, ALWAYS, allowance.flat_price, Greeting, Greeting.bye),

@@ -14,6 +14,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
+from gossiplog.addresses import Address
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Segment
 
@@ -148,10 +149,19 @@ class Fork(NamedTuple):
     proof: ForkProof
 
 
-class Peers(NamedTuple):
-    """Addresses of other nodes."""
+class Contact(NamedTuple):
+    """Where ``node`` was dialled, and in how many minutes before now; ``age`` 0 of the sender: where it listens."""
 
-    addresses: tuple[str, ...]
+    node: bytes
+    age: int
+    addresses: tuple[Address, ...]
+
+
+class Peers(NamedTuple):
+    """Other nodes, of which the sender knows by itself; ``seen`` is where it sees the receiver, None if nowhere."""
+
+    contacts: tuple[Contact, ...] = ()
+    seen: Address | None = None
 
 
 class Ping(NamedTuple):
@@ -194,7 +204,9 @@ Message: TypeAlias = (
 __all__ = [
     "FORKED_CHECK",
     "RESERVED",
+    "Address",
     "Bye",
+    "Contact",
     "Fill",
     "Fork",
     "Have",

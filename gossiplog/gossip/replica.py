@@ -37,6 +37,7 @@ from gossiplog.gossip.messages import Hello, Message, Ping, Pong
 from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.pacing import Pacing
 from gossiplog.gossip.payload_giving import PayloadGiving
+from gossiplog.gossip.peers_exchange import PeersExchange
 from gossiplog.gossip.plumtree import Plumtree
 from gossiplog.gossip.pulls import Pulls
 from gossiplog.gossip.quotas import QuotaLedger
@@ -112,6 +113,7 @@ class Replica:
             interest,
             reconciler,
         )
+        self.peers_exchange = PeersExchange(core, self.greeting)
         self.charging = Charging(core, heard)
         keeping = (announcer, tree, holed, giving, filling, heard, reconciler, sender)
         self.memory_pressure = MemoryPressure(
@@ -146,10 +148,22 @@ class Replica:
             events.ForkFound: forks.found,
             events.ForkWritten: forks.written,
             events.Probe: liveness.probe,
+            events.Doubted: liveness.doubted,
+            events.TellPeers: self.peers_exchange.tell,
             events.Tick: lambda event: core.tick(),
         }
         self._on_message = message_table.takers(
-            (self.greeting, reconciler, sender, self.receiver, heard, giving, forks, liveness)
+            (
+                self.greeting,
+                reconciler,
+                sender,
+                self.receiver,
+                heard,
+                giving,
+                forks,
+                self.peers_exchange,
+                liveness,
+            )
         )
 
     def handle(self, event: Event, now: float) -> list[Effect]:

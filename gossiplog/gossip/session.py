@@ -89,6 +89,7 @@ class Session:
         self.phase = Phase.GREETING
         self.agent = ""
         self.gives, self.takes = mode.gives, mode.takes
+        self.features: tuple[str, ...] = ()
         self.instance = b""
         self.began_at = self.sent_at = now
         self.wanted = Wanted()

@@ -47,6 +47,9 @@ MAX_HAVE_ITEMS: Final = 2048
 
 MAX_FILL_RANGES: Final = 256
 MAX_PEERS: Final = 64
+MAX_CONTACT_ADDRESSES: Final = 8
+"""Of one node in a PEERS."""
+
 MAX_TEXT_BYTES: Final = 256
 """Agent, reason and address strings."""
 

@@ -284,6 +284,12 @@ class Dialers:
             dialer._abandon()
         getattr(self.reaching, "give_up", lambda: None)()
 
+    def redial(self) -> None:
+        """The network may be another one: try them all, and soon again."""
+        for dialer in self._dialers:
+            if not dialer.stopped:
+                dialer.dial()
+
     def reached(self, link: Link, peer: bytes) -> bool:
         """The node ``peer`` is at the other end of ``link``; returns whether that was somebody else the last time."""
         changed = [dialer._reached(peer) for dialer in self._of(link)]

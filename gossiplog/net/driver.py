@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from random import Random
 from typing import Any
 
 from nacl.bindings import crypto_scalarmult_base
@@ -43,8 +44,10 @@ from gossiplog.log.network import Network
 from gossiplog.net.admission import Admission
 from gossiplog.net.deadline_timer import DeadlineTimer
 from gossiplog.net.dialer import Dialers
+from gossiplog.net.effect_notices import tell_failed, told
 from gossiplog.net.fair_turns import FairTurns
 from gossiplog.net.link import Link
+from gossiplog.net.peering import Peering
 from gossiplog.net.settings import Settings
 from gossiplog.net.signature_checks import SignatureChecks
 from gossiplog.notices import Notice, Peer
@@ -79,15 +82,8 @@ class Driver:
         self.peers: dict[int, Peer] = {}
         self.turns = FairTurns(reactor, worked(reactor))
         self.admission = Admission(reactor, tell)
-        self.dialers = Dialers(
-            reactor,
-            self,
-            settings.random,
-            self._connected,
-            self.admission.wait,
-            lambda *why: tell(notices.DialFailed(*why)),
-            store.home,
-        )
+        told_of = self.admission.wait, partial(tell_failed, tell), store.home
+        self.dialers = Dialers(reactor, self, settings.random, self._connected, *told_of)
         self._network = network
         self._secret = secret
         self._tell = tell
@@ -114,6 +110,7 @@ class Driver:
         self.loop = Loop(self.replica, store.front, self, self._check_stopped)
         self._handle = self.loop.handle
         self._together = store.thread.together
+        self.peering = Peering(reactor, self, self.dialers.reaching, Random(settings.instance), self._handle)
         self._listening = [
             store.listen(self._delivered),
             store.interest.listen(self._handle),
@@ -126,12 +123,8 @@ class Driver:
             events.PeerUp: self._peer_up,
             events.PeerDown: self._peer_down,
             events.PeerRejected: self._peer_rejected,
-            events.CaughtUp: lambda e: self._tell(notices.CaughtUp(self.peers[e.session])),
-            events.InSync: lambda e: self._tell(notices.InSync(self.peers[e.session])),
-            events.Forked: lambda e: self._tell(notices.AuthorForked(e.proof)),
-            events.PayloadsFilled: lambda e: self._tell(notices.PayloadsFilled(*e)),
-            events.QuotaExceeded: lambda e: self._tell(notices.QuotaExceeded(*e)),
-            events.QuotaLifted: lambda e: self._tell(notices.QuotaLifted(*e)),
+            events.PeersHeard: lambda e: self.peering.heard(*e),
+            **told(self.peers, tell),
         }
         hold(self)
 
@@ -145,6 +138,7 @@ class Driver:
         """Dial no more, say BYE to everyone; fires when every link is closed and every errand is done."""
         self._stopping = True
         self.dialers.stop()
+        self.peering.stop()
         self.admission.stop()
         for link in tuple(self._open):
             if link.session is not None:
@@ -161,6 +155,7 @@ class Driver:
         self._alarm.cancel()
         self.admission.stop()
         self.dialers.give_up()
+        self.peering.stop()
         for link in self._open:
             link.give_up()
 
@@ -196,6 +191,7 @@ class Driver:
         peer = link.channel.peer
         refusal = self.admission.shaken(link, peer)
         changed = self.dialers.reached(link, peer)
+        self.peering.reached(link, peer)
         if peer == self.id:
             if changed:
                 error = EndpointError(f"{link.address} is our own address, at least now; it is tried again")
@@ -262,6 +258,7 @@ class Driver:
             self.loop.gone(link.session)
             self.replica.core.budget.gone(link.session)
         self.dialers.lost(link)
+        self.peering.lost(link)
         self._check_stopped()
 
     # -- the store and the dialers report
@@ -386,11 +383,13 @@ class Driver:
         self.peers[effect.session] = peer
         self.dialers.opened(link)
         self._tell(notices.PeerUp(peer))
+        self.peering.opened(link, effect.session, effect.peer, effect.features)
 
     def _peer_down(self, effect: events.PeerDown) -> None:
         peer = self.peers.pop(effect.session)
         self._tell(notices.PeerDown(peer, effect.code, effect.reason))
         self.dialers.freed(peer.id)
+        self.peering.closed(effect.session, effect.code)
 
     def _peer_rejected(self, effect: events.PeerRejected) -> None:
         link = self._links.get(effect.session)

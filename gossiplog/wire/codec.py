@@ -20,7 +20,7 @@ from msgpack.exceptions import UnpackException
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError, MalformedMessageError
 from gossiplog.gossip import messages as m
-from gossiplog.wire import entries, ranges, requests
+from gossiplog.wire import entries, peers, ranges, requests
 from gossiplog.wire.fields import MAX_UINT, Fields, is_reserved
 
 FIRST_FREE_TYPE: Final = 64
@@ -50,7 +50,7 @@ _ROWS: Final = (
     _Row(6, m.Have, 2, entries.pack_have, entries.read_have),
     _Row(7, m.Fill, 3, entries.pack_fill, entries.read_fill, True),
     _Row(8, m.Fork, 6, entries.pack_fork, entries.read_fork, True),
-    _Row(9, m.Peers, 2, requests.pack_peers, requests.read_peers),
+    _Row(9, m.Peers, 3, peers.pack_peers, peers.read_peers),
     _Row(10, m.Ping, 3, requests.pack_ping, requests.read_ping),
     _Row(11, m.Pong, 3, requests.pack_pong, requests.read_pong, optional=1),
     _Row(12, m.Bye, 3, requests.pack_bye, requests.read_bye),

@@ -1,4 +1,4 @@
-"""Messages about the session itself: HELLO, WANT, LAZY, REFUSE, PEERS, PING, PONG and BYE.
+"""Messages about the session itself: HELLO, WANT, LAZY, REFUSE, PING, PONG and BYE.
 
 Responsible for: their elements, and the limits on their lists and texts.
 Must not know: when they are sent and what follows from them.
@@ -17,7 +17,6 @@ from gossiplog.gossip.messages import (
     Hello,
     Interest,
     Lazy,
-    Peers,
     Ping,
     Pong,
     Refuse,
@@ -95,16 +94,6 @@ def pack_refuse(m: Refuse) -> bytes:
 def read_refuse(fields: Fields) -> Refuse:
     """Read the elements of REFUSE."""
     return Refuse(*fields.authors_or_all("authors", limits.MAX_WANT_ITEMS))
-
-
-def pack_peers(m: Peers) -> bytes:
-    """Return the frame of PEERS."""
-    return pack((9, [checked_text(address) for address in counted(m.addresses, limits.MAX_PEERS)]))
-
-
-def read_peers(fields: Fields) -> Peers:
-    """Read the elements of PEERS."""
-    return Peers(fields.texts("addresses", limits.MAX_PEERS))
 
 
 def pack_ping(m: Ping) -> bytes:

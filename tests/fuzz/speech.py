@@ -6,7 +6,9 @@ from hashlib import sha256
 
 from gossiplog.errors import InvalidValueError
 from gossiplog.gossip.messages import (
+    Address,
     Bye,
+    Contact,
     Fill,
     Fork,
     Have,
@@ -67,12 +69,27 @@ class Speech:
             lambda: consumer.choose((Lazy, Refuse))(self.names()),
             lambda: Fill(self.author(), ((1 + consumer.number(9), 9 + consumer.number(9)),)),
             self.fork,
-            lambda: Peers(("tcp:host:1",) * consumer.number(4)),
+            lambda: Peers(self.contacts(), consumer.choose((None, Address(bytes(4), 1)))),
             self.ping,
             lambda: Bye(consumer.number(20), "bye"),
             self.hello,
         )
         return consumer.choose(kinds)()
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """Return nodes that may be dialled, or not."""
+        consumer = self.consumer
+        ips = (bytes(4), bytes([198, 51, 100, 7]), bytes([10, 0, 0, 1]), bytes([1, 1, 1, 1]), bytes(16))
+        return tuple(
+            [
+                Contact(
+                    self.author(),
+                    consumer.number(3),
+                    (Address(consumer.choose(ips), 4000),) * consumer.number(3),
+                )
+                for _ in range(consumer.number(4))
+            ]
+        )
 
     def ping(self) -> Ping | Pong:
         consumer = self.consumer

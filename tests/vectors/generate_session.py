@@ -16,7 +16,9 @@ from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.interest import Choices
 from gossiplog.gossip.messages import (
     RESERVED,
+    Address,
     Bye,
+    Contact,
     Fill,
     Fork,
     Have,
@@ -208,7 +210,10 @@ CASES: list[tuple[str, list[Any]]] = [
     ("type 64", [HELLO, b"\x91\x40", Ping(1)]),
     ("type 13", [HELLO, b"\x91\x0d"]),
     ("an empty frame", [HELLO, b""]),
-    ("PEERS", [HELLO, Peers(("what?",)), Ping(1)]),
+    (
+        "PEERS",
+        [HELLO, Peers((Contact(derived("node"), 0, (Address(bytes([192, 0, 2, 1]), 4000),)),)), Ping(1)],
+    ),
     ("PONG that nobody asked for", [HELLO, Pong(7, bytes(16)), Ping(1)]),
     ("a feature that nobody knows", [HELLO._replace(features=("later/1",)), Ping(1)]),
     ("who only pulls has the same", [PULLS, Ranges(0, (Range(b"", RangeKind.FINGERPRINT, ROOT),)), Ping(1)]),

@@ -17,7 +17,9 @@ from nacl.bindings import crypto_scalarmult_base
 from gossiplog.errors import ByeCode
 from gossiplog.gossip.messages import (
     FORKED_CHECK,
+    Address,
     Bye,
+    Contact,
     Fill,
     Fork,
     Have,
@@ -93,7 +95,17 @@ MESSAGES: list[tuple[str, Message]] = [
     ("have", Have((HaveItem(0, 5, A), HaveItem(1, 128, B), HaveItem(0, 6)))),
     ("fill", Fill(A, ((1, 1), (5, 4096)))),
     ("fork", Fork(ForkProof(A, 7, derived("id"), derived("signature", 64), HEAD))),
-    ("peers", Peers(("tcp:192.0.2.1:4747", "tcp:[2001:db8::1]:4747"))),
+    (
+        "peers",
+        Peers(
+            (
+                Contact(A, 0, (Address.of("192.0.2.1", 4747), Address.of("2001:db8::1", 443))),
+                Contact(B, 10_079, ()),
+            ),
+            Address.of("198.51.100.7", 50_000),
+        ),
+    ),
+    ("peers of who knows nobody", Peers()),
     ("ping", Ping(1, derived("root", 16))),
     ("ping of who does not know", Ping(0)),
     ("pong", Pong(2**64 - 1, derived("root", 16))),

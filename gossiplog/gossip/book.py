@@ -1,0 +1,241 @@
+"""The address book: where other nodes were seen, by whom, and whether they answered.
+
+Responsible for: what is remembered and forgotten, which address is dialled next, what is passed on to peers.
+Must not know: connections, how addresses are found, which links are wanted.
+Invariant: at most ``MAX_BOOK`` addresses, ``MAX_BOOK_PER_GROUP`` of one group, ``MAX_BOOK_PER_SOURCE`` that one source
+told of and nobody verified; an address is passed on only by who had a session there itself.
+
+Half of all choices fall on verified addresses, if there are any, and each choice on a group first: so who lies a lot is
+chosen little (Heilman et al., "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", 2015).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from random import Random
+
+from gossiplog import limits
+from gossiplog.addresses import Address
+from gossiplog.gossip.messages import Contact
+
+
+class Known:
+    """One address: ``node`` is who is said to be there, or, once ``verified_at`` is set, was.
+
+    ``source`` is who told of it; ``way`` how it was found, ``""`` by peers.
+    """
+
+    __slots__ = (
+        "address",
+        "failed_at",
+        "failures",
+        "heard_at",
+        "is_shared",
+        "node",
+        "retry_at",
+        "source",
+        "verified_at",
+        "way",
+    )
+
+    def __init__(
+        self, address: Address, node: bytes | None, source: bytes | None, way: str, now: float
+    ) -> None:
+        self.address = address
+        self.node = node
+        self.source = source
+        self.way = way
+        self.heard_at = now
+        self.verified_at: float | None = None
+        self.is_shared = False
+        self.failures = 0
+        self.failed_at = 0.0
+        self.retry_at = now
+
+
+class Book:
+    """I remember addresses.  ``random`` chooses; times are seconds of one clock, which may jump when loaded."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._known: dict[Address, Known] = {}
+        self._groups: defaultdict[bytes, dict[Address, Known]] = defaultdict(dict)
+        self._sources: Counter[bytes] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __iter__(self) -> Iterator[Known]:
+        return iter(tuple(self._known.values()))
+
+    def get(self, address: Address) -> Known | None:
+        """What is known of ``address``."""
+        return self._known.get(address)
+
+    def of(self, node: bytes) -> list[Known]:
+        """Where ``node`` is said to be, verified addresses first."""
+        found = [known for known in self._known.values() if known.node == node]
+        return sorted(found, key=lambda known: (known.verified_at is None, -(known.verified_at or 0.0)))
+
+    def heard(
+        self, address: Address, node: bytes | None, source: bytes | None, now: float, way: str = ""
+    ) -> bool:
+        """``source`` (None is a way of finding, or the owner) says that ``node`` can be dialled there.
+
+        Returns whether that is new.  What was verified is not changed by hearsay.
+        """
+        known = self._known.get(address)
+        if known is not None:
+            if known.verified_at is None:
+                known.node = known.node or node
+                known.way = known.way or way
+            known.heard_at = now
+            return False
+        if self._is_full(address.group) and not self._make_room(address.group):
+            return False
+        if source is not None and self._sources[source] >= limits.MAX_BOOK_PER_SOURCE:
+            return False
+        if len(self._known) >= limits.MAX_BOOK and not self._make_room():
+            return False
+        self._add(Known(address, node, source, way, now))
+        return True
+
+    def verified(self, address: Address, node: bytes, now: float, *, is_shared: bool, way: str = "") -> None:
+        """We dialled ``address``, and ``node`` proved to be there; ``is_shared``: it wants to be passed on."""
+        known = self._known.get(address)
+        if known is None:
+            if self._is_full(address.group) and not self._make_room(address.group):
+                self._forget_oldest(self._groups[address.group])
+            if len(self._known) >= limits.MAX_BOOK and not self._make_room():
+                self._forget_oldest(self._known)
+            known = Known(address, node, None, way, now)
+            self._add(known)
+        elif known.verified_at is None:
+            self._uncount(known)
+        known.node, known.verified_at, known.failures, known.retry_at = node, now, 0, now
+        known.is_shared = is_shared
+
+    def failed(self, address: Address, now: float, chance: float) -> None:
+        """Nobody of our network answered there; ``chance`` in [0, 1) is the jitter."""
+        known = self._known.get(address)
+        if known is None:
+            return
+        if not known.failures:
+            known.failed_at = now
+        known.failures += 1
+        wait = min(limits.FIND_FIRST_SECONDS * 2.0 ** min(known.failures - 1, 20), limits.FIND_MOST_SECONDS)
+        known.retry_at = now + wait * (0.5 + chance / 2)
+        if self._is_hopeless(known, now):
+            self.forget(address)
+
+    def put_off(self, address: Address, until: float) -> None:
+        """Do not choose ``address`` before."""
+        known = self._known.get(address)
+        if known is not None:
+            known.retry_at = max(known.retry_at, until)
+
+    def forgive(self) -> None:
+        """The network is another one: what failed may be tried at once."""
+        for known in self._known.values():
+            known.retry_at = 0.0
+
+    def forget(self, address: Address) -> None:
+        """Know nothing of ``address`` any more."""
+        known = self._known.pop(address, None)
+        if known is None:
+            return
+        group = self._groups[address.group]
+        del group[address]
+        if not group:
+            del self._groups[address.group]
+        self._uncount(known)
+
+    def forget_old(self, now: float) -> None:
+        """Forget where nobody was met for a month, and what never answered and is no longer told of for as long."""
+        for known in tuple(self._known.values()):
+            last = known.heard_at if known.verified_at is None else known.verified_at
+            if now - last > limits.FORGOTTEN_SECONDS:
+                self.forget(known.address)
+
+    def choose(self, now: float, may: Callable[[Known], bool]) -> Known | None:
+        """One of the addresses that are due and that ``may`` be dialled, None if there is none.  O(book)."""
+        due = [known for known in self._known.values() if known.retry_at <= now and may(known)]
+        verified = [known for known in due if known.verified_at is not None]
+        others = [known for known in due if known.verified_at is None]
+        first = verified if self._random.random() < 0.5 else others
+        candidates = first or verified or others
+        if not candidates:
+            return None
+        groups = sorted({known.address.group for known in candidates})
+        group = self._random.choice(groups)
+        return self._random.choice([known for known in candidates if known.address.group == group])
+
+    def next_due(self, may: Callable[[Known], bool]) -> float | None:
+        """When the next address that ``may`` be dialled is due, None without any.  O(book)."""
+        return min((known.retry_at for known in self._known.values() if may(known)), default=None)
+
+    def contacts(self, now: float, but: bytes) -> list[Contact]:
+        """What to tell the node ``but``: up to ``MAX_PEERS`` nodes we had sessions with in the last seven days."""
+        nodes: dict[bytes, list[Known]] = {}
+        for known in self._known.values():
+            at, node = known.verified_at, known.node
+            if (
+                at is not None
+                and node is not None
+                and node != but
+                and known.is_shared
+                and now - at <= limits.VERIFIED_SECONDS
+            ):
+                nodes.setdefault(node, []).append(known)
+        chosen = self._random.sample(sorted(nodes), min(limits.MAX_PEERS, len(nodes)))
+        found = []
+        for node in chosen:
+            newest = sorted(nodes[node], key=lambda known: -(known.verified_at or 0.0))
+            age = max(0, int(now - (newest[0].verified_at or 0.0)) // 60)
+            found.append(
+                Contact(node, age, tuple([k.address for k in newest[: limits.MAX_CONTACT_ADDRESSES]]))
+            )
+        return found
+
+    # --
+
+    def _is_full(self, group: bytes) -> bool:
+        return len(self._groups.get(group, ())) >= limits.MAX_BOOK_PER_GROUP
+
+    def _add(self, known: Known) -> None:
+        self._known[known.address] = known
+        self._groups[known.address.group][known.address] = known
+        if known.source is not None:
+            self._sources[known.source] += 1
+
+    def _uncount(self, known: Known) -> None:
+        """It counts for nobody any more."""
+        if known.source is not None:
+            self._sources[known.source] -= 1
+            if not self._sources[known.source]:
+                del self._sources[known.source]
+            known.source = None
+
+    def _make_room(self, group: bytes | None = None) -> bool:
+        """Forget one that nobody verified, of ``group`` or of the fullest one; False when all are verified."""
+        if group is None:
+            sizes = Counter(k.address.group for k in self._known.values() if k.verified_at is None)
+            if not sizes:
+                return False
+            most = max(sizes.values())
+            group = self._random.choice(sorted(group for group, size in sizes.items() if size == most))
+        unverified = [known for known in self._groups[group].values() if known.verified_at is None]
+        tried = [known for known in unverified if known.failures]
+        if not unverified:
+            return False
+        self.forget(self._random.choice(tried or unverified).address)
+        return True
+
+    def _forget_oldest(self, among: dict[Address, Known]) -> None:
+        self.forget(min(among.values(), key=lambda known: known.verified_at or 0.0).address)
+
+    def _is_hopeless(self, known: Known, now: float) -> bool:
+        if known.verified_at is None:
+            return known.failures >= limits.UNVERIFIED_FAILURES
+        return known.failures >= limits.VERIFIED_FAILURES and now - known.failed_at >= limits.VERIFIED_SECONDS

@@ -1,0 +1,366 @@
+"""Which peers a node that joined its network keeps links with.
+
+Responsible for: whom to dial, whom to turn out when there are too many, what is told of others, and to whom.
+Must not know: how addresses are found, how a connection is made, what is replicated.
+Invariant: what the owner connects by itself is never turned out, and counts for what is wanted; nobody's word makes us
+dial more than the budget, and of what is dialled unasked at least ``LINKS_DIALLED`` is our own choice.
+
+A peer that dialled us says where it listens.  Before that is passed on it is *checked*: dialled once, to see whether
+the handshake shows the same node.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import NamedTuple, TypeAlias
+
+from gossiplog import limits
+from gossiplog.addresses import Address, is_private, may_dial
+from gossiplog.gossip.book import Book, Known
+from gossiplog.gossip.dial_budget import DialBudget
+from gossiplog.gossip.messages import Contact, Peers
+from gossiplog.gossip.neighbour import Neighbour
+
+_DIALLED, _CHECKED = "dialled", "checked"
+
+
+class Dial(NamedTuple):
+    """Dial ``address``; ``is_check``: only to see who is there, then hang up."""
+
+    address: Address
+    is_check: bool = False
+
+
+class Tell(NamedTuple):
+    """Send this to a peer."""
+
+    session: int
+    message: Peers
+
+
+class Drop(NamedTuple):
+    """End a session; ``is_full``: for want of room."""
+
+    session: int
+    is_full: bool
+
+
+Action: TypeAlias = Dial | Tell | Drop
+
+
+class Topology:
+    """I decide for ``node``, once it has joined; until then I only keep the book.
+
+    ``own`` is where others may reach us, as far as we know, ``ours`` what else leads back to us, ``subnets`` are the
+    networks of this machine; ``random`` makes every choice.
+    """
+
+    def __init__(self, node: bytes, random: Random) -> None:
+        self.node = node
+        self.book = Book(random)
+        self.wanted = 0
+        self.own: tuple[Address, ...] = ()
+        self.ours: set[Address] = set()
+        self.subnets: tuple[str, ...] = ()
+        self.tells = True
+        self._random = random
+        self._neighbours: dict[int, Neighbour] = {}
+        self._dialling: dict[Address, str] = {}
+        self._feelers: set[Address] = set()
+        self._to_check: dict[Address, bytes] = {}
+        self._budget = DialBudget()
+        self._seen: dict[bytes, set[bytes]] = {}
+        self._feeler_at = self._rotation_at = 0.0
+
+    # -- what happened
+
+    def join(self, wanted: int, now: float) -> None:
+        """Look for peers until there are ``wanted`` links."""
+        self.wanted = wanted
+        self._feeler_at = now + limits.FEELER_SECONDS
+        self._rotation_at = now + limits.ROTATION_SECONDS
+
+    def leave(self) -> None:
+        """Look for no more; links stay."""
+        self.wanted = 0
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether something is being dialled that may become a link."""
+        return _DIALLED in self._dialling.values()
+
+    @property
+    def neighbours(self) -> Iterable[Neighbour]:
+        """Who there is a session with."""
+        return self._neighbours.values()
+
+    def found(self, way: str, address: Address, node: bytes | None, now: float) -> bool:
+        """A way of finding peers says that a node is there; returns whether that is new."""
+        if self._is_ours(address) or node == self.node:
+            return False
+        return self.book.heard(address, node, way.encode(), now, way)
+
+    def opened(self, neighbour: Neighbour, now: float) -> None:
+        """A session is open."""
+        self._neighbours[neighbour.session] = neighbour
+        address = neighbour.address
+        if address is None:
+            return
+        self._dialling.pop(address, None)
+        self.book.verified(address, neighbour.node, now, is_shared=neighbour.takes_peers)
+        if address in self._feelers:
+            self._feelers.discard(address)
+            neighbour.drop_at = now + limits.FEELER_STAY_SECONDS
+
+    def closed(self, session: int, now: float, *, is_full: bool = False) -> None:
+        """A session is over; ``is_full``: the peer had no room.  It is not dialled again at once."""
+        neighbour = self._neighbours.pop(session, None)
+        if neighbour is not None and neighbour.address is not None:
+            rest = limits.ROTATION_SECONDS if is_full else limits.FIND_FIRST_SECONDS
+            self.book.put_off(neighbour.address, now + rest)
+
+    def news(self, session: int, now: float) -> None:
+        """A peer brought something new."""
+        neighbour = self._neighbours.get(session)
+        if neighbour is not None:
+            neighbour.news_at = now
+
+    def dialled(self, address: Address, node: bytes | None, now: float) -> None:
+        """A dial came to its end: ``node`` is who is there, None nobody of our network.  Before :meth:`opened`."""
+        was = self._dialling.pop(address, None)
+        if node is None:
+            self._feelers.discard(address)
+            self.book.failed(address, now, self._random.random())
+        elif was == _CHECKED:
+            known = self.book.get(address)
+            if known is not None and known.node not in (None, node):
+                self.book.forget(address)  # somebody pretends to be there
+            else:
+                self.book.verified(address, node, now, is_shared=self._takes_peers(node))
+        elif node == self.node:
+            self.ours.add(address)
+            self.book.forget(address)
+
+    def heard(self, session: int, peers: Peers, now: float) -> list[Contact]:
+        """A peer tells of others; returns what is new of that."""
+        neighbour = self._neighbours.get(session)
+        if neighbour is None or not self.wanted or not self.tells:
+            return []
+        if neighbour.heard_at is not None and now - neighbour.heard_at < limits.PEERS_SECONDS * 0.9:
+            return []
+        neighbour.heard_at = now
+        at = None if neighbour.at is None else neighbour.at.ip
+        if peers.seen is not None and neighbour.address is not None:
+            self._seen.setdefault(peers.seen.ip, set()).add(neighbour.group)
+        new = []
+        for contact in peers.contacts:
+            if contact.node == self.node:
+                continue
+            fresh = []
+            for address in contact.addresses:
+                if self._is_ours(address) or not may_dial(address, at, self.subnets):
+                    continue
+                if self.book.heard(address, contact.node, neighbour.node, now):
+                    fresh.append(address)
+                if contact.node == neighbour.node and neighbour.address is None:
+                    self._to_check.setdefault(address, contact.node)
+            if fresh:
+                new.append(contact._replace(addresses=tuple(fresh)))
+        return new
+
+    def moved(self, now: float) -> None:
+        """This machine has other addresses, or slept: what failed before may be reached now."""
+        self.book.forgive()
+        self._seen.clear()
+        self.ours.clear()
+        self._budget.refill(now)
+
+    @property
+    def public(self) -> bytes | None:
+        """Our address as at least two peers in different places see it."""
+        agreed = [ip for ip, groups in self._seen.items() if len(groups) >= 2]
+        return agreed[-1] if agreed else None
+
+    # -- what to do
+
+    def step(self, now: float) -> list[Action]:
+        """What is to be done now; come back at :meth:`deadline` at the latest."""
+        actions: list[Action] = []
+        if not self.wanted:
+            return actions
+        self.book.forget_old(now)
+        full = self._turn_out(now)
+        if self.tells:
+            actions += self._tells(now, full)
+        actions += [Drop(neighbour.session, True) for neighbour in full]
+        actions += self._ended_feelers(now)
+        actions += self._rotate(now)
+        actions += self._dials(now)
+        return actions
+
+    def deadline(self, now: float) -> float | None:
+        """When :meth:`step` may have something to do, if nothing happens before; None when it never has."""
+        if not self.wanted:
+            return None
+        times = [self._feeler_at, self._rotation_at]
+        for neighbour in self._neighbours.values():
+            if neighbour.drop_at is not None:
+                times.append(neighbour.drop_at)
+            if neighbour.takes_peers and self.tells and neighbour.told_at is not None:
+                times.append(neighbour.told_at + limits.PEERS_SECONDS)
+        if self._to_check:
+            times.append(self._budget.ready_at(now))
+        for near in (True, False):
+            due = self.book.next_due(self._may(near)) if self._lacks(near) else None
+            if due is not None:
+                times.append(max(due, self._budget.ready_at(now)))
+        return max(min(times), now)
+
+    # --
+
+    def _is_ours(self, address: Address) -> bool:
+        return address in self.own or address in self.ours
+
+    def _takes_peers(self, node: bytes) -> bool:
+        return any(n.takes_peers for n in self._neighbours.values() if n.node == node)
+
+    def _lacks(self, near: bool) -> bool:
+        """Whether more links are wanted, on the local network or beyond."""
+        links = [n for n in self._neighbours.values() if n.is_near == near and n.drop_at is None]
+        under_way = [
+            address
+            for address, why in self._dialling.items()
+            if why == _DIALLED and is_private(address.ip) == near and address not in self._feelers
+        ]
+        count = len(links) + len(under_way)
+        if near:
+            return count < limits.LAN_LINKS
+        own = sum(link.address is not None for link in links) + len(under_way)
+        return count < self.wanted or own < min(limits.LINKS_DIALLED, self.wanted)
+
+    def _may(self, near: bool | None = None) -> Callable[[Known], bool]:
+        """Which addresses may be dialled: of nobody there is a link with, and not where one is made.
+
+        ``near``: only on a local network, or only beyond.
+        """
+        linked = {n.node for n in self._neighbours.values()}
+        places = {n.address for n in self._neighbours.values()} | set(self._dialling)
+
+        def may(known: Known) -> bool:
+            if near is not None and is_private(known.address.ip) != near:
+                return False
+            return (
+                known.node not in linked and known.address not in places and not self._is_ours(known.address)
+            )
+
+        return may
+
+    def _dials(self, now: float) -> list[Action]:
+        actions: list[Action] = []
+        for near in (True, False):
+            while self._lacks(near) and self._is_room(now):
+                known = self.book.choose(now, self._may(near))
+                if known is None:
+                    break
+                if not self._begin(known.address, _DIALLED, now):
+                    continue
+                actions.append(Dial(known.address))
+        for address, node in tuple(self._to_check.items()):
+            if not self._is_room(now):
+                break
+            del self._to_check[address]
+            known = self.book.get(address)
+            if known is None or known.verified_at is not None or known.node != node:
+                continue
+            if self._begin(address, _CHECKED, now):
+                actions.append(Dial(address, is_check=True))
+            else:
+                self._to_check[address] = node
+        if now >= self._feeler_at and self._is_room(now):
+            self._feeler_at = now + limits.FEELER_SECONDS
+            may = self._may()
+            known = self.book.choose(now, lambda k: k.verified_at is None and may(k))
+            if known is not None and self._begin(known.address, _DIALLED, now):
+                self._feelers.add(known.address)
+                actions.append(Dial(known.address))
+        return actions
+
+    def _is_room(self, now: float) -> bool:
+        return len(self._dialling) < limits.DIALS_AT_ONCE and self._budget.ready_at(now) <= now
+
+    def _begin(self, address: Address, why: str, now: float) -> bool:
+        """Take ``address`` in hand; False when its group has had its share, and it has to wait."""
+        wait = self._budget.wait(address.group, now)
+        if wait > 0.0:
+            self.book.put_off(address, now + max(wait, 0.1))  # a rest of a rounding error would never be over
+            return False
+        self._budget.take(address.group, now)
+        self._dialling[address] = why
+        return True
+
+    def _ended_feelers(self, now: float) -> list[Action]:
+        over = [n for n in self._neighbours.values() if n.drop_at is not None and n.drop_at <= now]
+        for neighbour in over:
+            neighbour.drop_at = None
+        lacking = self._lacks(near=False)
+        return [] if lacking else [Drop(neighbour.session, False) for neighbour in over]
+
+    def _rotate(self, now: float) -> list[Action]:
+        """Let one of those dialled unasked go, when there are enough and others to be had."""
+        if now < self._rotation_at:
+            return []
+        self._rotation_at = now + limits.ROTATION_SECONDS
+        if self._lacks(near=False):
+            return []
+        may = self._may()
+        others = any(known.retry_at <= now and may(known) for known in self.book)
+        going = [
+            n
+            for n in self._neighbours.values()
+            if n.address is not None and not (n.is_chosen or n.is_near) and n.drop_at is None
+        ]
+        if not (going and others):
+            return []
+        gone = self._random.choice(going)
+        if gone.address is not None:
+            self.book.put_off(gone.address, now + limits.ROTATION_SECONDS)
+        return [Drop(gone.session, False)]
+
+    def _turn_out(self, now: float) -> list[Neighbour]:
+        """Those who have to go: of the fullest address groups, none who brought news lately."""
+        found = [n for n in self._neighbours.values() if not n.is_chosen]
+        excess = len(found) - limits.MAX_FOUND_LINKS
+        going: list[Neighbour] = []
+        while len(going) < excess:
+            rest = [n for n in found if n not in going]
+            may_go = [n for n in rest if n.address is None and now - n.news_at > limits.NEWS_SECONDS]
+            if not may_go:
+                may_go = [n for n in rest if n.address is None] or rest
+                going.append(max(may_go, key=lambda n: n.since))
+                continue
+            sizes = Counter(n.group for n in rest)
+            most = max(sizes[n.group] for n in may_go)
+            going.append(self._random.choice([n for n in may_go if sizes[n.group] == most]))
+        return going
+
+    def _tells(self, now: float, full: Iterable[Neighbour]) -> list[Action]:
+        """PEERS for those whose time has come, and for those who have to go."""
+        told: list[Action] = []
+        leaving = set(full)
+        for neighbour in self._neighbours.values():
+            if not neighbour.takes_peers:
+                continue
+            at = neighbour.told_at
+            if neighbour in leaving or at is None or now - at >= limits.PEERS_SECONDS:
+                neighbour.told_at = now
+                told.append(Tell(neighbour.session, self._peers_for(neighbour, now)))
+        return told
+
+    def _peers_for(self, neighbour: Neighbour, now: float) -> Peers:
+        contacts = self.book.contacts(now, neighbour.node)
+        own = self.own[: limits.MAX_CONTACT_ADDRESSES]
+        if own:
+            contacts = [Contact(self.node, 0, own), *contacts[: limits.MAX_PEERS - 1]]
+        return Peers(tuple(contacts), neighbour.at)

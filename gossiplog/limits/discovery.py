@@ -1,0 +1,75 @@
+"""Limits of finding peers: who is remembered, dialled, and connected unasked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LINKS_WANTED: Final = 8
+"""Sessions that a node that joined tries to have: of 1,000 nodes with 8 each, half can die and the rest is one network;
+with 4 a twentieth is cut off."""
+
+LINKS_DIALLED: Final = 4
+"""Of them, those it chose itself: who fills all places of a node from outside is not alone with it."""
+
+MAX_FOUND_LINKS: Final = 64
+"""Sessions with peers that nobody named: dialled unasked by us or by them."""
+
+LAN_LINKS: Final = 8
+"""Wanted on the local network beside the others: an office must survive its uplink, and not hang on one remote."""
+
+ROTATION_SECONDS: Final = 1800.0
+"""One of the sessions that were dialled unasked goes for a new one: two networks that met by one link grow together."""
+
+FEELER_SECONDS: Final = 300.0
+"""An address that nobody verified is tried, so that the book knows more nodes than it is connected with."""
+
+FEELER_STAY_SECONDS: Final = 10.0
+"""Such a session stays so long, and brings both up to date."""
+
+DIALS_AT_ONCE: Final = 8
+DIALS_PER_SECOND: Final = 2.0
+"""Of addresses found: nobody's router takes it for a scan."""
+
+GROUP_DIALS_PER_MINUTE: Final = 4.0
+"""To one address group: who tells many nodes of many ports of one victim reaches little."""
+
+MAX_BOOK: Final = 1024
+"""Addresses remembered: 100 KB."""
+
+MAX_BOOK_PER_SOURCE: Final = 64
+"""Of them, unverified ones that one peer told of."""
+
+MAX_BOOK_PER_GROUP: Final = 8
+"""Addresses of one group: with half of all peers lying from 16 groups, 3 to 12 of 100 addresses are bad, not 97."""
+
+FIND_FIRST_SECONDS: Final = 5.0
+FIND_MOST_SECONDS: Final = 3600.0
+"""Wait after failing to reach an address that was found, doubled from the first to the second."""
+
+UNVERIFIED_FAILURES: Final = 3
+"""After so many an address that never answered is forgotten."""
+
+VERIFIED_FAILURES: Final = 10
+VERIFIED_SECONDS: Final = 7 * 86_400.0
+"""One that answered once is forgotten after so many failures over so long; it is passed on for so long."""
+
+FORGOTTEN_SECONDS: Final = 30 * 86_400.0
+"""And after so long without a session in any case."""
+
+BOOK_SECONDS: Final = 60.0
+"""Between two writes of the address book, 100 KB at most, to the disk."""
+
+PEERS_SECONDS: Final = 600.0
+"""Between two PEERS to one peer; what comes sooner is passed over."""
+
+NEWS_SECONDS: Final = 600.0
+"""A peer that brought something new so lately is not turned out for others."""
+
+ROAMING_SECONDS: Final = 1.0
+"""Between two looks at the addresses of this machine, each a fraction of a millisecond."""
+
+SLEEP_SECONDS: Final = 15.0
+"""A clock that went on so much further than it should have: the machine slept."""
+
+ROAMING_PING_SECONDS: Final = 2.0
+"""After either, in which a peer has to answer; else its connection is made anew."""

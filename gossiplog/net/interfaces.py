@@ -1,0 +1,72 @@
+"""The addresses of this machine.
+
+Responsible for: :func:`addresses`, where this machine can be reached from elsewhere, and in which subnets.
+Must not know: what listens there.
+Invariant: not a packet is sent; what the system does not say is left out.
+
+Linux says all; elsewhere the address that a packet to the Internet would have is found, without its subnet.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from ipaddress import IPv6Address, ip_interface
+from pathlib import Path
+from typing import Final
+
+_SIOCGIFADDR: Final = 0x8915
+_SIOCGIFNETMASK: Final = 0x891B
+_FAR: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+"""Addresses for documentation (RFC 5737, RFC 3849): nobody has them."""
+
+
+def addresses() -> frozenset[str]:
+    """Return what this machine has, as ``192.0.2.7/24``, without loopback and link-local addresses.
+
+    Takes a fraction of a millisecond.
+    """
+    found = _ipv4() | _ipv6() if sys.platform == "linux" else _routed()
+    return frozenset(text for text in found if _is_of_use(text))
+
+
+def _is_of_use(text: str) -> bool:
+    ip = ip_interface(text).ip
+    return not (ip.is_loopback or ip.is_link_local or ip.is_unspecified)
+
+
+def _ipv4() -> set[str]:
+    from fcntl import ioctl
+
+    found = set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            try:
+                ip, mask = (ioctl(probe, code, request)[20:24] for code in (_SIOCGIFADDR, _SIOCGIFNETMASK))
+            except OSError:
+                continue  # it has none
+            found.add(f"{socket.inet_ntoa(ip)}/{int.from_bytes(mask, 'big').bit_count()}")
+    return found
+
+
+def _ipv6() -> set[str]:
+    try:
+        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+    except OSError:
+        return set()
+    fields = (line.split() for line in lines)
+    return {f"{IPv6Address(bytes.fromhex(each[0]))}/{int(each[2], 16)}" for each in fields if len(each) == 6}
+
+
+def _routed() -> set[str]:
+    found = set()
+    for family, far in _FAR:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((far, 9))
+                found.add(f"{probe.getsockname()[0]}/{32 if family == socket.AF_INET else 128}")
+        except OSError:
+            continue
+    return found

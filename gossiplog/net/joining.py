@@ -1,0 +1,309 @@
+"""Finding the other nodes of a network.
+
+Responsible for: :class:`Joined`, :class:`Way`, the ways at work, and when a first look is over.
+Must not know: how a way finds anybody; which of those found are dialled.
+Invariant: a way that fails, in whatever manner, stops nothing else; :meth:`Joined.flush` always fires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from gossiplog import notices
+from gossiplog.addresses import Address
+from gossiplog.arguments import check_seconds
+from gossiplog.errors import GossiplogError, InvalidValueError
+from gossiplog.live.interrupts import pass_on
+from gossiplog.live.logger import NodeLog
+from gossiplog.live.results import Result, deliver
+from gossiplog.log.network import Network
+from gossiplog.net.peering import Peering
+from gossiplog.notices import Notice
+
+_log = NodeLog()
+
+QUIET_SECONDS = 0.5
+"""Nothing was dialled and nothing came up for so long: the first look is over."""
+
+
+class Finder(Protocol):
+    """What a :class:`Way` may use of its node."""
+
+    reactor: Any
+    network: Network
+    node: bytes
+    """Its id."""
+
+    def found(self, host: str, port: int, node: bytes | None = None) -> None:
+        """Somebody of the network can be dialled there; ``host`` is numeric.  Saying it again does no harm."""
+
+    def lost(self, host: str, port: int) -> None:
+        """It is there no longer."""
+
+    def failed(self, reason: str) -> None:
+        """It does not work, at least now; said once for each reason."""
+
+
+class Way(Protocol):
+    """A way of finding peers.  Whatever it raises is told as :class:`~gossiplog.notices.WayFailed`.
+
+    All is called on the reactor.  What returns a Deferred is waited for.
+    """
+
+    name: str
+
+    def start(self, finder: Finder) -> Any:
+        """Begin; whoever is found later is said to ``finder``."""
+
+    def announce(self, addresses: Sequence[tuple[str, int]]) -> Any:
+        """Let others find us at these hosts and ports, and no longer at former ones; there may be none."""
+
+    def look(self) -> Any:
+        """Look around once, now; over when its Deferred fires."""
+
+    def stop(self) -> Any:
+        """Find nobody any more, and let nobody find us."""
+
+
+class Flushed(NamedTuple):
+    """What came of a first look: so many addresses ``found``, so many peers ``connected``.
+
+    ``failed`` says of ways that do not work why; ``timed_out``: it was not over when the time was.
+    """
+
+    found: int
+    connected: int
+    failed: dict[str, str]
+    timed_out: bool
+
+
+class _Running:
+    """I am a way at work."""
+
+    def __init__(self, search: Search, way: Way) -> None:
+        self._search = search
+        self.way = way
+        self.name = str(getattr(way, "name", type(way).__name__))
+        self.is_looking = True
+        self.is_over = False
+        self.why = ""
+        self.reactor = search.reactor
+        self.network = search.network
+        self.node = search.node
+
+    def begin(self) -> None:
+        """Start it, then look once."""
+        begun = maybeDeferred(self.way.start, self)
+        begun.addCallback(lambda _: None if self.is_over else maybeDeferred(self.way.look))
+        begun.addErrback(self.broke)
+        begun.addBoth(self._looked)
+
+    def again(self) -> None:
+        """Look once more."""
+        if not self.is_over:
+            self.is_looking = True
+            maybeDeferred(self.way.look).addErrback(self.broke).addBoth(self._looked)
+
+    def announce(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Others may find us there."""
+        if not self.is_over:
+            maybeDeferred(self.way.announce, addresses).addErrback(self.broke)
+
+    def stop(self) -> Deferred[Any]:
+        """Stop it, whatever it does then."""
+        self.is_over = True
+        return maybeDeferred(self.way.stop).addErrback(self.broke)
+
+    def broke(self, failure: Any) -> None:
+        """It raised."""
+        if pass_on(self.reactor, failure.value):
+            return
+        if not isinstance(failure.value, GossiplogError | OSError):
+            _log.failure("{name} failed", failure, name=self.name)
+        self.failed(failure.getErrorMessage() or type(failure.value).__name__)
+
+    def _looked(self, _: Any) -> None:
+        self.is_looking = False
+        self._search.peering.changed()
+
+    def found(self, host: str, port: int, node: bytes | None = None) -> None:
+        """As :meth:`Finder.found`."""
+        if not self.is_over:
+            self._search.found_by(self.name, Address.of(host, port), node)
+
+    def lost(self, host: str, port: int) -> None:
+        """As :meth:`Finder.lost`."""
+        if not self.is_over:
+            self._search.tell(notices.PeerLost(self.name, Address.of(host, port).endpoint))
+
+    def failed(self, reason: str) -> None:
+        """As :meth:`Finder.failed`."""
+        if reason != self.why:
+            self.why = reason
+            self._search.tell(notices.WayFailed(self.name, reason))
+
+
+class Search:
+    """I am what a node does to find its peers; ``left`` is called when that is over."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        peering: Peering,
+        network: Network,
+        node: bytes,
+        tell: Callable[[Notice], None],
+        left: Callable[[], None],
+        ways: Sequence[Way],
+    ) -> None:
+        for way in ways:
+            missing = [name for name in ("start", "announce", "look", "stop") if not hasattr(way, name)]
+            if missing:
+                raise InvalidValueError(f"ways are ways of finding peers; {way!r:.80} has no {missing[0]}()")
+        self.reactor = reactor
+        self.peering = peering
+        self.network = network
+        self.node = node
+        self.tell = tell
+        self._left = left
+        self._is_over = False
+        self._count = 0
+        self._active_at = float(reactor.seconds())
+        self._waiting: list[tuple[Result[Flushed], Any]] = []
+        self._look_again: Any = None
+        self._running = [_Running(self, way) for way in ways]
+        self._is_first = True
+
+    def begin(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Start all ways."""
+        for running in self._running:
+            running.announce(addresses)
+            running.begin()
+        self.looked()
+
+    @property
+    def finding(self) -> bool:
+        """Whether a first look is under way."""
+        return self._is_first and not self._is_over
+
+    def flush(self, timeout: float = 10.0) -> Result[Flushed]:
+        """As :meth:`Joined.flush`."""
+        check_seconds("timeout", timeout)
+        result: Result[Flushed] = Result(lambda _: None, self.reactor)
+        if not self.finding:
+            deliver(result, self._flushed(timed_out=False))
+            return result
+        late = self.reactor.callLater(timeout, self._late, result)
+        self._waiting.append((result, late))
+        self.looked()
+        return result
+
+    def leave(self) -> Result[None]:
+        """As :meth:`Joined.leave`."""
+        result: Result[None] = Result(lambda _: None, self.reactor)
+        if self._is_over:
+            deliver(result, None)
+            return result
+        self._is_over = True
+        if self._look_again is not None:
+            self._look_again.cancel()
+            self._look_again = None
+        self._settle(timed_out=False)
+        self._left()
+        rest = [len(self._running)]
+
+        def one(_: Any) -> None:
+            rest[0] -= 1
+            if rest[0] <= 0 and not result.called:
+                deliver(result, None)
+
+        for running in self._running:
+            running.stop().addBoth(one)
+        if not self._running:
+            deliver(result, None)
+        return result
+
+    # -- the node reports
+
+    def found_by(self, way: str, address: Address, node: bytes | None) -> None:
+        """Somebody is there."""
+        if self.peering.topology.found(way, address, node, float(self.reactor.seconds())):
+            self._count += 1
+            self.tell(notices.PeerFound(way, address.endpoint, node))
+            self.peering.step()
+
+    def heard_of(self, node: bytes, address: Address) -> None:
+        """A peer says that ``node`` is there."""
+        self._count += 1
+        self.tell(notices.PeerFound("peers", address.endpoint, node))
+
+    def moved(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """This machine is somewhere else now."""
+        for running in self._running:
+            running.announce(addresses)
+            running.again()
+
+    def active(self) -> None:
+        """Something began or ended."""
+        self._active_at = float(self.reactor.seconds())
+        self.looked()
+
+    def looked(self) -> None:
+        """See whether the first look is over; if it may be soon, look again then."""
+        if not self.finding or self._look_again is not None:
+            return
+        if any(running.is_looking for running in self._running) or self.peering.is_busy:
+            return
+        rest = self._active_at + QUIET_SECONDS - float(self.reactor.seconds())
+        if rest > 0:
+            self._look_again = self.reactor.callLater(rest, self._woken)
+        else:
+            self._is_first = False
+            self._settle(timed_out=False)
+
+    # --
+
+    def _woken(self) -> None:
+        self._look_again = None
+        self.looked()
+
+    def _late(self, result: Result[Flushed]) -> None:
+        self._waiting = [each for each in self._waiting if each[0] is not result]
+        if not result.called:
+            deliver(result, self._flushed(timed_out=True))
+
+    def _settle(self, *, timed_out: bool) -> None:
+        waiting, self._waiting = self._waiting, []
+        for result, late in waiting:
+            if late.active():
+                late.cancel()
+            if not result.called:
+                deliver(result, self._flushed(timed_out=timed_out))
+
+    def _flushed(self, *, timed_out: bool) -> Flushed:
+        failed = {running.name: running.why for running in self._running if running.why}
+        connected = len({each.node for each in self.peering.topology.neighbours})
+        return Flushed(self._count, connected, failed, timed_out)
+
+
+class Joined:
+    """I am what a node does to find its peers, since :meth:`gossiplog.Node.join`."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+
+    @property
+    def finding(self) -> bool:
+        """Whether a first look is under way."""
+        return self._search.finding
+
+    def flush(self, timeout: float = 10.0) -> Result[Flushed]:
+        """Fire when the first look is over and who was found has been dialled; after ``timeout`` seconds at most."""
+        return self._search.flush(timeout)
+
+    def leave(self) -> Result[None]:
+        """Look for nobody any more, and let nobody find us; sessions stay.  Fires when every way has ended."""
+        return self._search.leave()

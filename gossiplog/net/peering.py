@@ -1,0 +1,221 @@
+"""Dialling peers that nobody named, and what becomes of it.
+
+Responsible for: carrying out what the topology decides, on links of its own; telling it of every session.
+Must not know: how addresses are found; why one is dialled.
+Invariant: before the node joins, nothing is dialled from here and nothing told of others; once stopped, no timer and no
+attempt is left.  An attempt is made once: whether there is another one is the topology's choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from gossiplog import limits
+from gossiplog.addresses import Address
+from gossiplog.errors import ByeCode, InvalidValueError
+from gossiplog.gossip import events
+from gossiplog.gossip.messages import Peers
+from gossiplog.gossip.neighbour import Neighbour
+from gossiplog.gossip.peers_exchange import FEATURE
+from gossiplog.gossip.topology import Action, Dial, Drop, Tell, Topology
+from gossiplog.live.interrupts import pass_on
+from gossiplog.net import endpoints
+from gossiplog.net.deadline_timer import DeadlineTimer
+from gossiplog.net.link import Link
+from gossiplog.net.link_factory import LinkFactory
+from gossiplog.net.roaming import is_stranded
+
+
+class _Attempt:
+    """I am one dial, and the link that came of it."""
+
+    def __init__(self, dial: Dial) -> None:
+        self.dial = dial
+        self.factory: LinkFactory | None = None
+        self.connecting: Deferred[Any] | None = None
+        self.link: Link | None = None
+        self.is_reached = False
+
+
+class Peering:
+    """I am the peers of one node that were found.
+
+    ``reaching`` is the reactor for endpoints, ``owner`` whose links they are; ``handle`` takes events of sessions.
+    ``found`` hears of every node that peers tell of, ``changed`` whenever something ended or began.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        owner: Any,
+        reaching: Any,
+        random: Random,
+        handle: Callable[..., None],
+    ) -> None:
+        self.topology = Topology(owner.id, random)
+        self.changed: Callable[[], None] = lambda: None
+        self.found: Callable[[bytes, Address], None] = lambda node, address: None
+        self._reactor = reactor
+        self._owner = owner
+        self._reaching = reaching
+        self._handle = handle
+        self._attempts: dict[Address, _Attempt] = {}
+        self._links: dict[int, Link] = {}
+        self._alarm = DeadlineTimer(reactor, self.step)
+        self._is_stepping = self._is_stopped = False
+
+    @property
+    def _now(self) -> float:
+        return float(self._reactor.seconds())
+
+    # -- the node asks
+
+    def step(self) -> None:
+        """Do what is to be done now."""
+        if self._is_stopped or self._is_stepping:
+            return
+        self._is_stepping = True
+        try:
+            for action in self.topology.step(self._now):
+                self._do(action)
+        finally:
+            self._is_stepping = False
+        self._alarm.set(self.topology.deadline(self._now))
+        self.changed()
+
+    def moved(self, addresses: frozenset[str]) -> None:
+        """This machine has other addresses, or slept: look after every session, and dial anew."""
+        for session, link in tuple(self._links.items()):
+            if is_stranded(link, addresses):
+                link.abort()
+            else:
+                self._handle(events.Doubted(session))
+        self.topology.moved(self._now)
+        self.step()
+
+    def stop(self) -> None:
+        """Dial no more; links stay."""
+        self._is_stopped = True
+        self._alarm.cancel()
+        for attempt in tuple(self._attempts.values()):
+            if attempt.connecting is not None and attempt.link is None:
+                self._give_up(attempt)
+                attempt.connecting.cancel()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody is being dialled who may become a peer."""
+        return any(not attempt.is_reached for attempt in self._attempts.values()) or self.topology.is_looking
+
+    # -- the driver reports
+
+    def reached(self, link: Link, peer: bytes) -> None:
+        """The handshake on ``link`` shows who is there."""
+        attempt = self._of(link)
+        if attempt is None:
+            return
+        attempt.is_reached = True
+        self.topology.dialled(attempt.dial.address, peer, self._now)
+        if attempt.dial.is_check:
+            link.say_bye(ByeCode.DUPLICATE, "only to see who is here", by_peer=False)
+
+    def opened(self, link: Link, session: int, peer: bytes, features: tuple[str, ...]) -> None:
+        """A session is open."""
+        self._links[session] = link
+        attempt = self._of(link)
+        at = address_of(link) if attempt is None else attempt.dial.address
+        neighbour = Neighbour(
+            session,
+            peer,
+            at,
+            at if link.initiator else None,
+            is_chosen=link.initiator and attempt is None,
+            takes_peers=FEATURE in features,
+            now=self._now,
+        )
+        self.topology.opened(neighbour, self._now)
+        self._soon()
+
+    def closed(self, session: int, code: int) -> None:
+        """A session is over."""
+        self._links.pop(session, None)
+        self.topology.closed(session, self._now, is_full=code == ByeCode.FULL)
+        self._soon()
+
+    def heard(self, session: int, peers: Peers) -> None:
+        """A peer tells of others."""
+        for contact in self.topology.heard(session, peers, self._now):
+            for address in contact.addresses:
+                self.found(contact.node, address)
+        self._soon()
+
+    def lost(self, link: Link) -> None:
+        """``link`` is gone."""
+        attempt = self._of(link)
+        if attempt is not None:
+            self._over(attempt)
+
+    # --
+
+    def _soon(self) -> None:
+        """Act once the event that is being handled is through."""
+        if self.topology.wanted and not self._is_stopped:
+            self._alarm.set(self._now)
+
+    def _of(self, link: Link) -> _Attempt | None:
+        return next((attempt for attempt in self._attempts.values() if attempt.link is link), None)
+
+    def _do(self, action: Action) -> None:
+        if isinstance(action, Dial):
+            self._dial(action)
+        elif isinstance(action, Tell):
+            self._handle(events.TellPeers(action.session, action.message))
+        elif isinstance(action, Drop):
+            code, why = (
+                (ByeCode.FULL, "full") if action.is_full else (ByeCode.NORMAL, "others have their turn")
+            )
+            self._handle(events.Closed(action.session, code, why))
+
+    def _dial(self, dial: Dial) -> None:
+        attempt = self._attempts[dial.address] = _Attempt(dial)
+        attempt.factory = LinkFactory(self._owner, dial.address.endpoint)
+        endpoint = endpoints.client(self._reaching, dial.address.endpoint)
+        attempt.connecting = maybeDeferred(endpoint.connect, attempt.factory)
+        attempt.connecting.addTimeout(limits.DIAL_SECONDS, self._reactor)
+        attempt.connecting.addCallback(self._connected, attempt)
+        attempt.connecting.addErrback(self._failed, attempt)
+
+    def _connected(self, link: Link, attempt: _Attempt) -> None:
+        attempt.connecting, attempt.link = None, link
+        if link.closing:
+            self._over(attempt)
+
+    def _failed(self, reason: Any, attempt: _Attempt) -> None:
+        pass_on(self._reactor, reason.value)
+        self._give_up(attempt)
+        self._over(attempt)
+
+    def _give_up(self, attempt: _Attempt) -> None:
+        if attempt.factory is not None:
+            attempt.factory.given_up = True
+
+    def _over(self, attempt: _Attempt) -> None:
+        if self._attempts.get(attempt.dial.address) is attempt:
+            del self._attempts[attempt.dial.address]
+        if not attempt.is_reached:
+            self.topology.dialled(attempt.dial.address, None, self._now)
+        self._soon()
+
+
+def address_of(link: Link) -> Address | None:
+    """Where the other end of a link is; None when that is no IP address."""
+    transport: Any = link.transport
+    peer = transport.getPeer()
+    try:
+        return Address.of(getattr(peer, "host", ""), getattr(peer, "port", 0))
+    except InvalidValueError:
+        return None
