@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -20,6 +21,7 @@ from gossiplog.gossip.fair_calls import FairCalls
 from gossiplog.gossip.messages import Fork, Want, WantItem
 from gossiplog.gossip.outbox import PROOF, READS_AT_ONCE
 from gossiplog.gossip.quotas import QuotaLedger, Quotas
+from gossiplog.gossip.store_effects import StoreEffects
 from gossiplog.live import store_thread
 from gossiplog.live.job_queue import COMMIT_BYTES, JOB_BYTES, CallJob, JobQueue, WriteJob
 from gossiplog.live.store_thread import StoreThread
@@ -416,6 +418,55 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(
             len([each for each in self.done if isinstance(each, StoreError)]), 30 - limits.LOADS_AT_ONCE
         )
+
+
+class LoadTests(SynchronousTestCase):
+    """What sessions have read, through the effects of a replica."""
+
+    def setUp(self) -> None:
+        """What a read takes is what its session is said to take."""
+        self.thread = Thread()
+        self.toils: dict[bytes, int] = {}
+        self.allowed: list[int] = []
+        self.done: list[int] = []
+        store: Any = SimpleNamespace(held=SimpleNamespace(unwritten={}), call=self.thread.call)
+        teller: Any = None
+        self.effects = StoreEffects(store, self.fail, self.answered, teller, lambda: None)
+        self.patch(backlog, "read", self.read)
+
+    def read(self, wants: Any, limit_bytes: int, *_: Any) -> backlog.Backlog:
+        self.allowed.append(limit_bytes)
+        return backlog.Backlog((), (), self.toils[wants[0][0]])
+
+    def answered(self, event: Any) -> None:
+        self.done.append(event.session)
+        if event.session < 100:
+            self.ask(event.session)
+
+    def ask(self, session: int) -> None:
+        self.effects.load(events.Load(session, ((bytes([session]), 1),), limits.READ_AHEAD_BYTES))
+
+    def step(self) -> None:
+        work, answer = self.thread.queued.popleft()
+        logs: Any = SimpleNamespace(segments=None, fork_proof=None)
+        answer(work(logs))
+
+    def test_by_what_was_read(self) -> None:
+        """Who had little read is next, and each is given less while others wait."""
+        for session in range(20):
+            self.toils[bytes([session])] = limits.READ_AHEAD_BYTES
+            self.ask(session)
+        self.toils[bytes([100])] = ROW_TOIL_BYTES
+        self.ask(100)
+        for _ in range(200):
+            self.step()
+        self.assertEqual(self.done.count(100), 1)
+        before = len(self.done)
+        self.ask(100)
+        while self.done[-1] != 100:
+            self.step()
+        self.assertLessEqual(len(self.done) - before, limits.LOADS_AT_ONCE + 1)
+        self.assertEqual(self.allowed[-1], limits.READ_AHEAD_BYTES // limits.LOADS_AT_ONCE)
 
 
 class FillTests(SynchronousTestCase):
