@@ -26,9 +26,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import msgpack
+
+from gossiplog.limits import MAX_SEQ
 from gossiplog.log.body import encode_body
+from gossiplog.log.segment import Head
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Append
+from gossiplog.store.sqlite.rows import head_columns, sealed
 from tests.audit.case import Case, Outcome
 from tests.processes import environment
 
@@ -209,6 +214,25 @@ def _value(key: str, value: str) -> Plant:
     return _sql(f"INSERT OR REPLACE INTO meta VALUES ('{key}', {value})")
 
 
+def _sealed_value(key: str, value: bytes) -> Plant:
+    """With a checksum that is right, which anybody can make."""
+    return _value(key, f"x'{sealed('meta', key.encode(), value).hex()}'")
+
+
+def _heads(seq: int) -> Plant:
+    """All logs are said to have an end there, with checksums that are right."""
+
+    def plant(place: Place) -> None:
+        with closing(sqlite3.connect(place.store / "log.sqlite", isolation_level=None)) as connection:
+            for number, author in connection.execute("SELECT number, author FROM authors").fetchall():
+                _, content = head_columns(author, Head(seq, bytes(32)))
+                connection.execute(
+                    "UPDATE authors SET seq = ?, id = ? WHERE number = ?", (seq, content, number)
+                )
+
+    return plant
+
+
 def plants() -> dict[str, Plant]:
     """Return everything that is planted."""
     found: dict[str, Plant] = {"nothing": lambda place: None}
@@ -251,7 +275,14 @@ def plants() -> dict[str, Plant]:
         "huge choices": _value("interest", "zeroblob(900000000)"),
         "huge network": _value("network", "zeroblob(900000000)"),
         "choices of garbage": _value("interest", "x'dfffffffff'"),
+        "choices of garbage, summed": _sealed_value("interest", b"\xdf\xff\xff\xff\xff"),
+        "choices of many, summed": _sealed_value(
+            "interest", msgpack.packb([1, 0, [], [], [bytes(32)] * 1_000_000])
+        ),
+        "a network of garbage, summed": _sealed_value("network", bytes(31)),
         "huge sequence": _sql("UPDATE authors SET seq = 9007199254740991"),
+        "huge sequence, summed": _heads(MAX_SEQ),
+        "sequence below none, summed": _heads(-1),
         "pages of 512": lambda place: (
             _make("log.sqlite", lambda file, _: None, place)
             or _sql("PRAGMA page_size = 512", "CREATE TABLE a (b)", "PRAGMA application_id = 1735159655")(
