@@ -21,7 +21,7 @@ from gossiplog.net.serving_turns import Chores
 from gossiplog.notices import PeerDown, PeerRejected
 from gossiplog.wire.codec import encode
 from tests.netcase import Peer, World
-from tests.test_replica_exchange import ANN, proof_of
+from tests.test_replica_exchange import ANN, log, proof_of
 
 
 class Reactor:
@@ -361,14 +361,22 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual((sum(together), times), (3200, 2))
         self.assertEqual(max(together), -(-limits.TOGETHER_MILLISECONDS // MESSAGE_MILLISECONDS))
 
-    def test_proofs_one_at_a_time(self) -> None:
-        """Each goes to every peer, of which there may be many: it waits for a turn, and takes most of it."""
-        together: list[int] = []
-        self.patch(self.site.node._driver, "received", lambda link, messages: together.append(len(messages)))
-        self.come(*[encode(Fork(proof_of(ANN)))] * 20)
-        self.assertEqual(together, [])
-        self.world.run(1)
-        self.assertEqual(together, [1] * 20)
+    def test_what_goes_to_many_peers(self) -> None:
+        """Takes the longer the more there are: fewer at once, and a proof waits for a turn."""
+        driver = self.site.node._driver
+        for peers, proofs, segments in ((25, 1, 7), (500, 1, 1)):
+            together: list[int] = []
+            self.patch(driver, "peers", range(peers))
+            self.patch(driver, "received", lambda link, messages: together.append(len(messages)))  # noqa: B023
+            self.come(*[encode(Fork(proof_of(ANN)))] * 20)
+            self.assertEqual(together, [])
+            self.world.run(1)
+            self.assertEqual(together, [proofs] * 20)
+            together.clear()
+            self.come(*[encode(segment) for segment in log(ANN, 40)])
+            self.world.run(1)
+            self.assertLessEqual(max(together), segments + 4)
+            self.assertEqual(sum(together), 40)
 
     def test_answers_do_not_wait_for_what_is_served(self) -> None:
         """Neither does anybody else's."""

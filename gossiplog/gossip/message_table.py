@@ -52,8 +52,12 @@ SEGMENT_MILLISECONDS: Final = 0.1
 MESSAGE_MILLISECONDS: Final = 0.04
 """What the smallest take."""
 
-FORK_MILLISECONDS: Final = 3.0
-"""A new proof: 0.3 ms to verify, and 0.1 for each session, of which there may be many, that is to get it."""
+FORK_MILLISECONDS: Final = 1.0
+"""A new proof: two signatures, and it is not dealt with at once."""
+
+RELAY_MILLISECONDS: Final = 0.007
+RELAY_FORK_MILLISECONDS: Final = 0.1
+"""To give a segment or a proof that is new to one more peer, of which there may be a thousand."""
 
 
 class Row(NamedTuple):
@@ -106,12 +110,15 @@ def price(message: Message) -> float:
     return BY_KIND[type(message)].price(message)
 
 
-def work(message: Message) -> float:
-    """About how long a message takes, in milliseconds: its price, but for what is added so that nothing is cheap."""
+def work(message: Message, peers: int = 0) -> float:
+    """About how long a message takes, in milliseconds: its price, but for what is added so that nothing is cheap.
+
+    What is new goes to so many ``peers``.
+    """
     if isinstance(message, Segment):
-        return SEGMENT_MILLISECONDS + hashed(message) / 4
+        return SEGMENT_MILLISECONDS + hashed(message) / 4 + RELAY_MILLISECONDS * peers
     if isinstance(message, Fork):
-        return FORK_MILLISECONDS
+        return FORK_MILLISECONDS + RELAY_FORK_MILLISECONDS * peers
     base = 1 if isinstance(message, Ping | Want | Ranges) else MESSAGE_POINTS
     return MESSAGE_MILLISECONDS + max(0.0, price(message) - base)
 

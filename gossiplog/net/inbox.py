@@ -52,10 +52,10 @@ class Inbox:
         size = len(self._frames[0]) if self._frames else self._channel.next_bytes
         return size <= limits.LIGHT_BYTES
 
-    def take(self, *, small: bool = False) -> tuple[list[Message], float, PeerError | None]:
+    def take(self, *, small: bool = False, peers: int = 0) -> tuple[list[Message], float, PeerError | None]:
         """Some messages, what they cost in milliseconds, and what is wrong behind them.
 
-        With ``small`` none that takes longer than ``LIGHT_SECONDS``.
+        With ``small`` none that takes longer than ``LIGHT_SECONDS``.  What is new goes to so many ``peers``.
         """
         messages: list[Message] = []
         frames, channel = self._frames, self._channel
@@ -73,7 +73,7 @@ class Inbox:
                     continue
                 message = decode(frames.popleft()) if self._held is None else self._held
                 self._held = None
-                takes = work(message)
+                takes = work(message, peers)
                 if small and takes > most:
                     self._held = message
                     break

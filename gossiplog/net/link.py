@@ -8,7 +8,7 @@ connection only; a connection that is being closed is gone after ``CLOSE_SECONDS
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 from typing import Protocol as Interface
 
@@ -41,6 +41,10 @@ class Owner(Interface):
 
     reactor: Any
     turns: FairTurns
+
+    @property
+    def peers(self) -> Sized:
+        """With whom there are sessions."""
 
     def channel(self, initiator: bool) -> Channel:
         """A fresh channel for a new connection."""
@@ -200,7 +204,7 @@ class Link(Protocol):
         begun = spent()
         priced = used = 0.0
         while used < seconds and self.has_work() and (not small or self._inbox.is_small):
-            messages, milliseconds, garbage = self._inbox.take(small=small)
+            messages, milliseconds, garbage = self._inbox.take(small=small, peers=len(self.owner.peers))
             priced += milliseconds / 1000
             self._report_cost()
             if messages:
