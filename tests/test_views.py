@@ -20,6 +20,8 @@ from gossiplog import (
     limits,
 )
 from gossiplog.errors import StoreClosedError
+from gossiplog.live.view_feed import Feed
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import build_proof
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Segment, drop_payloads
@@ -29,6 +31,7 @@ from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.verify import Damage
 from gossiplog.store.requests import FillRow
 from gossiplog.views import view_file
+from gossiplog.views.view_file import Piece
 from tests.netcase import Author
 from tests.viewcase import Birds, Counts, ViewCase
 
@@ -574,6 +577,12 @@ class GoneTests(ViewCase):
             self.store._core.held._clock.set(self.bob.key, self.bob.head)
             self.world.result(live.close())
 
+    def test_a_repair_is_heard_of(self) -> None:
+        heard: list[Any] = []
+        self.patch(self.store._core.views, "repaired", heard.append)
+        self.world.result(self.store.repair())
+        self.assertEqual(heard, [{}])
+
     def test_a_store_that_was_put_back(self) -> None:
         self.close()
         before = (self.path / "log.sqlite").read_bytes()
@@ -638,6 +647,52 @@ class ForkTests(ViewCase):
         self.world.run(1.0)
         assert live.error is not None
         self.assertEqual(live.error.author, bob.key)
+
+
+class FeedTests(ViewCase):
+    """What a view is given next."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bob = Author()
+        self.accept(self.bob, HERON, SWAN)
+        self.append("coot")
+        self.feed = Feed(self.store._core)
+        self.assertEqual(self.feed.begin(Cursor()), [])
+
+    def authors(self, pieces: Sequence[Piece]) -> set[bytes]:
+        return {piece.author for piece in pieces}
+
+    def test_what_was_read_before_it_was_forgotten_is_not_given(self) -> None:
+        batch = self.wait(self.feed.take())
+        both = {self.bob.key, self.writer().author}
+        self.assertEqual(self.authors(self.feed.fit(batch)), both)
+        self.feed.forget([self.bob.key])
+        self.assertEqual(self.authors(self.feed.fit(batch)), both - {self.bob.key})
+        again = self.wait(self.feed.take())
+        self.assertEqual(self.authors(self.feed.fit(again)), {self.bob.key})
+        self.feed.begin_anew()
+        self.assertEqual((self.feed.fit(batch), self.feed.fit(again)), ([], []))
+
+    def test_what_is_being_read_then_is_not_given_either(self) -> None:
+        taking = Deferred.fromCoroutine(self.feed.take())
+        self.feed.forget([self.bob.key])
+        self.assertNotIn(self.bob.key, self.authors(self.world.result(taking).pieces))
+        self.assertEqual(self.authors(self.wait(self.feed.take()).pieces), {self.bob.key})
+        self.assertTrue(self.feed.is_done)
+
+    def test_news_is_given_from_memory_as_far_as_there_is_room(self) -> None:
+        self.wait(self.feed.take())
+        self.assertTrue(self.feed.is_done)
+        [segment] = self.bob.write(HERON)
+        self.feed.committed([segment])
+        self.assertFalse(self.feed.is_behind)
+        for _ in range(3):
+            [segment] = self.bob.write(*[bytes(30_000)] * 4)
+            self.feed.committed([segment])
+        self.assertTrue(self.feed.is_behind)
+        seqs = [(piece.first, piece.last) for piece in self.wait(self.feed.take()).pieces]
+        self.assertEqual(seqs, [(3, 3), (4, 7)])
 
 
 class LateTests(ViewCase):
@@ -728,6 +783,26 @@ class DamageTests(ViewCase):
                 self.world.result(live.query(sql))
         self.world.result(live.ready())
         self.assertEqual(self.rows(live, "SELECT count(*) FROM seen"), [20_000])
+
+    def test_wherever_it_is(self) -> None:
+        """A page of zeros in the place of any other: it is opened, and is in the end what the store is."""
+        self.append(*(f"bird {number}" for number in range(500)))
+        live = self.view(Birds())
+        self.close()
+        file = self.file(live)
+        whole = file.read_bytes()
+        for page in range(len(whole) // 4096):
+            file.write_bytes(whole[: page * 4096] + bytes(4096) + whole[(page + 1) * 4096 :])
+            self.open()
+            live = self.view(Birds())
+            try:
+                rows = self.rows(live, "SELECT count(bird) FROM seen NOT INDEXED")
+            except ViewError:
+                self.world.result(live.ready())
+                rows = self.rows(live, "SELECT count(bird) FROM seen NOT INDEXED")
+            self.assertEqual(rows, [500], page)
+            self.close()
+        self.open()
 
     def test_in_the_middle_of_applying(self) -> None:
         self.append(*(f"bird {number}" for number in range(20_000)))

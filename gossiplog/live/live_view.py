@@ -189,7 +189,7 @@ class LiveView:
     # --
 
     async def _run(self, start: Start) -> None:
-        self._meter.begin(start.cursor, start.built)
+        self._meter.begin(start.applied, start.built)
         if changed := self._feed.begin(start.cursor):
             self._forget(changed)
         self._building = self._feed.targets()

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gossiplog.log.clock_view import ClockView
-from gossiplog.log.cursor import Cursor
 from gossiplog.notices import ViewProgress
 
 TELL_SECONDS: Final = 0.5
@@ -33,9 +32,9 @@ class ViewMeter:
         self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
         self._is_told = True
 
-    def begin(self, cursor: Cursor, complete: bool) -> None:
+    def begin(self, applied: int, complete: bool) -> None:
         """So much was in it when it was opened."""
-        self.applied = sum(seq for _, (seq, _) in cursor.items())
+        self.applied = applied
         self.complete = complete
         self._looks.clear()
         self._look()
@@ -43,7 +42,7 @@ class ViewMeter:
 
     def begin_anew(self) -> None:
         """Nothing is in it any more."""
-        self.begin(Cursor(), False)
+        self.begin(0, False)
 
     def read(self) -> ViewProgress:
         """Return how far it is now."""

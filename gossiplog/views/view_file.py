@@ -48,9 +48,11 @@ class Piece(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a view had when it was opened: how far it is, whether it is complete, authors whose payloads it lacks."""
+    """What a view had when it was opened: how far it is, how many entries that are, whether it is complete, authors
+    whose payloads it lacks."""
 
     cursor: Cursor
+    applied: int
     built: bool
     missing: Mapping[bytes, int]
 
@@ -104,13 +106,20 @@ class ViewFile:
         return self._derived.path
 
     def start(self) -> Start:
-        """Return what is in it."""
-        missing: dict[bytes, int] = {}
-        for author, count in self._derived.db.execute(
-            "SELECT author, sum(last - first + 1) FROM _missing GROUP BY author"
-        ):
-            missing[author] = count
-        return Start(self._cursor.copy(), self._answering.is_settled, missing)
+        """Return what is in it; nothing if that cannot be read."""
+        try:
+            return self._look()
+        except sqlite3.DatabaseError:
+            self._rebuild()
+            return self._look()
+
+    def _look(self) -> Start:
+        db = self._derived.db
+        [applied] = db.execute("SELECT coalesce(sum(seq), 0) FROM _cursor").fetchone()
+        missing: dict[bytes, int] = dict(
+            db.execute("SELECT author, sum(last - first + 1) FROM _missing GROUP BY author").fetchall()
+        )
+        return Start(self._cursor.copy(), applied, self._answering.is_settled, missing)
 
     def apply(self, pieces: Sequence[Piece]) -> Step:
         """Apply what continues what was applied.
