@@ -122,6 +122,11 @@ class PageTestCase(SynchronousTestCase):
             follow=False,
             author=None,
             sort=None,
+            newest=None,
+            reverse=False,
+            since=None,
+            until=None,
+            where=[],
         )
         with redirect_stdout(said), redirect_stderr(said):
             try:

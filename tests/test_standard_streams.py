@@ -224,6 +224,8 @@ PRINTING: Sequence[tuple[str, ...]] = (
     *[(verb, *rest, "--store", "store") for verb, rest in ON_A_STORE.items()],
     ("log", "--follow", "--store", "store"),
     ("log", "--sort", "time", "--json", "--store", "store"),
+    ("log", "-n", "5", "--reverse", "--store", "store"),
+    ("log", "--follow", "-n", "5", "--store", "store"),
     ("verify", "--repair", "--store", "store"),
     ("recover", "--alone", "--store", "store"),
     ("simulate", "--nodes", "3", "--links", "2", "--authors", "1"),

@@ -20,6 +20,7 @@ from gossiplog.log.place import Place
 from gossiplog.log.segment import Head, Segment, build, chain_ids, drop_payloads, id_at
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, FillRow, Forget
+from gossiplog.views.asking import finish
 from gossiplog.views.indexing import Indexing
 from gossiplog.views.pages import LATEST, format_place, parse_place
 from gossiplog.views.place import Place as Room
@@ -65,6 +66,7 @@ class OrderTests(SynchronousTestCase):
                             walker.follow()
                 walker.follow(news)
                 self.assertEqual(walker.places(random.choice((1, 7, 1000))), places(logs), (seed, turn))
+                self.assertEqual(walker.forward(random.choice((1, 7, 1000))), places(logs), (seed, turn))
                 logs.close()
 
     def test_late_for_two(self) -> None:
@@ -220,6 +222,9 @@ class PartTests(SynchronousTestCase):
             part = walker.part(high, limit, low, chosen)
             self.assertEqual([each.place for each in part.entries], expected[:limit])
             self.assertEqual(part.next, expected[limit - 1] if len(expected) > limit else None)
+            part = finish(walker.index.pages.part(high, low, limit, chosen, True), walker.tell)
+            self.assertEqual([each.place for each in part.entries], expected[::-1][:limit])
+            self.assertEqual(part.next, expected[-limit] if len(expected) > limit else None)
 
     def test_arrivals_between_pages(self) -> None:
         """Each entry that was there is on one page; what comes is where it belongs, behind us or before."""

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from gossiplog.errors import MalformedBodyError
-from gossiplog.live.timeline import tell
+from gossiplog.live.telling import tell
 from gossiplog.log.body import Reference, decode_body, encode_body
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.place import Place
@@ -163,8 +163,18 @@ class Walker:
         """Return some of a page."""
         return finish(self.index.pages.part(before, since, limit, authors), self.tell)
 
+    def forward(self, limit: int) -> list[Place]:
+        """Return the places of all entries, ascending, found in that order."""
+        found: list[Place] = []
+        since: Place | None = EARLIEST
+        while since is not None:
+            part = finish(self.index.pages.part(LATEST, since, limit, None, True), self.tell)
+            found += [each.place for each in part.entries]
+            since = part.next and part.next._replace(seq=part.next.seq + 1)
+        return found
+
     def places(self, limit: int) -> list[Place]:
-        """Return the places of all entries, ascending, found page by page."""
+        """Return the places of all entries, ascending, found page by page from the last."""
         found: list[Place] = []
         before: Place | None = LATEST
         while before is not None:

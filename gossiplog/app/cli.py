@@ -192,15 +192,13 @@ def _parser() -> argparse.ArgumentParser:
     showing = verb(
         "log",
         log.log,
-        "print entries, each author's in order",
-        "gossiplog log --store ~/notes --sort time\n"
+        "print entries, each author's in order, or all by time",
+        "gossiplog log --store ~/notes -n 50 --where room=kitchen\n"
         "  gossiplog log --store ~/notes --follow --network garden --peer tcp:example.org:4000",
         lambda said: not said.follow,
     )
     showing.add_argument("--author", metavar="ID", help="only of this author: its id, or how it begins")
-    showing.add_argument(
-        "--sort", choices=("author", "time"), default="author", help="order (default: author)"
-    )
+    log.add_arguments(showing)
     showing.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
     _json(showing)
     _network(showing, required=False)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from gossiplog.arguments import check_number, check_plain, wrong
 from gossiplog.errors import InvalidValueError
@@ -20,9 +19,7 @@ from gossiplog.log.entry import Entry
 from gossiplog.log.keys import check_author
 from gossiplog.log.place import Place, read_place
 from gossiplog.store.repair.verify import Damage
-from gossiplog.views.pages import EARLIEST, LATEST, parse_place
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from gossiplog.views.pages import EARLIEST, LATEST, moment_place, parse_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +86,7 @@ def _place(name: str, value: datetime | bytes | str) -> Place:
                 f"{name} is a time without a zone, and nobody knows which moment that is: "
                 "datetime.now(UTC), or value.astimezone() for the local one"
             )
-        ms = -((_EPOCH - value) // timedelta(milliseconds=1))  # rounded up: an entry has whole ones
-        return Place(max(0, ms), 0, b"", 0)
+        return moment_place(value)
     try:
         if type(value) is bytes:
             return read_place(value)

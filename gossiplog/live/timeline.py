@@ -26,12 +26,13 @@ from gossiplog.live.logger import NodeLog
 from gossiplog.live.page import Page, Wanted
 from gossiplog.live.results import Result, deliver
 from gossiplog.live.selection import passes
+from gossiplog.live.telling import tell
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import ID8_BYTES, Cursor
 from gossiplog.log.encodings import Encoding
 from gossiplog.log.entry import Entry, read_entry
 from gossiplog.log.place import Place
-from gossiplog.log.segment import Head, Unfolded
+from gossiplog.log.segment import Head
 from gossiplog.store.logs import Logs
 from gossiplog.store.repair.verify import Damage
 from gossiplog.store.requests import Delivery, RowFilled
@@ -43,9 +44,6 @@ from gossiplog.views.place import Place as Room
 from gossiplog.views.zones import NAME, Gap
 
 T = TypeVar("T")
-
-INDEX_BYTES: Final = 256 * 1024
-"""Read for the index at once: half a millisecond, since nothing is hashed."""
 
 WHERE_ENTRIES: Final = 256
 """Decoded at once for ``where``."""
@@ -321,15 +319,3 @@ def _find(
         for place, entry_id, item in part.entries
     ]
     return part, decoded, index.zones.gaps(wanted.authors)
-
-
-def tell(ask: Ask, logs: Logs) -> Told:
-    """Return what is asked for, in the store's thread."""
-    if not ask.signed:
-        segments, damage = logs.vouching.unchecked(ask.author, ask.first, INDEX_BYTES, ask.last)
-        unfolded: list[Unfolded] = []
-    else:
-        segments, damage = logs.around(ask.author, ask.first, 1, ask.last)
-        unfolded = [logs.vouching.unfold(each) for each in segments]
-    passed, reason = (0, "") if damage is None else (damage.last, damage.reason)
-    return Told(segments, passed, unfolded, reason)

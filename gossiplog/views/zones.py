@@ -29,6 +29,7 @@ CREATE TABLE zones (
     raised BLOB, holes INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (author, first)
 ) WITHOUT ROWID;
 CREATE INDEX zones_by_high ON zones (high, author, first, low);
+CREATE INDEX zones_by_low ON zones (low, author, first, high);
 CREATE TABLE missed (
     author BLOB NOT NULL, seq INTEGER NOT NULL, id16 BLOB NOT NULL, by BLOB NOT NULL, number INTEGER NOT NULL,
     moment BLOB NOT NULL
@@ -41,16 +42,16 @@ _RAISED: Final = struct.Struct(">I16s")
 
 _SELECT: Final = (
     "SELECT authors.author, first, last, low, high, raised, holes, zones.author"
-    " FROM zones JOIN authors ON authors.id = zones.author"
+    " FROM zones{} JOIN authors ON authors.id = zones.author"
 )
 
 Mark: TypeAlias = tuple[bytes, int, int]
 """Where a zone is among all, by where it ends."""
 
 
-def mark_before(moment: Moment) -> Mark:
-    """Return the mark behind which are the zones that end before ``moment``."""
-    return moment_bytes(moment), 0, 0
+def mark_at(moment: Moment, forward: bool) -> Mark:
+    """Return the mark behind which are the zones that end before ``moment``; or ``forward``, that begin after it."""
+    return (moment_bytes(moment), 2**63 - 1, 0) if forward else (moment_bytes(moment), 0, 0)
 
 
 class Stored(NamedTuple):
@@ -240,7 +241,7 @@ class Zones:
     def containing(self, author: bytes, seq: int) -> Stored | None:
         """Return the zone of an entry.  O(log n)."""
         found = self._derived.db.execute(
-            f"{_SELECT} WHERE zones.author = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+            f"{_SELECT.format('')} WHERE zones.author = ? AND first <= ? ORDER BY first DESC LIMIT 1",
             (self._known(author), seq),
         ).fetchone()
         return None if found is None or found[2] < seq else _stored(*found)
@@ -253,21 +254,29 @@ class Zones:
         ).fetchone()
         return (0, 0) if found is None else read_moment(found[0])
 
-    def across(self, moment: Moment, authors: Collection[bytes] | None) -> list[Stored]:
-        """Return the zones that have entries up to ``moment`` and from there on.  O(zones that end after it)."""
+    def across(self, moment: Moment, authors: Collection[bytes] | None, forward: bool) -> list[Stored]:
+        """Return the zones that have ``moment`` between their ends.  O(zones that end after it, or with ``forward``
+        that begin before it)."""
+        index = " INDEXED BY zones_by_low" if forward else " INDEXED BY zones_by_high"
         found = self._derived.db.execute(
-            f"{_SELECT} WHERE high >= ? AND low <= ?{self._of(authors)}", (moment_bytes(moment),) * 2
+            f"{_SELECT.format(index)} WHERE high >= ? AND low <= ?{self._of(authors)}",
+            (moment_bytes(moment),) * 2,
         )
         return [_stored(*each) for each in found]
 
-    def before(self, mark: Mark, authors: Collection[bytes] | None, limit: int) -> list[tuple[Stored, Mark]]:
-        """Return the next zones behind ``mark``, the latest first, each with its own.  O(log n) and those."""
+    def behind(
+        self, mark: Mark, authors: Collection[bytes] | None, forward: bool, limit: int
+    ) -> list[tuple[Stored, Mark]]:
+        """Return the next zones by where they end, the latest first, or ``forward`` by where they begin, the earliest
+        first, each with its mark.  O(log n) and those."""
+        end, sign, way = ("low", ">", "ASC") if forward else ("high", "<", "DESC")
         found = self._derived.db.execute(
-            f"{_SELECT} WHERE (high, zones.author, first) < (?, ?, ?){self._of(authors)}"
-            " ORDER BY high DESC, zones.author DESC, first DESC LIMIT ?",
+            f"{_SELECT.format(f' INDEXED BY zones_by_{end}')}"
+            f" WHERE ({end}, zones.author, first) {sign} (?, ?, ?){self._of(authors)}"
+            f" ORDER BY {end} {way}, zones.author {way}, first {way} LIMIT ?",
             (*mark, limit),
         )
-        return [(_stored(*each), (each[4], each[7], each[1])) for each in found]
+        return [(_stored(*each), (each[3 if forward else 4], each[7], each[1])) for each in found]
 
     def _of(self, authors: Collection[bytes] | None) -> str:
         if authors is None:

@@ -7,19 +7,22 @@ Invariant: no byte of an entry steers the terminal.
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from gossiplog.app.commands.arguments import checked
 from gossiplog.app.commands.authors import find_author
+from gossiplog.app.commands.by_time import ByTime, Chosen, Where, read_moment, read_where
 from gossiplog.app.commands.damage import Damages
 from gossiplog.app.commands.local import opened_to_read
 from gossiplog.app.printing import as_json as json_line
 from gossiplog.app.printing import say
-from gossiplog.log.encodings import encoding
+from gossiplog.errors import InvalidValueError
+from gossiplog.log.encodings import DECODE_ERRORS, encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import format_author, parse_author, short_key
 from gossiplog.store.logs import Logs
@@ -27,16 +30,44 @@ from gossiplog.store.repair.verify import Damage
 
 if TYPE_CHECKING:
     from gossiplog.app.terminal import Terminal
-    from gossiplog.live.reader import Reader
+    from gossiplog.live.store import Store
+
+Form: TypeAlias = Callable[[Entry], str]
 
 READ_BYTES: Final = 256 * 1024
 """Read from disk at once."""
+
+
+def add_arguments(verb: ArgumentParser) -> None:
+    """Define which entries can be asked for, and in which order."""
+    verb.set_defaults(wrong=verb.error)
+    order = "order: each author's by seq, or all by time (default: author; time with any of the next four)"
+    verb.add_argument("--sort", choices=("author", "time"), help=order)
+    about = "only the newest N"
+    verb.add_argument("-n", dest="newest", metavar="N", type=checked(read_count), help=about)
+    verb.add_argument("--reverse", action="store_true", help="the newest first")
+    about = "only since this moment: 2026-11-30, 2026-11-30T12:00Z, or 2h for so long ago"
+    verb.add_argument("--since", metavar="TIME", type=checked(read_moment), help=about)
+    verb.add_argument("--until", metavar="TIME", type=checked(read_moment), help="only before this moment")
+    about = "only JSON objects with this value; again for more conditions"
+    verb.add_argument(
+        "--where", metavar="FIELD=VALUE", type=checked(read_where), action="append", default=[], help=about
+    )
+
+
+def read_count(text: str) -> int:
+    """Return how many are asked for; raises InvalidValueError."""
+    if text.isascii() and text.isdecimal() and len(text) < 10:
+        return int(text)
+    raise InvalidValueError(f"a number of entries, not {text}")
 
 
 def log(arguments: Namespace) -> int:
     """Print the entries of a store; with ``--follow`` go on with new ones."""
     form = as_json if arguments.json else as_text
     damages = Damages(arguments.store)
+    by_time = _by_time(arguments)
+    chosen = Chosen.of(arguments)
     if arguments.follow:
         from gossiplog.app.commands.replicate import react
 
@@ -46,12 +77,28 @@ def log(arguments: Namespace) -> int:
         for damage in logs.damages:
             if author in (None, damage.author) or damage.author is None:
                 damages(damage)
-        entries = held(logs, author, damages)
-        if arguments.sort == "time":
-            entries = iter(sorted(entries, key=by_time))
-        for entry in entries:
-            say(form(entry))
+        if by_time:
+            with closing(ByTime(logs, None if author is None else [author], damages)) as sorted_logs:
+                for entry in sorted_logs.entries(chosen):
+                    say(form(entry))
+        else:
+            for entry in held(logs, author, damages):
+                if chosen.where(entry):
+                    say(form(entry))
     return damages.status
+
+
+def _by_time(arguments: Namespace) -> bool:
+    """Whether entries are to come by time; what means nothing together ends the command."""
+    said = {"-n": arguments.newest is not None, "--since": arguments.since, "--until": arguments.until}
+    options = [option for option, is_said in (said | {"--reverse": arguments.reverse}).items() if is_said]
+    if options and arguments.sort == "author":
+        arguments.wrong(f"{options[0]} is about the order by time: without --sort author")
+    if arguments.follow and (last := [each for each in options if each != "-n"]):
+        arguments.wrong(f"{last[0]} is about what is there: not with --follow")
+    if arguments.follow and arguments.sort == "time" and not options:
+        arguments.wrong("what is new comes as it comes: --sort time not with --follow, or say how many: -n")
+    return bool(options) or arguments.sort == "time"
 
 
 def held(logs: Logs, author: bytes | None, damaged: Callable[[Damage], object]) -> Iterator[Entry]:
@@ -69,11 +116,6 @@ def held(logs: Logs, author: bytes | None, damaged: Callable[[Damage], object]) 
                 seq = segment.last + 1
 
 
-def by_time(entry: Entry) -> tuple[int, bytes, int]:
-    """Sort key: what the authors' own clocks said."""
-    return entry.timestamp_ms, entry.author, entry.seq
-
-
 def as_text(entry: Entry) -> str:
     """Return the line of an entry: local time and how far it is from UTC, short author, seq, text."""
     if entry.dropped:
@@ -86,7 +128,10 @@ def as_text(entry: Entry) -> str:
 
 
 def as_json(entry: Entry) -> str:
-    """Return an entry as a JSON object in one line; ``payload_base64`` stands for a payload that is not UTF-8."""
+    """Return an entry as a JSON object in one line.
+
+    A payload that is a JSON object or array is one in there; any other is text, or ``payload_base64`` if no UTF-8.
+    """
     about: dict[str, object] = {
         "author": format_author(entry.author),
         "seq": entry.seq,
@@ -97,12 +142,20 @@ def as_json(entry: Entry) -> str:
         about["dropped"] = True
     else:
         try:
-            about["payload"] = entry.payload.decode()
+            about["payload"] = _json_or_text(entry.payload)
         except UnicodeDecodeError:
             about["payload_base64"] = b64encode(entry.payload).decode()
     if entry.malformed:
         about["malformed"] = entry.malformed
     return json_line(about)
+
+
+def _json_or_text(payload: bytes) -> Any:
+    text = payload.decode()
+    if text.startswith(("{", "[")):
+        with suppress(*DECODE_ERRORS):
+            return encoding("json").decode(payload)
+    return text
 
 
 def local_time(timestamp_ms: int) -> str:
@@ -113,7 +166,7 @@ def local_time(timestamp_ms: int) -> str:
         return f"@{timestamp_ms}"  # an author may write anything
 
 
-async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], str], damages: Damages) -> None:
+async def _follow(reactor: Any, arguments: Namespace, form: Form, damages: Damages) -> None:
     """Print entries and wait for more, as a node if a network is given."""
     from gossiplog.app.commands.replicate import open_existing, start_node
     from gossiplog.app.foreground import first_of
@@ -124,6 +177,7 @@ async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], st
         store = await open_existing(arguments, reactor)
         stack.push_async_callback(store.close)
         store.damage.listen(damages)
+        where = Chosen.of(arguments).where
         author = None
         if arguments.author and arguments.author.startswith("author_"):
             author = parse_author(arguments.author)  # its first entry may be still to come
@@ -131,9 +185,18 @@ async def _follow(reactor: Any, arguments: Namespace, form: Callable[[Entry], st
             author = find_author(store.clock, arguments.author)
         if arguments.network:
             await start_node(stack, reactor, store, arguments)
-        await first_of(_print(terminal, store.read(author, live=True), form), terminal.broken())
+        await first_of(_print(terminal, store, author, arguments.newest, where, form), terminal.broken())
 
 
-async def _print(terminal: Terminal, entries: Reader, form: Callable[[Entry], str]) -> None:
-    async for entry in entries:
+async def _print(
+    terminal: Terminal, store: Store, author: bytes | None, newest: int | None, where: Where, form: Form
+) -> None:
+    """Print what is there, or the newest of it, and what comes."""
+    cursor = None
+    if newest is not None:
+        page = await store.timeline(max(1, newest), authors=None if author is None else [author], where=where)
+        cursor = page.cursor
+        for entry in page.entries[:newest][::-1]:
+            await terminal.write(form(entry))
+    async for entry in store.read(author, after=cursor, live=True, where=where):
         await terminal.write(form(entry))
