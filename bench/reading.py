@@ -102,6 +102,36 @@ async def ends(store: Store) -> Fields:
     return fields
 
 
+async def building(store: Store) -> Fields:
+    """The index of places, made for the first page that somebody asks for."""
+    started = time.perf_counter()
+    await store.timeline(1)
+    return {"index_per_s": round(store.clock.total() / (time.perf_counter() - started))}
+
+
+async def pages(store: Store) -> Fields:
+    """Pages of 50 entries with the index there: the first of a process, and those that follow, while rows are verified;
+    then the first one again."""
+    size = (Path(store.path) / "views" / "_places.sqlite").stat().st_size
+    spent = []
+    older: str | None = None
+    for _ in range(20):
+        started = time.perf_counter()
+        older = (await store.timeline(50, older=older, encoding="json")).older
+        spent.append(1000 * (time.perf_counter() - started))
+        if older is None:
+            break
+    started = time.perf_counter()
+    await store.timeline(50, encoding="json")
+    return {
+        "index_bytes_per_entry": round(size / store.clock.total(), 2),
+        "page_first_ms": round(spent[0], 1),
+        "page_next_ms": round(statistics.median(spent[1:] or spent), 1),
+        "page_next_max_ms": round(max(spent[1:] or spent), 1),
+        "page_again_ms": round(1000 * (time.perf_counter() - started), 1),
+    }
+
+
 def waiting(path: Path) -> Fields:
     """The same through ``gossiplog.blocking``."""
     count = 0
@@ -114,7 +144,7 @@ def waiting(path: Path) -> Fields:
         return {"blocking_per_s": round(count / (time.perf_counter() - started))}
 
 
-PARTS = (ends, rates)
+PARTS = (building, pages, ends, rates)
 """In this order: what reads little first, while no row is verified."""
 
 

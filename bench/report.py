@@ -145,6 +145,10 @@ ROWS: tuple[Row, ...] = (
             ("blocking_per_s", "entries/s through gossiplog.blocking", ""),
             ("newest_ms", "ms for the newest 100 of one log", "<= 2"),
             ("entry_ms", "ms for one entry", ""),
+            ("page_first_ms", "ms for the latest 50 of all logs, just after opening", "<= 60"),
+            ("page_next_ms", "ms for the next 50", "<= 25"),
+            ("index_per_s", "entries/s into the index of places", ">= 2,000,000"),
+            ("index_bytes_per_entry", "bytes of that index for each entry", "<= 1"),
         ),
     ),
     (
