@@ -35,13 +35,13 @@ async def main(reactor: Any, suffix: str, topic: str, nickname: str, directory: 
         store = await stack.enter_async_context(open_store(directory / f"multichat-{suffix}", reactor))
         writer = await store.writer("local", encoding="json")
 
-        past = store.read(encoding="json")
-        for entry in sorted([entry async for entry in past], key=lambda entry: entry.timestamp_ms):
+        past = await store.timeline(200, encoding="json")
+        for entry in reversed(past.entries):
             await show(terminal, entry)
 
         node = await stack.enter_async_context(Node(reactor, store, network=Network.from_key(key)))
         await take_a_seat(node, key)
-        news = store.read(after=past.cursor(), live=True, encoding="json")
+        news = store.read(after=past.cursor, live=True, encoding="json")
         await first_of(speak(terminal, writer, nickname), listen(terminal, news, writer.author))
 
 

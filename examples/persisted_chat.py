@@ -41,8 +41,8 @@ async def main(reactor: Any, me: str, others: list[str], directory: Path) -> Non
         store = await stack.enter_async_context(open_store(directory / f"{me}.chat", reactor))
         writer = await store.writer(encoding="json")
 
-        past = store.read(encoding="json")
-        for entry in sorted([entry async for entry in past], key=lambda entry: entry.timestamp_ms):
+        past = await store.timeline(200, encoding="json")
+        for entry in reversed(past.entries):
             await show(terminal, entry)
 
         present: set[bytes] = set()
@@ -61,7 +61,7 @@ async def main(reactor: Any, me: str, others: list[str], directory: Path) -> Non
         for name in others:
             node.connect(f"tcp:127.0.0.1:{to_port(name)}")  # dialled until it answers
 
-        news = store.read(after=past.cursor(), live=True, encoding="json")
+        news = store.read(after=past.cursor, live=True, encoding="json")
         await first_of(speak(terminal, writer, me), listen(terminal, news, writer.author))
 
 

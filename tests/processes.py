@@ -238,7 +238,12 @@ class ProcessTestCase(SynchronousTestCase):
         lines = [
             json.loads(line) for line in self.run_gossiplog("log", "--json", "--store", store).splitlines()
         ]
-        held = {(line["author"], line["seq"]): line["payload"] for line in lines}
+        held = {
+            (line["author"], line["seq"]): said
+            if isinstance(said := line["payload"], str)
+            else json.dumps(said)
+            for line in lines
+        }
         self.assertEqual(len(held), len(lines))
         return held
 

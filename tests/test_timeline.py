@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -399,6 +401,67 @@ class DamageTests(SynchronousTestCase):
             self.assertEqual(walker.places(9), places(self.logs))
             walker.room.close()
             self.file.unlink()
+
+
+KILLED = """
+import os, signal, sys
+from gossiplog.store.logs import open_logs
+from gossiplog.views import indexing
+from gossiplog.views.place import Place
+from gossiplog.views.zones import Zones
+from tests.timelines import Walker
+
+left = int(sys.argv[3])
+
+def counted(method):
+    def call(*arguments):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return method(*arguments)
+    return call
+
+indexing._COMMIT_ENTRIES = 20
+for name in ("add", "move", "miss", "go_back", "found"):
+    setattr(Zones, name, counted(getattr(Zones, name)))
+logs = open_logs(sys.argv[1])
+walker = Walker(logs, Place(sys.argv[2], b"1"))
+walker.follow()
+print(left)
+"""
+"""A process that indexes a store and is killed at one of the changes that it makes."""
+
+
+class KilledTests(SynchronousTestCase):
+    def test_at_any_change(self) -> None:
+        """What is there after a kill goes on to what it would have been; three in a row, the last at the end."""
+        made = history(KINDS[3], 3)
+        path, room = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
+        os.mkdir(room, 0o700)
+        logs = open_logs(path)
+        accept(logs, *made.arrivals(0))
+        logs.close()
+        for first in (1, 9, 40):
+            for change in (first, first + 7, 10**9):
+                ended = subprocess.run(
+                    [sys.executable, "-c", KILLED, path, room, str(change)],
+                    check=False,
+                    capture_output=True,
+                    cwd=Path(__file__).parent.parent,
+                    timeout=120,
+                )
+                killed = ended.returncode == -signal.SIGKILL
+                self.assertTrue(killed or (change == 10**9 and ended.returncode == 0), ended.stderr)
+            logs = open_logs(path, read_only=True)
+            walker = Walker(logs, Room(room, b"1"))
+            self.assertEqual(
+                sum(each.seq for each in walker.index.zones.positions().values()), logs.clock.total()
+            )
+            self.assertEqual(walker.places(50), places(logs), first)
+            walker.room.close()
+            logs.close()
+            (Path(room) / "views" / "_places.sqlite").unlink()
 
 
 def one_store() -> tuple[Logs, Walker]:

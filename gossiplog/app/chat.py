@@ -21,6 +21,9 @@ from gossiplog.printable import brief
 TYPE: Final = "chat-message"
 """What tells a chat message from other JSON in the same logs."""
 
+SHOWN: Final = 200
+"""Messages that are on the terminal before the first new one: some screens full."""
+
 QUIT: Final = "/quit"
 
 
@@ -42,16 +45,11 @@ def line_of(entry: Entry) -> str | None:
 
 
 async def show_history(terminal: Terminal, store: Store) -> Cursor:
-    """Show what was said, by time; return how far that is."""
-    reader = store.read(encoding="json")
-    said: list[tuple[int, bytes, int, str]] = []
-    async for entry in reader:
-        line = line_of(entry)
-        if line is not None:
-            said.append((entry.timestamp_ms, entry.author, entry.seq, line))
-    for *_, line in sorted(said):
-        await terminal.write(line)
-    return reader.cursor()
+    """Show what was said last, in the order of places; return how far that is."""
+    page = await store.timeline(SHOWN, where=lambda entry: line_of(entry) is not None, encoding="json")
+    for entry in reversed(page.entries):
+        await _show(terminal, entry)
+    return page.cursor
 
 
 async def talk(terminal: Terminal, store: Store, writer: Writer, nick: str, seen: Cursor) -> None:
