@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +15,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from gossiplog import Entry, Page, Store, aio, blocking, limits, open_store
+from gossiplog import Entry, Page, Store, TimelineProgress, aio, blocking, limits, open_store
 from gossiplog.errors import InvalidValueError, StoreClosedError, WhereFailedError
-from gossiplog.log.body import encode_body
+from gossiplog.log.body import Reference, encode_body
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.place import place_bytes
 from gossiplog.log.segment import Head, build, drop_payloads, id_at
@@ -230,6 +231,73 @@ class FollowingTests(PageCase):
         index = self.store._core.timeline._index
         assert index is not None
         return sum(each.seq for each in index.zones.positions().values())
+
+    def test_rest(self) -> None:
+        """After many entries were placed again for one that came late, it is some time until that is done once more."""
+        timeline = self.store._core.timeline
+        [late], head = build(
+            PAIRS[5], Head(0, genesis_id(PAIRS[5].author)), [encode_body(START_MS + 9, b"late")] * 2
+        )
+        self.heads[PAIRS[5].author] = head
+        named = [Reference(PAIRS[5].author, seq, id_at(late, seq)[:16]) for seq in (1, 2)]
+        [early], head = build(PAIRS[0], self.heads[PAIRS[0].author], [encode_body(START_MS, b"x", named)])
+        self.world.result(self.store._core.write(Accept(early, head), lambda done: done))
+        self.assertEqual(self.clocks(self.page()), [0])
+        timeline._rest_until = self.world.reactor.seconds() + 60
+        self.world.result(
+            self.store._core.write(Accept(late, self.heads[PAIRS[5].author]), lambda done: done)
+        )
+        self.assertEqual(self.clocks(self.page()), [9, 9, 0])
+        self.world.run(50)
+        self.assertEqual(self.clocks(self.page()), [9, 9, 0])
+        self.world.run(20)
+        self.assertFalse(timeline._owes)
+        self.assertEqual(self.clocks(self.page()), [0, 9, 9])
+
+    def test_who_makes_it_rest(self) -> None:
+        """So many entries, and as long as it took times nine."""
+        timeline = self.store._core.timeline
+        self.patch(sys.modules["gossiplog.live.timeline"], "MANY", 3)
+        now = [0.0]
+        seconds = self.world.reactor.seconds
+        self.patch(self.world.reactor, "seconds", lambda: seconds() + now[0])
+        begun = timeline._finish
+
+        async def slow(begin: Any) -> Any:
+            done = await begun(begin)
+            now[0] += 2.0
+            return done
+
+        self.patch(timeline, "_finish", slow)
+        for entries, rests in ((1, False), (2, True)):
+            pair = PAIRS[entries]
+            [late], head = build(
+                PAIRS[4 + entries], self.heads[PAIRS[4 + entries].author], [encode_body(START_MS + 9, b"")]
+            )
+            named = [Reference(late.author, 1, head.id[:16])]
+            bodies = [encode_body(START_MS, b"x", named), *[encode_body(START_MS + 10, b"y")] * (entries - 1)]
+            [early], its_head = build(pair, self.heads[pair.author], bodies)
+            self.world.result(self.store._core.write(Accept(early, its_head), lambda done: done))
+            self.page()
+            self.world.result(self.store._core.write(Accept(late, head), lambda done: done))
+            self.page()
+            left = timeline._rest_until - self.world.reactor.seconds()
+            self.assertEqual(left > 10, rests, left)
+
+    def test_progress(self) -> None:
+        """While the index is made, a node on the store tells how far it is."""
+        self.patch(sys.modules["gossiplog.live.timeline"], "PROGRESS_SECONDS", 0)
+        site = self.world.site("a")
+        for pair in PAIRS:
+            [segment], head = build(pair, self.heads[pair.author], [encode_body(START_MS, b"x")] * 10)
+            self.world.result(site.store._core.write(Accept(segment, head), lambda done: done))
+        self.world.result(site.store.timeline())
+        self.assertEqual(
+            [(each.placed, each.total) for each in site.of(TimelineProgress)], [(0, 120), (80, 120)]
+        )
+        self.say(0, 1)
+        self.page()
+        self.assertEqual(len(site.of(TimelineProgress)), 2)
 
     def test_forgotten(self) -> None:
         """A log that is deleted is on no page any more."""

@@ -107,6 +107,29 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(walker.places(9), places(logs))
         self.assertEqual([each.ms for each in walker.places(9)], [9000, 9000])
 
+    def test_patience(self) -> None:
+        """What comes late is owed while there is no time to place others again, also over a restart."""
+        a, b = PAIRS[:2]
+        for restarted in (False, True):
+            logs, walker = one_store()
+            early = written(a, [encode_body(9000, b"a1")])
+            accept(
+                logs,
+                *written(b, [encode_body(1000, b"b1", [Reference(a.author, 1, id_at(early[0], 1)[:16])])]),
+            )
+            walker.follow()
+            accept(logs, early[0])
+            walker.follow([a.author], patient=True)
+            self.assertEqual([each.ms for each in walker.places(9)], [1000, 9000])
+            self.assertTrue(walker.index.indexing.is_owing)
+            if restarted:
+                walker.index.indexing = Indexing(walker.index.zones, walker.index.runs)
+            walker.follow([] if not restarted else None)
+            self.assertEqual(walker.places(9), places(logs))
+            self.assertEqual(walker.index.indexing.went_back, 2)
+            self.assertFalse(walker.index.indexing.is_owing)
+            self.assertEqual([*walker.index.zones.missed()], [])
+
     def test_entries_that_seem_to_name_each_other(self) -> None:
         """One of them names another entry of that seq: it waits for nothing."""
         a, b = PAIRS[:2]
@@ -161,10 +184,11 @@ class OrderTests(SynchronousTestCase):
         a = PAIRS[0]
         for later in (1, 3):
             logs, walker = one_store()
-            accept(logs, *written(a, [encode_body(9000 + at, b"1") for at in range(1)]))
+            accept(logs, *written(a, [encode_body(1000, b"1")]))
+            accept(logs, *written(PAIRS[1], [encode_body(5000, b"b")]))
             walker.follow()
             logs.process([Forget(a.author)])
-            accept(logs, *written(a, [encode_body(5000 + at, b"2") for at in range(later)]))
+            accept(logs, *written(a, [encode_body(9000 + at, b"2") for at in range(later)]))
             walker.index.indexing = Indexing(walker.index.zones, walker.index.runs)
             walker.follow()
             self.assertEqual(walker.places(9), places(logs))

@@ -48,6 +48,11 @@ T = TypeVar("T")
 WHERE_ENTRIES: Final = 256
 """Decoded at once for ``where``."""
 
+MANY: Final = 1 << 16
+REST: Final = 9
+"""Placing so many entries again, for one that came late, takes some tenths of a second; for so many times as long none
+are for another.  Whoever withholds what others wait for makes us do it, and gets a tenth of the thread."""
+
 PROGRESS_SECONDS: Final = 0.25
 """Between two times that who waits is told how far the index is."""
 
@@ -86,6 +91,9 @@ class Timeline:
         self._timer: Any = None
         self._closed = False
         self._said = 0.0
+        self._owes = False
+        self._rest_until = 0.0
+        self._told: set[Damage] = set()
         self._read = Cursor()  # what the index has
         self._whole = True  # what the index has is to be compared with all that is held
         self._dirty: set[bytes] = set()
@@ -143,7 +151,9 @@ class Timeline:
                     before = before if found is part.entries[-1] else found.place
                     break
         for damage in damages:
-            self._store.damage.found(damage)
+            if damage not in self._told:  # by this process
+                self._told.add(damage)
+                self._store.damage.found(damage)
         older = None if before is None else format_place(before)
         return Page(tuple(entries), older, cursor or Cursor(), tuple(damages))
 
@@ -155,7 +165,8 @@ class Timeline:
         if not self._follows:
             self._follows = True
             store.listen(self._committed)
-        if not (self._whole or self._dirty or self._gone or self._filled):
+        patient = store.reactor.seconds() < self._rest_until
+        if not (self._whole or self._dirty or self._gone or self._filled or (self._owes and not patient)):
             return
         whole, anew, gone = self._whole, self._anew, self._gone
         authors = [*store.clock] if whole else [*self._dirty]
@@ -164,7 +175,13 @@ class Timeline:
         self._dirty, self._gone = set(), set()
         try:
             holed = await store.run(lambda logs: logs.holes()) if filled else None
-            await self._finish(partial(_follow, heads=heads, gone=gone, whole=whole, anew=anew, holed=holed))
+            began = store.reactor.seconds()
+            self._owes, went_back = await self._finish(
+                partial(_follow, heads=heads, gone=gone, whole=whole, anew=anew, holed=holed, patient=patient)
+            )
+            if went_back >= MANY:
+                now = store.reactor.seconds()
+                self._rest_until = now + REST * (now - began)
         except BaseException:
             self._whole = True
             self._anew |= anew
@@ -186,7 +203,12 @@ class Timeline:
 
     def _keep_up(self) -> None:
         self._timer = None
-        Deferred.fromCoroutine(self._in_turn(_nothing)).addErrback(self._failed)
+        Deferred.fromCoroutine(self._in_turn(_nothing)).addCallbacks(self._kept_up, self._failed)
+
+    def _kept_up(self, _: object) -> None:
+        if self._owes and self._timer is None and not self._closed:
+            left = max(limits.TIMELINE_FOLLOW_SECONDS, self._rest_until - self._store.reactor.seconds())
+            self._timer = self._store.reactor.callLater(left, self._keep_up)
 
     def _failed(self, failure: Failure) -> None:
         """Nobody waits for it now; who asks for a page is told."""
@@ -295,14 +317,19 @@ def _follow(
     whole: bool,
     anew: bool,
     holed: Mapping[bytes, int] | None,
-) -> Steps[None]:
-    """Bring the index up; ``whole``: these are all heads, ``anew``: nothing that it has is to be believed."""
+    patient: bool,
+) -> Steps[tuple[bool, int]]:
+    """Bring the index up; ``whole``: these are all heads, ``anew``: nothing that it has is to be believed.
+
+    Return whether something is owed, and how many entries were placed again.
+    """
     if whole:
         known = index.zones.positions().keys()
         gone = known if anew else {*gone, *(known - heads.keys())}
     there = {} if holed is None else index.zones.with_holes()
     filled = [each for each, count in there.items() if not whole or (holed or {}).get(each, 0) != count]
-    yield from index.indexing.follow(heads, gone, filled)
+    yield from index.indexing.follow(heads, gone, filled, patient)
+    return index.indexing.is_owing, index.indexing.went_back
 
 
 def _nothing(index: Index) -> Steps[None]:

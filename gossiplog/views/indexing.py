@@ -71,7 +71,11 @@ class _Recent:
 
 
 class Indexing:
-    """I keep one index.  Of ``total`` entries that were to be placed, ``done`` are."""
+    """I keep one index.  Of ``total`` entries that were to be placed, ``done`` are.
+
+    ``is_owing`` says that something came late, and what named it was not placed by it yet; ``went_back``, how many
+    entries were placed again the last time.
+    """
 
     def __init__(self, zones: Zones, runs: Runs) -> None:
         """``runs`` are those of who reads from the index, too: they forget what I take back."""
@@ -85,6 +89,7 @@ class Indexing:
         self._rows: OrderedDict[bytes, tuple[Stated, Segment, int]] = OrderedDict()
         self._ids = {author: each.id8 for author, each in zones.positions().items() if each.seq and each.id8}
         self._uncommitted = self.done = self.total = 0
+        self._patient = False
         self._placer = Placer(
             ((author, (each.seq, each.moment)) for author, each in zones.positions().items() if each.seq),
             expects=self._is_held,
@@ -93,15 +98,30 @@ class Indexing:
         missed = [*zones.missed()]
         for reference, late in missed:
             self._placer.owe(late, [reference])
+            if reference.seq < self._placer.position(reference.author):
+                self._late.append(late)
         self._missed = {reference.author for reference, _ in missed}
+        self.went_back = 0
+
+    @property
+    def is_owing(self) -> bool:
+        """Whether entries were to be placed again."""
+        return bool(self._late)
 
     def follow(
-        self, heads: Mapping[bytes, Head], gone: Collection[bytes] = (), filled: Collection[bytes] = ()
+        self,
+        heads: Mapping[bytes, Head],
+        gone: Collection[bytes] = (),
+        filled: Collection[bytes] = (),
+        patient: bool = False,
     ) -> Steps[None]:
         """Bring the index up to ``heads``, those of all logs or of those that changed.
 
-        ``gone`` are logs that are not held any more, or are others; of those ``filled`` payloads came back.
+        ``gone`` are logs that are not held any more, or are others; of those ``filled`` payloads came back.  With
+        ``patient`` nothing is placed again for what comes late: that is owed.
         """
+        self.went_back = 0
+        self._patient = patient
         db = self._zones.derived.db
         db.execute("BEGIN IMMEDIATE")  # who stops in the middle closes the file
         self._heads.update(heads)
@@ -115,7 +135,7 @@ class Indexing:
         self._count()
         while True:
             yield from self._place_all()
-            if self._late:
+            if self._late and not patient:
                 self._go_back(min(each.moment for each in self._late))
             elif self._todo:
                 self._note_positions()
@@ -130,7 +150,7 @@ class Indexing:
 
     def _place_all(self) -> Steps[None]:
         """Place what can be, or so much of it that it is time to commit."""
-        while self._todo and not self._late and self._uncommitted < _COMMIT_ENTRIES:
+        while self._todo and (self._patient or not self._late) and self._uncommitted < _COMMIT_ENTRIES:
             batch = []
             for author in [*islice(self._todo, _LOGS_AT_ONCE)]:
                 del self._todo[author]
@@ -296,7 +316,8 @@ class Indexing:
     def _go_back(self, moment: Moment) -> None:
         """Take out everything from a moment on, to place it again."""
         self._note_positions()
-        for author in self._zones.go_back(moment):
+        for author, position in self._zones.go_back(moment).items():
+            self.went_back += self._placer.position(author) - 1 - position.seq
             self._ids.pop(author, None)
             self._todo[author] = None
         self._placer.go_back(
@@ -336,7 +357,7 @@ class Indexing:
             else:
                 self._ids.pop(author, None)
             self._zones.move(author, Position(seq, self._ids.get(author, b""), self._placer.moment(author)))
-            if author in self._missed:
+            if author in self._missed and not self._late:  # what is owed stays on disk
                 self._zones.found(author, seq)
         self._moved.clear()
         self._uncommitted = 0
