@@ -125,6 +125,36 @@ class IgnoringTests(ReplicaCase):
         self.assertEqual(self.sent(effects, Have) + self.sent(effects, Segment), [])
         self.assertEqual(self.clock.seq(BOB.author), 2)
 
+    def test_what_who_only_pulls_wants_again(self) -> None:
+        """Is named to peers, and no more is said of it."""
+        self.greet(Mode.PULL)
+        choices = self.replica.interest.choices
+        effects: list[Effect] = []
+        for choose in (choices.block, choices.unblock):
+            choose([ANN.author])
+            effects += self.do(events.InterestChanged((ANN.author,))) + self.tick(2.0)
+        self.assertEqual(len(self.sent(effects, Lazy)), 1)
+        self.assertEqual(self.sent(effects, Have), [])
+
+    def test_done_waits_for_announcements(self) -> None:
+        """Who gives has not told all while an announcement waits for others."""
+        self.greet(Mode.BOTH, Mode.PULL)
+        self.hear(0, Lazy((BOB.author,)))
+        self.do(events.Opened(1, bytes([2]) * 32, bytes(32), dialled=False))
+        self.hear(1, Hello(1, 1, (), "test", bytes(15) + b"1"), log(BOB, 1)[0])
+        self.commit(log(BOB, 1)[0])
+        for done in (False, True):
+            [pong] = self.said(self.hear(0, Ping(1)))
+            self.assertEqual(pong.done, done)  # type: ignore[attr-defined]
+            self.tick(1.0)
+
+    def test_done_while_nothing_is_written(self) -> None:
+        """Who takes, and whose disk takes nothing, has not all, whatever it knows of."""
+        self.greet(Mode.PULL)
+        self.do(events.CommitFailed(True))
+        [pong] = self.said(self.hear(0, Ping(1)))
+        self.assertFalse(pong.done)  # type: ignore[attr-defined]
+
     def test_proofs(self) -> None:
         """Are taken by who only pushes, and told by who only pulls: they are no entries."""
         for mode in (Mode.PULL, Mode.PUSH):
@@ -148,6 +178,7 @@ class IgnoringTests(ReplicaCase):
         effects += self.commit(*log(BOB, 2)) + self.tick(2.0)
         sent = [number for kind in (Segment, Have) for number, _ in self.sent(effects, kind)]
         self.assertNotIn(0, sent)
+        self.assertEqual([effect for effect in effects if isinstance(effect, events.Load)], [])
         self.assertIn((0, Fork(proof_of(ANN))), self.sent(effects, Fork))
 
     def test_nothing_is_compared_where_nothing_goes(self) -> None:

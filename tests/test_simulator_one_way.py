@@ -211,7 +211,7 @@ class TroubleTests(OneWayCase):
             cluster = Cluster(2)
             cluster.checker.may_fork.add(author(7).author)
             knows, hears = cluster.add(), cluster.add()
-            knows.backend, knows.mode = bob.disk.backend.snapshot(), mode
+            knows.backend, knows.mode = bob.backend.snapshot(), mode
             for segment in branch(author(7), b"z", 2, common=1):
                 cluster.checker.sign(segment)
                 hears.backend.commit([PutSegment(segment, verify(segment))])
@@ -225,7 +225,7 @@ class TroubleTests(OneWayCase):
         cluster, (ann, bob) = self.row(BOTH, BOTH)
         write(ann, 2)
         cluster.settle()
-        backup = ann.disk.backend.snapshot()
+        backup = ann.backend.snapshot()
         write(ann, 3)
         cluster.settle()
         ann.crash(), bob.crash()

@@ -61,10 +61,8 @@ class Forks:
                 self._interest.pass_over(session, author)
             elif author in core.heads.forks:
                 session.outbox.prove(author)
-            elif session.takes and self._interest.has_room(
-                author
-            ):  # who knows the fork answers with the proof
-                self._announcer.doubt(session, author)
+            elif session.takes and self._interest.has_room(author):
+                self._announcer.doubt(session, author)  # who knows the fork answers with the proof
 
     def suspect(self, session: Session, segment: Segment) -> None:
         """A verified segment is not what we hold: let the store compare, one of each author at a time."""

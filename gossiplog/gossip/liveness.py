@@ -182,10 +182,9 @@ class Liveness:
         """Whether, where entries go one way only, all of them have, as far as we know: what came is on our disk."""
         is_one_way = session.gives != session.takes
         is_told = is_one_way and not (session.gives and not self.has_told_all(session))
-        is_written = not (
-            self._pulls.is_behind(session) or self._core.is_read_only
-        )  # what was pushed may be lost
-        return is_told and is_written and self._is_at_rest(session)
+        if self._pulls.is_behind(session) or self._core.is_read_only:  # what was pushed may be lost
+            return False
+        return is_told and self._is_at_rest(session)
 
     def _arrived(self, session: Session, root: bytes) -> bool:
         """Whether the answer of a peer that all has gone means that it is where it goes.
