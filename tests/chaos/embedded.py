@@ -11,8 +11,10 @@ Invariant: an acknowledgement is printed once the append fired, and never before
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import os
+import signal
 import sys
 from random import Random
 from typing import Any
@@ -88,7 +90,10 @@ class Program:
 
 async def main(path: str, name: str, port: str, quotas: str, *peers: str) -> None:
     """Run until standard input ends."""
-    asyncioreactor.install(asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR2, lambda: [task.print_stack() for task in asyncio.all_tasks()])
+    faulthandler.register(signal.SIGUSR1)  # who does not end is asked where it is
+    asyncioreactor.install(loop)
     from twisted.internet import reactor
 
     reactor.startRunning(installSignalHandlers=False)  # type: ignore[attr-defined]
@@ -114,11 +119,12 @@ async def main(path: str, name: str, port: str, quotas: str, *peers: str) -> Non
             node.connect(f"tcp:127.0.0.1:{peer}")
         program = Program(store, node, writers, name)
         working = asyncio.ensure_future(program.work())
-        loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             await program.told(line)
         program.quiet = True
         await working
+        print("stops", len(node.peers), flush=True)
+    print("stopped", flush=True)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ SPARE_BYTES: Final = 48 << 10
 NO_RESERVE: Final = "Could not reserve EMFILE recovery file descriptor."
 """Twisted says so, with a traceback, where no descriptor is left."""
 END_SECONDS: Final = 60.0
+TELL_SECONDS: Final = 5.0
 COMMAND_SECONDS: Final = 60.0
 
 FAKETIME: Final = next(
@@ -179,6 +180,10 @@ class Party:
             self.process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             self.record.found(f"{self.name} ({self.kind}) did not end within {END_SECONDS:g} s")
+            if self.kind == "embedded":
+                self.process.send_signal(signal.SIGUSR1)
+                self.process.send_signal(signal.SIGUSR2)
+                time.sleep(TELL_SECONDS)
             self.process.kill()
         self._gone()
 
