@@ -16,7 +16,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.errors import StoreError
+from gossiplog.errors import StoreError, StoreFullError
 from gossiplog.log.cursor import Cursor
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Forget, SetCursor
@@ -108,10 +108,29 @@ class Troubled:
 
 
 class TroubledTests(SynchronousTestCase):
-    """Random ones, by seed."""
+    """One that was found, and random ones, by seed."""
 
     if not usable():
         skip = "this sqlite3 cannot be given another VFS"
+
+    def test_heads_of_a_commit_that_failed(self) -> None:
+        """Nobody takes them for heads that are there: not who gives room back, and settles heads."""
+        path = Path(self.mktemp()).absolute()
+        troubled = Troubled(path, 0)
+        with between(troubled.hook), closing(open_logs(path)) as logs:
+            author = logs.writer("w").author
+            troubled.append(logs, 1)
+            troubled.accept(logs)
+            troubled.forget(logs)
+            troubled.faults = FULL
+            self.assertRaises(StoreFullError, troubled.append, logs, 1)
+            troubled.end()
+            while logs.reclaim():
+                pass
+            self.assertEqual(dict(logs._backend.heads())[author].seq, 1)
+            troubled.append(logs, 1)
+        with closing(open_logs(path)) as logs:
+            self.assertEqual((logs.verify().damages, logs.clock.seq(author), logs.copied), ([], 2, ""))
 
     def test_writing_goes_on(self) -> None:
         """And nothing fails but by an error of ours, while there is trouble, nor is anything acknowledged lost."""

@@ -34,7 +34,8 @@ SPARE_BYTES: Final = 48 << 10
 """What a disk that is getting full has left."""
 NO_RESERVE: Final = "Could not reserve EMFILE recovery file descriptor."
 """Twisted says so, with a traceback, where no descriptor is left."""
-END_SECONDS: Final = 60.0
+END_SECONDS: Final = 150.0
+"""Of which, on a machine that does many other things, a minute may go by before the program has begun."""
 TELL_SECONDS: Final = 5.0
 COMMAND_SECONDS: Final = 60.0
 

@@ -127,12 +127,15 @@ class SQLiteWriter:
             if self._settle or rows >= _ROWS_AHEAD:
                 self.settle_heads()
 
-        self.transaction(work, sum(len(segment.bodies) for segment in puts))
+        try:
+            self.transaction(work, sum(len(segment.bodies) for segment in puts))
+        finally:
+            staged, self._staged = self._staged, {}  # what was not committed is nobody's head
         if self._settle:
             self.settled()
             return
         self._rows_ahead = rows
-        for author, head in self._staged.items():
+        for author, head in staged.items():
             if head is None:
                 self.ahead.pop(author, None)
             else:
