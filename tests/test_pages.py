@@ -173,6 +173,28 @@ class PagesTests(PageCase):
             self.assertEqual(len(everything), 123)
             self.assertEqual(len(each.entries) + len(news), 123)
 
+    def test_what_comes_while_a_page_is_looked_for(self) -> None:
+        """It is behind the cursor of that page, and so it is not on it, wherever it belongs."""
+        self.say(0, *range(1000, 1600))
+        [segment], head = build(PAIRS[1], self.heads[PAIRS[1].author], [encode_body(START_MS + 5, b"x")])
+        timeline = self.store._core.timeline
+        search = timeline._in_turn
+        self.assertEqual(len(self.page().entries), 50)
+
+        async def between(begin: Any) -> Any:
+            found = await search(begin)
+            if self.store.clock.seq(PAIRS[1].author) == 0:
+                await self.store._core.write(Accept(segment, head), lambda done: done)
+            return found
+
+        def where(entry: Entry) -> bool:
+            return entry.timestamp_ms < START_MS + 1003
+
+        self.patch(timeline, "_in_turn", between)
+        page = self.page(5, where=where)
+        self.assertEqual((self.clocks(page), page.cursor.seq(PAIRS[1].author)), ([1002, 1001, 1000], 0))
+        self.assertEqual(self.clocks(self.page(5, where=where)), [1002, 1001, 1000, 5])
+
     def test_many_at_once(self) -> None:
         """Pages that are asked for together, while entries come, are each as if they were alone."""
         self.say(0, *range(0, 900, 3))
@@ -367,6 +389,31 @@ class DiskTests(DiskCase):
             found = await self.all_of(store)
             await store.close()
             self.assertEqual(sorted(found), sorted(self.expected), kind)
+
+    async def test_damaged_behind_what_is_looked_at_first(self) -> None:
+        """Also where that shows only in the middle of a search."""
+        store = open_store(self.path, reactor)
+        await store.timeline(1)
+        await store.close()
+        with sqlite3.connect(self.file) as db:
+            pages = [
+                page
+                for [page] in db.execute(
+                    "SELECT rootpage FROM sqlite_master WHERE name IN ('zones', 'zones_by_high')"
+                )
+            ]
+            [size] = db.execute("PRAGMA page_size").fetchone()
+        db.close()
+        for page in pages:
+            content = bytearray(self.file.read_bytes())
+            content[(page - 1) * size : page * size] = b"\xff" * size
+            self.file.write_bytes(content)
+            store = open_store(self.path, reactor)
+            self.assertEqual(await self.all_of(store), self.expected)
+            await store.close()
+            with sqlite3.connect(self.file) as db:
+                self.assertEqual(db.execute("PRAGMA integrity_check").fetchone(), ("ok",))
+            db.close()
 
     async def test_read_only(self) -> None:
         """A store of which nothing may be changed has pages, and nothing is made beside it."""
