@@ -16,7 +16,7 @@ from gossiplog.log.segment import Segment, chain_ids
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Request
 from gossiplog.store.sqlite import journal as sqlite_journal
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 
 ALL = 1 << 30
 

@@ -21,7 +21,7 @@ from gossiplog.log.segment import Segment, chain_ids, verify
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Request
 from gossiplog.store.sqlite.backend import SQLiteBackend
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from tests.lives import use_both_journals
 from tests.shims import Point, StatementShim, between
 

@@ -14,11 +14,10 @@ from twisted.python.failure import Failure
 from gossiplog import Network, Node, Store
 from gossiplog.errors import PeerError
 from gossiplog.gossip.messages import Bye, Hello, Item, Message, Ping, Pong, Range, RangeKind, Ranges
-from gossiplog.log.body import encode_body
-from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, Segment, build
+from gossiplog.log.keys import Keypair
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.testing.chain import Chain
 from gossiplog.testing.network import VirtualReactor, VirtualThread
 from gossiplog.wire.channel import Channel
 from gossiplog.wire.codec import decode, encode
@@ -143,19 +142,12 @@ def answer(reactor: Any, endpoint: str, make: Callable[[], Any]) -> Deferred[Any
     return serverFromString(reactor, endpoint).listen(_factory(make))
 
 
-class Author:
+class Author(Chain):
     """I am an author who is not at any node."""
 
     def __init__(self, seed: int = 1) -> None:
-        self.pair = Keypair(bytes([seed]) * 32)
-        self.key = self.pair.author
-        self.head = Head(0, genesis_id(self.key))
-
-    def write(self, *payloads: bytes) -> list[Segment]:
-        """The next entries, as segments."""
-        bodies = [encode_body(1_000, payload) for payload in payloads]
-        segments, self.head = build(self.pair, self.head, bodies)
-        return segments
+        super().__init__(Keypair(bytes([seed]) * 32))
+        self.pair, self.key = self.keypair, self.author
 
 
 class Site:

@@ -133,6 +133,7 @@ class ArgumentTests(SynchronousTestCase):
         async def nothing() -> None:
             """Nothing."""
 
+        yield Call("testing.Chain", "key", testing.Chain, {"5", "0", "2**70"})
         yield Call("testing.Network", "seed", testing.Network, NUMBERS)
         yield Call("testing.Network", "quality", lambda value: testing.Network(1, quality=value))
         for name, meant in (

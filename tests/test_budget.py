@@ -49,8 +49,8 @@ from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.wire.codec import decode, encode
 from tests import members
 from tests.processes import ProcessTestCase
+from tests.replicacase import ANN, ReplicaCase, log
 from tests.test_reconcile import SALT, author, entry_id, holdings
-from tests.test_replica_exchange import ANN, ReplicaCase, log
 
 MIB = 1 << 20
 RANDOM = Random(12)

@@ -27,7 +27,7 @@ from gossiplog.store.requests import Accept, Append, Forget, Stale
 from gossiplog.store.sqlite import transaction as sqlite_writer
 from gossiplog.store.sqlite.backend import SQLiteBackend
 from gossiplog.store.sqlite.rows import row_crc
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from tests.netcase import Site, World
 from tests.processes import Process, ProcessTestCase
 from tests.test_reading import Consumer, VirtualCase

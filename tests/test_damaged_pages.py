@@ -34,7 +34,7 @@ from gossiplog.store.requests import Accept, Append, SetCursor, SetMeta
 from gossiplog.store.sqlite import transaction
 from gossiplog.store.sqlite.carved import Carved
 from gossiplog.store.sqlite.pages import Pages
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 
 PAGE = 16384
 ALL = 1 << 30

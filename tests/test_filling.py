@@ -46,10 +46,10 @@ from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, Forget, RowFilled
 from gossiplog.store.requests import FillRow as FillRequest
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from gossiplog.testing.sim.node import Change
+from tests.replicacase import ANN, BOB, OWN, ReplicaCase, log, proof_of
 from tests.test_holes import stripped
-from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
 
 
 class StoreTests(SynchronousTestCase):

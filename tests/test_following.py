@@ -36,7 +36,7 @@ from gossiplog.limits import AUTHOR_DISK_BYTES
 from gossiplog.log.clock import Clock
 from gossiplog.log.disk_cost import Weights, proof_bytes, row_bytes
 from gossiplog.log.segment import Segment, drop_payloads, verify
-from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
+from tests.replicacase import ANN, BOB, OWN, ReplicaCase, log, proof_of
 
 
 def weight(*segments: Segment) -> int:

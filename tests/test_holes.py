@@ -16,8 +16,8 @@ from gossiplog.log.segment import Head, Segment, drop_payloads, has_holes, id_at
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, Stale
-from gossiplog.testing.conformance.rows import Chain
-from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log
+from gossiplog.testing.chain import Chain
+from tests.replicacase import ANN, BOB, OWN, ReplicaCase, log
 
 
 def stripped(segment: Segment) -> Segment:

@@ -21,7 +21,7 @@ from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.pipes import Quality
-from tests.test_replica_exchange import ReplicaCase, log
+from tests.replicacase import ReplicaCase, log
 
 A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))
 PAIRS = [Keypair(bytes([number]) * 32) for number in (11, 12, 13)]

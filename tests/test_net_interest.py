@@ -27,7 +27,7 @@ from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.testing.network import VirtualThread
 from tests.netcase import NETWORK, Site, World
-from tests.test_replica_exchange import ANN, proof_of
+from tests.replicacase import ANN, proof_of
 
 
 class InterestCase(SynchronousTestCase):

@@ -21,7 +21,7 @@ from gossiplog.net.serving_turns import Chores
 from gossiplog.notices import PeerDown, PeerRejected
 from gossiplog.wire.codec import encode
 from tests.netcase import Peer, World
-from tests.test_replica_exchange import ANN, log, proof_of
+from tests.replicacase import ANN, log, proof_of
 
 
 class Reactor:

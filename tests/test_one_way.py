@@ -32,8 +32,8 @@ from gossiplog.gossip.replica import Replica
 from gossiplog.log.segment import Segment
 from tests.netcase import LISTEN, NETWORK
 from tests.processes import ProcessTestCase
+from tests.replicacase import ANN, BOB, OWN, ReplicaCase, log, proof_of
 from tests.test_net_tcp import TcpCase
-from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
 
 SECONDS = 60.0
 LOOPBACK = "tcp:0:interface=127.0.0.1"

@@ -21,7 +21,7 @@ from gossiplog.limits import DISK_PAGE_BYTES
 from gossiplog.log.disk_cost import Weights
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Accept, Delivery, Forget
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from tests.disks import GAPS, KINDS, MERGED, Made, sizes_of
 
 SCALE = 10

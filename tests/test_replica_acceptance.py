@@ -8,7 +8,8 @@ from gossiplog.errors import BadSegmentError, BadSignatureError, PeerError
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, Segment, build, chain_ids, merge, signed_head, verify
+from gossiplog.log.segment import Head, Segment, chain_ids, merge, signed_head, verify
+from gossiplog.testing.chain import Chain
 
 PAIR = Keypair(bytes(range(32)))
 START = Head(0, genesis_id(PAIR.author))
@@ -16,12 +17,10 @@ START = Head(0, genesis_id(PAIR.author))
 
 def log(text: str, *counts: int) -> list[Segment]:
     """A log of segments with so many entries each; ``text`` makes it another branch."""
-    head = START
-    made = []
+    chain = Chain(PAIR)
     for count in counts:
-        found, head = build(PAIR, head, [encode_body(entry, text.encode()) for entry in range(count)])
-        made += found
-    return made
+        chain.extend([encode_body(entry, text.encode()) for entry in range(count)])
+    return chain.segments
 
 
 def head_of(segment: Segment) -> Head:

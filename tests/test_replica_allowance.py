@@ -49,7 +49,7 @@ from gossiplog.log.fork import build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
 from gossiplog.wire.codec import decode, encode
-from tests.test_replica_exchange import ANN, BOB, ReplicaCase, log, proof_of
+from tests.replicacase import ANN, BOB, ReplicaCase, log, proof_of
 
 AUTHOR = bytes(32)
 OTHER = Keypair(bytes([77]) * 32)

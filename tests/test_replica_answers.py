@@ -25,7 +25,7 @@ from gossiplog.gossip.messages import (
     WantItem,
 )
 from gossiplog.log.segment import Segment
-from tests.test_replica_exchange import ANN, BOB, proof_of
+from tests.replicacase import ANN, BOB, proof_of
 
 AUTHOR = ANN.author
 LIST = (Range(b"", RangeKind.LIST),)

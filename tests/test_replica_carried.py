@@ -11,7 +11,7 @@ from gossiplog.gossip import events
 from gossiplog.gossip.allowance import Allowances
 from gossiplog.gossip.messages import Item, Range, RangeKind, Ranges, Want, WantItem
 from gossiplog.log.segment import Head
-from tests.test_replica_exchange import ANN, ReplicaCase, log
+from tests.replicacase import ANN, ReplicaCase, log
 
 A, B = b"a" * 32, b"b" * 32
 

@@ -30,7 +30,7 @@ from gossiplog.gossip.session import Service
 from gossiplog.log.clock import Clock
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment
-from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
+from tests.replicacase import ANN, BOB, OWN, ReplicaCase, log, proof_of
 
 NAMES = tuple(number.to_bytes(32, "big") for number in range(limits.MAX_EXCEPTIONS))
 EMPTY_LIST = Ranges(1000, (Range(b"", RangeKind.LIST),))

@@ -17,7 +17,7 @@ from gossiplog.gossip.messages import Have, HaveItem, Want
 from gossiplog.gossip.plumtree import LOOK_ON_SECONDS, LOOKED_AT_ONCE
 from gossiplog.gossip.pull_scheduler import PullScheduler
 from gossiplog.gossip.sharded_tables import BLOCK, SPREAD, Line, Table
-from tests.test_replica_exchange import ReplicaCase
+from tests.replicacase import ReplicaCase
 
 STEP_SECONDS = 0.02
 """What no step may take, of time that this thread works; a table in one piece took 60 ms and more."""

@@ -13,7 +13,7 @@ from gossiplog.gossip.plumtree import MISSED_PUSHES, NEW_OUTWEIGHS, VAIN_PUSHES,
 from gossiplog.log.body import encode_body
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build, verify
-from tests.test_replica_exchange import ANN, BOB, OWN, ReplicaCase, log, proof_of
+from tests.replicacase import ANN, BOB, OWN, ReplicaCase, log, proof_of
 
 STRANGERS = [Keypair(bytes([200 - number]) * 32) for number in range(40)]
 

@@ -26,7 +26,7 @@ from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Accept, Accepted, Append, Done, SetCursor
 from gossiplog.store.sqlite.backend import SQLiteBackend
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from tests.fuzz.survey import bearing_any_value
 from tests.mounts import MountCase
 from tests.netcase import World

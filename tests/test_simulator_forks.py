@@ -24,9 +24,10 @@ from gossiplog.gossip import events
 from gossiplog.gossip.messages import Fork, Have, HaveItem, Item, Message, Range, RangeKind, Ranges
 from gossiplog.log.body import encode_body
 from gossiplog.log.fork import build_proof
-from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, Segment, build, verify
+from gossiplog.log.keys import Keypair
+from gossiplog.log.segment import Segment, verify
 from gossiplog.store.interface import PutFork, PutSegment
+from gossiplog.testing.chain import Chain
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.patching import patched
@@ -37,15 +38,11 @@ EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", 0))
 
 def branch(pair: Keypair, text: bytes, *sizes: int, common: int = 0) -> list[Segment]:
     """One log of an author: segments of so many entries; the first ``common`` entries are those of every branch."""
-    head = Head(0, genesis_id(pair.author))
-    made: list[Segment] = []
-    seq = 0
+    chain = Chain(pair)
     for size in sizes:
-        bodies = [encode_body(seq + n, b"" if seq + n < common else text) for n in range(size)]
-        found, head = build(pair, head, bodies)
-        made += found
-        seq += size
-    return made
+        seqs = range(chain.head.seq, chain.head.seq + size)
+        chain.extend([encode_body(seq, b"" if seq < common else text) for seq in seqs])
+    return chain.segments
 
 
 def author(number: int) -> Keypair:

@@ -12,7 +12,7 @@ from gossiplog.gossip import events
 from gossiplog.log.segment import drop_payloads, verify
 from gossiplog.store.interface import PutSegment
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.node import SimNode

@@ -28,8 +28,9 @@ from gossiplog.gossip.messages import (
 )
 from gossiplog.log.body import encode_body
 from gossiplog.log.fork import ForkProof
-from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, build, signed_head
+from gossiplog.log.keys import Keypair
+from gossiplog.log.segment import Head, signed_head
+from gossiplog.testing.chain import Chain
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.stranger import Stranger
@@ -40,12 +41,10 @@ OTHER = Keypair(bytes(range(1, 33)))
 
 def segments(keypair: Keypair, *sizes: int) -> list[Segment]:
     """A valid log, one segment for each size: so many entries."""
-    head = Head(0, genesis_id(keypair.author))
-    made = []
+    chain = Chain(keypair)
     for number, size in enumerate(sizes):
-        found, head = build(keypair, head, [encode_body(number, bytes([entry])) for entry in range(size)])
-        made += found
-    return made
+        chain.extend([encode_body(number, bytes([entry])) for entry in range(size)])
+    return chain.segments
 
 
 class HostileCase(SynchronousTestCase):

@@ -35,8 +35,8 @@ from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build
 from gossiplog.notices import PeerDown, PeerRejected
 from tests.netcase import LOCAL, Peer, Site, World
+from tests.replicacase import ANN, log
 from tests.test_following import FollowingCase
-from tests.test_replica_exchange import ANN, log
 
 
 def large_proof(number: int) -> ForkProof:

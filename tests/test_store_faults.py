@@ -23,7 +23,7 @@ from gossiplog.errors import (
 from gossiplog.log.segment import Segment
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Forget, SetCursor
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from tests.lives import Life, held, use_both_journals
 from tests.mounts import MountCase
 from tests.processes import environment

@@ -79,7 +79,7 @@ MUCH = """
 import sys
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Accept, Forget
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 logs = open_logs(sys.argv[1])
 chains = [Chain(number) for number in range(1, 80)]
 for _ in range(3):

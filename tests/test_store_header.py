@@ -19,7 +19,7 @@ from gossiplog.store.logs import open_logs
 from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Accept
 from gossiplog.store.sqlite.header import HEADER_BYTES, PAGE_BYTES, SCHEMA_VERSION, mark
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 
 ALL_BITS = "GOSSIPLOG_ALL_BITS"
 """In the environment: flip every bit of the page (an hour); ``7``: every seventh."""

@@ -16,7 +16,7 @@ from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Append, Forget, SetMeta
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from tests.netcase import NETWORK, OTHER_NETWORK, World
 
 

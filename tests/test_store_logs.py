@@ -38,7 +38,7 @@ from gossiplog.store.requests import (
     Stale,
 )
 from gossiplog.store.sqlite.backend import SQLiteBackend
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 
 ALL = 1 << 30
 

@@ -14,7 +14,7 @@ from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import DiskFault, MemoryBackend
 from gossiplog.store.merging import FAN_IN, Merger, is_full, plan
 from gossiplog.store.requests import Accept, Append, Forget
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 
 STEP = 256 * 1024
 ALL = 1 << 30

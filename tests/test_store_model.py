@@ -41,7 +41,7 @@ from gossiplog.store.requests import (
     Stale,
 )
 from gossiplog.store.sqlite.backend import SQLiteBackend
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 
 LOCAL, REMOTE = 2, 3
 CURSORS = st.dictionaries(

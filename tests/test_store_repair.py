@@ -20,7 +20,7 @@ from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Accept, Append, Appended, SetCursor
 from gossiplog.store.sqlite.header import SCHEMA_VERSION, mark
 from gossiplog.store.sqlite.rows import head_columns, sealed
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from tests.lives import use_both_journals
 from tests.shims import Point, between, usable
 

@@ -19,7 +19,7 @@ from gossiplog.store.interface import DeleteAuthor, PutFork, PutSegment
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Forget
 from gossiplog.store.sqlite.header import PAGE_BYTES
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from tests.lives import held
 from tests.mounts import MountCase
 from tests.processes import environment
@@ -176,7 +176,7 @@ from contextlib import closing
 from gossiplog.errors import StoreFullError
 from gossiplog.store.logs import open_logs
 from gossiplog.store.requests import Accept, Append
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 path, left = sys.argv[1], int(sys.argv[2])
 ballast = os.path.join(os.path.dirname(path), "ballast")
 with open(ballast, "wb") as file:

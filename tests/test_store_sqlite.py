@@ -37,7 +37,7 @@ from gossiplog.store.sqlite import journal as sqlite_journal
 from gossiplog.store.sqlite.backend import SQLiteBackend
 from gossiplog.store.sqlite.header import SCHEMA_VERSION, mark
 from gossiplog.store.sqlite.rows import sealed
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from tests.fuzz.survey import bearing_any_value
 
 ALL = 1 << 30

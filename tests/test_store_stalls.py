@@ -33,7 +33,7 @@ from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork, Append, FillRow, RowFilled, SetCursor
 from gossiplog.testing.network import VirtualReactor, VirtualThread
-from tests.test_replica_exchange import ANN, BOB, ReplicaCase, log, proof_of
+from tests.replicacase import ANN, BOB, ReplicaCase, log, proof_of
 
 MOST_TOIL_BYTES = limits.READ_AHEAD_BYTES + (1 << 20)
 """Of one read: what it may take, and one row more, of which most is cut off."""

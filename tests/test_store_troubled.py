@@ -20,7 +20,7 @@ from gossiplog.errors import StoreError, StoreFullError
 from gossiplog.log.cursor import Cursor
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.requests import Accept, Append, Forget, SetCursor
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 from tests.shims import Fault, Point, between, usable
 
 SEEDS = int(os.environ.get("GOSSIPLOG_TROUBLES", "12"))

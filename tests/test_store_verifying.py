@@ -12,7 +12,7 @@ from gossiplog.store.interface import DeleteAuthor, PutFork, PutSegment
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.repair.verify import Damage, verify_store
-from gossiplog.testing.conformance.rows import Chain
+from gossiplog.testing.chain import Chain
 
 
 class VerifyTests(SynchronousTestCase):

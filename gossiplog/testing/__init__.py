@@ -1,7 +1,7 @@
 """Public test support: networks for the tests of applications, a simulator, a conformance suite for stores.
 
 A :class:`Network` has machines on which real stores and nodes run, in virtual time, over lines that are cut and healed:
-``docs/howto/testing.rst`` shows it.
+``docs/howto/testing.rst`` shows it.  A :class:`Chain` is an author who is at no node.
 
 The simulator runs the real replication core, codec and store logic in virtual time, from one seed.  Start reading with
 ``cluster`` (put nodes together, let time pass, see that they agree), then ``node``, ``pipes`` and ``disk``; ``faults``
@@ -14,6 +14,7 @@ Public, with names that stay, is what can be imported from here, of ``SimNode`` 
 ``conformance``.  What else the modules hold may change.
 """
 
+from gossiplog.testing.chain import Chain
 from gossiplog.testing.network import Machine, Network, StuckError
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.disk import Speed
@@ -29,6 +30,7 @@ from gossiplog.testing.sim.stranger import Stranger
 
 __all__ = [
     "KINDS",
+    "Chain",
     "Cluster",
     "Fault",
     "Faults",

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.disk_cost import row_bytes
-from gossiplog.log.fork import ForkProof, build_proof
-from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, HoledRow, Segment, build, drop_payloads, merge, toil_bytes
+from gossiplog.log.segment import Head, HoledRow, drop_payloads, merge, toil_bytes
 from gossiplog.store.interface import (
     Backend,
     Cut,
@@ -27,36 +25,12 @@ from gossiplog.store.interface import (
     Row,
     RowWrite,
 )
+from gossiplog.testing.chain import Chain
 
 if TYPE_CHECKING:
     _Base = unittest.TestCase
 else:
     _Base = object
-
-
-class Chain:
-    """I sign one author's log in a test: each :meth:`put` is the write of the next segment."""
-
-    def __init__(self, number: int = 1) -> None:
-        """Sign with a key pair that ``number`` decides."""
-        self.keypair = Keypair(number.to_bytes(32, "big"))
-        self.author = self.keypair.author
-        self.head = Head(0, genesis_id(self.author))
-        self.segments: list[Segment] = []
-
-    def put(self, *bodies: bytes) -> PutSegment:
-        """Continue the log with ``bodies``, which fit one segment."""
-        [segment], self.head = build(self.keypair, self.head, bodies)
-        self.segments.append(segment)
-        return PutSegment(segment, self.head)
-
-    def fork(self) -> ForkProof:
-        """Return a proof that the log forked at its first segment."""
-        [other], _ = build(self.keypair, Head(0, genesis_id(self.author)), [b"another beginning"])
-        proof = build_proof(self.segments[0], other)
-        if proof is None:
-            raise ValueError("the first segment of this log is that other beginning")
-        return proof
 
 
 class RowConformance(_Base):

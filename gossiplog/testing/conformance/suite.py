@@ -31,7 +31,8 @@ from gossiplog.store.interface import (
     Replace,
     SavedCursor,
 )
-from gossiplog.testing.conformance.rows import Chain, RowConformance
+from gossiplog.testing.chain import Chain
+from gossiplog.testing.conformance.rows import RowConformance
 
 
 class BackendConformance(RowConformance):
