@@ -298,6 +298,27 @@ class MachineTests(NetworkCase):
 
         self.network.run(test())
 
+    def test_what_ran_on_it(self) -> None:
+        """A program that goes on after its machine crashed comes to nothing, and that is no failure of the test."""
+        seen: list[str] = []
+
+        async def program() -> None:
+            home = await Home.open(self.ann)
+            try:
+                while True:
+                    await home.writer.append("x")
+                    await self.network.sleep(1.0)
+            except WrongCallerError:
+                seen.append("crashed")
+                raise
+
+        for times in (1, 2):
+            self.network.start(program())
+            self.network.advance(10.0)
+            self.ann.crash()
+            self.network.advance(10.0)
+            self.assertEqual(seen, ["crashed"] * times)
+
     def test_stores_on_a_disk(self) -> None:
         """One process has a store at a time; closed, it is there to be opened; one in memory is new each time."""
 

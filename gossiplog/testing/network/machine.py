@@ -68,16 +68,20 @@ class Machine:
         check_flags(silent=silent)
         self.crashes += 1
         self._net.world.note(f"{self.name} crashes")
-        self.reactor.crash(
-            f"machine {self.name} crashed, and this was in its memory: open its stores anew, on what machine.reactor "
-            "is now",
-            silent=silent,
-        )
+        self.reactor.crash(self.last_words, silent=silent)
         for backend, thread in self._running:
             thread.disk.crash()
             backend.close()
         self._running.clear()
         self._begin()
+
+    @property
+    def last_words(self) -> str:
+        """What is said to who uses something that a crash left."""
+        return (
+            f"machine {self.name} crashed, and this was in its memory: open its stores anew, on what machine.reactor "
+            "is now"
+        )
 
     def _begin(self) -> None:
         self.reactor = VirtualReactor(

@@ -203,14 +203,14 @@ class Network:
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Result[T]:
         """Let ``coroutine`` run beside the test, until it ends or what is returned is cancelled.
 
-        What it fails with is raised where the test lets time pass.
+        What it fails with is raised where the test lets time pass, but for that its machine crashed.
         """
         _check_coroutine(coroutine)
         running = self._begin(coroutine)
         result: Result[T] = Result(lambda _: running.cancel())
 
         def failed(failure: Failure) -> None:
-            if not failure.check(CancelledError):
+            if not failure.check(CancelledError) and not self._is_of_a_crash(failure):
                 self._failures.append(failure)
             fail_quietly(result, failure)
 
@@ -312,6 +312,13 @@ class Network:
                 continue
             if holds and self._waiting.pop(waiting, None) is not None:
                 waiting.callback(None)
+
+    def _is_of_a_crash(self, failure: Failure) -> bool:
+        """Whether a program went on, after a time of the network's, on a machine that had crashed."""
+        value = failure.value
+        return isinstance(value, WrongCallerError) and value.args in [
+            (one.last_words,) for one in self.machines
+        ]
 
     def _raise_failures(self) -> None:
         failures, self._failures = self._failures, []
