@@ -104,6 +104,15 @@ class IgnoringTests(ReplicaCase):
         effects = self.hear(0, Have((HaveItem(0, 9, BOB.author),))) + self.tick(20.0)
         self.assertEqual(self.sent(effects, Want) + self.sent(effects, Fill), [])
 
+    def test_payloads_that_are_missing(self) -> None:
+        """Are looked for by who takes, and asked of who gives."""
+        for mode, theirs in ((Mode.PULL, Mode.BOTH), (Mode.PUSH, Mode.BOTH), (Mode.BOTH, Mode.PULL)):
+            self.setUp()
+            self.heads.lacks(ANN.author)
+            effects = self.greet(mode, theirs)
+            looks = any(isinstance(effect, events.FindHoles) for effect in effects)
+            self.assertEqual(looks, mode is Mode.PULL, (mode, theirs))
+
     def test_questions_to_who_only_pulls(self) -> None:
         """Are answered at once, as if nothing were held, so that nobody waits; of a fork, with the proof."""
         self.greet(Mode.PULL)
