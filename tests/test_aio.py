@@ -83,6 +83,28 @@ print(first, before[0], before[2])
         )
         self.assertEqual(printed, "[0, 1, 2] 1 False\n")
 
+    def test_causal_order(self) -> None:
+        """Live, with the notices of the store, and cancelled in the middle."""
+        text = """
+async def order():
+    async with aio.Store("order") as store:
+        store.notices.listen(print)
+        one, two = await store.writer("one"), await store.writer("two")
+        await one.append(b"1")
+        await two.append(b"2", after=[entry async for entry in store.read()])
+        await one.append(b"3", after=await store.heads())
+        reader = store.read(order="causal", live=True, settle=0.05)
+        got = [(await anext(reader)).payload for _ in range(3)]
+        try:
+            await asyncio.wait_for(anext(reader), 0.1)
+        except TimeoutError:
+            await two.append(b"4")
+        print(got, (await anext(reader)).payload)
+asyncio.run(order())
+print(left()[0])
+"""
+        self.assertEqual(run(text, self.directory), "[b'1', b'2', b'3'] b'4'\n1\n")
+
     def test_a_body_that_fails(self) -> None:
         """Its error comes out, and store and node are closed."""
         printed = run(

@@ -65,6 +65,23 @@ class StoreTests(SynchronousTestCase):
             self.assertEqual(store.verify().entries, 10)
             self.assertRaises(PayloadTooLargeError, writer.append, "x" * MAX_BODY_BYTES)
 
+    def test_causal_order(self) -> None:
+        with blocking.Store(self.path, timeout=SECONDS) as store:
+            one, two = store.writer("one", encoding="json"), store.writer("two", encoding="json")
+            one.append(1)
+            two.append(2, after=list(store.read(one.author)))
+            one.append(3, after=store.heads())
+            self.assertEqual(
+                [each.payload for each in store.read(order="causal", encoding="json")], [1, 2, 3]
+            )
+            live = store.read(order="causal", live=True, settle=0.0, encoding="json", timeout=0.1)
+            self.assertEqual([next(live).payload for _ in range(3)], [1, 2, 3])
+            self.assertRaises(TimeoutError, next, live)
+            two.append(4)
+            live._timeout = SECONDS
+            self.assertEqual(next(live).payload, 4)
+            self.assertTrue(callable(store.notices.listen(print)))
+
     def test_cursor(self) -> None:
         """It is behind the entry that was handed over, whatever was fetched with it; and the reader goes on."""
         with blocking.Store(self.path, timeout=SECONDS) as store:

@@ -320,6 +320,18 @@ class MultichatTests(ExampleTestCase):
         self.assert_usage(self.chat("../1"), "letters and digits")
 
 
+class QuestionsTests(ExampleTestCase):
+    """A reply by somebody whose clock is an hour behind."""
+
+    def test_never_before_its_question(self) -> None:
+        question, reply = "Who has seen the heron?", "At the weir, at six."
+        story = self.example("questions", "--dir", "stores")
+        self.assertEqual((story.finish(), story.err), (0, ""))
+        told = [line.partition(":")[2].strip() for line in story.out.splitlines()]
+        self.assertEqual(told, [f"{reply} {question}", f"{question} {reply}", f"{question} {reply}"])
+        self.assert_sound("stores/ann", "stores/bob", "stores/cleo")
+
+
 class TwoLaptopsTests(ExampleTestCase):
     """A store is copied, and both copies append."""
 

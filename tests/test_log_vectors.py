@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from hashlib import sha256
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from gossiplog import errors
 from gossiplog.gossip import heads as holdings
 from gossiplog.log import fingerprint, keys
 from gossiplog.log.body import Reference, decode_body
+from gossiplog.log.causal import Causal, Ready
 from gossiplog.log.clock import Clock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, build_proof, decode_proof, encode_proof, verify_proof
 from gossiplog.log.network import Network
+from gossiplog.log.place import place_bytes
 from gossiplog.log.segment import Head, Segment, build, chain_ids, check_shape, drop_payloads, verify
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -206,6 +209,32 @@ class ClockVectors(SynchronousTestCase):
     def test_not_cursors(self) -> None:
         for reason, dumped in self.vectors["not_cursors"].items():
             self.assertEqual(raised(Cursor.load, hexed(dumped)), "InvalidValueError", reason)
+
+
+class OrderVectors(SynchronousTestCase):
+    vectors = load("order")
+
+    def test_places(self) -> None:
+        """In whatever order the logs come, and one entry after the other or all at once."""
+        segments = {hexed(each["author"]): read_segment(each) for each in self.vectors["segments"]}
+        for authors in permutations(segments):
+            causal = Causal(lambda author: 0)
+            causal.tick(0.0, 2**60)
+            for author in authors:
+                causal.hold(author, segments[author].last)
+            found: list[Ready] = []
+            for _ in range(100):
+                for read in causal.ask():
+                    causal.told(read, [segments[read.author]])
+                found += causal.take(5)
+                if causal.is_idle:
+                    causal.untangle()
+            self.assertEqual(len(found), len(self.vectors["places"]))
+            for ready, vector in zip(found, self.vectors["places"], strict=True):
+                wanted = vector["ms"], vector["n"], hexed(vector["author"]), vector["seq"]
+                self.assertEqual(ready.place, wanted)
+                place = place_bytes(ready.place[:2], ready.place.author, ready.place.seq)
+                self.assertEqual(place.hex(), vector["place"])
 
 
 class ForkVectors(SynchronousTestCase):

@@ -108,8 +108,7 @@ class CausalSource:
         if reads := self._causal.ask():
             await self._fetch(reads)
             return True
-        while len(self.entries) < _AT_ONCE and (ready := self._causal.take()) is not None:
-            self.entries.append(self._decode(ready))
+        self.entries.extend(map(self._decode, self._causal.take(_AT_ONCE - len(self.entries))))
         if self.entries or not self._causal.is_idle:
             return True
         if self.selection.live:
@@ -133,6 +132,11 @@ class CausalSource:
 
     def take(self, found: list[Entry], size: int) -> None:
         """Add of the decoded entries those that are wanted, until ``found`` has ``size``."""
+        if self.selection.where is None:
+            taken = [self.entries.popleft() for _ in range(min(len(self.entries), size - len(found)))]
+            for last in {each.author: each for each in taken}.values():
+                self.taken = last
+            found += taken
         while len(found) < size and (entry := self.next()) is not None:
             found.append(entry)
 

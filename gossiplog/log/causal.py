@@ -71,7 +71,8 @@ class Causal:
         self._placer = self._waiting.placer
         self._must: OrderedDict[bytes, None] = OrderedDict()  # their next entries are to be found
         self._heap: list[tuple[int, int, bytes, int]] = []  # the next entry of each log, by place
-        self._deadlines: SortedSet[tuple[float, bytes]] = SortedSet()  # when these are settled
+        self._settled = 0  # of these, those that were there from the beginning
+        self._deadlines: SortedSet[tuple[float, bytes]] = SortedSet()  # when the others are settled
         self._rows: OrderedDict[bytes, None] = OrderedDict()  # who has a row open, the last used at the end
         self._row_bytes = 0
         self._kept: OrderedDict[bytes, Row] = OrderedDict()  # rows of which some entries wait
@@ -288,9 +289,19 @@ class Causal:
         self._rows.pop(author, None)
 
     def _hide(self, author: bytes, log: LogState) -> None:
-        if log.deadline is not None:
+        """The next entry of a log takes part no more."""
+        if log.deadline == BEFORE:
+            self._settled -= 1
+        elif log.deadline is not None:
             self._deadlines.discard((log.deadline, author))
-            log.deadline = None
+        log.deadline = None
+
+    def _show(self, author: bytes, log: LogState, deadline: float) -> None:
+        log.deadline = deadline
+        if deadline == BEFORE:
+            self._settled += 1
+        else:
+            self._deadlines.add((deadline, author))
 
     def _present(self, author: bytes, log: LogState) -> None:
         """Let the next entry of a log take part, or say that more has to be read."""
@@ -301,8 +312,7 @@ class Causal:
                 seq = log.handed + 1
                 heapq.heappush(self._heap, (*opened.moment(seq), author, seq))
                 came = log.came(seq)
-                log.deadline = came if came == BEFORE else came + self._settle
-                self._deadlines.add((log.deadline, author))
+                self._show(author, log, came if came == BEFORE else came + self._settle)
                 self._must.pop(author, None)
                 return
             self._close(author, log)
@@ -314,35 +324,39 @@ class Causal:
 
     # -- handing over
 
-    def take(self) -> Ready | None:
-        """The next entry, if it is known and settled."""
-        while self._heap and not self._must and not self._waiting.urgent:
-            place = self._heap[0]
+    def take(self, most: int) -> list[Ready]:
+        """The next entries, up to ``most``, that are known and settled."""
+        heap, taken = self._heap, list[Ready]()
+        while len(taken) < most and heap and not self._must and not self._waiting.urgent:
+            place = heap[0]
             _, _, author, seq = place
             log = self._logs.get(author)
             if log is None or log.deadline is None or seq != log.handed + 1:
-                heapq.heappop(self._heap)  # of a log that is gone, or was placed anew
+                heapq.heappop(heap)  # of a log that is gone, or was placed anew
                 continue
-            if self._deadlines[0][0] > self._now:
-                return None
-            heapq.heappop(self._heap)
-            opened, deadline = log.opened, log.deadline
-            self._hide(author, log)
-            if opened is None:
+            if not self._settled and self._deadlines[0][0] > self._now:
+                break
+            opened = log.opened
+            found = None if opened is None else opened.entry(seq)
+            if opened is None or found is None:
+                heapq.heappop(heap)
+                self._hide(author, log)
                 self._must[author] = None
-                return None
-            found = opened.entry(seq)
-            if found is None or opened.moment(seq) != place[:2]:
-                log.deadline = deadline
-                self._deadlines.add((deadline, author))
                 continue
-            ready = Ready(Place(*place), *found, place < self._reached)
+            if opened.moment(seq) != place[:2]:
+                heapq.heappop(heap)  # of a log that was here before
+                continue
+            taken.append(Ready(Place(*place), *found, place < self._reached))
             self._reached = max(self._reached, place)
             log.hand_over(seq)
             self._rows.move_to_end(author)
-            self._present(author, log)
-            return ready
-        return None
+            if seq < opened.zone.last and not log.marks and log.deadline == BEFORE and opened.entry(seq + 1):
+                heapq.heapreplace(heap, (*opened.moment(seq + 1), author, seq + 1))
+            else:
+                heapq.heappop(heap)
+                self._hide(author, log)
+                self._present(author, log)
+        return taken
 
     # -- when something came late
 
@@ -359,6 +373,7 @@ class Causal:
         for author, log in self._logs.items():
             self._close(author, log)
             log.deadline = log.expires = None
+            self._settled = 0
             log.zones.cut(late.moment)
             self._must[author] = None
         self._placer.go_back(

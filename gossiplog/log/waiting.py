@@ -138,7 +138,7 @@ class Waiting:
         """Find the moments that the next entry of a log needs: the latest first, for then the others seldom matter."""
         wait = self.placer.waits.get(asker)
         while wait is not None and wait.unread:
-            named = max(wait.unread, key=lambda each: self._bound(each.author, each.seq))
+            named = max(wait.unread, key=lambda each: (self._bound(each.author, each.seq), each))
             if named.author not in self._logs:
                 self.placer.recall(asker, named, None)
                 continue

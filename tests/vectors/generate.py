@@ -24,6 +24,7 @@ from gossiplog.log.keys import KeyKind, Keypair, genesis_id
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Head
 from tests.vectors.fork_cases import forks
+from tests.vectors.order_cases import order
 from tests.vectors.segment_cases import segments
 from tests.vectors.signature_cases import cases
 
@@ -319,6 +320,7 @@ def main() -> None:
         ("clocks", clocks),
         ("fork_proofs", forks),
         ("fingerprints", fingerprints),
+        ("order", order),
     )
     for name, make in made:
         write(name, make())
