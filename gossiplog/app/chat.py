@@ -2,7 +2,7 @@
 
 Responsible for: the form of a chat message, showing what was said and what is said, sending what is typed.
 Must not know: peers, networks, how the store came to be open.
-Invariant: a message is one line, and not a long one.
+Invariant: a message is one line, and not a long one; it names what was there when it was said, and is shown behind it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ SHOWN: Final = 200
 """Messages that are on the terminal before the first new one: some screens full."""
 
 QUIT: Final = "/quit"
+
+SETTLE_SECONDS: Final = 0.2
+"""That a line waits for others that belong before it: what is said behind it is never shown before it anyway."""
 
 
 def compose(nick: str, text: str) -> dict[str, str]:
@@ -54,16 +57,16 @@ async def show_history(terminal: Terminal, store: Store) -> Cursor:
 
 async def talk(terminal: Terminal, store: Store, writer: Writer, nick: str, seen: Cursor) -> None:
     """Show what comes after ``seen``, and append typed lines, until the input ends or ``/quit``."""
-    news = store.read(after=seen, live=True, encoding="json")
-    await first_of(_speak(terminal, writer, nick), _listen(terminal, news, writer.author))
+    news = store.read(after=seen, order="causal", live=True, settle=SETTLE_SECONDS, encoding="json")
+    await first_of(_speak(terminal, store, writer, nick), _listen(terminal, news, writer.author))
 
 
-async def _speak(terminal: Terminal, writer: Writer, nick: str) -> None:
+async def _speak(terminal: Terminal, store: Store, writer: Writer, nick: str) -> None:
     async for line in terminal:
         if line.strip() == QUIT:
             return
         if line.strip():
-            await writer.append(compose(nick, line))
+            await writer.append(compose(nick, line), after=await store.heads())
 
 
 async def _listen(terminal: Terminal, entries: Any, own: bytes) -> None:
