@@ -101,6 +101,13 @@ class WindowTests(SynchronousTestCase):
         ):
             self.assertEqual(self.read(size).next_load(lambda author, first: True), reads, size)
 
+    def test_news_without_end(self) -> None:
+        """Does not keep backlog waiting: they are read in turns."""
+        self.outbox.want(author(1), 1)
+        for number in range(2, 1000):
+            self.outbox.owe(author(number), 1)
+        self.assertIn((author(1), 1), self.outbox.next_load(lambda author, first: True)[:2])
+
 
 class SurvivorTests(ReplicaCase):
     """SURVIVOR_SECONDS: a connection that was preferred to a newer one has to show that it is alive."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, zip_longest
 from sys import getsizeof
 from typing import TypeAlias
 
@@ -206,20 +207,17 @@ class Outbox:
     def next_load(self, readable: Callable[[bytes, int], bool]) -> tuple[tuple[bytes, int], ...]:
         """What to read next, none while a read is under way; no backlog while enough lies ready.
 
-        ``readable(author, first)``: there is something on disk and it may be sent.
+        News and backlog in turns: others may make news without end.  ``readable(author, first)``: there is something
+        on disk and it may be sent.
         """
         if self.loading or self.ready_bytes >= limits.READ_AHEAD_BYTES * 2:
             return ()
         enough = self.ready_bytes >= limits.READ_AHEAD_BYTES // 2
-        chosen: list[tuple[bytes, int]] = []
-        for queue in (self.news,) if enough else (self.news, self.backlog):
-            for author, first in queue.items():
-                if len(chosen) == READS_AT_ONCE:
-                    break
-                if readable(author, first):
-                    chosen.append((author, first))
-        self.loading = dict(chosen)
-        return tuple(chosen)
+        queues = (self.news,) if enough else (self.news, self.backlog)
+        found = [filter(lambda each: readable(*each), queue.items()) for queue in queues]
+        both = (each for pair in zip_longest(*found) for each in pair if each is not None)
+        self.loading = dict(islice(both, READS_AT_ONCE))
+        return tuple(self.loading.items())
 
     def loaded(
         self,
