@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import AsyncExitStack
 from random import Random
 from typing import Any
 
@@ -99,21 +100,17 @@ async def main(path: str, name: str, port: str, quotas: str, *peers: str) -> Non
     reactor.startRunning(installSignalHandlers=False)  # type: ignore[attr-defined]
     from gossiplog import GossiplogError, Node, Quotas, open_store
 
-    try:
-        store = open_store(path, reactor, wait=20)
-    except GossiplogError as error:
-        sys.exit(f"failed {type(error).__name__} {error}")
-    async with store, Node(reactor, store, network=NETWORK, quotas=Quotas(**json.loads(quotas))) as node:
+    async with AsyncExitStack() as opened:
         try:
+            store = await opened.enter_async_context(open_store(path, reactor, wait=20))
+            bounds = Quotas(**json.loads(quotas))
+            node = await opened.enter_async_context(Node(reactor, store, network=NETWORK, quotas=bounds))
             writers = [await store.writer(), await store.writer("second")]
-        except GossiplogError as error:  # the disk is full already
-            sys.exit(f"failed {type(error).__name__} {error}")
-        for writer in writers:
-            author, seq = writer.author, store.clock.seq(writer.author)
-            print("begun", author.hex(), seq, store.copied or "-", flush=True)
-        try:
+            for writer in writers:
+                author, seq = writer.author, store.clock.seq(writer.author)
+                print("begun", author.hex(), seq, store.copied or "-", flush=True)
             await node.listen(f"tcp:{port}:interface=127.0.0.1")
-        except GossiplogError as error:  # there is no descriptor for it
+        except GossiplogError as error:  # the disk is full already, or there is no descriptor
             sys.exit(f"failed {type(error).__name__} {error}")
         for peer in peers:
             node.connect(f"tcp:127.0.0.1:{peer}")
