@@ -18,6 +18,7 @@ export const MAX_WANT_ITEMS = 1024;
 export const MAX_HAVE_ITEMS = 2048;
 export const MAX_FILL_RANGES = 256;
 export const MAX_PEERS = 64;
+export const MAX_CONTACT_ADDRESSES = 8;
 export const MAX_TEXT_BYTES = 256;
 export const MAX_FEATURES = 32;
 

@@ -83,6 +83,20 @@ function readNamed(reader) {
   return { authors, reserved };
 }
 
+/** Where a node can be dialled; null for an address of a later kind. */
+function readAddress(reader) {
+  reader.array(2, 2);
+  const ip = reader.bin(), port = reader.int(1, 65535);
+  return ip.length === 4 || ip.length === 16 ? { ip, port } : null;
+}
+
+function readContact(reader) {
+  reader.array(3, 3);
+  const node = reader.bin(), age = reader.u64();
+  const addresses = list(reader, limits.MAX_CONTACT_ADDRESSES, () => readAddress(reader));
+  return { node, age, addresses: addresses.filter((address) => address !== null) };
+}
+
 // name, elements needed, how those after the type are read, whether the author is the first of them (then it is given),
 // and how one more is read, if it is there
 const MESSAGES = [
@@ -112,7 +126,10 @@ const MESSAGES = [
     }),
   }), true],
   ["Fork", 6, (reader, author) => ({ proof: readProof(reader, author) }), true],
-  ["Peers", 2, (reader) => ({ addresses: list(reader, limits.MAX_PEERS, () => reader.str(limits.MAX_TEXT_BYTES)) })],
+  ["Peers", 3, (reader) => {
+    const contacts = list(reader, limits.MAX_PEERS, () => readContact(reader)).filter((each) => each.node.length === 32);
+    return { contacts, seen: reader.peek() === 0xc0 ? reader.nil() : readAddress(reader) };
+  }],
   ["Ping", 3, (reader) => ({ token: reader.u64(), root: readRoot(reader) })],
   ["Pong", 3, (reader) => ({ token: reader.u64(), root: readRoot(reader), done: false }), false,
     (reader) => ({ done: reader.bool() })],
