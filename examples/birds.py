@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gossiplog import Entry, Search, View, blocking, short_key
+from gossiplog.app.printing import say
 
 
 def sighting(entry: Entry) -> tuple[str, str]:
@@ -48,7 +49,7 @@ def text(entry: Entry) -> str:
 
 def see(store: blocking.Store, bird: str, note: str) -> None:
     seq = store.writer(encoding="json").append({"bird": bird, "note": note})
-    print(f"entry {seq} is on disk")
+    say(f"entry {seq} is on disk")
 
 
 def counts(store: blocking.Store) -> None:
@@ -57,14 +58,14 @@ def counts(store: blocking.Store) -> None:
     for bird, count, people in view.query(
         "SELECT bird, count(*) AS n, count(DISTINCT author) FROM seen GROUP BY bird ORDER BY n DESC, bird"
     ):
-        print(f"{count:5} {bird}, seen by {people}")
+        say(f"{count:5} {bird}, seen by {people}")
 
 
 def find(store: blocking.Store, words: str) -> None:
     notes = store.view(Search(text))
     notes.ready()
     for hit in notes.find(words):
-        print(f"{hit.time:%Y-%m-%d} {short_key(hit.author)} {hit.snippet}")
+        say(f"{hit.time:%Y-%m-%d} {short_key(hit.author)} {hit.snippet}")
 
 
 if __name__ == "__main__":

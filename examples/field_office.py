@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gossiplog import Cursor, CursorMismatchError, Entry, blocking, format_author, short_key
+from gossiplog.app.printing import complain, say
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS readings
@@ -62,8 +63,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     with closing(sqlite3.connect(given.database)) as opened:
         try:
-            print(f"loaded {main(given.store, opened)} entries")
-        except (
-            CursorMismatchError
-        ) as error:  # the store was put back, or an author deleted and another log taken
-            raise SystemExit(f"{short_key(error.author)} is not who was loaded: {error}") from None
+            say(f"loaded {main(given.store, opened)} entries")
+        except CursorMismatchError as error:  # a store that was put back, or an author's other log
+            complain(f"{short_key(error.author)} is not who was loaded: {error}", name="field_office: ")
+            raise SystemExit(1) from None

@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from gossiplog import PlacedEntry, aio, import_store
+from gossiplog.app.printing import say
 
 
 async def main(place: Path) -> None:
@@ -34,14 +35,15 @@ async def main(place: Path) -> None:
         by_clock = sorted(
             [entry async for entry in store.read(encoding="json")], key=lambda entry: entry.time
         )
-        print("By the clocks:      ", " ".join(entry.payload for entry in by_clock))
+        say(f"By the clocks:       {' '.join(entry.payload for entry in by_clock)}")
 
     await copy(bob, cleo)
     for name in (bob, cleo):
         async with aio.Store(name) as store:
             entries = [entry async for entry in store.read(order="causal", encoding="json")]
             assert all(isinstance(entry, PlacedEntry) for entry in entries)
-            print(f"In order, at {name.name}:".ljust(20), " ".join(entry.payload for entry in entries))
+            said = " ".join(entry.payload for entry in entries)
+            say(f"{f'In order, at {name.name}:':20} {said}")
 
 
 async def copy(source: Path, target: Path) -> None:
