@@ -184,6 +184,7 @@ class Node:
 
     def forget(self, endpoint: str) -> bool:
         """Do not dial a node found there again unless it is found anew; False if nothing was known of it."""
+        self._core.check_caller()
         return self._meeting.forget(endpoint)
 
     @property

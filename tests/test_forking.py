@@ -82,7 +82,7 @@ async def main(reactor):
     await writer.append(b"1")
     node = Node(reactor, store, network="here")
     address = await node.listen("tcp:0:interface=127.0.0.1")
-    dialer = node.connect(address)
+    dialer, joined = node.connect(address), node.join()
     reader, news, events = store.read(), store.read(live=True), node.events()
     gathering, found = store.read().batches(10), await store.view(Search(str))
     await found.ready()
@@ -98,6 +98,7 @@ async def main(reactor):
         "fork_proof": lambda: store.fork_proof(id),
         "read": store.read,
         "entry": lambda: store.entry(writer.author, 1),
+        "heads": store.heads,
         "timeline": store.timeline,
         "batches": lambda: gathering.__anext__().send(None),
         "view": lambda: store.view(Search(str, name="another")),
@@ -119,6 +120,11 @@ async def main(reactor):
         "Node": lambda: Node(reactor, store, network="here"),
         "listen": lambda: node.listen("tcp:0"),
         "connect": lambda: node.connect(address),
+        "connect_to": lambda: node.connect_to(id),
+        "join": node.join,
+        "forget": lambda: node.forget(address),
+        "flush": joined.flush,
+        "leave": joined.leave,
         "follow": lambda: node.follow(id),
         "unfollow": lambda: node.unfollow(id),
         "block": lambda: node.block(id),
@@ -134,7 +140,7 @@ async def main(reactor):
     known = {name.split()[0].rpartition(".")[2] for name in calls}
     quiet = {"close", "stop"}  # these do nothing
     internal = {"together", "end", "views"}
-    for thing in (store, node, writer, found, store._core.thread):
+    for thing in (store, node, writer, found, joined, store._core.thread):
         methods = {name for name in dir(type(thing)) if name[0] != "_" and callable(getattr(type(thing), name))}
         assert methods <= known | quiet | internal, methods - known - quiet - internal
     sys.stdout.flush()

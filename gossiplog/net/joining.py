@@ -158,6 +158,7 @@ class Search:
         tell: Callable[[Notice], None],
         left: Callable[[], None],
         ways: Sequence[Way],
+        check: Callable[[], None],
     ) -> None:
         for way in ways:
             missing = [name for name in ("start", "announce", "look", "stop") if not hasattr(way, name)]
@@ -168,6 +169,7 @@ class Search:
         self.network = network
         self.node = node
         self.tell = tell
+        self.check = check
         self._left = left
         self._is_over = False
         self._count = 0
@@ -225,6 +227,15 @@ class Search:
         if not self._running:
             deliver(result, None)
         return result
+
+    def give_up(self) -> None:
+        """In a child by fork: look for nobody; the ways are the parent's."""
+        self._is_over = True
+        for running in self._running:
+            running.is_over = True
+        for call in (self._look_again, *[late for _, late in self._waiting]):
+            if call is not None and call.active():
+                call.cancel()
 
     # -- the node reports
 
@@ -302,8 +313,10 @@ class Joined:
 
     def flush(self, timeout: float = 10.0) -> Result[Flushed]:
         """Fire when the first look is over and who was found has been dialled; after ``timeout`` seconds at most."""
+        self._search.check()
         return self._search.flush(timeout)
 
     def leave(self) -> Result[None]:
         """Look for nobody any more, and let nobody find us; sessions stay.  Fires when every way has ended."""
+        self._search.check()
         return self._search.leave()

@@ -48,6 +48,12 @@ class KeptBook:
             call.cancel()
             self._write()
 
+    def give_up(self) -> None:
+        """In a child by fork: the book is the parent's."""
+        call, self._call = self._call, None
+        if call is not None and call.active():
+            call.cancel()
+
     def _take(self, saved: bytes | None) -> None:
         load(saved, self._book, float(self._reactor.seconds()), time.time())
         self._loaded()

@@ -26,6 +26,7 @@ from gossiplog.net.kept_book import KeptBook
 from gossiplog.net.listeners import Listeners
 from gossiplog.net.roaming import Roaming, is_here
 from gossiplog.notices import Notice, PeerUp
+from gossiplog.store.owning_process import hold
 
 
 class Found(NamedTuple):
@@ -64,6 +65,7 @@ class Meeting:
         self._core = core
         self._kept: KeptBook | None = None
         self._search: Search | None = None
+        hold(self)
         driver.peering.changed = self._changed
         driver.peering.found = self._heard
 
@@ -75,7 +77,8 @@ class Meeting:
         if links > limits.MAX_FOUND_LINKS:
             raise InvalidValueError(f"links is at most {limits.MAX_FOUND_LINKS}, not {links}")
         peering = self._driver.peering
-        search = Search(self._reactor, peering, self._network, self._driver.id, self._tell, self._leave, ways)
+        us, check = self._driver.id, self._core.check_caller
+        search = Search(self._reactor, peering, self._network, us, self._tell, self._leave, ways, check)
         self._search = search
         self._roaming.watch()
         self._locate()
@@ -92,6 +95,14 @@ class Meeting:
         """Find nobody any more; each of these fires when something has ended."""
         self._roaming.stop()
         return [] if self._search is None else [self._search.leave()]
+
+    def give_up(self) -> None:
+        """In a child by fork: look for nobody, and write nothing."""
+        self._roaming.stop()
+        if self._kept is not None:
+            self._kept.give_up()
+        if self._search is not None:
+            self._search.give_up()
 
     def told(self, notice: Notice) -> None:
         """Something happened at the node."""
