@@ -618,7 +618,7 @@ class SeedTests(SynchronousTestCase):
         seen = {
             subprocess.run(
                 [sys.executable, "-c", code],
-                env={"PYTHONHASHSEED": str(number)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": str(number)},
                 capture_output=True,
                 check=True,
                 text=True,
