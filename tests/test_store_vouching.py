@@ -15,7 +15,7 @@ from gossiplog.log.clock import Clock
 from gossiplog.log.fork import build_proof, encode_proof
 from gossiplog.log.items import join
 from gossiplog.log.keys import Keypair, genesis_id
-from gossiplog.log.segment import Head, Segment, build, verify
+from gossiplog.log.segment import Head, Segment, Unfolded, build, verify_unfolded
 from gossiplog.store import checked_rows as vouching
 from gossiplog.store.checked_rows import CheckedRows
 from gossiplog.store.logs import open_logs
@@ -108,11 +108,11 @@ class RememberedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.vouching = CheckedRows(MemoryBackend(), Clock())
         self.verified: list[Segment] = []
-        self.patch(vouching, "verify", self.verify)
+        self.patch(vouching, "verify_unfolded", self.verify)
 
-    def verify(self, segment: Segment) -> Head:
+    def verify(self, segment: Segment) -> tuple[Head, Unfolded]:
         self.verified.append(segment)
-        return verify(segment)
+        return verify_unfolded(segment)
 
     def test_once(self) -> None:
         segment, _ = row_of(1)
