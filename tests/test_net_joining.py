@@ -274,6 +274,21 @@ class PassingOnTests(JoiningCase):
         self.world.run(300.0)
         self.assertEqual(self.b.of(PeerUp), [])
 
+    def test_who_brings_news_stays(self) -> None:
+        """A full node sends none of those away who brought it something new lately."""
+        self.patch(__import__("gossiplog.limits", fromlist=["x"]), "MAX_FOUND_LINKS", 2)
+        self.b.node.join(links=2)
+        for site in (self.a, self.c):
+            site.node.join(Told(self.b.port), links=2)
+        self.world.run(1.0)
+        self.a.append(b"news")
+        self.c.append(b"news")
+        self.world.run(1.0)
+        for late in (self.d, *[self.world.site(name) for name in "efgh"]):
+            late.node.join(Told(self.b.port), links=2)
+            self.world.run(2.0)
+        self.assertEqual({peer.id for peer in self.b.node.peers}, {self.a.node.id, self.c.node.id})
+
 
 class KeepingTests(JoiningCase):
     def test_over_a_restart(self) -> None:

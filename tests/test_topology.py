@@ -326,8 +326,9 @@ class RoomTests(SynchronousTestCase):
         chosen = [stage.up(number, dialled=True, chosen=True, group=100) for number in range(1, 5)]
         dialled = [stage.up(number, dialled=True, group=100) for number in range(5, 9)]
         useful = [stage.up(number, group=100) for number in range(9, 13)]
-        for session in useful:
-            stage.topology.news(session, stage.now)
+        for neighbour in stage.topology.neighbours:
+            if neighbour.session in useful:
+                neighbour.news_at = stage.now
         for number in range(100, 180):
             stage.up(number, group=100 + number % 3)
         gone = {drop.session for drop in stage.drops()}
@@ -338,10 +339,11 @@ class RoomTests(SynchronousTestCase):
         """Then the youngest goes: news do not lift the bound."""
         stage = Stage()
         for number in range(100, 100 + limits.MAX_FOUND_LINKS):
-            stage.topology.news(stage.up(number), stage.now)
+            stage.up(number)
         stage.now += 1
         late = stage.up(300)
-        stage.topology.news(late, stage.now)
+        for neighbour in stage.topology.neighbours:
+            neighbour.news_at = stage.now
         self.assertEqual([drop.session for drop in stage.drops()], [late])
 
     def test_rotation(self) -> None:

@@ -24,6 +24,7 @@ class Pulse:
 
     ``token`` and ``root``: what our last PING said; ``answer_by``: when the peer has to have said anything.  ``owed``:
     its PING that was not answered yet.  ``is_probed``: the application waits for both sides to hold the same.
+    ``news_at``: when it last brought something new.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Pulse:
         "look_at",
         "mismatch_at",
         "mismatch_patience",
+        "news_at",
         "owed",
         "probe_interval",
         "root",
@@ -41,6 +43,7 @@ class Pulse:
 
     def __init__(self, session: Session) -> None:
         self.heard_at = session.began_at
+        self.news_at = float("-inf")
         self.answer_by: float | None = None
         self.look_at: float | None = None
         self.token: int | None = None
@@ -208,7 +211,13 @@ class Liveness:
         if self.of[session].is_probed and session.phase is Phase.OPEN:
             self.ask(session, limits.PING_DEADLINE_SECONDS)
 
+    def news_at(self, number: int) -> float:
+        """When the peer of a session last brought something new; before all times if it never did."""
+        session = self._core.sessions.get(number)
+        return float("-inf") if session is None else self.of[session].news_at
+
     def progressed(self, session: Session, points: float) -> None:
         """The peer brought something new, it was verified, and to find out cost so many points."""
         session.allowance.earn(points)
+        self.of[session].news_at = self._core.now
         self.of[session].mismatch_patience = limits.MISMATCH_SECONDS

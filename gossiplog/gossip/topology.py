@@ -121,12 +121,6 @@ class Topology:
             rest = limits.ROTATION_SECONDS if is_full else limits.FIND_FIRST_SECONDS
             self.book.put_off(neighbour.address, now + rest)
 
-    def news(self, session: int, now: float) -> None:
-        """A peer brought something new."""
-        neighbour = self._neighbours.get(session)
-        if neighbour is not None:
-            neighbour.news_at = now
-
     def dialled(self, address: Address, node: bytes | None, now: float) -> None:
         """A dial came to its end: ``node`` is who is there, None nobody of our network.  Before :meth:`opened`."""
         was = self._dialling.pop(address, None)

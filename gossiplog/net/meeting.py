@@ -189,7 +189,7 @@ class Meeting:
 
     def _changed(self) -> None:
         if self._search is not None:
-            self._search.looked()
+            self._search.active()
 
     def _heard(self, node: bytes, address: Address) -> None:
         if self._search is not None:

@@ -44,8 +44,8 @@ class _Attempt:
 class Peering:
     """I am the peers of one node that were found.
 
-    ``reaching`` is the reactor for endpoints, ``owner`` whose links they are; ``handle`` takes events of sessions.
-    ``found`` hears of every node that peers tell of, ``changed`` whenever something ended or began.
+    ``reaching`` is the reactor for endpoints, ``owner`` the driver whose links they are, and ``handle`` takes events of
+    sessions.  ``found`` hears of every node that peers tell of, ``changed`` whenever something ended or began.
     """
 
     def __init__(
@@ -80,6 +80,9 @@ class Peering:
             return
         self._is_stepping = True
         try:
+            news_at = self._owner.replica.liveness.news_at
+            for neighbour in self.topology.neighbours:
+                neighbour.news_at = news_at(neighbour.session)
             for action in self.topology.step(self._now):
                 self._do(action)
         finally:
