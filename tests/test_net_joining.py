@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -23,7 +24,8 @@ from gossiplog import (
     WayFailed,
 )
 from gossiplog.errors import ByeCode
-from gossiplog.limits import BOOK_SECONDS, ROAMING_SECONDS, SLEEP_SECONDS
+from gossiplog.limits import BOOK_SECONDS, FIND_DIAL_SECONDS, ROAMING_SECONDS, SLEEP_SECONDS
+from gossiplog.net import peering as peering_module
 from gossiplog.net.roaming import is_here
 from tests.netcase import Site, World
 
@@ -101,6 +103,16 @@ class JoinTests(JoiningCase):
         """An address where nobody listens, another network, ourselves: the first look ends all the same."""
         flushed = self.flush(self.a, Told(9, self.a.port))
         self.assertEqual(flushed[1:], (0, {}, False))
+
+    def test_an_address_that_swallows_everything(self) -> None:
+        """It holds up nobody for long."""
+        endpoint = Mock(connect=lambda _: Deferred())
+        self.patch(peering_module.endpoints, "client", lambda *_: endpoint)
+        self.assertTrue(self.flush(self.a, Told(self.b.port), timeout=1.0).timed_out)
+        peering = self.a.node._driver.peering
+        self.assertTrue(peering.is_busy)
+        self.world.run(FIND_DIAL_SECONDS)
+        self.assertFalse(peering.is_busy)
 
     def test_no_way(self) -> None:
         self.assertEqual(self.flush(self.a), Flushed(0, 0, {}, timed_out=False))

@@ -155,12 +155,15 @@ class DialTests(SynchronousTestCase):
         self.assertEqual([dial for dial in self.stage.dials() if not dial.is_check], [])
 
     def test_ourselves(self) -> None:
-        """An address that leads back is not dialled again, until the machine moves."""
+        """An address that leads back is left alone for an hour, and not for good: a path can lead anywhere."""
         self.stage.find(1)
         [dial] = self.stage.dials()
         self.stage.topology.dialled(dial.address, node(0), self.stage.now)
         self.stage.find(1)
-        self.assertEqual(self.stage.dials(3600.0), [])
+        self.assertEqual(self.stage.dials(limits.FIND_MOST_SECONDS - 1), [])
+        self.stage.dials(1.0)
+        self.stage.find(1)
+        self.assertEqual(len(self.stage.dials(1.0)), 1)
 
     def test_left_alone_for_a_while(self) -> None:
         """Who had no room is not dialled for half an hour, who went for five seconds."""
@@ -268,6 +271,12 @@ class HearsayTests(SynchronousTestCase):
         self.assertIsNone(self.stage.topology.public)
         self.stage.tell(second, seen=here)
         self.assertEqual(self.stage.topology.public, here.ip)
+
+    def test_what_is_remembered_of_it(self) -> None:
+        for number in range(2 * limits.MAX_SEEN):
+            session = self.stage.up(20 + number, dialled=True)
+            self.stage.tell(session, seen=Address(bytes([9, 9, 9, number]), 50_000))
+        self.assertEqual(len(self.stage.topology._seen), limits.MAX_SEEN)
 
 
 class TellingTests(SynchronousTestCase):

@@ -53,8 +53,8 @@ Action: TypeAlias = Dial | Tell | Drop
 class Topology:
     """I decide for ``node``, once it has joined; until then I only keep the book.
 
-    ``own`` is where others may reach us, as far as we know, ``ours`` what else leads back to us, ``subnets`` are the
-    networks of this machine; ``random`` makes every choice.
+    ``own`` is where others may reach us, as far as we know, ``ours`` what else leads back to us, and until when that is
+    believed; ``subnets`` are the networks of this machine; ``random`` makes every choice.
     """
 
     def __init__(self, node: bytes, random: Random) -> None:
@@ -62,7 +62,7 @@ class Topology:
         self.book = Book(random)
         self.wanted = 0
         self.own: tuple[Address, ...] = ()
-        self.ours: set[Address] = set()
+        self.ours: dict[Address, float] = {}
         self.subnets: tuple[str, ...] = ()
         self.tells = True
         self._random = random
@@ -134,7 +134,9 @@ class Topology:
             else:
                 self.book.verified(address, node, now, is_shared=self._takes_peers(node))
         elif node == self.node:
-            self.ours.add(address)
+            self.ours[address] = (
+                now + limits.FIND_MOST_SECONDS
+            )  # not for good: whoever is on the path can do that
             self.book.forget(address)
 
     def heard(self, session: int, peers: Peers, now: float) -> list[Contact]:
@@ -147,6 +149,8 @@ class Topology:
         neighbour.heard_at = now
         at = None if neighbour.at is None else neighbour.at.ip
         if peers.seen is not None and neighbour.address is not None:
+            if len(self._seen) >= limits.MAX_SEEN and peers.seen.ip not in self._seen:
+                del self._seen[next(iter(self._seen))]
             self._seen.setdefault(peers.seen.ip, set()).add(neighbour.group)
         new = []
         for contact in peers.contacts:
@@ -185,6 +189,7 @@ class Topology:
         if not self.wanted:
             return actions
         self.book.forget_old(now)
+        self.ours = {address: until for address, until in self.ours.items() if until > now}
         full = self._turn_out(now)
         if self.tells:
             actions += self._tells(now, full)

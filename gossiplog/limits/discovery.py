@@ -26,6 +26,9 @@ FEELER_SECONDS: Final = 300.0
 FEELER_STAY_SECONDS: Final = 10.0
 """Such a session stays so long, and brings both up to date."""
 
+FIND_DIAL_SECONDS: Final = 15.0
+"""For a connection to an address that was found; one that swallows packets takes a place of eight for so long."""
+
 DIALS_AT_ONCE: Final = 8
 DIALS_PER_SECOND: Final = 2.0
 """Of addresses found: nobody's router takes it for a scan."""
@@ -61,6 +64,9 @@ BOOK_SECONDS: Final = 60.0
 
 PEERS_SECONDS: Final = 600.0
 """Between two PEERS to one peer; what comes sooner is passed over."""
+
+MAX_SEEN: Final = 64
+"""Addresses of our own, as peers see them, that are remembered."""
 
 NEWS_SECONDS: Final = 600.0
 """A peer that brought something new so lately is not turned out for others."""

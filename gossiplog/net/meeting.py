@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import ip_interface
+from math import inf
 from typing import Any, NamedTuple
 
 from gossiplog import limits, notices
@@ -182,7 +183,7 @@ class Meeting:
                 if topology.public is not None:
                     own.append(Address(topology.public, number))
             elif is_here(host):
-                topology.ours.add(Address.of(host, number))
+                topology.ours[Address.of(host, number)] = inf
             else:
                 own.append(Address.of(host, number))
         topology.own = tuple(dict.fromkeys(sorted(own, key=lambda each: (is_private(each.ip), each))))

@@ -188,7 +188,7 @@ class Peering:
         attempt.factory = LinkFactory(self._owner, dial.address.endpoint)
         endpoint = endpoints.client(self._reaching, dial.address.endpoint)
         attempt.connecting = maybeDeferred(endpoint.connect, attempt.factory)
-        attempt.connecting.addTimeout(limits.DIAL_SECONDS, self._reactor)
+        attempt.connecting.addTimeout(limits.FIND_DIAL_SECONDS, self._reactor)
         attempt.connecting.addCallback(self._connected, attempt)
         attempt.connecting.addErrback(self._failed, attempt)
 
