@@ -384,7 +384,6 @@ class Node:
 
     def _tell(self, notice: Notice) -> None:
         self._subscribers.tell(notice)
-        self._meeting.told(notice)
         if type(notice) is QuotaExceeded and notice.quota is Quota.BYTES:
             self._room.exceeded()
 

@@ -23,6 +23,7 @@ from gossiplog import (
     PeerUp,
     WayFailed,
 )
+from gossiplog.addresses import Address
 from gossiplog.errors import ByeCode
 from gossiplog.limits import BOOK_SECONDS, FIND_DIAL_SECONDS, ROAMING_SECONDS, SLEEP_SECONDS
 from gossiplog.net import peering as peering_module
@@ -394,6 +395,18 @@ class RoamingTests(JoiningCase):
         self.move(self.a, "198.51.100.9/24")
         self.world.run(ROAMING_SECONDS + 0.5)
         self.assertEqual([peer.id for peer in self.a.node.peers], [self.b.node.id])
+
+    def test_when_it_is_watched(self) -> None:
+        """Without joining: once there is a session beyond this machine, whatever its peer was called."""
+        self.a.node.connect(LOCAL.format(self.b.port))
+        self.world.run(1.0)
+        self.assertEqual(len(self.a.node.peers), 1)
+        roaming = self.a.node._meeting._roaming
+        self.assertEqual(roaming.addresses, frozenset())
+        self.patch(peering_module, "address_of", lambda link: Address.of("192.0.2.9", 4000))
+        self.a.node.connect(f"tcp:localhost:{self.c.port}")
+        self.world.run(1.0)
+        self.assertEqual(roaming.addresses, self.here)
 
     def test_here(self) -> None:
         for host in ("127.0.0.1", "::1", "fe80::1%eth0", "localhost", "/run/socket", ""):

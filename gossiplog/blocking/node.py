@@ -10,52 +10,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 import gossiplog
 from gossiplog.arguments import check_type
 from gossiplog.blocking.store import Store
-from gossiplog.blocking.waiting import called, waits
+from gossiplog.blocking.waiting import Told, called, waits
 from gossiplog.catch_up import CatchUp, Moved
 from gossiplog.errors import StoreClosedError
 from gossiplog.gossip.quotas import Quota, Quotas, Usage
 from gossiplog.log.network import Network
 from gossiplog.net.bans import Ban
-from gossiplog.notices import Lagged, Peer, Progress
+from gossiplog.notices import Peer, Progress
 from gossiplog.ticket import Ticket
 
 N = TypeVar("N")
 M = TypeVar("M")
 
 
-class Events(Generic[N]):
+class Events(Told[N]):
     """I am what happens in a node, from when I was asked for: ``for notice in node.events(PeerUp)``."""
-
-    def __init__(self, store: Store, events: gossiplog.Events[N], timeout: float | None) -> None:
-        self._store = store
-        self._it = events
-        self._timeout = timeout
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> N | Lagged:
-        """The next notice, when there is one; TimeoutError if there is none for so long."""
-        try:
-            notice: N | Lagged = self._store._wait(self._it.__anext__, self._timeout)
-        except StopAsyncIteration:
-            raise StopIteration from None
-        return notice
-
-    def close(self) -> None:
-        """End the iteration, what is unread with it."""
-        self._store._wait(self._it.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class Joined:
@@ -217,7 +191,7 @@ class Node:
 
     def events(self, *kinds: type[Any], timeout: float | None = None) -> Events[Any]:
         """What happens from now on: ``for notice in node.events(PeerUp, PeerDown)``; everything, without kinds."""
-        return Events(self.store, self._wait(lambda: self._it.events(*kinds)), timeout)
+        return Events(self._wait, self._wait(lambda: self._it.events(*kinds)), timeout)
 
 
 def catch_up(store: Store, endpoints: Iterable[str], timeout: float, **options: Any) -> Moved:

@@ -8,46 +8,20 @@ Invariant: a view is touched in the thread of its store only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import gossiplog
-from gossiplog.blocking.waiting import waits
+from gossiplog.blocking.waiting import Told, waits
 from gossiplog.errors import ViewFailedError
-from gossiplog.notices import Lagged, ViewProgress
+from gossiplog.notices import ViewProgress
 from gossiplog.views.view import Change
 
 Wait = Callable[..., Any]
 """Calls in the thread of the store, and waits: for so many seconds, if a second argument says so."""
 
 
-class Changes:
+class Changes(Told[Change]):
     """I am how a view changes, from when I was asked for: ``for change in birds.changes()``."""
-
-    def __init__(self, wait: Wait, changes: gossiplog.Changes, timeout: float | None) -> None:
-        self._wait = wait
-        self._it = changes
-        self._timeout = timeout
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Change | Lagged:
-        """The next change, when there is one; TimeoutError if there is none for so long."""
-        try:
-            change: Change | Lagged = self._wait(self._it.__anext__, self._timeout)
-        except StopAsyncIteration:
-            raise StopIteration from None
-        return change
-
-    def close(self) -> None:
-        """End the iteration, what is unread with it."""
-        self._wait(self._it.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class LiveView:

@@ -87,11 +87,6 @@ class Topology:
         self.wanted = 0
 
     @property
-    def is_looking(self) -> bool:
-        """Whether something is being dialled that may become a link."""
-        return _DIALLED in self._dialling.values()
-
-    @property
     def neighbours(self) -> Iterable[Neighbour]:
         """Who there is a session with."""
         return self._neighbours.values()

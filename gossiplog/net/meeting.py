@@ -21,12 +21,11 @@ from gossiplog.live.results import Result
 from gossiplog.log.keys import KeyKind, format_key, is_node_id
 from gossiplog.log.network import Network
 from gossiplog.net.driver import Driver
-from gossiplog.net.endpoints import parts, unbracketed
 from gossiplog.net.joining import Joined, Search, Way
 from gossiplog.net.kept_book import KeptBook
 from gossiplog.net.listeners import Listeners
 from gossiplog.net.roaming import Roaming, is_here
-from gossiplog.notices import Notice, PeerUp
+from gossiplog.notices import Notice
 from gossiplog.store.owning_process import hold
 
 
@@ -69,6 +68,7 @@ class Meeting:
         hold(self)
         driver.peering.changed = self._changed
         driver.peering.found = self._heard
+        driver.peering.met = self._met
 
     def join(self, ways: Sequence[Way], links: int, *, tells: bool) -> Joined:
         """Find peers in these ways; raises :class:`InvalidValueError` if that is done already."""
@@ -104,11 +104,6 @@ class Meeting:
             self._kept.give_up()
         if self._search is not None:
             self._search.give_up()
-
-    def told(self, notice: Notice) -> None:
-        """Something happened at the node."""
-        if isinstance(notice, PeerUp) and not is_here(_host(notice.peer.address)):
-            self._roaming.watch()
 
     def listening(self, address: str) -> str:
         """There is another port, called ``address``."""
@@ -196,6 +191,11 @@ class Meeting:
         if self._search is not None:
             self._search.heard_of(node, address)
 
+    def _met(self, at: Address | None) -> None:
+        """There is a session with a peer, whose connection comes from or goes to ``at``; None is no IP address."""
+        if at is not None and not is_here(at.host):
+            self._roaming.watch()
+
     def _leave(self) -> None:
         self._search = None
         if self._kept is not None:
@@ -210,10 +210,3 @@ class Meeting:
         self._driver.dialers.redial()
         if self._search is not None:
             self._search.moved(self.hosts)
-
-
-def _host(endpoint: str) -> str:
-    """The host in the address of a peer, as endpoints write it."""
-
-    found = parts(unbracketed(endpoint))
-    return found.values[0] if found.kind == "tcp" and found.values else ""

@@ -45,7 +45,8 @@ class Peering:
     """I am the peers of one node that were found.
 
     ``reaching`` is the reactor for endpoints, ``owner`` the driver whose links they are, and ``handle`` takes events of
-    sessions.  ``found`` hears of every node that peers tell of, ``changed`` whenever something ended or began.
+    sessions.  ``found`` hears of every node that peers tell of, ``met`` where each peer is, ``changed`` whenever
+    something ended or began.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Peering:
         self.topology = Topology(owner.id, random)
         self.changed: Callable[[], None] = lambda: None
         self.found: Callable[[bytes, Address], None] = lambda node, address: None
+        self.met: Callable[[Address | None], None] = lambda at: None
         self._reactor = reactor
         self._owner = owner
         self._reaching = reaching
@@ -112,7 +114,7 @@ class Peering:
     @property
     def is_busy(self) -> bool:
         """Whether somebody is being dialled who may become a peer."""
-        return any(not attempt.is_reached for attempt in self._attempts.values()) or self.topology.is_looking
+        return any(not attempt.is_reached for attempt in self._attempts.values())
 
     # -- the driver reports
 
@@ -141,6 +143,7 @@ class Peering:
             now=self._now,
         )
         self.topology.opened(neighbour, self._now)
+        self.met(at)
         self._soon()
 
     def closed(self, session: int, code: int) -> None:
