@@ -18,7 +18,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from gossiplog.errors import StoreCopiedError, StoreError, StoreFullError
 from gossiplog.log.segment import Segment, verify
-from gossiplog.store.copy_guard import identity
+from gossiplog.store.copy_guard import generation, guard, identity
+from gossiplog.store.copy_guard.birth import birth
 from gossiplog.store.copy_guard.identity import ATTRIBUTE, MACHINE_ID
 from gossiplog.store.interface import RowWrite
 from gossiplog.store.logs import Logs, open_logs
@@ -120,6 +121,9 @@ class IdentityTestCase(SynchronousTestCase):
         with open(self.path / name, "r+b") as file:
             file.truncate()
             file.write(content)
+
+    def inodes(self) -> dict[str, int]:
+        return {name: (self.path / name).stat().st_ino for name in (".", *os.listdir(self.path))}
 
     def content(self, *names: str) -> dict[str, bytes]:
         return {name: (self.path / name).read_bytes() for name in names}
@@ -392,6 +396,47 @@ class SignTests(IdentityTestCase):
             self.overwrite(name, content)
         self.assert_copied("older than its files")
 
+    def test_everything_put_back_with_its_marks(self) -> None:
+        """As ``cp -a backup/. store``, into the very same files; once and again."""
+        for _ in range(3):
+            backup = self.place / "backup"
+            subprocess.run(["cp", "-a", self.path, backup], check=True)
+            older = self.inodes()
+            self.use()
+            subprocess.run(["cp", "-a", f"{backup}/.", self.path], check=True)
+            self.assertEqual(self.inodes()[DATABASE], older[DATABASE])
+            self.assert_copied("written over with another one")
+            logs = self.open()
+            logs.recovered()
+            logs.close()
+            shutil.rmtree(backup)
+
+    def test_another_file_with_the_same_inode(self) -> None:
+        """It came to be later, which no tool can put back."""
+        if not birth(str(self.path / DATABASE)):
+            raise SkipTest("this file system does not say when a file came to be")
+        inodes = self.inodes()
+        subprocess.run(["cp", "-a", self.path, self.place / "backup"], check=True)
+        self.use()
+        shutil.rmtree(self.path)
+        (self.place / "backup").rename(self.path)
+
+        def as_before(file: str) -> identity.Signs:
+            return identity.read_signs(file)._replace(
+                database=inodes[DATABASE], directory=inodes["."]
+            )  # as a file system gives them out again that takes the lowest free one
+
+        self.patch(guard, "read_signs", as_before)
+        self.patch(generation.GenerationFile, "_is_itself", lambda *_: True)
+        self.assert_copied("another file than the one written here")
+
+    def test_where_births_are_not_known(self) -> None:
+        """Nothing follows from that: not when they were known before, nor when they are later."""
+        for known in (False, True, False):
+            for module in (identity, generation):
+                self.patch(module, "birth", birth if known else lambda _: 0)
+            self.assert_ours()
+
     def test_a_database_put_back_within_one_generation(self) -> None:
         """A process that ran for months was backed up on the way."""
         logs = self.open()
@@ -465,10 +510,10 @@ class SignTests(IdentityTestCase):
         self.assert_copied("not marked")
 
     def test_a_stamp_of_nonsense(self) -> None:
-        stamp = [bytes(16), 1, 1, 1, b"", True]
+        stamp = [bytes(16), 1, 1, 1, b"", True, 1]
         generations = (-1, 0, 2**63, 2**64 - 1)
         nonsense = [packb([stamp[0], generation, *stamp[2:]]) for generation in generations]
-        for value in (b"\0", b"\xc1", packb(stamp[:5]), packb([*stamp[:3], 1.0, b"", True]), *nonsense):
+        for value in (b"\0", b"\xc1", packb(stamp[:5]), packb([*stamp[:3], 1.0, b"", True, 1]), *nonsense):
             connection = sqlite3.connect(self.path / DATABASE)
             connection.execute(
                 "UPDATE meta SET value = ? WHERE key = 'identity'", (sealed("meta", b"identity", value),)

@@ -121,7 +121,7 @@ def check_signs(data: bytes) -> None:
         if consumer.chance(2):
             content = bytearray(consumer.spoil(bytes(content)))
         for _ in range(consumer.number(3)):
-            slot, number = consumer.number(3), consumer.choose((0, 1, 2, 2**64 - 1))
+            slot, number = consumer.number(4), consumer.choose((0, 1, 2, 2**64 - 1))
             record = consumer.choose((bytes(16), b"t" * 16)) + number.to_bytes(8, "big")
             content[slot * SLOT_BYTES : slot * SLOT_BYTES + 28] = record + crc32(record).to_bytes(4, "big")
         (Path(place) / "generation").write_bytes(content)
@@ -135,12 +135,12 @@ def check_signs(data: bytes) -> None:
             2,
             consumer.some(16),
             consumer.chance(2),
+            consumer.number(3),
         )
-        signs = Signs(
-            1, 2, consumer.some(3), consumer.choose((None, b"", mark(b"t" * 16, 1), consumer.some(30)))
-        )
+        marks = (None, b"", mark(b"t" * 16, 1), consumer.some(30))
+        signs = Signs(1, 2, consumer.some(3), consumer.choose(marks), consumer.number(3))
         packed = consumer.rest()
-        for dumped in (packed, stamp.dump(), msgpack.packb([*stamp[:3], consumer.number(9), b"", True])):
+        for dumped in (packed, stamp.dump(), msgpack.packb([*stamp[:3], consumer.number(9), b"", True, 1])):
             found = Stamp.load(dumped)
             if found is not None:
                 assert Stamp.load(found.dump()) == found

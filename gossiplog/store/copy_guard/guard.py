@@ -189,7 +189,7 @@ class CopyGuard:
             self._mark(ledger, reason if writers else "", {**held, **self._lacked})
         else:
             self._reason = (self._rows.meta(_COPIED) or b"").decode(errors="replace")
-            self._begin_generation(ledger, stamp)
+            self._begin_generation(ledger, stamp, signed)
             for author, seq in held.items():
                 if signed.get(author, -1) < seq:
                     self.signed(author, seq)
@@ -222,18 +222,18 @@ class CopyGuard:
             self._database_file = os.open(self._database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         os.fsync(self._database_file)  # the mark is there when the stamp says so
         stamp = stamped(read_signs(self._database), token, 1)
-        ledger.create(token, 1, stamp.dump(), signed)
+        ledger.create(token, (1, 1), stamp.dump(), signed)
         copied = PutMeta(_COPIED, reason.encode() or None)
         self._rows.commit([PutMeta(_STAMP, stamp.dump()), self._trust(set()), copied])
         self._trusted = set()
         self._reason = reason
 
-    def _begin_generation(self, ledger: GenerationFile, stamp: Stamp) -> None:
+    def _begin_generation(self, ledger: GenerationFile, stamp: Stamp, signed: Mapping[bytes, int]) -> None:
         """Count this opening.  On a disk that takes no writes it is not counted, and everything can still be read."""
         generation = stamp.generation + 1
         dumped = stamp._replace(generation=generation).dump()
         try:
-            ledger.begin(stamp.token, generation)
+            ledger.create(stamp.token, (stamp.generation, generation), stamp.dump(), signed)
             self._rows.commit([PutMeta(_STAMP, dumped)])
             ledger.settle(stamp.token, generation, dumped)
             if stamp.marked:

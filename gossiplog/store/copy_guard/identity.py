@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 import msgpack
 
+from gossiplog.store.copy_guard.birth import birth
 from gossiplog.store.copy_guard.generation import GenerationRecord
 
 MACHINE_ID: Final = "/etc/machine-id"
@@ -36,15 +37,18 @@ _MACHINE_TAG: Final = b"gossiplog/1 machine".ljust(32, b"\0")
 
 
 class Signs(NamedTuple):
-    """What is seen of a store now: two inodes, the machine's id (or ``b""``), and the mark at the database file.
+    """What is seen of a store now: two inodes, the birth of the database file, the machine's id (or ``b""``), and the
+    mark at the database file.
 
-    ``mark`` is ``b""`` where the file has none, ``None`` where the file system keeps none.
+    ``born`` is 0 where the file system does not say it; ``mark`` is ``b""`` where the file has none, ``None`` where it
+    keeps none.
     """
 
     database: int
     directory: int
     machine: bytes
     mark: bytes | None
+    born: int = 0
 
 
 class Stamp(NamedTuple):
@@ -60,6 +64,7 @@ class Stamp(NamedTuple):
     directory: int
     machine: bytes
     marked: bool
+    born: int
 
     def dump(self) -> bytes:
         """Return the stamp as bytes."""
@@ -73,7 +78,7 @@ class Stamp(NamedTuple):
             stamp = cls(*msgpack.unpackb(dumped, max_array_len=16, max_bin_len=64))
         except (ValueError, TypeError, msgpack.UnpackException):
             return None
-        kinds = (bytes, int, int, int, bytes, bool)
+        kinds = (bytes, int, int, int, bytes, bool, int)
         if tuple(map(type, stamp)) != kinds or len(stamp.token) != TOKEN_BYTES:
             return None
         return stamp if 0 < stamp.generation < MAX_GENERATION else None
@@ -82,7 +87,11 @@ class Stamp(NamedTuple):
 def read_signs(database: str) -> Signs:
     """Look at the database file, its directory and the machine."""
     return Signs(
-        os.stat(database).st_ino, os.stat(os.path.dirname(database)).st_ino, machine_id(), read_mark(database)
+        os.stat(database).st_ino,
+        os.stat(os.path.dirname(database)).st_ino,
+        machine_id(),
+        read_mark(database),
+        birth(database),
     )
 
 
@@ -90,7 +99,7 @@ def stamped(signs: Signs, token: bytes, generation: int) -> Stamp:
     """Return the stamp of a store with these signs, read after its file was given its mark."""
     marked = signs.mark == mark(token, generation)
     machine = hash_machine(signs.machine, token)
-    return Stamp(token, generation, signs.database, signs.directory, machine, marked)
+    return Stamp(token, generation, signs.database, signs.directory, machine, marked, signs.born)
 
 
 def difference(stamp: Stamp, signs: Signs, ledger: GenerationRecord | None) -> str:
@@ -98,7 +107,7 @@ def difference(stamp: Stamp, signs: Signs, ledger: GenerationRecord | None) -> s
     machine = hash_machine(signs.machine, stamp.token)
     if machine and stamp.machine and machine != stamp.machine:
         return "this is another machine"
-    if signs.database != stamp.database:
+    if signs.database != stamp.database or (signs.born and stamp.born and signs.born != stamp.born):
         return "its database is another file than the one written here"
     if signs.directory != stamp.directory:
         return "its directory is another one"
@@ -117,6 +126,8 @@ def difference(stamp: Stamp, signs: Signs, ledger: GenerationRecord | None) -> s
         return (
             _OLDER if stamp.generation < max(ledger.generations) else "its database is newer than its files"
         )
+    if not ledger.is_itself:
+        return "the file that counts its generations was written over with another one"
     return ""
 
 
