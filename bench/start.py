@@ -3,10 +3,12 @@
 Responsible for: CPU time of a fresh Python that imports something, or does a little, and ends.
 Must not know: what is imported.
 Invariant: the least of several runs counts, each in a process of its own; what the machine does besides adds to none.
+Modules are compiled by then, as those of a package that pip installed are.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,10 +41,15 @@ def start(work: Path, runs: int) -> Fields:
         "blocking_ms": "import gossiplog.blocking",
         "script_ms": SCRIPT.format(path=str(work / "store")),
     }
-    least = {name: min(_milliseconds(code) for _ in range(runs)) for name, code in programs.items()}
+    compiled = {name: said for name, said in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    compiled["PYTHONPYCACHEPREFIX"] = str(work / "compiled")
+    for code in programs.values():
+        _milliseconds(code, compiled)
+    least = {name: min(_milliseconds(code, compiled) for _ in range(runs)) for name, code in programs.items()}
     return {**least, "blocking_per_deferred": round(least["blocking_ms"] / least["deferred_ms"], 2)}
 
 
-def _milliseconds(code: str) -> float:
-    done = subprocess.run([sys.executable, "-c", code + TOLD], check=True, capture_output=True, text=True)
+def _milliseconds(code: str, environment: dict[str, str]) -> float:
+    command = [sys.executable, "-c", code + TOLD]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return round(float(done.stdout.split()[-1]) * 1000, 1)

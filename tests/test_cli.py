@@ -70,6 +70,21 @@ class StartTests(ProcessTestCase):
         self.assertEqual(process.finish(), 0)
         self.assertEqual(process.out.splitlines()[-1], "False")
 
+    def test_what_no_other_verb_waits_for(self) -> None:
+        """The verbs are imported when they run."""
+        later = (
+            "gossiplog.app.commands.views gossiplog.app.commands.by_time gossiplog.app.commands.import_store "
+            "gossiplog.views gossiplog.live gossiplog.net gossiplog.store.repair.salvage "
+            "gossiplog.store.repair.repair gossiplog.store.sqlite.carved gossiplog.gossip.messages"
+        )
+        look = (
+            "import sys; from gossiplog.app.cli import main; main(['--version']); main(['--help']); "
+            f"main(['init']); print([name for name in {later.split()} if name in sys.modules])"
+        )
+        process = self.start(sys.executable, "-c", look)
+        self.assertEqual(process.finish(), 0)
+        self.assertEqual(process.out.splitlines()[-1], "[]")
+
 
 class LocalTests(ProcessTestCase):
     """The verbs that need no peer."""

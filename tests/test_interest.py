@@ -11,8 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.errors import BlockedAuthorError, InvalidValueError, LimitExceededError, LocalAuthorError
 from gossiplog.gossip.heads import Heads
-from gossiplog.gossip.interest import Choices, Wanted
-from gossiplog.gossip.messages import Interest
+from gossiplog.gossip.interest import Choices, Interest, Wanted
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas
 from gossiplog.gossip.wanted_heads import WantedHeads
 from gossiplog.limits import AUTHOR_DISK_BYTES

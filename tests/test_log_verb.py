@@ -13,7 +13,8 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog.app.cli import main
-from gossiplog.app.commands.by_time import ByTime, Chosen, read_moment, read_where
+from gossiplog.app.commands.by_time import ByTime
+from gossiplog.app.commands.chosen import Chosen, read_moment, read_where
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.body import encode_body
 from gossiplog.log.entry import Entry

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gossiplog.app import keyfile
-from gossiplog.app.commands import follow, forks, import_store, local, log, simulate_arguments, verify, views
+from gossiplog.app.commands import follow, forks, local, log, simulate_arguments, verify, view_arguments
 from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
 from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
 from gossiplog.errors import StoreUnsafeError
@@ -213,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
 
     taking = verb(
         "import",
-        import_store.take,
+        _later("import_store", "take"),
         "take what another store has that its authors signed; it may be anybody's, and is only read",
         "gossiplog import --store ~/notes /media/stick/notes",
     )
@@ -225,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     forks.add_arguments(verb("forks", forks.forks, summary, example, lambda said: said.add is None))
 
     follow.add_verbs(verb)
-    views.add_verbs(verb, _later("search", "search"))
+    view_arguments.add(verb, _later("search", "search"), _later("views", "views"))
 
     sync = verb(
         "sync",

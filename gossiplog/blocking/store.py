@@ -22,7 +22,6 @@ from gossiplog.live import reactor_thread
 from gossiplog.live.selection import Where
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import Cursor
-from gossiplog.log.network import Network
 from gossiplog.paths import AnyPath
 from gossiplog.store.lock import TRY_SECONDS, Patience
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from gossiplog.blocking import views
     from gossiplog.catch_up import Moved
     from gossiplog.live.order_notices import OrderNotices
+    from gossiplog.log.network import Network
     from gossiplog.ticket import Ticket
     from gossiplog.views.search import Search
     from gossiplog.views.view import View

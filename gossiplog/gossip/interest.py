@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from enum import IntEnum
 from typing import Final
 
 import msgpack
@@ -23,13 +24,19 @@ from sortedcontainers import SortedSet
 
 from gossiplog import limits
 from gossiplog.errors import BlockedAuthorError, InvalidValueError, LimitExceededError, LocalAuthorError
-from gossiplog.gossip.messages import Interest
 from gossiplog.log.keys import KEY_BYTES, short_key
 
 KEPT_AS: Final = "interest"
 """The name under which a store keeps the choices."""
 
 _VERSION: Final = 1
+
+
+class Interest(IntEnum):
+    """What a node wants of authors that it does not name."""
+
+    ALL = 0
+    WANTED = 1
 
 
 class Wanted:

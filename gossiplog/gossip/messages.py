@@ -15,6 +15,7 @@ from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 from gossiplog.addresses import Address
+from gossiplog.gossip.interest import Interest
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Segment
 
@@ -24,13 +25,6 @@ FORKED_CHECK = bytes(8)
 
 RESERVED = b""
 """Stands for an author of any length but 32."""
-
-
-class Interest(IntEnum):
-    """What a node wants of authors that it does not name."""
-
-    ALL = 0
-    WANTED = 1
 
 
 class RangeKind(IntEnum):

@@ -17,8 +17,7 @@ from sys import getsizeof
 from typing import TypeAlias, Union
 
 from gossiplog.gossip.heads import TOUCHED_AT_ONCE, Heads, View, fingerprint
-from gossiplog.gossip.interest import Wanted
-from gossiplog.gossip.messages import Interest
+from gossiplog.gossip.interest import Interest, Wanted
 from gossiplog.log.fingerprint import FingerprintTree
 from gossiplog.log.fingerprint_nodes import MASK
 

@@ -32,11 +32,11 @@ from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
 from gossiplog.store.requests import Append, Delivery
-from gossiplog.views.place import Place
 
 if TYPE_CHECKING:
     from gossiplog.live.open_views import OpenViews
     from gossiplog.live.timeline import Timeline
+    from gossiplog.views.place import Place
 
 Listener: TypeAlias = Callable[[Delivery], None]
 """Told of every commit, done or failed, after the clock moved."""

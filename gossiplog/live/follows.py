@@ -16,8 +16,7 @@ from twisted.python.failure import Failure
 
 from gossiplog.arguments import check_flags
 from gossiplog.errors import InvalidValueError, StoreDamagedError
-from gossiplog.gossip.interest import KEPT_AS, Choices
-from gossiplog.gossip.messages import Interest
+from gossiplog.gossip.interest import KEPT_AS, Choices, Interest
 from gossiplog.live.logger import NodeLog
 from gossiplog.live.results import Result
 from gossiplog.live.store_thread import StoreThread

@@ -11,15 +11,17 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.posixbase import PosixReactorBase
 from twisted.python.failure import Failure
 
 from gossiplog.arguments import check_seconds
 from gossiplog.errors import StoreClosedError, WrongCallerError
 from gossiplog.store.owning_process import Home
+
+if TYPE_CHECKING:
+    from twisted.internet.posixbase import PosixReactorBase
 
 T = TypeVar("T")
 

@@ -10,12 +10,12 @@ task a future.  Nothing is guessed from the surroundings, because a Twisted coro
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any, TypeVar
 
-from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import threadable
 from twisted.python.failure import Failure
@@ -95,7 +95,7 @@ class _Wait(Deferred[T]):
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
         """A task is going to wait; what it hears of is a real future."""
         loop = self.get_loop()
-        problem = _why_never(self._reactor, loop) if isinstance(self._reactor, ReactorBase) else ""
+        problem = _why_never(self._reactor, loop) if _is_twisteds(self._reactor) else ""
         if problem:
             self.future = loop.create_future()
             self.future.set_exception(WrongCallerError(problem))
@@ -118,6 +118,12 @@ def _fit_for_future(failure: Failure) -> Failure:
     if failure.check(StopIteration):
         raise RuntimeError("what was awaited raised StopIteration") from failure.value
     return failure
+
+
+def _is_twisteds(reactor: Any) -> bool:
+    """Tell one of Twisted's from others, without importing them: who has one did that."""
+    base = sys.modules.get("twisted.internet.base")
+    return base is not None and isinstance(reactor, base.ReactorBase)
 
 
 def _why_never(reactor: Any, loop: asyncio.AbstractEventLoop) -> str:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gossiplog import limits
 from gossiplog.live.results import Result
 from gossiplog.live.source import Readable
 from gossiplog.log.body import ID16_BYTES, Reference
-from gossiplog.log.place import Stated, read_stated
 from gossiplog.store.requests import Delivery
+
+if TYPE_CHECKING:
+    from gossiplog.log.place import Stated
 
 _ROWS_AT_ONCE = 8
 
@@ -81,6 +83,8 @@ class Tips:
 
 
 def _last_rows(logs: Any, reads: Sequence[tuple[bytes, int]]) -> list[Stated]:
+    from gossiplog.log.place import read_stated  # most programs name what they know
+
     rows = []
     for author, seq in reads:
         for segment in logs.around(author, seq, 1, seq).segments:

@@ -9,7 +9,7 @@ whether it ever ends, the store closes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -17,8 +17,10 @@ from gossiplog import limits
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.logger import NodeLog
 from gossiplog.live.results import Result, deliver
-from gossiplog.views.place import Place
 from gossiplog.views.thread import ViewsThread
+
+if TYPE_CHECKING:
+    from gossiplog.views.place import Place
 
 _log = NodeLog()
 
@@ -79,6 +81,8 @@ class ViewsWork:
 
     def _started(self) -> ViewsThread:
         if self._thread is None:
+            from gossiplog.views.place import Place  # who asks for no view starts sooner
+
             place = Place(*(self._own_place or (None,)))
             self._thread = self._make(place, self._tell, self._name)
         return self._thread

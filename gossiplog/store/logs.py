@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING
 
 from gossiplog.errors import (
     BadForkProofError,
@@ -36,21 +37,14 @@ from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
 from gossiplog.store.owning_process import Home
 from gossiplog.store.reading_around import Stretch, read_around, read_back
-from gossiplog.store.repair.repair import Donor, RepairReport, repair_logs
 from gossiplog.store.repair.verify import Damage, OnProgress, VerifyReport, verify_store
-from gossiplog.store.requests import (
-    Accept,
-    Append,
-    CommitReport,
-    Done,
-    FillRow,
-    Forget,
-    Reply,
-    Request,
-)
+from gossiplog.store.requests import Accept, Append, CommitReport, Done, FillRow, Forget, Reply, Request
 from gossiplog.store.saved_cursors import SavedCursors
 from gossiplog.store.torn_ends import TornEnds
 from gossiplog.store.transaction import Batch
+
+if TYPE_CHECKING:
+    from gossiplog.store.repair.repair import Donor, RepairReport
 
 __all__ = ["Logs", "VerifyReport", "open_logs"]
 
@@ -370,6 +364,8 @@ class Logs:
         has the same ones; otherwise they stay as they are.  A damaged node key is replaced.  A damaged database file
         has to be rebuilt first (:func:`gossiplog.store.repair.salvage.salvage`); as long as it is not, nothing is done.
         """
+        from gossiplog.store.repair.repair import RepairReport, repair_logs
+
         self.weighing.end()
         damaged = self.verify(progress)
         if not damaged.sound:

@@ -12,13 +12,15 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gossiplog.errors import StoreClosedError
 from gossiplog.store.owning_process import Home, hold
-from gossiplog.views.place import Place
 
-Work: TypeAlias = Callable[[Place], Any]
+if TYPE_CHECKING:
+    from gossiplog.views.place import Place
+
+Work: TypeAlias = "Callable[[Place], Any]"
 
 Answer: TypeAlias = Callable[[Any], None]
 """Called with what the work returned or raised, where the owner of the thread wants it."""

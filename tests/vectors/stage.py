@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from nacl.bindings import crypto_scalarmult_base
 
-from gossiplog.gossip.messages import Interest
+from gossiplog.gossip.interest import Interest
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import Segment, verify

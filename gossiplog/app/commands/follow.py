@@ -18,8 +18,7 @@ from gossiplog.app.commands.local import opened, opened_to_read
 from gossiplog.app.printing import say
 from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.gossip.budget import check_memory
-from gossiplog.gossip.interest import KEPT_AS, Choices
-from gossiplog.gossip.messages import Interest
+from gossiplog.gossip.interest import KEPT_AS, Choices, Interest
 from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.log.keys import format_author, parse_author
 from gossiplog.store.logs import Logs

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gossiplog.app.commands.arguments import checked
 from gossiplog.app.commands.authors import find_author
-from gossiplog.app.commands.by_time import ByTime, Chosen, Where, read_moment, read_where
+from gossiplog.app.commands.chosen import Chosen, Where, read_moment, read_where
 from gossiplog.app.commands.damage import Damages
 from gossiplog.app.commands.local import opened_to_read
 from gossiplog.app.printing import as_json as json_line
@@ -78,6 +78,8 @@ def log(arguments: Namespace) -> int:
             if author in (None, damage.author) or damage.author is None:
                 damages(damage)
         if by_time:
+            from gossiplog.app.commands.by_time import ByTime  # other orders start sooner
+
             with closing(ByTime(logs, None if author is None else [author], damages)) as sorted_logs:
                 for entry in sorted_logs.entries(chosen):
                     say(form(entry))

@@ -12,7 +12,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack, closing
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gossiplog.app.commands.arguments import path
 from gossiplog.app.commands.damage import DAMAGED
@@ -23,9 +23,10 @@ from gossiplog.errors import StoreDamagedError
 from gossiplog.log.keys import format_author
 from gossiplog.store.door import directory_of, require_another
 from gossiplog.store.logs import Logs
-from gossiplog.store.repair.repair import RepairReport
-from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.repair.verify import Damage, OnProgress
+
+if TYPE_CHECKING:
+    from gossiplog.store.repair.repair import RepairReport
 
 PROGRESS_SECONDS: Final = 0.2
 
@@ -105,6 +106,8 @@ def _sound(store: str, wait: float) -> Logs:
         logs.close()
     except StoreDamagedError:
         pass
+    from gossiplog.store.repair.salvage import salvage
+
     kept = salvage(directory_of(store), wait)
     say(f"rebuilt: {kept.rows} segments of {kept.authors} authors; the old file is {kept.aside}")
     return opened(store, wait)

@@ -11,13 +11,12 @@ import os
 import re
 import sqlite3
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from argparse import Namespace
+from collections.abc import Iterator
 from contextlib import closing
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
-from gossiplog.app.commands.arguments import checked
 from gossiplog.app.commands.local import missing, opened
 from gossiplog.app.printing import as_json, say
 from gossiplog.errors import InvalidValueError, StoreNotFoundError
@@ -26,8 +25,6 @@ from gossiplog.views.answering import BUILT, versions
 from gossiplog.views.derived import Derived
 from gossiplog.views.place import Place
 from gossiplog.views.view import View
-
-LIMIT: Final = 20
 
 _FILE: Final = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})\.([1-9][0-9]*)")
 
@@ -43,40 +40,6 @@ class State(NamedTuple):
     skipped: int
     bytes: int
     damaged: bool = False
-
-
-def add_verbs(verb: Callable[..., ArgumentParser], search: Callable[[Namespace], int]) -> None:
-    """Define the verbs views and search, of which the latter is not imported yet."""
-    example = "gossiplog search --store ~/notes 'heron NOT swan'"
-    parser = verb("search", search, "find entries by their words", example, lambda _: True)
-    parser.add_argument("text", metavar="TEXT", help='words, or a query: heron NOT swan, "two words", her*')
-    parser.add_argument(
-        "--limit", type=checked(_read_limit), default=LIMIT, metavar="N", help=f"(default: {LIMIT})"
-    )
-    parser.add_argument("--newest", action="store_true", help="the newest first, not the best")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
-    about = "show what is computed from entries and kept beside them, build it anew, delete it"
-    example = "gossiplog views --store ~/notes --rebuild birds:Birds"
-    parser = verb("views", views, about, example)
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--drop", metavar="NAME", help="delete the files of a view; it is built anew when it is opened"
-    )
-    what.add_argument(
-        "--rebuild",
-        metavar="MODULE:CLASS",
-        help="build a view anew, now: MODULE is found as python finds it, from this directory too",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
-
-
-def _read_limit(text: str) -> int:
-    try:
-        if (limit := int(text)) > 0:
-            return limit
-    except ValueError:
-        pass
-    raise InvalidValueError(f"a number of entries, not {text}")
 
 
 def views(arguments: Namespace) -> int:

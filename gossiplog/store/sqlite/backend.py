@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.errors import GossiplogError, StoreClosedError, StoreDamagedError, StoreError
 from gossiplog.limits import DISK_PAGE_BYTES, MAX_SEGMENT_ENTRIES
@@ -27,14 +27,15 @@ from gossiplog.store.copy_guard.guard import CopyGuard
 from gossiplog.store.directory import StoreDirectory
 from gossiplog.store.interface import Cut, DeleteAuthor, Mend, Row, RowWrite, SavedCursor, Secrets
 from gossiplog.store.owning_process import hold, leak
-from gossiplog.store.sqlite.carved import Carved
 from gossiplog.store.sqlite.integrity import problems
 from gossiplog.store.sqlite.opening import connect, forsake, large_values
-from gossiplog.store.sqlite.pages import Pages
 from gossiplog.store.sqlite.rows import NUMBER, head_of, leaving, segment_of, unsealed
 from gossiplog.store.sqlite.schema import EMPTY_PAGES, SQLITE_ERRORS, read_error
 from gossiplog.store.sqlite.space import CLOSING_STEPS, Space
 from gossiplog.store.sqlite.transaction import SQLiteWriter
+
+if TYPE_CHECKING:
+    from gossiplog.store.sqlite.carved import Carved
 
 _ROWS_AT_ONCE: Final = 512
 """As many as a step of merging looks at: more would be read in vain."""
@@ -177,6 +178,9 @@ class SQLiteBackend:
         """Return rows by looking at every page, the first time; O(pages) then, 20 us for each."""
         self._require_open()
         if self._carved is None:
+            from gossiplog.store.sqlite.carved import Carved  # most stores are never looked through
+            from gossiplog.store.sqlite.pages import Pages
+
             with self._busy:
                 try:
                     self._carved = Carved(Pages(self._directory.folder), self._file)

@@ -13,9 +13,8 @@ from typing import Any, TypeAlias
 from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip import events
 from gossiplog.gossip.heads import Heads
-from gossiplog.gossip.interest import KEPT_AS, Choices
+from gossiplog.gossip.interest import KEPT_AS, Choices, Interest
 from gossiplog.gossip.loop import Loop
-from gossiplog.gossip.messages import Interest
 from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.quotas import QuotaLedger, Quotas
 from gossiplog.gossip.replica import Replica
