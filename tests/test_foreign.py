@@ -22,8 +22,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import errors, limits, notices
 from gossiplog.app.cli import main
+from gossiplog.app.happenings import describe
 from gossiplog.app.printing import StatusLine, as_json, complain, report
-from gossiplog.app.service import describe
 from gossiplog.errors import GossiplogError, StoreDamagedError
 from gossiplog.live.logger import NodeLog
 from gossiplog.notices import Peer, PeerDown, PeerRejected, PeerUp
@@ -229,6 +229,7 @@ OUTSIDE = {
     "app.streams": "bytes that the others made",
     "live.logger": "what it is for",
     "app.commands.forks": "a proof on standard output: lines of Base64",
+    "app.logs": "where twistd logs JSON to: ASCII without controls",
     "app.tap": "says where the one line goes while twistd has its log in the place of standard error",
 }
 """Modules that hold a stream or a logger of their own, and why."""

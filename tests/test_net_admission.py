@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
-from gossiplog.app.service import describe
+from gossiplog.app.happenings import describe
 from gossiplog.errors import (
     BadSignatureError,
     ByeCode,

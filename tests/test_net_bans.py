@@ -7,7 +7,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits, notices
-from gossiplog.app.service import describe
+from gossiplog.app.happenings import describe
 from gossiplog.errors import (
     BadSignatureError,
     ByeCode,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.app.service import describe
+from gossiplog.app.happenings import describe
 from gossiplog.errors import StoreDamagedError, StoreInUseError
 from gossiplog.notices import PeerRejected, StoreDamaged
 from gossiplog.store.logs import open_logs

@@ -158,7 +158,7 @@ class TwistdTests(ProcessTestCase):
             about["listening"][1], "--peer", about["listening"][0], cwd=other,
         )  # fmt: skip
         self.assertEqual(second.ready()["store"], str(self.place / "bob"))
-        second.wait_for(r"\[gossiplog#info\] peer \w{8} is up at tcp:127")
+        second.wait_for(r"\[gossiplog.net#info\] peer \w{8} is up at tcp:127")
         self.run_gossiplog("init", "--store", "cleo")
         self.run_gossiplog("append", "--store", "cleo", "hello")
         self.run_gossiplog("sync", about["listening"][0], "--store", "cleo", "--network", "n")
@@ -255,7 +255,7 @@ class TwistdTests(ProcessTestCase):
         )
         self.assertEqual(third.finish(), 1)
         said = (self.place / "log3").read_text()
-        self.assertRegex(said, r"(?m)gossiplog#error\] cannot listen on '[^']+': .* in use")
+        self.assertRegex(said, r"(?m)gossiplog.app#error\] cannot listen on '[^']+': .* in use")
         self.assertEqual((said.count("cannot listen"), "Traceback" in said), (1, False))
         self.end_daemon(pidfile)
         self.assertIn("Server Shut Down", logfile.read_text())

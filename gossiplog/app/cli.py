@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from gossiplog.app import keyfile
+from gossiplog.app import keyfile, log_options
 from gossiplog.app.commands import follow, forks, local, log, simulate_arguments, verify, view_arguments
 from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
 from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
@@ -262,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     _network(run)
     _addresses(run)
     follow.add_limits(run)
+    log_options.add_arguments(run)
 
     invite = verb(
         "invite",
@@ -284,6 +285,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _addresses(join)
     follow.add_limits(join)
+    log_options.add_arguments(join)
 
     chat = verb(
         "chat",

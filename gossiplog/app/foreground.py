@@ -30,14 +30,16 @@ INTERRUPTED = 130
 Main: TypeAlias = Callable[..., Coroutine[Any, Any, int | None]]
 
 
-def foreground(main: Main) -> Callable[..., Deferred[None]]:
+def foreground(main: Main, log: Callable[[LogEvent], None] | None = None) -> Callable[..., Deferred[None]]:
     """Make ``async def main(reactor, *arguments) -> exit status or None`` fit for ``task.react``.
 
     SIGINT, SIGTERM and a SystemExit in any callback cancel what ``main`` awaits; the reactor stops once ``main`` is
     through with it.  A failure is one line on standard error and exit status 1.  Threads take turns every half
-    millisecond (``SWITCH_SECONDS``).  A standard output that cannot be written to is a failure too.
+    millisecond (``SWITCH_SECONDS``).  A standard output that cannot be written to is a failure too.  ``log`` takes what
+    is logged; without it failures in callbacks are shown, in one line each.
     """
     open_standard_files()
+    show = log or _log_in_one_line
     sys.setswitchinterval(SWITCH_SECONDS)
 
     def run(reactor: Any, *arguments: Any) -> Deferred[None]:
@@ -48,18 +50,18 @@ def foreground(main: Main) -> Callable[..., Deferred[None]]:
         task: Deferred[int | None] | None = None
 
         @provider(ILogObserver)
-        def log(event: LogEvent) -> None:
+        def observe(event: LogEvent) -> None:
             nonlocal asked
             if sys.is_finalizing():
                 return  # main is through, its status is said, and what is left cannot even import
             failure = event.get("log_failure")
             if failure is None or not failure.check(SystemExit, KeyboardInterrupt):
-                _log_in_one_line(event)
+                show(event)
             elif asked is None:  # raised in a callback, where the reactor does nothing but log it
                 asked = failure.value
                 reactor.callLater(0, stop)
 
-        globalLogBeginner.beginLoggingTo([log], discardBuffer=True, redirectStandardIO=False)
+        globalLogBeginner.beginLoggingTo([observe], discardBuffer=True, redirectStandardIO=False)
 
         def start() -> None:
             nonlocal task

@@ -43,11 +43,13 @@ def as_json(value: object, **options: Any) -> str:
     return json.dumps(value, ensure_ascii=True, **options)
 
 
-def complain(text: str, stream: TextIO | None = None, *, name: str = "gossiplog: ") -> None:
-    """Write one line on standard error, or on ``stream``."""
+def complain(
+    text: str, stream: TextIO | None = None, *, name: str = "gossiplog: ", whole: bool = False
+) -> None:
+    """Write one line on standard error, or on ``stream``; ``whole``: however long it is."""
     stream = stream or sys.stderr
     try:
-        stream.write(f"{name}{brief(' '.join(text.split()))}\n")
+        stream.write(f"{name}{printable(text) if whole else brief(' '.join(text.split()))}\n")
         stream.flush()
     except (OSError, ValueError, AttributeError):
         pass  # it is closed: there is nobody to tell
@@ -77,10 +79,10 @@ class StatusLine:
         """Show nothing."""
         self.show("")
 
-    def tell(self, line: str) -> None:
-        """Write a line on standard error, in the place of what was shown."""
+    def tell(self, line: str, whole: bool = False) -> None:
+        """Write a line on standard error, in the place of what was shown; ``whole``: however long it is."""
         self.clear()
-        complain(line, name="")
+        complain(line, name="", whole=whole)
 
 
 def open_standard_files() -> None:

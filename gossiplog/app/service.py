@@ -1,6 +1,6 @@
 """A node as a service: one store, one node, the addresses it listens on and dials.
 
-Responsible for: starting these in order and stopping them in order; the ready line; what a node has to say, in words.
+Responsible for: starting these in order and stopping them in order; the ready line.
 Must not know: who runs it (twistd, ``gossiplog run``).
 Invariant: a start that fails leaves nothing open.
 """
@@ -15,20 +15,23 @@ from typing import Any, Final
 from twisted.internet.task import deferLater
 
 from gossiplog import notices
+from gossiplog.app.happenings import Happenings
 from gossiplog.app.printing import as_json
 from gossiplog.errors import StoreLockedError
 from gossiplog.gossip.quotas import Quotas
+from gossiplog.live.logger import NodeLog
 from gossiplog.live.store import Store, open_store
-from gossiplog.log.keys import KeyKind, format_key, short_key
+from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.log.network import Network
 from gossiplog.net.progress import in_words
 from gossiplog.net.sockets import take_descriptors
 from gossiplog.node import Node
 from gossiplog.notices import Notice
-from gossiplog.printable import brief
 from gossiplog.store.door import place_of
 from gossiplog.store.lock import Patience
 from gossiplog.ticket import Ticket
+
+_log = NodeLog()
 
 HOLD_UP_SECONDS: Final = 0.2
 """Nobody notices that Ctrl-C takes so long."""
@@ -44,7 +47,6 @@ class Serving:
         network: Network | Ticket,
         listen: Sequence[str],
         peers: Sequence[str],
-        tell: Callable[[str], None],
         *,
         init: bool,
         wait: float = 0.0,
@@ -54,8 +56,8 @@ class Serving:
         max_memory: int | None = None,
         mode: str = "both",
     ) -> None:
-        """Remember what to run; ``tell`` is given what happens later, in words.  ``init``: create a missing store;
-        ``wait``: for so long, while it is open elsewhere.
+        """Remember what to run; what happens later is logged.  ``init``: create a missing store; ``wait``: for so long,
+        while it is open elsewhere.
 
         ``show`` is given a progress line a few times a second while entries come.
         """
@@ -64,7 +66,6 @@ class Serving:
         self._network = network
         self._listen = listen
         self._peers = peers
-        self._tell = tell
         self._init = init
         self._wait = wait
         self._show = show
@@ -74,7 +75,7 @@ class Serving:
         self._mode = mode
         self.failure: Exception | None = None
         self._open = AsyncExitStack()
-        self._unreachable: dict[str, str] = {}
+        self._happenings = Happenings()
 
     async def start(self) -> str:
         """Open the store, listen, dial; return the ready line.
@@ -107,7 +108,8 @@ class Serving:
         opened.push_async_callback(node.stop)
         node.subscribe(self._told)
         if store.copied:
-            self._tell(f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover")
+            words = f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover"
+            _log.warn("{words}", words=words, event="store_copied", store=self._path, reason=store.copied)
         bound = [await node.listen(endpoint) for endpoint in self._listen]
         for peer in self._peers:
             node.connect(peer)
@@ -118,19 +120,9 @@ class Serving:
         await self._open.aclose()
 
     def _told(self, notice: Notice) -> None:
-        if isinstance(notice, notices.Progress):
-            if self._show is not None:
-                self._show(in_words(notice))
-            return
-        if isinstance(notice, notices.DialFailed):
-            if self._unreachable.get(notice.address) == notice.reason:
-                return  # said already, and it is tried again and again
-            self._unreachable[notice.address] = notice.reason
-        elif isinstance(notice, notices.PeerUp):
-            self._unreachable.pop(notice.peer.address, None)
-        words = describe(notice)
-        if words is not None:
-            self._tell(words)
+        if isinstance(notice, notices.Progress) and self._show is not None:
+            self._show(in_words(notice))
+        self._happenings.tell(notice)
 
 
 async def open_patiently(path: str, reactor: Any, *, init: bool, wait: float) -> Store:
@@ -152,45 +144,3 @@ def ready_line(listening: Sequence[str], node: bytes, path: str) -> str:
     """Return what a program that starts nodes waits for: ``gossiplog ready`` and JSON with sorted keys."""
     about = {"listening": list(listening), "node": format_key(KeyKind.NODE, node), "store": path}
     return f"gossiplog ready {as_json(about, sort_keys=True)}"
-
-
-def describe(notice: Notice) -> str | None:
-    """Say in one line what happened, None for what happens all the time."""
-    words = _words(notice)
-    return None if words is None else brief(words)
-
-
-def _words(notice: Notice) -> str | None:
-    match notice:
-        case notices.PeerUp(peer):
-            only = {"pull": ", only pulls", "push": ", only pushes"}.get(peer.mode, "")
-            return f"peer {short_key(peer.id)} is up at {peer.address} ({peer.agent}{only})"
-        case notices.PeerDown(peer, _, reason):
-            return f"peer {short_key(peer.id)} is down: {reason}"
-        case notices.PeerRejected(address, error):
-            return f"rejected {address}: {error}"
-        case notices.StrangersTurnedAway(count, places, where, most, reason):
-            return (
-                f"turned away {count:,} more strangers from {places:,} addresses in a minute, {most:,} of them from "
-                f"{where}; the last: {reason}"
-            )
-        case notices.Banned(peer, reason, seconds):
-            return f"peer {short_key(peer)} is kept out for {seconds:.0f} s: {reason}"
-        case notices.DialFailed(address, reason):
-            return f"no connection to {address}: {reason}"
-        case notices.AuthorForked(proof):
-            return f"author {short_key(proof.author)} has forked its log; nothing more is taken from it"
-        case notices.QuotaExceeded(author, quota):
-            return f"author {short_key(author)} is over the quota {quota.value}; nothing is taken from it"
-        case notices.QuotaLifted(author):
-            return f"author {short_key(author)} is within the quotas again"
-        case notices.StoreFailing(error, final):
-            end = "nothing is written any more" if final else "writing is tried again"
-            return f"the store fails: {error}; {end}"
-        case notices.StoreDamaged(author, error, first, last):
-            if author is None:
-                return f"the store is damaged, and only read: {error}; see gossiplog verify --repair"
-            where = f"{first} to {last}" if last > first else f"{first}"
-            return f"the log of {short_key(author)} is damaged at {where}: {error}; see gossiplog verify --repair"
-        case _:
-            return None

@@ -17,10 +17,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from gossiplog.app import keyfile
+from gossiplog.app import keyfile, log_options
 from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait
 from gossiplog.app.commands.follow import MEMORY, MODES, QUOTAS, bound, read_memory
 from gossiplog.app.foreground import SWITCH_SECONDS
+from gossiplog.app.logs import TWISTD_LOG_NAME, twistd_log, use_levels
 from gossiplog.app.printing import complain
 from gossiplog.app.service import Serving
 from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
@@ -43,6 +44,7 @@ class Options(usage.Options):
     )
     optFlags = [
         ["only-followed", None, "Want nobody but the authors followed, from now on."],
+        ["log-json", None, f"{log_options.JSON[0].upper()}{log_options.JSON[1:]}."],
         *([mode, None, f"{about[0].upper()}{about[1:]}."] for mode, (_, about) in MODES.items()),
     ]
     optParameters = [
@@ -64,11 +66,14 @@ class Options(usage.Options):
     network: Network | Ticket
     quotas: Quotas
     mode: str
+    logs: log_options.LogOptions
+    parent: Any = None
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
         self.listen: list[str] = []
         self.peers: list[str] = []
+        self._levels: list[Any] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Endpoint to listen on, such as tcp:4000 or tcp:0:interface=127.0.0.1; may be repeated."""
@@ -77,6 +82,14 @@ class Options(usage.Options):
     def opt_peer(self, endpoint: str) -> None:
         """Endpoint to dial and keep a connection to, such as tcp:example.org:4000; may be repeated."""
         self.peers.append(_checked(check_client, endpoint))
+
+    def opt_log_level(self, text: str) -> None:
+        try:
+            self._levels.append(log_options.read_levels(text))
+        except InvalidValueError as error:
+            raise usage.UsageError(f"--log-level: {error}") from None
+
+    opt_log_level.__doc__ = f"{log_options.LEVEL[0].upper()}{log_options.LEVEL[1:]}."
 
     opt_l = opt_listen
     opt_p = opt_peer
@@ -91,6 +104,14 @@ class Options(usage.Options):
             self.store = place_of(typed(self["store"]))
         except InvalidValueError as error:
             raise usage.UsageError(f"--store: {error}") from None
+        self.logs = log_options.log_options(bool(self["log-json"]), self._levels)
+        if self.logs.as_json and self.parent is not None:
+            if self.parent["logfile"] == "-" and not self.parent["nodaemon"]:
+                raise usage.UsageError("--logfile - needs --nodaemon")
+            if self.parent["syslog"] or self.parent["logger"]:
+                raise usage.UsageError("--log-json excludes --syslog and --logger")
+            twistd_log.options = self.parent
+            self.parent["logger"] = TWISTD_LOG_NAME
         modes = [mode for mode in MODES if self[mode]]
         if len(modes) > 1:
             raise usage.UsageError("--pull and --push exclude each other")
@@ -126,7 +147,8 @@ class NodeService(Service):
     name = "gossiplog"
 
     def __init__(self, reactor: Any, options: Options) -> None:
-        self._log = NodeLog("gossiplog")
+        self._log = NodeLog("gossiplog.app")
+        use_levels(options.logs)
         self._started = False
         self._said = False
         self._starting: Deferred[None] | None = None
@@ -136,7 +158,6 @@ class NodeService(Service):
             options.network,
             options.listen,
             options.peers,
-            self._tell,
             init=True,
             wait=options["wait"],
             only_followed=bool(options["only-followed"]) or None,
@@ -148,7 +169,7 @@ class NodeService(Service):
     def startService(self) -> None:
         """Open the store, listen and dial; raises :class:`CannotStart`."""
         Service.startService(self)
-        self._starting = Deferred.fromCoroutine(self._serving.start()).addCallbacks(self._tell, self._failed)
+        self._starting = Deferred.fromCoroutine(self._serving.start()).addCallbacks(self._ready, self._failed)
         failure = self._serving.failure
         if failure is not None:
             self._say(Failure(failure))  # while closing what was opened the process may end
@@ -169,8 +190,8 @@ class NodeService(Service):
             await self._starting  # it closes what it opened
         await self._serving.stop()
 
-    def _tell(self, words: str) -> None:
-        self._log.info("{words}", words=words)
+    def _ready(self, words: str) -> None:
+        self._log.info("{words}", words=words, event="ready")
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):
@@ -185,9 +206,9 @@ class NodeService(Service):
         if said:
             return
         if failure.check(GossiplogError, OSError):
-            self._log.error("{words}", words=failure.getErrorMessage())
+            self._log.error("{words}", words=failure.getErrorMessage(), event="cannot_start")
         else:
-            self._log.failure("cannot start", failure)
+            self._log.failure("cannot start", failure, event="cannot_start")
 
 
 def makeService(options: Options) -> NodeService:

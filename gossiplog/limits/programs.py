@@ -11,6 +11,10 @@ SQLite might hang in the child."""
 MAX_PRINTED_CHARS: Final = 2048
 """Of a text of others in an error, a notice or a line of a log: a path of 255 bytes that are all escaped still fits."""
 
+MAX_SAID: Final = 1024
+"""Things that are tried again and again of which a log remembers that it said them: a node dials far fewer addresses,
+and 2 MiB of texts are not much."""
+
 MAX_MARKS: Final = 8
 """Combining marks on one letter: more than any script stacks; hundreds of them reach over the lines above and below."""
 

@@ -39,7 +39,7 @@ class DamageReports:
         """Something cannot be read."""
         call_each(self._reactor, self._listeners, damage)
         if not self._listeners:
-            _log.warn("{words}", words=in_words(damage, self._path))
+            _log.warn("{words}", words=in_words(damage, self._path), event="store_damaged")
 
     def _repeat(self, listener: Listener) -> None:
         if listener in self._listeners:

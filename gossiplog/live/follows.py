@@ -140,7 +140,9 @@ class Follows:
             try:
                 listener(event)
             except Exception:  # the others must hear all the same
-                _log.failure("a listener was not told of {event}", event=type(event).__name__)
+                _log.failure(
+                    "a listener was not told of {kind}", event="listener_failed", kind=type(event).__name__
+                )
 
     def _change(
         self,

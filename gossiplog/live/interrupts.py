@@ -51,4 +51,4 @@ def call_each(reactor: Any, listeners: Iterable[Callable[..., object]], *about: 
             listener(*about)
         except BaseException:
             if not pass_on(reactor):
-                _log.failure("a listener failed")
+                _log.failure("a listener failed", event="listener_failed")

@@ -84,4 +84,4 @@ class OpenViews:
     def _tell(self, notice: Notice) -> None:
         call_each(self._reactor, self._listeners, notice)
         if not self._listeners and isinstance(notice, ViewSkipped | ViewFailed):
-            _log.warn("{notice}", notice=repr(notice))
+            _log.warn("{notice}", event="view_failed", notice=repr(notice))

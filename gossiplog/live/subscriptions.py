@@ -44,7 +44,9 @@ class Subscribers:
                 refuse_awaitable("a subscriber", subscriber(notice))
             except BaseException:
                 if not pass_on(self._reactor):
-                    _log.failure("a subscriber failed on {kind}", kind=type(notice).__name__)
+                    _log.failure(
+                        "a subscriber failed on {kind}", event="subscriber_failed", kind=type(notice).__name__
+                    )
 
     def add(self, subscriber: Callable[[Notice], object]) -> Callable[[], None]:
         """Call ``subscriber`` with every notice; returns how to stop that."""

@@ -22,7 +22,7 @@ from gossiplog import limits
 from gossiplog.errors import StoreClosedError, StoreError
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.interrupts import call_each
-from gossiplog.live.logger import NodeLog
+from gossiplog.live.logger import NodeLog, Said
 from gossiplog.live.page import Page, Wanted
 from gossiplog.live.results import Result, deliver
 from gossiplog.live.selection import passes
@@ -91,6 +91,7 @@ class Timeline:
         self._timer: Any = None
         self._closed = False
         self._said = 0.0
+        self._complaints = Said()
         self._owes = False
         self._rest_until = 0.0
         self._told: set[Damage] = set()
@@ -212,8 +213,9 @@ class Timeline:
 
     def _failed(self, failure: Failure) -> None:
         """Nobody waits for it now; who asks for a page is told."""
-        if not failure.check(StoreError):
-            _log.failure("the index of places of {path} is not kept up", failure, path=self._store.path)
+        if not failure.check(StoreError) and self._complaints.is_new("index", failure.getErrorMessage()):
+            words = "the index of places of {path} is not kept up"
+            _log.failure(words, failure, event="index_failed", path=self._store.path)
 
     # -- the work
 
@@ -237,7 +239,8 @@ class Timeline:
                 if damaged or not is_damage(error):
                     raise StoreError(f"the index of places of {path} fails: {error}") from error
                 damaged = True
-            _log.warn("the index of places of {path} is damaged, and built anew", path=path)
+            words = "the index of places of {path} is damaged, and built anew"
+            _log.warn(words, event="index_damaged", path=path)
             await self._store.derive(lambda room: room.remove(NAME))
 
     async def _finish(self, begin: Callable[[Index], Steps[T]]) -> T:

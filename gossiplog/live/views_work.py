@@ -59,7 +59,8 @@ class ViewsWork:
         over: Deferred[None] = Deferred()
 
         def late() -> None:
-            _log.warn("{name} does not end: a view hangs.  The store is closed without it", name=self._name)
+            words = "{name} does not end: a view hangs.  The store is closed without it"
+            _log.warn(words, event="view_hangs", name=self._name)
             thread.abandon()
             over.callback(None)
 

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError
 from gossiplog.live.interrupts import pass_on
-from gossiplog.live.logger import NodeLog
+from gossiplog.live.logger import NodeLog, Said
 from gossiplog.net import endpoints
 from gossiplog.net.endpoints import ClientEndpoint
 from gossiplog.net.happy_eyeballs import reaching
@@ -249,6 +249,7 @@ class Dialers:
         self.banned_for = banned_for
         self.failed = failed
         self.home = home
+        self._said = Said()
         self._dialers: list[Dialer] = []
 
     def chance(self) -> float:
@@ -256,8 +257,8 @@ class Dialers:
         try:
             return min(max(0.0, float(self.random())), 1.0)
         except BaseException:
-            if not pass_on(self.reactor):
-                _log.failure("the source of randomness failed")
+            if not pass_on(self.reactor) and self._said.is_new("random", "failed"):
+                _log.failure("the source of randomness failed", event="random_failed")
             return 0.5
 
     def add(self, endpoint: ClientEndpoint) -> Dialer:

@@ -310,7 +310,7 @@ class Driver:
     def failed(self, culprit: Event | Effect | Link) -> None:
         """A fault ends the session that provoked it and no other."""
         if not pass_on(self.reactor):
-            _log.failure("{name} was not handled", name=type(culprit).__name__)
+            _log.failure("{name} was not handled", event="not_handled", name=type(culprit).__name__)
         session = getattr(culprit, "session", None)
         if session in self._links and type(culprit) is not events.Closed:
             self._handle(events.Closed(session, ByeCode.INTERNAL, "internal error"))
@@ -327,13 +327,13 @@ class Driver:
     def failing(self, error: BaseException, final: bool) -> None:
         """A commit failed."""
         if not isinstance(error, StoreError):
-            _log.failure("a commit failed", Failure(error))
+            _log.failure("a commit failed", Failure(error), event="commit_failed")
             error = StoreError(f"internal error: {error}")
         self._tell(notices.StoreFailing(error, final))
 
     def broke(self, error: BaseException) -> None:
         """A read failed, and the disk is not why."""
-        _log.failure("a read for a peer failed", Failure(error))
+        _log.failure("a read for a peer failed", Failure(error), event="read_failed")
 
     def damaged(self, author: bytes | None, first: int, last: int, reason: str) -> None:
         """Entries cannot be read."""

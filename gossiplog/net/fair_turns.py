@@ -122,5 +122,5 @@ class FairTurns:
             self._waiting.took(turn.share, used)
         except BaseException:
             if not pass_on(self._reactor):
-                _log.failure("a turn failed")
+                _log.failure("a turn failed", event="turn_failed")
             worker.abort()

@@ -17,7 +17,7 @@ from gossiplog.addresses import Address
 from gossiplog.arguments import check_seconds
 from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.live.interrupts import pass_on
-from gossiplog.live.logger import NodeLog
+from gossiplog.live.logger import NodeLog, Said
 from gossiplog.live.results import Result, deliver
 from gossiplog.log.network import Network
 from gossiplog.net.peering import Peering
@@ -90,6 +90,7 @@ class _Running:
         self.is_looking = True
         self.is_over = False
         self.why = ""
+        self._said = Said()
         self.reactor = search.reactor
         self.network = search.network
         self.node = search.node
@@ -121,8 +122,9 @@ class _Running:
         """It raised."""
         if pass_on(self.reactor, failure.value):
             return
-        if not isinstance(failure.value, GossiplogError | OSError):
-            _log.failure("{name} failed", failure, name=self.name)
+        expected = isinstance(failure.value, GossiplogError | OSError)
+        if not expected and self._said.is_new("way", failure.getErrorMessage()):
+            _log.failure("{name} failed", failure, event="way_failed", name=self.name)
         self.failed(failure.getErrorMessage() or type(failure.value).__name__)
 
     def _looked(self, _: Any) -> None:

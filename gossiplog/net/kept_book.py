@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from twisted.python.failure import Failure
+
 from gossiplog import limits
 from gossiplog.gossip.book import Book
 from gossiplog.gossip.saved_book import KEPT_AS, dump, load
 from gossiplog.live.core import StoreCore
-from gossiplog.live.logger import NodeLog
+from gossiplog.live.logger import NodeLog, Said
 from gossiplog.store.requests import SetMeta
 
 _log = NodeLog()
@@ -31,15 +33,14 @@ class KeptBook:
         self._loaded = loaded
         self._call: Any = None
         self._saved = b""
+        self._said = Said()
 
     def read(self) -> None:
         """Begin."""
         self._call = self._reactor.callLater(limits.BOOK_SECONDS, self._again)
         if not self._core.copied:
             reading = self._core.run(lambda logs: logs.meta(KEPT_AS))
-            reading.addCallbacks(
-                self._take, lambda failure: _log.failure("the address book was not read", failure)
-            )
+            reading.addCallbacks(self._take, lambda failure: self._failed(failure, "read"))
 
     def close(self) -> None:
         """Write it a last time."""
@@ -67,4 +68,9 @@ class KeptBook:
         if saved != self._saved:
             self._saved = saved
             writing = self._core.set(SetMeta(KEPT_AS, saved))
-            writing.addErrback(lambda failure: _log.failure("the address book was not written", failure))
+            writing.addErrback(self._failed, "written")
+
+    def _failed(self, failure: Failure, verb: str) -> None:
+        """It is tried again, with what is in it then."""
+        if self._said.is_new(verb, failure.getErrorMessage()):
+            _log.failure("the address book was not {verb}", failure, event="book_failed", verb=verb)

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 from twisted.internet import task
 from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent
 
 from gossiplog.app import chat as chatting
 from gossiplog.app.commands.damage import Damages
 from gossiplog.app.commands.follow import quotas_of
 from gossiplog.app.commands.local import missing, option
 from gossiplog.app.foreground import Main, foreground
+from gossiplog.app.happenings import describe
+from gossiplog.app.log_options import log_options
+from gossiplog.app.logs import Lines
 from gossiplog.app.printing import FAILURE, StatusLine, as_json, complain, say
-from gossiplog.app.service import Serving, describe, open_patiently
+from gossiplog.app.service import Serving, open_patiently
 from gossiplog.app.terminal import Terminal
 from gossiplog.catch_up import CatchUp
 from gossiplog.errors import ByeCode, StoreNotFoundError
@@ -50,10 +54,10 @@ _ONLY = {
 """What is said of a peer that did not do both, though it was asked to."""
 
 
-def react(main: Main, *arguments: Any) -> int:
+def react(main: Main, *arguments: Any, log: Callable[[LogEvent], None] | None = None) -> int:
     """Run ``main(reactor, *arguments)`` on the reactor; return its exit status."""
     try:
-        task.react(foreground(main), arguments)
+        task.react(foreground(main, log), arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     raise AssertionError("react always exits")
@@ -137,23 +141,27 @@ def refused(over: Mapping[bytes, Quota], asked: Quotas) -> Iterator[str]:
 
 def run(arguments: Namespace) -> int:
     """Run a node until SIGINT or SIGTERM; print the ready line."""
-    return react(_run, arguments, False)
+    return _serve(arguments, init=False)
 
 
 def join(arguments: Namespace) -> int:
     """As :func:`run`, with a new store if there is none."""
-    return react(_run, arguments, True)
+    return _serve(arguments, init=True)
 
 
-async def _run(reactor: Any, arguments: Namespace, init: bool) -> None:
+def _serve(arguments: Namespace, init: bool) -> int:
     status = StatusLine()
+    lines = Lines(status, log_options(arguments.log_json, arguments.log_level))
+    return react(_run, arguments, status, init, log=lines)
+
+
+async def _run(reactor: Any, arguments: Namespace, status: StatusLine, init: bool) -> None:
     serving = Serving(
         reactor,
         arguments.store,
         arguments.network,
         arguments.listen,
         arguments.peer,
-        status.tell,
         init=init,
         wait=arguments.wait,
         show=status.show if status.visible else None,
