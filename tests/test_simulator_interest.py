@@ -120,6 +120,24 @@ class ChangeTests(SynchronousTestCase):
             self.assertEqual(seq(bob, ann), 4)
             cluster.settle()
 
+    def test_what_a_peer_kept_while_it_blocked(self) -> None:
+        """Comes from it at once when it wants the author again: it says what it holds before it says that."""
+        for held_before in (0, 1):
+            cluster = Cluster(held_before)
+            ann, bob, cyn = line(cluster, 3)
+            write(ann, held_before)
+            cluster.settle()
+            cluster.partition([ann, bob], [cyn])
+            write(ann, 3)
+            cluster.run(2.0)
+            bob.choose(Choices.block, ann.local[0])
+            cluster.heal()
+            cluster.settle()
+            self.assertEqual([seq(node, ann) for node in (bob, cyn)], [held_before + 3, held_before])
+            bob.choose(Choices.unblock, ann.local[0])
+            cluster.run(2.0)
+            self.assertEqual(seq(cyn, ann), held_before + 3)
+
     def test_blocked_and_deleted_in_mid_transfer(self) -> None:
         """Segments accepted and not yet on disk do not come back after the deletion; nor does what is in flight."""
         for seed in range(12):

@@ -65,7 +65,7 @@ class Announcements:
         ``may_wait``: it is news, which another peer may be about to send.
         """
         core, schedule = self._core, self._pulls.schedule
-        if not (core.wanted.wants(author) and session.wanted.wants(author)):
+        if not core.wanted.wants(author) or not self._interest.shown(session, author, seq):
             self._interest.pass_over(session, author)
             return
         if not session.takes:
