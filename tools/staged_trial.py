@@ -18,7 +18,16 @@ from pathlib import Path
 from threading import Lock
 
 ROOT = Path(__file__).resolve().parent.parent
-READ_BY_TESTS = ("tests", "examples", "docs", "bench", "README.rst", "CHANGELOG.rst", "CONTRIBUTING.rst")
+READ_BY_TESTS = (
+    "tests",
+    "examples",
+    "docs",
+    "bench",
+    "contrib",
+    "README.rst",
+    "CHANGELOG.rst",
+    "CONTRIBUTING.rst",
+)
 LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "node_modules", "_build", "_trial_temp*", ".hypothesis")
 MOST_AT_ONCE = 4
 """Modules: their tests start processes and sync to disk, and wait for that with deadlines."""

@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 from gossiplog import notices
 from gossiplog.app.happenings import Happenings
 from gossiplog.app.printing import as_json
+from gossiplog.app.supervisor import Supervisor
 from gossiplog.errors import StoreLockedError
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.logger import NodeLog
@@ -87,6 +88,7 @@ class Serving:
         async with AsyncExitStack() as opened:
             try:
                 ready = await self._start(opened)
+                self._supervise(opened)
             except Exception as error:
                 self.failure = error
                 raise
@@ -106,6 +108,7 @@ class Serving:
             mode=self._mode,
         )
         opened.push_async_callback(node.stop)
+        self._store, self._node = store, node  # what there is when I am asked how it is
         node.subscribe(self._told)
         if store.copied:
             words = f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover"
@@ -114,6 +117,16 @@ class Serving:
         for peer in self._peers:
             node.connect(peer)
         return ready_line(bound, node.id, self._path)
+
+    def _supervise(self, opened: AsyncExitStack) -> None:
+        supervisor = Supervisor(self._reactor, self._status)
+        opened.callback(supervisor.stopping)
+        self._reactor.callWhenRunning(supervisor.ready)
+
+    def _status(self) -> str:
+        progress, authors = self._node.progress, len(self._store.clock)
+        peers = len(progress.peers)
+        return f"{peers:,} peer{'s' * (peers != 1)}, {authors:,} author{'s' * (authors != 1)}, {in_words(progress)}"
 
     async def stop(self) -> None:
         """Stop the node, then close the store."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -68,6 +68,8 @@ class Options(usage.Options):
     mode: str
     logs: log_options.LogOptions
     parent: Any = None
+    terminal: TextIO | None = None
+    """Standard error of who starts a twistd in the background, until it has started."""
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
@@ -112,6 +114,7 @@ class Options(usage.Options):
                 raise usage.UsageError("--log-json excludes --syslog and --logger")
             twistd_log.options = self.parent
             self.parent["logger"] = TWISTD_LOG_NAME
+        self._check_files()
         modes = [mode for mode in MODES if self[mode]]
         if len(modes) > 1:
             raise usage.UsageError("--pull and --push exclude each other")
@@ -122,6 +125,18 @@ class Options(usage.Options):
             self.network = keyfile.network(self["network"])
         except GossiplogError as error:
             raise usage.UsageError(f"--network: {error}") from None
+
+    def _check_files(self) -> None:
+        """Refuse what twistd fails on later, with a traceback or in the background."""
+        if self.parent is None:
+            return
+        for name in ("logfile", "pidfile", "rundir"):
+            said = self.parent[name]
+            directory = said if name == "rundir" else os.path.dirname(os.path.abspath(said or "-"))
+            if said and not os.access(directory, os.X_OK | (0 if name == "rundir" else os.W_OK)):
+                raise usage.UsageError(f"--{name} {said}: {directory} is no directory that can be used")
+        if not self.parent["nodaemon"]:
+            self.terminal = os.fdopen(os.dup(2), "w", errors="backslashreplace")
 
 
 def _checked(check: Any, endpoint: str) -> str:
@@ -152,6 +167,7 @@ class NodeService(Service):
         self._started = False
         self._said = False
         self._starting: Deferred[None] | None = None
+        self._terminal = options.terminal
         self._serving = Serving(
             reactor,
             options.store,
@@ -173,9 +189,19 @@ class NodeService(Service):
         failure = self._serving.failure
         if failure is not None:
             self._say(Failure(failure))  # while closing what was opened the process may end
-            complain(str(failure), sys.__stderr__)  # twistd has put its log in the place of sys.stderr
+            complain(
+                str(failure), self._terminal or sys.__stderr__
+            )  # twistd has put its log in the place of stderr
+            self._let_terminal_go()
             raise CannotStart(str(failure))
+        self._let_terminal_go()
         self._started = True
+
+    def _let_terminal_go(self) -> None:
+        """Whoever started us may wait for the end of our standard error."""
+        if self._terminal is not None:
+            self._terminal.close()
+            self._terminal = None
 
     def stopService(self) -> Deferred[None]:
         """Stop the node, then close the store; fires when both are done."""

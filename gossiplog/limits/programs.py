@@ -15,6 +15,9 @@ MAX_SAID: Final = 1024
 """Things that are tried again and again of which a log remembers that it said them: a node dials far fewer addresses,
 and 2 MiB of texts are not much."""
 
+STATUS_SECONDS: Final = 5.0
+"""Between two looks at how a service is, for systemd's status: nobody looks more often, and it is little work."""
+
 MAX_MARKS: Final = 8
 """Combining marks on one letter: more than any script stacks; hundreds of them reach over the lines above and below."""
 
