@@ -277,7 +277,8 @@ class Reordered(_Notice):
 class EntryAhead(_Notice):
     """Entry ``seq`` of ``author`` has a time that is more than ten minutes ahead of our clock.
 
-    A reader in causal order hands it over when that is not so any more, and what follows it in its log.
+    A reader in causal order hands it over when that is not so any more, and what follows it in its log; until then it
+    is on no page of the timeline.
     """
 
     author: bytes

@@ -89,6 +89,22 @@ class ChoosingTests(VerbCase):
         self.assertEqual(self.numbers("--author", author, "-n", "2"), [93, 97])
         self.assertEqual(self.numbers("--author", author), [*range(1, 100, 4)])
 
+    def test_ahead_of_our_clock(self) -> None:
+        """Whoever writes next year's date is not the last of all; it is said, and nothing is lost."""
+        pair, day = PAIRS[5], datetime(2100, 1, 1, tzinfo=UTC)
+        bodies = [
+            encode_body(int(day.timestamp() * 1000), b'{"n": 100}'),
+            encode_body(START_MS, b'{"n": 101}'),
+        ]
+        logs = open_logs(self.path)
+        accept(logs, *build(pair, Head(0, genesis_id(pair.author)), bodies)[0])
+        logs.close()
+        self.assertEqual(self.numbers("-n", "1"), [99])
+        self.assertRegex(self.said, r"from 1 on are left out: it says 2100-01-01 .*; --until a later moment")
+        self.assertEqual(self.numbers("--sort", "time", "--until", "2101-01-01")[-2:], [100, 101])
+        self.assertEqual(len(self.numbers()), 102)
+        self.assertEqual(self.said, "")
+
     def test_where(self) -> None:
         """By a field of a JSON object, as JSON or as text, several at once; counted are those that pass."""
         self.assertEqual(self.numbers("--where", "room=2", "-n", "3"), [92, 95, 98])

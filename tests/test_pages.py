@@ -15,7 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from gossiplog import Entry, Page, Store, TimelineProgress, aio, blocking, limits, open_store
+from gossiplog import Entry, EntryAhead, Page, Store, TimelineProgress, aio, blocking, limits, open_store
 from gossiplog.errors import InvalidValueError, StoreClosedError, WhereFailedError
 from gossiplog.log.body import Reference, encode_body
 from gossiplog.log.keys import genesis_id
@@ -29,7 +29,7 @@ from gossiplog.testing.network.thread import VirtualThread
 from tests.netcase import World
 from tests.timelines import PAIRS, History, accept, places
 
-START_MS = 5_000_000_000_000
+START_MS = 1_500_000_000_000
 
 
 class PageCase(SynchronousTestCase):
@@ -248,6 +248,45 @@ class FollowingTests(PageCase):
         self.assertEqual(self.indexed(), 1)
         self.world.run(limits.TIMELINE_FOLLOW_SECONDS)
         self.assertEqual(self.indexed(), 3)
+
+    def test_ahead_of_our_clock(self) -> None:
+        """An entry from the future is no page's until it is due; the cursor is before it, and it is told of once."""
+        now = [START_MS]
+        self.assertEqual(self.page().entries, ())
+        self.patch(sys.modules["gossiplog.live.timeline"], "wall_ms", lambda reactor: now[0])
+        told: list[object] = []
+        self.store.notices.listen(told.append)
+        due = limits.MAX_AHEAD_MS + 1
+        self.say(0, 1, due, 2)
+        self.say(1, due)
+        self.say(2, due - 1)
+        for clock in (2, 3):
+            self.say(3, clock)
+            page = self.page(2)
+            self.assertEqual(self.clocks(page), [due - 1, clock])
+        self.assertEqual([page.cursor.seq(PAIRS[number].author) for number in range(3)], [1, 0, 1])
+        ahead = [EntryAhead(PAIRS[number].author, seq, START_MS + due) for number, seq in ((0, 2), (1, 1))]
+        self.assertCountEqual(told, ahead)
+        read: set[tuple[bytes, int]] = set()
+
+        async def read_on() -> None:
+            async for entry in self.store.read(after=page.cursor):  # no seam: a plain reader gets it at once
+                read.add((entry.author, entry.seq))
+
+        self.world.result(Deferred.fromCoroutine(read_on()))
+        first, second = (pair.author for pair in PAIRS[:2])
+        self.assertEqual(read, {(first, 2), (first, 3), (second, 1)})
+        now[0] += 1
+        page = self.page()
+        self.assertEqual(sorted(self.clocks(page)), [1, 2, 2, 3, due - 1, due, due])
+        self.assertEqual([page.cursor.seq(PAIRS[number].author) for number in range(3)], [3, 1, 1])
+        self.say(0, due + 1, due + 2)
+        self.page()
+        now[0] += 1
+        self.page()
+        self.assertEqual(
+            told[2:], [EntryAhead(PAIRS[0].author, seq, START_MS + due + seq - 3) for seq in (4, 5)]
+        )
 
     def indexed(self) -> int:
         index = self.store._core.timeline._index

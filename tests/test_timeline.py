@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +27,7 @@ from gossiplog.views.asking import finish
 from gossiplog.views.indexing import Indexing
 from gossiplog.views.pages import LATEST, format_place, parse_place
 from gossiplog.views.place import Place as Room
+from gossiplog.views.runs import state
 from tests.timelines import PAIRS, History, Walker, accept, places
 
 KINDS = [  # authors, skew of their clocks in ms, share of entries that name others, share that are holes
@@ -70,6 +72,56 @@ class OrderTests(SynchronousTestCase):
                 self.assertEqual(walker.places(random.choice((1, 7, 1000))), places(logs), (seed, turn))
                 self.assertEqual(walker.forward(random.choice((1, 7, 1000))), places(logs), (seed, turn))
                 logs.close()
+
+    def test_ahead_of_our_clock(self) -> None:
+        """What is ahead, and what follows it, has its place when it is due; our clock may be set back, too."""
+        for seed, kind in enumerate(KINDS):
+            logs = open_logs("memory:")
+            walker = Walker(logs)
+            random = Random(seed)
+            times = [0]
+            for segment in history(kind, seed).arrivals(seed):
+                accept(logs, segment)
+                times += state(segment, segment.first, segment.last)[0].timestamps
+                if random.random() < 0.2:
+                    until_ms = random.choice(times)
+                    walker.follow([segment.author] if random.random() < 0.5 else None, until_ms=until_ms)
+            for until_ms in [*random.sample(times, 3), *sorted(random.sample(times, 3))]:
+                walker.follow(until_ms=until_ms)
+                placed = places(logs, until_ms)
+                self.assertEqual(walker.places(1000), placed, (seed, until_ms))
+                last = {
+                    author: max((e.seq for e in placed if e.author == author), default=0)
+                    for author in logs.clock
+                }
+                self.assertEqual(
+                    {author: each.seq - 1 for author, each in walker.index.indexing.ahead.items()},
+                    {author: seq for author, seq in last.items() if seq < logs.clock.seq(author)},
+                )
+                if random.random() < 0.3:
+                    walker.index.indexing = Indexing(walker.index.zones, walker.index.runs)
+            walker.follow([], until_ms=max(times))
+            self.assertEqual(walker.places(1000), places(logs), seed)
+            logs.close()
+
+    def test_nobody_waits_for_who_is_ahead(self) -> None:
+        """Who names such an entry is placed without it, at once, and who names that one behind it."""
+        a, b, c = PAIRS[:3]
+        logs, walker = one_store()
+        ahead = written(a, [encode_body(1 << 40, b"a1"), encode_body(1000, b"a2")])
+        reply = written(b, [encode_body(1000, b"b1", [Reference(a.author, 1, id_at(ahead[0], 1)[:16])])])
+        other = written(c, [encode_body(900, b"c1", [Reference(b.author, 1, id_at(reply[0], 1)[:16])])])
+        accept(logs, *ahead, *reply, *other)
+        for authors in permutations(each.author for each in (a, b, c)):
+            walker = Walker(logs)
+            walker.follow(authors, until_ms=2000)
+            self.assertEqual(
+                [each[:3] for each in walker.places(9)], [(1000, 0, b.author), (1000, 1, c.author)]
+            )
+            self.assertEqual(walker.index.indexing.went_back, 0)
+            self.assertEqual(walker.index.indexing.ahead, {a.author: (1, 1 << 40, genesis_id(a.author)[:8])})
+        walker.follow([], gone=[a.author], until_ms=2000)
+        self.assertEqual(walker.index.indexing.ahead, {})
 
     def test_late_for_two(self) -> None:
         """What comes late moves who named it, and who named that one."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from gossiplog.errors import MalformedBodyError
 from gossiplog.live.telling import tell
-from gossiplog.log.body import Reference, decode_body, encode_body
+from gossiplog.log.body import MAX_TIMESTAMP_MS, Reference, decode_body, encode_body
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.place import Place
 from gossiplog.log.segment import Head, Segment, build, drop_payloads, entries, id_at
@@ -34,7 +34,7 @@ class History:
         self.skew = {pair.author: self.random.randint(-skew, skew) for pair in self.pairs}
         self.named = named
         self.holes = holes
-        self.now = 5_000_000_000_000
+        self.now = 1_500_000_000_000
         self.segments: dict[bytes, list[Segment]] = {pair.author: [] for pair in self.pairs}
         self.heads = {pair.author: Head(0, genesis_id(pair.author)) for pair in self.pairs}
         self.ids: dict[bytes, list[bytes]] = {pair.author: [] for pair in self.pairs}
@@ -91,8 +91,11 @@ def accept(logs: Logs, *segments: Segment) -> None:
     logs.process([Accept(each, Head(each.last, id_at(each, each.last))) for each in segments])
 
 
-def places(logs: Logs) -> list[Place]:
-    """Return the places of all entries that are held, by the formula, ascending."""
+def places(logs: Logs, until_ms: int = MAX_TIMESTAMP_MS) -> list[Place]:
+    """Return the places of all entries that are held, by the formula, ascending.
+
+    Of each log no more than is before its first entry after ``until_ms``.
+    """
     held: dict[tuple[bytes, int], tuple[bytes, int, tuple[Reference, ...]]] = {}
     for author, head in logs.clock.items():
         seq = 1
@@ -105,6 +108,11 @@ def places(logs: Logs) -> list[Place]:
                     except MalformedBodyError:
                         held[author, seq] = entry_id, 0, ()
                 seq += 1
+    for author, first in {
+        each: seq for (each, seq), said in sorted(held.items(), reverse=True) if said[1] > until_ms
+    }.items():
+        for each in [each for each in held if each[0] == author and each[1] >= first]:
+            del held[each]
     moments: dict[tuple[bytes, int], tuple[int, int]] = {}
 
     def needed(author: bytes, seq: int) -> list[tuple[bytes, int]]:

@@ -13,22 +13,24 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 from twisted.python.failure import Failure
 
-from gossiplog import limits
+from gossiplog import limits, notices
 from gossiplog.errors import StoreClosedError, StoreError
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.logger import NodeLog, Said
+from gossiplog.live.machine import wall_ms
+from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.page import Page, Wanted
 from gossiplog.live.results import Result, deliver
 from gossiplog.live.selection import passes
 from gossiplog.live.telling import tell
 from gossiplog.log.clock_view import ClockView
-from gossiplog.log.cursor import ID8_BYTES, Cursor
+from gossiplog.log.cursor import Cursor
 from gossiplog.log.encodings import Encoding
 from gossiplog.log.entry import Entry, read_entry
 from gossiplog.log.place import Place
@@ -39,6 +41,7 @@ from gossiplog.store.requests import Delivery, RowFilled
 from gossiplog.views.asking import Ask, Steps, Told
 from gossiplog.views.derived import is_damage
 from gossiplog.views.index import Index
+from gossiplog.views.indexing import Ahead
 from gossiplog.views.pages import Part, format_place
 from gossiplog.views.place import Place as Room
 from gossiplog.views.zones import NAME, Gap
@@ -66,6 +69,7 @@ class Indexed(Protocol):
     reactor: Any
     clock: ClockView
     damage: DamageReports
+    notices: OrderNotices
 
     def run(self, work: Callable[[Logs], Any]) -> Result[Any]:
         """Do ``work`` in the store's thread."""
@@ -101,6 +105,7 @@ class Timeline:
         self._gone: set[bytes] = set()
         self._filled = False
         self._anew = False
+        self._ahead: Mapping[bytes, Ahead] = {}  # logs that go on with what has no place yet
         self._index: Index | None = None  # of the views thread, as all that is called in there
 
     def page(self, wanted: Wanted, chosen: Encoding) -> Result[Page]:
@@ -167,7 +172,11 @@ class Timeline:
             self._follows = True
             store.listen(self._committed)
         patient = store.reactor.seconds() < self._rest_until
-        if not (self._whole or self._dirty or self._gone or self._filled or (self._owes and not patient)):
+        until_ms = wall_ms(store.reactor) + limits.MAX_AHEAD_MS
+        due = any(each.due_ms <= until_ms for each in self._ahead.values())
+        if not (
+            due or self._whole or self._dirty or self._gone or self._filled or (self._owes and not patient)
+        ):
             return
         whole, anew, gone = self._whole, self._anew, self._gone
         authors = [*store.clock] if whole else [*self._dirty]
@@ -177,9 +186,8 @@ class Timeline:
         try:
             holed = await store.run(lambda logs: logs.holes()) if filled else None
             began = store.reactor.seconds()
-            self._owes, went_back = await self._finish(
-                partial(_follow, heads=heads, gone=gone, whole=whole, anew=anew, holed=holed, patient=patient)
-            )
+            changes = _Changes(heads, gone, whole, anew, holed, patient, until_ms)
+            self._owes, went_back, reached, ahead = await self._finish(partial(_follow, changes=changes))
             if went_back >= MANY:
                 now = store.reactor.seconds()
                 self._rest_until = now + REST * (now - began)
@@ -190,7 +198,11 @@ class Timeline:
         if whole:
             self._read = Cursor()
         self._read.apply(dict.fromkeys(gone - heads.keys()))
-        self._read.apply({author: (head.seq, head.id[:ID8_BYTES]) for author, head in heads.items()})
+        self._read.apply(reached)
+        for author, each in ahead.items():
+            if (before := self._ahead.get(author)) is None or before.seq != each.seq:
+                store.notices.tell(notices.EntryAhead(author, each.seq, each.due_ms))
+        self._ahead = ahead
 
     def _committed(self, delivery: Delivery) -> None:
         report = delivery.report
@@ -313,26 +325,41 @@ class _Work(Generic[T]):
         return asks
 
 
-def _follow(
-    index: Index,
-    heads: Mapping[bytes, Head],
-    gone: Collection[bytes],
-    whole: bool,
-    anew: bool,
-    holed: Mapping[bytes, int] | None,
-    patient: bool,
-) -> Steps[tuple[bool, int]]:
-    """Bring the index up; ``whole``: these are all heads, ``anew``: nothing that it has is to be believed.
+class _Changes(NamedTuple):
+    """What an index is to be brought up to; ``whole``: these are all heads, ``anew``: nothing that it has is to be
+    believed."""
 
-    Return whether something is owed, and how many entries were placed again.
-    """
+    heads: Mapping[bytes, Head]
+    gone: Collection[bytes]
+    whole: bool
+    anew: bool
+    holed: Mapping[bytes, int] | None
+    patient: bool
+    until_ms: int
+
+
+class _Followed(NamedTuple):
+    """Whether something is owed, how many entries were placed again, how far logs are that moved, what is ahead."""
+
+    owes: bool
+    went_back: int
+    reached: Mapping[bytes, tuple[int, bytes] | None]
+    ahead: Mapping[bytes, Ahead]
+
+
+def _follow(index: Index, changes: _Changes) -> Steps[_Followed]:
+    """Bring the index up."""
+    heads, gone, whole, anew, holed, patient, until_ms = changes
+    indexing = index.indexing
     if whole:
         known = index.zones.positions().keys()
         gone = known if anew else {*gone, *(known - heads.keys())}
     there = {} if holed is None else index.zones.with_holes()
     filled = [each for each, count in there.items() if not whole or (holed or {}).get(each, 0) != count]
-    yield from index.indexing.follow(heads, gone, filled, patient)
-    return index.indexing.is_owing, index.indexing.went_back
+    moved = {*heads, *indexing.ahead}
+    yield from indexing.follow(heads, gone, filled, patient, until_ms)
+    reached = {author: indexing.reached(author) for author in moved | indexing.ahead.keys()}
+    return _Followed(indexing.is_owing, indexing.went_back, reached, dict(indexing.ahead))
 
 
 def _nothing(index: Index) -> Steps[None]:

@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from gossiplog.errors import InvalidValueError
+from gossiplog.limits import MAX_SEQ
 from gossiplog.log.body import MAX_TIMESTAMP_MS, Reference
 from gossiplog.log.debts import Debts, Late, SeqMap
 from gossiplog.log.place import EARLIEST, Moment, Stated, Zone
@@ -186,6 +187,17 @@ class Placer:
             given_up = wait.missing & set(wait.missing if references is None else references)
             self._given_up.setdefault(author, set()).update(given_up)
             self._drop(author, wait, given_up)
+
+    def pass_over(self, author: bytes, seq: int) -> list[bytes]:
+        """Place what waits for an entry of ``author`` from ``seq`` on without it; return who may be brought again."""
+        freed = []
+        for each in self._watched.between(author, seq, MAX_SEQ):
+            for waiting in sorted(self._watched.at(author, each, set)):
+                wait = self._waits[waiting]
+                self.give_up(waiting, [named for named in wait.missing if named[:2] == (author, each)])
+                if not wait.missing and not wait.unread:
+                    freed.append(waiting)
+        return freed
 
     def go_back(self, placed: Mapping[bytes, tuple[int, Moment]]) -> None:
         """Take back all places but those up to ``placed``.  O(authors)."""

@@ -3,24 +3,24 @@
 Responsible for: which entries are placed next, what is taken back because something came late, was filled or is gone.
 Must not know: threads, where logs are, who asks.
 Invariant: when it is done the index is what it would be if it had been built anew from what the store holds: each entry
-is placed by what it names of that, and by nothing else.
+is placed by what it names of that, and by nothing else.  What is ahead of our clock, and what follows it in its log, is
+not in it yet.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
-from gossiplog.limits import MAX_SEGMENT_ENTRIES
-from gossiplog.log.body import Reference
+from gossiplog.log.body import MAX_TIMESTAMP_MS, Reference
 from gossiplog.log.debts import Debt, Late
-from gossiplog.log.place import Moment, Stated, Zone
+from gossiplog.log.place import Moment, Stated
 from gossiplog.log.placer import Placed, Placer
 from gossiplog.log.segment import Head, Segment, id_at, split_items
 from gossiplog.views.asking import Ask, Steps, Told
+from gossiplog.views.recent import Recent
 from gossiplog.views.runs import Runs, state
 from gossiplog.views.zones import Gap, Position, Zones
 
@@ -40,41 +40,20 @@ _ROWS_KEPT: Final = 128
 """Of logs that name others, so that they need not be read again each time they wait or are named: some 25 MB."""
 
 
-class _Recent:
-    """I know the entries of a log that were placed last, if it names others."""
+class Ahead(NamedTuple):
+    """A log goes on with entry ``seq``, which has its place once our clock is near ``due_ms``; ``id8`` is of the entry
+    before it."""
 
-    def __init__(self) -> None:
-        self._pieces: list[tuple[Zone, Stated]] = []
-
-    def took(self, zone: Zone, stated: Stated) -> None:
-        """These are placed, too."""
-        if self._pieces and self._pieces[-1][0].last + 1 != zone.first:
-            self._pieces.clear()
-        begin, end = zone.first - stated.first, zone.last - stated.first + 1
-        self._pieces.append(
-            (zone, stated._replace(first=zone.first, timestamps=stated.timestamps[begin:end], after={}))
-        )
-        while zone.last - self._pieces[0][0].last > MAX_SEGMENT_ENTRIES:
-            del self._pieces[0]
-
-    def has(self, seq: int) -> bool:
-        """Whether an entry is among them."""
-        return bool(self._pieces) and self._pieces[0][0].first <= seq <= self._pieces[-1][0].last
-
-    def moment(self, reference: Reference) -> Moment | None:
-        """The moment of one of them; None if another entry is named."""
-        at = bisect_right(self._pieces, reference.seq, key=lambda piece: piece[0].first) - 1
-        zone, stated = self._pieces[at]
-        if not stated.id_at(reference.seq).startswith(reference.id16):
-            return None
-        return zone.moments(stated.timestamps[: reference.seq - zone.first + 1])[-1]
+    seq: int
+    due_ms: int
+    id8: bytes
 
 
 class Indexing:
     """I keep one index.  Of ``total`` entries that were to be placed, ``done`` are.
 
     ``is_owing`` says that something came late, and what named it was not placed by it yet; ``went_back``, how many
-    entries were placed again the last time.
+    entries were placed again the last time.  ``ahead`` are the logs that go on with an entry ahead of our clock.
     """
 
     def __init__(self, zones: Zones, runs: Runs) -> None:
@@ -85,11 +64,13 @@ class Indexing:
         self._todo: dict[bytes, None] = {}
         self._moved: set[bytes] = set()
         self._late: list[Late] = []
-        self._recent: OrderedDict[bytes, _Recent] = OrderedDict()
+        self._recent: OrderedDict[bytes, Recent] = OrderedDict()
         self._rows: OrderedDict[bytes, tuple[Stated, Segment, int]] = OrderedDict()
         self._ids = {author: each.id8 for author, each in zones.positions().items() if each.seq and each.id8}
         self._uncommitted = self.done = self.total = 0
         self._patient = False
+        self._until_ms = MAX_TIMESTAMP_MS
+        self.ahead: dict[bytes, Ahead] = {}
         self._placer = Placer(
             ((author, (each.seq, each.moment)) for author, each in zones.positions().items() if each.seq),
             expects=self._is_held,
@@ -108,20 +89,30 @@ class Indexing:
         """Whether entries were to be placed again."""
         return bool(self._late)
 
+    def reached(self, author: bytes) -> tuple[int, bytes] | None:
+        """Return the last seq of a log that has its place, and the beginning of its id; None if none has."""
+        head, ahead = self._heads.get(author), self.ahead.get(author)
+        if head is None or (ahead is not None and ahead.seq == 1):
+            return None
+        return (head.seq, head.id[:_ID8_BYTES]) if ahead is None else (ahead.seq - 1, ahead.id8)
+
     def follow(
         self,
         heads: Mapping[bytes, Head],
         gone: Collection[bytes] = (),
         filled: Collection[bytes] = (),
         patient: bool = False,
+        until_ms: int = MAX_TIMESTAMP_MS,
     ) -> Steps[None]:
         """Bring the index up to ``heads``, those of all logs or of those that changed.
 
         ``gone`` are logs that are not held any more, or are others; of those ``filled`` payloads came back.  With
-        ``patient`` nothing is placed again for what comes late: that is owed.
+        ``patient`` nothing is placed again for what comes late: that is owed.  Entries after ``until_ms`` are ahead of
+        our clock.
         """
         self.went_back = 0
         self._patient = patient
+        self._until_ms = until_ms
         db = self._zones.derived.db
         db.execute("BEGIN IMMEDIATE")  # who stops in the middle closes the file
         self._heads.update(heads)
@@ -131,6 +122,11 @@ class Indexing:
                 self._heads.pop(author, None)
         for author in filled:
             self._go_back(self._zones.first_hole(author))
+        if self._zones.is_after(until_ms):  # our clock was set back
+            self._go_back((until_ms + 1, 0))
+        for author in [author for author, each in self.ahead.items() if each.due_ms <= until_ms]:
+            del self.ahead[author]
+            self._todo[author] = None
         self._todo.update(dict.fromkeys(heads))
         self._count()
         while True:
@@ -201,10 +197,14 @@ class Indexing:
         author = stated.author
         while (position := self._placer.position(author)) <= stated.last:
             part = _part(stated, position)
-            self._took(self._placer.add(part), part, segment, holes)
+            self._took(self._placer.add(part, self._until_ms), part, segment, holes)
             wait = self._placer.waits.get(author)
             if wait is None:
                 continue
+            if wait.due_ms:
+                self.ahead[author] = Ahead(wait.seq, wait.due_ms, part.id_at(wait.seq - 1)[:_ID8_BYTES])
+                self._todo.update(dict.fromkeys(self._placer.pass_over(author, wait.seq)))
+                return False
             for reference in [*wait.unread]:
                 self._placer.recall(author, reference, (yield from self._moment_of(reference)))
             if wait.missing:
@@ -229,12 +229,13 @@ class Indexing:
             holes = sum(not isinstance(item, bytes) for item in found)
         self._zones.add(zone, is_plain, holes, len(segment.bodies) * count // segment.count)
         if stated.after or zone.author in self._recent:
-            self._recent.setdefault(zone.author, _Recent()).took(zone, stated)
+            self._recent.setdefault(zone.author, Recent()).took(zone, stated)
             if len(self._recent) > _ROWS_KEPT:
                 self._recent.popitem(last=False)
         if stated.after:
             self._miss(stated, zone.moments(timestamps), zone.first, zone.last)
         self._moved.add(zone.author)
+        self.ahead.pop(zone.author, None)
         self._uncommitted += count
         self.done += count
         self._todo.update(dict.fromkeys(placed.freed))
@@ -310,6 +311,7 @@ class Indexing:
         self._ids.pop(author, None)
         self._rows.pop(author, None)
         self._recent.pop(author, None)
+        self.ahead.pop(author, None)
         self._moved.discard(author)
         self._runs.clear()
 
@@ -333,8 +335,8 @@ class Indexing:
     # -- how far it is
 
     def _is_held(self, reference: Reference) -> bool:
-        head = self._heads.get(reference.author)
-        return head is not None and reference.seq <= head.seq
+        head, ahead = self._heads.get(reference.author), self.ahead.get(reference.author)
+        return head is not None and reference.seq <= head.seq and (ahead is None or reference.seq < ahead.seq)
 
     def _is_behind(self, author: bytes) -> bool:
         head = self._heads.get(author)

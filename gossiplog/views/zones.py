@@ -319,6 +319,13 @@ class Zones:
         )
         return found.fetchone() is not None
 
+    def is_after(self, ms: int) -> bool:
+        """Tell whether an entry has a time after that.  O(log n)."""
+        found = self._derived.db.execute(
+            "SELECT 1 FROM zones WHERE high >= ? LIMIT 1", (moment_bytes((ms + 1, 0)),)
+        )
+        return found.fetchone() is not None
+
     def lowest(self, author: bytes) -> Moment | None:
         """Return the moment of the first entry of a log."""
         found = self._derived.db.execute(

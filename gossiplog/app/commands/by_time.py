@@ -7,12 +7,15 @@ Invariant: however many entries there are, no more of them are kept than a page 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 from gossiplog.app.commands.chosen import Chosen
 from gossiplog.app.printing import StatusLine
+from gossiplog.limits import MAX_AHEAD_MS
 from gossiplog.live.telling import tell
 from gossiplog.log.encodings import encoding
 from gossiplog.log.entry import Entry, read_entry
@@ -32,9 +35,13 @@ class ByTime:
     """I read the entries of some logs by time; ``damaged`` is told what is passed over."""
 
     def __init__(
-        self, logs: Logs, authors: Collection[bytes] | None, damaged: Callable[[Damage], object]
+        self,
+        logs: Logs,
+        authors: Collection[bytes] | None,
+        damaged: Callable[[Damage], object],
+        until: datetime | None = None,
     ) -> None:
-        """Index what is held, in memory."""
+        """Index what is held, in memory: but for what is ahead of our clock, if that is not before ``until``."""
         self._authors = authors
         self._damaged = damaged
         self._tell: Callable[[Ask], Told] = partial(tell, logs=logs)
@@ -46,9 +53,19 @@ class ByTime:
                     show(f"sorting, {index.indexing.done:,} of {index.indexing.total:,} entries")
                 return tell(ask, logs)
 
-            finish(index.indexing.follow(dict(logs.clock.items())), told)
+            until_ms = int(time.time() * 1000) + MAX_AHEAD_MS
+            if until is not None:
+                until_ms = max(until_ms, moment_place(until).ms)
+            finish(index.indexing.follow(dict(logs.clock.items()), until_ms=until_ms), told)
         for gap in index.zones.gaps(authors):
             damaged(Damage(*gap))
+
+    @property
+    def ahead(self) -> Iterator[tuple[bytes, int, int]]:
+        """Author, seq and time of entries that are ahead of our clock: with what follows them they are left out."""
+        for author, (seq, due_ms, _) in self._index.indexing.ahead.items():
+            if self._authors is None or author in self._authors:
+                yield author, seq, due_ms
 
     def entries(self, chosen: Chosen) -> Iterator[Entry]:
         """Yield the entries that are chosen, the oldest first or in reverse."""

@@ -20,7 +20,7 @@ from gossiplog.app.commands.chosen import Chosen, Where, read_moment, read_where
 from gossiplog.app.commands.damage import Damages
 from gossiplog.app.commands.local import opened_to_read
 from gossiplog.app.printing import as_json as json_line
-from gossiplog.app.printing import say
+from gossiplog.app.printing import complain, say
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.encodings import DECODE_ERRORS, encoding
 from gossiplog.log.entry import Entry, read_entries
@@ -80,7 +80,13 @@ def log(arguments: Namespace) -> int:
         if by_time:
             from gossiplog.app.commands.by_time import ByTime  # other orders start sooner
 
-            with closing(ByTime(logs, None if author is None else [author], damages)) as sorted_logs:
+            authors = None if author is None else [author]
+            with closing(ByTime(logs, authors, damages, chosen.until)) as sorted_logs:
+                for ahead, seq, ms in sorted_logs.ahead:
+                    complain(
+                        f"entries of {short_key(ahead)} from {seq} on are left out: it says {local_time(ms)}, which "
+                        "is ahead of the clock here; --until a later moment takes them, too"
+                    )
                 for entry in sorted_logs.entries(chosen):
                     say(form(entry))
         else:
