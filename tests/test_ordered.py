@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
 from gossiplog import Cursor, EntryAhead, PlacedEntry, Reordered, Writer, limits
-from gossiplog.errors import CursorMismatchError, InvalidReferenceError, InvalidValueError
+from gossiplog.errors import CursorMismatchError, InvalidReferenceError, InvalidValueError, StoreError
 from gossiplog.live import causal_source, tips
 from gossiplog.log.body import Reference, encode_body
-from gossiplog.log.place import read_place
-from gossiplog.log.segment import build
+from gossiplog.log.causal import Causal
+from gossiplog.log.place import Place, read_place
+from gossiplog.log.segment import Head, Segment, build, id_at
 from gossiplog.protocol import decode_body
 from gossiplog.store.requests import Accept, Forget
 from tests.netcase import Author
 from tests.test_reading import Consumer, VirtualCase
+from tests.timelines import History
 
 
 class OrderCase(VirtualCase):
@@ -132,6 +136,148 @@ class StoredOrderTests(OrderCase):
         self.assertRaises(InvalidValueError, self.store.read, self.ann.key, order="causal")
         self.assertRaises(InvalidValueError, self.store.read, order="places")
         self.assertRaises(InvalidValueError, self.store.read, order="causal", settle=-1)
+
+
+class IndexTests(OrderCase):
+    """Reading on from a cursor begins with the index of places, and not with the logs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.looked_at = 0
+        told = Causal.told
+
+        def count(causal: Causal, read: Any, segments: Sequence[Segment], passed: int = 0) -> None:
+            self.looked_at += sum(each.count for each in segments)
+            told(causal, read, segments, passed)
+
+        self.patch(Causal, "told", count)
+
+    def bring(self, segments: Iterable[Segment]) -> None:
+        for segment in segments:
+            self.come(Accept(segment, Head(segment.last, id_at(segment, segment.last))))
+
+    def given(self, after: Cursor | None = None, **how: Any) -> list[tuple[bytes, bytes]]:
+        consumer = Consumer(self.store.read(order="causal", after=after, **how))
+        self.world.result(consumer.done)
+        return [(each.place, each.id) for each in consumer.got]
+
+    def test_as_from_the_beginning(self) -> None:
+        """Wherever the cursor is in each log, and whatever came since: with references, holes, wrong clocks."""
+        for seed, (authors, skew, named, holes) in enumerate(
+            [(8, 500, 0.3, 0.0), (6, 500, 0.9, 0.1), (4, 5, 0.6, 0.0)]
+        ):
+            super().setUp()
+            random = Random(seed)
+            history = History(seed, authors, skew, named, holes)
+            history.write(40)
+            segments = [*history.arrivals(seed)]
+            for cut in (len(segments) // 2, len(segments)):
+                self.bring(segments[:cut] if cut < len(segments) else segments[len(segments) // 2 :])
+                if random.random() < 0.5:
+                    self.world.result(self.store.timeline(1))
+                whole = self.given()
+                self.assertEqual(len(whole), self.store.clock.total())
+                for _ in range(3):
+                    cursor = Cursor()
+                    for author, head in self.store.clock.items():
+                        seq = random.choice((0, head.seq, random.randint(0, head.seq)))
+                        if seq:
+                            entry = self.world.result(self.store.entry(author, seq))
+                            cursor.advance(author, seq, entry.id)
+                    rest = [
+                        each for each in whole if self.place(each).seq > cursor.seq(self.place(each).author)
+                    ]
+                    self.assertEqual(self.given(cursor), rest, seed)
+
+    def place(self, given: tuple[bytes, bytes]) -> Place:
+        return read_place(given[0])
+
+    def test_little_is_read(self) -> None:
+        """Of logs with nothing new nothing is, of others what is new and a zone at most."""
+        for number in range(3):
+            author = Author(number + 3)
+            for first in range(0, 4000, 100):
+                bodies = [encode_body(first + at, b"x") for at in range(100)]
+                [segment], author.head = build(author.pair, author.head, bodies)
+                self.come(Accept(segment, author.head))
+        reader = Consumer(self.store.read(order="causal"))
+        self.world.result(reader.done)
+        self.assertFalse(self.store._core.timeline._follows)  # who reads from the beginning on needs no index
+        cursor = reader.reader.cursor()
+        self.looked_at = 0
+        self.assertEqual(self.given(cursor), [])
+        self.assertEqual(self.looked_at, 0)
+        [segment], head = build(author.pair, author.head, [encode_body(1, b"new")])
+        self.come(Accept(segment, head))
+        self.assertEqual(len(self.given(cursor)), 1)
+        self.assertLess(self.looked_at, 1500)
+
+    def test_another_log_than_was_read(self) -> None:
+        """It is seen at the entry that the cursor names, however far the log goes on behind it."""
+        self.patch(limits, "ZONE_ENTRIES", 0)
+        self.come(*(self.write(self.ann, clock, b"x")[0] for clock in range(5)))
+        cursor = Cursor()
+        cursor.advance(self.ann.key, 3, bytes(32))
+        consumer = Consumer(self.store.read(order="causal", after=cursor))
+        consumer.done.addErrback(self.told.append)
+        self.reactor.settle()
+        self.told[0].trap(CursorMismatchError)
+
+    def test_what_was_missed_comes_late(self) -> None:
+        """What an entry was placed without, long before the cursor, still changes the order when it comes."""
+        question, name = self.write(self.ann, 9_000, b"question")
+        reply, named = self.write(self.bob, 1_000, b"reply", name)
+        self.come(reply)
+        cursor = Cursor()
+        cursor.advance(self.bob.key, 1, self.bob.head.id)
+        after = self.write(self.bob, 1_100, b"after", named)[0]
+        live = self.consume(order="causal", live=True, settle=0, after=cursor)
+        self.come(question)
+        self.pass_time(1)
+        self.come(after)
+        self.pass_time(1)
+        self.assertEqual(live.payloads, [b"question", b"after"])
+        self.assertEqual(read_place(live.got[1].place)[:2], (9_000, 2))
+
+    def test_what_comes_while_it_begins(self) -> None:
+        """Nothing is left out that comes while the index is asked."""
+        self.come(self.write(self.ann, 1, b"a")[0])
+        cursor = Cursor()
+        cursor.advance(self.ann.key, 1, self.ann.head.id)
+        asked: list[Any] = []
+        timeline = self.store._core.timeline
+        known = timeline.known
+
+        def ask(last: Any) -> Any:
+            self.come(self.write(self.ann, 2, b"b")[0], self.write(self.bob, 3, b"c")[0])
+            asked.append(last)
+            return known(last)
+
+        self.patch(timeline, "known", ask)
+        live = self.consume(order="causal", live=True, settle=0, after=cursor)
+        self.pass_time(1)
+        self.assertEqual((asked, live.payloads), ([{self.ann.key: 1}], [b"b", b"c"]))
+
+    def test_without_an_index(self) -> None:
+        """Where none can be made, all is read."""
+        names: list[Reference] = []
+        for number in range(6):
+            request, name = self.write(
+                (self.ann, self.bob)[number % 2], 10_000 - number, b"%d" % number, *names[-1:]
+            )
+            names.append(name)
+            self.come(request)
+        whole = self.given()
+        cursor = Cursor()
+        cursor.advance(self.bob.key, 3, self.bob.head.id)
+
+        def fail(last: Any) -> Any:
+            raise StoreError("the index of places fails: disk I/O error")
+
+        self.patch(self.store._core.timeline, "known", fail)
+        self.assertEqual(
+            self.given(cursor), [each for each in whole if self.place(each).author == self.ann.key]
+        )
 
 
 class LiveOrderTests(OrderCase):

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from gossiplog import notices
-from gossiplog.errors import CursorMismatchError, InvalidValueError
+from gossiplog.errors import CursorMismatchError, InvalidValueError, StoreError
 from gossiplog.live.follows import Follows
 from gossiplog.live.machine import wall_ms
 from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.results import Result
 from gossiplog.live.selection import Selection, passes
 from gossiplog.live.source import CHUNK_BYTES, Readable
+from gossiplog.live.timeline import Timeline
 from gossiplog.log.causal import Causal, Ready
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import Cursor, check_clock
@@ -55,6 +56,13 @@ class Ordered(Readable, Protocol):
     def notices(self) -> OrderNotices:
         """Who is told what becomes of the order."""
 
+    @property
+    def timeline(self) -> Timeline:
+        """Who knows where entries are."""
+
+    def check_open(self) -> None:
+        """Raise if it is closed."""
+
 
 class CausalSource:
     """I bring the entries of all logs in their order."""
@@ -85,7 +93,8 @@ class CausalSource:
         for author, head in store.clock.items():
             if head.seq == self._read.seq(author):
                 self._compare(author, head.id)
-            self._causal.hold(author, head.seq)
+        self._held = {author: head.seq for author, head in store.clock.items()}  # when we began
+        self._came: list[tuple[bytes, int, float]] | None = []  # meanwhile
 
     # -- as a reader sees it
 
@@ -104,6 +113,9 @@ class CausalSource:
         self.store.check_caller()
         if self.closed:
             return False
+        if self._came is not None:
+            await self._begin()
+            return True
         self._tell(self._causal.tick(self.store.reactor.seconds(), wall_ms(self.store.reactor)))
         if reads := self._causal.ask():
             await self._fetch(reads)
@@ -162,11 +174,32 @@ class CausalSource:
         """These are new on disk: they are read from there when it is their turn."""
         now = self.store.reactor.seconds()
         for segment in segments:
-            if segment.author not in self._other:
+            if self._came is not None:
+                self._came.append((segment.author, segment.last, now))
+            elif segment.author not in self._other:
                 self._causal.hold(segment.author, segment.last, came=now)
         self.wake()
 
     # -- reading
+
+    async def _begin(self) -> None:
+        """Find out where what was read is among all: by the index, so that little of it has to be read again."""
+        known = {}
+        for author, held in self._held.items():
+            read = self._read.seq(author)
+            last = held if held <= read else read - 1  # the row that has its id is read
+            if last > 0:
+                known[author] = last
+        if known:
+            try:
+                self._causal.begin(*await self.store.timeline.known(known))
+            except StoreError:
+                self.store.check_open()  # without an index, all is read
+        came, self._came = self._came, None
+        for author, held in self._held.items():
+            self._causal.hold(author, held)
+        for author, last, now in came or ():
+            self._causal.hold(author, last, came=now)
 
     async def _fetch(self, reads: Sequence[Read]) -> None:
         def look(logs: Any) -> list[Stretch]:

@@ -10,10 +10,11 @@ something goes wrong the index is what it was at its last commit, or is built an
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from operator import itemgetter
+from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 from twisted.python.failure import Failure
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 from gossiplog import limits, notices
 from gossiplog.errors import StoreClosedError, StoreError
 from gossiplog.live.damage_reports import DamageReports
+from gossiplog.live.index_work import Changes, Known, Work, find, follow, known, nothing
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.logger import NodeLog, Said
 from gossiplog.live.machine import wall_ms
@@ -32,9 +34,8 @@ from gossiplog.live.telling import tell
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.encodings import Encoding
-from gossiplog.log.entry import Entry, read_entry
+from gossiplog.log.entry import Entry
 from gossiplog.log.place import Place
-from gossiplog.log.segment import Head
 from gossiplog.store.logs import Logs
 from gossiplog.store.repair.verify import Damage
 from gossiplog.store.requests import Delivery, RowFilled
@@ -42,9 +43,9 @@ from gossiplog.views.asking import Ask, Steps, Told
 from gossiplog.views.derived import is_damage
 from gossiplog.views.index import Index
 from gossiplog.views.indexing import Ahead
-from gossiplog.views.pages import Part, format_place
+from gossiplog.views.pages import format_place
 from gossiplog.views.place import Place as Room
-from gossiplog.views.zones import NAME, Gap
+from gossiplog.views.zones import NAME
 
 T = TypeVar("T")
 
@@ -116,6 +117,15 @@ class Timeline:
         task.addBoth(lambda value: deliver(result, value))
         return result
 
+    def known(self, last: Mapping[bytes, int]) -> Result[Known]:
+        """Return where the entries of these logs are among all, from the first to about the last that is named, the
+        index made or brought up first."""
+        self._store.check_open()
+        result: Result[Known] = Result(lambda _: None, self._store.reactor)
+        task = Deferred.fromCoroutine(self._in_turn(partial(known, last=last)))
+        task.addBoth(lambda value: deliver(result, value, itemgetter(0)))
+        return result
+
     def listen(self, listener: Callable[[int, int], object]) -> Callable[[], None]:
         """Call ``listener`` with how many entries are in the index, of how many, while it is being built."""
         self._listeners.append(listener)
@@ -142,8 +152,8 @@ class Timeline:
         while before is not None and len(entries) < wanted.limit:
             left = wanted.limit - len(entries)
             count = left if wanted.where is None else max(left, WHERE_ENTRIES)
-            find = partial(_find, before=before, count=count, wanted=wanted, chosen=chosen)
-            (part, decoded, gaps), reached = await self._in_turn(find)
+            look = partial(find, before=before, count=count, wanted=wanted, chosen=chosen)
+            (part, decoded, gaps), reached = await self._in_turn(look)
             cursor = cursor or reached
             damages.update((Damage(*gap), None) for gap in (*gaps, *part.passed))
             before = part.next
@@ -186,8 +196,8 @@ class Timeline:
         try:
             holed = await store.run(lambda logs: logs.holes()) if filled else None
             began = store.reactor.seconds()
-            changes = _Changes(heads, gone, whole, anew, holed, patient, until_ms)
-            self._owes, went_back, reached, ahead = await self._finish(partial(_follow, changes=changes))
+            changes = Changes(heads, gone, whole, anew, holed, patient, until_ms)
+            self._owes, went_back, reached, ahead = await self._finish(partial(follow, changes=changes))
             if went_back >= MANY:
                 now = store.reactor.seconds()
                 self._rest_until = now + REST * (now - began)
@@ -216,7 +226,7 @@ class Timeline:
 
     def _keep_up(self) -> None:
         self._timer = None
-        Deferred.fromCoroutine(self._in_turn(_nothing)).addCallbacks(self._kept_up, self._failed)
+        Deferred.fromCoroutine(self._in_turn(nothing)).addCallbacks(self._kept_up, self._failed)
 
     def _kept_up(self, _: object) -> None:
         if self._owes and self._timer is None and not self._closed:
@@ -257,7 +267,7 @@ class Timeline:
 
     async def _finish(self, begin: Callable[[Index], Steps[T]]) -> T:
         """Do the steps of something; what fails leaves the index closed."""
-        work: _Work[T] = _Work(begin)
+        work: Work[T] = Work(begin)
         self._said = self._store.reactor.seconds()
         told: Sequence[Told] | None = None
         while True:
@@ -292,7 +302,7 @@ class Timeline:
 
     # -- in the views thread
 
-    def _step(self, work: _Work[T], told: Sequence[Told] | None, room: Room) -> Sequence[Ask]:
+    def _step(self, work: Work[T], told: Sequence[Told] | None, room: Room) -> Sequence[Ask]:
         if self._index is None:
             self._index = Index(room)
         return work.go_on(self._index, told)
@@ -301,78 +311,3 @@ class Timeline:
         index, self._index = self._index, None
         if index is not None:
             index.close()
-
-
-class _Work(Generic[T]):
-    """I am something that is done in steps; at the end there is a ``value``, in a tuple."""
-
-    def __init__(self, begin: Callable[[Index], Steps[T]]) -> None:
-        self._begin = begin
-        self._steps: Steps[T] | None = None
-        self.value: tuple[T] | None = None
-        self.progress = 0, 0
-
-    def go_on(self, index: Index, told: Sequence[Told] | None) -> Sequence[Ask]:
-        """Take what was told, and return what is asked."""
-        if self._steps is None:
-            self._steps = self._begin(index)
-        try:
-            asks = next(self._steps) if told is None else self._steps.send(told)
-        except StopIteration as end:
-            self.value = (end.value,)
-            return ()
-        self.progress = index.indexing.done, index.indexing.total
-        return asks
-
-
-class _Changes(NamedTuple):
-    """What an index is to be brought up to; ``whole``: these are all heads, ``anew``: nothing that it has is to be
-    believed."""
-
-    heads: Mapping[bytes, Head]
-    gone: Collection[bytes]
-    whole: bool
-    anew: bool
-    holed: Mapping[bytes, int] | None
-    patient: bool
-    until_ms: int
-
-
-class _Followed(NamedTuple):
-    """Whether something is owed, how many entries were placed again, how far logs are that moved, what is ahead."""
-
-    owes: bool
-    went_back: int
-    reached: Mapping[bytes, tuple[int, bytes] | None]
-    ahead: Mapping[bytes, Ahead]
-
-
-def _follow(index: Index, changes: _Changes) -> Steps[_Followed]:
-    """Bring the index up."""
-    heads, gone, whole, anew, holed, patient, until_ms = changes
-    indexing = index.indexing
-    if whole:
-        known = index.zones.positions().keys()
-        gone = known if anew else {*gone, *(known - heads.keys())}
-    there = {} if holed is None else index.zones.with_holes()
-    filled = [each for each, count in there.items() if not whole or (holed or {}).get(each, 0) != count]
-    moved = {*heads, *indexing.ahead}
-    yield from indexing.follow(heads, gone, filled, patient, until_ms)
-    reached = {author: indexing.reached(author) for author in moved | indexing.ahead.keys()}
-    return _Followed(indexing.is_owing, indexing.went_back, reached, dict(indexing.ahead))
-
-
-def _nothing(index: Index) -> Steps[None]:
-    yield from ()
-
-
-def _find(
-    index: Index, before: Place, count: int, wanted: Wanted, chosen: Encoding
-) -> Steps[tuple[Part, list[Entry], list[Gap]]]:
-    """Find entries and decode them."""
-    part = yield from index.pages.part(before, wanted.since, count, wanted.authors)
-    decoded = [
-        read_entry(place.author, place.seq, entry_id, item if isinstance(item, bytes) else None, chosen)
-        for place, entry_id, item in part.entries
-    ]
-    return part, decoded, index.zones.gaps(wanted.authors)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sortedcontainers import SortedSet
 
 from gossiplog import limits
-from gossiplog.log.debts import Late
+from gossiplog.log.debts import Debt, Late
 from gossiplog.log.items import Item
 from gossiplog.log.log_state import BEFORE, LogState
 from gossiplog.log.opened import Opened, Row
@@ -26,6 +26,7 @@ from gossiplog.log.place import Place, Stated
 from gossiplog.log.placer import Placed
 from gossiplog.log.segment import Segment
 from gossiplog.log.waiting import Read, Waiting
+from gossiplog.log.zone_list import ZoneList
 
 _LOGS_AT_ONCE: Final = 8
 """Read in one step."""
@@ -84,12 +85,25 @@ class Causal:
 
     # -- what is held, and the time
 
+    def begin(self, zones: Mapping[bytes, ZoneList], missed: Iterable[Debt]) -> None:
+        """The places of first entries of logs are known, of none that was not handed over; ``missed`` is what they were
+        placed without.  To be called first."""
+        for author, known in zones.items():
+            log = self._logs[author] = LogState(self._read(author))
+            log.zones = known
+        self._placer.go_back({author: known.last for author, known in zones.items() if known.last[0]})
+        for reference, late in missed:
+            if reference.seq < self._placer.position(reference.author):
+                self._late.append(late)
+            else:
+                self._placer.owe(late, [reference])
+
     def hold(self, author: bytes, last: int, came: float | None = None) -> None:
         """Entries up to ``last`` are held; they ``came`` then, or were there."""
         log = self._logs.get(author)
         if log is None:
             log = self._logs[author] = LogState(self._read(author))
-        if last < log.held:  # it is another log now, or was cut back
+        if last < max(log.held, log.zones.last[0]):  # it is another log now, or was cut back
             self.forget(author)
             log = self._logs[author] = LogState(self._read(author))
         elif last == log.held:
@@ -213,7 +227,7 @@ class Causal:
         return Read(author, position, log.held) if position <= log.held else None
 
     def _bring(self, author: bytes, log: LogState, segments: Sequence[Segment], passed: int) -> None:
-        """Place the next row."""
+        """Place the next row, and those behind it until there is something to be handed over, or waited for."""
         position = self._placer.position(author)
         if passed >= position:
             self._waiting.stop(author, log)
@@ -222,11 +236,14 @@ class Causal:
             self._took(log, self._placer.add(blank), 0)
             log.handed = max(log.handed, last)
             return
-        segment = next((each for each in segments if each.first <= position <= each.last), None)
-        if segment is None:
+        if not any(each.first <= position <= each.last for each in segments):
             self.forget(author)
-        else:
-            self._place(author, log, Row(segment, position, log.held))
+            return
+        for segment in segments:
+            if segment.first <= (position := self._placer.position(author)) <= segment.last:
+                self._place(author, log, Row(segment, position, log.held))
+                if log.opened is not None or author in self._placer.waits:
+                    break
 
     def _place(self, author: bytes, log: LogState, row: Row) -> None:
         """Place what can be of a row, which is kept if that is not all of it."""

@@ -16,6 +16,7 @@ from gossiplog import limits
 from gossiplog.log.body import Reference
 from gossiplog.log.debts import Debt, Late
 from gossiplog.log.place import Moment, Zone
+from gossiplog.log.zone_list import ZoneList
 from gossiplog.views.derived import Derived
 
 NAME: Final = "_places"
@@ -253,6 +254,17 @@ class Zones:
             (self._known(author), seq),
         ).fetchone()
         return (0, 0) if found is None else read_moment(found[0])
+
+    def up_to(self, author: bytes, last: int) -> ZoneList:
+        """Return the zones of a log that end at ``last`` or before.  O(those)."""
+        found = self._derived.db.execute(
+            "SELECT first, last, low, high, raised, bytes FROM zones WHERE author = ? AND last <= ? ORDER BY first",
+            (self._known(author), last),
+        )
+        zones = ZoneList()
+        for first, end, low, high, raised, size in found:
+            zones.add(_stored(author, first, end, low, high, raised, 0, 0).zone, size)
+        return zones
 
     def across(self, moment: Moment, authors: Collection[bytes] | None, forward: bool) -> list[Stored]:
         """Return the zones that have ``moment`` between their ends.  O(zones that end after it, or with ``forward``
