@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gossiplog.catch_up import Moved
+    from gossiplog.discovery.lan import Lan
     from gossiplog.errors import (
         AppendOutcomeUnknown,
         BadForkProofError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         LocalAuthorError,
         MalformedBodyError,
         MalformedMessageError,
+        MissingExtraError,
         NetworkMismatchError,
         NodeError,
         NodeStoppedError,
@@ -175,12 +177,14 @@ __all__ = [
     "Joined",
     "KeyFileError",
     "Lagged",
+    "Lan",
     "LimitExceededError",
     "LiveSearch",
     "LiveView",
     "LocalAuthorError",
     "MalformedBodyError",
     "MalformedMessageError",
+    "MissingExtraError",
     "Moved",
     "Network",
     "NetworkChanged",
@@ -282,6 +286,7 @@ _HOME = {
     "Head": "log.segment",
     "Hit": "views.search",
     "Imported": "live.importing",
+    "Lan": "discovery.lan",
     "LiveSearch": "live.live_search",
     "LiveView": "live.live_view",
     "Joined": "net.joining",

@@ -277,6 +277,10 @@ class EndpointError(NodeError):
     """An endpoint string is wrong or the address cannot be used."""
 
 
+class MissingExtraError(NodeError):
+    """What was asked for needs a package that is not installed; the message says what to install."""
+
+
 class NodeStoppedError(NodeError):
     """The node was stopped."""
 

@@ -71,6 +71,24 @@ class BoundTests(SynchronousTestCase):
         [known] = self.book
         self.assertEqual((known.node, known.verified_at), (node(1), 1.0))
 
+    def test_who_is_gone(self) -> None:
+        """What was never met is forgotten; who was comes back as news, and may be dialled at once, but once only."""
+        for number in (1, 2):
+            self.book.heard(at(number), None, b"lan", 0.0, "lan")
+        self.book.verified(at(1), node(1), 1.0, is_shared=True)
+        self.book.failed(at(1), 2.0, 0.5)
+        for number in (1, 2, 3):
+            self.book.lost(at(number))
+        [known] = self.book
+        self.assertGreater(known.retry_at, 2.0)
+        self.assertFalse(self.book.heard(at(1), None, b"a peer", 2.0))
+        self.assertGreater(known.retry_at, 2.0)
+        self.assertTrue(self.book.heard(at(1), None, b"lan", 2.0, "lan"))
+        self.assertEqual(known.retry_at, 2.0)
+        self.book.failed(at(1), 2.0, 0.5)
+        self.assertFalse(self.book.heard(at(1), None, b"lan", 2.0, "lan"))
+        self.assertGreater(known.retry_at, 2.0)
+
     def test_a_full_book_takes_whom_we_met(self) -> None:
         for number in range(limits.MAX_BOOK):
             self.book.verified(at(number), node(number), float(number), is_shared=True)

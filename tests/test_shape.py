@@ -33,6 +33,7 @@ PUBLIC = [
     "Flushed",
     "Found",
     "Joined",
+    "Lan",
     "Way",
     "Entry",
     "Events",
@@ -75,6 +76,7 @@ PUBLIC_MODULES = {
     "aio",
     "errors",
     "notices",
+    "app.finding",
     "app.foreground",
     "app.keyfile",
     "app.printing",
@@ -103,6 +105,7 @@ BELOW = {
     "views": VALUES | {"log", "store.directory", "store.folder", "store.owning_process"},
     "live": VALUES | {"log", "gossip", "store", "views", "notices"},
     "net": VALUES | {"log", "gossip", "wire", "store", "live", "notices"},
+    "discovery": VALUES | {"log", "store.owning_process", "live", "net", "notices"},
 }
 """What each layer may import besides itself; modules above ``net`` import anything but what is in FRONT."""
 
@@ -112,7 +115,7 @@ FRONT = {"app": {"testing"}, "testing": {"app"}}
 BOTH = {"live.append_gate", "live.job_queue", "live.store_front", "live.store_work"}
 """What of a live store the simulator runs too."""
 
-WITHOUT_TWISTED = set(BELOW) - {"live", "net"} | {"testing"}
+WITHOUT_TWISTED = set(BELOW) - {"live", "net", "discovery"} | {"testing"}
 IN_MEMORY = "testing.network"
 PURE = {"log", "gossip", "wire", "store"}
 WAITING = {"store.lock", "store.owning_process"}

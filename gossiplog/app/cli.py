@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from gossiplog.app import keyfile, log_options
 from gossiplog.app.commands import follow, forks, local, log, simulate_arguments, verify, view_arguments
 from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
+from gossiplog.app.finding import Finding, add_options, spelled
 from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
 from gossiplog.errors import StoreUnsafeError
 from gossiplog.log.network import Network
@@ -81,9 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(spelled(sys.argv[1:] if argv is None else argv))
     if "store" in arguments and arguments.store is None:
         arguments.store = _default_store(arguments.reads(arguments))
+    if "finding" in arguments:
+        arguments.finding = Finding.of(vars(arguments))
     verb: Callable[[argparse.Namespace], int] = arguments.verb
     return verb(arguments)
 
@@ -239,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     _timeout(sync)
     _network(sync)
     follow.add_limits(sync)
+    add_options(sync)
     _json(sync)
 
     recover = verb(
@@ -350,6 +354,7 @@ def _addresses(parser: argparse.ArgumentParser) -> None:
         metavar="ENDPOINT",
         help="keep a connection to this peer, such as tcp:HOST:PORT; may be repeated",
     )
+    add_options(parser)
 
 
 @checked

@@ -15,6 +15,7 @@ from typing import Any, Final
 from twisted.internet.task import deferLater
 
 from gossiplog import notices
+from gossiplog.app.finding import Finding
 from gossiplog.app.happenings import Happenings
 from gossiplog.app.printing import as_json
 from gossiplog.app.supervisor import Supervisor
@@ -56,11 +57,13 @@ class Serving:
         quotas: Quotas | None = None,
         max_memory: int | None = None,
         mode: str = "both",
+        finding: Finding | None = None,
     ) -> None:
         """Remember what to run; what happens later is logged.  ``init``: create a missing store; ``wait``: for so long,
         while it is open elsewhere.
 
-        ``show`` is given a progress line a few times a second while entries come.
+        ``finding``: in which ways peers are found; None: nobody but those named.  ``show`` is given a progress line a
+        few times a second while entries come.
         """
         self._reactor = reactor
         self._path = place_of(path)
@@ -74,6 +77,7 @@ class Serving:
         self._quotas = quotas
         self._max_memory = max_memory
         self._mode = mode
+        self._finding = finding
         self.failure: Exception | None = None
         self._open = AsyncExitStack()
         self._happenings = Happenings()
@@ -116,6 +120,8 @@ class Serving:
         bound = [await node.listen(endpoint) for endpoint in self._listen]
         for peer in self._peers:
             node.connect(peer)
+        if self._finding is not None:
+            bound += await self._finding.join(node, bound)
         return ready_line(bound, node.id, self._path)
 
     def _supervise(self, opened: AsyncExitStack) -> None:

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from gossiplog.app import keyfile, log_options
 from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait
 from gossiplog.app.commands.follow import MEMORY, MODES, QUOTAS, bound, read_memory
+from gossiplog.app.finding import Finding, finding_of, spelled, usage_flags, usage_parameters
 from gossiplog.app.foreground import SWITCH_SECONDS
 from gossiplog.app.logs import TWISTD_LOG_NAME, twistd_log, use_levels
 from gossiplog.app.printing import complain
@@ -46,6 +47,7 @@ class Options(usage.Options):
         ["only-followed", None, "Want nobody but the authors followed, from now on."],
         ["log-json", None, f"{log_options.JSON[0].upper()}{log_options.JSON[1:]}."],
         *([mode, None, f"{about[0].upper()}{about[1:]}."] for mode, (_, about) in MODES.items()),
+        *usage_flags(),
     ]
     optParameters = [
         ["store", "s", None, "Directory of the store; created if it is missing."],
@@ -62,10 +64,12 @@ class Options(usage.Options):
             (MEMORY, read_memory),
         ]
     ]
+    optParameters += usage_parameters()
     store: str
     network: Network | Ticket
     quotas: Quotas
     mode: str
+    finding: Finding
     logs: log_options.LogOptions
     parent: Any = None
     terminal: TextIO | None = None
@@ -76,6 +80,10 @@ class Options(usage.Options):
         self.listen: list[str] = []
         self.peers: list[str] = []
         self._levels: list[Any] = []
+
+    def parseOptions(self, options: Any = None) -> None:
+        """As any options, but for one whose value may be left out."""
+        usage.Options.parseOptions(self, None if options is None else spelled(options))
 
     def opt_listen(self, endpoint: str) -> None:
         """Endpoint to listen on, such as tcp:4000 or tcp:0:interface=127.0.0.1; may be repeated."""
@@ -121,6 +129,10 @@ class Options(usage.Options):
         self.mode = modes[0] if modes else "both"
         bounds = {quota.value: self[option.removeprefix("--")] for quota, (option, _) in QUOTAS.items()}
         self.quotas = Quotas(**bounds)
+        try:
+            self.finding = finding_of(self)
+        except GossiplogError as error:
+            raise usage.UsageError(str(error)) from None
         try:
             self.network = keyfile.network(self["network"])
         except GossiplogError as error:
@@ -180,6 +192,7 @@ class NodeService(Service):
             quotas=options.quotas,
             max_memory=options["max-memory"],
             mode=options.mode,
+            finding=options.finding,
         )
 
     def startService(self) -> None:

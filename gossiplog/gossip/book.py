@@ -31,6 +31,7 @@ class Known:
         "failed_at",
         "failures",
         "heard_at",
+        "is_gone",
         "is_shared",
         "node",
         "retry_at",
@@ -49,6 +50,7 @@ class Known:
         self.heard_at = now
         self.verified_at: float | None = None
         self.is_shared = False
+        self.is_gone = False
         self.failures = 0
         self.failed_at = 0.0
         self.retry_at = now
@@ -83,7 +85,7 @@ class Book:
     ) -> bool:
         """``source`` (None is a way of finding, or the owner) says that ``node`` can be dialled there.
 
-        Returns whether that is new.  What was verified is not changed by hearsay.
+        Returns whether that is new, or it was gone.  What was verified is not changed by hearsay.
         """
         known = self._known.get(address)
         if known is not None:
@@ -91,6 +93,9 @@ class Book:
                 known.node = known.node or node
                 known.way = known.way or way
             known.heard_at = now
+            if known.is_gone and way:
+                known.is_gone, known.retry_at = False, now
+                return True
             return False
         if self._is_full(address.group) and not self._make_room(address.group):
             return False
@@ -128,6 +133,16 @@ class Book:
         known.retry_at = now + wait * (0.5 + chance / 2)
         if self._is_hopeless(known, now):
             self.forget(address)
+
+    def lost(self, address: Address) -> None:
+        """A way of finding says that nobody is there any more; one that was met there may come back."""
+        known = self._known.get(address)
+        if known is None:
+            return
+        if known.verified_at is None:
+            self.forget(address)
+        else:
+            known.is_gone = True
 
     def put_off(self, address: Address, until: float) -> None:
         """Do not choose ``address`` before."""

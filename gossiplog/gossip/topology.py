@@ -97,6 +97,10 @@ class Topology:
             return False
         return self.book.heard(address, node, way.encode(), now, way)
 
+    def lost(self, address: Address) -> None:
+        """A way of finding peers says that nobody is there any more."""
+        self.book.lost(address)
+
     def opened(self, neighbour: Neighbour, now: float) -> None:
         """A session is open."""
         self._neighbours[neighbour.session] = neighbour

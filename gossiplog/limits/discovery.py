@@ -79,3 +79,37 @@ SLEEP_SECONDS: Final = 15.0
 
 ROAMING_PING_SECONDS: Final = 2.0
 """After either, in which a peer has to answer; else its connection is made anew."""
+
+LAN_HOST_TTL: Final = 120
+"""Seconds that neighbours believe what we announced: one that was killed is forgotten after so long."""
+
+LAN_LOOK_SECONDS: Final = 1.5
+"""For answers on the local network, of which the first may be lost: a second question is asked after a second."""
+
+LAN_AGAIN_SECONDS: Final = 30.0
+"""After which who is there is said to the node once more, and the port is tried again that could not be had."""
+
+LAN_ANSWER_SECONDS: Final = 3.0
+"""For a name, or for the rest of what a service says: who is there answers in milliseconds."""
+
+LAN_PROBE_SECONDS: Final = 0.75
+"""Before a name is taken, somebody who has it may say so (RFC 6762, section 8.1)."""
+
+LAN_CLOSE_SECONDS: Final = 3.0
+"""For goodbyes, of which three are sent within half a second."""
+
+LAN_NO_PORT: Final = 9
+"""The port in the record of a name whose node listens nowhere: discard, as nobody dials it."""
+
+MAX_LAN_PORTS: Final = 4
+"""Announced: more endpoints than that are for other networks."""
+
+MAX_LAN_SERVICES: Final = 256
+"""Of our network that are remembered: an office with more members has enough of them."""
+
+MAX_LAN_QUESTIONS: Final = 16
+"""Asked at once about services that did not say everything."""
+
+MAX_LAN_EVENTS: Final = 4096
+"""Services that come, change or go in ``LAN_AGAIN_SECONDS``; above it somebody floods, and we listen no more until
+that is over."""

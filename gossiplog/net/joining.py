@@ -41,7 +41,7 @@ class Finder(Protocol):
         """Somebody of the network can be dialled there; ``host`` is numeric.  Saying it again does no harm."""
 
     def lost(self, host: str, port: int) -> None:
-        """It is there no longer."""
+        """It is there no longer; if it is found again, that is news, and it may be dialled at once."""
 
     def failed(self, reason: str) -> None:
         """It does not work, at least now; said once for each reason."""
@@ -59,7 +59,10 @@ class Way(Protocol):
         """Begin; whoever is found later is said to ``finder``."""
 
     def announce(self, addresses: Sequence[tuple[str, int]]) -> Any:
-        """Let others find us at these hosts and ports, and no longer at former ones; there may be none."""
+        """Let others find us at these hosts and ports, and no longer at former ones; there may be none.
+
+        A machine that is in no network has the host 127.0.0.1.
+        """
 
     def look(self) -> Any:
         """Look around once, now; over when its Deferred fires."""
@@ -139,7 +142,7 @@ class _Running:
     def lost(self, host: str, port: int) -> None:
         """As :meth:`Finder.lost`."""
         if not self.is_over:
-            self._search.tell(notices.PeerLost(self.name, Address.of(host, port).endpoint))
+            self._search.lost_by(self.name, Address.of(host, port))
 
     def failed(self, reason: str) -> None:
         """As :meth:`Finder.failed`."""
@@ -247,6 +250,11 @@ class Search:
             self._count += 1
             self.tell(notices.PeerFound(way, address.endpoint, node))
             self.peering.step()
+
+    def lost_by(self, way: str, address: Address) -> None:
+        """They are there no longer."""
+        self.peering.topology.lost(address)
+        self.tell(notices.PeerLost(way, address.endpoint))
 
     def heard_of(self, node: bytes, address: Address) -> None:
         """A peer says that ``node`` is there."""

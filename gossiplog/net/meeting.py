@@ -121,8 +121,13 @@ class Meeting:
 
     @property
     def hosts(self) -> list[tuple[str, int]]:
-        """The same, as ways of finding peers take it."""
-        return [(address.host, address.port) for address in self.addresses]
+        """The same, as ways of finding peers take it; in no network, where others on this machine may."""
+        here = [(address.host, address.port) for address in self.addresses]
+        if here or self._roaming.addresses:
+            return here
+        bound = [port.getHost() for port in self._listeners.ports]
+        numbers = dict.fromkeys(getattr(host, "port", 0) for host in bound)
+        return [("127.0.0.1", number) for number in numbers if number]
 
     @property
     def found(self) -> list[Found]:

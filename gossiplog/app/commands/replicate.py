@@ -79,6 +79,7 @@ async def start_node(stack: AsyncExitStack, reactor: Any, store: Store, argument
         await node.listen(endpoint)
     for endpoint in arguments.peer:
         node.connect(endpoint)
+    await arguments.finding.join(node, arguments.listen)
     return node
 
 
@@ -109,6 +110,8 @@ async def _sync(reactor: Any, arguments: Namespace) -> int:
         )
         stack.push_async_callback(node.stop)
         known = set(store.forks)
+        if arguments.finding.is_asked:
+            await arguments.finding.join(node)
         try:
             with StatusLine() as show:
                 catching_up = CatchUp(node, peer, arguments.timeout, show)
@@ -169,6 +172,7 @@ async def _run(reactor: Any, arguments: Namespace, status: StatusLine, init: boo
         quotas=quotas_of(arguments),
         max_memory=arguments.max_memory,
         mode=arguments.mode,
+        finding=arguments.finding,
     )
     try:
         say(await serving.start())

@@ -1,0 +1,216 @@
+"""How a program is told in which ways its node finds peers.
+
+Responsible for: the options about that, for argparse and for twistd alike, and joining as they say.
+Must not know: what a program does with its peers.
+Invariant: what is wrong with an option, or not installed, is said before anything starts; nothing optional is imported
+unless it is asked for.
+
+A new way is a row in :data:`OPTIONS`, a field of :class:`Finding`, and what :meth:`Finding.ways` makes of it.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
+from gossiplog.limits import LINKS_WANTED, MAX_FOUND_LINKS
+
+if TYPE_CHECKING:
+    import gossiplog.node
+    from gossiplog.net.joining import Way
+
+
+class Option(NamedTuple):
+    """An option: ``metavar`` is "" for a flag; ``read`` checks the value, and raises a GossiplogError.
+
+    ``is_bare``: its value may be left out, and is behind ``=``; ``repeats``: it may be said several times.
+    """
+
+    name: str
+    metavar: str
+    about: str
+    read: Callable[[str], Any] = str
+    is_bare: bool = False
+    repeats: bool = False
+
+    @property
+    def field(self) -> str:
+        """What of :class:`Finding` it says."""
+        return self.name.removeprefix("--").replace("-", "_")
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it has no value."""
+        return not self.metavar
+
+
+def _name(text: str) -> str:
+    if not text:
+        return ""
+    from gossiplog.discovery.lan_record import check_name
+
+    return check_name(text)
+
+
+def _links(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_FOUND_LINKS:
+        return int(text)
+    raise InvalidValueError(f"a number of links from 1 to {MAX_FOUND_LINKS}, not {text!r:.80}")
+
+
+OPTIONS: Final = (
+    Option(
+        *(
+            "--lan",
+            "NAME",
+            "find peers on the local network, and be found there; --lan=NAME: as NAME.local too",
+            _name,
+        ),
+        is_bare=True,
+    ),
+    Option("--no-exchange", "", "neither tell peers of others that were met, nor take what they tell"),
+    Option("--links", "N", f"look for peers until there are so many (default: {LINKS_WANTED})", _links),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was said: each field is an option; ``lan`` is "" without a name, None where it is not wanted."""
+
+    lan: str | None = None
+    no_exchange: bool = False
+    links: int = LINKS_WANTED
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Finding:
+        """What these options say, by field; raises :class:`GossiplogError` for what does not work here.
+
+        Nothing starts, but what needs a package that is not installed is said by now.
+        """
+        known = {each.name for each in fields(cls)}
+        found = cls(**{field: value for field, value in said.items() if field in known and value is not None})
+        found.ways()
+        return found
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether any way is to be used."""
+        return bool(self.ways())
+
+    def ways(self) -> list[Way]:
+        """The ways of finding peers, new ones each time."""
+        ways: list[Way] = []
+        if self.lan is not None:
+            from gossiplog.discovery.lan import Lan
+
+            ways.append(Lan(self.lan or None))
+        return ways
+
+    @property
+    def needs_port(self) -> bool:
+        """Whether it is of no use unless others can dial us."""
+        return self.lan is not None
+
+    async def join(self, node: gossiplog.node.Node, listening: Sequence[str] = ()) -> list[str]:
+        """Let ``node`` find peers, unless it is to have nobody but those named.
+
+        If others have to be able to dial it, and it is ``listening`` nowhere, it listens on a free port; returns the
+        address of that.
+        """
+        ways = self.ways()
+        if not ways and self.no_exchange:
+            return []
+        opened = [await listen_anywhere(node)] if self.needs_port and not listening else []
+        node.join(*ways, links=self.links, tell_peers=not self.no_exchange)
+        return opened
+
+
+async def listen_anywhere(node: gossiplog.node.Node) -> str:
+    """Listen on a free port of every address, of IPv6 too where that is there."""
+    if socket.has_ipv6:
+        try:
+            return await node.listen(r"tcp:0:interface=\:\:")
+        except EndpointError:
+            pass  # the system has it switched off
+    return await node.listen("tcp:0")
+
+
+# -- argparse ------------------------------------------------------------------------------------------------------
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options to a parser; :func:`parse` reads them."""
+    parser.set_defaults(finding=Finding())
+    for option in OPTIONS:
+        how: dict[str, Any] = {"dest": option.field, "default": SUPPRESS, "help": option.about}
+        if option.is_flag:
+            parser.add_argument(option.name, action="store_true", **how)
+        else:
+            action = "append" if option.repeats else "store"
+            parser.add_argument(
+                option.name, type=_checked(option), action=action, metavar=option.metavar, **how
+            )
+
+
+def parse(parser: ArgumentParser, words: Sequence[str] | None = None) -> tuple[Namespace, Finding]:
+    """Parse the command line of a program with a parser that has the options; ends it if something is wrong."""
+    arguments = parser.parse_args(spelled(sys.argv[1:] if words is None else words))
+    try:
+        return arguments, Finding.of(vars(arguments))
+    except GossiplogError as error:
+        parser.error(str(error))
+
+
+def spelled(words: Sequence[str]) -> list[str]:
+    """``--lan`` alone as ``--lan=``, so that what comes next is not taken for its value.
+
+    >>> spelled(["--lan", "tcp:192.0.2.7:4000", "--", "--lan"])
+    ['--lan=', 'tcp:192.0.2.7:4000', '--', '--lan']
+    """
+    bare = {option.name for option in OPTIONS if option.is_bare}
+    end = words.index("--") if "--" in words else len(words)
+    return [f"{word}=" if word in bare and at < end else word for at, word in enumerate(words)]
+
+
+def _checked(option: Option) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            return option.read(text)
+        except GossiplogError as error:
+            raise ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+# -- twistd ---------------------------------------------------------------------------------------------------------
+
+
+def usage_flags() -> list[list[Any]]:
+    """The flags among the options, as ``twisted.python.usage`` takes them."""
+    return [[option.name.removeprefix("--"), None, _sentence(option)] for option in OPTIONS if option.is_flag]
+
+
+def usage_parameters() -> list[list[Any]]:
+    """Those with one value; those that are repeated need a method ``opt_...`` of their own."""
+    return [
+        [option.name.removeprefix("--"), None, None, _sentence(option), option.read]
+        for option in OPTIONS
+        if not (option.is_flag or option.repeats)
+    ]
+
+
+def finding_of(said: Mapping[str, Any]) -> Finding:
+    """What the options of twistd say; raises :class:`GossiplogError` for what does not work here."""
+    values = {option: said.get(option.name.removeprefix("--")) for option in OPTIONS}
+    return Finding.of(
+        {option.field: bool(value) if option.is_flag else value for option, value in values.items()}
+    )
+
+
+def _sentence(option: Option) -> str:
+    return f"{option.about[0].upper()}{option.about[1:]}."

@@ -1,0 +1,145 @@
+"""The options that say in which ways peers are found: argparse, twistd, and what is said of mistakes."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+from unittest.mock import Mock
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog import EndpointError, MissingExtraError
+from gossiplog.app import finding
+from gossiplog.app.finding import Finding, add_options, parse, spelled
+from gossiplog.app.tap import NodeService, Options
+from gossiplog.discovery import extras
+from tests.processes import ProcessTestCase
+
+GOOD = (
+    ([], Finding()),
+    (["--lan"], Finding(lan="")),
+    (["--lan=alice"], Finding(lan="alice")),
+    (["--lan=Alice.local"], Finding(lan="alice")),
+    (["--no-exchange", "--links", "3"], Finding(no_exchange=True, links=3)),
+    (["--links=64", "--lan"], Finding(lan="", links=64)),
+)
+BAD = (
+    (["--lan=a_b"], "can be no name on the local network"),
+    (["--lan=tcp:192.0.2.7:4000"], "can be no name on the local network"),
+    (["--links", "0"], "a number of links from 1 to 64"),
+    (["--links", "65"], "a number of links from 1 to 64"),
+    (["--links", "many"], "a number of links from 1 to 64"),
+    (["--links", "9" * 5000], "a number of links from 1 to 64"),
+)
+
+
+class OptionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.patch(extras, "find_spec", lambda name: object())
+
+    def parse(self, *words: str) -> Finding:
+        parser = ArgumentParser()
+        add_options(parser)
+        parser.add_argument("peer", nargs="?")
+        parser.error = Mock(side_effect=ValueError)  # type: ignore[method-assign]
+        self.arguments, found = parse(parser, words)
+        return found
+
+    def test_argparse(self) -> None:
+        for words, found in GOOD:
+            self.assertEqual(self.parse(*words), found)
+        for words, complaint in BAD:
+            error = self.assertRaises(ValueError, self.parse, *words)
+            self.assertIn(complaint, str(error.__context__), words)
+
+    def test_a_name_is_behind_its_sign(self) -> None:
+        """What follows is not taken for one."""
+        self.assertEqual(self.parse("--lan", "tcp:192.0.2.7:4000"), Finding(lan=""))
+        self.assertEqual(self.arguments.peer, "tcp:192.0.2.7:4000")
+        self.assertEqual(spelled(["--", "--lan"]), ["--", "--lan"])
+
+    def test_twistd(self) -> None:
+        """The same, and the service has it."""
+        for words, found in GOOD:
+            options = Options()
+            options.parseOptions(["--store", "here", "--network", "00" * 32, *words])
+            self.assertEqual(options.finding, found)
+            self.assertEqual(NodeService(None, options)._serving._finding, found)
+        for words, complaint in BAD:
+            error = self.assertRaises(
+                UsageError, Options().parseOptions, ["--store", "x", "--network", "n", *words]
+            )
+            self.assertIn(complaint, str(error))
+
+    def test_what_is_not_installed(self) -> None:
+        """It is said before anything starts."""
+        self.patch(extras, "find_spec", lambda name: None)
+        words = "pip install 'gossiplog[lan]'"
+        parser = ArgumentParser()
+        add_options(parser)
+        parser.error = Mock(side_effect=ValueError)  # type: ignore[method-assign]
+        self.assertRaises(ValueError, parse, parser, ["--lan"])
+        self.assertIn(words, parser.error.call_args[0][0])
+        self.assertIn(words, str(self.assertRaises(MissingExtraError, Finding.of, {"lan": ""})))
+        good = ["--store", "x", "--network", "00" * 32, "--lan"]
+        self.assertIn(words, str(self.assertRaises(UsageError, Options().parseOptions, good)))
+
+
+class JoinTests(SynchronousTestCase):
+    """What a node is told."""
+
+    def setUp(self) -> None:
+        self.patch(extras, "find_spec", lambda name: object())
+        self.node = Mock()
+        self.node.listen.side_effect = lambda endpoint: succeed(f"bound to {endpoint}")
+
+    def join(self, found: Finding, *listening: str) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(found.join(self.node, listening)))
+
+    def test_exchange_alone(self) -> None:
+        self.assertEqual(self.join(Finding(links=5)), [])
+        self.node.join.assert_called_once_with(links=5, tell_peers=True)
+        self.node.listen.assert_not_called()
+
+    def test_nothing(self) -> None:
+        """Nobody but those named."""
+        self.assertEqual(self.join(Finding(no_exchange=True)), [])
+        self.node.join.assert_not_called()
+
+    def test_lan(self) -> None:
+        """Without a port nobody could come."""
+        [bound] = self.join(Finding(lan="alice", no_exchange=True))
+        self.assertIn("tcp:0", bound)
+        [way] = self.node.join.call_args[0]
+        self.assertEqual((way.name, way.host), ("lan", "alice"))
+        self.assertEqual(self.node.join.call_args[1], {"links": 8, "tell_peers": False})
+        self.assertEqual(self.join(Finding(lan=""), "tcp:4000"), [])
+
+    def test_without_ipv6(self) -> None:
+        self.node.listen.side_effect = lambda endpoint: (
+            fail(EndpointError("no")) if "::" in endpoint.replace("\\", "") else succeed(endpoint)
+        )
+        self.assertEqual(
+            self.successResultOf(Deferred.fromCoroutine(finding.listen_anywhere(self.node))), "tcp:0"
+        )
+
+
+class CommandTests(ProcessTestCase):
+    """The verbs that take them."""
+
+    def test_help(self) -> None:
+        for verb in ("run", "chat", "sync", "join", "log"):
+            process = self.gossiplog(verb, "--help")
+            self.assertEqual((process.finish(), process.err), (0, ""))
+            for option in finding.OPTIONS:
+                self.assertIn(option.name, process.out)
+
+    def test_mistakes(self) -> None:
+        """One line, before anything starts."""
+        process = self.gossiplog("run", "--store", "x", "--network", "n", "--lan=a_b")
+        self.assertEqual(process.finish(), 2)
+        self.assertIn("can be no name on the local network", process.err)
+        self.assertEqual(process.err.count("\n"), 1)
+        self.assertFalse((self.place / "x").exists())
