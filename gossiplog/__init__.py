@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gossiplog.discovery.lan import Lan
     from gossiplog.errors import (
         AppendOutcomeUnknown,
+        BadExportError,
         BadForkProofError,
         BadSegmentError,
         BadSignatureError,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     )
     from gossiplog.gossip.quotas import Quota, Quotas, Usage
     from gossiplog.live.batches import Batch, Batches
+    from gossiplog.live.exporting import Exported
     from gossiplog.live.importing import Imported, import_store
     from gossiplog.live.live_search import LiveSearch
     from gossiplog.live.live_view import Changes, LiveView
@@ -135,6 +137,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AppendOutcomeUnknown",
     "AuthorForked",
+    "BadExportError",
     "BadForkProofError",
     "BadSegmentError",
     "BadSignatureError",
@@ -164,6 +167,7 @@ __all__ = [
     "ForkProof",
     "ForkedWriterError",
     "Found",
+    "Exported",
     "FrameTooLargeError",
     "GossiplogError",
     "HandshakeError",
@@ -285,6 +289,7 @@ _HOME = {
     "Found": "net.meeting",
     "Head": "log.segment",
     "Hit": "views.search",
+    "Exported": "live.exporting",
     "Imported": "live.importing",
     "Lan": "discovery.lan",
     "LiveSearch": "live.live_search",

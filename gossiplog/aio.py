@@ -166,6 +166,8 @@ class Store:
     timeline = _coroutine(gossiplog.Store.timeline)
     cursor = _coroutine(gossiplog.Store.cursor)
     save_cursor = _coroutine(gossiplog.Store.save_cursor)
+    export = _coroutine(gossiplog.Store.export)
+    import_ = _coroutine(gossiplog.Store.import_)
     verify = _coroutine(gossiplog.Store.verify)
     holes = _coroutine(gossiplog.Store.holes)
     repair = _coroutine(gossiplog.Store.repair)

@@ -102,6 +102,10 @@ class InvalidReferenceError(InvalidValueError):
     room for."""
 
 
+class BadExportError(InvalidValueError):
+    """A file is no export of logs, or only the beginning of one, or was changed; what of it was signed is taken."""
+
+
 class LocalAuthorError(InvalidValueError):
     """An author that writes here is always wanted: it can be neither unfollowed, blocked nor deleted."""
 

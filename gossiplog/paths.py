@@ -1,6 +1,6 @@
 """Paths, as a program gives them or a person types them, before anything is done with them.
 
-Responsible for: :func:`absolute` and :func:`typed`.
+Responsible for: :func:`absolute`, :func:`typed`, and telling paths from streams.
 Must not know: what is or will be there.
 Invariant: what :func:`absolute` returns can be given to every call of the system, and names the same place wherever the
 program goes afterwards.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import TypeAlias
 
+from gossiplog.arguments import wrong
 from gossiplog.errors import InvalidValueError
 
 AnyPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -39,6 +40,14 @@ def absolute(path: AnyPath) -> str:
         raise InvalidValueError(
             f"{text}: the current directory is gone ({error.strerror}); change to another one, or name a path from / on"
         ) from None
+
+
+def check_file(name: str, place: object, *methods: str) -> None:
+    """Raise :class:`InvalidValueError` unless an argument is a path, or a stream with these methods."""
+    if isinstance(place, str | bytes | os.PathLike):
+        absolute(place)
+    elif isinstance(place, type) or not all(callable(getattr(place, method, None)) for method in methods):
+        raise wrong(name, f"a path, or a binary stream to {methods[0]}", place)
 
 
 def typed(text: str) -> str:

@@ -256,6 +256,14 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("Store.writer", "name", store.writer, {"text"})
         yield Call("Store.writer", "encoding", lambda value: store.writer(encoding=value))
         yield Call("Store.add_fork", "proof", store.add_fork)
+        self.patch(VirtualThread, "beside", lambda *_: None)
+        paths = {"text", "bytes", "long text", "long bytes"}
+        lists = NOTHING | {"[]", "()", "generator"}
+        yield Call("Store.export", "path", store.export, paths)
+        yield Call("Store.export", "authors", lambda value: store.export("x", authors=value), lists)
+        yield Call("Store.export", "since", lambda value: store.export("x", since=value), NOTHING)
+        yield Call("Store.import_", "path", store.import_, paths)
+        yield Call("Store.import_", "quotas", lambda value: store.import_("x", quotas=value), NOTHING)
         for field in range(5):
             good: list[Any] = [
                 bytes(32),

@@ -21,7 +21,7 @@ from gossiplog.errors import (
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.limits import AUTHOR_DISK_BYTES
-from gossiplog.live.importing import Importing, open_source
+from gossiplog.live.importing import Imported, Importing, open_source
 from gossiplog.log.body import encode_body
 from gossiplog.log.disk_cost import proof_bytes
 from gossiplog.log.fork import build_proof, encode_proof
@@ -59,12 +59,12 @@ class ImportTests(SynchronousTestCase):
         with closing(open_logs(self.stick)) as logs:
             logs.process(requests)
 
-    def take(self, quotas: Quotas | None = None) -> Importing:
+    def take(self, quotas: Quotas | None = None) -> Imported:
         with closing(open_source(self.stick)) as source:
             importing = Importing(self.ours, source, quotas or Quotas())
             importing.run()
         self.assertTrue(self.ours.verify().ok)
-        return importing
+        return importing.outcome
 
     def held(self, pair: Keypair) -> int:
         return self.ours.clock.seq(pair.author)

@@ -37,6 +37,7 @@ PUBLIC = [
     "Way",
     "Entry",
     "Events",
+    "Exported",
     "ForkProof",
     "Head",
     "Hit",
@@ -94,7 +95,7 @@ BELOW = {
     "errors": {"printable"},
     "printable": {"limits"},
     "limits": set[str](),
-    "paths": {"errors"},
+    "paths": {"errors", "arguments"},
     "addresses": {"errors"},
     "arguments": {"errors"},
     "log": VALUES,
@@ -103,7 +104,7 @@ BELOW = {
     "store": VALUES | {"log"},
     "notices": VALUES | {"log", "gossip.quotas"},
     "views": VALUES | {"log", "store.directory", "store.folder", "store.owning_process"},
-    "live": VALUES | {"log", "gossip", "store", "views", "notices"},
+    "live": VALUES | {"log", "gossip", "wire.export", "store", "views", "notices"},
     "net": VALUES | {"log", "gossip", "wire", "store", "live", "notices"},
     "discovery": VALUES | {"log", "store.owning_process", "live", "net", "notices"},
 }
@@ -362,8 +363,8 @@ class PublicNameTests(SynchronousTestCase):
     def test_plumbing_is_private(self) -> None:
         """What applications hold has no method and no attribute beside those that are meant for them."""
         offered = {
-            "Store": "writer writers recovered add_fork fork_proof view read heads entry timeline cursor save_cursor "
-            "verify holes repair close damage path reactor clock forks copied interest notices",
+            "Store": "writer writers recovered add_fork export import_ fork_proof view read heads entry timeline "
+            "cursor save_cursor verify holes repair close damage path reactor clock forks copied interest notices",
             "Writer": "append append_many name author",
             "Reader": "batches close aclose cursor damages",
             "View": "name version encoding schema owned on_error apply forked",

@@ -217,6 +217,7 @@ ON_A_STORE = {
     "invite": ("--network", "here", "tcp:example.org:4000"),
     "join": ("{ticket}",),
     "chat": ("--network", "here", "--nick", "ann"),
+    "export": ("-",),
 }
 """Every verb that works on a store, with arguments with which it prints something."""
 

@@ -15,7 +15,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gossiplog.app import keyfile, log_options
-from gossiplog.app.commands import follow, forks, local, log, simulate_arguments, verify, view_arguments
+from gossiplog.app.commands import (
+    follow,
+    forks,
+    local,
+    log,
+    moving,
+    simulate_arguments,
+    verify,
+    view_arguments,
+)
 from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
 from gossiplog.app.finding import Finding, add_options, spelled
 from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
@@ -214,14 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     example = "gossiplog verify --store ~/notes"
     verify.add_arguments(verb("verify", verify.verify, summary, example, lambda said: not said.repair))
 
-    taking = verb(
-        "import",
-        _later("import_store", "take"),
-        "take what another store has that its authors signed; it may be anybody's, and is only read",
-        "gossiplog import --store ~/notes /media/stick/notes",
-    )
-    taking.add_argument("path", type=path, metavar="DIR", help="directory of the other store")
-    follow.add_quotas(taking)
+    moving.add_verbs(verb, _later)
 
     summary = "show the authors that signed two logs, with proofs as files"
     example = "gossiplog forks --store ~/notes\n  gossiplog forks --store ~/notes --export 62ohto7d ann.proof"

@@ -223,6 +223,8 @@ class Store:
     timeline = waits(gossiplog.Store.timeline)
     cursor = waits(gossiplog.Store.cursor)
     save_cursor = waits(gossiplog.Store.save_cursor)
+    export = waits(gossiplog.Store.export)
+    import_ = waits(gossiplog.Store.import_)
     verify = waits(gossiplog.Store.verify)
     holes = waits(gossiplog.Store.holes)
     repair = waits(gossiplog.Store.repair)

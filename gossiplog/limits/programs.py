@@ -48,3 +48,7 @@ names what does not exist waits himself."""
 MAX_AHEAD_MS: Final = 10 * 60 * 1000
 """How far ahead of our clock an entry may be and have its place: clocks are off by minutes, and one that is off by a
 year would be the last one for a year."""
+
+MAX_OFFENDERS: Final = 1024
+"""Authors of whom an export has something that is wrong, until no more of it is read: to find that costs a signature
+check each, and names the reasons for people.  A session ends at the first one."""

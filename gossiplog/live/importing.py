@@ -1,6 +1,6 @@
-"""Importing: what a store from anybody has that is signed goes into one's own.
+"""Importing: what a store or an export from anybody has that is signed goes into one's own.
 
-Responsible for: reading a store that is trusted in nothing, and taking what its authors signed, as from a peer.
+Responsible for: reading what is trusted in nothing, and taking what its authors signed, as from a peer.
 Must not know: how files are opened; the command.
 Invariant: of the other store nothing is changed and no secret is read; what is taken was verified here, continues what
 is held, is wanted, within the quotas, and has its payloads.
@@ -8,44 +8,40 @@ is held, is wanted, within the quotas, and has its payloads.
 
 from __future__ import annotations
 
-import time
+import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from gossiplog.arguments import check_type
 from gossiplog.errors import (
+    BadExportError,
     BadForkProofError,
-    GossiplogError,
-    InvalidValueError,
     NetworkMismatchError,
     StoreDamagedError,
     StoreError,
 )
-from gossiplog.gossip.acceptance import Extends, Verdict, judge
-from gossiplog.gossip.interest import KEPT_AS, Choices
-from gossiplog.gossip.quotas import QuotaLedger, Quotas
-from gossiplog.limits import MAX_CLAIMS
-from gossiplog.live.memory_size import default_authors, default_disk
-from gossiplog.log.disk_cost import proof_bytes, row_bytes
-from gossiplog.log.fork import ForkProof, verify_proof
-from gossiplog.log.keys import genesis_id
-from gossiplog.log.segment import Head, Segment
-from gossiplog.paths import AnyPath
+from gossiplog.gossip.acceptance import Verdict
+from gossiplog.gossip.quotas import Quotas
+from gossiplog.limits import MAX_CLAIMS, MAX_OFFENDERS
+from gossiplog.live.hands import Hands, OwnHands
+from gossiplog.live.intake import COMMIT_BYTES, Intake, RefusedError
+from gossiplog.log.fork import ForkProof
+from gossiplog.paths import AnyPath, absolute
 from gossiplog.store.checked_rows import find_rows
+from gossiplog.store.directory import store_error
 from gossiplog.store.door import Opening, open_around_damage, open_backend, require_another
 from gossiplog.store.interface import Backend, Rows
 from gossiplog.store.logs import NETWORK, Logs, open_logs
-from gossiplog.store.requests import Accept, AddFork, Request
+from gossiplog.wire.export import Begin, Exported, ExportReader
 
-COMMIT_BYTES: Final = 1 << 20
-"""Read, verified and committed together."""
+_READ_BYTES: Final = 1 << 18
 
 
 class Imported(NamedTuple):
-    """What an import took: so many entries of these authors, and so many fork proofs.
+    """What an import took: so many entries of these authors, so many fork proofs, and payloads that were missing here.
 
     ``refused`` says why something of an author was not taken, and of ``None`` why something else was not.
     """
@@ -54,6 +50,7 @@ class Imported(NamedTuple):
     authors: frozenset[bytes]
     forks: int
     refused: dict[bytes | None, str]
+    filled: int = 0
 
 
 def import_store(
@@ -75,7 +72,31 @@ def import_store(
     ):
         importing = Importing(ours, theirs, quotas or Quotas())
         importing.run()
-    return Imported(importing.entries, frozenset(importing.authors), importing.forks, importing.refused)
+    return importing.outcome
+
+
+def import_stream(hands: Hands, source: AnyPath | BinaryIO, quotas: Quotas) -> Imported:
+    """Take what the export in a file, or in a stream, has.
+
+    :raises BadExportError: as :meth:`StreamImport.run` does, and NetworkMismatchError.
+    :raises StoreError: the file cannot be read, or our own store fails.
+    """
+    importing = StreamImport(hands, quotas)
+    if isinstance(source, str | bytes | os.PathLike):
+        path = absolute(source)
+        try:
+            with open(path, "rb", buffering=0) as stream:
+                importing.run(_pieces(stream))
+        except OSError as error:
+            raise store_error(error, path) from error
+    else:
+        importing.run(_pieces(source))
+    return importing.outcome
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    while piece := stream.read(_READ_BYTES):
+        yield piece
 
 
 def open_source(place: AnyPath, wait: float = 0.0) -> Backend:
@@ -98,8 +119,71 @@ def open_source(place: AnyPath, wait: float = 0.0) -> Backend:
     return backend
 
 
-class _RefusedError(GossiplogError):
-    """Something of the other store is not taken; an error of our own store is another one."""
+class StreamImport:
+    """I take what an export has into a store; it may be anybody's.
+
+    ``refused`` says of authors why something was not taken, of the first so many.
+    """
+
+    def __init__(self, hands: Hands, quotas: Quotas) -> None:
+        self.refused: dict[bytes | None, str] = {}
+        self.intake = Intake(hands, quotas)
+        self._hands = hands
+        self._reader = ExportReader()
+        self._offenders: set[bytes] = set()
+
+    @property
+    def outcome(self) -> Imported:
+        """What was taken so far."""
+        return _outcome(self.intake, self.refused)
+
+    def run(self, pieces: Iterable[bytes]) -> None:
+        """Take all that can be taken; what was taken before an error stays.
+
+        :raises BadExportError: it is none, is cut off, or was changed; all before that was looked at.
+        :raises NetworkMismatchError: it is of another network than the store.
+        """
+        wrong: BadExportError | None = None
+        for piece in pieces:
+            found, wrong = self._reader.feed(piece)
+            for one in found:
+                self._take(one)
+            if wrong is not None:
+                break
+        self.intake.flush()
+        if wrong := wrong or self._reader.finish():
+            raise wrong
+
+    def _take(self, one: Exported) -> None:
+        if isinstance(one, Begin):
+            ours = self._hands.read(lambda logs: logs.meta(NETWORK))
+            if None not in (one.network, ours) and one.network != ours:
+                raise NetworkMismatchError("the export is of another network than the store")
+        elif one.author not in self._offenders and self.intake.wants(one.author):
+            try:
+                if isinstance(one, ForkProof):
+                    self.intake.prove(one)
+                elif self.intake.take(one) is Verdict.AHEAD:
+                    missing = self.intake.head(one.author).seq + 1
+                    self._refuse(
+                        one.author, f"entries {missing} to {one.first - 1} are neither here nor there"
+                    )
+            except RefusedError as refused:
+                self._offenders.add(one.author)
+                self._refuse(one.author, str(refused))
+                if len(self._offenders) >= MAX_OFFENDERS:
+                    self.intake.flush()
+                    raise BadExportError(
+                        f"it has wrong entries of {MAX_OFFENDERS} authors: no more is read"
+                    ) from None
+
+    def _refuse(self, author: bytes, why: str) -> None:
+        if len(self.refused) < MAX_OFFENDERS:
+            self.refused.setdefault(author, why)
+
+
+def _outcome(intake: Intake, refused: dict[bytes | None, str]) -> Imported:
+    return Imported(intake.entries, frozenset(intake.authors), intake.forks, refused, intake.filled)
 
 
 class Importing:
@@ -109,17 +193,15 @@ class Importing:
     """
 
     def __init__(self, logs: Logs, source: Rows, quotas: Quotas) -> None:
-        self.entries = 0
-        self.authors: set[bytes] = set()
-        self.forks = 0
         self.refused: dict[bytes | None, str] = {None: source.damage} if source.damage else {}
+        self.intake = Intake(OwnHands(logs), quotas)
         self._logs = logs
         self._source = source
-        self._choices = Choices.load(logs.meta(KEPT_AS), logs.local)
-        self._weights = logs.weighing.begin()
-        held_bytes = self._weights.bytes
-        bounds = quotas.or_else(default_authors(), default_disk(logs.disk, held_bytes, held_bytes))
-        self._ledger = QuotaLedger(bounds, self._weights, logs.local)
+
+    @property
+    def outcome(self) -> Imported:
+        """What was taken so far."""
+        return _outcome(self.intake, self.refused)
 
     def run(self) -> None:
         """Take all that can be taken; what was taken before an error of our own disk stays.
@@ -135,7 +217,7 @@ class Importing:
         for author, claimed in self._behind().items():
             self._try(author, partial(self._take_log, author, claimed))
         try:
-            forked = [author for author in self._source.forks() if self._wants(author)]
+            forked = [author for author in self._source.forks() if self.intake.wants(author)]
         except StoreError as error:
             self.refused[None] = str(error)
             return
@@ -144,8 +226,11 @@ class Importing:
 
     def _try(self, author: bytes, take: Callable[[], None]) -> None:
         try:
-            take()
-        except _RefusedError as refused:
+            try:
+                take()
+            finally:
+                self.intake.flush()
+        except RefusedError as refused:
             self.refused[author] = str(refused)
 
     def _behind(self) -> dict[bytes, int]:
@@ -154,7 +239,7 @@ class Importing:
         clock, found = self._logs.clock, dict[bytes, int]()
         try:
             for author, head in self._source.heads():
-                if self._wants(author) and head.seq >= clock.seq(author) and head != clock.head(author):
+                if self.intake.wants(author) and head.seq >= clock.seq(author) and head != clock.head(author):
                     found[author] = head.seq
                 if len(found) >= MAX_CLAIMS:
                     break
@@ -162,68 +247,23 @@ class Importing:
             self.refused[None] = str(error)
         return found
 
-    def _wants(self, author: bytes) -> bool:
-        return self._choices.wants(author) and author not in self._logs.forks
-
     def _take_log(self, author: bytes, claimed: int) -> None:
-        ours = self._logs.clock.head(author) or Head(0, genesis_id(author))
-        before = -1
+        ours, before = self.intake.head(author), -1
         while ours.seq > before:
             before = ours.seq
-            ours = self._take_some(author, ours, min(claimed, ours.seq + 1))
-
-    def _take_some(self, author: bytes, ours: Head, first: int) -> Head:
-        """Take some rows from the one with ``first`` on; return the head then, and raise what ends it after that."""
-        accepts: list[Request] = []
-        suspect: Segment | None = None
-        trouble: GossiplogError | None = None
-        try:
-            for row in find_rows(self._source, author, first, COMMIT_BYTES, None):
-                verdict = judge(row, ours)
-                if verdict is Verdict.SUSPECT:
-                    suspect = row
-                    break
-                if isinstance(verdict, Extends):
-                    size = row_bytes(len(verdict.segment.bodies))
-                    if (quota := self._ledger.breach(author, size, time.monotonic())) is not None:
-                        raise InvalidValueError(f"entry {ours.seq + 1} is over the quota {quota.value}")
-                    self._ledger.accepted(verdict.segment, time.monotonic())
-                    accepts.append(Accept(verdict.segment, verdict.head))
-                    ours = verdict.head
-        except GossiplogError as error:  # of the other store, or of what it says that an author signed
-            trouble = error
-        self._commit(accepts)
-        if suspect is not None and (proof := self._logs.examine(suspect)) is not None:
-            self._add(proof)
-        if trouble is not None:
-            raise _RefusedError(str(trouble)) from trouble
-        return ours
+            try:
+                rows = find_rows(self._source, author, min(claimed, ours.seq + 1), COMMIT_BYTES, None)
+            except StoreError as error:
+                raise RefusedError(str(error)) from error
+            for row in rows:
+                if self.intake.take(row) is Verdict.SUSPECT:
+                    return
+            ours = self.intake.head(author)
 
     def _take_proof(self, author: bytes) -> None:
         try:
             proof = self._source.fork(author)
-            if proof is not None:
-                verify_proof(proof)
         except (StoreError, BadForkProofError) as error:
-            raise _RefusedError(str(error)) from error
+            raise RefusedError(str(error)) from error
         if proof is not None:
-            self._add(proof)
-
-    def _add(self, proof: ForkProof) -> None:
-        if (quota := self._ledger.full(proof.author, proof_bytes(proof))) is not None:
-            raise _RefusedError(f"the proof that it forked is over the quota {quota.value}")
-        self._commit([AddFork(proof)])
-        self.forks += 1
-
-    def _commit(self, requests: list[Request]) -> None:
-        if not requests:
-            return
-        outcome = self._logs.process(requests)
-        self._weights.change(*outcome.weighed)
-        for request, result in zip(requests, outcome.results, strict=True):
-            if isinstance(result, GossiplogError):
-                raise result
-            if isinstance(request, Accept):
-                self._ledger.committed(request.segment, last=True)
-                self.entries += request.segment.count
-                self.authors.add(request.segment.author)
+            self.intake.prove(proof)

@@ -7,7 +7,7 @@ Invariant: what is wanted can be looked for; a moment of which nobody knows in w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from gossiplog.errors import InvalidValueError
 from gossiplog.live.selection import Where
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.entry import Entry
-from gossiplog.log.keys import check_author
+from gossiplog.log.keys import check_authors
 from gossiplog.log.place import Place, read_place
 from gossiplog.store.repair.verify import Damage
 from gossiplog.views.pages import EARLIEST, LATEST, moment_place, parse_place
@@ -60,9 +60,7 @@ class Wanted:
         """Return what is asked for in the words of :meth:`gossiplog.Store.timeline`."""
         check_number("limit", limit, 1)
         if authors is not None:
-            if isinstance(authors, str | bytes | Mapping) or not isinstance(authors, Iterable):
-                raise wrong("authors", "a list of authors", authors)
-            authors = frozenset(_checked(each) for each in authors)
+            authors = check_authors("authors", authors)
         if older is not None and type(older) is not str:
             raise wrong("older", "the 'older' of a page", older)
         if where is not None:
@@ -72,11 +70,6 @@ class Wanted:
             for name, each in (("before", before), ("older", older))
         ]
         return cls(limit, min(ends), EARLIEST if since is None else _place("since", since), authors, where)
-
-
-def _checked(author: bytes) -> bytes:
-    check_author("authors", author)
-    return author
 
 
 def _place(name: str, value: datetime | bytes | str) -> Place:

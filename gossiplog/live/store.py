@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from twisted.internet.defer import succeed
 
-from gossiplog.arguments import check_flags, check_number, check_seconds, wrong
+from gossiplog.arguments import check_flags, check_number, check_seconds, check_type, wrong
 from gossiplog.errors import EntryNotHeldError, InvalidValueError, StoreDamagedError, StoreInUseError
+from gossiplog.gossip.quotas import Quotas
+from gossiplog.live.beside import work_beside
 from gossiplog.live.bringing import Bringing
 from gossiplog.live.core import StoreCore
 from gossiplog.live.damage_reports import DamageReports
@@ -33,8 +35,8 @@ from gossiplog.log.cursor import Cursor, check_clock
 from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.fork import ForkProof, verify_proof
-from gossiplog.log.keys import Keypair, check_author, short_key
-from gossiplog.paths import AnyPath
+from gossiplog.log.keys import Keypair, check_author, check_authors, short_key
+from gossiplog.paths import AnyPath, check_file
 from gossiplog.store.door import place_of
 from gossiplog.store.logs import Logs, VerifyReport
 from gossiplog.store.names import check_cursor_name, check_writer_name
@@ -42,6 +44,8 @@ from gossiplog.store.reading_around import Stretch
 from gossiplog.store.requests import AddFork, SetCursor
 
 if TYPE_CHECKING:
+    from gossiplog.live.exporting import Exported
+    from gossiplog.live.importing import Imported
     from gossiplog.live.live_search import LiveSearch
     from gossiplog.live.live_view import LiveView
     from gossiplog.live.page import Page
@@ -309,6 +313,37 @@ class Store:
         if cursor is not None:
             check_clock("cursor", cursor)
         return self._core.set(SetCursor(name, None if cursor is None else Cursor.of(cursor)))
+
+    def export(
+        self,
+        file: AnyPath | BinaryIO,
+        *,
+        authors: Iterable[bytes] | None = None,
+        since: Cursor | ClockView | None = None,
+    ) -> Result[Exported]:
+        """Write what is held, of all or of ``authors``, to a new file or a stream that any store can check and take.
+
+        ``since``: only what is behind it.  A file has its name only once it is whole.  Takes a thread of its own, so
+        that a slow disk delays nobody else.
+        """
+        from gossiplog.live.exporting import Export, export_to
+
+        check_file("file", file, "write", "flush")
+        chosen = None if authors is None else check_authors("authors", authors)
+        if since is not None:
+            check_clock("since", since)
+        return work_beside(self._core, lambda hands: export_to(Export(hands, chosen, since), file))
+
+    def import_(self, file: AnyPath | BinaryIO, *, quotas: Quotas | None = None) -> Result[Imported]:
+        """Take what an export has that its authors signed, by the rules for what a peer sends; it may be anybody's.
+
+        Raises :class:`BadExportError` for what is none, or not a whole one, after what is there was taken.
+        """
+        from gossiplog.live.importing import import_stream
+
+        check_file("file", file, "read")
+        check_type("quotas", quotas, (Quotas, type(None)), "Quotas, or None")
+        return work_beside(self._core, lambda hands: import_stream(hands, file, quotas or Quotas()))
 
     def verify(self) -> Result[VerifyReport]:
         """Check every chain, signature and head against the disk."""

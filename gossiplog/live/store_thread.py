@@ -141,6 +141,11 @@ class StoreThread:
             raise value
         return value
 
+    def beside(self, work: Callable[[], None]) -> None:
+        """Do ``work``, which takes long and uses this thread for steps of it, in another one."""
+        self._home.check()
+        threading.Thread(target=work, name=f"{self._name} beside", daemon=True).start()
+
     def close(self, answer: Answer) -> None:
         """Finish what is queued, close the Logs, end the thread: it is gone when ``answer`` is called."""
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from hashlib import sha256
 from typing import Final
@@ -165,6 +166,16 @@ def check_author(name: str, value: object) -> None:
     """Raise :class:`InvalidValueError` unless an argument can be an author."""
     if type(value) is not bytes or len(value) != KEY_BYTES:
         raise wrong(name, f"an author: {KEY_BYTES} bytes; parse_author reads the text form", value)
+
+
+def check_authors(name: str, value: object) -> frozenset[bytes]:
+    """Return the authors in a list; :class:`InvalidValueError` for anything else."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise wrong(name, "a list of authors", value)
+    authors = [*value]
+    for author in authors:
+        check_author(name, author)
+    return frozenset(authors)
 
 
 def is_node_id(key: object) -> bool:

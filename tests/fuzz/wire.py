@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import product
 
 from gossiplog import limits
 from gossiplog.errors import (
+    BadExportError,
     ChannelError,
     FrameTooLargeError,
     HandshakeError,
     InvalidValueError,
     MalformedMessageError,
+    NetworkMismatchError,
     PeerError,
 )
 from gossiplog.gossip.messages import Unknown
+from gossiplog.gossip.quotas import Quotas
+from gossiplog.live.hands import OwnHands
+from gossiplog.live.importing import StreamImport
+from gossiplog.store.logs import Logs
+from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.wire.channel import PROLOGUE, Channel
 from gossiplog.wire.codec import decode, encode
+from gossiplog.wire.export import MAGIC, ExportReader
 from gossiplog.wire.frames import FRAME_HEADER, FrameReader, frame
 from gossiplog.wire.noise import MESSAGE_BYTES, Handshake
 from tests.fuzz.people import vectors
@@ -226,7 +235,36 @@ _STREAMS = [b"", b"\0" + b"\0\0\0\1a\0\0\0\0\0\0\0\2bc", b"\1" + bytes(20), b"\0
 _CHANNELS = [bytes(case) for case in product((0, 1), (0, 1, 2), (0, 40, 120), (0,), (0, 3))]
 _HANDSHAKES = [bytes((a, b)) + key for a, b, key in product((0, 1), (0, 1), (bytes(32), b"\1" * 40))]
 
+
+def check_export(data: bytes) -> None:
+    """However an export is cut, the same comes out of it, and is taken by the rules or said to be wrong."""
+    consumer = Consumer(data)
+    plan = Consumer(consumer.some(20))
+    known = vectors("log_exports")
+    stream = bytes.fromhex(consumer.choose([*known["whole"], *known["not_whole"]])["export"])
+    stream = consumer.choose((stream, MAGIC + frame(b"\x92\x00\xc0") + consumer.some(200)))
+    stream = consumer.spoil(stream) if consumer.chance(2) else stream + consumer.rest()
+    whole, cut = ExportReader(), ExportReader()
+    expected, wrong = whole.feed(stream)
+    found: list[object] = []
+    for piece in plan.cut(stream):
+        some, refused = cut.feed(piece)
+        found += some
+        if refused is not None:
+            break
+    else:
+        refused = None
+    assert found == expected and str(refused) == str(wrong)
+    logs = Logs(MemoryBackend())
+    importing = StreamImport(OwnHands(logs), Quotas())
+    with suppress(BadExportError, NetworkMismatchError):
+        importing.run([stream])
+        assert whole.ended
+    assert logs.verify().ok and not logs.holes()
+
+
 TARGETS = [
+    Target("export", check_export, [bytes([4, 1, 2, 3, 4, number, 0, 0]) for number in range(25)]),
     Target("frames", check_frames, _STREAMS),
     Target("channel", check_channel, _CHANNELS),
     Target("handshake", check_handshake, _HANDSHAKES),

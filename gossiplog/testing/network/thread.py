@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gossiplog.errors import StoreClosedError
+from gossiplog.errors import InvalidValueError, StoreClosedError
 from gossiplog.live.job_queue import Job
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.store.logs import Logs
@@ -88,6 +88,12 @@ class VirtualThread(StoreThread):
         if self._closed:
             raise StoreClosedError("the store is closed")
         return work(self.disk.logs)
+
+    def beside(self, work: Callable[[], None]) -> None:
+        """Refuse: what waits for virtual time needs real threads."""
+        raise InvalidValueError(
+            "in virtual time there are no threads, and no files: do this with a store of its own"
+        )
 
     def close(self, answer: Answer) -> None:
         """Finish what is queued and close the Logs."""

@@ -1,0 +1,57 @@
+"""The verbs by which logs move between stores without a session: what they take.
+
+Responsible for: their arguments and help.
+Must not know: what they do, which is imported when one runs.
+Invariant: none.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import Protocol
+
+from gossiplog.app.commands import follow
+from gossiplog.app.commands.arguments import path
+
+
+class AddVerb(Protocol):
+    """How the command adds a verb."""
+
+    def __call__(
+        self,
+        name: str,
+        run: Callable[[Namespace], int],
+        summary: str,
+        example: str,
+        reads: Callable[[Namespace], bool] = ...,
+    ) -> ArgumentParser: ...
+
+
+def add_verbs(verb: AddVerb, later: Callable[[str, str], Callable[[Namespace], int]]) -> None:
+    """Add the verbs."""
+    taking = verb(
+        "import",
+        later("import_store", "take"),
+        "take what another store or an export has that its authors signed; it may be anybody's, and is only read",
+        "gossiplog import --store ~/notes /media/stick/notes\n  gossiplog import --store ~/notes ann.logs",
+    )
+    about = "directory of the other store, or file of an export (- is standard input)"
+    taking.add_argument("path", type=path, metavar="PATH", help=about)
+    follow.add_quotas(taking)
+
+    giving = verb(
+        "export",
+        later("export", "export"),
+        "write what the store holds to a file that any other store can check and take with import",
+        "gossiplog export --store ~/notes /media/stick/notes.logs\n"
+        "  gossiplog export --store ~/notes --since theirs.txt - | ssh host gossiplog import -",
+        lambda _: True,
+    )
+    giving.add_argument("file", type=path, metavar="FILE", help="a new file, or - for standard output")
+    about = "only of this author: its id, or how it begins; may be repeated"
+    giving.add_argument("--author", action="append", default=[], metavar="ID", help=about)
+    about = (
+        "only what is behind an earlier export, or behind a clock (gossiplog clock > FILE); may be repeated"
+    )
+    giving.add_argument("--since", action="append", default=[], type=path, metavar="FILE", help=about)

@@ -1,0 +1,182 @@
+"""Exporting: what a store holds, as a stream that any other can check and take.
+
+Responsible for: which segments and proofs are in it, and putting it into a file as a whole.
+Must not know: how the bytes are laid out; who uses the store meanwhile.
+Invariant: for each log the stream is a run without gaps up to a signed head, of rows that were verified; it holds all
+that was in the store when it began.  A file has its name only once it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import BinaryIO, Final, NamedTuple, Protocol
+
+from gossiplog.errors import InvalidValueError, StoreError
+from gossiplog.live.hands import Hands
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import Segment, has_holes
+from gossiplog.paths import AnyPath, absolute
+from gossiplog.store.directory import store_error
+from gossiplog.store.logs import NETWORK, Logs
+from gossiplog.wire.export import ExportWriter
+
+READ_BYTES: Final = 1 << 20
+"""Read, verified and written together."""
+
+PART: Final = ".part"
+"""Behind the name of a file that is not whole; it can be imported as far as it goes."""
+
+
+class Known(Protocol):
+    """How far somebody holds logs: a clock or a cursor."""
+
+    def seq(self, author: bytes) -> int:
+        """Return the seq of the last entry, 0 if there is none."""
+
+
+class Exported(NamedTuple):
+    """What an export holds: so many entries of so many authors, so many fork proofs, in so many bytes.
+
+    ``left_out`` says why the end of an author's log is not in it.
+    """
+
+    entries: int
+    authors: int
+    forks: int
+    size: int
+    left_out: dict[bytes, str]
+
+
+class Export:
+    """I am one export of what a store holds of ``authors`` (None: everyone), behind what is held ``since``."""
+
+    def __init__(
+        self, hands: Hands, authors: Iterable[bytes] | None = None, since: Known | None = None
+    ) -> None:
+        self.entries = 0
+        self.authors = 0
+        self.forks = 0
+        self.size = 0
+        self.left_out: dict[bytes, str] = {}
+        self._hands = hands
+        self._only = None if authors is None else frozenset(authors)
+        self._since = since
+        self._writer = ExportWriter()
+
+    @property
+    def outcome(self) -> Exported:
+        """What was exported so far."""
+        return Exported(self.entries, self.authors, self.forks, self.size, self.left_out)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield it, in pieces of some size; what cannot be read is left out, and said."""
+        for piece in self._pieces():
+            self.size += len(piece)
+            yield piece
+
+    def _pieces(self) -> Iterator[bytes]:
+        network, ends, forks = self._hands.read(self._look)
+        yield self._writer.begin(network)
+        for author, end in ends:
+            first = 1 + (0 if self._since is None else self._since.seq(author))
+            if first <= end:
+                before = self.entries
+                for rows in self._log(author, first, end):
+                    yield b"".join(map(self._writer.segment, rows))
+                self.authors += self.entries > before
+        for author in forks:
+            if (proof := self._proof(author)) is not None:
+                self.forks += 1
+                yield self._writer.proof(proof)
+        yield self._writer.end()
+
+    def _look(self, logs: Logs) -> tuple[bytes | None, list[tuple[bytes, int]], list[bytes]]:
+        ends = [(author, head.seq) for author, head in logs.clock.items() if self._chooses(author)]
+        return logs.meta(NETWORK), ends, sorted(filter(self._chooses, logs.forks))
+
+    def _chooses(self, author: bytes) -> bool:
+        return self._only is None or author in self._only
+
+    def _log(self, author: bytes, first: int, end: int) -> Iterator[list[Segment]]:
+        while first <= end:
+            try:
+                rows = self._hands.read(partial(_rows, author, first, end))
+            except StoreError as error:
+                if author not in self._hands.clock:
+                    return  # it was deleted meanwhile
+                self.left_out[author] = str(error)
+                return
+            whole = next((place for place, row in enumerate(rows) if has_holes(row)), len(rows))
+            if whole:
+                self.entries += rows[whole - 1].last - first + 1
+                yield rows[:whole]
+                first = rows[whole - 1].last + 1
+            if whole < len(rows):
+                self.left_out[author] = f"payloads from entry {first} on are missing here"
+                return
+            if not rows:
+                return
+
+    def _proof(self, author: bytes) -> ForkProof | None:
+        try:
+            return self._hands.read(lambda logs: logs.fork_proof(author))
+        except InvalidValueError:
+            return None  # it was deleted meanwhile
+        except StoreError as error:
+            self.left_out[author] = str(error)
+            return None
+
+
+def _rows(author: bytes, first: int, end: int, logs: Logs) -> list[Segment]:
+    return logs.segments(author, first, READ_BYTES, end)
+
+
+def export_to(export: Export, out: AnyPath | BinaryIO) -> Exported:
+    """Write an export to a stream, or to a file that is not there yet.
+
+    :raises InvalidValueError: something has that name.
+    :raises StoreError: the file cannot be written; nothing is left of it.
+    """
+    if not isinstance(out, str | bytes | os.PathLike):
+        for piece in export.pieces():
+            _write_all(out, piece)
+        out.flush()
+        return export.outcome
+    path = absolute(out)
+    if os.path.lexists(path):
+        raise InvalidValueError(f"{path} is there already, and is not written over")
+    part = path + PART
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(part, flags, 0o600), "wb", buffering=0) as file:
+            try:
+                for piece in export.pieces():
+                    _write_all(file, piece)
+                os.fsync(file.fileno())
+                os.rename(part, path)
+            except BaseException:
+                os.unlink(part)
+                raise
+        _sync_directory(os.path.dirname(path))
+    except OSError as error:
+        raise store_error(error, path) from error
+    return export.outcome
+
+
+def _write_all(out: BinaryIO, piece: bytes) -> None:
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[out.write(rest) :]
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,67 @@
+"""How long work, in steps that each take little, gets at a store.
+
+Responsible for: doing a step and waiting for it, on logs that nobody else uses.
+Must not know: what the steps are; threads (``beside``).
+Invariant: between two steps nothing is held, so whoever else uses the store may have its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Protocol, TypeVar
+
+from gossiplog.log.clock_view import ClockView
+from gossiplog.log.disk_cost import Weights
+from gossiplog.store.logs import Logs
+from gossiplog.store.requests import Reply, Request
+
+T = TypeVar("T")
+
+
+class Hands(Protocol):
+    """Who does the steps of work on a store."""
+
+    @property
+    def clock(self) -> ClockView:
+        """What is durable."""
+
+    @property
+    def forks(self) -> AbstractSet[bytes]:
+        """Whose logs are known as forked."""
+
+    def weights(self) -> Weights:
+        """What each author takes on disk, a live view."""
+
+    def read(self, work: Callable[[Logs], T]) -> T:
+        """Do ``work`` that writes nothing."""
+
+    def write(self, requests: Sequence[Request]) -> list[Reply]:
+        """Do what is asked for; durable on return."""
+
+
+class OwnHands:
+    """I use logs that nobody else does."""
+
+    def __init__(self, logs: Logs) -> None:
+        self.clock: ClockView = logs.clock
+        self.forks: AbstractSet[bytes] = logs.forks
+        self._logs = logs
+        self._weights: Weights | None = None
+
+    def weights(self) -> Weights:
+        """What each author takes on disk."""
+        if self._weights is None:
+            self._weights = self._logs.weighing.begin()
+        return self._weights
+
+    def read(self, work: Callable[[Logs], T]) -> T:
+        """Do ``work``."""
+        return work(self._logs)
+
+    def write(self, requests: Sequence[Request]) -> list[Reply]:
+        """Do what is asked for."""
+        report = self._logs.process(requests)
+        if self._weights is not None:
+            self._weights.change(*report.weighed)
+        return report.results
