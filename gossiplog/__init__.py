@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         BlockedAuthorError,
         ByeCode,
         ChannelError,
+        ControlError,
         CursorMismatchError,
         EncodingError,
         EndpointError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         NetworkMismatchError,
         NodeError,
+        NodeGoneError,
         NodeStoppedError,
         OneWayError,
         PayloadTooLargeError,
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     )
     from gossiplog.gossip.quotas import Quota, Quotas, Usage
     from gossiplog.live.batches import Batch, Batches
+    from gossiplog.live.commits import CommitStatus
     from gossiplog.live.exporting import Exported
     from gossiplog.live.importing import Imported, import_store
     from gossiplog.live.live_search import LiveSearch
@@ -130,6 +133,7 @@ if TYPE_CHECKING:
         ViewSkipped,
         WayFailed,
     )
+    from gossiplog.status import AuthorStatus, DialStatus, DiskStatus, PeerStatus, QueueStatus, Status
     from gossiplog.ticket import Ticket
     from gossiplog.views.search import Hit, Search
     from gossiplog.views.view import Change, View
@@ -151,6 +155,7 @@ __all__ = [
     "Change",
     "Changes",
     "ChannelError",
+    "ControlError",
     "Clock",
     "Cursor",
     "CursorMismatchError",
@@ -196,6 +201,7 @@ __all__ = [
     "NewEntries",
     "Node",
     "NodeError",
+    "NodeGoneError",
     "NodeStoppedError",
     "OneWayError",
     "Notice",
@@ -269,6 +275,13 @@ __all__ = [
     "open_store",
     "parse_author",
     "short_key",
+    "AuthorStatus",
+    "CommitStatus",
+    "DialStatus",
+    "DiskStatus",
+    "PeerStatus",
+    "QueueStatus",
+    "Status",
 ]
 
 _HOME = {
@@ -318,6 +331,13 @@ _HOME = {
     "open_store": "live.store",
     "parse_author": "log.keys",
     "short_key": "log.keys",
+    "AuthorStatus": "status",
+    "CommitStatus": "live.commits",
+    "DialStatus": "status",
+    "DiskStatus": "status",
+    "PeerStatus": "status",
+    "QueueStatus": "status",
+    "Status": "status",
 }
 """The module of each public name that is neither an error nor a notice."""
 

@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import gossiplog
 from gossiplog.arguments import check_seconds, check_type
+from gossiplog.control import attached
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError, ViewFailedError
 from gossiplog.gossip.quotas import Quota, Quotas, Usage
 from gossiplog.live import loop_reactor
@@ -73,6 +74,7 @@ class Store:
     ) -> None:
         check_seconds("wait", wait)
         self._how = path, init, read_only, wait
+        self._is_elsewhere = False
         self._opened: gossiplog.Store | None = None
         self._reactor: Any = None
 
@@ -87,6 +89,9 @@ class Store:
             while self._opened is None:
                 began = time.monotonic()
                 try:
+                    if self._is_elsewhere:
+                        self._opened = attached.attach(path, self._reactor, wait=wait)
+                        break
                     self._opened = gossiplog.open_store(path, self._reactor, init=init, read_only=read_only)
                 except StoreLockedError as error:
                     await asyncio.sleep(min(patience.bear(error, began), TRY_SECONDS))
@@ -171,6 +176,18 @@ class Store:
     verify = _coroutine(gossiplog.Store.verify)
     holes = _coroutine(gossiplog.Store.holes)
     repair = _coroutine(gossiplog.Store.repair)
+
+
+def attach(path: AnyPath, *, wait: float = 0.0) -> Store:
+    """The store at ``path`` as the node that has it shows it to others: ``async with attach("notes") as store``.
+
+    All that a store does works, but repairing and running a node; views are in memory.  With ``wait``, a node that has
+    no room for more is waited for.  To open it raises :class:`ControlError` when no node has the store, and whoever
+    waits for anything gets :class:`NodeGoneError` when the node stops.
+    """
+    store = Store(path, init=False, wait=wait)
+    store._is_elsewhere = True
+    return store
 
 
 class Writer:
@@ -288,7 +305,9 @@ class Node:
     subscribe = _same(gossiplog.Node.subscribe)
     when_in_sync = _coroutine(gossiplog.Node.when_in_sync)
     recover = _coroutine(gossiplog.Node.recover)
+    ban = _same(gossiplog.Node.ban)
     unban = _same(gossiplog.Node.unban)
+    disconnect = _same(gossiplog.Node.disconnect)
 
     @property
     def found(self) -> list[gossiplog.Found]:
@@ -304,6 +323,8 @@ class Node:
     def peers(self) -> list[Peer]:
         """The peers with an open session."""
         return self._it.peers
+
+    status = _same(gossiplog.Node.status)
 
     @property
     def caught_up(self) -> bool:

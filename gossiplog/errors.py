@@ -236,6 +236,21 @@ class UnknownWriterError(StoreError):
     """No writer of that name or author in this store."""
 
 
+class ControlError(StoreError):
+    """A node has the store, and its control socket cannot be used: it speaks another version, or says what makes no
+    sense, or is busy with others."""
+
+
+class NodeGoneError(ControlError):
+    """The node that has the store stopped, or was stopped, in the middle: what was asked may be done or not.
+
+    Nothing that was acknowledged is lost.  Ask again: the store is free, or another node has it.  ``nothing_done``:
+    what was asked did not reach the node.
+    """
+
+    nothing_done = False
+
+
 # -- your views --------------------------------------------------------------------------------------------------
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, overload
+from math import inf
+from typing import Any
 
 from twisted.internet.defer import DeferredList, maybeDeferred
 
 from gossiplog.arguments import check_flags
+from gossiplog.control.server import serve
 from gossiplog.errors import (
     ByeCode,
-    InvalidKeyError,
     NodeStoppedError,
     StoreCopiedError,
 )
@@ -26,16 +27,18 @@ from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
 from gossiplog.live.machine import machine_of
 from gossiplog.live.memory_size import default_authors, default_memory, part_large
 from gossiplog.live.monotonic import steady
+from gossiplog.live.noticing import Noticing
 from gossiplog.live.results import Ending, Result, crash_of
 from gossiplog.live.store import Store
-from gossiplog.live.subscriptions import Events, Subscribers
-from gossiplog.log.keys import is_node_id
+from gossiplog.live.subscriptions import Subscribers
+from gossiplog.log.keys import check_node_id
 from gossiplog.log.network import Network
-from gossiplog.net.bans import Ban
+from gossiplog.net.bans import Ban, check_ban
 from gossiplog.net.dialer import Dialer
 from gossiplog.net.disk_room import DiskRoom
 from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import ClientEndpoint, ServerEndpoint
+from gossiplog.net.hanging_up import hang_up
 from gossiplog.net.in_sync import failed, in_sync
 from gossiplog.net.joining import Joined, Way
 from gossiplog.net.listeners import Listeners
@@ -43,15 +46,13 @@ from gossiplog.net.meeting import Found, Meeting
 from gossiplog.net.own_logs import check_nothing_lost, require_gives, require_shown
 from gossiplog.net.progress import Meter
 from gossiplog.net.settings import Settings, check_settings
-from gossiplog.notices import InSync, Notice, Peer, Progress, QuotaExceeded, TimelineProgress
+from gossiplog.notices import Banned, InSync, Notice, Peer, Progress, QuotaExceeded, TimelineProgress
+from gossiplog.status import Status, status_of
 from gossiplog.store.requests import Delivery
 from gossiplog.ticket import Ticket
 
-N = TypeVar("N")
-M = TypeVar("M")
 
-
-class Node:
+class Node(Noticing):
     """I replicate a store with peers of one network.
 
     ``network`` is a :class:`Network`, or text as :meth:`Network.parse` takes it: a network key, the id of an author,
@@ -87,6 +88,7 @@ class Node:
         random = machine.chance if random is None else random
         check_settings(reactor, store, agent, random, only_followed, quotas, max_memory, mode)
         self.mode = mode
+        self.agent = agent
         ticket = Ticket.of(network)
         self.network = ticket.network
         self.store = store
@@ -96,6 +98,7 @@ class Node:
         self._subscribers = Subscribers(reactor)
         self._stopping = False
         self._stopped = Ending(reactor)
+        self._began_at = reactor.seconds()
         core.check_open()
         steady(reactor)
         part_large()
@@ -113,6 +116,7 @@ class Node:
             settings = Settings(machine.entropy(16), agent, random, max_memory, Mode(mode))
             self._driver = Driver(reactor, core, self.network, secret, settings, self._tell, self._ledger)
             self._listeners = Listeners(reactor, self._driver)
+            self._control = serve(reactor, self)
             self._meeting = Meeting(reactor, core, self._driver, self._listeners, self.network, self._tell)
             self.id = self._driver.id
             self._meter = Meter(core.clock, self._driver.replica.pulls.schedule, core.clock.total())
@@ -202,6 +206,15 @@ class Node:
         """How far catching up is: entries held and known to exist, the rate, the time left."""
         return self._meter.read(self._driver.peers)
 
+    def status(self, *, authors: bool = True) -> Status:
+        """What the node is behind on, what it owes its peers, what it keeps and where it waits.
+
+        O(peers), and O(authors) unless without ``authors``.
+        """
+        check_flags(authors=authors)
+        self._core.check_caller()
+        return status_of(self, authors=authors)
+
     # -- interest
 
     def follow(self, *authors: bytes) -> Result[None]:
@@ -241,54 +254,6 @@ class Node:
     def over_quota(self) -> dict[bytes, Quota]:
         """The authors of whom nothing is taken now because of a quota, and which."""
         return dict(self._ledger.refused)
-
-    # -- events
-
-    def subscribe(self, subscriber: Callable[[Notice], object]) -> Callable[[], None]:
-        """Call ``subscriber`` with everything that happens (``gossiplog.notices``); returns how to stop that.
-
-        What a subscriber raises is logged; it is called again with the next notice.
-        """
-        self._core.check_caller()
-        return self._subscribers.add(subscriber)
-
-    @overload
-    def when(self, kind: type[N], /, *, where: Callable[[N], bool] | None = None) -> Result[N]: ...
-
-    @overload
-    def when(
-        self, kind: type[N], other: type[M], /, *, where: Callable[[N | M], bool] | None = None
-    ) -> Result[N | M]: ...
-
-    @overload
-    def when(self, *kinds: type[Any], where: Callable[[Any], bool] | None = None) -> Result[Any]: ...
-
-    def when(self, *kinds: type[Any], where: Callable[[Any], bool] | None = None) -> Result[Any]:
-        """Fire with the next notice of one of these ``kinds`` (any, if none) for which ``where(notice)`` is true.
-
-        ``peer = (await node.when(PeerUp)).peer``.  Cancel it to stop waiting.  Fails with :class:`NodeStoppedError`
-        when the node has stopped, and with what ``where`` raises.
-        """
-        self._core.check_caller()
-        return self._subscribers.next_of(kinds, where)
-
-    @overload
-    def events(self, kind: type[N], /) -> Events[N]: ...
-
-    @overload
-    def events(self, kind: type[N], other: type[M], /) -> Events[N | M]: ...
-
-    @overload
-    def events(self, *kinds: type[Any]) -> Events[Any]: ...
-
-    def events(self, *kinds: type[Any]) -> Events[Any]:
-        """What happens from now on: ``async for notice in node.events(PeerUp, PeerDown)``; everything, without kinds.
-
-        Ends when the node has stopped.  At most ``MAX_WAITING_NOTICES`` wait to be read; who is slower gets a
-        :class:`~gossiplog.notices.Lagged` in the place of the oldest.
-        """
-        self._core.check_caller()
-        return self._subscribers.iterate(kinds)
 
     def when_in_sync(self, peer: Peer) -> Result[InSync]:
         """Fire once this peer and we hold the same, both on disk.
@@ -334,14 +299,35 @@ class Node:
         """Nodes that are kept out, for offences against the protocol."""
         return self._driver.admission.bans.all(self.reactor.seconds())
 
+    def ban(self, peer: bytes, *, seconds: float = inf, reason: str = "the operator said so") -> None:
+        """Keep the node with the id ``peer`` out for so long, at most until this one stops; end its sessions.
+
+        Its logs are passed on all the same, by others: :meth:`block` is about an author.
+        """
+        check_ban(peer, seconds, reason)
+        self._check_running()
+        now = self.reactor.seconds()
+        self._tell(
+            Banned(peer, reason, self._driver.admission.bans.keep_out(peer, reason, seconds, now).seconds)
+        )
+        hang_up(self._driver, peer, ByeCode.REFUSED, reason)
+
+    def disconnect(self, peer: bytes) -> bool:
+        """End the sessions with the node ``peer``, and dial what led to it no more; False if there was neither.
+
+        It may come back by itself, and :meth:`join` may find it again: :meth:`ban` keeps it out.
+        """
+        check_node_id("peer", peer)
+        self._check_running()
+        return hang_up(self._driver, peer, ByeCode.NORMAL, "disconnected")
+
     def unban(self, peer: bytes) -> bool:
         """Let the node with the id ``peer`` come back at once, its offences forgotten; False if it had none.
 
         Raises :class:`InvalidKeyError` for what is no node id.
         """
         self._core.check_caller()
-        if not is_node_id(peer):
-            raise InvalidKeyError("peer is the id of a node, 32 bytes")
+        check_node_id("peer", peer)
         forgiven = self._driver.admission.bans.lift(peer)
         self._driver.dialers.forgiven()
         return forgiven
@@ -364,7 +350,7 @@ class Node:
         elif not self._stopping:
             self._core.check_caller()
             self._stopping = True
-            waits: list[Any] = [*self._meeting.stop(), *self._listeners.stop()]
+            waits: list[Any] = [*self._meeting.stop(), *self._listeners.stop(), self._control.stop()]
             waits.append(maybeDeferred(self._driver.stop, ByeCode.STOPPING, "stopping"))
             closed = DeferredList(waits, consumeErrors=True)
             closed.addCallback(lambda _: self._over())

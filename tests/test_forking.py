@@ -138,6 +138,9 @@ async def main(reactor):
         "when_in_sync": lambda: node.when_in_sync(None),
         "recover": lambda: node.recover(None),
         "unban": lambda: node.unban(id),
+        "ban": lambda: node.ban(id),
+        "disconnect": lambda: node.disconnect(id),
+        "status": node.status,
         "dial": dialer.dial,
     }
     known = {name.split()[0].rpartition(".")[2] for name in calls}

@@ -35,7 +35,7 @@ def fix_limits(case: SynchronousTestCase) -> None:
 
 def queued_bytes(site: Site) -> int:
     """Bytes that a node accepted and its disk has not."""
-    jobs = [*site.disk._jobs._news, *site.disk._jobs._rest]
+    jobs = [*site.disk.jobs._news, *site.disk.jobs._rest]
     return sum(job.size for job in jobs if isinstance(job, WriteJob))
 
 

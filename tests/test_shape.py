@@ -22,6 +22,13 @@ SOURCE = Path(os.environ.get("GOSSIPLOG_SOURCE", PACKAGE.parent))
 
 PUBLIC = [
     "Ban",
+    "AuthorStatus",
+    "CommitStatus",
+    "DialStatus",
+    "DiskStatus",
+    "PeerStatus",
+    "QueueStatus",
+    "Status",
     "Batch",
     "Batches",
     "Change",
@@ -375,8 +382,8 @@ class PublicNameTests(SynchronousTestCase):
             "Events": "close aclose",
             "Joined": "finding flush leave",
             "Node": "listen connect join connect_to found addresses forget peers caught_up progress follow unfollow "
-            "block unblock quotas usage over_quota "
-            "subscribe when events when_in_sync recover bans unban stop id mode network store reactor",
+            "block unblock quotas usage over_quota status "
+            "when_in_sync recover bans ban unban disconnect stop id agent mode network store reactor",
         }
         for name, words in offered.items():
             kind = getattr(gossiplog, name)

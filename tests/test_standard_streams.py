@@ -221,8 +221,19 @@ ON_A_STORE = {
 }
 """Every verb that works on a store, with arguments with which it prints something."""
 
+ON_A_NODE = {
+    "status": ("--authors",),
+    "peers": (),
+    "connect": ("{peer}",),
+    "disconnect": ("{node}",),
+    "ban": ("{node}", "--for", "1"),
+    "unban": ("{node}",),
+}
+"""Every verb for a node that runs."""
+
 PRINTING: Sequence[tuple[str, ...]] = (
     *[(verb, *rest, "--store", "store") for verb, rest in ON_A_STORE.items()],
+    *[(verb, *rest, "--store", "other") for verb, rest in ON_A_NODE.items()],
     ("log", "--follow", "--store", "store"),
     ("log", "--sort", "time", "--json", "--store", "store"),
     ("log", "-n", "5", "--reverse", "--store", "store"),
@@ -258,7 +269,9 @@ class EveryVerbTests(ProcessTestCase):
             "run", "--store", "other", "--network", "here", "--listen", "tcp:0:interface=127.0.0.1"
         )
         ticket = Ticket(Network.parse("here")).text
-        self.known = {"peer": peer.ready()["listening"][0], "forked": FOREIGN, "ticket": ticket}
+        about = peer.ready()
+        known = {"peer": about["listening"][0], "node": about["node"]}
+        self.known = {**known, "forked": FOREIGN, "ticket": ticket}
 
     def outcome(self, command: Sequence[str], redirection: str, **options: Any) -> tuple[int, str]:
         """Status and standard error of a command whose streams the shell makes."""
@@ -271,7 +284,7 @@ class EveryVerbTests(ProcessTestCase):
 
     def test_every_verb_is_here(self) -> None:
         """As the help names them."""
-        verbs = re.findall(r"^    (\w+) ", self.run_gossiplog("--help"), re.MULTILINE)
+        verbs = re.findall(r"^    (\w+)\b", self.run_gossiplog("--help"), re.MULTILINE)
         self.assertEqual({command[0] for command in PRINTING if command[0][0] != "-"}, set(verbs))
 
     def test_output_that_fails(self) -> None:

@@ -21,11 +21,12 @@ from gossiplog.app.commands import (
     local,
     log,
     moving,
+    operate,
     simulate_arguments,
     verify,
     view_arguments,
 )
-from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
+from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait, seconds
 from gossiplog.app.finding import Finding, add_options, spelled
 from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
 from gossiplog.errors import StoreUnsafeError
@@ -231,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
 
     follow.add_verbs(verb)
     view_arguments.add(verb, _later("search", "search"), _later("views", "views"))
+    operate.add_verbs(verb, _peer)
 
     sync = verb(
         "sync",
@@ -319,7 +321,7 @@ def _json(parser: argparse.ArgumentParser) -> None:
 def _timeout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=30.0,
         metavar="SECONDS",
         help="give up when nothing moves for so long (default: 30)",
@@ -383,13 +385,6 @@ def _peer(text: str) -> str:
     from gossiplog.net.endpoints import check_client
 
     return check_client(text)
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"a positive number of seconds, not {text}")
-    return seconds
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from enum import Enum
+from math import inf
 from typing import Any, Final
 
 from twisted.logger import LogLevel
@@ -161,7 +162,8 @@ def _words(notice: Notice) -> str | None:
                 f"{where}; the last: {reason}"
             )
         case notices.Banned(peer, reason, seconds):
-            return f"peer {short_key(peer)} is kept out for {seconds:.0f} s: {reason}"
+            how_long = "for good" if seconds == inf else f"for {seconds:.0f} s"
+            return f"peer {short_key(peer)} is kept out {how_long}: {reason}"
         case notices.DialFailed(address, reason):
             return f"no connection to {address}: {reason}"
         case notices.WayFailed(way, reason):

@@ -8,13 +8,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gossiplog.blocking.reader import Batches, Reader
-from gossiplog.blocking.store import Store, Writer
+from gossiplog.blocking.store import Store, Writer, attach
 
 if TYPE_CHECKING:
     from gossiplog.blocking.node import Events, Node
     from gossiplog.blocking.views import Changes, LiveSearch, LiveView
 
-__all__ = ["Batches", "Changes", "Events", "LiveSearch", "LiveView", "Node", "Reader", "Store", "Writer"]
+__all__ = [
+    "Batches",
+    "Changes",
+    "Events",
+    "LiveSearch",
+    "LiveView",
+    "Node",
+    "Reader",
+    "Store",
+    "Writer",
+    "attach",
+]
 
 if not TYPE_CHECKING:
 

@@ -96,7 +96,10 @@ class Node:
     connect_to = called(gossiplog.Node.connect_to)
     forget = called(gossiplog.Node.forget)
     subscribe = called(gossiplog.Node.subscribe)
+    ban = called(gossiplog.Node.ban)
     unban = called(gossiplog.Node.unban)
+    disconnect = called(gossiplog.Node.disconnect)
+    status = called(gossiplog.Node.status)
 
     def __enter__(self) -> Self:
         return self

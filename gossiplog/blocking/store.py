@@ -56,6 +56,7 @@ class Store:
         self._path = path
         self._patience = wait
         self._how: dict[str, Any] = {"init": init, "read_only": read_only}
+        self._open: Callable[..., gossiplog.Store] = gossiplog.open_store
         self._thread: reactor_thread.ReactorThread | None = None
         self._store: gossiplog.Store | None = None
 
@@ -69,9 +70,7 @@ class Store:
             while self._store is None:
                 began = time.monotonic()
                 try:
-                    self._store = thread.wait(
-                        lambda: gossiplog.open_store(self._path, thread.reactor, **self._how)
-                    )
+                    self._store = thread.wait(lambda: self._open(self._path, thread.reactor, **self._how))
                 except StoreLockedError as error:
                     time.sleep(min(patience.bear(error, began), TRY_SECONDS))
         except BaseException:
@@ -228,6 +227,17 @@ class Store:
     verify = waits(gossiplog.Store.verify)
     holes = waits(gossiplog.Store.holes)
     repair = waits(gossiplog.Store.repair)
+
+
+def attach(path: AnyPath, *, wait: float = 0.0, timeout: float | None = None) -> Store:
+    """The store at ``path`` as the node that has it shows it to others: ``with attach("notes") as store``.
+
+    As :func:`gossiplog.aio.attach`; ``timeout`` is as that of :class:`Store`.
+    """
+    store = Store(path, wait=wait, timeout=timeout)
+    store._open = import_module("gossiplog.control.attached").attach
+    store._how = {"wait": wait}
+    return store
 
 
 class Writer:

@@ -165,6 +165,14 @@ class Outbox:
         """Whether anything of ``author`` waits here."""
         return author in self.news or author in self.backlog
 
+    def entries_owed(self, seq_of: Callable[[bytes], int]) -> int:
+        """How many entries are still to go out, of what ``seq_of`` says that is held.  O(all that is owed)."""
+        owed = sum(
+            max(0, seq_of(a) - first + 1) for a, first in (*self.news.items(), *self.backlog.items()) if first
+        )
+        ready = (*self.ready_news, *self.ready)
+        return owed + sum(each.count for each in ready if isinstance(each, Segment))
+
     @property
     def kept_bytes(self) -> int:
         """About what I take up.  O(1)."""

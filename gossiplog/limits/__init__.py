@@ -1,5 +1,6 @@
 """Every size, count and time limit, each with its reason.  Sizes are bytes, times are seconds."""
 
+from gossiplog.limits.control import *
 from gossiplog.limits.discovery import *
 from gossiplog.limits.disk import *
 from gossiplog.limits.memory import *

@@ -66,6 +66,7 @@ class StoreCore:
         self._sources: WeakKeyDictionary[Bringing, None] = WeakKeyDictionary()  # in order, as a set is not
         self._held: set[Bringing] = set()
         self._closing = False
+        self._lost: BaseException | None = None
         self._closed = Ending(reactor)
         self.thread = thread(opener, reactor, self._delivered, f"gossiplog store {path}")
         try:
@@ -211,11 +212,19 @@ class StoreCore:
         self._freezer.close()
         self._closed.come(Failure(value) if isinstance(value, BaseException) else None)
 
+    def lost(self, error: BaseException) -> None:
+        """Nothing comes from the store any more: whoever waits, or asks from now on, gets ``error``."""
+        self._lost = error
+        for source in tuple(self._sources):
+            source.wake()
+
     def check_caller(self) -> None:
         """Raise :class:`StoreInheritedError` in a forked child, :class:`WrongCallerError` in another thread and where
         nothing ever comes back."""
         self.home.check()
         check_caller(self.reactor)
+        if self._lost is not None and not self._closing:
+            raise self._lost
 
     def check_open(self) -> None:
         """Raise :class:`StoreClosedError` once :meth:`close` was called, and what :meth:`check_caller` does."""

@@ -134,5 +134,5 @@ class JobQueue:
                         del self._fresh[write.author]
         return news
 
-    def __bool__(self) -> bool:
-        return bool(self._own or self._news or self._rest)
+    def __len__(self) -> int:
+        return len(self._own) + len(self._news) + len(self._rest)

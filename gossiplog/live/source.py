@@ -177,7 +177,7 @@ class Source:
             end = self.selection.clamped(segment.last)
             if end < position or not self.selection.wants(author):
                 continue
-            if room > 0 and segment.first <= position and author not in self._todo:
+            if room > 0 and segment.bodies and segment.first <= position and author not in self._todo:
                 self._segments.append((segment, end))
                 taken[author] = end + 1
                 room -= len(segment.bodies)

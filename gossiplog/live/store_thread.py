@@ -18,6 +18,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorFromThreads
 
 from gossiplog.errors import AppendOutcomeUnknown, StoreClosedError, StoreError
+from gossiplog.live.commits import CommitStatus
 from gossiplog.live.forked_reactor import separate
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue, WriteJob
@@ -57,6 +58,7 @@ class StoreThread:
 
     views: Callable[..., ViewsThread] = ViewsThread
     _clock = staticmethod(monotonic)
+    commits = CommitStatus()
     _held: list[Job] | None = None
     _held_bytes = 0
     _over: StoreError | None = None
@@ -145,6 +147,11 @@ class StoreThread:
         """Do ``work``, which takes long and uses this thread for steps of it, in another one."""
         self._home.check()
         threading.Thread(target=work, name=f"{self._name} beside", daemon=True).start()
+
+    @property
+    def waiting(self) -> int:
+        """About how many jobs wait."""
+        return self._jobs.qsize() + len(self._lanes)
 
     def close(self, answer: Answer) -> None:
         """Finish what is queued, close the Logs, end the thread: it is gone when ``answer`` is called."""
@@ -272,8 +279,11 @@ class StoreThread:
 
     def _work(self, logs: Logs, batch: Sequence[Job]) -> None:
         """Do what there is time for; one hop to the reactor."""
-        ends_at = self._clock() + CALLS_SECONDS
+        began = self._clock()
+        ends_at = began + CALLS_SECONDS
         delivery, left = do_batch(logs, batch, self._lanes, lambda: self._clock() >= ends_at)
+        if delivery.report is not None:
+            self.commits = self.commits.and_one(delivery.report, self._clock() - began)
         self._batch = [job for job in batch if job not in left] if left else batch
         self._tell(delivery)
 

@@ -7,18 +7,17 @@ Invariant: an entry that is shown comes of a row that was checked; a row that on
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from gossiplog.log.segment import Unfolded
-from gossiplog.store.logs import Logs
 from gossiplog.views.asking import Ask, Told
 
 INDEX_BYTES: Final = 256 * 1024
 """Read for the index at once: half a millisecond, since nothing is hashed."""
 
 
-def tell(ask: Ask, logs: Logs) -> Told:
-    """Return what is asked for, in the store's thread."""
+def tell(ask: Ask, logs: Any) -> Told:
+    """Return what ``logs``, of a store or of a node that has it, show of what is asked for."""
     if not ask.signed:
         segments, damage = logs.vouching.unchecked(ask.author, ask.first, INDEX_BYTES, ask.last)
         unfolded: list[Unfolded] = []

@@ -135,7 +135,8 @@ class Feed:
             position = self._given.seq(author) + 1
             if segment.last < position:
                 continue
-            if author not in self._todo and segment.first <= position and self._news_bytes < STEP_BYTES:
+            is_next = author not in self._todo and segment.first <= position
+            if segment.bodies and is_next and self._news_bytes < STEP_BYTES:
                 self._news.append(Piece(author, position, segment.last, segment))
                 self._news_bytes += toil_bytes(segment)
                 self._given.advance(author, segment.last)

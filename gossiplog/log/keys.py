@@ -186,6 +186,12 @@ def is_node_id(key: object) -> bool:
     return type(key) is bytes and len(key) == KEY_BYTES and int.from_bytes(key, "little") < _FIELD
 
 
+def check_node_id(name: str, value: object) -> None:
+    """Raise :class:`InvalidKeyError` for what is no node id."""
+    if not is_node_id(value):
+        raise InvalidKeyError(f"{name} is the id of a node, 32 bytes")
+
+
 def _checked(kind: KeyKind, key: bytes) -> bytes:
     if kind is KeyKind.NODE and not is_node_id(key):
         raise InvalidKeyError("no node has this id: it is not the canonical form of an X25519 key")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import inf
 
 from gossiplog import limits
+from gossiplog.arguments import check_seconds, check_type
 from gossiplog.errors import (
     BadForkProofError,
     BadSegmentError,
@@ -25,6 +26,7 @@ from gossiplog.errors import (
     MalformedMessageError,
     UnexpectedMessageError,
 )
+from gossiplog.log.keys import check_node_id
 
 POINTS: dict[type[GossiplogError], float] = {
     BadSignatureError: 1.0,  # no accident makes one: entries are verified before they are sent
@@ -62,6 +64,14 @@ class Ban:
     seconds: float
 
 
+def check_ban(peer: object, seconds: object, reason: object) -> None:
+    """Raise :class:`InvalidValueError` for what is no ban."""
+    check_node_id("peer", peer)
+    if seconds != inf:
+        check_seconds("seconds", seconds)
+    check_type("reason", reason, str, "a text")
+
+
 class _Record:
     """What is held against one key."""
 
@@ -96,6 +106,15 @@ class Bans:
     def lift(self, peer: bytes) -> bool:
         """Forgive a node id everything; False when there was nothing."""
         return self._records.pop(peer, None) is not None
+
+    def keep_out(self, peer: bytes, reason: str, seconds: float, now: float) -> Ban:
+        """Keep a node out for so long because somebody says so."""
+        record = self._records.pop(peer, None) or _Record(now)
+        if len(self._records) >= limits.MAX_SCORES:
+            self._forget_one(now)
+        record.reason, record.until = reason, now + seconds
+        self._records[peer] = record
+        return Ban(peer, reason, seconds)
 
     def offence(self, peer: bytes, error: GossiplogError, now: float) -> Ban | None:
         """Count what ``error`` says; returns the ban that begins now."""

@@ -269,6 +269,11 @@ class Dialers:
         dialer.dial()
         return dialer
 
+    @property
+    def active(self) -> list[Dialer]:
+        """Those that are dialled, or were and are up."""
+        return [dialer for dialer in self._dialers if not dialer.stopped]
+
     def stop(self) -> None:
         """Dial none of them any more."""
         for dialer in self._dialers:

@@ -87,7 +87,7 @@ class Driver:
         self._network = network
         self._secret = secret
         self._tell = tell
-        self._links: dict[int, Link] = {}
+        self.links: dict[int, Link] = {}
         self._open: dict[Link, None] = {}  # in order, as a set is not
         self._next_session = 0
         self._sent: dict[Link, None] = {}
@@ -205,7 +205,7 @@ class Driver:
             return
         link.session = self._next_session
         self._next_session += 1
-        self._links[link.session] = link
+        self.links[link.session] = link
         self._handle(events.Opened(link.session, peer, link.channel.handshake_hash, link.initiator))
 
     def received(self, link: Link, messages: Sequence[Message]) -> None:
@@ -284,7 +284,7 @@ class Driver:
     def answered(self, event: Event) -> None:
         """Something was read; for a peer it goes out when it is that peer's turn."""
         link = (
-            self._links.get(event.session)
+            self.links.get(event.session)
             if isinstance(event, events.Loaded | events.PayloadsLoaded)
             else None
         )
@@ -312,7 +312,7 @@ class Driver:
         if not pass_on(self.reactor):
             _log.failure("{name} was not handled", event="not_handled", name=type(culprit).__name__)
         session = getattr(culprit, "session", None)
-        if session in self._links and type(culprit) is not events.Closed:
+        if session in self.links and type(culprit) is not events.Closed:
             self._handle(events.Closed(session, ByeCode.INTERNAL, "internal error"))
 
     def interrupted(self) -> None:
@@ -360,25 +360,25 @@ class Driver:
     # -- effects
 
     def _send(self, effect: events.Send) -> None:
-        link = self._links.get(effect.session)
+        link = self.links.get(effect.session)
         if link is not None:
             link.send(effect.message)
             self._sent[link] = None
 
     def _end(self, effect: events.End) -> None:
-        link = self._links.pop(effect.session, None)
+        link = self.links.pop(effect.session, None)
         if link is not None and effect.code == ByeCode.LIMIT and link.kept_bytes > WEIGHED_BYTES:
             link.abort()  # BYE would wait behind what it does not take
         elif link is not None:
             link.say_bye(effect.code, effect.reason, by_peer=effect.by_peer)
 
     def _read(self, effect: events.Reading) -> None:
-        link = self._links.get(effect.session)
+        link = self.links.get(effect.session)
         if link is not None:
             link.read(effect.allowed)
 
     def _peer_up(self, effect: events.PeerUp) -> None:
-        link = self._links[effect.session]
+        link = self.links[effect.session]
         peer = Peer(effect.peer, link.address, effect.agent, link.initiator, effect.mode)
         self.peers[effect.session] = peer
         self.dialers.opened(link)
@@ -392,7 +392,7 @@ class Driver:
         self.peering.closed(effect.session, effect.code)
 
     def _peer_rejected(self, effect: events.PeerRejected) -> None:
-        link = self._links.get(effect.session)
+        link = self.links.get(effect.session)
         if link is not None:
             link.offended = True
             self._tell(notices.PeerRejected(link.address, effect.error))

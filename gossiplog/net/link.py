@@ -245,9 +245,18 @@ class Link(Protocol):
     @property
     def kept_bytes(self) -> int:
         """What I keep, of messages that are not complete or wait for their turn, and unsent."""
-        unsent = self._unsent_bytes + PART_BYTES * len(self._unsent) + unsent_bytes(self.transport)
-        unsent += PART_BYTES * len(self._inbox)
+        unsent = self.unsent_bytes + PART_BYTES * len(self._unsent) + PART_BYTES * len(self._inbox)
         return self.channel.buffered_bytes * 9 // 8 + unsent
+
+    @property
+    def unsent_bytes(self) -> int:
+        """About what waits for the peer to read."""
+        return self._unsent_bytes + unsent_bytes(self.transport)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that came and wait for their turn, about."""
+        return len(self._inbox)
 
     def answer(self) -> None:
         """Go on with the handshake of who dialled."""

@@ -73,6 +73,11 @@ class Listeners:
         listening.addCallbacks(bound, failed)
         return result
 
+    @property
+    def bound(self) -> list[str]:
+        """The addresses that are bound, as endpoints."""
+        return [endpoints.describe(port.getHost()) for port in self.ports]
+
     def stop(self) -> list[Deferred[Any]]:
         """Listen no more; each of these fires when one port is closed, or what was being bound is."""
         self._stopping = True

@@ -46,6 +46,7 @@ LOCK: Final = "lock"
 SEEDS: Final = "seeds"
 NODE_KEY: Final = "node.key"
 VIEWS: Final = "views"  # what is derived from the entries, and can be again
+CONTROL: Final = "control"  # the socket of the node that has the store
 
 ASIDE: Final = ".damaged"
 """Behind the name of a database file that was rebuilt."""
@@ -59,7 +60,7 @@ _JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
 MAX_PATH_BYTES: Final = 500
 """Of a database: SQLite refuses more than 504, and a new one for a rebuilding has four more."""
 
-_OURS: Final = frozenset({LOCK, SEEDS, NODE_KEY, VIEWS, generation.NAME, "lost+found"})
+_OURS: Final = frozenset({LOCK, SEEDS, NODE_KEY, VIEWS, CONTROL, generation.NAME, "lost+found"})
 """What may stand in a directory without a database: a start cut short, or the root of a fresh file system."""
 
 _SECRET_BYTES: Final = 32
@@ -296,11 +297,10 @@ class StoreDirectory:
         if not replace and folder.holds(name):  # no race: we hold the lock
             raise InvalidValueError(f"{folder.file(name)} exists already")
         try:
-            descriptor = folder.draft(name)
-            with open(descriptor, "wb") as stream:
+            with open(folder.draft(name), "wb") as stream:
                 stream.write(secret + _check(secret))
                 stream.flush()
-                os.fsync(descriptor)
+                os.fsync(stream.fileno())
             folder.put(name)
         except OSError as error:
             raise store_error(error, folder.file(name)) from error

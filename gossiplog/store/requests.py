@@ -114,7 +114,7 @@ Reply: TypeAlias = Appended | Accepted | RowFilled | FillRow | Stale | Done | Go
 
 class CommitReport(NamedTuple):
     """The results, one per request in their order, the segments that became durable, each log ascending, and the
-    heads they made; of merging, nothing but ``changes``.
+    heads they made; of merging, nothing but ``changes``.  A segment without bodies only says what there is to be read.
 
     The logs of ``forgotten`` were deleted before that; what of them is in ``segments`` came afterwards.  ``changes`` is
     by how much what authors take on disk changed, afterwards, if somebody weighs; ``used_bytes`` what is in use there,

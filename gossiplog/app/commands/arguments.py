@@ -42,3 +42,11 @@ def read_wait(text: str) -> float:
     except ValueError:
         pass
     raise InvalidValueError(f"a number of seconds, not {text}")
+
+
+def seconds(text: str) -> float:
+    """The type of an argument that is a time."""
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise ArgumentTypeError(f"a positive number of seconds, not {text}")
+    return number

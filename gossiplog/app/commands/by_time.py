@@ -14,13 +14,13 @@ from functools import partial
 from typing import Final
 
 from gossiplog.app.commands.chosen import Chosen
+from gossiplog.app.commands.local import Opened
 from gossiplog.app.printing import StatusLine
 from gossiplog.limits import MAX_AHEAD_MS
 from gossiplog.live.telling import tell
 from gossiplog.log.encodings import encoding
 from gossiplog.log.entry import Entry, read_entry
 from gossiplog.log.place import Place
-from gossiplog.store.logs import Logs
 from gossiplog.store.repair.verify import Damage
 from gossiplog.views.asking import Ask, Told, finish
 from gossiplog.views.index import Index
@@ -36,7 +36,7 @@ class ByTime:
 
     def __init__(
         self,
-        logs: Logs,
+        logs: Opened,
         authors: Collection[bytes] | None,
         damaged: Callable[[Damage], object],
         until: datetime | None = None,

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.damage import DAMAGED
-from gossiplog.app.commands.local import opened_to_read
+from gossiplog.app.commands.local import not_of_node, opened_to_read
 from gossiplog.app.printing import complain, say
 from gossiplog.errors import BadExportError, InvalidKeyError, InvalidValueError
 from gossiplog.limits import MAX_CLAIMS
@@ -38,7 +38,7 @@ def export(arguments: Namespace) -> int:
     with closing(opened_to_read(arguments.store, arguments.wait)) as logs:
         known = {*logs.clock, *logs.forks}
         chosen = [find_author(known, text, "the store holds nothing of it") for text in arguments.author]
-        wanted = Export(OwnHands(logs), chosen or None, since)
+        wanted = Export(OwnHands(not_of_node(logs)), chosen or None, since)
         is_stream = arguments.file == STANDARD
         done = export_to(wanted, standard_output() if is_stream else arguments.file)
     tell: Callable[[str], None] = complain if is_stream else say

@@ -14,8 +14,9 @@ from typing import Any, Final, TypeAlias
 
 from gossiplog.app.commands.arguments import checked
 from gossiplog.app.commands.authors import find_author
-from gossiplog.app.commands.local import opened, opened_to_read
+from gossiplog.app.commands.local import Opened, opened, opened_to_read
 from gossiplog.app.printing import say
+from gossiplog.control.logs import NodeLogs
 from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.gossip.budget import check_memory
 from gossiplog.gossip.interest import KEPT_AS, Choices, Interest
@@ -141,7 +142,7 @@ def follow(arguments: Namespace) -> int:
         choices.follow(authors)
 
     if arguments.id or arguments.only or arguments.everyone:
-        return _choose(arguments, change, "followed")
+        return _choose(arguments, change, "follow")
     with closing(opened_to_read(arguments.store, arguments.wait)) as logs:
         _show(_choices(logs))
     return 0
@@ -149,51 +150,60 @@ def follow(arguments: Namespace) -> int:
 
 def unfollow(arguments: Namespace) -> int:
     """Want no entries of authors."""
-    return _choose(arguments, Choices.unfollow, "unfollowed")
+    return _choose(arguments, Choices.unfollow, "unfollow")
 
 
 def block(arguments: Namespace) -> int:
     """Neither take nor pass on entries of authors."""
-    return _choose(arguments, Choices.block, "blocked", delete=arguments.delete)
+    return _choose(arguments, Choices.block, "block", delete=arguments.delete)
 
 
 def unblock(arguments: Namespace) -> int:
     """Take back block."""
-    return _choose(arguments, Choices.unblock, "unblocked")
+    return _choose(arguments, Choices.unblock, "unblock")
 
 
 def _choose(
     arguments: Namespace,
     change: Callable[[Choices, Sequence[bytes]], None],
-    done: str,
+    name: str,
     *,
     delete: bool = False,
 ) -> int:
     with closing(opened(arguments.store, arguments.wait)) as logs:
         choices = _choices(logs)
+        before = choices.mode
         known = [*logs.clock, *logs.local, *choices.chosen, *choices.blocked]
         authors = [_author(logs, known, text) for text in arguments.id]
         held = {author: logs.clock.seq(author) for author in authors}
         change(choices, authors)
-        requests: list[Request] = [SetMeta(KEPT_AS, choices.dump())]
-        requests += [Forget(author) for author in authors if delete]
-        for result in logs.process(requests).results:
-            if isinstance(result, GossiplogError):
-                raise result
-        while delete and logs.reclaim():
-            pass
+        if isinstance(logs, NodeLogs):
+            only = None if before is choices.mode else choices.mode is Interest.WANTED
+            logs.choose(name, authors, only=only, delete=delete)
+        else:
+            _keep(logs, choices, authors if delete else ())
     if getattr(arguments, "only", False) or getattr(arguments, "everyone", False):
         say(_mode(choices))
     for author in authors:
-        say(f"{format_author(author)} {done}" + (f", {held[author]} entries deleted" if delete else ""))
+        say(f"{format_author(author)} {name}ed" + (f", {held[author]} entries deleted" if delete else ""))
     return 0
 
 
-def _choices(logs: Logs) -> Choices:
+def _keep(logs: Logs, choices: Choices, deleted: Sequence[bytes]) -> None:
+    """Write choices down, and delete what is held of some authors."""
+    requests: list[Request] = [SetMeta(KEPT_AS, choices.dump()), *map(Forget, deleted)]
+    for result in logs.process(requests).results:
+        if isinstance(result, GossiplogError):
+            raise result
+    while deleted and logs.reclaim():
+        pass
+
+
+def _choices(logs: Opened) -> Choices:
     return Choices.load(logs.meta(KEPT_AS), logs.local)
 
 
-def _author(logs: Logs, known: Sequence[bytes], text: str) -> bytes:
+def _author(logs: Opened, known: Sequence[bytes], text: str) -> bytes:
     """Return the author of a full id, held or not, or of the start of one that is held or was named before."""
     if text.startswith("author_") or len(text) == 64:
         return parse_author(text)

@@ -14,7 +14,7 @@ from typing import Final
 
 from gossiplog.app.commands.arguments import path
 from gossiplog.app.commands.authors import find_author
-from gossiplog.app.commands.local import opened, opened_to_read
+from gossiplog.app.commands.local import Opened, opened, opened_to_read
 from gossiplog.app.printing import as_json, say
 from gossiplog.errors import BadForkProofError, BadSegmentError, GossiplogError, StoreDamagedError
 from gossiplog.limits import MAX_PROOF_FILE_BYTES
@@ -22,7 +22,6 @@ from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import format_author
 from gossiplog.log.segment import id_at
 from gossiplog.paths import typed
-from gossiplog.store.logs import Logs
 from gossiplog.store.requests import AddFork
 
 STANDARD: Final = "-"
@@ -78,7 +77,7 @@ def two_ids(proof: ForkProof) -> str:
     return f"{format_author(proof.author)} signed {first} and {second} as entry {proof.seq}"
 
 
-def fork_line(logs: Logs, proof: ForkProof) -> str:
+def fork_line(logs: Opened, proof: ForkProof) -> str:
     """Return in words what a store knows about a fork, and what it holds of that author."""
     about = _about(logs, proof)
     parts = [two_ids(proof)]
@@ -95,7 +94,7 @@ def _statement(proof: ForkProof) -> dict[str, object]:
     return {"author": format_author(proof.author), "seq": proof.seq, "ids": ids}
 
 
-def _about(logs: Logs, proof: ForkProof) -> dict[str, object]:
+def _about(logs: Opened, proof: ForkProof) -> dict[str, object]:
     """What :func:`_statement` says, and this store: the id that it holds at that seq, the head, the writer's name."""
     about = {**_statement(proof), "frozen_at": logs.clock.seq(proof.author)}
     try:
@@ -110,7 +109,7 @@ def _about(logs: Logs, proof: ForkProof) -> dict[str, object]:
     return about
 
 
-def _export(logs: Logs, text: str, file: str) -> int:
+def _export(logs: Opened, text: str, file: str) -> int:
     proof = logs.fork_proof(find_author(logs.forks, text, "the store knows no fork of it"))
     if file == STANDARD:
         sys.stdout.buffer.write(proof.dump())
@@ -122,7 +121,7 @@ def _export(logs: Logs, text: str, file: str) -> int:
     return 0
 
 
-def _add(logs: Logs, proof: ForkProof, in_json: bool) -> int:
+def _add(logs: Opened, proof: ForkProof, in_json: bool) -> int:
     known = proof.author in logs.forks
     [result] = logs.process([AddFork(proof)]).results
     if isinstance(result, GossiplogError):

@@ -14,7 +14,7 @@ from contextlib import closing
 from gossiplog.app.commands.damage import DAMAGED
 from gossiplog.app.commands.export import STANDARD, pieces_of
 from gossiplog.app.commands.follow import quotas_of
-from gossiplog.app.commands.local import opened, opened_to_read
+from gossiplog.app.commands.local import not_of_node, opened, opened_to_read
 from gossiplog.app.printing import complain, say
 from gossiplog.errors import BadExportError
 from gossiplog.live.hands import OwnHands
@@ -36,7 +36,7 @@ def take(arguments: Namespace) -> int:
 def _take_export(arguments: Namespace) -> int:
     wrong: BadExportError | None = None
     with closing(opened(arguments.store, arguments.wait)) as logs:
-        importing = StreamImport(OwnHands(logs), quotas_of(arguments))
+        importing = StreamImport(OwnHands(not_of_node(logs)), quotas_of(arguments))
         try:
             importing.run(pieces_of(arguments.path))
         except BadExportError as error:

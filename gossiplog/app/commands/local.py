@@ -14,15 +14,16 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Final, cast
-
-from nacl.bindings import crypto_scalarmult_base
+from typing import Final, TypeAlias, cast
 
 from gossiplog.app.commands.damage import Damages
 from gossiplog.app.printing import as_json, say
+from gossiplog.control.logs import NodeLogs
+from gossiplog.control.opening import node_id, open_here_or_there
 from gossiplog.errors import (
     GossiplogError,
     PayloadTooLargeError,
+    StoreInUseError,
     StoreNotClosedError,
     StoreNotFoundError,
     UnknownWriterError,
@@ -32,22 +33,29 @@ from gossiplog.log.body import encode_bodies
 from gossiplog.log.keys import KeyKind, format_author, format_key, short_key
 from gossiplog.store.copy_guard.guard import is_from_here
 from gossiplog.store.door import directory_of
-from gossiplog.store.logs import Logs, open_logs
+from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Append, Appended
 
 READ_BYTES: Final = 1 << 20
-"""Lines read from standard input at once are committed at once."""
+"""Lines read from standard input at once are committed at once, but no more than:"""
+
+LINES_AT_ONCE: Final = 65_536
+"""One message for a node that has the store."""
 
 
-def opened(path: str, wait: float, read_only: bool = False) -> Logs:
-    """Open an existing store."""
+Opened: TypeAlias = Logs | NodeLogs
+"""A store's logs, or those that a node shows while it has the store."""
+
+
+def opened(path: str, wait: float, read_only: bool = False, init: bool = False) -> Opened:
+    """Open an existing store; one that a node has is used through that."""
     try:
-        return open_logs(path, init=False, read_only=read_only, wait=wait)
+        return open_here_or_there(path, wait, read_only=read_only, init=init)
     except StoreNotFoundError as error:
         raise missing(error, path) from None
 
 
-def opened_to_read(path: str, wait: float) -> Logs:
+def opened_to_read(path: str, wait: float) -> Opened:
     """Open an existing store, anybody's, without a change to it; only what was left open here is taken over first."""
     try:
         return opened(path, wait, read_only=True)
@@ -55,6 +63,13 @@ def opened_to_read(path: str, wait: float) -> Logs:
         if not is_from_here(directory_of(path)):
             raise
     return opened(path, wait)
+
+
+def not_of_node(logs: Opened) -> Logs:
+    """Return the logs of a store that no node has; StoreInUseError for what does not go through one."""
+    if isinstance(logs, NodeLogs):
+        raise StoreInUseError(f"a node has store {logs.path}, and this does not go through it: stop it first")
+    return logs
 
 
 def missing(error: StoreNotFoundError, path: str) -> StoreNotFoundError:
@@ -69,7 +84,7 @@ def option(name: str, value: str) -> str:
 
 def init(arguments: Namespace) -> int:
     """Create a store with its first writer; print where it is and who writes."""
-    with closing(open_logs(arguments.store, wait=arguments.wait)) as logs:
+    with closing(opened(arguments.store, arguments.wait, init=True)) as logs:
         author = logs.writer(arguments.writer).author
         say(f"store {logs.path}")
         say(f"author {format_author(author)}")
@@ -81,7 +96,7 @@ def show_id(arguments: Namespace) -> int:
     opening = opened if arguments.all else opened_to_read
     with closing(opening(arguments.store, arguments.wait)) as logs:
         if arguments.all:
-            say(f"node {format_key(KeyKind.NODE, crypto_scalarmult_base(logs.node_key()))}")
+            say(f"node {format_key(KeyKind.NODE, node_id(logs))}")
             for name, author in logs.writers().items():
                 say(f"author {format_author(author)} {name}")
         else:
@@ -103,7 +118,7 @@ def append(arguments: Namespace) -> int:
     return 0
 
 
-def _append(logs: Logs, author: bytes, payloads: Sequence[bytes], in_json: bool) -> None:
+def _append(logs: Opened, author: bytes, payloads: Sequence[bytes], in_json: bool) -> None:
     [result] = logs.process([Append(author, encode_bodies(int(time.time() * 1000), payloads))]).results
     if isinstance(result, GossiplogError):
         raise result
@@ -125,15 +140,15 @@ def _lines() -> Iterator[list[bytes]]:
     rest = b""
     while some := cast(io.BufferedReader, sys.stdin.buffer).read1(READ_BYTES):
         *lines, rest = (rest + some).split(b"\n")
-        if lines:
-            yield [line.removesuffix(b"\r") for line in lines]
+        for begin in range(0, len(lines), LINES_AT_ONCE):
+            yield [line.removesuffix(b"\r") for line in lines[begin : begin + LINES_AT_ONCE]]
         if len(rest) > MAX_BODY_BYTES:
             raise PayloadTooLargeError(f"a line is longer than an entry of {MAX_BODY_BYTES} bytes")
     if rest:
         yield [rest.removesuffix(b"\r")]
 
 
-def _writer(logs: Logs, name: str) -> bytes:
+def _writer(logs: Opened, name: str) -> bytes:
     writers = logs.writers()
     if name not in writers:
         known = ", ".join(writers) or "none"

@@ -18,14 +18,13 @@ from gossiplog.app.commands.arguments import checked
 from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.chosen import Chosen, Where, read_moment, read_where
 from gossiplog.app.commands.damage import Damages
-from gossiplog.app.commands.local import opened_to_read
+from gossiplog.app.commands.local import Opened, opened_to_read
 from gossiplog.app.printing import as_json as json_line
 from gossiplog.app.printing import complain, say
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.encodings import DECODE_ERRORS, encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import format_author, parse_author, short_key
-from gossiplog.store.logs import Logs
 from gossiplog.store.repair.verify import Damage
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def _by_time(arguments: Namespace) -> bool:
     return bool(options) or arguments.sort == "time"
 
 
-def held(logs: Logs, author: bytes | None, damaged: Callable[[Damage], object]) -> Iterator[Entry]:
+def held(logs: Opened, author: bytes | None, damaged: Callable[[Damage], object]) -> Iterator[Entry]:
     """Yield the entries of a store, author by author, each log ascending; ``damaged`` is told what is passed over."""
     raw = encoding("bytes")
     for one in [author] if author is not None else list(logs.clock):
@@ -176,13 +175,13 @@ def local_time(timestamp_ms: int) -> str:
 
 async def _follow(reactor: Any, arguments: Namespace, form: Form, damages: Damages) -> None:
     """Print entries and wait for more, as a node if a network is given."""
-    from gossiplog.app.commands.replicate import open_existing, start_node
+    from gossiplog.app.commands.replicate import open_or_attach, start_node
     from gossiplog.app.foreground import first_of
     from gossiplog.app.terminal import Terminal
 
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor, stdin=None))
-        store = await open_existing(arguments, reactor)
+        store, is_attached = await open_or_attach(arguments, reactor)
         stack.push_async_callback(store.close)
         store.damage.listen(damages)
         where = Chosen.of(arguments).where
@@ -191,7 +190,7 @@ async def _follow(reactor: Any, arguments: Namespace, form: Form, damages: Damag
             author = parse_author(arguments.author)  # its first entry may be still to come
         elif arguments.author:
             author = find_author(store.clock, arguments.author)
-        if arguments.network:
+        if arguments.network and not is_attached:
             await start_node(stack, reactor, store, arguments)
         await first_of(_print(terminal, store, author, arguments.newest, where, form), terminal.broken())
 

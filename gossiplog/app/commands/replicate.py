@@ -12,10 +12,12 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from time import monotonic
 from typing import Any
 
 from twisted.internet import task
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import LogEvent
 
 from gossiplog.app import chat as chatting
@@ -30,12 +32,15 @@ from gossiplog.app.printing import FAILURE, StatusLine, as_json, complain, say
 from gossiplog.app.service import Serving, open_patiently
 from gossiplog.app.terminal import Terminal
 from gossiplog.catch_up import CatchUp
-from gossiplog.errors import ByeCode, StoreNotFoundError
+from gossiplog.control.attached import attach, require_network
+from gossiplog.control.opening import is_shown
+from gossiplog.errors import ByeCode, StoreInUseError, StoreLockedError, StoreNotFoundError
 from gossiplog.gossip.quotas import Quota, Quotas
-from gossiplog.live.store import Store
+from gossiplog.live.store import Store, open_store
 from gossiplog.log.keys import short_key
 from gossiplog.node import Node
 from gossiplog.notices import Notice, PeerDown, PeerUp
+from gossiplog.store.lock import TRY_SECONDS, Patience
 from gossiplog.ticket import Ticket
 
 NAMED_AUTHORS = 4
@@ -69,6 +74,31 @@ async def open_existing(arguments: Namespace, reactor: Any) -> Store:
         return await open_patiently(arguments.store, reactor, init=False, wait=arguments.wait)
     except StoreNotFoundError as error:
         raise missing(error, arguments.store) from None
+
+
+async def open_or_attach(arguments: Namespace, reactor: Any) -> tuple[Store, bool]:
+    """Open an existing store, or attach to the node that has it; whether it is that.
+
+    The node does what it was started for: nobody else is listened for or dialled then.
+    """
+    patience = Patience(arguments.wait)
+    while True:
+        began = monotonic()
+        if is_shown(arguments.store):
+            if arguments.listen or arguments.peer:
+                raise StoreInUseError(
+                    f"a node has store {arguments.store}: without --listen and --peer (gossiplog connect adds peers)"
+                )
+            store = attach(arguments.store, reactor, wait=arguments.wait)
+            if arguments.network:
+                require_network(store, Ticket.of(arguments.network).network)
+            return store, True
+        try:
+            return open_store(arguments.store, reactor, init=False), False
+        except StoreNotFoundError as error:
+            raise missing(error, arguments.store) from None
+        except StoreLockedError as error:
+            await deferLater(reactor, min(patience.bear(error, began), TRY_SECONDS))
 
 
 async def start_node(stack: AsyncExitStack, reactor: Any, store: Store, arguments: Namespace) -> Node:
@@ -193,7 +223,7 @@ def chat(arguments: Namespace) -> int:
 async def _chat(reactor: Any, arguments: Namespace, damages: Damages) -> None:
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor))
-        store = await open_existing(arguments, reactor)
+        store, is_attached = await open_or_attach(arguments, reactor)
         stack.push_async_callback(store.close)
         store.damage.listen(damages)
         writer = await store.writer(arguments.writer, encoding="json")
@@ -216,6 +246,7 @@ async def _chat(reactor: Any, arguments: Namespace, damages: Damages) -> None:
                 terminal.put(f"-- {words}")
 
         seen = await chatting.show_history(terminal, store)
-        node = await start_node(stack, reactor, store, arguments)
-        node.subscribe(tell)
+        if not is_attached:
+            node = await start_node(stack, reactor, store, arguments)
+            node.subscribe(tell)
         await chatting.talk(terminal, store, writer, arguments.nick, seen)

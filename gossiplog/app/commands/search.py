@@ -17,6 +17,7 @@ from gossiplog import Entry, Hit, Search, blocking
 from gossiplog.app.commands.local import missing
 from gossiplog.app.commands.log import local_time
 from gossiplog.app.printing import as_json, say
+from gossiplog.control.opening import is_shown
 from gossiplog.errors import StoreNotFoundError
 from gossiplog.log.keys import format_author, short_key
 from gossiplog.store.copy_guard.guard import is_from_here
@@ -32,7 +33,10 @@ _DECODE_ERRORS: Final = (ValueError, RecursionError)
 def search(arguments: Namespace) -> int:
     """Print the entries that have the words; the index is brought up to the store first."""
     is_ours = is_from_here(directory_of(arguments.store))
-    how = blocking.Store(arguments.store, init=False, read_only=not is_ours, wait=arguments.wait)
+    if is_shown(arguments.store):
+        how = blocking.attach(arguments.store, wait=arguments.wait)
+    else:
+        how = blocking.Store(arguments.store, init=False, read_only=not is_ours, wait=arguments.wait)
     try:
         store = how.open()
     except StoreNotFoundError as error:

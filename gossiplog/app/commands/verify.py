@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Final
 from gossiplog.app.commands.arguments import path
 from gossiplog.app.commands.damage import DAMAGED
 from gossiplog.app.commands.forks import fork_line
-from gossiplog.app.commands.local import opened, opened_to_read
+from gossiplog.app.commands.local import Opened, opened, opened_to_read
 from gossiplog.app.printing import StatusLine, complain, say
 from gossiplog.errors import StoreDamagedError
 from gossiplog.log.keys import format_author
 from gossiplog.store.door import directory_of, require_another
-from gossiplog.store.logs import Logs
 from gossiplog.store.repair.verify import Damage, OnProgress
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def _repair(arguments: Namespace) -> int:
     return 0
 
 
-def _sound(store: str, wait: float) -> Logs:
+def _sound(store: str, wait: float) -> Opened:
     """Open a store whose database file is in order, rebuilt if it was not."""
     try:
         logs = opened(store, wait)

@@ -17,10 +17,9 @@ from contextlib import closing
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
-from gossiplog.app.commands.local import missing, opened
+from gossiplog.app.commands.local import Opened, missing, opened
 from gossiplog.app.printing import as_json, say
 from gossiplog.errors import InvalidValueError, StoreNotFoundError
-from gossiplog.store.logs import Logs
 from gossiplog.views.answering import BUILT, versions
 from gossiplog.views.derived import Derived
 from gossiplog.views.place import Place
@@ -95,14 +94,14 @@ def _build(arguments: Namespace, view: View) -> None:
         store.view(view).ready()
 
 
-def _place(logs: Logs) -> Place:
+def _place(logs: Opened) -> Place:
     own = logs.own_place()
     if own is None:
         raise InvalidValueError(f"store {logs.path} keeps no views: nothing can be written beside its logs")
     return Place(*own)
 
 
-def _states(logs: Logs, place: Place) -> Iterator[State]:
+def _states(logs: Opened, place: Place) -> Iterator[State]:
     known = logs.clock.total()
     for name, version in sorted(
         (found[1], int(found[2])) for found in map(_FILE.fullmatch, place.names()) if found

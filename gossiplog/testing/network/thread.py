@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gossiplog.errors import InvalidValueError, StoreClosedError
-from gossiplog.live.job_queue import Job
+from gossiplog.live.job_queue import Job, WriteJob
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
+from gossiplog.store.requests import CommitReport
 from gossiplog.testing.sim.disk import AT_ONCE, Disk, Speed
 from gossiplog.views.place import Place
 from gossiplog.views.thread import Answer, ViewsThread, Work
@@ -81,7 +82,12 @@ class VirtualThread(StoreThread):
         self._home = Home(name)
         self._closed = False
         world, logs = reactor.world, open_logs()
-        self.disk = Disk(world, world.child(), logs, speed, committed, self._deliver, BaseException)
+
+        def counted(jobs: Sequence[WriteJob], report: CommitReport) -> None:
+            self.commits = self.commits.and_one(report, 0.0)
+            committed(jobs, report)
+
+        self.disk = Disk(world, world.child(), logs, speed, counted, self._deliver, BaseException)
 
     def now(self, work: Callable[[Logs], Any]) -> Any:
         """Do ``work`` at once."""
@@ -94,6 +100,11 @@ class VirtualThread(StoreThread):
         raise InvalidValueError(
             "in virtual time there are no threads, and no files: do this with a store of its own"
         )
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait."""
+        return len(self.disk.jobs)
 
     def close(self, answer: Answer) -> None:
         """Finish what is queued and close the Logs."""

@@ -80,7 +80,7 @@ class Disk:
         self._committed = committed
         self._delivered = delivered
         self._caught = caught
-        self._jobs = JobQueue()
+        self.jobs = JobQueue()
         self._last: CallJob | None = None
         self._closing = False
         self._busy = False
@@ -98,7 +98,7 @@ class Disk:
     def put(self, *jobs: Job) -> None:
         """Queue what can be done together."""
         for job in jobs:
-            self._jobs.put(job)
+            self.jobs.put(job)
         self._begin()
 
     def close(self, answer: Answer) -> None:
@@ -127,13 +127,13 @@ class Disk:
     @property
     def idle(self) -> bool:
         """Whether nothing is queued or under way."""
-        return not (self._busy or self._jobs or self._last)
+        return not (self._busy or self.jobs or self._last)
 
     def _begin(self) -> None:
         if self._busy or self.stalled or self.idle:
             return
         self._busy = True
-        batch = self._jobs.take()
+        batch = self.jobs.take()
         if not batch and self._last is not None:
             batch, self._last = [self._last], None
         speed, draw = self.speed, self.random.random
@@ -146,7 +146,7 @@ class Disk:
         if self.dead:
             return
         late = lambda: self.random.random() < LATE_CHANCE  # noqa: E731
-        delivery, _ = do_batch(self.logs, batch, self._jobs, late, self._caught)
+        delivery, _ = do_batch(self.logs, batch, self.jobs, late, self._caught)
         if delivery.report is not None:
             self._committed([job for job in batch if isinstance(job, WriteJob)], delivery.report)
         self._tell(delivery, self.speed.hop * self.random.random())

@@ -1,0 +1,311 @@
+"""What may be asked over a control socket, and what is answered.
+
+Responsible for: each request by its name: doing it with the store, or with the node on it, as a program within the
+process would.
+Must not know: sockets, lines; who asks.
+Invariant: what is done is what the method of :class:`gossiplog.Store` or :class:`gossiplog.Node` does, with its errors.
+No seed, no node key and no network key is in any answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from itertools import islice
+from math import inf
+from typing import Any, Final, Protocol, TypeAlias
+
+from twisted.internet.defer import DeferredList
+
+from gossiplog import limits
+from gossiplog.control.messages import Asked, content, failure, pairs, row
+from gossiplog.errors import ControlError, GossiplogError, InvalidValueError, MalformedBodyError
+from gossiplog.gossip.interest import KEPT_AS
+from gossiplog.live.machine import wall_ms
+from gossiplog.live.results import Result
+from gossiplog.live.store import Store
+from gossiplog.log.body import decode_body, encode_bodies
+from gossiplog.log.cursor import Cursor
+from gossiplog.log.fork import decode_proof, encode_proof
+from gossiplog.log.network import Network
+from gossiplog.status import Status
+from gossiplog.store.reading_around import Stretch
+from gossiplog.store.repair.verify import Damage, VerifyReport
+from gossiplog.store.requests import SetCursor
+
+PROGRESS_SECONDS: Final = 0.2
+ROWS_BYTES: Final = 1 << 20
+"""Read for one answer at most, and a row more."""
+
+
+class Asker(Protocol):
+    """Who asks: one connection."""
+
+    def progress(self, done: int, total: int) -> None:
+        """So much of what was asked is done."""
+
+    def watch(self) -> None:
+        """Tell it what is new from now on."""
+
+
+class Served(Protocol):
+    """A node, as far as others ask it something."""
+
+    store: Store
+    id: bytes
+    network: Network
+
+    def status(self, *, authors: bool) -> Status:
+        """How it is."""
+
+    def connect(self, endpoint: str) -> object:
+        """Keep a connection."""
+
+    def disconnect(self, peer: bytes) -> bool:
+        """End it."""
+
+    def ban(self, peer: bytes, *, seconds: float) -> None:
+        """Keep a node out."""
+
+    def unban(self, peer: bytes) -> bool:
+        """Let it in."""
+
+
+class Desk:
+    """I am the store that is asked about, and the node on it."""
+
+    def __init__(self, node: Served) -> None:
+        self.store = node.store
+        self.node = node
+        self.core = node.store._core
+
+
+Answer: TypeAlias = Callable[[Desk, Asked, Asker], Any]
+"""Returns what is answered, as JSON, or a Deferred of it; raises what is told instead."""
+
+
+# -- the store -----------------------------------------------------------------------------------------------------
+
+
+def _store(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return {
+        "copied": desk.store.copied,
+        "damages": [_damage(each) for each in desk.store.damage.known],
+        "forks": [author.hex() for author in desk.store.forks],
+    }
+
+
+def _clock(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    begin = asked.key("after") + b"\0" if asked.text("after", "") else b""
+    return [
+        [author.hex(), head.seq, head.id.hex()]
+        for author, head in islice(desk.core.clock.range(begin), limits.CONTROL_PAGE)
+    ]
+
+
+def _writers(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    told = desk.store.writers()
+    return told.addCallback(lambda found: {name: author.hex() for name, author in found.items()})
+
+
+def _writer(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return desk.store.writer(asked.text("name")).addCallback(lambda writer: writer.author.hex())
+
+
+def _recovered(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return desk.store.recovered()
+
+
+def _write(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    """Do several things, in one commit if they come at once; each has its own result."""
+    requests = asked.parts("requests")
+    authors: dict[bytes, None] = {}
+    before = set(desk.core.forks)
+    waits = [_begin(desk, each, authors) for each in requests]
+
+    def done(results: list[tuple[bool, Any]]) -> Any:
+        heads = [(author, desk.core.clock.head(author)) for author in authors]
+        return {
+            "results": [value if fine else failure(value.value) for fine, value in results],
+            "heads": [[author.hex(), head.seq, head.id.hex()] for author, head in heads if head is not None],
+            "forked": [author.hex() for author in desk.core.forks - before],
+        }
+
+    return DeferredList(waits, consumeErrors=True).addCallback(done)
+
+
+def _begin(desk: Desk, asked: Asked, authors: dict[bytes, None]) -> Result[Any]:
+    try:
+        if "append" in asked:
+            author = asked.key("append")
+            authors[author] = None
+            return desk.core.append(author, _bodies(desk, asked)).addCallback(  # type: ignore[return-value]
+                lambda seqs: {"first": seqs.start, "last": seqs.stop - 1}
+            )
+        if "fork" in asked:
+            done: Result[Any] = desk.store.add_fork(decode_proof(asked.content("fork")))
+        else:
+            cursor = Cursor.load(asked.content("is")) if "is" in asked else None
+            done = desk.core.set(SetCursor(asked.text("cursor"), cursor))
+        return done.addCallback(lambda _: {})  # type: ignore[return-value]
+    except GossiplogError:
+        failed: Result[Any] = Result(reactor=desk.store.reactor)
+        failed.errback()
+        return failed
+
+
+def _bodies(desk: Desk, asked: Asked) -> list[bytes]:
+    if "payloads" in asked:
+        return encode_bodies(wall_ms(desk.store.reactor), asked.contents("payloads"))
+    bodies = asked.contents("bodies")
+    for body in bodies:
+        try:
+            decode_body(body)
+        except MalformedBodyError as error:
+            raise InvalidValueError(f"nothing is signed that is no body: {error}") from None
+    return bodies
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+def _rows(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    author, first = asked.key("author"), asked.number("first")
+    size, last = min(asked.number("bytes"), ROWS_BYTES), asked.number("last", None)
+    unchecked, reverse = asked.flag("unchecked"), asked.flag("reverse")
+
+    def read(logs: Any) -> Stretch:
+        if unchecked:
+            stretch: Stretch = logs.vouching.unchecked(author, first, size, last)
+            return stretch
+        around: Stretch = logs.around(author, first, size, last, reverse=reverse)
+        return around
+
+    def told(stretch: Stretch) -> Any:
+        damage = None if stretch.damage is None else _damage(stretch.damage)
+        return {"segments": [row(each) for each in stretch.segments], "damage": damage}
+
+    return desk.core.run(read).addCallback(told)
+
+
+def _segments(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    about = asked.key("author"), asked.number("first"), min(asked.number("bytes"), ROWS_BYTES)
+    last = asked.number("last", None)
+    found = desk.core.run(lambda logs: logs.segments(*about, last))
+    return found.addCallback(lambda segments: [row(each) for each in segments])
+
+
+def _fork(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return desk.store.fork_proof(asked.key("author")).addCallback(lambda proof: content(encode_proof(proof)))
+
+
+def _holes(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return desk.store.holes().addCallback(pairs)
+
+
+def _meta(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    """What the store keeps of its own: only which authors are wanted."""
+    if asked.text("key") != KEPT_AS:
+        raise ControlError("that is not for others")
+    return content(desk.store.interest.choices.dump())
+
+
+def _cursor(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return desk.store.cursor(asked.text("name")).addCallback(lambda cursor: content(cursor.dump()))
+
+
+def _verify(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    shown_at = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal shown_at
+        now = time.monotonic()
+        if now - shown_at > PROGRESS_SECONDS or done >= total:
+            shown_at = now
+            desk.store.reactor.callFromThread(asker.progress, done, total)
+
+    def told(report: VerifyReport) -> Any:
+        return {
+            "authors": report.authors,
+            "segments": report.segments,
+            "entries": report.entries,
+            "item_bytes": report.item_bytes,
+            "holes": pairs(report.holes),
+            "forks": [author.hex() for author in report.forks],
+            "cursors": report.cursors,
+            "damages": [_damage(each) for each in report.damages],
+            "sound": report.sound,
+        }
+
+    return desk.core.run(lambda logs: logs.verify(progress)).addCallback(told)
+
+
+def _watch(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    asker.watch()
+
+
+def _damage(damage: Damage) -> list[Any]:
+    author, first, last, reason = damage
+    return [None if author is None else author.hex(), first, last, reason]
+
+
+# -- the node ------------------------------------------------------------------------------------------------------
+
+
+def _interest(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    """Want authors, or not, as the method of that name does."""
+    change, authors = asked.text("change"), asked.keys("authors")
+    interest = desk.store.interest
+    if "only" in asked:
+        interest.only_followed(asked.flag("only"))
+    if change == "block":
+        return interest.block(*authors, delete=asked.flag("delete"))
+    if change not in ("follow", "unfollow", "unblock"):
+        raise ControlError(f"no such change: {change}")
+    return getattr(interest, change)(*authors)
+
+
+def _status(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return desk.node.status(authors=asked.flag("authors")).as_json()
+
+
+def _connect(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    desk.node.connect(asked.text("endpoint"))
+
+
+def _disconnect(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return desk.node.disconnect(asked.key("node"))
+
+
+def _ban(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    seconds = asked.number("seconds", None)
+    desk.node.ban(asked.key("node"), seconds=inf if seconds is None else seconds)
+
+
+def _unban(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return desk.node.unban(asked.key("node"))
+
+
+ANSWERS: Final[Mapping[str, Answer]] = {
+    "ban": _ban,
+    "clock": _clock,
+    "connect": _connect,
+    "cursor": _cursor,
+    "disconnect": _disconnect,
+    "fork": _fork,
+    "holes": _holes,
+    "interest": _interest,
+    "meta": _meta,
+    "recovered": _recovered,
+    "rows": _rows,
+    "segments": _segments,
+    "status": _status,
+    "store": _store,
+    "unban": _unban,
+    "verify": _verify,
+    "watch": _watch,
+    "write": _write,
+    "writer": _writer,
+    "writers": _writers,
+}
+"""What may be asked, by its name."""

@@ -1,0 +1,307 @@
+"""The logs of a store that a node has, for who would have opened them otherwise.
+
+Responsible for: the interface of :class:`gossiplog.store.logs.Logs`, as far as others than a node use it, over a
+control socket.
+Must not know: reactors; how the node does what is asked.
+Invariant: no secret comes over the socket, and nothing is signed on this side.  What is said to be written is on the
+node's disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, NoReturn
+
+from gossiplog import limits
+from gossiplog.control.line import Line, OnProgress
+from gossiplog.control.messages import (
+    content,
+    content_of,
+    error_of,
+    key_of,
+    pairs_of,
+    segment_of,
+)
+from gossiplog.errors import (
+    AppendOutcomeUnknown,
+    ControlError,
+    GossiplogError,
+    NodeGoneError,
+    PayloadTooLargeError,
+    StoreInUseError,
+)
+from gossiplog.log.clock import Clock
+from gossiplog.log.cursor import Cursor
+from gossiplog.log.fork import ForkProof, decode_proof, encode_proof
+from gossiplog.log.segment import Head, Segment, Unfolded, unfold
+from gossiplog.store.reading_around import Stretch
+from gossiplog.store.repair.verify import Damage, VerifyReport
+from gossiplog.store.requests import AddFork, Append, Appended, CommitReport, Done, Reply, Request, SetCursor
+
+
+class Known(NamedTuple):
+    """A local author, of which the node has the key."""
+
+    author: bytes
+
+
+class NodeLogs:
+    """I am the logs of a store as the node that has it shows them."""
+
+    disk: str | None = None
+
+    def __init__(self, line: Line, news: Line | None = None) -> None:
+        """``line`` is mine from now on; so is ``news``, on which somebody else hears what is new."""
+        self.line = line
+        self._news = news
+        self.vouching = _Rows(line)
+        self.weighing = _NoWeighing()
+
+    @property
+    def path(self) -> str:
+        """Where the store is."""
+        return self.line.path
+
+    def own_place(self) -> None:
+        """Nothing is kept beside the logs by who does not have the store."""
+
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        about: dict[str, Any] = self.line.ask("store")
+        return about
+
+    @property
+    def copied(self) -> str:
+        """Why the store may be a copy of one that is in use elsewhere, ``""`` if it is not."""
+        return str(self._about["copied"])
+
+    @cached_property
+    def damages(self) -> list[Damage]:
+        """What was found to be damaged when the node opened the store."""
+        return [_damage(each) for each in self._about["damages"]]
+
+    @cached_property
+    def forks(self) -> set[bytes]:
+        """The authors whose logs are known as forked."""
+        return {key_of(each) for each in self._about["forks"]}
+
+    @cached_property
+    def clock(self) -> Clock:
+        """How far each log is on the node's disk, as of when it was asked for, or of the last news."""
+        clock, after = Clock(), ""
+        while True:
+            heads = self.line.ask("clock", after=after)
+            for author, seq, head in heads:
+                clock.set(key_of(author), Head(seq, key_of(head)))
+            if len(heads) < limits.CONTROL_PAGE:
+                return clock
+            after = heads[-1][0]
+
+    # -- writers and keys
+
+    @property
+    def local(self) -> set[bytes]:
+        """The authors that write here."""
+        return set(self.writers().values())
+
+    def writers(self) -> dict[str, bytes]:
+        """Return the authors that write here, by name."""
+        return {name: key_of(author) for name, author in self.line.ask("writers").items()}
+
+    def writer(self, name: str) -> Known:
+        """Return the writer ``name``, created (and durable) if there is none."""
+        return Known(key_of(self.line.ask("writer", name=name)))
+
+    def node_id(self) -> bytes:
+        """Return the id of the node."""
+        return key_of(self.line.about["node"])
+
+    def recovered(self) -> None:
+        """Let every writer append again, in a copy."""
+        self.line.ask("recovered")
+
+    # -- requests
+
+    def process(self, requests: Sequence[Request]) -> CommitReport:
+        """Do what may be asked of a node; what it cannot do has an exception as its result."""
+        try:
+            answer = self.line.ask("write", requests=[self._said(each) for each in requests])
+        except ControlError as error:
+            if type(error) is ControlError and "too long" in str(error):
+                raise PayloadTooLargeError(f"{error}, in less entries") from None
+            if isinstance(error, NodeGoneError) and not error.nothing_done:
+                raise AppendOutcomeUnknown(f"{error}; what was to be written may be there or not") from error
+            raise
+        results = [_reply(each) for each in answer["results"]]
+        return self.report(results, answer["heads"], forked=answer["forked"])
+
+    def _said(self, request: Request) -> dict[str, Any]:
+        match request:
+            case Append(author, bodies):
+                return {"append": author.hex(), "bodies": [content(body) for body in bodies]}
+            case AddFork(proof):
+                return {"fork": content(encode_proof(proof))}
+            case SetCursor(name, cursor):
+                return {"cursor": name, "is": None if cursor is None else content(cursor.dump())}
+            case _:
+                raise self._in_use(type(request).__name__)
+
+    def report(
+        self,
+        results: list[Reply],
+        heads: Sequence[Any],
+        forgotten: Sequence[str] = (),
+        forked: Sequence[str] = (),
+    ) -> CommitReport:
+        """Return what is told of a commit of the node, which my clock follows.
+
+        Its segments have no bodies: they only say what there is to be read.
+        """
+        gone = tuple(key_of(each) for each in forgotten)
+        for author in gone:
+            self.clock.discard(author)
+            self.forks.discard(author)
+        moved: dict[bytes, Head] = {}
+        segments = []
+        for author, head in ((key_of(each), Head(seq, key_of(head))) for each, seq, head in heads):
+            held = self.clock.seq(author)
+            if head.seq > held:
+                segments.append(Segment(author, held + 1, head.seq - held, b"", b"", b""))
+                moved[author] = head
+                self.clock.set(author, head)
+        self.forks.update(new := [key_of(each) for each in forked])
+        return CommitReport(results, segments, moved, gone, forked=tuple(new))
+
+    def choose(
+        self, change: str, authors: Sequence[bytes], *, only: bool | None = None, delete: bool = False
+    ) -> None:
+        """Change which authors are wanted, as the method ``change`` of a node does."""
+        said = [author.hex() for author in authors]
+        self.line.ask("interest", change=change, authors=said, only=only, delete=delete)
+
+    # -- reading
+
+    def around(
+        self, author: bytes, first: int, limit_bytes: int, last: int | None = None, *, reverse: bool = False
+    ) -> Stretch:
+        """Return rows from the next place on that can be read, and what was passed over."""
+        said: dict[str, Any] = {
+            "author": author.hex(),
+            "first": first,
+            "bytes": limit_bytes,
+            "last": last,
+            "reverse": reverse,
+        }
+        return _stretch(self.line.ask("rows", **said))
+
+    def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
+        """Return stored neighbours from the one that contains ``first`` on."""
+        said: dict[str, Any] = {"author": author.hex(), "first": first, "bytes": limit_bytes, "last": last}
+        return [segment_of(each) for each in self.line.ask("segments", **said)]
+
+    def fork_proof(self, author: bytes) -> ForkProof:
+        """Return the proof that ``author`` has forked its log."""
+        return decode_proof(content_of(self.line.ask("fork", author=author.hex())))
+
+    def holes(self) -> dict[bytes, int]:
+        """Return how many entries of each author lack their payload."""
+        return pairs_of(self.line.ask("holes"))
+
+    def meta(self, key: str) -> bytes | None:
+        """Return a value of the store itself."""
+        found = self.line.ask("meta", key=key)
+        return None if found is None else content_of(found)
+
+    def cursor(self, name: str) -> Cursor:
+        """Return a reader's cursor, empty if there is none."""
+        return Cursor.load(content_of(self.line.ask("cursor", name=name)))
+
+    def verify(self, progress: OnProgress | None = None) -> VerifyReport:
+        """Check every chain, signature and head against the disk, in the node."""
+        said = self.line.ask("verify", progress=progress)
+        return VerifyReport(
+            authors=said["authors"],
+            segments=said["segments"],
+            entries=said["entries"],
+            item_bytes=said["item_bytes"],
+            holes=pairs_of(said["holes"]),
+            forks=[key_of(each) for each in said["forks"]],
+            cursors=said["cursors"],
+            damages=[_damage(each) for each in said["damages"]],
+            whole={},
+            sound=said["sound"],
+        )
+
+    # -- what only who has the store does
+
+    def merge_some(self, limit_bytes: int) -> bool:
+        """The node does that."""
+        return False
+
+    def reclaim(self) -> bool:
+        """The node does that."""
+        return False
+
+    def repair(self, *_: object) -> NoReturn:
+        """Not under a node: the clock goes back."""
+        raise StoreInUseError(f"stop the node before store {self.path} is repaired")
+
+    def bind_network(self, discovery_id: bytes) -> NoReturn:
+        """A store has one node."""
+        raise self._in_use("a node")
+
+    def _in_use(self, what: str) -> GossiplogError:
+        return StoreInUseError(
+            f"a node has store {self.path} open, and does not do this for others ({what}): stop it"
+        )
+
+    def close(self) -> None:
+        """Hang up."""
+        self.line.close()
+        if self._news is not None:
+            self._news.close()
+
+
+class _Rows:
+    """I am the rows of a store at a node, for an index."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    unfold: Callable[[Segment], Unfolded] = staticmethod(unfold)
+
+    def unchecked(self, author: bytes, first: int, limit_bytes: int, last: int) -> Stretch:
+        """Return rows that nobody is shown."""
+        said: dict[str, Any] = {
+            "author": author.hex(),
+            "first": first,
+            "bytes": limit_bytes,
+            "last": last,
+            "unchecked": True,
+        }
+        return _stretch(self._line.ask("rows", **said))
+
+
+class _NoWeighing:
+    """The node weighs."""
+
+    def settled(self) -> None:
+        """Nothing new."""
+
+
+def _stretch(said: Any) -> Stretch:
+    return Stretch(
+        [segment_of(each) for each in said["segments"]], said["damage"] and _damage(said["damage"])
+    )
+
+
+def _damage(said: Any) -> Damage:
+    author, first, last, reason = said
+    return Damage(None if author is None else key_of(author), first, last, reason)
+
+
+def _reply(said: Any) -> Reply:
+    if "error" in said:
+        return error_of(said)
+    return Appended(said["first"], said["last"]) if "first" in said else Done()

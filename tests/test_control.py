@@ -1,0 +1,200 @@
+"""Rings 7 and 8: a store that a node has, used from outside over its control socket: verbs, and programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from unittest.mock import patch
+
+from gossiplog import blocking, format_author, short_key
+from gossiplog.app.cli import main
+from gossiplog.errors import ControlError, EntryNotHeldError, StoreInUseError, StoreLockedError
+from gossiplog.log.keys import KeyKind, format_key
+from gossiplog.notices import PeerDown, PeerUp
+from tests.serving import NETWORK, ServedCase
+
+SECONDS = 60.0
+
+READING = [
+    ["log"],
+    ["log", "--json"],
+    ["log", "--sort", "time"],
+    ["log", "-n", "2", "--reverse"],
+    ["log", "--where", "room=kitchen"],
+    ["log", "--author", "zzzz"],
+    ["clock"],
+    ["clock", "--json"],
+    ["id"],
+    ["id", "--writer", "nobody"],
+    ["id", "--all"],
+    ["verify"],
+    ["follow"],
+    ["forks"],
+    ["forks", "--export", "zzzz", "/dev/null"],
+    ["search", "heron"],
+    ["search", "--json", "--newest", "heron"],
+    ["search", "AND"],
+]
+"""Verbs that show what is there, or say why not: the same, whoever has the store."""
+
+FRIEND = format_author(bytes(31) + b"\1")
+
+WRITING = [
+    ["append", "one", "two"],
+    ["append", "--json", "--writer", "bob", "three"],
+    ["append", "--writer", "a/b", "x"],
+    ["init"],
+    ["init", "--writer", "carl"],
+    ["follow", FRIEND],
+    ["unfollow", "zzzz"],
+    ["follow"],
+    ["append", "-"],
+    ["append"],
+    ["log"],
+    ["clock"],
+]
+
+
+def _without_keys(printed: str, path: str) -> list[str]:
+    """Return the lines that were printed, sorted, without what is another one in each store."""
+    known = re.sub(r"author_[a-z2-7]{20,}", "AUTHOR", printed.replace(path, "PATH"))
+    known = re.sub(r"\b[a-z2-7]{8}(?= [0-9])", "SHORT", known)
+    return sorted(re.sub(r"[0-9-]{10} [0-9:]{8}", "TIME", known).splitlines())
+
+
+class VerbCase(ServedCase):
+    """A store with a few entries, and verbs on it."""
+
+    def setUp(self) -> None:
+        self.path = self.made()
+
+    def made(self) -> str:
+        """Return the path of a new store."""
+        path = os.path.abspath(self.mktemp())
+        with blocking.Store(path, timeout=SECONDS) as store:
+            store.writer().append_many([b"a heron", b'{"room": "kitchen"}', b"x" * 200])
+            store.writer("bob").append_many([b"another heron", b"\xff"])
+        return path
+
+    def verb(self, *said: str, path: str = "", typed: bytes = b"") -> tuple[int, str, str]:
+        """Run a verb on the store; its status and what it printed."""
+        streams = [io.TextIOWrapper(io.BytesIO(text)) for text in (typed, b"", b"")]
+        with (
+            patch.object(sys, "stdin", streams[0]),
+            patch.object(sys, "stdout", streams[1]),
+            patch.object(sys, "stderr", streams[2]),
+        ):
+            status = main([said[0], "--store", path or self.path, *said[1:]])
+        for stream in streams:
+            stream.flush()
+            stream.seek(0)
+        return status, streams[1].read(), streams[2].read()
+
+
+class VerbTests(VerbCase):
+    """The same output, the same errors and the same exit status as without a node."""
+
+    def test_reading(self) -> None:
+        """Verbs that change nothing."""
+        direct = [self.verb(*said) for said in READING]
+        self.serve(self.path)
+        for said, expected in zip(READING, direct, strict=True):
+            self.assertEqual(self.verb(*said), expected, said)
+
+    def test_writing(self) -> None:
+        """Verbs that write: what they print but for the keys, and what is there afterwards."""
+        other = self.made()
+        self.serve(self.path)
+        told = []
+        for path in (other, self.path):
+            said = [self.verb(*each, path=path, typed=b"typed\nlines") for each in WRITING]
+            told.append([[_without_keys(text, path) for text in each[1:]] + [each[0]] for each in said])
+        self.assertEqual(*told)
+
+
+class ClientTests(VerbCase):
+    """Programs: a store as the node shows it."""
+
+    def test_attach(self) -> None:
+        """Write, read, live and not; the node's store has it."""
+        self.serve(self.path)
+        self.assertRaises(StoreLockedError, blocking.Store(self.path).open)
+        with blocking.attach(self.path, timeout=SECONDS) as store:
+            writer = store.writer()
+            self.assertEqual(writer.append(b"by hand"), 4)
+            self.assertEqual(store.clock.seq(writer.author), 4)
+            live = store.read(writer.author, first=5, live=True)
+            self.verb("append", "from a command")
+            self.assertEqual(next(live).payload, b"from a command")
+            self.assertRaises(EntryNotHeldError, store.entry, writer.author, 9)
+            self.assertRaises(StoreInUseError, store.repair)
+            self.assertRaises(StoreInUseError, blocking.Node, store, network=NETWORK)
+
+    def test_nobody_has_it(self) -> None:
+        """That is said, and the same where this process has it: it would wait for itself."""
+        self.assertRaises(ControlError, blocking.attach(self.path).open)
+        with blocking.Store(self.path) as store, blocking.Node(store, network=NETWORK):
+            self.assertRaises(ControlError, blocking.attach(self.path).open)
+
+    def test_many_at_once(self) -> None:
+        """As many as like append: each entry is there once."""
+        self.serve(self.path)
+        with ExitStack() as stack:
+            stores = [stack.enter_context(blocking.attach(self.path, timeout=SECONDS)) for _ in range(8)]
+            writers = [store.writer() for store in stores]
+            with ThreadPoolExecutor(8) as pool:
+                seqs = [*pool.map(lambda each: [each.append(b"x") for _ in range(10)], writers)]
+        self.assertEqual(sorted(seq for each in seqs for seq in each), [*range(4, 84)])
+
+
+class StatusTests(VerbCase):
+    """What a node says of itself."""
+
+    def test_as_json(self) -> None:
+        """One object, with every field that is documented."""
+        self.serve(self.path)
+        self.verb("append", "one")
+        status, out, err = self.verb("status", "--json", "--authors")
+        self.assertEqual((status, err), (0, ""))
+        said = json.loads(out)
+        self.assertEqual(said["version"], 1)
+        self.assertEqual((said["entries"], said["log_count"], said["to_come"], said["to_send"]), (6, 2, 0, 0))
+        self.assertEqual(sorted(each["entries"] for each in said["authors"]), [2, 4])
+        self.assertEqual(said["commits"]["entries"], 1)
+        self.assertGreater(said["disk"]["logs"], 0)
+
+    def test_no_node(self) -> None:
+        """That is an error in one line."""
+        for verb in (["status"], ["peers"], ["connect", "tcp:127.0.0.1:1"], ["ban", "x" * 8]):
+            status, out, err = self.verb(*verb)
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn("no node has store", err)
+
+    def test_peers(self) -> None:
+        """Connect, disconnect, ban and unban, by how the node's id begins."""
+        address = self.serve(self.path)
+        with (
+            blocking.Store(self.mktemp(), timeout=SECONDS) as store,
+            blocking.Node(store, network=NETWORK) as node,
+        ):
+            endpoint = node.listen("tcp:0:interface=127.0.0.1")
+            ups = node.events(PeerUp, PeerDown, timeout=SECONDS)
+            self.assertEqual(self.verb("connect", endpoint)[0], 0)
+            self.assertIsInstance(next(ups), PeerUp)
+            _, out, _ = self.verb("peers")
+            name = short_key(node.id)
+            self.assertIn(name, out)
+            self.assertIn("disconnected", self.verb("disconnect", name)[1])
+            self.assertIsInstance(next(ups), PeerDown)
+            self.assertEqual(self.verb("peers")[1], "")
+            self.assertEqual(self.verb("ban", format_key(KeyKind.NODE, node.id))[0], 0)
+            dialled = node.connect(address)
+            self.assertIn("banned", self.verb("status")[1])
+            self.assertEqual(self.verb("unban", name)[0], 0)
+            dialled.dial()
+            self.assertIsInstance(next(ups), PeerUp)
