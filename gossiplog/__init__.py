@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gossiplog.catch_up import Moved
+    from gossiplog.discovery.dht import Dht
     from gossiplog.discovery.lan import Lan
     from gossiplog.errors import (
         AppendOutcomeUnknown,
@@ -159,6 +160,7 @@ __all__ = [
     "Clock",
     "Cursor",
     "CursorMismatchError",
+    "Dht",
     "DialFailed",
     "Dialer",
     "EncodingError",
@@ -292,6 +294,7 @@ _HOME = {
     "Changes": "live.live_view",
     "Clock": "log.clock",
     "Cursor": "log.cursor",
+    "Dht": "discovery.dht",
     "Dialer": "net.dialer",
     "Entry": "log.entry",
     "PlacedEntry": "log.entry",

@@ -53,6 +53,8 @@ class BlockTests(SynchronousTestCase):
         """Run all blocks of one document in order."""
         if any("uvicorn" in block.text for block in blocks(path)) and find_spec("uvicorn") is None:
             raise SkipTest("needs the extra frameworks")
+        if any("import Dht" in block.text for block in blocks(path)) and find_spec("libtorrent") is None:
+            raise SkipTest("needs the extra dht")
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
         for name in ("tests", "examples"):

@@ -22,12 +22,21 @@ GOOD = (
     (["--lan"], Finding(lan="")),
     (["--lan=alice"], Finding(lan="alice")),
     (["--lan=Alice.local"], Finding(lan="alice")),
+    (["--dht"], Finding(dht=True)),
+    (
+        ["--dht-bootstrap", "192.0.2.1:6881", "--dht-bootstrap=[2001:db8::1]:6881"],
+        Finding(dht_bootstrap=("192.0.2.1:6881", "[2001:db8::1]:6881")),
+    ),
     (["--no-exchange", "--links", "3"], Finding(no_exchange=True, links=3)),
     (["--links=64", "--lan"], Finding(lan="", links=64)),
 )
 BAD = (
     (["--lan=a_b"], "can be no name on the local network"),
     (["--lan=tcp:192.0.2.7:4000"], "can be no name on the local network"),
+    (["--dht-bootstrap", "192.0.2.1"], "a bootstrap node is HOST:PORT"),
+    (["--dht-bootstrap", "tcp:192.0.2.1:6881"], "a bootstrap node is HOST:PORT"),
+    (["--dht-bootstrap", "192.0.2.1:0"], "from 1 to 65535"),
+    (["--dht-bootstrap", "1.2.3:6881"], "neither an IP address nor the name of a host"),
     (["--links", "0"], "a number of links from 1 to 64"),
     (["--links", "65"], "a number of links from 1 to 64"),
     (["--links", "many"], "a number of links from 1 to 64"),
@@ -116,6 +125,14 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual((way.name, way.host), ("lan", "alice"))
         self.assertEqual(self.node.join.call_args[1], {"links": 8, "tell_peers": False})
         self.assertEqual(self.join(Finding(lan=""), "tcp:4000"), [])
+
+    def test_dht(self) -> None:
+        """The table of everybody, or one's own."""
+        for found, count in ((Finding(dht=True), 3), (Finding(dht_bootstrap=("192.0.2.1:6881",)), 1)):
+            [bound] = self.join(found)
+            self.assertIn("tcp:0", bound)
+            [way] = self.node.join.call_args[0]
+            self.assertEqual((way.name, len(way._bootstrap)), ("dht", count))
 
     def test_without_ipv6(self) -> None:
         self.node.listen.side_effect = lambda endpoint: (

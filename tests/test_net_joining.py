@@ -105,6 +105,12 @@ class JoinTests(JoiningCase):
         flushed = self.flush(self.a, Told(9, self.a.port))
         self.assertEqual(flushed[1:], (0, {}, False))
 
+    def test_ourselves(self) -> None:
+        """Who listens everywhere is at the loopback address too: that is not found."""
+        [port] = self.a.node._listeners.ports
+        port.getHost = lambda: IPv4Address("TCP", "0.0.0.0", self.a.port)
+        self.assertEqual(self.flush(self.a, Told(self.a.port)), Flushed(0, 0, {}, timed_out=False))
+
     def test_an_address_that_swallows_everything(self) -> None:
         """It holds up nobody for long."""
         endpoint = Mock(connect=lambda _: Deferred())

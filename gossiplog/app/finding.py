@@ -57,6 +57,13 @@ def _name(text: str) -> str:
     return check_name(text)
 
 
+def _bootstrap(text: str) -> str:
+    from gossiplog.discovery.dht_answers import Bootstrap
+
+    Bootstrap.parse(text)
+    return text
+
+
 def _links(text: str) -> int:
     if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_FOUND_LINKS:
         return int(text)
@@ -73,6 +80,16 @@ OPTIONS: Final = (
         ),
         is_bare=True,
     ),
+    Option("--dht", "", "find peers through the BitTorrent DHT, and be found there"),
+    Option(
+        *(
+            "--dht-bootstrap",
+            "HOST:PORT",
+            "the same, through a DHT of your own with this node in it; may be repeated",
+            _bootstrap,
+        ),
+        repeats=True,
+    ),
     Option("--no-exchange", "", "neither tell peers of others that were met, nor take what they tell"),
     Option("--links", "N", f"look for peers until there are so many (default: {LINKS_WANTED})", _links),
 )
@@ -83,6 +100,8 @@ class Finding:
     """What was said: each field is an option; ``lan`` is "" without a name, None where it is not wanted."""
 
     lan: str | None = None
+    dht: bool = False
+    dht_bootstrap: tuple[str, ...] = ()
     no_exchange: bool = False
     links: int = LINKS_WANTED
 
@@ -93,7 +112,11 @@ class Finding:
         Nothing starts, but what needs a package that is not installed is said by now.
         """
         known = {each.name for each in fields(cls)}
-        found = cls(**{field: value for field, value in said.items() if field in known and value is not None})
+        given: dict[str, Any] = {}
+        for field, value in said.items():
+            if field in known and value is not None:
+                given[field] = tuple(value) if isinstance(value, list) else value
+        found = cls(**given)
         found.ways()
         return found
 
@@ -109,12 +132,16 @@ class Finding:
             from gossiplog.discovery.lan import Lan
 
             ways.append(Lan(self.lan or None))
+        if self.dht or self.dht_bootstrap:
+            from gossiplog.discovery.dht import Dht
+
+            ways.append(Dht(self.dht_bootstrap))
         return ways
 
     @property
     def needs_port(self) -> bool:
         """Whether it is of no use unless others can dial us."""
-        return self.lan is not None
+        return self.lan is not None or self.dht or bool(self.dht_bootstrap)
 
     async def join(self, node: gossiplog.node.Node, listening: Sequence[str] = ()) -> list[str]:
         """Let ``node`` find peers, unless it is to have nobody but those named.

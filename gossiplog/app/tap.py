@@ -25,6 +25,7 @@ from gossiplog.app.foreground import SWITCH_SECONDS
 from gossiplog.app.logs import TWISTD_LOG_NAME, twistd_log, use_levels
 from gossiplog.app.printing import complain
 from gossiplog.app.service import Serving
+from gossiplog.discovery.dht_answers import Bootstrap
 from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.logger import NodeLog
@@ -92,6 +93,14 @@ class Options(usage.Options):
     def opt_peer(self, endpoint: str) -> None:
         """Endpoint to dial and keep a connection to, such as tcp:example.org:4000; may be repeated."""
         self.peers.append(_checked(check_client, endpoint))
+
+    def opt_dht_bootstrap(self, node: str) -> None:
+        """A node of a DHT of your own, HOST:PORT, to find peers through it; may be repeated."""
+        try:
+            Bootstrap.parse(node)
+        except GossiplogError as error:
+            raise usage.UsageError(str(error)) from None
+        self["dht-bootstrap"] = [*self.get("dht-bootstrap", ()), node]
 
     def opt_log_level(self, text: str) -> None:
         try:

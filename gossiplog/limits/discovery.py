@@ -113,3 +113,29 @@ MAX_LAN_QUESTIONS: Final = 16
 MAX_LAN_EVENTS: Final = 4096
 """Services that come, change or go in ``LAN_AGAIN_SECONDS``; above it somebody floods, and we listen no more until
 that is over."""
+
+MAX_DHT_BOOTSTRAP: Final = 32
+"""Bootstrap nodes that may be named."""
+
+MAX_DHT_ANSWER: Final = 8
+"""Addresses taken from one answer of a DHT, by chance: a node there that lies names thousands."""
+
+MAX_DHT_FOUND: Final = 64
+"""Addresses taken in one look: as many as the book takes from one source."""
+
+DHT_LOOK_SECONDS: Final = 15.0
+"""A look is over then, answers or not."""
+
+DHT_FIRST_SECONDS: Final = 5.0
+DHT_SECOND_SECONDS: Final = 60.0
+DHT_SECONDS: Final = 900.0
+"""Between looks: who began at the same time was not there yet the first time; tables forget after half an hour."""
+
+DHT_BYTES_PER_SECOND: Final = 8000
+"""Sent at most: a node of the table answers strangers too."""
+
+MAX_DHT_ALERTS: Final = 1000
+"""What a DHT says between two looks at it; more is dropped."""
+
+DHT_PACKETS_OF_ONE: Final = 1000
+"""From one address in a second, in a table of one's own, where many nodes may share one; else libtorrent's 5."""

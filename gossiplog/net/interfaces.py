@@ -1,6 +1,7 @@
 """The addresses of this machine.
 
-Responsible for: :func:`addresses`, where this machine can be reached from elsewhere, and in which subnets.
+Responsible for: :func:`addresses`, where this machine can be reached from elsewhere, and in which subnets;
+:func:`source`, from which of them one reaches another host.
 Must not know: what listens there.
 Invariant: not a packet is sent; what the system does not say is left out.
 
@@ -18,7 +19,7 @@ from typing import Final
 
 _SIOCGIFADDR: Final = 0x8915
 _SIOCGIFNETMASK: Final = 0x891B
-_FAR: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+_FAR: Final = (("192.0.2.1", 32), ("2001:db8::1", 128))
 """Addresses for documentation (RFC 5737, RFC 3849): nobody has them."""
 
 
@@ -60,13 +61,18 @@ def _ipv6() -> set[str]:
     return {f"{IPv6Address(bytes.fromhex(each[0]))}/{int(each[2], 16)}" for each in fields if len(each) == 6}
 
 
-def _routed() -> set[str]:
-    found = set()
-    for family, far in _FAR:
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((far, 9))
-                found.add(f"{probe.getsockname()[0]}/{32 if family == socket.AF_INET else 128}")
-        except OSError:
-            continue
+def source(host: str) -> str | None:
+    """The address from which this machine reaches a numeric ``host``, None where no way leads there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+            found: str = probe.getsockname()[0]
+    except OSError:
+        return None
     return found
+
+
+def _routed() -> set[str]:
+    found = ((source(far), bits) for far, bits in _FAR)
+    return {f"{host}/{bits}" for host, bits in found if host is not None}

@@ -180,6 +180,7 @@ class Meeting:
                 version = 4 if host == "0.0.0.0" else 0
                 ips = [ip_interface(text).ip for text in here]
                 own += [Address(ip.packed, number) for ip in ips if version in (0, ip.version)]
+                topology.ours |= {Address.of(ip, number): inf for ip in ("127.0.0.1", "::1")}
                 if topology.public is not None:
                     own.append(Address(topology.public, number))
             elif is_here(host):
