@@ -11,9 +11,10 @@ table with ``pandas.read_sql``.
 import argparse
 import sqlite3
 from contextlib import closing
+from math import isfinite
 from pathlib import Path
 
-from gossiplog import Cursor, CursorMismatchError, Entry, blocking, format_author, short_key
+from gossiplog import Cursor, CursorMismatchError, Entry, GossiplogError, blocking, format_author, short_key
 from gossiplog.app.printing import complain, say
 
 SCHEMA = """
@@ -34,7 +35,14 @@ def load(database: sqlite3.Connection, entries: list[Entry], cursor: Cursor) -> 
             station = format_author(entry.author)
             try:
                 celsius = float(entry.payload["celsius"])
-            except (KeyError, TypeError, ValueError) as error:
+                if not isfinite(celsius):
+                    raise ValueError(f"{celsius} is no temperature")
+            except (
+                ArithmeticError,
+                LookupError,
+                TypeError,
+                ValueError,
+            ) as error:  # anybody may have written it
                 why = entry.malformed or f"{type(error).__name__}: {error}"
                 database.execute("INSERT INTO rejected VALUES (?, ?, ?)", (station, entry.seq, why))
             else:
@@ -66,4 +74,7 @@ if __name__ == "__main__":
             say(f"loaded {main(given.store, opened)} entries")
         except CursorMismatchError as error:  # a store that was put back, or an author's other log
             complain(f"{short_key(error.author)} is not who was loaded: {error}", name="field_office: ")
+            raise SystemExit(1) from None
+        except GossiplogError as error:  # a node has it open, or there is none
+            complain(str(error), name="field_office: ")
             raise SystemExit(1) from None

@@ -60,8 +60,9 @@ def blocks(path: Path) -> Iterator[Block]:
 
 
 def programs(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield place and source of every example, and of every Python block of a document."""
-    for path in sorted((root / "examples").glob("*.py")):
+    """Yield place and source of every example, of what was written in their place before, and of every Python block of
+    a document."""
+    for path in sorted([*(root / "examples").glob("*.py"), *(root / "tests" / "before").glob("*.py")]):
         yield str(path.relative_to(root)), path.read_text()
     for path in [root / "README.rst", *sorted((root / "docs").rglob("*.rst"))]:
         for block in blocks(path):

@@ -367,6 +367,32 @@ class FieldOfficeTests(ExampleTestCase):
         self.assertEqual(self.load(), "loaded 2 entries")
         self.assertEqual((self.count("readings"), self.count("rejected")), (1502, 4))
 
+    def test_what_anybody_may_write(self) -> None:
+        """No entry ends the load, for all those behind it."""
+        odd = [
+            b"9" * 400,
+            b'"\\ud800"',
+            b"[1]",
+            b'"nan"',
+            b"1e999",
+            b'"\\u0000"',
+            b"9" * 5000,
+            b"null",
+            b"{}",
+        ]
+        with blocking.Store(self.place / "office") as store:
+            bodies = [b'{"celsius": %b}' % each for each in odd]
+            store.writer("one").append_many(
+                [*bodies, b"[]", b"null", b"7", b"\xff", b"[" * 5000, b'{"celsius": 1}']
+            )
+        self.assertEqual(self.load(), "loaded 15 entries")
+        self.assertEqual((self.count("readings"), self.count("rejected")), (1, 14))
+
+    def test_no_store(self) -> None:
+        process = self.example("field_office", "nowhere", "readings.sqlite")
+        self.assertEqual(process.finish(), 1)
+        self.assertRegex(process.err, r"\Afield_office: no store at [^\n]*nowhere\n\Z")
+
     def test_killed_in_the_middle(self) -> None:
         """The transaction that was begun is not there; the others are."""
         with blocking.Store(self.place / "office") as store:
