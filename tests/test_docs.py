@@ -12,6 +12,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +47,10 @@ CHECKOUT = "python3 tools/run.py "
 """Commands that set up an environment of their own are read here and run elsewhere."""
 
 
+BEYOND_PYTHON = ("curl",)
+"""Programs that commands in the documents use, and that not every system has."""
+
+
 class BlockTests(SynchronousTestCase):
     """Every block of every document does what is printed there; one test per document, made below."""
 
@@ -55,6 +60,10 @@ class BlockTests(SynchronousTestCase):
             raise SkipTest("needs the extra frameworks")
         if any("import Dht" in block.text for block in blocks(path)) and find_spec("libtorrent") is None:
             raise SkipTest("needs the extra dht")
+        for program in BEYOND_PYTHON:
+            used = any(re.search(rf"(?m)^\$ .*\b{program} ", block.text) for block in blocks(path))
+            if used and shutil.which(program) is None:
+                raise SkipTest(f"needs {program}")
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
         for name in ("tests", "examples"):
