@@ -225,6 +225,24 @@ class NetworkMismatchError(StoreError):
     """The store belongs to another network."""
 
 
+class SharedStoreError(StoreError):
+    """Several relays share the store, and this is not done there; the message says what to do instead."""
+
+
+class LostRaceError(StoreError):
+    """Another relay that shares the store was first with ``authors``, or it is not known whether a commit with them was
+    done: look at them, and do it again on top of that."""
+
+    def __init__(self, authors: tuple[bytes, ...]) -> None:
+        super().__init__(f"another relay was first with {len(authors)} authors")
+        self.authors = authors
+
+
+class StoreWentBackError(StoreError):
+    """A store that relays share was put back to an earlier state (a failover, a backup): it is to be opened again, and
+    peers bring back what it lost."""
+
+
 class ForkedWriterError(StoreError):
     """A local writer's log is forked; it can never be appended to again."""
 

@@ -22,7 +22,7 @@ from gossiplog.log.segment import Head, build, verify
 from gossiplog.notices import AuthorForked, NewEntries
 from gossiplog.store.interface import PutFork
 from gossiplog.store.logs import open_logs
-from gossiplog.store.memory.backend import DiskFault
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.requests import Accept, AddFork
 from tests.netcase import LOCAL, Author, Site, World
 from tests.processes import ProcessTestCase

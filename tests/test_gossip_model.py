@@ -28,7 +28,8 @@ from gossiplog.gossip import events
 from gossiplog.gossip.interest import Choices
 from gossiplog.log.keys import Keypair
 from gossiplog.log.segment import chain_ids
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.testing.sim.cluster import PATIENCE_SECONDS, QUIET_SECONDS, held
 from gossiplog.testing.sim.figures import Figures
 from gossiplog.testing.sim.simulator import tight_limits

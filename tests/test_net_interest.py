@@ -24,7 +24,8 @@ from gossiplog.log.disk_cost import proof_bytes
 from gossiplog.notices import InSync, QuotaExceeded, QuotaLifted
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.testing.network import VirtualThread
 from tests.netcase import NETWORK, Site, World
 from tests.replicacase import ANN, proof_of

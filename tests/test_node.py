@@ -33,7 +33,8 @@ from gossiplog.live import subscriptions
 from gossiplog.log.keys import KeyKind, format_author, format_key
 from gossiplog.notices import CaughtUp, Lagged, NewEntries, Peer, PeerDown, PeerUp, StoreFailing
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.repair.verify import Damage
 from tests.netcase import LISTEN, LOCAL, NETWORK, OTHER_NETWORK, Author, World, factory
 

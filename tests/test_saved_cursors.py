@@ -22,7 +22,8 @@ from gossiplog.log.cursor import Cursor, Place
 from gossiplog.store import saved_cursors
 from gossiplog.store.interface import PutCursor, RowWrite, SavedCursor
 from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.repair.salvage import salvage
 from gossiplog.store.requests import Accept, Accepted, Append, Done, SetCursor
 from gossiplog.store.sqlite.backend import SQLiteBackend

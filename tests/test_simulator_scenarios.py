@@ -12,7 +12,7 @@ from gossiplog.gossip.session import Phase
 from gossiplog.log.fork import build_proof
 from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build
-from gossiplog.store.memory.backend import DiskFault
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.faults import Fault, Faults

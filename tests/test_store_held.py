@@ -14,7 +14,8 @@ from gossiplog.gossip.replica import Replica
 from gossiplog.log.body import encode_body
 from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.requests import Accept, AddFork, Append, Forget, SetMeta
 from gossiplog.testing.chain import Chain
 from tests.netcase import NETWORK, OTHER_NETWORK, World

@@ -24,7 +24,8 @@ from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, Segment, build, entries, signed_head, verify
 from gossiplog.store.interface import Backend, PutMeta, PutSegment, RowWrite
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.requests import (
     Accept,
     Accepted,

@@ -11,7 +11,8 @@ from gossiplog.limits import MAX_SEGMENT_ENTRIES, SEGMENT_TARGET_BYTES
 from gossiplog.log.segment import Head, Segment, drop_payloads, entries
 from gossiplog.store.interface import PutSegment, Replace, Row, RowWrite
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.merging import FAN_IN, Merger, is_full, plan
 from gossiplog.store.requests import Accept, Append, Forget
 from gossiplog.testing.chain import Chain

@@ -24,7 +24,8 @@ from gossiplog.log.keys import Keypair, genesis_id
 from gossiplog.log.segment import Head, build, drop_payloads, entries
 from gossiplog.store.interface import Backend, PutSegment
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.requests import (
     Accept,
     Accepted,

@@ -16,7 +16,7 @@ from gossiplog.catch_up import FAILED_SECONDS, CatchUp, Moved
 from gossiplog.errors import NodeError, StoreDamagedError, StoreFailedError, StoreFullError
 from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.store.logs import open_logs
-from gossiplog.store.memory.backend import DiskFault
+from gossiplog.store.memory.faults import DiskFault
 from tests.netcase import LISTEN, World
 from tests.processes import ProcessTestCase
 

@@ -23,7 +23,8 @@ from gossiplog.errors import (
     StoreNotFoundError,
 )
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.testing.network import VirtualThread
 from tests.netcase import World
 

@@ -160,6 +160,8 @@ class StoreEffects:
             lighter = tuple(author for author, change in report.changes.items() if change < 0)
             if lighter or delivery.has_room:
                 self._report(events.Lightened(lighter))
+            for proof in report.proofs:  # of others who share the store: it is there
+                self._report(events.ForkFound(proof))
             if report.results and self._owed:
                 owed, self._owed, self._owed_bytes = self._owed, [], 0
                 for effect in owed:

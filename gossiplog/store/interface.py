@@ -19,6 +19,7 @@ from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.cursor import Cursor, Place
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, HoledRow, Segment
+from gossiplog.store.shared.interface import Shared
 
 
 class PutSegment(NamedTuple):
@@ -338,6 +339,10 @@ class Rows(Protocol):
 
 class Backend(Rows, Protocol):
     """What is behind the door: rows, and what belongs to them."""
+
+    @property
+    def shared(self) -> Shared | None:
+        """What is known of other processes that write there too; ``None`` where nobody else does."""
 
     @property
     def secrets(self) -> Secrets:

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING
 
 from gossiplog.errors import (
     BadForkProofError,
-    GossiplogError,
     InvalidValueError,
     NetworkMismatchError,
+    SharedStoreError,
     StoreDamagedError,
-    StoreError,
-    StoreFailedError,
 )
 from gossiplog.limits import MAX_SEQ, MAX_WRITERS
 from gossiplog.log.cursor import Cursor
@@ -28,20 +26,20 @@ from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
 from gossiplog.log.segment import HoledRow, Segment
 from gossiplog.paths import AnyPath
 from gossiplog.store.checked_rows import CheckedRows
+from gossiplog.store.committer import Committer
 from gossiplog.store.copy_guard.guard import own_place
 from gossiplog.store.disk_usage import Weighing
 from gossiplog.store.door import Opening, open_around_damage, open_backend
-from gossiplog.store.hole_filling import HoleFiller, holed_authors
+from gossiplog.store.hole_filling import holed_authors
 from gossiplog.store.interface import Backend, PutMeta
 from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
 from gossiplog.store.owning_process import Home
 from gossiplog.store.reading_around import Stretch, read_around, read_back
 from gossiplog.store.repair.verify import Damage, OnProgress, VerifyReport, verify_store
-from gossiplog.store.requests import Accept, Append, CommitReport, Done, FillRow, Forget, Reply, Request
+from gossiplog.store.requests import CommitReport, Request
 from gossiplog.store.saved_cursors import SavedCursors
 from gossiplog.store.torn_ends import TornEnds
-from gossiplog.store.transaction import Batch
 
 if TYPE_CHECKING:
     from gossiplog.store.repair.repair import Donor, RepairReport
@@ -90,13 +88,23 @@ class Logs:
         self.forks = set(backend.forks())
         self._writers: dict[str, Keypair] = {}
         self._keypairs: dict[bytes, Keypair] = {}
-        self._checked: set[bytes] = set()
-        self._failed = backend.read_only
         self._passing_key: bytes | None = None
         for name in backend.secrets.seed_names():
             self._add_writer(name, backend.secrets.seed(name))
         self._custody = backend.guard(self.clock, self.writers(), entropy)
         self._torn = TornEnds(backend, self.clock, self.local)
+        self._committer = Committer(
+            backend,
+            self.clock,
+            self.forks,
+            self._keypairs,
+            self._cursors,
+            self._merger,
+            self.weighing,
+            self.vouching,
+            self._custody,
+            self._torn,
+        )
         self.damages = [*self._torn.damages(), *(Damage(None, 0, 0, why) for why in [backend.damage] if why)]
 
     @property
@@ -138,6 +146,11 @@ class Logs:
         """
         self._home.check()
         keypair = self._writers.get(name)
+        if self._mine.shared is not None:
+            raise SharedStoreError(
+                f"store {self.path} is shared by relays and has no writers: put back after a failure of its database "
+                "it could sign one entry twice; write with a store of your own, and connect"
+            )
         if keypair is None:
             seed = self._entropy(KEY_BYTES)
             check_writer_name(name)
@@ -207,63 +220,8 @@ class Logs:
         :raises StoreError: the commit failed: nothing was done (for ``AppendOutcomeUnknown``: as far as we know), the
             clock is as before.
         """
-        if self._failed:
-            self._backend.commit(())  # raises: nothing is signed for a seq whose fate the disk did not tell
-            raise StoreFailedError(f"a write to {self.path} was interrupted (Ctrl-C?): open the store again")
-        if self._torn:
-            self._torn.look_again(each.segment.author for each in requests if isinstance(each, Accept))
-        batch = Batch(self.clock, self.forks, self._keypairs, self._cursors)
-        forgotten = {request.author for request in requests if isinstance(request, Forget)}
-        filling = HoleFiller(self._backend, forgotten)
-        results: list[Reply] = [Done()] * len(requests)
-        appends: dict[bytes, list[int]] = {}
-        for place, request in enumerate(requests):
-            if isinstance(request, Append):
-                appends.setdefault(request.author, []).append(place)
-            elif isinstance(request, FillRow):
-                results[place] = filling.take(request)
-            else:
-                results[place] = batch.receive(request)
-        for author, places in appends.items():
-            done = self._append(batch, author, [requests[place] for place in places])
-            for place, result in zip(places, done, strict=True):
-                results[place] = result
-        writes = [*filling.writes, *batch.writes]
-        if writes:
-            cuts = self._torn.cuts(batch.heads)
-            self._failed = True  # until the clock says what the disk does
-            try:
-                self._backend.commit([*cuts, *writes])
-            except GossiplogError as error:
-                self._failed = isinstance(error, StoreFailedError)
-                raise
-            batch.publish()
-            self._failed = False
-            self._torn.forget([*batch.heads, *batch.forgotten])
-            for author in batch.forgotten:
-                self._merger.forget(author)
-            for segment in [*filling.rows, *batch.segments]:
-                self._merger.note(segment)
-            for author, head in batch.heads.items():
-                if author in self._keypairs and head.seq >= self._torn.lost.get(author, 0):
-                    self._custody.signed(author, head.seq)
-        filling.say_what_is_left(requests, results)
-        changes = self.weighing.committed(filling.changes, batch.changes)
-        used_bytes = self.weighing.used_bytes() if batch.forgotten else None
-        return batch.report(results, changes, used_bytes)._replace(filled=filling.authors)
-
-    def _append(self, batch: Batch, author: bytes, appends: Sequence[Request]) -> list[Reply]:
-        if author in self._keypairs and author not in self._checked and author not in self._torn:
-            try:
-                self.vouching.check_end(author)
-            except StoreError as error:
-                return [error] * len(appends)
-            self._checked.add(author)
-        if (refusal := self._custody.refusal(author)) is not None:
-            return [refusal] * len(appends)
-        if (damage := self._torn.refusal(author)) is not None:
-            return [damage] * len(appends)
-        return batch.append(author, [append.bodies for append in appends if isinstance(append, Append)])
+        self._home.check()
+        return self._committer.process(requests)
 
     # -- reading ---------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from gossiplog.errors import GossiplogError
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, Segment
+from gossiplog.store.shared.interface import Change
 
 
 class Append(NamedTuple):
@@ -68,7 +69,14 @@ class SetCursor(NamedTuple):
     cursor: Cursor | None
 
 
-Request: TypeAlias = Append | Accept | FillRow | AddFork | Forget | SetMeta | SetCursor
+class Learn(NamedTuple):
+    """Others changed this in a store that is shared, which writes nothing; ``proofs`` are new, and kept."""
+
+    changes: tuple[Change, ...]
+    proofs: tuple[ForkProof, ...] = ()
+
+
+Request: TypeAlias = Append | Accept | FillRow | AddFork | Forget | SetMeta | SetCursor | Learn
 
 
 class Appended(NamedTuple):
@@ -119,7 +127,7 @@ class CommitReport(NamedTuple):
     The logs of ``forgotten`` were deleted before that; what of them is in ``segments`` came afterwards.  ``changes`` is
     by how much what authors take on disk changed, afterwards, if somebody weighs; ``used_bytes`` what is in use there,
     if that was looked at.  ``forked`` are the authors of fork proofs that are new on disk, ``filled`` those of whom
-    payloads came that were missing.
+    payloads came that were missing, ``proofs`` those of ``forked`` that came from others who share the store.
     """
 
     results: list[Reply]
@@ -130,6 +138,7 @@ class CommitReport(NamedTuple):
     forked: tuple[bytes, ...] = ()
     used_bytes: int | None = None
     filled: tuple[bytes, ...] = ()
+    proofs: tuple[ForkProof, ...] = ()
 
     @property
     def weighed(self) -> tuple[tuple[bytes, ...], Mapping[bytes, int], int | None]:

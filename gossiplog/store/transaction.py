@@ -23,6 +23,7 @@ from gossiplog.errors import (
 from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.disk_cost import Changes, proof_bytes
+from gossiplog.log.fork import ForkProof
 from gossiplog.log.items import check_bodies
 from gossiplog.log.keys import Keypair, genesis_id, short_key
 from gossiplog.log.segment import Head, Segment, build, has_holes
@@ -37,6 +38,7 @@ from gossiplog.store.requests import (
     Done,
     FillRow,
     Forget,
+    Learn,
     Reply,
     Request,
     SetMeta,
@@ -68,6 +70,7 @@ class Batch:
         self._new_cursors: dict[str, Cursor | None] = {}
         self._cursor_writes: dict[str, PutCursor | None] = {}
         self.forgotten: dict[bytes, None] = {}
+        self._proofs: list[ForkProof] = []
 
     @property
     def writes(self) -> list[RowWrite]:
@@ -108,8 +111,10 @@ class Batch:
             self.changes.pop(request.author, None)
             self.forgotten[request.author] = None
             self._writes.append(DeleteAuthor(request.author))
-        elif isinstance(request, Append | FillRow):
-            raise TypeError("appends come together, through append(), and what is filled changes no head")
+        elif isinstance(request, Append | FillRow | Learn):
+            raise TypeError(
+                "appends come together, through append(); fills and what others did are no requests here"
+            )
         elif isinstance(request, SetMeta):
             self._writes.append(PutMeta(*request))
         else:
@@ -119,6 +124,21 @@ class Batch:
                 return error
             self._new_cursors[request.name] = request.cursor
         return Done()
+
+    def learn(self, segments: Sequence[Segment], head: Head) -> None:
+        """Others wrote these, which continue an author's log up to ``head``."""
+        for segment in segments:
+            self._add(segment)
+        self._new_heads[segments[0].author] = head
+
+    def learn_fork(self, proof: ForkProof, *, is_kept: bool) -> None:
+        """An author forked its log; what is known already is passed over, and what ``is_kept`` is not written."""
+        if not self.forked(proof.author):
+            self._proofs.append(proof)
+            self.new_forks[proof.author] = None
+            self.changes.add(proof.author, proof_bytes(proof))
+            if not is_kept:
+                self._writes.append(PutFork(proof))
 
     def append(self, author: bytes, lists: Sequence[Sequence[bytes]]) -> list[Reply]:
         """Take all Appends of one author: one segment and one signature as far as the limits allow.  O(n)."""
@@ -156,7 +176,8 @@ class Batch:
     ) -> CommitReport:
         """Return what is told of the commit of all this."""
         forgotten, forks = tuple(self.forgotten), tuple(self.new_forks)
-        return CommitReport(results, self.segments, self.heads, forgotten, changes, forks, used_bytes)
+        report = CommitReport(results, self.segments, self.heads, forgotten, changes, forks, used_bytes)
+        return report._replace(proofs=tuple(self._proofs))
 
     def publish(self) -> None:
         """Bring the durable state up to date, now that the writes are durable."""
@@ -204,9 +225,12 @@ class Batch:
 
     def _put(self, segment: Segment, head: Head) -> None:
         self._writes.append(PutSegment(segment, head))
+        self._add(segment)
+        self._new_heads[segment.author] = head
+
+    def _add(self, segment: Segment) -> None:
         self.segments.append(segment)
         self.changes.row(segment.author, len(segment.bodies), first=segment.first == 1)
-        self._new_heads[segment.author] = head
 
 
 def _check(bodies: Sequence[bytes]) -> None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import Enum
 from itertools import islice
-from typing import TypeVar
 
 from gossiplog.errors import (
     AppendOutcomeUnknown,
@@ -27,33 +25,14 @@ from gossiplog.log.fork import ForkProof, encode_proof
 from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
 from gossiplog.store.copy_guard.guard import CopyGuard
 from gossiplog.store.interface import (
-    Cut,
-    DeleteAuthor,
-    Mend,
-    PutCursor,
-    PutFork,
-    PutMeta,
-    PutSegment,
-    Replace,
     Row,
     RowWrite,
     SavedCursor,
-    check_name,
-    check_value,
 )
-from gossiplog.store.memory.rows import LogRows
+from gossiplog.store.memory.content import Content
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.memory.secrets import MemorySecrets
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-
-class DiskFault(Enum):
-    """What a commit meets on a failing disk."""
-
-    FULL = "no room: nothing is written, the store goes on"
-    LOST = "the sync failed and nothing was kept"
-    KEPT = "the sync failed, and a reopened store holds the commit all the same"
+from gossiplog.store.shared.memory import Lane, SharedMemory
 
 
 class MemoryBackend:
@@ -67,10 +46,8 @@ class MemoryBackend:
         self.path = path
         self.read_only = False
         self.fault: Callable[[Sequence[RowWrite]], DiskFault | None] | None = None
-        self._logs: dict[bytes, LogRows] = {}
-        self._forks: dict[bytes, ForkProof] = {}
-        self._values: dict[str, bytes] = {}
-        self._cursors: dict[str, Cursor] = {}
+        self.content = Content()
+        self.shared: Lane | None = None
         self._secrets = MemorySecrets()
         self._kept: Sequence[RowWrite] = ()
         self._poisoned = False
@@ -82,13 +59,12 @@ class MemoryBackend:
         A closed one is still there to be copied, as files are.
         """
         copy = MemoryBackend(self.path)
-        for author, log in self._logs.items():
-            copy._logs[author] = log.copy()
-        copy._forks = dict(self._forks)
-        copy._values = dict(self._values)
-        copy._cursors = dict(self._cursors)
+        if self.shared is None:
+            copy.content = self.content.copy()
+            copy.content.apply(self._kept)
+        else:
+            copy.join(self.shared.database)
         copy._secrets = self._secrets.copy()
-        copy._apply(self._kept)
         return copy
 
     def reopen(self) -> MemoryBackend:
@@ -97,22 +73,31 @@ class MemoryBackend:
         self.close()
         return after
 
+    def join(self, database: SharedMemory) -> MemoryBackend:
+        """Be one of those who write a database, in the place of what I hold; return myself."""
+        self.shared = database.lane()
+        return self
+
+    @property
+    def _content(self) -> Content:
+        return self.content if self.shared is None else self.shared.database.content
+
     # -- reading ---------------------------------------------------------------------------------------------
 
     def heads(self) -> Iterable[tuple[bytes, Head]]:
         """Return every author's head."""
         self._require_open()
-        return [(author, log.head) for author, log in self._logs.items() if log.head is not None]
+        return [(author, log.head) for author, log in self._content.logs.items() if log.head is not None]
 
     def forks(self) -> dict[bytes, int]:
         """Return the bytes of the fork proofs by author."""
         self._require_open()
-        return {author: len(encode_proof(proof)) for author, proof in self._forks.items()}
+        return {author: len(encode_proof(proof)) for author, proof in self._content.forks.items()}
 
     def fork(self, author: bytes) -> ForkProof | None:
         """Return the fork proof of an author."""
         self._require_open()
-        return self._forks.get(author)
+        return self._content.forks.get(author)
 
     def checkpoint(self) -> None:
         """Do nothing."""
@@ -125,7 +110,7 @@ class MemoryBackend:
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows from the one with ``first`` on; O(log rows + rows returned)."""
         self._require_open()
-        log = self._logs.get(author)
+        log = self._content.logs.get(author)
         if log is None:
             return []
         place = bisect_right(log.firsts, first) - 1
@@ -149,13 +134,13 @@ class MemoryBackend:
     def starts(self, author: bytes, first: int, limit: int) -> list[int]:
         """Return where the next rows of an author begin."""
         self._require_open()
-        log = self._logs.get(author)
+        log = self._content.logs.get(author)
         return [] if log is None else log.firsts[(place := bisect_left(log.firsts, first)) : place + limit]
 
     def rows(self, author: bytes, first: int = 1) -> Iterator[Row]:
         """Yield the outlines of an author's rows."""
         self._require_open()
-        log = self._logs.get(author)
+        log = self._content.logs.get(author)
         while log is not None and (segment := log.row_from(first)) is not None:
             yield Row(segment.first, segment.count, len(segment.bodies))
             first = segment.first + 1
@@ -165,7 +150,7 @@ class MemoryBackend:
         self._require_open()
         return {
             author: sum(row_bytes(len(row.bodies)) for row in log.rows)
-            for author, log in self._logs.items()
+            for author, log in self._content.logs.items()
             if log.rows
         }
 
@@ -176,7 +161,7 @@ class MemoryBackend:
     def holes(self) -> dict[bytes, int]:
         """Return how many entries of each author lack their body."""
         self._require_open()
-        return {author: sum(log.holes.values()) for author, log in self._logs.items() if log.holes}
+        return {author: sum(log.holes.values()) for author, log in self._content.logs.items() if log.holes}
 
     def holed(self, author: bytes, first: int, last: int, limit: int | None = None) -> list[HoledRow]:
         """Return an author's rows with holes that hold anything from ``first`` to ``last``."""
@@ -187,11 +172,11 @@ class MemoryBackend:
     def holed_after(self, row: HoledRow | None, limit: int) -> list[HoledRow]:
         """Return the next rows with holes, authors ascending; O(rows with holes)."""
         self._require_open()
-        found = (holed for author in sorted(self._logs) for holed in self._holed(author))
+        found = (holed for author in sorted(self._content.logs) for holed in self._holed(author))
         return [*islice((holed for holed in found if row is None or holed[:2] > row[:2]), limit)]
 
     def _holed(self, author: bytes) -> Iterator[HoledRow]:
-        log = self._logs.get(author)
+        log = self._content.logs.get(author)
         if log is not None:
             for first in log.holed:
                 count = log.rows[bisect_right(log.firsts, first) - 1].count
@@ -200,17 +185,17 @@ class MemoryBackend:
     def meta(self, key: str) -> bytes | None:
         """Return a value of the store."""
         self._require_open()
-        return self._values.get(key)
+        return self._content.values.get(key)
 
     def cursor(self, name: str) -> SavedCursor:
         """Return a reader's cursor."""
         self._require_open()
-        return SavedCursor(self._cursors.get(name, Cursor()).copy())
+        return SavedCursor(self._content.cursors.get(name, Cursor()).copy())
 
     def cursor_names(self) -> list[str]:
         """Return the names of all cursors, sorted."""
         self._require_open()
-        return sorted(self._cursors)
+        return sorted(self._content.cursors)
 
     def check(self) -> Iterator[str]:
         """Yield nothing: there is no structure below the rows."""
@@ -227,47 +212,14 @@ class MemoryBackend:
         fault = self.fault(writes) if self.fault is not None else None
         if fault is DiskFault.FULL:
             raise StoreFullError(f"{self.path}: no space left; nothing was written")
+        if self.shared is not None:
+            self.shared.commit(writes, fault)
+            return
         if fault is not None:
             self._poisoned = True
             self._kept = list(writes) if fault is DiskFault.KEPT else ()
             raise AppendOutcomeUnknown(f"{self.path}: the disk failed during a commit")
-        self._apply(writes)
-
-    def _apply(self, writes: Sequence[RowWrite]) -> None:
-        undo: list[Callable[[], object]] = []
-        try:
-            for write in writes:
-                undo.append(self._do(write))
-        except BaseException:
-            for step in reversed(undo):
-                step()
-            raise
-
-    def _do(self, write: RowWrite) -> Callable[[], object]:
-        """Do one write and return what takes it back."""
-        match write:
-            case PutSegment(segment, _):
-                return self._logs.setdefault(segment.author, LogRows()).put(write)
-            case Replace(author):
-                return self._logs.get(author, LogRows()).replace(write)
-            case Cut(author):
-                return self._logs.get(author, LogRows()).cut(write)
-            case Mend(rows):
-                return self._logs.get(rows[0].segment.author if rows else b"", LogRows()).mend(write)
-            case PutFork(proof):
-                if proof.author in self._forks:
-                    return bool
-                self._forks[proof.author] = proof
-                return lambda: self._forks.pop(proof.author)
-            case PutMeta():
-                return _swap(self._values, *check_value(write))
-            case PutCursor(name, changes, anew):
-                cursor = Cursor() if anew else self._cursors.get(name, Cursor()).copy()
-                cursor.apply(changes)
-                return _swap(self._cursors, check_name(name), cursor if len(cursor) else None)
-            case DeleteAuthor(author):
-                steps = _swap(self._logs, author, None), _swap(self._forks, author, None)
-                return lambda: [step() for step in steps]
+        self.content.apply(writes)
 
     # -- secrets and the end ---------------------------------------------------------------------------------
 
@@ -299,11 +251,3 @@ class MemoryBackend:
     def _require_open(self) -> None:
         if self._closed:
             raise StoreClosedError(f"store {self.path} is closed")
-
-
-def _swap(values: dict[Key, Value], key: Key, value: Value | None) -> Callable[[], object]:
-    """Set or (``None``) remove a value and return what takes it back."""
-    before = values.pop(key, None)
-    if value is not None:
-        values[key] = value
-    return bool if before is value is None else lambda: _swap(values, key, before)

@@ -50,6 +50,7 @@ class SQLiteBackend:
     """I keep a store in ``log.sqlite`` of a directory, alone, until I am closed."""
 
     damage = ""
+    shared = None
 
     def __init__(
         self,

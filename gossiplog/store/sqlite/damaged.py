@@ -28,6 +28,7 @@ class DamagedBackend:
     """I read around the damage in the database of one directory, alone, until I am closed."""
 
     read_only = True
+    shared = None
 
     def __init__(self, path: AnyPath, read_only: bool, wait: float, reason: StoreDamagedError) -> None:
         """Look at every page of the database in the directory ``path``; ``reason`` is why it cannot be opened.

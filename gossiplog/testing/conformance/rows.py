@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from gossiplog.errors import InvalidValueError
+from gossiplog.errors import InvalidValueError, LostRaceError
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.segment import Head, HoledRow, drop_payloads, merge, toil_bytes
 from gossiplog.store.interface import (
@@ -53,7 +53,7 @@ class RowConformance(_Base):
     def _refused(self, backend: Backend, writes: Sequence[RowWrite]) -> None:
         """Check that ``writes`` are refused and change nothing."""
         before = self._content(backend)
-        with self.assertRaises(InvalidValueError):
+        with self.assertRaises((InvalidValueError, LostRaceError)):
             backend.commit(writes)
         self.assertEqual(self._content(backend), before)
 
@@ -304,8 +304,9 @@ class RowConformance(_Base):
             self.assertEqual(backend.segments(chain.author, 1, 1_000_000), chain.segments[:2])
             self.assertEqual(list(backend.forks()), [chain.author])
             backend = self.reopen(backend)
-        backend.commit([PutSegment(chain.segments[2], chain.head)])
-        self.assertEqual(self.reopen(backend).segments(chain.author, 1, 1_000_000), chain.segments)
+        if backend.shared is None:  # where others write too, nothing continues a forked log
+            backend.commit([PutSegment(chain.segments[2], chain.head)])
+            self.assertEqual(self.reopen(backend).segments(chain.author, 1, 1_000_000), chain.segments)
 
     def test_a_log_is_cut_to_nothing(self) -> None:
         """Nothing stays but a fork proof, and the log may begin again."""
@@ -313,8 +314,9 @@ class RowConformance(_Base):
         backend.commit([PutFork(chain.fork()), Cut(chain.author, 0, None), Cut(bytes(32), 0, None)])
         backend = self.reopen(backend)
         self.assertEqual((list(backend.heads()), list(backend.forks())), ([], [chain.author]))
-        backend.commit([PutSegment(chain.segments[0], Head(2, chain.segments[1].previous))])
-        self.assertEqual(self.reopen(backend).segments(chain.author, 1, 1_000_000), chain.segments[:1])
+        if backend.shared is None:
+            backend.commit([PutSegment(chain.segments[0], Head(2, chain.segments[1].previous))])
+            self.assertEqual(self.reopen(backend).segments(chain.author, 1, 1_000_000), chain.segments[:1])
 
     def test_a_log_is_cut_at_the_end_of_a_row(self) -> None:
         """A head that is not the end of the row it names is refused."""

@@ -18,7 +18,8 @@ from gossiplog.live.store import Store, open_store
 from gossiplog.store.door import MEMORY
 from gossiplog.store.interface import RowWrite
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import DiskFault, MemoryBackend
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.requests import CommitReport
 from gossiplog.testing.network.reactor import VirtualReactor
 from gossiplog.testing.network.thread import VirtualThread

@@ -18,7 +18,7 @@ from gossiplog.live.job_queue import Answer, CallJob, Job, JobQueue, WriteJob
 from gossiplog.live.store_work import do_batch
 from gossiplog.store.interface import RowWrite
 from gossiplog.store.logs import Logs
-from gossiplog.store.memory.backend import DiskFault
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.requests import Append, CommitReport, Delivery, Request
 from gossiplog.testing.sim.world import World
 

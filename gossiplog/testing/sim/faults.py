@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from gossiplog.store.memory.backend import DiskFault
+from gossiplog.store.memory.faults import DiskFault
 from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.liars import LIES, Liar
 from gossiplog.testing.sim.node import SimNode

@@ -1,0 +1,52 @@
+"""What a store offers that several relays share.
+
+Responsible for: the protocol :class:`Shared` of the part of a backend that knows of others, and its values.
+Must not know: how it is kept; what a relay does with it.
+Invariant: an author's head is moved by who names the one before, and nobody else (compare and set), so that of two
+relays that continue a log one has lost and wrote nothing.  Each writer's commits are one feed, a *lane*: append-only,
+numbered without gaps, in the order of its commits.  A position is a number for each lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+from gossiplog.log.fork import ForkProof
+from gossiplog.log.segment import Head, Segment
+
+Position: TypeAlias = Mapping[bytes, int]
+"""How far each lane was read."""
+
+
+class Change(NamedTuple):
+    """An author as it is after a commit of somebody: its head, if anything is held, and the proof if it forked.
+
+    ``segment``: what took it there, where it is small enough to be said at once.
+    """
+
+    author: bytes
+    head: Head | None
+    segment: Segment | None = None
+    proof: ForkProof | None = None
+
+
+class Shared(Protocol):
+    """What one relay knows of the others.
+
+    Its commits raise :class:`~gossiplog.errors.LostRaceError` for authors that others moved, or of which the outcome
+    is not known, and :class:`~gossiplog.errors.StoreWentBackError` where its own lane is not as it left it.
+    """
+
+    def stands(self, authors: Iterable[bytes]) -> Sequence[Change]:
+        """Return these authors as they are now, without segments."""
+
+    def start(self) -> Position:
+        """Return where every lane ends, as of what is read at this moment."""
+
+    def poll(self, after: Position, limit_bytes: int) -> tuple[Sequence[Change], Position]:
+        """Return what others changed after a position, in the order of their lanes, about so many bytes of it; and the
+        position behind it.
+
+        :raises StoreWentBackError: a lane ends before ``after``: the store was put back to an earlier state.
+        """
