@@ -15,7 +15,7 @@ from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.requests import Accept, Accepted, Forget, Learn, Stale
-from gossiplog.store.shared.interface import Change
+from gossiplog.store.shared.interface import Stand
 from gossiplog.store.shared.learning import Learning
 from gossiplog.store.shared.memory import SharedMemory
 from gossiplog.testing.chain import Chain
@@ -146,7 +146,7 @@ class LogsTests(SynchronousTestCase):
         segments = chain.write_each(10)
         for segment in segments:
             self.ann.process([_accept(segment)])
-        change = Change(chain.author, chain.head)
+        change = Stand(chain.author, chain.head)
         with patch("gossiplog.store.shared.learning.READ_BYTES", 1):
             for count in range(1, 11):
                 report = self.bob.process([Learn((change,))])

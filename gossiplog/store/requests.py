@@ -15,7 +15,7 @@ from gossiplog.errors import GossiplogError
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, Segment
-from gossiplog.store.shared.interface import Change
+from gossiplog.store.shared.interface import Stand
 
 
 class Append(NamedTuple):
@@ -72,7 +72,7 @@ class SetCursor(NamedTuple):
 class Learn(NamedTuple):
     """Others changed this in a store that is shared, which writes nothing; ``proofs`` are new, and kept."""
 
-    changes: tuple[Change, ...]
+    stands: tuple[Stand, ...]
     proofs: tuple[ForkProof, ...] = ()
 
 

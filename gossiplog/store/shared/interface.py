@@ -19,7 +19,7 @@ Position: TypeAlias = Mapping[bytes, int]
 """How far each lane was read."""
 
 
-class Change(NamedTuple):
+class Stand(NamedTuple):
     """An author as it is after a commit of somebody: its head, if anything is held, and the proof if it forked.
 
     ``segment``: what took it there, where it is small enough to be said at once.
@@ -38,13 +38,13 @@ class Shared(Protocol):
     is not known, and :class:`~gossiplog.errors.StoreWentBackError` where its own lane is not as it left it.
     """
 
-    def stands(self, authors: Iterable[bytes]) -> Sequence[Change]:
+    def stands(self, authors: Iterable[bytes]) -> Sequence[Stand]:
         """Return these authors as they are now, without segments."""
 
     def start(self) -> Position:
         """Return where every lane ends, as of what is read at this moment."""
 
-    def poll(self, after: Position, limit_bytes: int) -> tuple[Sequence[Change], Position]:
+    def poll(self, after: Position, limit_bytes: int) -> tuple[Sequence[Stand], Position]:
         """Return what others changed after a position, in the order of their lanes, about so many bytes of it; and the
         position behind it.
 

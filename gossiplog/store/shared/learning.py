@@ -18,7 +18,7 @@ from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Head, Segment, chain_ids
 from gossiplog.store.interface import Backend
 from gossiplog.store.requests import Accept, Learn, Request
-from gossiplog.store.shared.interface import Change, Shared
+from gossiplog.store.shared.interface import Shared, Stand
 from gossiplog.store.transaction import Batch
 
 READ_BYTES: Final = 1 << 20
@@ -59,7 +59,7 @@ class Learning:
 
     def take(self, learn: Learn, batch: Batch) -> None:
         """Take changes into a batch, as far as they are news."""
-        for change in learn.changes:
+        for change in learn.stands:
             if change.head is not None and change.head.seq > batch.head(change.author).seq:
                 segments = self._missing(change, batch.head(change.author))
                 if segments:
@@ -72,7 +72,7 @@ class Learning:
         for proof in learn.proofs:
             batch.learn_fork(proof, is_kept=False)
 
-    def _missing(self, change: Change, held: Head) -> list[Segment]:
+    def _missing(self, change: Stand, held: Head) -> list[Segment]:
         """What leads from what is held to a change, or the beginning of that."""
         segment = change.segment
         if segment is not None and (segment.first, segment.previous) == (held.seq + 1, held.id):

@@ -18,7 +18,7 @@ from gossiplog.log.segment import Head
 from gossiplog.store.interface import Cut, DeleteAuthor, PutFork, PutSegment, RowWrite
 from gossiplog.store.memory.content import Content
 from gossiplog.store.memory.faults import DiskFault
-from gossiplog.store.shared.interface import Change, Position
+from gossiplog.store.shared.interface import Position, Stand
 
 
 class SharedMemory:
@@ -27,7 +27,7 @@ class SharedMemory:
     def __init__(self) -> None:
         """Begin empty."""
         self.content = Content()
-        self.lanes: dict[bytes, list[tuple[Change, ...]]] = {}
+        self.lanes: dict[bytes, list[tuple[Stand, ...]]] = {}
         self.put_back_times = 0
         self._numbers = count(1)
 
@@ -54,10 +54,10 @@ class SharedMemory:
         self.content, self.lanes = was.content, was.lanes
         self.put_back_times += 1
 
-    def stand(self, author: bytes) -> Change:
+    def stand(self, author: bytes) -> Stand:
         """Return how an author stands."""
         log = self.content.logs.get(author)
-        return Change(author, None if log is None else log.head, None, self.content.forks.get(author))
+        return Stand(author, None if log is None else log.head, None, self.content.forks.get(author))
 
 
 class Lane:
@@ -74,8 +74,8 @@ class Lane:
         lane = self.database.lanes.get(self._name)
         if lane is None or len(lane) != self._pos:
             raise StoreWentBackError("the database was put back to a state before the last commit")
-        stands: dict[bytes, Change] = {}
-        changes: list[Change] = []
+        stands: dict[bytes, Stand] = {}
+        changes: list[Stand] = []
         lost: dict[bytes, None] = {}
         for write in writes:
             if isinstance(write, PutSegment):
@@ -87,15 +87,15 @@ class Lane:
                     before.id,
                 ) or stand.proof is not None:
                     lost[author] = None
-                changes.append(Change(author, write.head, segment))
+                changes.append(Stand(author, write.head, segment))
             elif isinstance(write, PutFork):
                 author = write.proof.author
                 stand = stands.get(author) or self.database.stand(author)
                 changes.append(stand._replace(proof=stand.proof or write.proof, segment=None))
             elif isinstance(write, DeleteAuthor):
-                changes.append(Change(write.author, None))
+                changes.append(Stand(write.author, None))
             elif isinstance(write, Cut):
-                changes.append(Change(write.author, write.head))
+                changes.append(Stand(write.author, write.head))
             else:
                 continue
             stands[changes[-1].author] = changes[-1]
@@ -111,7 +111,7 @@ class Lane:
 
     # -- what others do (gossiplog.store.shared.interface.Shared)
 
-    def stands(self, authors: Iterable[bytes]) -> list[Change]:
+    def stands(self, authors: Iterable[bytes]) -> list[Stand]:
         """Return these authors as they are now."""
         return [self.database.stand(author) for author in authors]
 
@@ -119,10 +119,10 @@ class Lane:
         """Return where every lane ends now."""
         return {name: len(lane) for name, lane in self.database.lanes.items()}
 
-    def poll(self, after: Position, limit_bytes: int) -> tuple[list[Change], Position]:
+    def poll(self, after: Position, limit_bytes: int) -> tuple[list[Stand], Position]:
         """Return what others changed after a position, and the one behind it."""
         database, position = self.database, dict(after)
-        found: list[Change] = []
+        found: list[Stand] = []
         for name, pos in after.items():
             if len(database.lanes.get(name, ())) < pos:
                 raise StoreWentBackError("the database was put back: a lane is shorter than it was")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from gossiplog.errors import InvalidValueError, LostRaceError
 from gossiplog.log.segment import Segment
 from gossiplog.store.interface import Backend, PutFork, PutMeta, PutSegment
-from gossiplog.store.shared.interface import Change, Shared
+from gossiplog.store.shared.interface import Shared, Stand
 from gossiplog.testing.chain import Chain
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class FleetConformance(_Base):
         for _ in range(20):
             ann.commit([one.put(bytes(1000))])
             bob.commit([two.put(bytes(1000))])
-        found: list[Change] = []
+        found: list[Stand] = []
         pieces = 0
         while True:
             changes, position = shared.poll(position, 3000)
@@ -176,8 +176,8 @@ class FleetConformance(_Base):
         chain, other = Chain(1), Chain(2)
         ann.commit([chain.put(b"1"), chain.put(b"2")])
         stands = {each.author: each for each in self._shared(bob).stands([chain.author, other.author])}
-        self.assertEqual(stands[chain.author], Change(chain.author, chain.head))
-        self.assertIsNone(stands.get(other.author, Change(other.author, None)).head)
+        self.assertEqual(stands[chain.author], Stand(chain.author, chain.head))
+        self.assertIsNone(stands.get(other.author, Stand(other.author, None)).head)
 
     # -- helpers -------------------------------------------------------------------------------------------------
 

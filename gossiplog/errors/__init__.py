@@ -8,41 +8,10 @@ code the other side is told in BYE (specification, "Codes"), and never changes s
 from __future__ import annotations
 
 import os
-from enum import IntEnum
 
-from gossiplog.printable import brief
-
-
-class ByeCode(IntEnum):
-    """Why a session ends, as said in BYE; 64 and up are free for applications."""
-
-    NORMAL = 0
-    STOPPING = 1
-    DUPLICATE = 2
-    SELF = 3
-    VERSION = 4
-    MALFORMED = 5
-    UNEXPECTED = 6
-    TOO_LARGE = 7
-    BAD_SEGMENT = 8
-    BAD_SIGNATURE = 9
-    BAD_FORK = 10
-    LIMIT = 11
-    TIMEOUT = 12
-    REFUSED = 13
-    INTERNAL = 14
-    FULL = 15
-
-
-class GossiplogError(Exception):
-    """Base of everything gossiplog raises on purpose.
-
-    What it says is one line and steers no terminal, whatever it quotes: it ends up in logs and tracebacks by itself.
-    """
-
-    def __str__(self) -> str:
-        return brief(super().__str__())
-
+from gossiplog.errors.base import *
+from gossiplog.errors.base import GossiplogError
+from gossiplog.errors.peers import *
 
 # -- what you passed in ------------------------------------------------------------------------------------------
 
@@ -324,88 +293,3 @@ class NodeStoppedError(NodeError):
 
 class OneWayError(NodeError):
     """No entry may go between this node and a peer: both only pull, or both only push."""
-
-
-# -- what a peer sent --------------------------------------------------------------------------------------------
-
-
-class PeerError(GossiplogError):
-    """A peer broke the protocol; that session ends, nothing else changes."""
-
-    code = ByeCode.MALFORMED
-
-
-class HandshakeError(PeerError):
-    """The encrypted channel could not be set up."""
-
-
-class WrongProtocolError(HandshakeError):
-    """The other side does not speak this protocol at all."""
-
-
-class WrongNetworkError(HandshakeError):
-    """The other side does not know the network key."""
-
-
-class ReplayError(HandshakeError):
-    """The first message of a handshake is one that was seen before: it may have been recorded."""
-
-
-class ChannelError(PeerError):
-    """A record did not decrypt: damaged, replayed or out of order."""
-
-
-class FrameTooLargeError(PeerError):
-    """A frame is announced above the ceiling."""
-
-    code = ByeCode.TOO_LARGE
-
-
-class MalformedMessageError(PeerError):
-    """A frame is not a message."""
-
-
-class UnexpectedMessageError(PeerError):
-    """A message that is not allowed in this state of the session."""
-
-    code = ByeCode.UNEXPECTED
-
-
-class VersionMismatchError(PeerError):
-    """No protocol version in common."""
-
-    code = ByeCode.VERSION
-
-
-class LimitExceededError(PeerError):
-    """A peer went over a limit of ``limits.py``."""
-
-    code = ByeCode.LIMIT
-
-
-class PeerTimeoutError(PeerError):
-    """A peer was silent for too long."""
-
-    code = ByeCode.TIMEOUT
-
-
-class BadSegmentError(PeerError):
-    """A segment of wrong shape, over its limits or with a broken chain."""
-
-    code = ByeCode.BAD_SEGMENT
-
-
-class UnaskedHolesError(BadSegmentError):
-    """A segment without all of its bodies, from a peer that was not asked for such."""
-
-
-class BadSignatureError(PeerError):
-    """A signature that is not one."""
-
-    code = ByeCode.BAD_SIGNATURE
-
-
-class BadForkProofError(PeerError):
-    """A fork proof that proves nothing."""
-
-    code = ByeCode.BAD_FORK
