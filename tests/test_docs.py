@@ -197,6 +197,20 @@ class TableTests(SynchronousTestCase):
 class TextTests(SynchronousTestCase):
     """Links lead somewhere, the first commands exist, the words are ours."""
 
+    def test_columns_of_tables(self) -> None:
+        """No text reaches from one column into the next: that table would not be shown; README is built by nobody."""
+        for path in DOCUMENTS:
+            ruler, rows = "", list[str]()
+            for line in path.read_text().splitlines():
+                if re.fullmatch(r" *=+(  +=+)+", line):
+                    ruler = "" if ruler and len(rows) > 1 else line
+                    rows = []
+                elif ruler:
+                    rows.append(line)
+                    gaps = [found.span() for found in re.finditer(r"(?<==) +", ruler)]
+                    torn = [line for begin, end in gaps if line[begin:end].strip()]
+                    self.assertEqual(torn, [], path.name)
+
     def test_links_between_documents(self) -> None:
         """Each link names a file that is there, and a section of it if it names one."""
         broken = []
