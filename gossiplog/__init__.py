@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gossiplog.catch_up import Moved
     from gossiplog.discovery.dht import Dht
     from gossiplog.discovery.lan import Lan
+    from gossiplog.discovery.room.way import Room
     from gossiplog.errors import (
         AppendOutcomeUnknown,
         BadExportError,
@@ -235,6 +236,7 @@ __all__ = [
     "Reordered",
     "ReplayError",
     "Result",
+    "Room",
     "Search",
     "SearchUnavailableError",
     "Segment",
@@ -314,6 +316,7 @@ _HOME = {
     "Exported": "live.exporting",
     "Imported": "live.importing",
     "Lan": "discovery.lan",
+    "Room": "discovery.room.way",
     "LiveSearch": "live.live_search",
     "LiveView": "live.live_view",
     "Joined": "net.joining",

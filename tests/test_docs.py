@@ -128,11 +128,16 @@ class TableTests(SynchronousTestCase):
 
     wire = ROOT / "docs" / "protocol" / "wire.rst"
     session = ROOT / "docs" / "protocol" / "session.rst"
+    rooms = ROOT / "docs" / "protocol" / "rooms.rst"
     security = ROOT / "docs" / "security.rst"
 
     def test_limits(self) -> None:
         """Every limit is listed once, with its value."""
-        rows = [row for path in (self.wire, self.session) for row in cells(path, "name", "value", "of what")]
+        rows = [
+            row
+            for path in (self.wire, self.session, self.rooms)
+            for row in cells(path, "name", "value", "of what")
+        ]
         listed = {name: number(value) for name, value, _ in rows}
         self.assertEqual(len(listed), len(rows))
         ours = {name: value for name, value in vars(limits).items() if name.isupper()}

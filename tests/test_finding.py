@@ -17,6 +17,7 @@ from gossiplog.app.tap import NodeService, Options
 from gossiplog.discovery import extras
 from tests.processes import ProcessTestCase
 
+ROOM = f"tcp:192.0.2.7:443#{'00' * 32}"
 GOOD = (
     ([], Finding()),
     (["--lan"], Finding(lan="")),
@@ -29,6 +30,7 @@ GOOD = (
     ),
     (["--no-exchange", "--links", "3"], Finding(no_exchange=True, links=3)),
     (["--links=64", "--lan"], Finding(lan="", links=64)),
+    (["--room", ROOM, "--room", "tcp:192.0.2.7:443"], Finding(room=(ROOM, "tcp:192.0.2.7:443"))),
 )
 BAD = (
     (["--lan=a_b"], "can be no name on the local network"),
@@ -37,6 +39,8 @@ BAD = (
     (["--dht-bootstrap", "tcp:192.0.2.1:6881"], "a bootstrap node is HOST:PORT"),
     (["--dht-bootstrap", "192.0.2.1:0"], "from 1 to 65535"),
     (["--dht-bootstrap", "1.2.3:6881"], "neither an IP address nor the name of a host"),
+    (["--room", "tcp:192.0.2.7"], "is no endpoint to dial"),
+    (["--room", "tcp:192.0.2.7:443#room_x"], "characters follow room_"),
     (["--links", "0"], "a number of links from 1 to 64"),
     (["--links", "65"], "a number of links from 1 to 64"),
     (["--links", "many"], "a number of links from 1 to 64"),

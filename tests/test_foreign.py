@@ -230,6 +230,7 @@ OUTSIDE = {
     "live.logger": "what it is for",
     "app.commands.forks": "a proof on standard output: lines of Base64",
     "app.logs": "where twistd logs JSON to: ASCII without controls",
+    "app.room_tap": "as app.tap",
     "app.tap": "says where the one line goes while twistd has its log in the place of standard error",
 }
 """Modules that hold a stream or a logger of their own, and why."""

@@ -64,6 +64,7 @@ PUBLIC = [
     "Reader",
     "Reference",
     "Result",
+    "Room",
     "Search",
     "Segment",
     "Store",
@@ -114,7 +115,7 @@ BELOW = {
     "views": VALUES | {"log", "store.directory", "store.folder", "store.owning_process"},
     "live": VALUES | {"log", "gossip", "wire.export", "store", "views", "notices"},
     "net": VALUES | {"log", "gossip", "wire", "store", "live", "notices"},
-    "discovery": VALUES | {"log", "store.owning_process", "live", "net", "notices"},
+    "discovery": VALUES | {"log", "wire", "store.owning_process", "live", "net", "notices"},
 }
 """What each layer may import besides itself; modules above ``net`` import anything but what is in FRONT."""
 

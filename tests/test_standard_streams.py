@@ -242,6 +242,7 @@ PRINTING: Sequence[tuple[str, ...]] = (
     ("recover", "--alone", "--store", "store"),
     ("simulate", "--nodes", "3", "--links", "2", "--authors", "1"),
     ("simulate", "--help"),
+    ("room", "--make-key"),
     ("--help",),
     ("--version",),
 )

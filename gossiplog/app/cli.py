@@ -27,6 +27,7 @@ from gossiplog.app.commands import (
     view_arguments,
 )
 from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait, seconds
+from gossiplog.app.commands.room_arguments import add as add_room
 from gossiplog.app.finding import Finding, add_options, spelled
 from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
 from gossiplog.errors import StoreUnsafeError
@@ -306,6 +307,7 @@ def _parser() -> argparse.ArgumentParser:
     _writer(chat)
     _network(chat)
     _addresses(chat)
+    add_room(verbs)
     simulate_arguments.add(verbs)
     return parser
 

@@ -70,6 +70,15 @@ def _links(text: str) -> int:
     raise InvalidValueError(f"a number of links from 1 to {MAX_FOUND_LINKS}, not {text!r:.80}")
 
 
+def _room(text: str) -> str:
+    from gossiplog.app import keyfile
+    from gossiplog.discovery.room.way import parse_room
+
+    said = keyfile.said(text)
+    parse_room(said)
+    return said
+
+
 OPTIONS: Final = (
     Option(
         *(
@@ -90,6 +99,15 @@ OPTIONS: Final = (
         ),
         repeats=True,
     ),
+    Option(
+        *(
+            "--room",
+            "ENDPOINT#KEY",
+            "meet peers that nobody can dial in this room, or @FILE that says which; may be repeated",
+            _room,
+        ),
+        repeats=True,
+    ),
     Option("--no-exchange", "", "neither tell peers of others that were met, nor take what they tell"),
     Option("--links", "N", f"look for peers until there are so many (default: {LINKS_WANTED})", _links),
 )
@@ -102,6 +120,7 @@ class Finding:
     lan: str | None = None
     dht: bool = False
     dht_bootstrap: tuple[str, ...] = ()
+    room: tuple[str, ...] = ()
     no_exchange: bool = False
     links: int = LINKS_WANTED
 
@@ -136,6 +155,10 @@ class Finding:
             from gossiplog.discovery.dht import Dht
 
             ways.append(Dht(self.dht_bootstrap))
+        for room in self.room:
+            from gossiplog.discovery.room.way import Room
+
+            ways.append(Room(room))
         return ways
 
     @property
@@ -223,12 +246,28 @@ def usage_flags() -> list[list[Any]]:
 
 
 def usage_parameters() -> list[list[Any]]:
-    """Those with one value; those that are repeated need a method ``opt_...`` of their own."""
+    """Those with one value; those that are repeated are methods: :func:`usage_repeated`."""
     return [
         [option.name.removeprefix("--"), None, None, _sentence(option), option.read]
         for option in OPTIONS
         if not (option.is_flag or option.repeats)
     ]
+
+
+def usage_repeated(name: str) -> Callable[[Any, str], None]:
+    """A method ``opt_...`` for an option that is repeated."""
+    [option] = [option for option in OPTIONS if option.name == name]
+
+    def take(said: Any, text: str) -> None:
+        from twisted.python.usage import UsageError
+
+        try:
+            said[name.removeprefix("--")] = (*said.get(name.removeprefix("--"), ()), option.read(text))
+        except GossiplogError as error:
+            raise UsageError(f"{name}: {error}") from None
+
+    take.__doc__ = _sentence(option)
+    return take
 
 
 def finding_of(said: Mapping[str, Any]) -> Finding:

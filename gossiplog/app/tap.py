@@ -20,12 +20,11 @@ from twisted.python.failure import Failure
 from gossiplog.app import keyfile, log_options
 from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait
 from gossiplog.app.commands.follow import MEMORY, MODES, QUOTAS, bound, read_memory
-from gossiplog.app.finding import Finding, finding_of, spelled, usage_flags, usage_parameters
+from gossiplog.app.finding import Finding, finding_of, spelled, usage_flags, usage_parameters, usage_repeated
 from gossiplog.app.foreground import SWITCH_SECONDS
 from gossiplog.app.logs import TWISTD_LOG_NAME, twistd_log, use_levels
 from gossiplog.app.printing import complain
 from gossiplog.app.service import Serving
-from gossiplog.discovery.dht_answers import Bootstrap
 from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.logger import NodeLog
@@ -94,14 +93,6 @@ class Options(usage.Options):
         """Endpoint to dial and keep a connection to, such as tcp:example.org:4000; may be repeated."""
         self.peers.append(_checked(check_client, endpoint))
 
-    def opt_dht_bootstrap(self, node: str) -> None:
-        """A node of a DHT of your own, HOST:PORT, to find peers through it; may be repeated."""
-        try:
-            Bootstrap.parse(node)
-        except GossiplogError as error:
-            raise usage.UsageError(str(error)) from None
-        self["dht-bootstrap"] = [*self.get("dht-bootstrap", ()), node]
-
     def opt_log_level(self, text: str) -> None:
         try:
             self._levels.append(log_options.read_levels(text))
@@ -110,6 +101,8 @@ class Options(usage.Options):
 
     opt_log_level.__doc__ = f"{log_options.LEVEL[0].upper()}{log_options.LEVEL[1:]}."
 
+    opt_room = usage_repeated("--room")
+    opt_dht_bootstrap = usage_repeated("--dht-bootstrap")
     opt_l = opt_listen
     opt_p = opt_peer
 

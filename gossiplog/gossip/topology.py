@@ -180,6 +180,28 @@ class Topology:
         agreed = [ip for ip, groups in self._seen.items() if len(groups) >= 2]
         return agreed[-1] if agreed else None
 
+    # -- what others do for us
+
+    def wants(self, node: bytes, pending: int) -> bool:
+        """Whether a session with ``node`` is wanted, beside so many that are being made without us."""
+        links = sum(not n.is_near and n.drop_at is None for n in self._neighbours.values())
+        return self.takes(node) and links + len(self._dialling) + pending < self.wanted
+
+    def takes(self, node: bytes) -> bool:
+        """Whether a session that ``node`` wants is taken."""
+        if not self.wanted or node == self.node or any(n.node == node for n in self._neighbours.values()):
+            return False
+        return sum(not n.is_chosen for n in self._neighbours.values()) < limits.MAX_FOUND_LINKS
+
+    def may_try(self, address: Address, teller: bytes | None, now: float) -> bool:
+        """Whether to dial ``address`` because somebody at ``teller`` said so; that counts as done."""
+        if self._is_ours(address) or not may_dial(address, teller, self.subnets):
+            return False
+        if self._budget.ready_at(now) > now or self._budget.wait(address.group, now) > 0.0:
+            return False
+        self._budget.take(address.group, now)
+        return True
+
     # -- what to do
 
     def step(self, now: float) -> list[Action]:

@@ -56,6 +56,7 @@ class KeyKind(Enum):
     AUTHOR = "author"
     NODE = "node"
     NETWORK = "network"
+    ROOM = "room"
 
 
 class Keypair:

@@ -15,19 +15,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode, GossiplogError, LimitExceededError, PeerError, ReplayError
 from gossiplog.net.bans import Bans, points_of
 from gossiplog.net.connection_counts import ConnectionCounts
 from gossiplog.net.first_messages import FirstMessages
-from gossiplog.net.link import Link
 from gossiplog.net.places import is_local, place
 from gossiplog.net.refusals import Refusals
 from gossiplog.net.sockets import descriptors
 from gossiplog.net.token_bucket import Bucket, PlaceRates
 from gossiplog.notices import Banned, Notice
+from gossiplog.wire.channel import Channel
 
 CROWDING_SECONDS = 60.0
 """So long after a stranger was turned out, those from the same place go before all others."""
@@ -40,11 +40,41 @@ OFFENCE_COST = 16.0
 """What an offence for which a node key is banned costs its place: a new key costs nothing."""
 
 
-class Admission:
-    """I stand at the door of one node.  ``tell`` hears of bans and of who was turned away."""
+class Link(Protocol):
+    """A connection that somebody made."""
 
-    def __init__(self, reactor: Any, tell: Callable[[Notice], None]) -> None:
+    host: str
+    address: str
+    initiator: bool
+    channel: Channel
+
+    def locate(self) -> bool:
+        """Look where it comes from; True if that is somewhere else than before."""
+
+    def answer(self) -> None:
+        """Go on with the handshake."""
+
+    def refuse(self, error: PeerError) -> None:
+        """End it, and report that with :meth:`Admission.refused`."""
+
+
+class Admission:
+    """I stand at the door of one node, or of a room.  ``tell`` hears of bans and of who was turned away.
+
+    At most ``most`` guests are let in (``MAX_CONNECTIONS``), ``most_here`` of them from one place
+    (``MAX_CONNECTIONS_PER_HOST``).
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        tell: Callable[[Notice], None],
+        most: int | None = None,
+        most_here: int | None = None,
+    ) -> None:
         now = reactor.seconds()
+        self._most = most
+        self._most_here = most_here
         self.bans = Bans()
         self.turned_away = Refusals(reactor, tell)
         self._reactor = reactor
@@ -183,8 +213,8 @@ class Admission:
             return None
         where = place(link.host)
         self._finished_at.take(where, self._reactor.seconds())
-        most = min(limits.MAX_CONNECTIONS, self._descriptors // 2)
-        most_here = most // 2 if is_local(link.host) else limits.MAX_CONNECTIONS_PER_HOST
+        most = min(self._most or limits.MAX_CONNECTIONS, self._descriptors // 2)
+        most_here = most // 2 if is_local(link.host) else self._most_here or limits.MAX_CONNECTIONS_PER_HOST
         again = self._guests_at[peer] == 1  # one of the two connections goes as soon as both have greeted
         if len(self._guests) >= most + again * most // 8:
             return ByeCode.LIMIT, f"{most} nodes are connected, and no more have room"

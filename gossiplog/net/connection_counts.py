@@ -14,7 +14,7 @@ Member = TypeVar("Member")
 
 
 class ConnectionCounts(Generic[Member]):
-    """I am some connections, each at a place.  Each method takes O(1), but for ``turns``."""
+    """I am some connections, each at a place.  Each method takes O(1), but for ``turns``, ``members``, ``everyone``."""
 
     def __init__(self) -> None:
         self._places: dict[str, dict[Member, None]] = {}
@@ -54,6 +54,10 @@ class ConnectionCounts(Generic[Member]):
     def members(self, where: str) -> list[Member]:
         """Who is at a place, the oldest first.  O(these)."""
         return list(self._places.get(where, ()))
+
+    def everyone(self) -> list[Member]:
+        """All, the oldest of each place first.  O(these)."""
+        return [member for members in self._places.values() for member in members]
 
     def newest(self, where: str) -> Member:
         """Who came last to a place where there is somebody."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IProtocol
 
 from gossiplog import notices
 from gossiplog.addresses import Address
@@ -45,6 +46,24 @@ class Finder(Protocol):
 
     def failed(self, reason: str) -> None:
         """It does not work, at least now; said once for each reason."""
+
+    # For a way that makes connections of its own:
+
+    def wants(self, node: bytes, pending: int = 0) -> bool:
+        """Whether a session with this node is wanted, beside so many that are being made."""
+
+    def takes(self, node: bytes) -> bool:
+        """Whether a session with it would be taken, if that is what it wants."""
+
+    def may_dial(self, host: str, port: int, teller: str) -> bool:
+        """Whether to dial there, once, because somebody at the numeric host ``teller`` said so."""
+
+    def carry(self, node: bytes, name: str, *, dials: bool, is_direct: bool) -> IProtocol | None:
+        """Give the protocol for a connection to this node, called ``name``; None once we have left.
+
+        ``dials``: we are the initiator; the other side says the contrary.  ``is_direct``: what the transport says of
+        the other side's address is the node's own.  If somebody else is there, the connection is closed.
+        """
 
 
 class Way(Protocol):
@@ -143,6 +162,22 @@ class _Running:
         """As :meth:`Finder.lost`."""
         if not self.is_over:
             self._search.lost_by(self.name, Address.of(host, port))
+
+    def wants(self, node: bytes, pending: int = 0) -> bool:
+        """As :meth:`Finder.wants`."""
+        return not self.is_over and self._search.peering.wants(node, pending)
+
+    def takes(self, node: bytes) -> bool:
+        """As :meth:`Finder.takes`."""
+        return not self.is_over and self._search.peering.takes(node)
+
+    def may_dial(self, host: str, port: int, teller: str) -> bool:
+        """As :meth:`Finder.may_dial`."""
+        return not self.is_over and self._search.peering.may_dial(Address.of(host, port), teller)
+
+    def carry(self, node: bytes, name: str, *, dials: bool, is_direct: bool) -> IProtocol | None:
+        """As :meth:`Finder.carry`."""
+        return None if self.is_over else self._search.peering.carry(node, name, dials, is_direct)
 
     def failed(self, reason: str) -> None:
         """As :meth:`Finder.failed`."""

@@ -16,7 +16,7 @@ from gossiplog.net.endpoints import describe
 from gossiplog.net.link import Link, Owner
 
 
-class _Closed(Protocol):
+class Closed(Protocol):
     """I am a connection that is closed at once, where something is wrapped around it."""
 
     def connectionMade(self) -> None:
@@ -43,7 +43,7 @@ class LinkFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """A link for the connection from or to ``addr``; None for one that is not worth a look."""
         if self.given_up:
-            return _Closed()
+            return Closed()
         if not self._address and not self._owner.admits(getattr(addr, "host", "")):
-            return None if self.port is not None else _Closed()
+            return None if self.port is not None else Closed()
         return Link(self._owner, bool(self._address), self._address or describe(addr))

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from gossiplog import limits
-from gossiplog.addresses import Address
+from gossiplog.addresses import Address, parse_ip
 from gossiplog.errors import ByeCode, InvalidValueError
 from gossiplog.gossip import events
 from gossiplog.gossip.messages import Peers
@@ -39,6 +39,13 @@ class _Attempt:
         self.connecting: Deferred[Any] | None = None
         self.link: Link | None = None
         self.is_reached = False
+
+
+class _Carried(NamedTuple):
+    """Who should be at the other end of a link over a connection that a way made, and whether nobody is between."""
+
+    node: bytes
+    is_direct: bool
 
 
 class Peering:
@@ -67,6 +74,7 @@ class Peering:
         self._handle = handle
         self._attempts: dict[Address, _Attempt] = {}
         self._links: dict[int, Link] = {}
+        self._carried: dict[Link, _Carried] = {}
         self._alarm = DeadlineTimer(reactor, self.step)
         self._is_stepping = self._is_stopped = False
 
@@ -114,12 +122,43 @@ class Peering:
     @property
     def is_busy(self) -> bool:
         """Whether somebody is being dialled who may become a peer."""
-        return any(not attempt.is_reached for attempt in self._attempts.values())
+        return any(not attempt.is_reached for attempt in self._attempts.values()) or self._pending > 0
+
+    # -- a way that makes connections of its own
+
+    @property
+    def _pending(self) -> int:
+        """Of its connections, those that are no session yet."""
+        return sum(link.session is None for link in self._carried)
+
+    def wants(self, node: bytes, pending: int) -> bool:
+        """Whether one with ``node`` is wanted, beside so many that are being made."""
+        is_pending = any(carried.node == node for carried in self._carried.values())
+        return not (self._is_stopped or is_pending) and self.topology.wants(node, pending + self._pending)
+
+    def takes(self, node: bytes) -> bool:
+        """Whether one is taken that ``node`` wants."""
+        return not self._is_stopped and self.topology.takes(node)
+
+    def may_dial(self, address: Address, teller: str) -> bool:
+        """Whether to dial there because somebody said so; that counts as if it was done."""
+        return self.topology.may_try(address, parse_ip(teller), self._now)
+
+    def carry(self, node: bytes, name: str, dials: bool, is_direct: bool) -> Link | None:
+        """Make a link for one; None when nobody wants it any more."""
+        if self._is_stopped:
+            return None
+        link = Link(self._owner, dials, name)
+        self._carried[link] = _Carried(node, is_direct)
+        return link
 
     # -- the driver reports
 
     def reached(self, link: Link, peer: bytes) -> None:
         """The handshake on ``link`` shows who is there."""
+        carried = self._carried.get(link)
+        if carried is not None and carried.node != peer:
+            link.say_bye(ByeCode.REFUSED, "another node is meant", by_peer=False)
         attempt = self._of(link)
         if attempt is None:
             return
@@ -132,13 +171,16 @@ class Peering:
         """A session is open."""
         self._links[session] = link
         attempt = self._of(link)
+        carried = self._carried.get(link)
         at = address_of(link) if attempt is None else attempt.dial.address
+        if carried is not None and not carried.is_direct:
+            at = None
         neighbour = Neighbour(
             session,
             peer,
             at,
-            at if link.initiator else None,
-            is_chosen=link.initiator and attempt is None,
+            at if link.initiator and carried is None else None,
+            is_chosen=link.initiator and attempt is None and carried is None,
             takes_peers=FEATURE in features,
             now=self._now,
         )
@@ -161,6 +203,7 @@ class Peering:
 
     def lost(self, link: Link) -> None:
         """``link`` is gone."""
+        self._carried.pop(link, None)
         attempt = self._of(link)
         if attempt is not None:
             self._over(attempt)

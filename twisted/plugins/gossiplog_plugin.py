@@ -1,7 +1,13 @@
-"""Tell twistd that there is a ``gossiplog`` service, without importing it (twistd imports every plugin)."""
+"""Tell twistd that there are ``gossiplog`` services, without importing them (twistd imports every plugin)."""
 
 from twisted.application.service import ServiceMaker
 
 gossiplog = ServiceMaker(
     "gossiplog", "gossiplog.app.tap", "Keep and replicate append-only logs.", "gossiplog"
+)
+gossiplog_room = ServiceMaker(
+    "gossiplog-room",
+    "gossiplog.app.room_tap",
+    "Let nodes meet that nobody can dial, without reading what they say.",
+    "gossiplog-room",
 )

@@ -1,0 +1,149 @@
+"""Rooms: members that meet there, what the room sees, and whoever is hostile."""
+
+from __future__ import annotations
+
+from gossiplog.discovery.room.key import RoomKey
+from gossiplog.discovery.room.way import Room
+from gossiplog.errors import EndpointError, InvalidKeyError
+from gossiplog.notices import PeerDown, PeerUp, WayFailed
+from tests.netcase import OTHER_NETWORK
+from tests.roomcase import KEY, RoomCase
+
+
+class MeetingTests(RoomCase):
+    def test_two(self) -> None:
+        """They meet, replicate, and stay connected; a look is over when that is done."""
+        a, b = self.members("ab")
+        self.world.run(5.0)
+        self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
+        self.assertEqual([peer.address for peer in a.node.peers], [f"{self.endpoint} (a room)"])
+        a.append(b"hello")
+        self.world.run()
+        self.assertEqual(b.payloads(a.author()), [b"hello"])
+        self.world.run(600.0)
+        self.assertEqual([len(site.of(PeerUp)) for site in (a, b)], [1, 1])
+        self.assertEqual(len(self.room), 2)
+        self.assertEqual([*a.of(PeerDown), *a.of(WayFailed), *self.told], [])
+
+    def test_many(self) -> None:
+        """Everyone is in one network, with one session for each two of them."""
+        sites = self.members("abcdef")
+        self.world.run(60.0)
+        for site in sites:
+            ids = [peer.id for peer in site.node.peers]
+            self.assertEqual(len(ids), len(set(ids)))
+            self.assertEqual(len(ids), 5)
+            site.told.clear()
+        self.world.run(600.0)
+        for site in sites:
+            self.assertEqual([*site.of(PeerUp), *site.of(PeerDown)], [])
+
+    def test_no_more_links_than_wanted(self) -> None:
+        sites = [self.member(name, links=2) for name in "abcdefgh"]
+        self.world.run(120.0)
+        degrees = [len(site.node.peers) for site in sites]
+        self.assertGreaterEqual(min(degrees), 2)
+        self.assertLessEqual(sum(degrees) / len(degrees), 4)
+
+    def test_another_network(self) -> None:
+        """It shares the room, and nobody notices."""
+        self.member("a")
+        other = self.member("b", OTHER_NETWORK)
+        self.world.run(30.0)
+        self.assertEqual((len(self.room), other.told), (2, []))
+
+    def test_another_key(self) -> None:
+        """Who has not the key of the room gets no answer, and is told why."""
+        a = self.world.site("a")
+        way = Room(f"{self.endpoint}#{RoomKey(bytes(32)).text}")
+        self.world.result(a.node.join(way).flush())
+        [failed] = a.of(WayFailed)
+        self.assertIn("its key is another one", failed.reason)
+        self.assertEqual(len(self.room), 0)
+
+    def test_no_room(self) -> None:
+        """It is told once, flush fires; when the room is there they meet."""
+        self.world.result(self.room.stop())
+        a, b = self.member("a"), self.member("b")
+        flushed = self.world.result(a.joined.flush())  # type: ignore[attr-defined]
+        self.assertEqual((flushed.connected, len(flushed.failed)), (0, 1))
+        self.world.run(100.0)
+        self.assertEqual(len(a.of(WayFailed)), 1)
+        self.start_room(self.port)
+        self.world.run(90.0)
+        self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
+
+    def test_the_room_starts_anew(self) -> None:
+        """Its sessions are over; soon there are others, and the room does not know its members again."""
+        a, b = self.members("ab")
+        self.world.run(5.0)
+        cards = {visitor.card for visitor in self.room.seated}
+        tags = {visitor.tag for visitor in self.room.seated}
+        self.world.result(self.room.stop())
+        self.start_room(self.port)
+        self.world.run(60.0)
+        self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
+        self.assertEqual(len(cards | {visitor.card for visitor in self.room.seated}), 4)
+        self.assertEqual(len(tags | {visitor.tag for visitor in self.room.seated}), 2)
+
+    def test_leave(self) -> None:
+        """Nobody sits any more, and nothing is left of the way but the sessions."""
+        a, b = self.members("ab")
+        self.world.run(5.0)
+        for site in (a, b):
+            self.world.result(site.joined.leave())  # type: ignore[attr-defined]
+        self.world.run(60.0)
+        self.assertEqual(len(self.room), 0)
+        self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
+        self.assertEqual([*a.of(PeerDown), *b.of(PeerDown)], [])
+
+    def test_a_session_that_ended(self) -> None:
+        """They meet again, after a while; a member that is gone is not asked."""
+        a, b = self.members("ab")
+        self.world.run(5.0)
+        b.stop()
+        self.world.run(120.0)
+        self.assertEqual((a.node.peers, len(self.room)), ([], 1))
+        b.start()
+        b.node.join(self.way())
+        self.world.run(30.0)
+        self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
+
+    def test_a_member_that_can_be_dialled_too(self) -> None:
+        """One session, by whichever way."""
+        a, b = self.members("ab")
+        address = b.listen()
+        a.node.connect(address)
+        self.world.run(60.0)
+        self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
+        self.assertEqual([peer.id for peer in b.node.peers], [a.node.id])
+
+    def test_through_a_room_is_no_address(self) -> None:
+        """Where the room is, nobody of the network is: it gets into no address book, and is told to nobody."""
+        a, b = self.members("ab")
+        self.world.run(5.0)
+        self.assertEqual([*a.node.found, *b.node.found], [])
+        self.assertNotIn(self.endpoint, [*a.node.addresses, *b.node.addresses])
+
+    def test_texts(self) -> None:
+        for text in (
+            "",
+            "room",
+            "tcp:here:1#",
+            "tcp:here:1#room_x",
+            f"tcp:here:1#{'0' * 63}",
+            "tcp:here:99999#",
+        ):
+            self.assertRaises((EndpointError, InvalidKeyError), Room, text)
+        self.assertRaises(InvalidKeyError, Room, f"tcp:here:1#{KEY.text}", KEY.text)
+        self.assertEqual(Room("tcp:here:1", KEY.text).key, KEY)
+        self.assertTrue(Room("tcp:here:1").key.is_open)
+
+
+class OpenRoomTests(RoomCase):
+    key = RoomKey()
+
+    def test_open(self) -> None:
+        a, b = self.members("ab")
+        self.world.run(5.0)
+        self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
