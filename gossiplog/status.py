@@ -110,8 +110,9 @@ class Status:
 
     ``to_come`` and ``to_send`` are the lag in both directions, in entries, of all peers together: of what several have
     or lack, ``to_come`` counts an entry once, ``to_send`` once for each.  ``network`` is the discovery id, which is no
-    secret.  ``listening`` are the endpoints that are bound, ``addresses`` where others may reach them.  ``authors`` is
-    empty where it was not asked for.
+    secret.  ``bytes_in``, ``bytes_out`` and ``entries_out`` are those of all connections since the node was made, also
+    of those that are over.  ``listening`` are the endpoints that are bound, ``addresses`` where others may reach them.
+    ``authors`` is empty where it was not asked for.
     """
 
     node: bytes
@@ -133,6 +134,9 @@ class Status:
     log_count: int
     fork_count: int
     log_bytes: int
+    bytes_in: int
+    bytes_out: int
+    entries_out: int
     peers: tuple[PeerStatus, ...]
     bans: tuple[Ban, ...]
     disk: DiskStatus
@@ -249,6 +253,7 @@ def status_of(node: Observed, *, authors: bool) -> Status:
         log_count=len(core.clock),
         fork_count=len(core.forks),
         log_bytes=weights.bytes,
+        **driver._open.traffic._asdict(),
         peers=peers,
         bans=(*node.bans,),
         disk=_disk_of(core.disk),

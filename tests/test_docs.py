@@ -93,7 +93,7 @@ class BlockTests(SynchronousTestCase):
                         self.check_step(shell, path, step)
             else:
                 self.assertIn(
-                    block.language, ("text", "ini", "systemd"), f"{place}: not a language that is run"
+                    block.language, ("text", "ini", "systemd", "yaml"), f"{place}: not a language that is run"
                 )
         self.assertEqual(saved, set(), "programs that no console block runs")
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from gossiplog.app import keyfile, log_options
+from gossiplog.app import keyfile, watching
 from gossiplog.app.commands import (
     follow,
     forks,
@@ -98,6 +98,8 @@ def _run(argv: Sequence[str] | None) -> int:
         arguments.store = _default_store(arguments.reads(arguments))
     if "finding" in arguments:
         arguments.finding = Finding.of(vars(arguments))
+    if "metrics" in arguments:
+        arguments.watching = watching.watching_of(arguments)
     verb: Callable[[argparse.Namespace], int] = arguments.verb
     return verb(arguments)
 
@@ -271,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     _network(run)
     _addresses(run)
     follow.add_limits(run)
-    log_options.add_arguments(run)
+    watching.add_arguments(run)
 
     invite = verb(
         "invite",
@@ -294,7 +296,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _addresses(join)
     follow.add_limits(join)
-    log_options.add_arguments(join)
+    watching.add_arguments(join)
 
     chat = verb(
         "chat",

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from gossiplog.app.commands.arguments import checked
 from gossiplog.errors import InvalidValueError
 
-PARTS: Final = ("app", "discovery", "gossip", "live", "net", "store", "views")
+PARTS: Final = ("app", "control", "discovery", "gossip", "live", "net", "store", "views")
 LEVELS: Final = ("debug", "info", "warn", "error")
 
 JSON: Final = "log a JSON object in each line"

@@ -19,6 +19,7 @@ from gossiplog.app.finding import Finding
 from gossiplog.app.happenings import Happenings
 from gossiplog.app.printing import as_json
 from gossiplog.app.supervisor import Supervisor
+from gossiplog.app.watching import Watching
 from gossiplog.errors import StoreLockedError
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.logger import NodeLog
@@ -34,6 +35,8 @@ from gossiplog.store.lock import Patience
 from gossiplog.ticket import Ticket
 
 _log = NodeLog()
+
+NOBODY_WATCHES: Final = Watching()
 
 HOLD_UP_SECONDS: Final = 0.2
 """Nobody notices that Ctrl-C takes so long."""
@@ -58,12 +61,13 @@ class Serving:
         max_memory: int | None = None,
         mode: str = "both",
         finding: Finding | None = None,
+        watching: Watching = NOBODY_WATCHES,
     ) -> None:
         """Remember what to run; what happens later is logged.  ``init``: create a missing store; ``wait``: for so long,
         while it is open elsewhere.
 
         ``finding``: in which ways peers are found; None: nobody but those named.  ``show`` is given a progress line a
-        few times a second while entries come.
+        few times a second while entries come.  ``watching``: who may look at the node, and how.
         """
         self._reactor = reactor
         self._path = place_of(path)
@@ -78,6 +82,7 @@ class Serving:
         self._max_memory = max_memory
         self._mode = mode
         self._finding = finding
+        self._watching = watching
         self.failure: Exception | None = None
         self._open = AsyncExitStack()
         self._happenings = Happenings()
@@ -122,7 +127,8 @@ class Serving:
             node.connect(peer)
         if self._finding is not None:
             bound += await self._finding.join(node, bound)
-        return ready_line(bound, node.id, self._path)
+        watched = await self._watching.begin(self._reactor, node, opened)
+        return ready_line(bound, node.id, self._path, **watched)
 
     def _supervise(self, opened: AsyncExitStack) -> None:
         supervisor = Supervisor(self._reactor, self._status)
@@ -159,7 +165,7 @@ async def open_patiently(path: str, reactor: Any, *, init: bool, wait: float) ->
         await deferLater(reactor, 0)
 
 
-def ready_line(listening: Sequence[str], node: bytes, path: str) -> str:
+def ready_line(listening: Sequence[str], node: bytes, path: str, **more: str) -> str:
     """Return what a program that starts nodes waits for: ``gossiplog ready`` and JSON with sorted keys."""
-    about = {"listening": list(listening), "node": format_key(KeyKind.NODE, node), "store": path}
+    about = {"listening": list(listening), "node": format_key(KeyKind.NODE, node), "store": path, **more}
     return f"gossiplog ready {as_json(about, sort_keys=True)}"

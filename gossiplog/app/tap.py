@@ -17,7 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from gossiplog.app import keyfile, log_options
+from gossiplog.app import keyfile, log_options, watching
 from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait
 from gossiplog.app.commands.follow import MEMORY, MODES, QUOTAS, bound, read_memory
 from gossiplog.app.finding import Finding, finding_of, spelled, usage_flags, usage_parameters, usage_repeated
@@ -64,12 +64,13 @@ class Options(usage.Options):
             (MEMORY, read_memory),
         ]
     ]
-    optParameters += usage_parameters()
+    optParameters += [*usage_parameters(), *watching.usage_parameters()]
     store: str
     network: Network | Ticket
     quotas: Quotas
     mode: str
     finding: Finding
+    watching: watching.Watching
     logs: log_options.LogOptions
     parent: Any = None
     terminal: TextIO | None = None
@@ -133,6 +134,8 @@ class Options(usage.Options):
         self.quotas = Quotas(**bounds)
         try:
             self.finding = finding_of(self)
+            said = {name: self[name.replace("_", "-")] for name in ("metrics",)}
+            self.watching = watching.Watching.of(said)
         except GossiplogError as error:
             raise usage.UsageError(str(error)) from None
         try:
@@ -195,6 +198,7 @@ class NodeService(Service):
             max_memory=options["max-memory"],
             mode=options.mode,
             finding=options.finding,
+            watching=options.watching,
         )
 
     def startService(self) -> None:

@@ -48,7 +48,8 @@ def serve(reactor: Any, node: Served) -> Control | Unserved:
         control.listen(ControlSocket(node.store.path))
     except GossiplogError as error:
         why = str(error)
-        _log.warn("others cannot use store {path} while its node runs: {why}", path=node.store.path, why=why)
+        words = "others cannot use store {path} while its node runs: {why}"
+        _log.warn(words, event="no_control", path=node.store.path, why=why)
         return Unserved(why)
     return control
 
@@ -254,7 +255,7 @@ class Connection(Protocol):
 
     def _failed(self, reason: Failure) -> dict[str, Any]:
         if not isinstance(reason.value, GossiplogError) and not pass_on(self._control.reactor, reason.value):
-            _log.failure("a request over the control socket failed", reason)
+            _log.failure("a request over the control socket failed", reason, event="request_failed")
         return {"error": failure(reason.value or ControlError("it failed"))}
 
     def _done(self, weight: int, said: dict[str, Any]) -> None:

@@ -18,6 +18,15 @@ and 2 MiB of texts are not much."""
 STATUS_SECONDS: Final = 5.0
 """Between two looks at how a service is, for systemd's status: nobody looks more often, and it is little work."""
 
+MAX_WEB_CONNECTIONS: Final = 64
+"""To a page or to metrics of a node: a browser opens six, Prometheus one."""
+
+WEB_REQUEST_BYTES: Final = 64 * 1024
+"""Of the body of a request: an entry that a person typed, and more; it is kept in memory."""
+
+WEB_IDLE_SECONDS: Final = 60
+"""That a connection to a page may say nothing."""
+
 MAX_MARKS: Final = 8
 """Combining marks on one letter: more than any script stacks; hundreds of them reach over the lines above and below."""
 

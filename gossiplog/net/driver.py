@@ -47,6 +47,7 @@ from gossiplog.net.dialer import Dialers
 from gossiplog.net.effect_notices import tell_failed, told
 from gossiplog.net.fair_turns import FairTurns
 from gossiplog.net.link import Link
+from gossiplog.net.open_links import OpenLinks
 from gossiplog.net.peering import Peering
 from gossiplog.net.settings import Settings
 from gossiplog.net.signature_checks import SignatureChecks
@@ -88,7 +89,7 @@ class Driver:
         self._secret = secret
         self._tell = tell
         self.links: dict[int, Link] = {}
-        self._open: dict[Link, None] = {}  # in order, as a set is not
+        self._open = OpenLinks()
         self._next_session = 0
         self._sent: dict[Link, None] = {}
         self._alarm = DeadlineTimer(reactor, lambda: self._handle(events.Tick()))
@@ -250,7 +251,7 @@ class Driver:
 
     def connection_lost(self, link: Link, reason: str) -> None:
         """It is gone."""
-        self._open.pop(link, None)
+        self._open.over(link)
         self.admission.lost(link)
         self._sent.pop(link, None)
         if link.session is not None:

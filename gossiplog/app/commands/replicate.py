@@ -203,6 +203,7 @@ async def _run(reactor: Any, arguments: Namespace, status: StatusLine, init: boo
         max_memory=arguments.max_memory,
         mode=arguments.mode,
         finding=arguments.finding,
+        watching=arguments.watching,
     )
     try:
         say(await serving.start())

@@ -1,0 +1,216 @@
+"""Figures of a node for Prometheus.
+
+Responsible for: their names, what each is, and answering who collects them.
+Must not know: how a node counts.
+Invariant: nothing is counted here that is counted elsewhere; who does not collect costs nothing; no name, key, address
+or text of others is in a figure, and there are as many series as there are rows here, whatever happens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from gossiplog.app.happenings import KINDS, name_of
+from gossiplog.app.http import BoundedSite, listen
+from gossiplog.errors import ByeCode, InvalidValueError
+from gossiplog.net.endpoints import describe
+from gossiplog.node import Node
+from gossiplog.notices import NewEntries, Notice, PeerDown, StrangersTurnedAway
+
+if TYPE_CHECKING:
+    from gossiplog.status import Status
+
+
+class Seen(NamedTuple):
+    """What figures are made of."""
+
+    status: Status
+    node: Node
+
+
+class Row(NamedTuple):
+    """One figure: its name without ``gossiplog_``, what it is, and how it is read; with a ``label``, one for each."""
+
+    name: str
+    about: str
+    read: Callable[[Seen], Any]
+    label: str = ""
+
+
+GAUGES: Final = (
+    Row("peers", "Peers with an open session.", lambda seen: len(seen.status.peers)),
+    Row("logs", "Logs of which anything is held.", lambda seen: seen.status.log_count),
+    Row("entries", "Entries held.", lambda seen: seen.status.entries),
+    Row(
+        "entries_to_come",
+        "Entries that peers say to hold and are not on our disk.",
+        lambda seen: seen.status.to_come,
+    ),
+    Row(
+        "entries_to_send",
+        "Entries that peers are to get and were not given yet.",
+        lambda seen: seen.status.to_send,
+    ),
+    Row("caught_up", "1 when all that peers told of is on our disk.", lambda seen: seen.status.caught_up),
+    Row("forked_logs", "Logs whose authors signed two.", lambda seen: seen.status.fork_count),
+    Row(
+        "logs_over_quota",
+        "Logs of which nothing is taken because of a quota.",
+        lambda seen: len(seen.node.over_quota),
+    ),
+    Row("banned_nodes", "Nodes that are kept out.", lambda seen: len(seen.status.bans)),
+    Row("dialled_endpoints", "Endpoints that are kept dialled.", lambda seen: len(seen.status.dialled)),
+    Row(
+        "store_copied", "1 when the store is a copy and does not sign.", lambda seen: bool(seen.status.copied)
+    ),
+    Row("log_bytes", "What logs and fork proofs take on disk.", lambda seen: seen.status.log_bytes),
+    Row(
+        "disk_bytes",
+        "Bytes of files in the directory of the store.",
+        lambda seen: {
+            kind: getattr(seen.status.disk, kind) for kind in ("logs", "journal", "views", "other")
+        },
+        "kind",
+    ),
+    Row("disk_free_bytes", "Bytes that the file system has left.", lambda seen: seen.status.disk.free),
+    Row("queued_jobs", "Jobs that wait for the store.", lambda seen: seen.status.queues.jobs),
+    Row("queued_messages", "Messages of peers that wait.", lambda seen: seen.status.queues.messages),
+    Row("peer_memory_bytes", "Memory that is kept for peers.", lambda seen: seen.status.queues.memory_bytes),
+    Row("peer_memory_limit_bytes", "Of that the most.", lambda seen: seen.status.queues.max_memory_bytes),
+    Row("commit_longest_seconds", "The longest commit.", lambda seen: seen.status.commits.longest_seconds),
+    Row("build_info", "1.", lambda seen: {version("gossiplog"): 1}, "version"),
+)
+
+COUNTERS: Final = (
+    Row("received_bytes", "Bytes that came from peers.", lambda seen: seen.status.bytes_in),
+    Row("sent_bytes", "Bytes that went to peers.", lambda seen: seen.status.bytes_out),
+    Row("sent_entries", "Entries that went to peers.", lambda seen: seen.status.entries_out),
+    Row("commits", "Commits.", lambda seen: seen.status.commits.count),
+    Row("commit_seconds", "Time that commits took.", lambda seen: seen.status.commits.seconds),
+    Row(
+        "committed_entries", "Entries that commits brought to disk.", lambda seen: seen.status.commits.entries
+    ),
+    Row("committed_bytes", "Bytes of these.", lambda seen: seen.status.commits.bytes),
+)
+
+
+_CODES: Final = {int(code): code.name.lower() for code in ByeCode}
+
+
+class Tally:
+    """I count what a node tells, while somebody collects."""
+
+    def __init__(self, node: Node) -> None:
+        self._local = node.store._core.local
+        self.events: Counter[str] = Counter({name_of(kind): 0 for kind in KINDS})
+        self.entries: Counter[str] = Counter(local=0, peers=0)
+        self.ends: Counter[str] = Counter(dict.fromkeys([*_CODES.values(), "other"], 0))
+        self.strangers = 0
+        self.stop = node.subscribe(self._told)
+
+    def _told(self, notice: Notice) -> None:
+        self.events[name_of(type(notice))] += 1
+        match notice:
+            case NewEntries(author, first, last):
+                self.entries["local" if author in self._local else "peers"] += last - first + 1
+            case PeerDown(_, code, _):
+                self.ends[_CODES.get(code, "other")] += 1
+            case StrangersTurnedAway():
+                self.strangers += notice.count
+
+    def rows(self) -> Iterator[Row]:
+        """What was counted, as counters."""
+        yield Row(
+            "new_entries",
+            "Entries that are new on disk, by who wrote them.",
+            lambda _: self.entries,
+            "author",
+        )
+        yield Row(
+            "events", "What happened, by the name that it has in the log.", lambda _: self.events, "event"
+        )
+        yield Row("sessions_ended", "Sessions that ended, by how.", lambda _: self.ends, "code")
+        yield Row("turned_away", "Strangers that were turned away, told together.", lambda _: self.strangers)
+
+
+class Figures:
+    """I am what a registry of Prometheus collects of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._core: Any = client()
+        self._node = node
+        self.tally = Tally(node)
+        self.registry: Any = self._core.CollectorRegistry()
+        self.registry.register(self)
+        self._core.ProcessCollector(registry=self.registry)
+
+    def describe(self) -> list[Any]:
+        """Nothing is looked at when a registry takes me."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        """Look at the node, and give all figures.  O(peers and what they are owed)."""
+        seen = Seen(self._node.status(authors=False), self._node)
+        families = import_module("prometheus_client.core")
+        for rows, family in (
+            (GAUGES, families.GaugeMetricFamily),
+            ((*COUNTERS, *self.tally.rows()), families.CounterMetricFamily),
+        ):
+            for row in rows:
+                yield _filled(family, row, row.read(seen))
+
+    def text(self) -> bytes:
+        """Return what a server of Prometheus reads."""
+        return bytes(self._core.generate_latest(self.registry))
+
+
+def _filled(family: Any, row: Row, value: float | Mapping[str, float]) -> Any:
+    made = family(f"gossiplog_{row.name}", row.about, labels=[row.label] if row.label else None)
+    for label, number in value.items() if isinstance(value, Mapping) else (("", value),):
+        made.add_metric([label] if row.label else [], float(number))
+    return made
+
+
+class MetricsPage(Resource):
+    """I answer ``GET /metrics``."""
+
+    isLeaf = True
+
+    def __init__(self, figures: Figures) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._figures = figures
+
+    def render(self, request: Request) -> bytes:
+        """Answer; there is nothing else here, and nothing to do."""
+        request.setHeader("X-Content-Type-Options", "nosniff")
+        if request.method not in (b"GET", b"HEAD") or request.path not in (b"/metrics", b"/"):
+            request.setResponseCode(404)
+            return b"see /metrics\n"
+        request.setHeader("Content-Type", client().CONTENT_TYPE_LATEST)
+        return b"" if request.method == b"HEAD" else self._figures.text()
+
+
+async def begin(reactor: Any, node: Node, endpoint: str, opened: AsyncExitStack) -> str:
+    """Answer who collects until ``opened`` is closed; return where."""
+    figures = Figures(node)
+    opened.callback(figures.tally.stop)
+    site = BoundedSite(MetricsPage(figures), reactor)
+    port = await listen(reactor, endpoint, site)
+    opened.push_async_callback(site.close, port)
+    return describe(port.getHost())
+
+
+def client() -> Any:
+    """Return the module ``prometheus_client``; InvalidValueError where it is not installed."""
+    try:
+        return import_module("prometheus_client")
+    except ImportError:
+        raise InvalidValueError("metrics need prometheus-client: pip install 'gossiplog[metrics]'") from None

@@ -1,0 +1,74 @@
+"""How a program is told to let others watch its node.
+
+Responsible for: the options about that, for argparse and for twistd alike, and beginning what they say.
+Must not know: what is shown.
+Invariant: what is wrong with an option, or not installed, is said before anything starts; nothing of it is imported,
+and nothing is counted, unless it is asked for.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from gossiplog.app import log_options
+from gossiplog.app.commands.arguments import checked
+
+if TYPE_CHECKING:
+    from gossiplog.node import Node
+
+METRICS: Final = "answer Prometheus at this endpoint, such as tcp:9100; without interface= this machine alone"
+
+
+def read_endpoint(text: str) -> str:
+    """Return where a web server is to listen; raises EndpointError."""
+    from gossiplog.app.http import near
+
+    return near(text)
+
+
+@dataclass(frozen=True)
+class Watching:
+    """Where a node may be watched; "" is nowhere."""
+
+    metrics: str = ""
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Watching:
+        """What these options say; raises InvalidValueError for what does not work here."""
+        if said["metrics"]:
+            from gossiplog.app.metrics import client
+
+            client()
+        return cls(said["metrics"] or "")
+
+    async def begin(self, reactor: Any, node: Node, opened: AsyncExitStack) -> dict[str, str]:
+        """Let ``node`` be watched until ``opened`` is closed; return what listens where.  Raises EndpointError."""
+        bound = {}
+        if self.metrics:
+            from gossiplog.app.metrics import begin as begin_metrics
+
+            bound["metrics"] = await begin_metrics(reactor, node, self.metrics, opened)
+        return bound
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options, those of the log too; :func:`watching_of` takes what was said."""
+    log_options.add_arguments(parser)
+    parser.add_argument("--metrics", type=checked(read_endpoint), metavar="ENDPOINT", help=METRICS)
+
+
+def watching_of(arguments: Namespace) -> Watching:
+    """What a command line says."""
+    return Watching.of(vars(arguments))
+
+
+def usage_parameters() -> list[list[Any]]:
+    """The options, as ``twisted.python.usage`` takes them."""
+    return [
+        [name, None, None, f"{about[0].upper()}{about[1:]}.", read]
+        for name, about, read in (("metrics", METRICS, read_endpoint),)
+    ]
