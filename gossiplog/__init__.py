@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gossiplog.catch_up import Moved
     from gossiplog.discovery.dht import Dht
     from gossiplog.discovery.lan import Lan
+    from gossiplog.discovery.mapping import PortMapping
     from gossiplog.discovery.room.way import Room
     from gossiplog.errors import (
         AppendOutcomeUnknown,
@@ -226,6 +227,7 @@ __all__ = [
     "PeerTimeoutError",
     "PeerUp",
     "PlacedEntry",
+    "PortMapping",
     "Progress",
     "Quota",
     "QuotaExceeded",
@@ -306,6 +308,7 @@ _HOME = {
     "Dialer": "net.dialer",
     "Entry": "log.entry",
     "PlacedEntry": "log.entry",
+    "PortMapping": "discovery.mapping",
     "Events": "live.subscriptions",
     "Finder": "net.joining",
     "Flushed": "net.joining",

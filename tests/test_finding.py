@@ -28,6 +28,7 @@ GOOD = (
         ["--dht-bootstrap", "192.0.2.1:6881", "--dht-bootstrap=[2001:db8::1]:6881"],
         Finding(dht_bootstrap=("192.0.2.1:6881", "[2001:db8::1]:6881")),
     ),
+    (["--map-port"], Finding(map_port=True)),
     (["--no-exchange", "--links", "3"], Finding(no_exchange=True, links=3)),
     (["--links=64", "--lan"], Finding(lan="", links=64)),
     (["--room", ROOM, "--room", "tcp:192.0.2.7:443"], Finding(room=(ROOM, "tcp:192.0.2.7:443"))),
@@ -137,6 +138,12 @@ class JoinTests(SynchronousTestCase):
             self.assertIn("tcp:0", bound)
             [way] = self.node.join.call_args[0]
             self.assertEqual((way.name, len(way._bootstrap)), ("dht", count))
+
+    def test_map_port(self) -> None:
+        """A port that a router passes on has to be there."""
+        [bound] = self.join(Finding(map_port=True))
+        self.assertIn("tcp:0", bound)
+        self.assertEqual([way.name for way in self.node.join.call_args[0]], ["mapping"])
 
     def test_without_ipv6(self) -> None:
         self.node.listen.side_effect = lambda endpoint: (

@@ -108,6 +108,7 @@ OPTIONS: Final = (
         ),
         repeats=True,
     ),
+    Option("--map-port", "", "have the router pass connections on to the ports listened on"),
     Option("--no-exchange", "", "neither tell peers of others that were met, nor take what they tell"),
     Option("--links", "N", f"look for peers until there are so many (default: {LINKS_WANTED})", _links),
 )
@@ -121,6 +122,7 @@ class Finding:
     dht: bool = False
     dht_bootstrap: tuple[str, ...] = ()
     room: tuple[str, ...] = ()
+    map_port: bool = False
     no_exchange: bool = False
     links: int = LINKS_WANTED
 
@@ -159,12 +161,16 @@ class Finding:
             from gossiplog.discovery.room.way import Room
 
             ways.append(Room(room))
+        if self.map_port:
+            from gossiplog.discovery.mapping import PortMapping
+
+            ways.append(PortMapping())
         return ways
 
     @property
     def needs_port(self) -> bool:
         """Whether it is of no use unless others can dial us."""
-        return self.lan is not None or self.dht or bool(self.dht_bootstrap)
+        return self.lan is not None or self.dht or bool(self.dht_bootstrap) or self.map_port
 
     async def join(self, node: gossiplog.node.Node, listening: Sequence[str] = ()) -> list[str]:
         """Let ``node`` find peers, unless it is to have nobody but those named.

@@ -139,3 +139,24 @@ MAX_DHT_ALERTS: Final = 1000
 
 DHT_PACKETS_OF_ONE: Final = 1000
 """From one address in a second, in a table of one's own, where many nodes may share one; else libtorrent's 5."""
+
+MAPPING_LEASE_SECONDS: Final = 3600
+"""That a router passes connections on for; asked again after half of it.  Who was killed is forgotten by then."""
+
+MAPPING_SECONDS: Final = 5.0
+"""For a router to answer: those that pass connections on do in a tenth of a second."""
+
+MAPPING_RETRY_SECONDS: Final = 900.0
+"""Until a router that did not is asked again."""
+
+MAPPING_CLOSE_SECONDS: Final = 2.0
+"""For a router to stop it, when a node leaves."""
+
+MAX_MAPPED_PORTS: Final = 4
+"""Ports that a router is to pass on: more endpoints than that are for other networks."""
+
+MAX_ROUTERS: Final = 4
+"""Routers near by that are asked what they are."""
+
+MAX_ROUTER_BYTES: Final = 65_536
+"""Of an answer of a router: descriptions of themselves have 5 to 20 KB."""

@@ -1,7 +1,7 @@
 """The addresses of this machine.
 
 Responsible for: :func:`addresses`, where this machine can be reached from elsewhere, and in which subnets;
-:func:`source`, from which of them one reaches another host.
+:func:`source`, from which of them one reaches another host; :func:`gateway`, through which the Internet.
 Must not know: what listens there.
 Invariant: not a packet is sent; what the system does not say is left out.
 
@@ -19,6 +19,7 @@ from typing import Final
 
 _SIOCGIFADDR: Final = 0x8915
 _SIOCGIFNETMASK: Final = 0x891B
+_RTF_GATEWAY: Final = 2
 _FAR: Final = (("192.0.2.1", 32), ("2001:db8::1", 128))
 """Addresses for documentation (RFC 5737, RFC 3849): nobody has them."""
 
@@ -71,6 +72,16 @@ def source(host: str) -> str | None:
     except OSError:
         return None
     return found
+
+
+def gateway() -> str | None:
+    """The IPv4 address through which the Internet is reached, None where that is not said."""
+    try:
+        rows = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
+    except OSError:
+        return None
+    found = [(int(row[6]), row[2]) for row in rows if row[1] == "00000000" and int(row[3], 16) & _RTF_GATEWAY]
+    return socket.inet_ntoa(struct.pack("=I", int(min(found)[1], 16))) if found else None
 
 
 def _routed() -> set[str]:

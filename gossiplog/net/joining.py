@@ -44,6 +44,9 @@ class Finder(Protocol):
     def lost(self, host: str, port: int) -> None:
         """It is there no longer; if it is found again, that is news, and it may be dialled at once."""
 
+    def reachable(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Others reach us there too, and no longer where this way said before."""
+
     def failed(self, reason: str) -> None:
         """It does not work, at least now; said once for each reason."""
 
@@ -179,6 +182,11 @@ class _Running:
         """As :meth:`Finder.carry`."""
         return None if self.is_over else self._search.peering.carry(node, name, dials, is_direct)
 
+    def reachable(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """As :meth:`Finder.reachable`."""
+        if not self.is_over:
+            self._search.reached_at(self.name, [Address.of(*each) for each in addresses])
+
     def failed(self, reason: str) -> None:
         """As :meth:`Finder.failed`."""
         if reason != self.why:
@@ -217,6 +225,8 @@ class Search:
         self._waiting: list[tuple[Result[Flushed], Any]] = []
         self._look_again: Any = None
         self._running = [_Running(self, way) for way in ways]
+        self._reachable: dict[str, list[Address]] = {}
+        self.located: Callable[[], Sequence[tuple[str, int]]] = lambda: ()
         self._is_first = True
 
     def begin(self, addresses: Sequence[tuple[str, int]]) -> None:
@@ -290,6 +300,19 @@ class Search:
         """They are there no longer."""
         self.peering.topology.lost(address)
         self.tell(notices.PeerLost(way, address.endpoint))
+
+    def reached_at(self, way: str, addresses: list[Address]) -> None:
+        """This way brings others to us there; all are to know."""
+        if self._reachable.get(way, []) != addresses:
+            self._reachable[way] = addresses
+            here = self.located()
+            for running in self._running:
+                running.announce(here)
+
+    @property
+    def reachable(self) -> list[Address]:
+        """Where others reach us by what the ways did."""
+        return [address for each in self._reachable.values() for address in each]
 
     def heard_of(self, node: bytes, address: Address) -> None:
         """A peer says that ``node`` is there."""

@@ -81,6 +81,7 @@ class Meeting:
         us, check = self._driver.id, self._core.check_caller
         search = Search(self._reactor, peering, self._network, us, self._tell, self._leave, ways, check)
         self._search = search
+        search.located = lambda: self.hosts
         self._roaming.watch()
         self._locate()
         peering.topology.tells = tells
@@ -187,6 +188,8 @@ class Meeting:
                 topology.ours[Address.of(host, number)] = inf
             else:
                 own.append(Address.of(host, number))
+        if self._search is not None:
+            own += self._search.reachable
         topology.own = tuple(dict.fromkeys(sorted(own, key=lambda each: (is_private(each.ip), each))))
 
     def _changed(self) -> None:
