@@ -98,11 +98,14 @@ def may_dial(address: Address, teller: bytes | None, subnets: Iterable[str]) -> 
     """Whether to dial ``address`` because a peer at ``teller`` named it; None is a peer without an IP address.
 
     ``subnets`` are those of this machine, as ``192.0.2.1/24``.  A private address counts only from a peer at a private
-    one, and inside a subnet of ours: whoever names it far away means another network.
+    one, and inside a subnet of ours: whoever names it far away means another network.  One that is ours counts from
+    this machine alone: bridges for containers have the same address on every machine.
 
     >>> near, at = Address.of("10.1.2.3", 4000), bytes([10, 1, 2, 9])
     >>> may_dial(near, at, ["10.1.2.1/24"]), may_dial(near, at, ["10.1.3.1/24"]), may_dial(near, None, ["10.1.2.1/24"])
     (True, False, False)
+    >>> may_dial(Address.of("10.1.2.1", 4000), at, ["10.1.2.1/24"])
+    False
     """
     if address.port < FIRST_FREE_PORT and address.port != OPEN_PORT:
         return False
@@ -110,7 +113,8 @@ def may_dial(address: Address, teller: bytes | None, subnets: Iterable[str]) -> 
         return True
     if teller is None or not (is_private(address.ip) and is_private(teller)):
         return False
-    return in_subnets(address.ip, subnets)
+    own = {ip_interface(text).ip.packed for text in subnets}
+    return in_subnets(address.ip, subnets) and (address.ip not in own or teller in own)
 
 
 def in_subnets(ip: bytes, subnets: Iterable[str]) -> bool:

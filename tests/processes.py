@@ -112,6 +112,10 @@ class Process:
             ends.append(self._seen)
         self._seen = max(ends)
 
+    def rewind(self) -> None:
+        """Wait for what was printed before, too."""
+        self._seen = 0
+
     def ready(self) -> dict[str, Any]:
         """Wait for the ready line of a node and return what it says."""
         about: dict[str, Any] = json.loads(self.wait_for(r"gossiplog ready (\{.*\})$")[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser
 from typing import Any
 from unittest.mock import Mock
@@ -109,39 +110,43 @@ class JoinTests(SynchronousTestCase):
         self.node = Mock()
         self.node.listen.side_effect = lambda endpoint: succeed(f"bound to {endpoint}")
 
-    def join(self, found: Finding, *listening: str) -> Any:
-        return self.successResultOf(Deferred.fromCoroutine(found.join(self.node, listening)))
+    def join(self, found: Finding, *listening: str, **how: Any) -> Any:
+        """What came of joining, and where it listens by then."""
+        places = [*listening]
+        joined = self.successResultOf(Deferred.fromCoroutine(found.join(self.node, places, **how)))
+        return joined, places
 
     def test_exchange_alone(self) -> None:
-        self.assertEqual(self.join(Finding(links=5)), [])
+        self.assertEqual(self.join(Finding(links=5)), (self.node.join.return_value, []))
         self.node.join.assert_called_once_with(links=5, tell_peers=True)
         self.node.listen.assert_not_called()
 
     def test_nothing(self) -> None:
         """Nobody but those named."""
-        self.assertEqual(self.join(Finding(no_exchange=True)), [])
+        self.assertEqual(self.join(Finding(no_exchange=True)), (None, []))
         self.node.join.assert_not_called()
 
     def test_lan(self) -> None:
         """Without a port nobody could come."""
-        [bound] = self.join(Finding(lan="alice", no_exchange=True))
+        _, [bound] = self.join(Finding(lan="alice", no_exchange=True))
         self.assertIn("tcp:0", bound)
         [way] = self.node.join.call_args[0]
         self.assertEqual((way.name, way.host), ("lan", "alice"))
         self.assertEqual(self.node.join.call_args[1], {"links": 8, "tell_peers": False})
-        self.assertEqual(self.join(Finding(lan=""), "tcp:4000"), [])
+        self.assertEqual(self.join(Finding(lan=""), "tcp:4000")[1], ["tcp:4000"])
+        self.assertEqual(self.join(Finding(lan=""), listens=False)[1], [])
 
     def test_dht(self) -> None:
         """The table of everybody, or one's own."""
         for found, count in ((Finding(dht=True), 3), (Finding(dht_bootstrap=("192.0.2.1:6881",)), 1)):
-            [bound] = self.join(found)
+            _, [bound] = self.join(found)
             self.assertIn("tcp:0", bound)
             [way] = self.node.join.call_args[0]
             self.assertEqual((way.name, len(way._bootstrap)), ("dht", count))
 
     def test_map_port(self) -> None:
         """A port that a router passes on has to be there."""
-        [bound] = self.join(Finding(map_port=True))
+        _, [bound] = self.join(Finding(map_port=True))
         self.assertIn("tcp:0", bound)
         self.assertEqual([way.name for way in self.node.join.call_args[0]], ["mapping"])
 
@@ -171,3 +176,26 @@ class CommandTests(ProcessTestCase):
         self.assertIn("can be no name on the local network", process.err)
         self.assertEqual(process.err.count("\n"), 1)
         self.assertFalse((self.place / "x").exists())
+
+    def test_find(self) -> None:
+        """Who is there, as they come and go; nothing is written, and nobody is given anything."""
+        self.run_gossiplog("init", "--store", "ann")
+        self.run_gossiplog("append", "--store", "ann", "secret")
+        known = "--network", "00" * 32
+        ann = self.gossiplog("run", "--store", "ann", *known, "--listen", "tcp:0:interface=127.0.0.1")
+        about = ann.ready()
+        [address] = about["listening"]
+        once = self.gossiplog("find", *known, "--peer", address, "--once", "--json")
+        self.assertEqual((once.finish(), once.err), (0, ""))
+        up, looked = map(json.loads, once.out.splitlines())
+        self.assertEqual((up["event"], up["endpoint"], up["node"]), ("up", address, about["node"]))
+        self.assertEqual(looked, {"event": "looked", "found": 0, "connected": 1})
+        live = self.gossiplog("find", *known, "--peer", address)
+        live.wait_for(rf"^\+ {about['node']} answers at {address} \(gossiplog\)$")
+        live.wait_for("^= looked around: 0 found, 1 connected$")
+        ann.terminate()
+        live.wait_for(rf"^- {about['node']} is down: ")
+        self.assertEqual(live.interrupt(), 0)
+        self.assertEqual([path.name for path in self.place.iterdir()], ["ann"])
+        nobody = self.gossiplog("find", *known, "--peer", address, "--once")
+        self.assertEqual(nobody.finish(), 1)

@@ -191,8 +191,10 @@ class Finder:
         self.network = NETWORK
         self.node = bytes(32)
         self.said: list[tuple[Any, ...]] = []
+        self.labels: list[bytes] = []
 
-    def found(self, host: str, port: int, node: bytes | None = None) -> None:
+    def found(self, host: str, port: int, node: bytes | None = None, label: bytes = b"") -> None:
+        self.labels.append(label)
         self.said.append(("found", host, port))
 
     def lost(self, host: str, port: int) -> None:
@@ -280,6 +282,14 @@ class LanTests(LanCase):
         self.assertEqual(self.said(), [("lost", "10.9.0.2", 4001), ("found", "10.9.0.3", 4001)])
         way._open.told({"a": None, "b": None})
         self.assertEqual(self.said(), [("lost", "10.9.0.3", 4001)])
+
+    def test_addresses_of_one_node(self) -> None:
+        """They are said to be, so that one of them is dialled."""
+        way = self.started(None, HERE)
+        way._open.told({"a": Heard(("10.9.0.2", "10.9.0.3"), 4001), "b": Heard(("10.9.0.4",), 4001)})
+        one, two, three = self.finder.labels
+        self.assertEqual(one, two)
+        self.assertNotIn(three, (one, b""))
 
     def test_another_process_at_the_same_place(self) -> None:
         """One that was killed said no goodbye: where it was may be dialled at once."""

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.base import ThreadedResolver
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.protocol import Protocol
@@ -220,6 +220,22 @@ class NamesTests(TestCase):
             got, problem = await self.resolve(Names(reactor))
             self.assertEqual(got, [])
             self.assertIn(words, problem)
+
+    async def test_near(self) -> None:
+        """Who knows the local network is asked first for its names, and for no others; else the system is."""
+        self.fake(lambda _: found("192.0.2.1"))
+        names = Names(reactor)
+        answers: dict[str, Any] = {
+            "bob.local": succeed(["10.9.0.2", "fd00::2"]),
+            "carol.local.": succeed([]),
+            "dave.local": fail(OSError("no")),
+        }
+        names.near = lambda name: answers[name]
+        got, _ = await self.resolve(names, "bob.local")
+        self.assertEqual([address.host for address in got], ["10.9.0.2", "fd00::2"])
+        for name in ("carol.local.", "dave.local", "relay.example", "local"):
+            self.assertEqual(await self.resolve(names, name), ([FOUR[0]], ""))
+        self.assertEqual(self.asked, ["carol.local.", "dave.local", "relay.example", "local"])
 
     async def test_no_thread_left(self) -> None:
         def none_left(_: Any) -> None:

@@ -243,6 +243,7 @@ PRINTING: Sequence[tuple[str, ...]] = (
     ("simulate", "--nodes", "3", "--links", "2", "--authors", "1"),
     ("simulate", "--help"),
     ("room", "--make-key"),
+    ("find", "--network", "here", "--peer", "{peer}"),
     ("--help",),
     ("--version",),
 )

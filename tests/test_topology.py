@@ -95,6 +95,23 @@ class DialTests(SynchronousTestCase):
             self.reach(self.stage.dials(1.0))
         self.assertEqual(len(list(self.stage.topology.neighbours)), limits.LINKS_WANTED)
 
+    def test_one_of_the_addresses_of_a_node(self) -> None:
+        """Those that a way says are of one; another only once that one failed."""
+        for number in (1, 2, 3):
+            self.stage.topology.found(
+                "lan", at(number), None, self.stage.now, b"" if number == 3 else b"same"
+            )
+        first, second = [dial.address for dial in self.stage.dials() + self.stage.dials(1.0)]
+        [one] = {first, second} - {at(3)}
+        self.assertIn(at(3), (first, second))
+        self.stage.topology.dialled(one, None, self.stage.now)
+        [other] = self.stage.dials(1.0)
+        self.assertEqual({one, other.address}, {at(1), at(2)})
+        number = 1 if other.address == at(1) else 2
+        self.stage.topology.dialled(other.address, node(number), self.stage.now)
+        self.stage.up(number, dialled=True)
+        self.assertEqual([dial.address for dial in self.stage.dials(10.0)], [])
+
     def test_four_of_our_own(self) -> None:
         """Who fills a node's places from outside is not alone with it."""
         for number in range(100, 120):

@@ -12,9 +12,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
-from gossiplog.app import keyfile, watching
+from gossiplog.app import watching
 from gossiplog.app.commands import (
     follow,
     forks,
@@ -26,17 +26,14 @@ from gossiplog.app.commands import (
     verify,
     view_arguments,
 )
-from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait, seconds
+from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
+from gossiplog.app.commands.node_arguments import addresses, network, peer, ticket, timeout
 from gossiplog.app.commands.room_arguments import add as add_room
 from gossiplog.app.finding import Finding, add_options, spelled
 from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
 from gossiplog.errors import StoreUnsafeError
-from gossiplog.log.network import Network
 from gossiplog.store.copy_guard.guard import is_from_here
 from gossiplog.store.directory import DATABASE
-
-if TYPE_CHECKING:
-    from gossiplog.ticket import Ticket
 
 STORE: Final = ".gossiplog"
 
@@ -161,6 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         summary: str,
         example: str,
         reads: Callable[[argparse.Namespace], bool] = _never,
+        *,
+        has_store: bool = True,
     ) -> _Parser:
         """Add a verb; ``reads`` tells when it changes nothing in the store."""
         added: _Parser = verbs.add_parser(
@@ -170,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
             epilog=f"example:\n  {example}",
         )
         added.set_defaults(verb=run, reads=reads)
+        if not has_store:
+            return added
         added.add_argument(
             "--store",
             metavar="DIR",
@@ -217,8 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     log.add_arguments(showing)
     showing.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
     _json(showing)
-    _network(showing, required=False)
-    _addresses(showing)
+    network(showing, required=False)
+    addresses(showing)
 
     about = "print how far the store holds each log"
     _json(verb("clock", local.clock, about, "gossiplog clock --store ~/notes", lambda _: True))
@@ -235,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
 
     follow.add_verbs(verb)
     view_arguments.add(verb, _later("search", "search"), _later("views", "views"))
-    operate.add_verbs(verb, _peer)
+    operate.add_verbs(verb, peer)
 
     sync = verb(
         "sync",
@@ -244,10 +245,10 @@ def _parser() -> argparse.ArgumentParser:
         "gossiplog sync --store ~/notes --network garden tcp:example.org:4000",
     )
     about = "endpoint such as tcp:HOST:PORT (default: the first one of a ticket)"
-    sync.add_argument("peer", nargs="?", type=_peer, metavar="PEER", help=about)
+    sync.add_argument("peer", nargs="?", type=peer, metavar="PEER", help=about)
     sync.set_defaults(wrong=sync.error)
-    _timeout(sync)
-    _network(sync)
+    timeout(sync)
+    network(sync)
     follow.add_limits(sync)
     add_options(sync)
     _json(sync)
@@ -258,11 +259,11 @@ def _parser() -> argparse.ArgumentParser:
         "let the writers of a copied, moved or restored store append again, with their newest entries from peers",
         "gossiplog recover --store ~/notes --network garden tcp:example.org:4000",
     )
-    recover.add_argument("peer", nargs="*", type=_peer, metavar="PEER", help="endpoint; all named are asked")
+    recover.add_argument("peer", nargs="*", type=peer, metavar="PEER", help="endpoint; all named are asked")
     recover.add_argument("--alone", action="store_true", help="ask nobody: there is no other copy")
     recover.set_defaults(wrong=recover.error)
-    _timeout(recover)
-    _network(recover, required=False)
+    timeout(recover)
+    network(recover, required=False)
 
     run = verb(
         "run",
@@ -270,10 +271,24 @@ def _parser() -> argparse.ArgumentParser:
         "run a node until it is interrupted",
         "gossiplog run --store ~/notes --network garden --listen tcp:4000 --peer tcp:example.org:4000",
     )
-    _network(run)
-    _addresses(run)
+    network(run)
+    addresses(run)
     follow.add_limits(run)
     watching.add_arguments(run)
+
+    find = verb(
+        "find",
+        _later("find", "find"),
+        "show who else is in a network, live, without a store: as they come, go and answer",
+        "gossiplog find --network garden --lan",
+        has_store=False,
+    )
+    find.add_argument(
+        "--once", action="store_true", help="end when the first look is over; 1 if nobody answered"
+    )
+    network(find)
+    addresses(find)
+    _json(find)
 
     invite = verb(
         "invite",
@@ -281,9 +296,9 @@ def _parser() -> argparse.ArgumentParser:
         "print a ticket: a network and where its nodes are, for who is to join; whoever has it can read everything",
         "gossiplog invite --network garden tcp:example.org:4000",
     )
-    invite.add_argument("address", nargs="*", type=_peer, metavar="ENDPOINT", help="a node's, tcp:HOST:PORT")
+    invite.add_argument("address", nargs="*", type=peer, metavar="ENDPOINT", help="a node's, tcp:HOST:PORT")
     invite.add_argument("--qr", action="store_true", help="as a QR code too, on whatever the output is")
-    _network(invite, required=False)
+    network(invite, required=False)
 
     join = verb(
         "join",
@@ -292,9 +307,9 @@ def _parser() -> argparse.ArgumentParser:
         "gossiplog join --store ~/notes gossip-...",
     )
     join.add_argument(
-        "network", type=_ticket, metavar="TICKET", help="what gossiplog invite printed, or @FILE"
+        "network", type=ticket, metavar="TICKET", help="what gossiplog invite printed, or @FILE"
     )
-    _addresses(join)
+    addresses(join)
     follow.add_limits(join)
     watching.add_arguments(join)
 
@@ -307,8 +322,8 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--nick", required=True, help="what others see as your name")
     chat.add_argument("--verbose", action="store_true", help="say when a peer is lost or does not answer")
     _writer(chat)
-    _network(chat)
-    _addresses(chat)
+    network(chat)
+    addresses(chat)
     add_room(verbs)
     simulate_arguments.add(verbs)
     return parser
@@ -320,75 +335,6 @@ def _writer(parser: argparse.ArgumentParser) -> None:
 
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
-
-
-def _timeout(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=30.0,
-        metavar="SECONDS",
-        help="give up when nothing moves for so long (default: 30)",
-    )
-
-
-def _network(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    known = os.environ.get("GOSSIPLOG_NETWORK")
-    parser.add_argument(
-        "--network",
-        type=_network_of,
-        metavar="NETWORK",
-        default=known,
-        required=required and not known,
-        help="a name, a key (network_... or 64 hex digits), an author's id, a ticket, or @FILE that holds one "
-        "(default: $GOSSIPLOG_NETWORK)",
-    )
-
-
-def _addresses(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--listen",
-        type=_listen,
-        action="append",
-        default=[],
-        metavar="ENDPOINT",
-        help="accept peers here, such as tcp:4000; may be repeated",
-    )
-    parser.add_argument(
-        "--peer",
-        type=_peer,
-        action="append",
-        default=[],
-        metavar="ENDPOINT",
-        help="keep a connection to this peer, such as tcp:HOST:PORT; may be repeated",
-    )
-    add_options(parser)
-
-
-@checked
-def _network_of(text: str) -> Network | Ticket:
-    return keyfile.network(text)
-
-
-@checked
-def _ticket(text: str) -> Ticket:
-    from gossiplog.ticket import Ticket
-
-    return Ticket.parse(keyfile.said(text))
-
-
-@checked
-def _listen(text: str) -> str:
-    from gossiplog.net.endpoints import check_server
-
-    return check_server(text)
-
-
-@checked
-def _peer(text: str) -> str:
-    from gossiplog.net.endpoints import check_client
-
-    return check_client(text)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
 from gossiplog.limits import LINKS_WANTED, MAX_FOUND_LINKS
 
 if TYPE_CHECKING:
+    import gossiplog.net.joining
     import gossiplog.node
     from gossiplog.net.joining import Way
 
@@ -172,18 +173,21 @@ class Finding:
         """Whether it is of no use unless others can dial us."""
         return self.lan is not None or self.dht or bool(self.dht_bootstrap) or self.map_port
 
-    async def join(self, node: gossiplog.node.Node, listening: Sequence[str] = ()) -> list[str]:
-        """Let ``node`` find peers, unless it is to have nobody but those named.
+    async def join(
+        self, node: gossiplog.node.Node, listening: list[str] | None = None, *, listens: bool = True
+    ) -> gossiplog.net.joining.Joined | None:
+        """Let ``node`` find peers; None if it is to have nobody but those named.
 
-        If others have to be able to dial it, and it is ``listening`` nowhere, it listens on a free port; returns the
-        address of that.
+        If others have to be able to dial it, and it is ``listening`` nowhere, it listens on a free port, whose address
+        is added there; unless it ``listens`` to nobody.
         """
         ways = self.ways()
         if not ways and self.no_exchange:
-            return []
-        opened = [await listen_anywhere(node)] if self.needs_port and not listening else []
-        node.join(*ways, links=self.links, tell_peers=not self.no_exchange)
-        return opened
+            return None
+        listening = [] if listening is None else listening
+        if listens and self.needs_port and not listening:
+            listening.append(await listen_anywhere(node))
+        return node.join(*ways, links=self.links, tell_peers=not self.no_exchange)
 
 
 async def listen_anywhere(node: gossiplog.node.Node) -> str:

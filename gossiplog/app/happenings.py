@@ -167,7 +167,7 @@ def _words(notice: Notice) -> str | None:
         case notices.DialFailed(address, reason):
             return f"no connection to {address}: {reason}"
         case notices.WayFailed(way, reason):
-            return f"the way {way} finds no peers now: {reason}"
+            return f"finding peers by {way}: {reason}"
         case notices.NetworkChanged(addresses, slept):
             slept_words = "slept, and " if slept else ""
             return (

@@ -123,10 +123,10 @@ class Serving:
             words = f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover"
             _log.warn("{words}", words=words, event="store_copied", store=self._path, reason=store.copied)
         bound = [await node.listen(endpoint) for endpoint in self._listen]
+        if self._finding is not None:
+            await self._finding.join(node, bound)  # first, since it may know names to dial
         for peer in self._peers:
             node.connect(peer)
-        if self._finding is not None:
-            bound += await self._finding.join(node, bound)
         watched = await self._watching.begin(self._reactor, node, opened)
         return ready_line(bound, node.id, self._path, **watched)
 

@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from ipaddress import ip_interface
 from random import Random
 from typing import Any
@@ -195,10 +196,10 @@ class Lan:
             return
         self._wait()
         self._open.rest()
-        known = list(self._known.values())
+        known = list(self._known.items())
         self._random.shuffle(known)
-        for heard in known:
-            self._say(heard)
+        for name, heard in known:
+            self._say(name, heard)
         if self.host is not None:
             giving = self._thread.call(self._open.give_way(self.host, tuple(self._own or [HERE])))
             giving.addCallbacks(self._claimed, lambda _: None)
@@ -218,11 +219,12 @@ class Lan:
                 self._finder.lost(host, port)
             if heard is not None:
                 self._known[name] = heard
-                self._say(heard)
+                self._say(name, heard)
 
-    def _say(self, heard: Heard) -> None:
+    def _say(self, name: str, heard: Heard) -> None:
+        label = sha256(name.encode(errors="replace")).digest()[:8]
         for host, port in self._places(heard):
-            self._finder.found(host, port)
+            self._finder.found(host, port, label=label)
 
     def _places(self, heard: Heard) -> list[tuple[str, int]]:
         return [(host, heard.port) for host in to_dial(heard.hosts, self._own, self._subnets)]

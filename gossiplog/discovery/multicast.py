@@ -24,6 +24,9 @@ NAMES: Final = "_gossiplog-name._tcp.local."
 GATHER_SECONDS: Final = 0.02
 """What is heard within this is told together."""
 
+FAMILY_SECONDS: Final = 0.15
+"""A responder may say a host's addresses of the two families apart, and shared ones up to 120 ms late."""
+
 
 class Heard(NamedTuple):
     """A service of ours: where it says it is."""
@@ -65,6 +68,7 @@ class Multicast:
         self._dns: Any = None
         self._browser: Any = None
         self._name: Any = None
+        self._tried = asyncio.Event()
 
     @property
     def is_worn(self) -> bool:
@@ -77,16 +81,12 @@ class Multicast:
 
     async def open(self, services: Sequence[Said]) -> None:
         """Listen, and announce these; raises OSError when the port cannot be had, or there is no network at all."""
-        import zeroconf
-        from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+        from zeroconf.asyncio import AsyncServiceInfo
 
         try:
-            self._dns = AsyncZeroconf(ip_version=zeroconf.IPVersion.All)
-        except OSError:  # the system has no IPv6, or something else is wrong
-            self._dns = AsyncZeroconf(ip_version=zeroconf.IPVersion.V4Only)
-        except RuntimeError as error:
-            raise OSError("this machine has no network interface") from error
-        await self._dns.zeroconf.async_wait_for_start()
+            await self._listen()
+        finally:
+            self._tried.set()
         self.look()
         for said in services:
             instance = os.urandom(8).hex()
@@ -103,6 +103,18 @@ class Multicast:
             self._own.add(info.name)
             # nobody has the same random name: there is nothing to probe for
             self._keep(await self._dns.async_register_service(info, cooperating_responders=True))
+
+    async def _listen(self) -> None:
+        import zeroconf
+        from zeroconf.asyncio import AsyncZeroconf
+
+        try:
+            self._dns = AsyncZeroconf(ip_version=zeroconf.IPVersion.All)
+        except OSError:  # the system has no IPv6, or something else is wrong
+            self._dns = AsyncZeroconf(ip_version=zeroconf.IPVersion.V4Only)
+        except RuntimeError as error:
+            raise OSError("this machine has no network interface") from error
+        await self._dns.zeroconf.async_wait_for_start()
 
     def look(self) -> None:
         """Ask who is there; an old browser asks on a new link only after minutes."""
@@ -148,12 +160,16 @@ class Multicast:
 
     async def resolve(self, name: str, seconds: float) -> list[str]:
         """The addresses of ``name``.local, within ``seconds``; none if nobody answers."""
+        await self._tried.wait()
         if self._dns is None:
             return []
         from zeroconf import AddressResolver, IPVersion
 
         asked = AddressResolver(f"{name}.local.")
-        await asked.async_request(self._dns.zeroconf, seconds * 1000)
+        if await asked.async_request(self._dns.zeroconf, seconds * 1000):
+            await asyncio.sleep(FAMILY_SECONDS)  # for addresses of the other family
+            if self._dns is not None:
+                asked.load_from_cache(self._dns.zeroconf)
         return list(asked.parsed_scoped_addresses(IPVersion.All))[: limits.MAX_ADDRESSES]
 
     async def close(self) -> None:

@@ -23,7 +23,8 @@ from gossiplog.gossip.messages import Contact
 class Known:
     """One address: ``node`` is who is said to be there, or, once ``verified_at`` is set, was.
 
-    ``source`` is who told of it; ``way`` how it was found, ``""`` by peers.
+    ``source`` is who told of it; ``way`` how it was found, ``""`` by peers.  Addresses with one ``label`` are of one
+    node.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Known:
         "heard_at",
         "is_gone",
         "is_shared",
+        "label",
         "node",
         "retry_at",
         "source",
@@ -51,6 +53,7 @@ class Known:
         self.verified_at: float | None = None
         self.is_shared = False
         self.is_gone = False
+        self.label = b""
         self.failures = 0
         self.failed_at = 0.0
         self.retry_at = now
@@ -81,7 +84,13 @@ class Book:
         return sorted(found, key=lambda known: (known.verified_at is None, -(known.verified_at or 0.0)))
 
     def heard(
-        self, address: Address, node: bytes | None, source: bytes | None, now: float, way: str = ""
+        self,
+        address: Address,
+        node: bytes | None,
+        source: bytes | None,
+        now: float,
+        way: str = "",
+        label: bytes = b"",
     ) -> bool:
         """``source`` (None is a way of finding, or the owner) says that ``node`` can be dialled there.
 
@@ -93,6 +102,7 @@ class Book:
                 known.node = known.node or node
                 known.way = known.way or way
             known.heard_at = now
+            known.label = label or known.label
             if known.is_gone and way:
                 known.is_gone, known.retry_at = False, now
                 return True
@@ -103,7 +113,9 @@ class Book:
             return False
         if len(self._known) >= limits.MAX_BOOK and not self._make_room():
             return False
-        self._add(Known(address, node, source, way, now))
+        known = Known(address, node, source, way, now)
+        known.label = label
+        self._add(known)
         return True
 
     def verified(self, address: Address, node: bytes, now: float, *, is_shared: bool, way: str = "") -> None:

@@ -91,11 +91,14 @@ class Topology:
         """Who there is a session with."""
         return self._neighbours.values()
 
-    def found(self, way: str, address: Address, node: bytes | None, now: float) -> bool:
-        """A way of finding peers says that a node is there; returns whether that is new."""
+    def found(self, way: str, address: Address, node: bytes | None, now: float, label: bytes = b"") -> bool:
+        """A way of finding peers says that a node is there; returns whether that is new.
+
+        Of the addresses with one ``label`` one is dialled, and another only once that failed.
+        """
         if self._is_ours(address) or node == self.node:
             return False
-        return self.book.heard(address, node, way.encode(), now, way)
+        return self.book.heard(address, node, way.encode(), now, way, label)
 
     def lost(self, address: Address) -> None:
         """A way of finding peers says that nobody is there any more."""
@@ -266,14 +269,15 @@ class Topology:
         ``near``: only on a local network, or only beyond.
         """
         linked = {n.node for n in self._neighbours.values()}
-        places = {n.address for n in self._neighbours.values()} | set(self._dialling)
+        places = {n.address for n in self._neighbours.values() if n.address is not None} | set(self._dialling)
+        labels = {known.label for place in places if (known := self.book.get(place)) is not None} - {b""}
 
         def may(known: Known) -> bool:
             if near is not None and is_private(known.address.ip) != near:
                 return False
-            return (
-                known.node not in linked and known.address not in places and not self._is_ours(known.address)
-            )
+            if known.node in linked or known.label in labels:
+                return False
+            return known.address not in places and not self._is_ours(known.address)
 
         return may
 

@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
 from gossiplog import limits
-from gossiplog.net.name_lookup import Address, Names
+from gossiplog.net.name_lookup import Address, Names, Near
 
 _FIRST_RESOLVER = "GAIResolver"
 """The class that looks names up for a reactor of Twisted until somebody installs another."""
@@ -37,12 +37,18 @@ def reaching(reactor: Any) -> Any:
     return Reaching(reactor) if IReactorPluggableNameResolver.providedBy(reactor) else reactor
 
 
+def ask_first(reaching: Any, near: Near | None) -> None:
+    """Let ``near`` be asked first for names that end in ``.local``; None: the system alone, as before."""
+    if isinstance(reaching, Reaching):
+        reaching.names.near = near
+
+
 class Reaching:
     """I am a reactor, but for how names are dialled."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._names = Names(reactor)
+        self.names = Names(reactor)
         self._under_way: WeakSet[Any] = WeakSet()
         directlyProvides(self, providedBy(reactor))
 
@@ -53,12 +59,12 @@ class Reaching:
     def nameResolver(self) -> Any:
         """Who is asked for names: ours, in the place of the one that every reactor of Twisted begins with."""
         theirs = self._reactor.nameResolver
-        return self._names if type(theirs).__name__ == _FIRST_RESOLVER else theirs
+        return self.names if type(theirs).__name__ == _FIRST_RESOLVER else theirs
 
     @property
     def looking_up(self) -> Collection[str]:
         """The names of which the system did not say anything yet."""
-        return self._names.under_way
+        return self.names.under_way
 
     @property
     def sockets(self) -> Iterator[Any]:

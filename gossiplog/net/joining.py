@@ -38,8 +38,11 @@ class Finder(Protocol):
     node: bytes
     """Its id."""
 
-    def found(self, host: str, port: int, node: bytes | None = None) -> None:
-        """Somebody of the network can be dialled there; ``host`` is numeric.  Saying it again does no harm."""
+    def found(self, host: str, port: int, node: bytes | None = None, label: bytes = b"") -> None:
+        """Somebody of the network can be dialled there; ``host`` is numeric.  Saying it again does no harm.
+
+        Addresses with one ``label`` are of one node.
+        """
 
     def lost(self, host: str, port: int) -> None:
         """It is there no longer; if it is found again, that is news, and it may be dialled at once."""
@@ -72,7 +75,8 @@ class Finder(Protocol):
 class Way(Protocol):
     """A way of finding peers.  Whatever it raises is told as :class:`~gossiplog.notices.WayFailed`.
 
-    All is called on the reactor.  What returns a Deferred is waited for.
+    All is called on the reactor.  What returns a Deferred is waited for.  One that knows names of the local network has
+    ``resolve(name)`` too: a Deferred of numeric addresses of a name that ends in ``.local``.
     """
 
     name: str
@@ -156,10 +160,10 @@ class _Running:
         self.is_looking = False
         self._search.peering.changed()
 
-    def found(self, host: str, port: int, node: bytes | None = None) -> None:
+    def found(self, host: str, port: int, node: bytes | None = None, label: bytes = b"") -> None:
         """As :meth:`Finder.found`."""
         if not self.is_over:
-            self._search.found_by(self.name, Address.of(host, port), node)
+            self._search.found_by(self.name, Address.of(host, port), node, label)
 
     def lost(self, host: str, port: int) -> None:
         """As :meth:`Finder.lost`."""
@@ -289,9 +293,9 @@ class Search:
 
     # -- the node reports
 
-    def found_by(self, way: str, address: Address, node: bytes | None) -> None:
+    def found_by(self, way: str, address: Address, node: bytes | None, label: bytes) -> None:
         """Somebody is there."""
-        if self.peering.topology.found(way, address, node, float(self.reactor.seconds())):
+        if self.peering.topology.found(way, address, node, float(self.reactor.seconds()), label):
             self._count += 1
             self.tell(notices.PeerFound(way, address.endpoint, node))
             self.peering.step()

@@ -21,6 +21,7 @@ from gossiplog.live.results import Result
 from gossiplog.log.keys import KeyKind, format_key, is_node_id
 from gossiplog.log.network import Network
 from gossiplog.net.driver import Driver
+from gossiplog.net.happy_eyeballs import ask_first
 from gossiplog.net.joining import Joined, Search, Way
 from gossiplog.net.kept_book import KeptBook
 from gossiplog.net.listeners import Listeners
@@ -82,6 +83,8 @@ class Meeting:
         search = Search(self._reactor, peering, self._network, us, self._tell, self._leave, ways, check)
         self._search = search
         search.located = lambda: self.hosts
+        near = next(filter(None, (getattr(way, "resolve", None) for way in ways)), None)
+        ask_first(self._driver.dialers.reaching, near)
         self._roaming.watch()
         self._locate()
         peering.topology.tells = tells
@@ -207,6 +210,7 @@ class Meeting:
 
     def _leave(self) -> None:
         self._search = None
+        ask_first(self._driver.dialers.reaching, None)
         if self._kept is not None:
             self._kept.close()
         self._driver.peering.topology.leave()

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Collection, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
 from zope.interface import implementer
 
 Address: TypeAlias = IPv4Address | IPv6Address
+
+LOCAL: Final = ".local"
 
 _TYPES: dict[int, Any] = {socket.AF_INET: IPv4Address, socket.AF_INET6: IPv6Address}
 
@@ -58,11 +61,16 @@ class LookUp:
         receiver.resolutionComplete()
 
 
+Near: TypeAlias = Callable[[str], Deferred[list[str]]]
+"""Gives the numeric addresses of a name on the local network, none if nobody there has it."""
+
+
 @implementer(IHostnameResolver)
 class Names:
-    """I look names up for one reactor."""
+    """I look names up for one reactor; where there is a ``near``, that is asked first for those in ``.local``."""
 
     def __init__(self, reactor: Any) -> None:
+        self.near: Near | None = None
         self._reactor = reactor
         self._waiting: dict[str, list[LookUp]] = {}
 
@@ -87,6 +95,23 @@ class Names:
             self._waiting[hostName].append(one)
             return one
         self._waiting[hostName] = [one]
+        if self.near is not None and hostName.lower().removesuffix(".").endswith(LOCAL):
+            asking = maybeDeferred(self.near, hostName)
+            asking.addCallbacks(
+                lambda hosts: self._near(hostName, hosts), lambda _: self._ask_system(hostName)
+            )
+        else:
+            self._ask_system(hostName)
+        return one
+
+    def _near(self, hostName: str, hosts: Sequence[str]) -> None:
+        if hosts:
+            families = [(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, 0)) for host in hosts]
+            self._found(hostName, families)
+        else:
+            self._ask_system(hostName)
+
+    def _ask_system(self, hostName: str) -> None:
         thread = threading.Thread(
             target=self._look_up, args=(hostName,), name=f"gossiplog {hostName}", daemon=True
         )
@@ -94,7 +119,6 @@ class Names:
             thread.start()
         except RuntimeError as error:  # the system has no more threads
             self._reactor.callLater(0, self._found, hostName, error)
-        return one
 
     def _found(self, name: str, found: Sequence[Any] | Exception) -> None:
         for one in self._waiting.pop(name):

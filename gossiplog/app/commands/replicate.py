@@ -107,9 +107,9 @@ async def start_node(stack: AsyncExitStack, reactor: Any, store: Store, argument
     stack.push_async_callback(node.stop)
     for endpoint in arguments.listen:
         await node.listen(endpoint)
+    await arguments.finding.join(node, arguments.listen)  # first, since it may know names to dial
     for endpoint in arguments.peer:
         node.connect(endpoint)
-    await arguments.finding.join(node, arguments.listen)
     return node
 
 
