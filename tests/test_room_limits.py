@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog import limits
 from gossiplog.discovery.room import messages, pairs
 from gossiplog.discovery.room.bounds import RoomBounds
-from gossiplog.discovery.room.key import RoomKey
+from gossiplog.discovery.room.key import RoomKey, open_card, seal_card, tag_of
 from gossiplog.discovery.room.messages import (
     Alive,
     Asked,
@@ -29,6 +31,7 @@ from gossiplog.discovery.room.pairs import GO
 from gossiplog.discovery.room.rates import Days, Rate
 from gossiplog.discovery.room.visitor import TICKET_MARK
 from gossiplog.errors import InvalidValueError, MalformedMessageError
+from gossiplog.log.network import Network
 from gossiplog.net import admission
 from gossiplog.wire.fields import pack
 from tests.netcase import Raw
@@ -404,6 +407,42 @@ class Recorder(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.transport.abortConnection()
+
+
+class VectorTests(SynchronousTestCase):
+    """Keys, tags, cards and messages are what they were (docs/protocol/rooms.rst)."""
+
+    vectors = json.loads((Path(__file__).parent / "vectors" / "room.json").read_text())
+
+    def test_keys(self) -> None:
+        for case in self.vectors["keys"]:
+            key = None if case["key"] is None else bytes.fromhex(case["key"])
+            self.assertEqual(RoomKey(key).psk.hex(), case["psk"])
+
+    def test_members(self) -> None:
+        for case in self.vectors["members"]:
+            network, room, node, nonce = (
+                bytes.fromhex(case[name]) for name in ("network", "room", "node", "nonce")
+            )
+            found = Network(network)
+            self.assertEqual(tag_of(found, room).hex(), case["tag"])
+            self.assertEqual(seal_card(found, room, node, nonce).hex(), case["card"])
+            card = bytes.fromhex(case["card"])
+            self.assertEqual(open_card(found, room, card), node)
+            for bad in (card[:-1], card[:-1] + b"x", b"", card + b"x"):
+                self.assertIsNone(open_card(found, room, bad))
+            self.assertIsNone(open_card(found, bytes(31) + b"x", card))
+
+    def test_messages(self) -> None:
+        for case in self.vectors["messages"]:
+            message = decode(bytes.fromhex(case["frame"]))
+            self.assertEqual(type(message).__name__.upper(), case["name"])
+            assert message is not None
+            self.assertEqual(encode(message).hex(), case["frame"])
+        for frame in self.vectors["passed_over"]:
+            decode(bytes.fromhex(frame))
+        for frame in self.vectors["malformed"]:
+            self.assertRaises(MalformedMessageError, decode, bytes.fromhex(frame))
 
 
 class MessageTests(SynchronousTestCase):

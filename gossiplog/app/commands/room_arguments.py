@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from gossiplog.discovery.room.bounds import RoomBounds
     from gossiplog.discovery.room.key import RoomKey
 
-EXAMPLE: Final = "gossiplog room --make-key > room.key && gossiplog room --listen tcp:443 --key @room.key"
+EXAMPLE: Final = (
+    "(umask 077; gossiplog room --make-key > room.key) && gossiplog room --listen tcp:443 --key @room.key"
+)
 KEY_HELP: Final = "the key of the room, room_... or 64 hex digits, or @FILE that holds it"
 OPEN_HELP: Final = "have no key: everybody may use the room"
 LIMIT_HELP: Final = "change a bound, such as pairs=512; may be repeated (docs/howto/rooms.rst)"
