@@ -125,6 +125,43 @@ class MeetingTests(RoomCase):
         self.assertEqual([*a.node.found, *b.node.found], [])
         self.assertNotIn(self.endpoint, [*a.node.addresses, *b.node.addresses])
 
+    def test_leave_in_the_middle(self) -> None:
+        """At every moment of a meeting: nothing is left."""
+        self.member("b")
+        self.world.run(1.0)
+        for number in range(0, 40, 3):
+            way = self.way()
+            site = self.world.site(f"a{number}")
+            joined = site.node.join(way)
+            self.world.run(0.01 * number)
+            self.world.result(joined.leave())
+            self.world.run(0.2)
+            self.assertEqual([len(way._crossings._under_way), len(way._meetings._under_way)], [0, 0])
+            self.assertEqual(
+                [passage.is_handed_over for passage in way._crossings.passages if passage],
+                [True] * len(way._crossings.passages),
+            )
+            self.world.result(site.node.stop())
+
+    def test_one_for_each_node(self) -> None:
+        way = self.way()
+        self.world.result(self.world.site("a").node.join(way).flush())
+        b = self.world.site("b")
+        flushed = self.world.result(b.node.join(way).flush())
+        self.assertIn("make one for each", flushed.failed[way.name])
+
+    def test_joined_again(self) -> None:
+        """With the same object."""
+        way = self.way()
+        a, b = self.world.site("a"), self.member("b")
+        joined = a.node.join(way)
+        self.world.result(joined.flush())
+        self.world.result(joined.leave())
+        a.node.join(way)
+        self.world.run(30.0)
+        self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
+        self.assertEqual(len(a.of(PeerUp)), 1)
+
     def test_texts(self) -> None:
         for text in (
             "",

@@ -194,6 +194,37 @@ class MisleadingTests(RoomCase):
         self.assertEqual((a.node.peers, c.node.peers), ([], []))
         self.assertEqual([*a.of(PeerUp), *c.of(PeerUp)], [])
 
+    def test_a_card_of_another(self) -> None:
+        """Whoever shows it keeps nobody from meeting whose it is, however often."""
+        b = self.member("b")
+        self.world.run(1.0)
+        [visitor] = self.room.seated
+        for _ in range(8):
+            stub = self.stub(tag=visitor.tag, card=visitor.card)
+        a = self.member("a")
+        self.world.run(1.0)
+        for _ in range(60):
+            for seat in stub.seats:
+                stub.say(Meet(seat, False))  # and asks for it, all the time
+            self.world.run(1.0)
+        self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
+
+    def test_members_that_are_nobody(self) -> None:
+        """Sixty who ask without end take no place of who is asked."""
+        a = self.member("a")
+        self.world.run(1.0)
+        stubs = [self.insider(node(number)) for number in range(1, 50)]
+        for _ in range(10):
+            for stub in stubs:
+                stub.say(Meet(next(iter(stub.seats)), False))
+            self.world.run(1.0)
+        b = self.member("b")
+        for _ in range(20):
+            for stub in stubs:
+                stub.say(Meet(next(iter(stub.seats)), False))
+            self.world.run(5.0)
+        self.assertIn(b.node.id, [peer.id for peer in a.node.peers])
+
     def test_too_much_is_said(self) -> None:
         a, _ = self.alone()
         self.say(a, *[Left(bytes(8))] * (limits.ROOM_TOLD_MESSAGES + 1))

@@ -22,9 +22,16 @@ from gossiplog.errors import EndpointError
 from gossiplog.net import endpoints
 from gossiplog.net.happy_eyeballs import reaching
 from gossiplog.net.joining import Finder
+from gossiplog.net.token_bucket import Bucket
 
 IN_VAIN = 3
 """Direct ways that did not work, one after the other: from here none will until the network is another one."""
+
+
+PUNCHES = 8
+PUNCH_EVERY_SECONDS = 4.0
+"""Direct ways that are tried: the former at once, then one in the latter.  Who follows a room must have dials left for
+what is found elsewhere."""
 
 
 class Crossings:
@@ -37,6 +44,8 @@ class Crossings:
         self._local: tuple[str, int] | None = None
         self._room = ""
         self._attempts: set[Punch] = set()
+        self._under_way: set[Deferred[Any]] = set()
+        self._punches = Bucket(PUNCHES, 1.0 / PUNCH_EVERY_SECONDS, finder.reactor.seconds())
         self._is_stopped = False
         self._failed_direct: set[bytes] = set()
         self.passages: set[Passage] = set()
@@ -58,7 +67,9 @@ class Crossings:
 
     def punches(self, node: bytes) -> bool:
         """Whether to try the direct way to a node."""
-        return self._local is not None and self.in_vain < IN_VAIN and node not in self._failed_direct
+        if self._local is None or self.in_vain >= IN_VAIN or node in self._failed_direct:
+            return False
+        return self._punches.wait(self._reactor.seconds()) == 0.0
 
     def connect(self, node: bytes, paired: Paired, ended: Callable[[float], None]) -> Deferred[None]:
         """Connect with a node, and make a link of it; ``ended`` hears how long it lasted.
@@ -74,6 +85,8 @@ class Crossings:
         self._is_stopped = True
         for attempt in tuple(self._attempts):
             attempt.cancel()
+        for connecting in tuple(self._under_way):
+            connecting.cancel()
         for passage in tuple(self.passages):
             if not passage.is_handed_over:
                 passage.abort()
@@ -88,6 +101,7 @@ class Crossings:
             or not self._finder.may_dial(address.host, address.port, self._room)
         ):
             return fail(EndpointError("no direct way is tried"))
+        self._punches.take()
         punch = Punch(self._reactor, local, address)
         self._attempts.add(punch)
 
@@ -106,15 +120,18 @@ class Crossings:
         self.passages.add(passage)
         endpoint = endpoints.client(reaching(self._reactor), self._endpoint)
         connecting = maybeDeferred(endpoint.connect, passages)
+        self._under_way.add(connecting)
         connecting.addCallback(lambda _: passage.ready)
         connecting.addTimeout(limits.ROOM_TICKET_SECONDS, self._reactor)
 
-        def failed(failure: Failure) -> Failure:
-            self.passages.discard(passage)
-            passage.abort()
-            return failure
+        def over(result: Any) -> Any:
+            self._under_way.discard(connecting)
+            if isinstance(result, Failure):
+                self.passages.discard(passage)
+                passage.abort()
+            return result
 
-        return connecting.addErrback(failed)
+        return connecting.addBoth(over)
 
     def _crossed(self, passage: Passage, node: bytes, paired: Paired, ended: Callable[[float], None]) -> None:
         transport: Any = passage.transport
@@ -130,6 +147,8 @@ class Crossings:
         def over() -> None:
             self.passages.discard(passage)
             if is_direct and not link.channel.established:
+                if len(self._failed_direct) >= limits.ROOM_KNOWN:
+                    self._failed_direct.clear()
                 self._failed_direct.add(node)
             ended(self._reactor.seconds() - began)
 

@@ -3,7 +3,8 @@
 Responsible for: who is there, whom to ask, what becomes of each meeting, when to try again.
 Must not know: how the room is reached, how a connection is made.
 Invariant: whoever the room says is there is asked only if a session with that node is wanted, at most
-``ROOM_MEETINGS_AT_ONCE`` at a time, and after each meeting in vain later and later.
+``ROOM_MEETINGS_AT_ONCE`` at a time, and after each meeting in vain later and later.  Those who ask take no place of
+those who are asked, and of several who show one card each has its turn: the room cannot tell whose it is.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ STEADY_SECONDS = 60.0
 
 
 class Meeting:
-    """I am one attempt to have a session with ``node``, who sits at ``seat``."""
+    """I am one attempt to have a session with ``node``, who sits at ``seat``; ``is_asked``: that is what it wants."""
 
-    def __init__(self, seat: bytes, node: bytes) -> None:
+    def __init__(self, seat: bytes, node: bytes, *, is_asked: bool) -> None:
         self.seat = seat
         self.node = node
+        self.is_asked = is_asked
         self.late: Any = None
         self.is_paired = False
 
@@ -52,7 +54,8 @@ class Meetings:
         self._sitting: Sitting | None = None
         self._seats: dict[bytes, bytes] = {}
         self._under_way: dict[bytes, Meeting] = {}
-        self._failures: dict[bytes, int] = {}
+        self._failed: dict[bytes, int] = {}  # by seat: a card can be shown by others too
+        self._failures: dict[bytes, int] = {}  # by node
         self._retry_at: dict[bytes, float] = {}
         self._again: Any = None
         most, per_second = limits.ROOM_MESSAGES / 4, limits.ROOM_MESSAGES_PER_SECOND / 2
@@ -69,6 +72,7 @@ class Meetings:
         """We do not sit any more; who is being connected goes on without the room."""
         self._sitting, self.is_looking = None, False
         self._seats.clear()
+        self._failed.clear()
         for meeting in tuple(self._under_way.values()):
             if not meeting.is_paired:
                 self._forget(meeting)
@@ -83,38 +87,43 @@ class Meetings:
 
     def told(self, message: messages.Message) -> None:
         """The room says something."""
+        meeting = self._under_way.get(getattr(message, "seat", b""))
         if isinstance(message, messages.Seats):
             self._came(message)
         elif isinstance(message, messages.Left):
             self._left(message.seat)
         elif isinstance(message, messages.Asked):
             self._asked(message.seat)
+        elif meeting is None or meeting.is_paired:
+            return
         elif isinstance(message, messages.Paired):
-            self._paired(message)
+            meeting.is_paired = True
+            meeting.late.cancel()
+            self._connect(meeting, message)
         elif isinstance(message, messages.Refused):
-            meeting = self._at(message.seat)
-            if meeting is not None and not meeting.is_paired:
-                self.over(meeting, lasted=0.0)
+            self.over(meeting, lasted=0.0)
 
     def look(self) -> None:
         """Meet who is wanted."""
         if self._sitting is None:
             return
-        now = self._now
-        newest = {node: seat for seat, node in self._seats.items()}
-        waiting = [node for node in newest if self._retry_at.get(node, now) <= now]
-        chance = machine_of(self._reactor).chance
-        for node in sorted(waiting, key=lambda _: chance()):
-            if len(self._under_way) >= limits.ROOM_MEETINGS_AT_ONCE or self._meets.wait(now) > 0.0:
+        now, chance = self._now, machine_of(self._reactor).chance
+        waiting = [each for each in self._seats.items() if self._retry_at.get(each[1], now) <= now]
+        for seat, node in sorted(waiting, key=lambda each: (self._failed.get(each[0], 0), chance())):
+            if self._count(is_asked=False) >= limits.ROOM_MEETINGS_AT_ONCE or self._meets.wait(now) > 0.0:
                 return
+            if any(meeting.node == node for meeting in self._under_way.values()):
+                continue
             pending = sum(not meeting.is_paired for meeting in self._under_way.values())
-            if node not in self._under_way and self._finder.wants(node, pending):
-                self._begin(newest[node], node)
+            if self._finder.wants(node, pending):
+                self._begin(seat, node, is_asked=False)
 
     def over(self, meeting: Meeting, lasted: float) -> None:
         """A meeting is over; what came of it ``lasted`` so many seconds."""
         self._forget(meeting)
         node = meeting.node
+        if meeting.seat in self._seats:
+            self._failed[meeting.seat] = self._failed.get(meeting.seat, 0) + 1
         failures = 0 if lasted >= STEADY_SECONDS else self._failures.get(node, 0)
         delay = min(limits.FIND_FIRST_SECONDS * 2.0 ** min(failures, 16), limits.FIND_MOST_SECONDS)
         if len(self._failures) >= limits.ROOM_KNOWN and node not in self._failures:
@@ -132,6 +141,7 @@ class Meetings:
         """The network is another one: try them all, and soon again."""
         self._failures.clear()
         self._retry_at.clear()
+        self._failed.clear()
 
     # --
 
@@ -143,8 +153,8 @@ class Meetings:
         self._again = self._reactor.callLater(limits.ROOM_LOOK_SECONDS, self._tick)
         self.look()
 
-    def _at(self, seat: bytes) -> Meeting | None:
-        return next((meeting for meeting in self._under_way.values() if meeting.seat == seat), None)
+    def _count(self, *, is_asked: bool) -> int:
+        return sum(meeting.is_asked == is_asked for meeting in self._under_way.values())
 
     def _came(self, message: messages.Seats) -> None:
         self.is_looking = False
@@ -158,34 +168,28 @@ class Meetings:
 
     def _left(self, seat: bytes) -> None:
         self._seats.pop(seat, None)
-        meeting = self._at(seat)
+        self._failed.pop(seat, None)
+        meeting = self._under_way.get(seat)
         if meeting is not None and not meeting.is_paired:
             self._forget(meeting)
             self.look()
 
     def _asked(self, seat: bytes) -> None:
         node = self._seats.get(seat)
-        if node is None or node in self._under_way or not self._finder.takes(node):
+        if node is None or seat in self._under_way or not self._finder.takes(node):
             return
-        if len(self._under_way) < 2 * limits.ROOM_MEETINGS_AT_ONCE and self._meets.wait(self._now) == 0.0:
-            self._begin(seat, node)
+        if self._count(is_asked=True) < limits.ROOM_MEETINGS_AT_ONCE and self._meets.wait(self._now) == 0.0:
+            self._begin(seat, node, is_asked=True)
 
-    def _begin(self, seat: bytes, node: bytes) -> None:
+    def _begin(self, seat: bytes, node: bytes, *, is_asked: bool) -> None:
         assert self._sitting is not None
         self._meets.take()
-        meeting = self._under_way[node] = Meeting(seat, node)
+        meeting = self._under_way[seat] = Meeting(seat, node, is_asked=is_asked)
         meeting.late = self._reactor.callLater(limits.ROOM_MEETING_SECONDS, self.over, meeting, 0.0)
         self._sitting.say(messages.Meet(seat, self._punches(node)))
 
-    def _paired(self, message: messages.Paired) -> None:
-        meeting = self._at(message.seat)
-        if meeting is not None and not meeting.is_paired:
-            meeting.is_paired = True
-            meeting.late.cancel()
-            self._connect(meeting, message)
-
     def _forget(self, meeting: Meeting) -> None:
-        if self._under_way.get(meeting.node) is meeting:
-            del self._under_way[meeting.node]
+        if self._under_way.get(meeting.seat) is meeting:
+            del self._under_way[meeting.seat]
         if meeting.late is not None and meeting.late.active():
             meeting.late.cancel()

@@ -107,6 +107,11 @@ class Sitting(Protocol):
         transport: Any = self.transport
         transport.abortConnection()
 
+    def give_up(self) -> None:
+        """In a child by fork: do nothing any more."""
+        self.is_closing = True
+        self._cancel()
+
     def doubt(self) -> None:
         """It may be gone: leave it unless it answers soon."""
         if self._channel.established and not self.is_closing:

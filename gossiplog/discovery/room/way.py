@@ -22,7 +22,7 @@ from gossiplog.discovery.room.key import RoomKey
 from gossiplog.discovery.room.meetings import Meeting, Meetings
 from gossiplog.discovery.room.messages import Message, Paired
 from gossiplog.discovery.room.sitting import Sitting
-from gossiplog.errors import InvalidKeyError
+from gossiplog.errors import InvalidKeyError, InvalidValueError
 from gossiplog.live.forked_reactor import let_go
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.machine import machine_of
@@ -78,6 +78,8 @@ class Room:
 
     def start(self, finder: Finder) -> None:
         """Sit down in the room, and again whenever the seat is lost."""
+        if not self._stopped:
+            raise InvalidValueError("this Room is a way of another node: make one for each")
         self._reset()
         self._stopped = False
         self._finder = finder
@@ -125,6 +127,9 @@ class Room:
         """In a child by fork: let go of the connections, and do nothing any more."""
         self._stopped = True
         self._cancel()
+        self._meetings.stood_up()
+        if self._sitting is not None:
+            self._sitting.give_up()
         held = [self._sitting, *self._crossings.passages]
         let_go(self.reactor, [each.transport for each in held if each is not None])
 
