@@ -151,6 +151,10 @@ class StoreFullError(StoreError):
     """The disk is full (or over quota), or no file can be opened on it; nothing of this write is on disk."""
 
 
+class StoreUnreachableError(StoreError):
+    """The database of a store cannot be reached: nothing was written, and it goes on when it answers again."""
+
+
 class StoreFailedError(StoreError):
     """The disk failed; the store writes no more until it is opened again, reads go on."""
 

@@ -12,7 +12,13 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from gossiplog import limits
-from gossiplog.errors import StoreClosedError, StoreDamagedError, StoreError, StoreFullError
+from gossiplog.errors import (
+    StoreClosedError,
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+    StoreUnreachableError,
+)
 from gossiplog.gossip import backlog, events
 from gossiplog.gossip.events import Event
 from gossiplog.gossip.fair_calls import Answer, FairCalls, Work
@@ -127,7 +133,7 @@ class StoreEffects:
             self._proofs -= 1
             if not isinstance(value, BaseException):
                 self._report(events.ForkWritten(author, author in held.forks))
-            elif isinstance(value, StoreFullError):
+            elif isinstance(value, StoreFullError | StoreUnreachableError):
                 if self._owed_bytes + size <= limits.PENDING_WRITE_BYTES or author in held.local:
                     self._owe(effect)
                 else:
@@ -187,7 +193,7 @@ class StoreEffects:
 
     def _refused(self, error: BaseException) -> None:
         if not self._failed_for_good:
-            self._failed_for_good = not isinstance(error, StoreFullError)
+            self._failed_for_good = not isinstance(error, StoreFullError | StoreUnreachableError)
             self._report(events.CommitFailed(self._failed_for_good))
             self._teller.failing(error, self._failed_for_good)
 

