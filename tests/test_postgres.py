@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -29,7 +31,17 @@ class PostgresTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.cluster = postgres.shared()
-        self.place = self.cluster.database()
+
+    @cached_property
+    def place(self) -> str:
+        """The database of a test that uses one."""
+        return self.store()
+
+    def store(self) -> str:
+        """A database of a store, empty."""
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        return stack.enter_context(self.cluster.store())
 
     def member(self, place: str | None = None, state: Path | None = None, init: bool = True) -> Backend:
         from gossiplog.store.postgres.backend import PostgresBackend
@@ -46,7 +58,7 @@ class BackendTests(BackendConformance, PostgresTestCase):
     """One relay alone."""
 
     def make_backend(self) -> Backend:
-        return self.member(self.cluster.database())
+        return self.member(self.store())
 
     def reopen(self, backend: Backend) -> Backend:
         state = self.states[id(backend)]
@@ -67,7 +79,7 @@ class OpeningTests(PostgresTestCase):
 
     def test_nothing_there(self) -> None:
         with self.assertRaises(StoreNotFoundError) as refused:
-            self.member(init=False)
+            self.member(self.cluster.database(), init=False)
         self.assertIn("gossiplog fleet init", str(refused.exception))
 
     def test_other_tables(self) -> None:
@@ -83,11 +95,12 @@ class OpeningTests(PostgresTestCase):
     def test_another_version(self) -> None:
         import psycopg
 
-        self.member()
-        with psycopg.connect(self.place, autocommit=True) as connection:
+        place = self.cluster.database()
+        self.member(place)
+        with psycopg.connect(place, autocommit=True) as connection:
             connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
         with self.assertRaises(StoreFormatError) as refused:
-            self.member()
+            self.member(place)
         self.assertIn("version 99", str(refused.exception))
 
     def test_passwords(self) -> None:

@@ -8,7 +8,6 @@ Invariant: what is read is as some commit left it; rows have the checksums that 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -63,7 +62,7 @@ class PostgresBackend:
                 if init:
                     schema.create(self._connection.raw)
                 schema.require(self._connection.raw, self.path)
-                self._writer = LaneWriter(self._connection, f"{socket.gethostname()} {os.getpid()}")
+                self._writer = LaneWriter(self._connection, f"{os.uname().nodename} {os.getpid()}")
                 self.shared = _Fleet(self._connection, Lanes(conninfo, self.path))
             except BaseException:
                 self._connection.close()
