@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -28,6 +29,13 @@ class Counting(Resource):
         """Answer."""
         assert request.content is not None
         return str(len(request.content.read())).encode()
+
+
+class Port:
+    """I listen."""
+
+    def stopListening(self) -> None:
+        """And no more."""
 
 
 class BoundTests(SynchronousTestCase):
@@ -69,6 +77,13 @@ class BoundTests(SynchronousTestCase):
         self.assertIsNone(self.open()[0])
         opened[0].connectionLost(GONE)
         self.assertIsNotNone(self.open()[0])
+
+    def test_close(self) -> None:
+        """Who is connected is let go, also one that waits between two requests."""
+        _, transport = self.open()
+        done = Deferred.fromCoroutine(self.server.close(Port()))
+        self.successResultOf(done)
+        self.assertTrue(transport.disconnected or transport.aborting)
 
     def test_silence(self) -> None:
         """Who says nothing is let go; half a request is nothing."""

@@ -212,7 +212,7 @@ class FigureTests(NodeCase):
     def test_without_the_package(self) -> None:
         """It says what to install, before anything starts."""
         self.patch(metrics, "import_module", lambda name: __import__("gossiplog_that_is_not_there"))
-        said = {"metrics": LOOPBACK}
+        said = {"metrics": LOOPBACK, "web": None, "web_host": None}
         error = self.assertRaises(InvalidValueError, watching.Watching.of, said)
         self.assertIn("pip install 'gossiplog[metrics]'", str(error))
 

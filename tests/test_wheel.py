@@ -73,12 +73,14 @@ class ContentTests(SynchronousTestCase):
     """What is in the two files."""
 
     def test_wheel(self) -> None:
-        """The whole package, its type marker and the plugin; no tests, and nothing that hides Twisted."""
+        """The whole package, its type marker, its page and the plugin; no tests, and nothing that hides Twisted."""
         names = set(zipfile.ZipFile(built()[1]).namelist())
         package = {
             path.relative_to(SOURCE).as_posix()
             for path in (SOURCE / "gossiplog").rglob("*")
-            if path.suffix == ".py" or path.name == "py.typed"
+            if path.suffix == ".py"
+            or path.name == "py.typed"
+            or (path.parent.name == "static" and path.is_file())
         }
         self.assertEqual({name for name in names if ".dist-info/" not in name}, package | {PLUGIN})
 
@@ -88,6 +90,8 @@ class ContentTests(SynchronousTestCase):
             names = {str(PurePosixPath(*PurePosixPath(name).parts[1:])) for name in archive.getnames()}
         wanted = {
             "gossiplog/py.typed",
+            "gossiplog/app/web/static/index.html",
+            "contrib/systemd/gossiplog.service",
             "tests/test_wheel.py",
             "LICENSE",
             "CHANGELOG.rst",

@@ -8,6 +8,7 @@ machine reaches it.
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
@@ -31,8 +32,7 @@ class BoundedRequest(Request):
         """So much is to come, or nobody says how much."""
         if length is not None and length > limits.WEB_REQUEST_BYTES:
             self._refuse()
-            length = 0
-        super().gotLength(length)  # type: ignore[no-untyped-call]
+        self.content = BytesIO()  # Twisted would make a file of one that is long
 
     def handleContentChunk(self, data: bytes) -> None:
         """More of it came."""
@@ -57,7 +57,7 @@ class BoundedSite(Site):
         super().__init__(  # type: ignore[no-untyped-call]
             resource, timeout=limits.WEB_IDLE_SECONDS, reactor=reactor
         )
-        self._open: dict[Any, None] = {}  # in order, as a set is not
+        self._open: dict[Any, Any] = {}  # with their transports
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """One more, or none."""
@@ -65,20 +65,25 @@ class BoundedSite(Site):
             return None
         made: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
         self._open[made] = None
-        lost = made.connectionLost
+        begin, lost = made.makeConnection, made.connectionLost
+
+        def begun(transport: Any) -> None:
+            self._open[made] = transport
+            begin(transport)
 
         def gone(reason: Failure) -> None:
             del self._open[made]
             lost(reason)
 
-        made.connectionLost = gone
+        made.makeConnection, made.connectionLost = begun, gone
         return made
 
     async def close(self, port: Any) -> None:
         """Listen no more, and end what is open."""
         await maybeDeferred(port.stopListening)
-        for channel in tuple(self._open):
-            channel.abortConnection()
+        for transport in tuple(self._open.values()):
+            if transport is not None:
+                transport.abortConnection()
 
     def log(self, request: HTTPRequest) -> None:
         """Nobody reads that."""

@@ -134,7 +134,7 @@ class Options(usage.Options):
         self.quotas = Quotas(**bounds)
         try:
             self.finding = finding_of(self)
-            said = {name: self[name.replace("_", "-")] for name in ("metrics",)}
+            said = {name: self[name.replace("_", "-")] for name in ("metrics", "web", "web_host")}
             self.watching = watching.Watching.of(said)
         except GossiplogError as error:
             raise usage.UsageError(str(error)) from None

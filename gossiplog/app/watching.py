@@ -1,4 +1,4 @@
-"""How a program is told to let others watch its node.
+"""How a program is told to let others watch its node: metrics, and a web page.
 
 Responsible for: the options about that, for argparse and for twistd alike, and beginning what they say.
 Must not know: what is shown.
@@ -8,6 +8,7 @@ and nothing is counted, unless it is asked for.
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -16,11 +17,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.app import log_options
 from gossiplog.app.commands.arguments import checked
+from gossiplog.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from gossiplog.node import Node
 
 METRICS: Final = "answer Prometheus at this endpoint, such as tcp:9100; without interface= this machine alone"
+WEB: Final = (
+    "show the node on a web page at this endpoint, such as tcp:8080; without interface= to this machine alone"
+)
+WEB_HOST: Final = (
+    "a name by which browsers may reach that page, beside addresses and localhost; several with commas"
+)
+
+_NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
 
 
 def read_endpoint(text: str) -> str:
@@ -30,11 +40,22 @@ def read_endpoint(text: str) -> str:
     return near(text)
 
 
+def read_hosts(text: str) -> tuple[str, ...]:
+    """Return names of hosts; raises InvalidValueError."""
+    names = tuple(text.split(","))
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise InvalidValueError(f"{name!r:.80} is no name of a host")
+    return names
+
+
 @dataclass(frozen=True)
 class Watching:
     """Where a node may be watched; "" is nowhere."""
 
     metrics: str = ""
+    web: str = ""
+    web_host: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Watching:
@@ -43,7 +64,7 @@ class Watching:
             from gossiplog.app.metrics import client
 
             client()
-        return cls(said["metrics"] or "")
+        return cls(said["metrics"] or "", said["web"] or "", said["web_host"] or ())
 
     async def begin(self, reactor: Any, node: Node, opened: AsyncExitStack) -> dict[str, str]:
         """Let ``node`` be watched until ``opened`` is closed; return what listens where.  Raises EndpointError."""
@@ -52,6 +73,10 @@ class Watching:
             from gossiplog.app.metrics import begin as begin_metrics
 
             bound["metrics"] = await begin_metrics(reactor, node, self.metrics, opened)
+        if self.web:
+            from gossiplog.app.web.begin import begin as begin_web
+
+            bound["web"] = await begin_web(reactor, node, self.web, self.web_host, opened)
         return bound
 
 
@@ -59,6 +84,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the options, those of the log too; :func:`watching_of` takes what was said."""
     log_options.add_arguments(parser)
     parser.add_argument("--metrics", type=checked(read_endpoint), metavar="ENDPOINT", help=METRICS)
+    parser.add_argument("--web", type=checked(read_endpoint), metavar="ENDPOINT", help=WEB)
+    parser.add_argument("--web-host", type=checked(read_hosts), metavar="NAME", help=WEB_HOST)
 
 
 def watching_of(arguments: Namespace) -> Watching:
@@ -70,5 +97,9 @@ def usage_parameters() -> list[list[Any]]:
     """The options, as ``twisted.python.usage`` takes them."""
     return [
         [name, None, None, f"{about[0].upper()}{about[1:]}.", read]
-        for name, about, read in (("metrics", METRICS, read_endpoint),)
+        for name, about, read in (
+            ("metrics", METRICS, read_endpoint),
+            ("web", WEB, read_endpoint),
+            ("web-host", WEB_HOST, read_hosts),
+        )
     ]

@@ -154,7 +154,7 @@ class _Asking:
     def _failed(self, failure: Any) -> None:
         """No router does it, at least now."""
         if not failure.check(GossiplogError, OSError, CancelledError, TimeoutError):
-            _log.failure("asking a router failed", failure)
+            _log.failure("asking a router failed", failure, event="router_failed")
         self._router, self._mapped = None, {}
         if not self._is_over:
             self._finder.reachable([])

@@ -21,11 +21,41 @@ STATUS_SECONDS: Final = 5.0
 MAX_WEB_CONNECTIONS: Final = 64
 """To a page or to metrics of a node: a browser opens six, Prometheus one."""
 
+MAX_WEB_WATCHERS: Final = 16
+"""Pages of a node that are open at once: its owner has some, and each costs an answer every second."""
+
 WEB_REQUEST_BYTES: Final = 64 * 1024
 """Of the body of a request: an entry that a person typed, and more; it is kept in memory."""
 
 WEB_IDLE_SECONDS: Final = 60
 """That a connection to a page may say nothing."""
+
+WEB_STALLED_TURNS: Final = 60
+"""Looks in a row that a page takes nothing of, until it is let go: what it does not take is not kept for it."""
+
+WEB_TURN_SECONDS: Final = 1.0
+"""Between two looks at a node whose page is open: people do not read faster."""
+
+WEB_POINT_TURNS: Final = 5
+"""Looks between two points of a page's curves."""
+
+WEB_POINTS: Final = 720
+"""Points of a curve: an hour, and more than a screen has room for."""
+
+WEB_ROWS: Final = 50
+"""Of a table or a list of a page: who looks for one of ten thousand types how it begins."""
+
+WEB_ENTRIES: Final = 20
+"""Entries that a page shows in a second: each is read from the disk, and nobody reads more."""
+
+WEB_ENTRY_BYTES: Final = 2000
+"""Of an entry on a page."""
+
+WEB_LOGS_SECONDS: Final = 2.0
+"""That a list of logs is shown again before they are looked at anew: for each log it takes some microseconds."""
+
+MAX_WEB_LOGS: Final = 100_000
+"""Logs of which a page shows a list: with more, a look takes longer than a node can be held up."""
 
 MAX_MARKS: Final = 8
 """Combining marks on one letter: more than any script stacks; hundreds of them reach over the lines above and below."""
