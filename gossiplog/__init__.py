@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         NodeError,
         NodeGoneError,
         NodeStoppedError,
+        NotABackupError,
         OneWayError,
         PayloadTooLargeError,
         PeerError,
@@ -83,8 +84,10 @@ if TYPE_CHECKING:
         WrongProtocolError,
     )
     from gossiplog.gossip.quotas import Quota, Quotas, Usage
+    from gossiplog.live.backing_up import BackedUp, restore_store
     from gossiplog.live.batches import Batch, Batches
     from gossiplog.live.commits import CommitStatus
+    from gossiplog.live.compacting import Compacted
     from gossiplog.live.exporting import Exported
     from gossiplog.live.importing import Imported, import_store
     from gossiplog.live.live_search import LiveSearch
@@ -152,6 +155,7 @@ __all__ = [
     "BadForkProofError",
     "BadSegmentError",
     "BadSignatureError",
+    "BackedUp",
     "Ban",
     "Banned",
     "Batch",
@@ -164,6 +168,7 @@ __all__ = [
     "ChannelError",
     "ControlError",
     "Clock",
+    "Compacted",
     "Cursor",
     "CursorMismatchError",
     "Dht",
@@ -212,6 +217,7 @@ __all__ = [
     "NodeError",
     "NodeGoneError",
     "NodeStoppedError",
+    "NotABackupError",
     "OneWayError",
     "Notice",
     "Order",
@@ -288,6 +294,7 @@ __all__ = [
     "import_store",
     "open_store",
     "parse_author",
+    "restore_store",
     "short_key",
     "AuthorStatus",
     "CommitStatus",
@@ -318,7 +325,10 @@ _HOME = {
     "Found": "net.meeting",
     "Head": "log.segment",
     "Hit": "views.search",
+    "BackedUp": "live.backing_up",
+    "Compacted": "live.compacting",
     "Exported": "live.exporting",
+    "restore_store": "live.backing_up",
     "Imported": "live.importing",
     "Lan": "discovery.lan",
     "Room": "discovery.room.way",

@@ -42,6 +42,7 @@ from gossiplog import (
     import_store,
     open_store,
     parse_author,
+    restore_store,
     short_key,
     testing,
 )
@@ -194,6 +195,7 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("open_store", "wait", lambda value: opened(source, wait=value), TIMES)
         yield Call("import_store", "path", lambda value: import_store(value, source), {"text", "bytes"})
         yield Call("import_store", "path", lambda value: import_store(place, value), {"text", "bytes"})
+        yield Call("restore_store", "path", lambda value: restore_store(value, place))
         yield Call("import_store", "quotas", lambda value: import_store(place, source, quotas=value), NOTHING)
         yield Call("import_store", "wait", lambda value: import_store(place, source, wait=value), TIMES)
         yield Call("format_author", "author", format_author)
@@ -263,6 +265,9 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("Store.export", "authors", lambda value: store.export("x", authors=value), lists)
         yield Call("Store.export", "since", lambda value: store.export("x", since=value), NOTHING)
         yield Call("Store.import_", "path", store.import_, paths)
+        yield Call("Store.backup", "path", store.backup, paths)
+        yield Call("Store.backup", "seeds", lambda value: store.backup("x", seeds=value), FLAGS)
+        yield Call("Store.backup", "check", lambda value: store.backup("x", check=value), FLAGS)
         yield Call("Store.import_", "quotas", lambda value: store.import_("x", quotas=value), NOTHING)
         for field in range(5):
             good: list[Any] = [

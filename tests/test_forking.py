@@ -108,6 +108,8 @@ async def main(reactor):
         "changes": lambda: found.changes().__anext__().send(None),
         "cursor": lambda: store.cursor("c"),
         "save_cursor": lambda: store.save_cursor("c", None),
+        "backup": lambda: store.backup("x"),
+        "compact": store.compact,
         "export": lambda: store.export("x"),
         "import_": lambda: store.import_("x"),
         "verify": store.verify,

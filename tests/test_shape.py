@@ -21,6 +21,7 @@ PACKAGE = Path(gossiplog.__file__).parent
 SOURCE = Path(os.environ.get("GOSSIPLOG_SOURCE", PACKAGE.parent))
 
 PUBLIC = [
+    "BackedUp",
     "Ban",
     "AuthorStatus",
     "CommitStatus",
@@ -34,6 +35,7 @@ PUBLIC = [
     "Change",
     "Changes",
     "Clock",
+    "Compacted",
     "Cursor",
     "Dht",
     "Dialer",
@@ -77,6 +79,7 @@ PUBLIC = [
     "import_store",
     "open_store",
     "parse_author",
+    "restore_store",
     "short_key",
 ]
 """Every name an application may import from ``gossiplog``, beside all errors and notices; adding one is a promise,
@@ -375,8 +378,9 @@ class PublicNameTests(SynchronousTestCase):
     def test_plumbing_is_private(self) -> None:
         """What applications hold has no method and no attribute beside those that are meant for them."""
         offered = {
-            "Store": "writer writers recovered add_fork export import_ fork_proof view read heads entry timeline "
-            "cursor save_cursor verify holes repair close damage path reactor clock forks copied interest notices",
+            "Store": "writer writers recovered add_fork backup compact export import_ fork_proof view read heads entry "
+            "timeline cursor save_cursor verify holes repair close damage path reactor clock forks copied "
+            "interest notices",
             "Writer": "append append_many name author",
             "Reader": "batches close aclose cursor damages",
             "View": "name version encoding schema owned on_error apply forked",

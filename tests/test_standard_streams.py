@@ -16,6 +16,8 @@ from typing import Any
 from gossiplog import Network, Ticket
 from gossiplog.app.chat import compose
 from gossiplog.app.printing import BROKEN_PIPE
+from gossiplog.live.backing_up import back_up
+from gossiplog.live.hands import OwnHands
 from gossiplog.log.body import encode_body
 from gossiplog.log.fork import build_proof
 from gossiplog.log.keys import Keypair, genesis_id
@@ -218,6 +220,8 @@ ON_A_STORE = {
     "join": ("{ticket}",),
     "chat": ("--network", "here", "--nick", "ann"),
     "export": ("-",),
+    "backup": ("backed-up",),
+    "compact": (),
 }
 """Every verb that works on a store, with arguments with which it prints something."""
 
@@ -240,6 +244,7 @@ PRINTING: Sequence[tuple[str, ...]] = (
     ("log", "--follow", "-n", "5", "--store", "store"),
     ("verify", "--repair", "--store", "store"),
     ("recover", "--alone", "--store", "store"),
+    ("restore", "saved", "--store", "{fresh}"),
     ("simulate", "--nodes", "3", "--links", "2", "--authors", "1"),
     ("simulate", "--help"),
     ("room", "--make-key"),
@@ -267,16 +272,18 @@ class EveryVerbTests(ProcessTestCase):
         with closing(open_logs(self.place / "store")) as logs:
             author = logs.writer("default").author
             logs.process([AddFork(proof), Append(author, [encode_body(1, said)])])
+            back_up(OwnHands(logs), logs.path, self.place / "saved")
         peer = self.gossiplog(
             "run", "--store", "other", "--network", "here", "--listen", "tcp:0:interface=127.0.0.1"
         )
         ticket = Ticket(Network.parse("here")).text
         about = peer.ready()
         known = {"peer": about["listening"][0], "node": about["node"]}
-        self.known = {**known, "forked": FOREIGN, "ticket": ticket}
+        self.known = {**known, "forked": FOREIGN, "ticket": ticket, "fresh": "fresh"}
 
     def outcome(self, command: Sequence[str], redirection: str, **options: Any) -> tuple[int, str]:
         """Status and standard error of a command whose streams the shell makes."""
+        self.known["fresh"] += "x"
         words = [word.format(**self.known) for word in command]
         process = self.start(
             "/bin/sh", "-c", f'exec {" ".join(COMMAND)} "$@" {redirection}', "sh", *words, **options

@@ -222,6 +222,8 @@ class Store:
     timeline = waits(gossiplog.Store.timeline)
     cursor = waits(gossiplog.Store.cursor)
     save_cursor = waits(gossiplog.Store.save_cursor)
+    backup = waits(gossiplog.Store.backup)
+    compact = waits(gossiplog.Store.compact)
     export = waits(gossiplog.Store.export)
     import_ = waits(gossiplog.Store.import_)
     verify = waits(gossiplog.Store.verify)

@@ -10,78 +10,31 @@ No seed, no node key and no network key is in any answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from math import inf
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final
 
 from twisted.internet.defer import DeferredList
 
 from gossiplog import limits
+from gossiplog.control import moving
+from gossiplog.control.desk import Answer, Asker, Desk
 from gossiplog.control.messages import Asked, content, failure, pairs, row
+from gossiplog.control.outcomes import damage, report
 from gossiplog.errors import ControlError, GossiplogError, InvalidValueError, MalformedBodyError
 from gossiplog.gossip.interest import KEPT_AS
 from gossiplog.live.machine import wall_ms
 from gossiplog.live.results import Result
-from gossiplog.live.store import Store
 from gossiplog.log.body import decode_body, encode_bodies
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import decode_proof, encode_proof
-from gossiplog.log.network import Network
-from gossiplog.status import Status
 from gossiplog.store.reading_around import Stretch
-from gossiplog.store.repair.verify import Damage, VerifyReport
 from gossiplog.store.requests import SetCursor
 
 PROGRESS_SECONDS: Final = 0.2
 ROWS_BYTES: Final = 1 << 20
 """Read for one answer at most, and a row more."""
-
-
-class Asker(Protocol):
-    """Who asks: one connection."""
-
-    def progress(self, done: int, total: int) -> None:
-        """So much of what was asked is done."""
-
-    def watch(self) -> None:
-        """Tell it what is new from now on."""
-
-
-class Served(Protocol):
-    """A node, as far as others ask it something."""
-
-    store: Store
-    id: bytes
-    network: Network
-
-    def status(self, *, authors: bool) -> Status:
-        """How it is."""
-
-    def connect(self, endpoint: str) -> object:
-        """Keep a connection."""
-
-    def disconnect(self, peer: bytes) -> bool:
-        """End it."""
-
-    def ban(self, peer: bytes, *, seconds: float) -> None:
-        """Keep a node out."""
-
-    def unban(self, peer: bytes) -> bool:
-        """Let it in."""
-
-
-class Desk:
-    """I am the store that is asked about, and the node on it."""
-
-    def __init__(self, node: Served) -> None:
-        self.store = node.store
-        self.node = node
-        self.core = node.store._core
-
-
-Answer: TypeAlias = Callable[[Desk, Asked, Asker], Any]
-"""Returns what is answered, as JSON, or a Deferred of it; raises what is told instead."""
 
 
 # -- the store -----------------------------------------------------------------------------------------------------
@@ -90,7 +43,7 @@ Answer: TypeAlias = Callable[[Desk, Asked, Asker], Any]
 def _store(desk: Desk, asked: Asked, asker: Asker) -> Any:
     return {
         "copied": desk.store.copied,
-        "damages": [_damage(each) for each in desk.store.damage.known],
+        "damages": [damage(each) for each in desk.store.damage.known],
         "forks": [author.hex() for author in desk.store.forks],
     }
 
@@ -182,8 +135,8 @@ def _rows(desk: Desk, asked: Asked, asker: Asker) -> Any:
         return around
 
     def told(stretch: Stretch) -> Any:
-        damage = None if stretch.damage is None else _damage(stretch.damage)
-        return {"segments": [row(each) for each in stretch.segments], "damage": damage}
+        found = None if stretch.damage is None else damage(stretch.damage)
+        return {"segments": [row(each) for each in stretch.segments], "damage": found}
 
     return desk.core.run(read).addCallback(told)
 
@@ -224,29 +177,11 @@ def _verify(desk: Desk, asked: Asked, asker: Asker) -> Any:
             shown_at = now
             desk.store.reactor.callFromThread(asker.progress, done, total)
 
-    def told(report: VerifyReport) -> Any:
-        return {
-            "authors": report.authors,
-            "segments": report.segments,
-            "entries": report.entries,
-            "item_bytes": report.item_bytes,
-            "holes": pairs(report.holes),
-            "forks": [author.hex() for author in report.forks],
-            "cursors": report.cursors,
-            "damages": [_damage(each) for each in report.damages],
-            "sound": report.sound,
-        }
-
-    return desk.core.run(lambda logs: logs.verify(progress)).addCallback(told)
+    return desk.core.run(lambda logs: logs.verify(progress)).addCallback(report)
 
 
 def _watch(desk: Desk, asked: Asked, asker: Asker) -> Any:
     asker.watch()
-
-
-def _damage(damage: Damage) -> list[Any]:
-    author, first, last, reason = damage
-    return [None if author is None else author.hex(), first, last, reason]
 
 
 # -- the node ------------------------------------------------------------------------------------------------------
@@ -287,6 +222,7 @@ def _unban(desk: Desk, asked: Asked, asker: Asker) -> Any:
 
 
 ANSWERS: Final[Mapping[str, Answer]] = {
+    **moving.ANSWERS,
     "ban": _ban,
     "clock": _clock,
     "connect": _connect,

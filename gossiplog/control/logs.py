@@ -9,8 +9,9 @@ node's disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple, NoReturn
 
 from gossiplog import limits
@@ -23,18 +24,32 @@ from gossiplog.control.messages import (
     pairs_of,
     segment_of,
 )
+from gossiplog.control.outcomes import (
+    backed_up_of,
+    compacted_of,
+    damage_of,
+    imported_of,
+    quotas,
+    report_of,
+)
 from gossiplog.errors import (
     AppendOutcomeUnknown,
+    BadExportError,
     ControlError,
     GossiplogError,
     NodeGoneError,
     PayloadTooLargeError,
     StoreInUseError,
 )
+from gossiplog.gossip.quotas import Quotas
+from gossiplog.live.backing_up import BackedUp
+from gossiplog.live.compacting import Compacted
+from gossiplog.live.importing import Imported
 from gossiplog.log.clock import Clock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, decode_proof, encode_proof
 from gossiplog.log.segment import Head, Segment, Unfolded, unfold
+from gossiplog.store.logs import NETWORK
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.verify import Damage, VerifyReport
 from gossiplog.store.requests import AddFork, Append, Appended, CommitReport, Done, Reply, Request, SetCursor
@@ -79,7 +94,7 @@ class NodeLogs:
     @cached_property
     def damages(self) -> list[Damage]:
         """What was found to be damaged when the node opened the store."""
-        return [_damage(each) for each in self._about["damages"]]
+        return [damage_of(each) for each in self._about["damages"]]
 
     @cached_property
     def forks(self) -> set[bytes]:
@@ -210,6 +225,8 @@ class NodeLogs:
 
     def meta(self, key: str) -> bytes | None:
         """Return a value of the store itself."""
+        if key == NETWORK:
+            return key_of(self.line.about["network"])
         found = self.line.ask("meta", key=key)
         return None if found is None else content_of(found)
 
@@ -219,19 +236,36 @@ class NodeLogs:
 
     def verify(self, progress: OnProgress | None = None) -> VerifyReport:
         """Check every chain, signature and head against the disk, in the node."""
-        said = self.line.ask("verify", progress=progress)
-        return VerifyReport(
-            authors=said["authors"],
-            segments=said["segments"],
-            entries=said["entries"],
-            item_bytes=said["item_bytes"],
-            holes=pairs_of(said["holes"]),
-            forks=[key_of(each) for each in said["forks"]],
-            cursors=said["cursors"],
-            damages=[_damage(each) for each in said["damages"]],
-            whole={},
-            sound=said["sound"],
-        )
+        return report_of(self.line.ask("verify", progress=progress))
+
+    # -- what the node does itself
+
+    is_of_node = True
+
+    def backup(self, target: str, seeds: bool, check: bool) -> BackedUp:
+        """Let the node back the store up."""
+        return backed_up_of(self.line.ask("backup", target=target, seeds=seeds, check=check))
+
+    def compact(self) -> Compacted:
+        """Let the node compact the store."""
+        return compacted_of(self.line.ask("compact"))
+
+    def import_(self, pieces: Iterable[bytes], bounds: Quotas) -> Imported:
+        """Send an export to the node, as it comes.
+
+        :raises BadExportError: with what was ``taken``.
+        """
+        said = quotas(bounds)
+        for piece in chain(pieces, [b""]):
+            answer = self.line.ask("import", data=content(piece), quotas=said)
+            if answer is not None:
+                break
+        done, wrong = imported_of(answer)
+        if wrong is not None:
+            if isinstance(wrong, BadExportError):
+                wrong.taken = done
+            raise wrong
+        return done
 
     # -- what only who has the store does
 
@@ -239,7 +273,7 @@ class NodeLogs:
         """The node does that."""
         return False
 
-    def reclaim(self) -> bool:
+    def reclaim(self, thorough: bool = False) -> bool:
         """The node does that."""
         return False
 
@@ -292,13 +326,8 @@ class _NoWeighing:
 
 def _stretch(said: Any) -> Stretch:
     return Stretch(
-        [segment_of(each) for each in said["segments"]], said["damage"] and _damage(said["damage"])
+        [segment_of(each) for each in said["segments"]], said["damage"] and damage_of(said["damage"])
     )
-
-
-def _damage(said: Any) -> Damage:
-    author, first, last, reason = said
-    return Damage(None if author is None else key_of(author), first, last, reason)
 
 
 def _reply(said: Any) -> Reply:

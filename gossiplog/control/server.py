@@ -19,7 +19,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from gossiplog import limits
-from gossiplog.control.answers import ANSWERS, Desk, Served
+from gossiplog.control.answers import ANSWERS
+from gossiplog.control.desk import Desk, Served
 from gossiplog.control.line import BUSY
 from gossiplog.control.listener import Listener
 from gossiplog.control.messages import Asked, cost, decode, encode, failure
@@ -287,6 +288,11 @@ class Connection(Protocol):
         """So much of what was asked is done."""
         if self._is_asking and not self._is_paused:
             self._send({"id": self._number, "progress": [done, total]})
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it does not ask any more."""
+        return self._is_over
 
     def watch(self) -> None:
         """Tell it what is new from now on."""

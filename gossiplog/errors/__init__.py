@@ -8,6 +8,7 @@ code the other side is told in BYE (specification, "Codes"), and never changes s
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from gossiplog.errors.base import *
 from gossiplog.errors.base import GossiplogError
@@ -72,7 +73,9 @@ class InvalidReferenceError(InvalidValueError):
 
 
 class BadExportError(InvalidValueError):
-    """A file is no export of logs, or only the beginning of one, or was changed; what of it was signed is taken."""
+    """A file is no export, or not a whole one; what of it was signed is ``taken`` (an :class:`~gossiplog.Imported`)."""
+
+    taken: Any = None
 
 
 class LocalAuthorError(InvalidValueError):
@@ -133,6 +136,10 @@ class StoreInheritedError(StoreError):
 
 class StoreFormatError(StoreError):
     """The directory holds something that this version does not read."""
+
+
+class NotABackupError(StoreError):
+    """A directory is not what a backup is written to, or a store is made of: it holds something else."""
 
 
 class StoreUnsafeError(StoreError):

@@ -40,6 +40,11 @@ class Hands(Protocol):
         """Do what is asked for; durable on return."""
 
 
+def node_of(hands: Hands) -> bool:
+    """Tell whether the logs are those that a node in another process shows: what takes long it does itself."""
+    return hands.read(lambda logs: getattr(logs, "is_of_node", False))
+
+
 class OwnHands:
     """I use logs that nobody else does."""
 

@@ -26,7 +26,7 @@ from gossiplog.errors import (
 from gossiplog.gossip.acceptance import Verdict
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.limits import MAX_CLAIMS, MAX_OFFENDERS
-from gossiplog.live.hands import Hands, OwnHands
+from gossiplog.live.hands import Hands, OwnHands, node_of
 from gossiplog.live.intake import COMMIT_BYTES, Intake, RefusedError
 from gossiplog.log.fork import ForkProof
 from gossiplog.paths import AnyPath, absolute
@@ -78,19 +78,24 @@ def import_store(
 def import_stream(hands: Hands, source: AnyPath | BinaryIO, quotas: Quotas) -> Imported:
     """Take what the export in a file, or in a stream, has.
 
-    :raises BadExportError: as :meth:`StreamImport.run` does, and NetworkMismatchError.
+    :raises BadExportError: as :meth:`StreamImport.run` does, with what was ``taken``; and NetworkMismatchError.
     :raises StoreError: the file cannot be read, or our own store fails.
     """
-    importing = StreamImport(hands, quotas)
     if isinstance(source, str | bytes | os.PathLike):
         path = absolute(source)
         try:
             with open(path, "rb", buffering=0) as stream:
-                importing.run(_pieces(stream))
+                return import_stream(hands, stream, quotas)
         except OSError as error:
             raise store_error(error, path) from error
-    else:
+    if node_of(hands):
+        return hands.read(lambda logs: logs.import_(_pieces(source), quotas))  # type: ignore[attr-defined,no-any-return]
+    importing = StreamImport(hands, quotas)
+    try:
         importing.run(_pieces(source))
+    except BadExportError as error:
+        error.taken = importing.outcome
+        raise
     return importing.outcome
 
 

@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterable, Set
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
-from twisted.internet.defer import succeed
-
 from gossiplog.arguments import check_flags, check_number, check_seconds, check_type, wrong
-from gossiplog.errors import EntryNotHeldError, InvalidValueError, StoreDamagedError, StoreInUseError
+from gossiplog.errors import EntryNotHeldError, InvalidValueError, StoreDamagedError
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.beside import work_beside
 from gossiplog.live.bringing import Bringing
@@ -24,6 +22,7 @@ from gossiplog.live.follows import Follows
 from gossiplog.live.machine import machine_of
 from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.reader import Reader
+from gossiplog.live.repairing import repair_under
 from gossiplog.live.results import Result, deliver
 from gossiplog.live.selection import Selection, Where
 from gossiplog.live.source import Source
@@ -37,13 +36,15 @@ from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import Keypair, check_author, check_authors, short_key
 from gossiplog.paths import AnyPath, check_file
-from gossiplog.store.door import place_of
+from gossiplog.store.door import directory_of, place_of
 from gossiplog.store.logs import Logs, VerifyReport
 from gossiplog.store.names import check_cursor_name, check_writer_name
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.requests import AddFork, SetCursor
 
 if TYPE_CHECKING:
+    from gossiplog.live.backing_up import BackedUp
+    from gossiplog.live.compacting import Compacted
     from gossiplog.live.exporting import Exported
     from gossiplog.live.importing import Imported
     from gossiplog.live.live_search import LiveSearch
@@ -323,8 +324,7 @@ class Store:
     ) -> Result[Exported]:
         """Write what is held, of all or of ``authors``, to a new file or a stream that any store can check and take.
 
-        ``since``: only what is behind it.  A file has its name only once it is whole.  Takes a thread of its own, so
-        that a slow disk delays nobody else.
+        ``since``: only what is behind it.  A file has its name only once it is whole.  A slow disk delays nobody else.
         """
         from gossiplog.live.exporting import Export, export_to
 
@@ -345,15 +345,31 @@ class Store:
         check_type("quotas", quotas, (Quotas, type(None)), "Quotas, or None")
         return work_beside(self._core, lambda hands: import_stream(hands, file, quotas or Quotas()))
 
+    def backup(self, target: AnyPath, *, seeds: bool = True, check: bool = True) -> Result[BackedUp]:
+        """Bring the backup in the directory ``target`` up to date, made if there is none, while the store is in use.
+
+        :func:`restore_store` makes a store of it.  ``seeds``: with writers' secrets; ``check``: all is verified then.
+        """
+        from gossiplog.live.backing_up import back_up
+
+        check_flags(seeds=seeds, check=check)
+        place = directory_of(target)
+        return work_beside(
+            self._core, lambda hands: back_up(hands, self.path, place, seeds=seeds, check=check)
+        )
+
+    def compact(self) -> Result[Compacted]:
+        """Merge all small segments and give all free room back, in short steps between which others have their turn."""
+        from gossiplog.live.compacting import compact
+
+        return work_beside(self._core, compact)
+
     def verify(self) -> Result[VerifyReport]:
         """Check every chain, signature and head against the disk."""
         return self._core.run(lambda logs: logs.verify())
 
     def holes(self) -> Result[dict[bytes, int]]:
-        """How many entries of each author lack their payload; authors of whom every payload is held are left out.
-
-        They are held and passed on all the same, and filled as soon as a peer has the payloads.
-        """
+        """How many entries of each author lack their payload; those are filled as soon as a peer has the payloads."""
         return self._core.run(lambda logs: logs.holes())
 
     def repair(self) -> Result[RepairReport]:
@@ -361,23 +377,7 @@ class Store:
 
         The clock goes back, which it never does under a node: raises :class:`StoreInUseError` while one runs.
         """
-        self._core.check_open()
-        if self._core.is_attached:
-            raise StoreInUseError(f"stop the node before store {self.path} is repaired")
-
-        def cut(report: RepairReport) -> RepairReport:
-            self._core.held.repaired(report.heads)
-            self._core.timeline.start_anew()
-            self._core.views.repaired(report.heads)
-            return report
-
-        detach = self._core.attach(lambda: succeed(None))
-
-        def over(value: Any) -> Any:
-            detach()
-            return value
-
-        return self._core.run(lambda logs: logs.repair()).addCallback(cut).addBoth(over)  # type: ignore[return-value]
+        return repair_under(self._core)
 
     def writers(self) -> Result[dict[str, bytes]]:
         """Local authors by name."""

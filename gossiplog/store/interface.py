@@ -269,9 +269,9 @@ class Rows(Protocol):
     def checkpoint(self) -> None:
         """Do now what a later commit would have to wait for; nothing where there is no such thing.  Never raises."""
 
-    def reclaim(self) -> bool:
+    def reclaim(self, thorough: bool = False) -> bool:
         """Give back some of the room that is free, in a short step that needs little room itself; tell whether to come
-        again.
+        again.  If not ``thorough``, only where it is much.
 
         :raises StoreError: what a commit raises; nothing changed.
         """

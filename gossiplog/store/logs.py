@@ -8,7 +8,7 @@ Invariant: the clock says what is durable and nothing else: it moves after the c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ from gossiplog.store.copy_guard.guard import own_place
 from gossiplog.store.disk_usage import Weighing
 from gossiplog.store.door import Opening, open_around_damage, open_backend
 from gossiplog.store.hole_filling import holed_authors
-from gossiplog.store.interface import Backend, PutMeta
+from gossiplog.store.interface import Backend, PutMeta, Secrets
 from gossiplog.store.merging import Merger
 from gossiplog.store.names import check_writer_name
 from gossiplog.store.owning_process import Home
@@ -160,6 +160,11 @@ class Logs:
             self._backend.secrets.create_seed(name, seed)
             keypair = self._add_writer(name, seed)
         return keypair
+
+    @property
+    def secrets(self) -> Secrets:
+        """What must not leave the store but for a backup of it."""
+        return self._backend.secrets
 
     def node_key(self) -> bytes:
         """Return the node's X25519 secret, created the first time; for as long as it is open if nothing is written."""
@@ -290,8 +295,6 @@ class Logs:
         """Return the names of all cursors, sorted."""
         return self._backend.cursor_names()
 
-    # -- upkeep ----------------------------------------------------------------------------------------------
-
     def merge_some(self, limit_bytes: int) -> bool:
         """Merge neighbouring small segments, about ``limit_bytes`` of them, in one commit; O(1) when nothing is to do.
 
@@ -302,14 +305,16 @@ class Logs:
         self._home.check()
         return self._merger.step(limit_bytes)
 
-    def reclaim(self) -> bool:
-        """Give back some of the room that deleted logs took, or that merging left free; in a short step.
+    def look_at(self, authors: Iterable[bytes]) -> None:
+        """Let :meth:`merge_some` look at logs that it would not come to by itself."""
+        self._merger.look_at(authors)
 
-        Return whether there may be more to do.
+    def reclaim(self, thorough: bool = False) -> bool:
+        """Give free room back, if it is much or ``thorough``, in a short step; return whether there may be more to do.
 
         :raises StoreError: it cannot be done, now or at all; nothing changed.
         """
-        return self._backend.reclaim()
+        return self._backend.reclaim(thorough)
 
     def verify(self, progress: OnProgress | None = None) -> VerifyReport:
         """Check every chain, signature and head against the disk; damage is reported, not raised."""

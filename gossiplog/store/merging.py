@@ -10,7 +10,7 @@ what fills a row for good.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby, islice
 from typing import Final
 
@@ -91,6 +91,13 @@ class Merger:
         self._small[author] = small
         if small >= FAN_IN:
             self._queue.setdefault(author, segment.first)
+
+    def look_at(self, authors: Iterable[bytes]) -> None:
+        """Look at logs from their beginning, whatever was known of them."""
+        for author in authors:
+            self._queue[author] = 1
+            self._start[author] = 1
+            self._runs.pop(author, None)
 
     def forget(self, author: bytes) -> None:
         """Drop everything known about a log."""

@@ -7,15 +7,16 @@ Invariant: nothing but the export goes to standard output, if it goes there.
 
 from __future__ import annotations
 
+import io
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from typing import BinaryIO, Final
+from contextlib import closing, contextmanager
+from typing import Any, BinaryIO, Final, cast
 
 from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.damage import DAMAGED
-from gossiplog.app.commands.local import not_of_node, opened_to_read
+from gossiplog.app.commands.local import opened_to_read
 from gossiplog.app.printing import complain, say
 from gossiplog.errors import BadExportError, InvalidKeyError, InvalidValueError
 from gossiplog.limits import MAX_CLAIMS
@@ -38,7 +39,7 @@ def export(arguments: Namespace) -> int:
     with closing(opened_to_read(arguments.store, arguments.wait)) as logs:
         known = {*logs.clock, *logs.forks}
         chosen = [find_author(known, text, "the store holds nothing of it") for text in arguments.author]
-        wanted = Export(OwnHands(not_of_node(logs)), chosen or None, since)
+        wanted = Export(OwnHands(cast(Any, logs)), chosen or None, since)
         is_stream = arguments.file == STANDARD
         done = export_to(wanted, standard_output() if is_stream else arguments.file)
     tell: Callable[[str], None] = complain if is_stream else say
@@ -57,15 +58,22 @@ def standard_output() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def pieces_of(file: str) -> Iterator[bytes]:
-    """Yield what is in a file, or comes on standard input, as it comes."""
+@contextmanager
+def opened_file(file: str) -> Iterator[BinaryIO]:
+    """Open a file to read, or give standard input, of which a read returns what has come."""
     if file == STANDARD:
-        while piece := sys.stdin.buffer.read1(READ_BYTES):  # type: ignore[union-attr]
-            yield piece
+        yield cast(BinaryIO, _AsItComes())
         return
     with open(file, "rb", buffering=0) as stream:
-        while piece := stream.read(READ_BYTES):
-            yield piece
+        yield cast(BinaryIO, stream)
+
+
+class _AsItComes:
+    """I am standard input."""
+
+    def read(self, size: int) -> bytes:
+        """Return some bytes, none at the end."""
+        return cast(io.BufferedReader, sys.stdin.buffer).read1(size)
 
 
 class Had:

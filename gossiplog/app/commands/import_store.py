@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from contextlib import closing
+from typing import Any, cast
 
 from gossiplog.app.commands.damage import DAMAGED
-from gossiplog.app.commands.export import STANDARD, pieces_of
+from gossiplog.app.commands.export import STANDARD, opened_file
 from gossiplog.app.commands.follow import quotas_of
-from gossiplog.app.commands.local import not_of_node, opened, opened_to_read
+from gossiplog.app.commands.local import opened, opened_to_read
 from gossiplog.app.printing import complain, say
 from gossiplog.errors import BadExportError
 from gossiplog.live.hands import OwnHands
-from gossiplog.live.importing import Imported, StreamImport, import_store
+from gossiplog.live.importing import Imported, import_store, import_stream
 from gossiplog.log.keys import format_author
 
 
@@ -36,12 +37,14 @@ def take(arguments: Namespace) -> int:
 def _take_export(arguments: Namespace) -> int:
     wrong: BadExportError | None = None
     with closing(opened(arguments.store, arguments.wait)) as logs:
-        importing = StreamImport(OwnHands(not_of_node(logs)), quotas_of(arguments))
         try:
-            importing.run(pieces_of(arguments.path))
+            with opened_file(arguments.path) as stream:
+                taken = import_stream(OwnHands(cast(Any, logs)), stream, quotas_of(arguments))
         except BadExportError as error:
-            wrong = error
-    status = _say(importing.outcome)
+            if error.taken is None:
+                raise
+            wrong, taken = error, error.taken
+    status = _say(taken)
     if wrong is not None:
         complain(f"{arguments.path}: {wrong}")
         return 1

@@ -23,7 +23,6 @@ from gossiplog.control.opening import node_id, open_here_or_there
 from gossiplog.errors import (
     GossiplogError,
     PayloadTooLargeError,
-    StoreInUseError,
     StoreNotClosedError,
     StoreNotFoundError,
     UnknownWriterError,
@@ -63,13 +62,6 @@ def opened_to_read(path: str, wait: float) -> Opened:
         if not is_from_here(directory_of(path)):
             raise
     return opened(path, wait)
-
-
-def not_of_node(logs: Opened) -> Logs:
-    """Return the logs of a store that no node has; StoreInUseError for what does not go through one."""
-    if isinstance(logs, NodeLogs):
-        raise StoreInUseError(f"a node has store {logs.path}, and this does not go through it: stop it first")
-    return logs
 
 
 def missing(error: StoreNotFoundError, path: str) -> StoreNotFoundError:

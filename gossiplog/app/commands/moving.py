@@ -55,3 +55,32 @@ def add_verbs(verb: AddVerb, later: Callable[[str, str], Callable[[Namespace], i
         "only what is behind an earlier export, or behind a clock (gossiplog clock > FILE); may be repeated"
     )
     giving.add_argument("--since", action="append", default=[], type=path, metavar="FILE", help=about)
+
+    saving = verb(
+        "backup",
+        later("backup", "backup"),
+        "bring a backup of the store in another directory up to date, while a node has it too",
+        "gossiplog backup --store ~/notes /media/disk/notes",
+    )
+    saving.add_argument(
+        "target", type=path, metavar="TARGET", help="a new directory, or one that has the backup"
+    )
+    saving.add_argument("--no-seeds", action="store_true", help="without the secrets of the writers")
+    saving.add_argument("--no-check", action="store_true", help="do not verify all of it afterwards")
+
+    making = verb(
+        "restore",
+        later("backup", "restore"),
+        "make a store of a backup; its writers append again after recover",
+        "gossiplog restore --store ~/notes /media/disk/notes",
+    )
+    making.add_argument(
+        "backup", type=path, metavar="BACKUP", help="directory of the backup, which is only read"
+    )
+
+    verb(
+        "compact",
+        later("backup", "compact"),
+        "make the store's files as small as they can be, while a node has it too",
+        "gossiplog compact --store ~/notes",
+    )

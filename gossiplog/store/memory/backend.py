@@ -102,7 +102,7 @@ class MemoryBackend:
     def checkpoint(self) -> None:
         """Do nothing."""
 
-    def reclaim(self) -> bool:
+    def reclaim(self, thorough: bool = False) -> bool:
         """Do nothing."""
         self._require_open()
         return False

@@ -240,7 +240,7 @@ class PostgresBackend:
     def checkpoint(self) -> None:
         """Do nothing: the database does that itself."""
 
-    def reclaim(self) -> bool:
+    def reclaim(self, thorough: bool = False) -> bool:
         """Do nothing: the database does that itself."""
         self._connection.require_open()
         return False

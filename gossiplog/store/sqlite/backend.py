@@ -326,10 +326,10 @@ class SQLiteBackend:
             with self._busy:
                 self._writer.checkpoint()
 
-    def reclaim(self) -> bool:
+    def reclaim(self, thorough: bool = False) -> bool:
         """Give some room back; see :meth:`gossiplog.store.interface.Backend.reclaim`."""
         with self._reading():
-            return self._space.step()
+            return self._space.step(thorough=thorough)
 
     # -- secrets and the end ---------------------------------------------------------------------------------
 

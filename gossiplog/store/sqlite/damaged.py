@@ -170,7 +170,7 @@ class DamagedBackend:
     def checkpoint(self) -> None:
         """There is nothing to do."""
 
-    def reclaim(self) -> bool:
+    def reclaim(self, thorough: bool = False) -> bool:
         """There is nothing to do."""
         return False
 

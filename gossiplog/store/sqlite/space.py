@@ -53,14 +53,17 @@ class Space:
         self._failed = False
         self._damaged = False
 
-    def step(self, *, closing: bool = False) -> bool:
+    def step(self, *, closing: bool = False, thorough: bool = False) -> bool:
         """Do one step; tell whether there is another one to do.  O(1) when there is nothing to do.
 
         :raises StoreFullError: there is not even room for a small step.
         :raises StoreDamagedError: the file has to be repaired first; from then on nothing is done.
         """
+        if thorough:
+            return self._step(1)
         pages = self._ask("PRAGMA page_count")
-        return self._step(pages * _CLOSING_SHARE if closing else min(_MANY_FREE_PAGES, pages * _FREE_SHARE))
+        enough = pages * _CLOSING_SHARE if closing else min(_MANY_FREE_PAGES, pages * _FREE_SHARE)
+        return self._step(max(_FREE_PAGES, enough))
 
     def _step(self, enough: float) -> bool:
         if self._writer.poison or self._damaged:
@@ -71,7 +74,7 @@ class Space:
         if gone and (rows := self._rows_of(gone)):
             return self._remove(rows)
         free = self._ask("PRAGMA freelist_count")
-        self._giving = free > 0 and (gone > 0 or free >= max(_FREE_PAGES, enough) or self._giving)
+        self._giving = free > 0 and (gone > 0 or free >= enough or self._giving)
         if self._giving:
             return self._try(lambda: self._give_back(min(free, self._size)))
         if gone:

@@ -1,0 +1,71 @@
+"""Who asks over a control socket, and what is asked about.
+
+Responsible for: their types.
+Must not know: sockets; requests.
+Invariant: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+from gossiplog.control.messages import Asked
+from gossiplog.gossip.quotas import Quotas
+from gossiplog.live.store import Store
+from gossiplog.log.network import Network
+from gossiplog.status import Status
+
+
+class Asker(Protocol):
+    """Who asks: one connection."""
+
+    def progress(self, done: int, total: int) -> None:
+        """So much of what was asked is done."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it does not ask any more."""
+
+    def watch(self) -> None:
+        """Tell it what is new from now on."""
+
+
+class Served(Protocol):
+    """A node, as far as others ask it something."""
+
+    store: Store
+    id: bytes
+    network: Network
+
+    @property
+    def quotas(self) -> Quotas:
+        """What bounds what is taken."""
+
+    def status(self, *, authors: bool) -> Status:
+        """How it is."""
+
+    def connect(self, endpoint: str) -> object:
+        """Keep a connection."""
+
+    def disconnect(self, peer: bytes) -> bool:
+        """End it."""
+
+    def ban(self, peer: bytes, *, seconds: float) -> None:
+        """Keep a node out."""
+
+    def unban(self, peer: bytes) -> bool:
+        """Let it in."""
+
+
+class Desk:
+    """I am the store that is asked about, and the node on it."""
+
+    def __init__(self, node: Served) -> None:
+        self.store = node.store
+        self.node = node
+        self.core = node.store._core
+
+
+Answer: TypeAlias = Callable[[Desk, Asked, Asker], Any]
+"""Returns what is answered, as JSON, or a Deferred of it; raises what is told instead."""
