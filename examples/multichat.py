@@ -8,6 +8,9 @@ and in another window, with another suffix and so another store:
 
 Everyone on a topic is in one network, whose key is the SHA-256 of the topic.  On this machine they find each other
 without an address: each takes the first free of a few ports that follow from the topic, and dials all the others.
+On other machines too, if they look for each other: with --lan on the local network, with --dht anywhere.
+
+    python multichat.py 1 --dht
 """
 
 import argparse
@@ -20,6 +23,7 @@ from typing import Any
 from twisted.internet.task import react
 
 from gossiplog import EndpointError, Entry, KeyFileError, Network, Node, Reader, Writer, open_store
+from gossiplog.app.finding import Finding, add_options, parse
 from gossiplog.app.foreground import first_of, foreground
 from gossiplog.app.keyfile import said
 from gossiplog.app.terminal import Terminal
@@ -28,7 +32,9 @@ SEATS = 8
 """So many can take part on one machine."""
 
 
-async def main(reactor: Any, suffix: str, topic: str, nickname: str, directory: Path) -> None:
+async def main(
+    reactor: Any, suffix: str, topic: str, nickname: str, directory: Path, finding: Finding
+) -> None:
     key = sha256(topic.encode()).digest()
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor))
@@ -41,6 +47,8 @@ async def main(reactor: Any, suffix: str, topic: str, nickname: str, directory: 
 
         node = await stack.enter_async_context(Node(reactor, store, network=Network.from_key(key)))
         await take_a_seat(node, key)
+        if finding.is_asked:
+            await finding.join(node)
         news = store.read(after=past.cursor, live=True, encoding="json")
         await first_of(speak(terminal, writer, nickname), listen(terminal, news, writer.author))
 
@@ -88,7 +96,8 @@ if __name__ == "__main__":
     parser.add_argument("--topic", default="foobar-123", help="or @FILE with it; default: foobar-123")
     parser.add_argument("--nickname", help="default: cat-lover-SUFFIX")
     parser.add_argument("--dir", type=Path, default=Path(), help="where the stores are (default: here)")
-    given = parser.parse_args()
+    add_options(parser)
+    given, finding = parse(parser)
     if not given.suffix.isalnum():
         parser.error("a suffix is letters and digits")
     try:
@@ -96,4 +105,4 @@ if __name__ == "__main__":
     except KeyFileError as error:
         parser.error(str(error))
     nickname = given.nickname or f"cat-lover-{given.suffix}"
-    react(foreground(main), (given.suffix, topic, nickname, given.dir))
+    react(foreground(main), (given.suffix, topic, nickname, given.dir, finding))

@@ -38,10 +38,12 @@ from gossiplog.limits import (
     DHT_SECOND_SECONDS,
     DHT_SECONDS,
     GROUP_DIALS_PER_MINUTE,
+    MAX_BOOK_PER_GROUP,
     MAX_DHT_ALERTS,
     MAX_DHT_ANSWER,
     MAX_DHT_BOOTSTRAP,
     MAX_DHT_FOUND,
+    MAX_DHT_KEPT,
 )
 from gossiplog.net import peering as peering_module
 from tests.netcase import NETWORK, World
@@ -168,6 +170,13 @@ class AnswerTests(SynchronousTestCase):
         """Who lies cannot have its addresses before others in one answer."""
         firsts = {Answers([], Random(seed)).choose(everywhere(10_000))[0] for seed in range(50)}
         self.assertGreater(len(firsts), 40)
+
+    def test_one_who_says_much(self) -> None:
+        """Whoever announces all ports of his at us leaves room for others."""
+        answers = self.answers(PUBLIC)
+        took = [answers.choose([("8.8.8.8", port)]) for port in range(2000, 4000)]
+        self.assertEqual(sum(map(len, took)), MAX_BOOK_PER_GROUP)
+        self.assertEqual(len(answers.choose([("1.1.1.1", 4000)])), 1)
 
     def test_the_same_again_takes_no_place(self) -> None:
         answers = self.answers(PUBLIC)
@@ -616,6 +625,9 @@ class SettingTests(SynchronousTestCase):
             on = {name for name, value in settings.items() if name.startswith("enable_") and value}
             self.assertEqual(on & OTHERS, set())
             self.assertEqual(settings["dht_upload_rate_limit"], DHT_BYTES_PER_SECOND)
+            kept = [settings[name] for name in ("dht_max_torrents", "dht_max_dht_items")]
+            self.assertEqual(kept, [MAX_DHT_KEPT] * 2)
+            self.assertEqual(settings["dht_max_infohashes_sample_count"], 0)
             self.assertEqual(settings["alert_queue_size"], MAX_DHT_ALERTS)
             self.assertEqual(settings["dht_block_ratelimit"] == DHT_PACKETS_OF_ONE, is_private)
             self.assertEqual(settings["dht_restrict_search_ips"], not is_private)

@@ -2,8 +2,9 @@
 
 Responsible for: the addresses of bootstrap nodes; which of the addresses that strangers name are handed on.
 Must not know: how one asks.
-Invariant: of one answer at most ``MAX_DHT_ANSWER`` addresses are handed on, of one look at most ``MAX_DHT_FOUND``; none
-at a port of the system's, and none of a private network unless the whole table is in one.
+Invariant: of one answer at most ``MAX_DHT_ANSWER`` addresses are handed on, of one look at most ``MAX_DHT_FOUND``, of
+one address group ``MAX_BOOK_PER_GROUP``; none at a port of the system's, and none of a private network unless the whole
+table is in one.
 
 Anybody can answer anything.  One node that lies has its share of one answer, however long that is, and which addresses
 of an answer are taken is chance.
@@ -12,6 +13,7 @@ of an answer are taken is chance.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from random import Random
@@ -74,6 +76,7 @@ class Answers:
         self._may_be_private = bool(ips) and not any(map(is_public, ips))
         self._may_be_here = any(ip_address(ip).is_loopback for ip in ips)
         self._chosen: set[Address] = set()
+        self._groups: Counter[bytes] = Counter()
 
     @property
     def is_private(self) -> bool:
@@ -83,14 +86,21 @@ class Answers:
     def begin(self) -> None:
         """A new look begins."""
         self._chosen.clear()
+        self._groups.clear()
 
     def choose(self, said: Sequence[tuple[str, int]]) -> list[Address]:
         """Of one answer, what to hand on."""
         most = min(limits.MAX_DHT_FOUND - len(self._chosen), limits.MAX_DHT_ANSWER)
         some = self._random.sample(said, min(len(said), _TRIED))
         checked = dict.fromkeys(self._checked(host, port) for host, port in some)
-        new = [each for each in checked if each is not None and each not in self._chosen][:most]
-        self._chosen.update(new)
+        new: list[Address] = []
+        for address in checked:
+            if address is None or address in self._chosen or len(new) >= most:
+                continue
+            if self._groups[address.group] < limits.MAX_BOOK_PER_GROUP:
+                self._groups[address.group] += 1
+                self._chosen.add(address)
+                new.append(address)
         return new
 
     def _checked(self, host: str, port: int) -> Address | None:

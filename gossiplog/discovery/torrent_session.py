@@ -45,6 +45,9 @@ _SETTINGS: Final[dict[str, Any]] = _OFF | {
     "hashing_threads": 0,
     "max_retry_port_bind": 0,
     "alert_queue_size": limits.MAX_DHT_ALERTS,
+    "dht_max_torrents": limits.MAX_DHT_KEPT,
+    "dht_max_dht_items": limits.MAX_DHT_KEPT,
+    "dht_max_infohashes_sample_count": 0,  # who collects keys does not get them here
     "dht_upload_rate_limit": limits.DHT_BYTES_PER_SECOND,
 }
 

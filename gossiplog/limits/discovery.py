@@ -137,6 +137,9 @@ DHT_BYTES_PER_SECOND: Final = 8000
 MAX_DHT_ALERTS: Final = 1000
 """What a DHT says between two looks at it; more is dropped."""
 
+MAX_DHT_KEPT: Final = 256
+"""Keys, and other things, that a node of the table keeps for others: with 500 addresses each some megabytes."""
+
 DHT_PACKETS_OF_ONE: Final = 1000
 """From one address in a second, in a table of one's own, where many nodes may share one; else libtorrent's 5."""
 
