@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from ipaddress import IPv4Address
 from itertools import pairwise
@@ -20,6 +21,7 @@ from typing import Any
 from unittest import skipIf
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -324,7 +326,9 @@ class DhtCase(SynchronousTestCase):
 class AskingTests(DhtCase):
     def test_today_and_yesterday(self) -> None:
         """Not before we are in: that would be lost."""
-        ended = self.begin(self.way(), ("192.0.2.7", 4000))
+        way = self.way()
+        ended = self.begin(way, ("192.0.2.7", 4000))
+        way.look()
         self.assertEqual(self.session.asked, [])
         self.session.say(is_in=True)
         today, yesterday = keys_to_ask(NETWORK.discovery_id, NOON)
@@ -524,6 +528,33 @@ class NodeTests(DhtCase):
         self.assertTrue(self.session.stopped)
 
 
+LIES = 150
+"""Addresses that go into one datagram."""
+
+
+class Liar(DatagramProtocol):
+    """I am a node of a table that knows everybody, whatever is asked."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.named = 0
+        self.values = [Address.of(host, port).ip + port.to_bytes(2, "big") for host, port in everywhere(LIES)]
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        libtorrent: Any = import_module("libtorrent")
+        asked = libtorrent.bdecode(datagram)
+        if not asked or asked.get(b"y") != b"q":
+            return
+        said: dict[bytes, Any] = {b"id": b"\x11" * 20, b"token": b"x", b"nodes": b""}
+        if asked[b"q"] == b"get_peers":
+            said[b"values"] = self.values
+            self.named += LIES
+        answer = {b"t": asked[b"t"], b"y": b"r", b"r": said, b"ip": b"\x7f\0\0\x01\0\x01"}
+        assert self.transport is not None
+        self.transport.write(libtorrent.bencode(answer), addr)
+
+
 def sockets() -> list[str]:
     """The sockets of this process, but those between its own threads."""
     found = []
@@ -597,6 +628,21 @@ class RealTests(TestCase):
         await other.look()
         self.assertEqual(self.found(other), set())
 
+    async def test_a_node_that_lies(self) -> None:
+        """It names as many as fit into each answer, as often as it is asked, and is believed eight for each."""
+        liar = Liar()
+        port = self.reactor.listenUDP(0, liar, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.bootstrap = f"127.0.0.1:{port.getHost().port}"
+        way, looking = self.join(("127.0.0.1", 4000))
+        try:
+            await looking
+        finally:
+            await port.stopListening()
+        self.assertGreater(liar.named, LIES)
+        self.assertLessEqual(len(self.found(way)), MAX_DHT_FOUND)
+        self.assertLessEqual(len(self.found(way)), MAX_DHT_ANSWER * liar.named // LIES)
+        self.assertGreater(len(self.found(way)), 0)
+
     async def test_two_alone(self) -> None:
         """The bootstrap node itself finds who comes, and is not told that nobody answers for ever."""
         first, _ = self.join(("127.0.0.1", 4000))
@@ -644,14 +690,23 @@ class LazyTests(SynchronousTestCase):
 
     @skipIf(MISSING, "needs libtorrent")
     def test_a_child_by_fork(self) -> None:
-        """It leaves its parent's session alone, and ends."""
+        """It leaves its parent's session alone, which hears others as before."""
         program = (
-            "import os; from twisted.internet import reactor; from gossiplog.discovery.torrent_session import *\n"
-            "s = TorrentSession(reactor, ['127.0.0.1'], 0, [], lambda said: None, is_private=True)\n"
+            "import os, time; from twisted.internet.task import Clock\n"
+            "from gossiplog.discovery.torrent_session import *\n"
+            "def session(port, nodes, heard): return TorrentSession(\n"
+            "    Clock(), ['127.0.0.1'], port, nodes, heard, is_private=True)\n"
+            "s = session(0, [], lambda said: None)\n"
+            "port = s._session.listen_port()\n"
             "child = os.fork()\n"
             "if child == 0: raise SystemExit(s._session is not None)\n"
-            "print(os.waitpid(child, 0)[1], s._session.is_listening())\n"
-            "s.stop(); print(len(os.listdir('/proc/self/task')))"
+            "status = os.waitpid(child, 0)[1]\n"
+            "heard = []\n"
+            "other = session(0, [('127.0.0.1', port)], lambda said: heard.append(said.received or 0))\n"
+            "end = time.monotonic() + 10\n"
+            "while not any(heard) and time.monotonic() < end:\n"
+            "    other.ask(); other._session.wait_for_alert(100); other._fetch()\n"
+            "print(status, any(heard)); s.stop(); other.stop(); print(len(os.listdir('/proc/self/task')))"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
         self.assertEqual(done.stdout, "0 True\n1\n", done.stderr)

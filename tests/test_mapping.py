@@ -320,7 +320,8 @@ class UpnpTests(TestCase):
     async def test_without_end(self) -> None:
         """A page that is too long, or never ends, is let go of."""
         self.answer = lambda asked: b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * MAX_ROUTER_BYTES  # type: ignore[method-assign]
-        await self.assertFailure(Deferred.fromCoroutine(self.router.external()), EndpointError)
+        error = await self.assertFailure(Deferred.fromCoroutine(self.router.external()), EndpointError)
+        self.assertIn("says too much", str(error))
         self.patch(upnp.limits, "MAPPING_SECONDS", 0.1)
         self.hangs_up = False
         self.answer = lambda asked: b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"  # type: ignore[method-assign]
