@@ -80,7 +80,7 @@ class StoreTests(SynchronousTestCase):
             )
             live = store.read(order="causal", live=True, settle=0.0, encoding="json", timeout=0.1)
             self.assertEqual([next(live).payload for _ in range(3)], [1, 2, 3])
-            self.assertRaises(TimeoutError, next, live)
+            self.assertRaisesRegex(TimeoutError, r"within 0?\.?[0-9.]+ s", next, live)
             two.append(4)
             live._timeout = SECONDS
             self.assertEqual(next(live).payload, 4)

@@ -64,9 +64,13 @@ class ReactorThread:
         self.reactor.callFromThread(start)
         try:
             return done.result(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
-        except BaseException:  # it took too long, Ctrl-C, or what was done failed
-            if not done.done() and not done.cancel():
+        except BaseException as error:  # it took too long, Ctrl-C, or what was done failed
+            if done.done():
+                raise
+            if not done.cancel():
                 self.reactor.callFromThread(stop)
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"nothing came of it within {seconds:g} s; it may be done all the same") from None
             raise
 
     def end(self) -> None:
