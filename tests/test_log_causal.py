@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
 from gossiplog.log.body import Reference, encode_body
-from gossiplog.log.causal import Causal, Ready
+from gossiplog.log.causal import Causal
 from gossiplog.log.keys import Keypair, genesis_id
+from gossiplog.log.opened import Ready
 from gossiplog.log.place import Place
 from gossiplog.log.segment import Head, Segment, build, drop_payloads, merge
 from gossiplog.log.waiting import Read

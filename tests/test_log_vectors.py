@@ -18,11 +18,12 @@ from gossiplog import errors
 from gossiplog.gossip import heads as holdings
 from gossiplog.log import fingerprint, keys
 from gossiplog.log.body import Reference, decode_body
-from gossiplog.log.causal import Causal, Ready
+from gossiplog.log.causal import Causal
 from gossiplog.log.clock import Clock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, build_proof, decode_proof, encode_proof, verify_proof
 from gossiplog.log.network import Network
+from gossiplog.log.opened import Ready
 from gossiplog.log.place import place_bytes
 from gossiplog.log.segment import Head, Segment, build, chain_ids, check_shape, drop_payloads, verify
 

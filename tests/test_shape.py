@@ -383,7 +383,7 @@ class PublicNameTests(SynchronousTestCase):
             "interest notices",
             "Writer": "append append_many name author",
             "Reader": "batches close aclose cursor damages",
-            "View": "name version encoding schema owned on_error apply forked",
+            "View": "name version encoding schema owned on_error order apply forked",
             "Search": "text name version encoding schema owned apply",
             "LiveView": "name version error progress ready query changes close",
             "LiveSearch": "find",

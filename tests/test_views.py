@@ -31,7 +31,7 @@ from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.verify import Damage
 from gossiplog.store.requests import FillRow
 from gossiplog.views import view_file
-from gossiplog.views.view_file import Piece
+from gossiplog.views.view_file import Piece, Start
 from tests.netcase import Author
 from tests.viewcase import Birds, Counts, ViewCase
 
@@ -658,7 +658,7 @@ class FeedTests(ViewCase):
         self.accept(self.bob, HERON, SWAN)
         self.append("coot")
         self.feed = Feed(self.store._core)
-        self.assertEqual(self.feed.begin(Cursor()), [])
+        self.assertEqual(self.feed.begin(Start(Cursor(), 0, False, {})), [])
 
     def authors(self, pieces: Sequence[Piece]) -> set[bytes]:
         return {piece.author for piece in pieces}

@@ -22,12 +22,13 @@ from gossiplog.live.results import Result
 from gossiplog.live.selection import Selection, passes
 from gossiplog.live.source import CHUNK_BYTES, Readable
 from gossiplog.live.timeline import Timeline
-from gossiplog.log.causal import Causal, Ready
+from gossiplog.log.causal import Causal
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import Cursor, check_clock
 from gossiplog.log.encodings import Encoding
 from gossiplog.log.entry import Entry, PlacedEntry, read_entry
 from gossiplog.log.keys import short_key
+from gossiplog.log.opened import Ready
 from gossiplog.log.place import Place, place_bytes
 from gossiplog.log.segment import Segment, id_at
 from gossiplog.log.waiting import Read
@@ -88,6 +89,7 @@ class CausalSource:
         self._other: set[bytes] = set()  # authors of whom the cursor has read another log
         self._passed: dict[bytes, int] = {}
         self._waiting: Result[None] | None = None
+        self._moved: dict[bytes, int] = {}
         self._causal = Causal(self._read.copy().seq, self._comes if selection.live else None, settle)
         self._causal.tick(store.reactor.seconds(), wall_ms(store.reactor))
         for author, head in store.clock.items():
@@ -113,6 +115,16 @@ class CausalSource:
         self.store.check_caller()
         if self.closed:
             return False
+        if await self.advance():
+            return True
+        if self.selection.live:
+            await self._sleep()
+        elif not self._causal.untangle():
+            self.close()
+        return True
+
+    async def advance(self) -> bool:
+        """Do what can be done now; False if nothing can."""
         if self._came is not None:
             await self._begin()
             return True
@@ -121,13 +133,13 @@ class CausalSource:
             await self._fetch(reads)
             return True
         self.entries.extend(map(self._decode, self._causal.take(_AT_ONCE - len(self.entries))))
-        if self.entries or not self._causal.is_idle:
-            return True
-        if self.selection.live:
-            await self._sleep()
-        elif not self._causal.untangle():
-            self.close()
-        return True
+        return bool(self.entries) or not self._causal.is_idle
+
+    def take_moved(self) -> dict[bytes, int]:
+        """Return up to which seq the entries of each log stay where they were, since this was asked last; nothing if
+        all do."""
+        moved, self._moved = self._moved, {}
+        return moved
 
     def next(self) -> Entry | None:
         """The next of the decoded entries that is wanted; those before it are behind us then."""
@@ -264,12 +276,24 @@ class CausalSource:
 
     # -- what comes, and when
 
+    def wakes_in(self) -> float:
+        """Return after how many seconds something may be due though nothing is committed."""
+        reactor = self.store.reactor
+        times = [_LONGEST_SLEEP]
+        if (wakes := self._causal.wakes) is not None:
+            times.append(wakes - reactor.seconds())
+        if (due_ms := self._causal.due_ms) is not None:
+            times.append((due_ms - wall_ms(reactor)) / 1000)
+        return max(0.0, min(times))
+
     def _comes(self, author: bytes) -> bool:
         wanted = self.store.interest.choices.wants(author)
         return wanted and author not in self.store.forks and author not in self._other
 
     def _tell(self, reordered: Place | None) -> None:
         if reordered is not None:
+            for author, seq in self._causal.unmoved().items():
+                self._moved[author] = min(seq, self._moved.get(author, seq))
             self.store.notices.tell(notices.Reordered(_bytes(reordered)))
         while self._causal.ahead:
             self.store.notices.tell(notices.EntryAhead(*self._causal.ahead.pop(0)))
@@ -277,13 +301,8 @@ class CausalSource:
     async def _sleep(self) -> None:
         """Wait for a commit, or until something is due.  Meanwhile the store holds on to us."""
         reactor = self.store.reactor
-        times = [_LONGEST_SLEEP]
-        if (wakes := self._causal.wakes) is not None:
-            times.append(wakes - reactor.seconds())
-        if (due_ms := self._causal.due_ms) is not None:
-            times.append((due_ms - wall_ms(reactor)) / 1000)
         self._waiting = Result(lambda _: None, reactor)
-        timer = reactor.callLater(max(0.0, min(times)), self.wake)
+        timer = reactor.callLater(self.wakes_in(), self.wake)
         self.store.hold(self)
         try:
             await self._waiting

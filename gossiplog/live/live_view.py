@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -24,7 +24,7 @@ from gossiplog.live.subscriptions import Events
 from gossiplog.live.view_feed import Feed, Origin
 from gossiplog.live.view_meter import ViewMeter
 from gossiplog.live.views_work import ViewsWork
-from gossiplog.log.segment import Head
+from gossiplog.log.segment import Head, has_payload
 from gossiplog.notices import Notice, ViewFailed, ViewProgress, ViewSkipped
 from gossiplog.store.logs import Logs
 from gossiplog.store.reading_around import Stretch
@@ -33,6 +33,9 @@ from gossiplog.views.place import Place
 from gossiplog.views.user_code import Skip, in_words
 from gossiplog.views.view import Change, View
 from gossiplog.views.view_file import Piece, Rebuilt, Start, Step, ViewFile
+
+if TYPE_CHECKING:
+    from gossiplog.live.placed_feed import PlacedFeed
 
 T = TypeVar("T")
 
@@ -74,7 +77,12 @@ class LiveView:
         self._work = work
         self._tell = tell
         self._reactor = reactor
-        self._feed = Feed(store)
+        self._placed: PlacedFeed | None = None
+        if view.order == "causal":
+            from gossiplog.live.placed_feed import PlacedFeed  # what orders entries is for those views only
+
+            self._placed = PlacedFeed(store, view.encoding, self._wake)
+        self._feed = self._placed or Feed(store)
         self._meter = ViewMeter(view.name, store.clock, reactor)
         self._file: ViewFile | None = None
         self._closed = False
@@ -190,7 +198,7 @@ class LiveView:
 
     async def _run(self, start: Start) -> None:
         self._meter.begin(start.applied, start.built)
-        if changed := self._feed.begin(start.cursor):
+        if changed := self._feed.begin(start):
             self._forget(changed)
         self._building = self._feed.targets()
         self._forks.update(dict.fromkeys(self._store.forks))
@@ -207,6 +215,9 @@ class LiveView:
                 await self._settle()
                 continue
             batch = await self._next()
+            if batch.kept:
+                self._take_back(batch.kept, batch.is_moved)
+                continue
             if not batch.pieces and self._feed.is_done:
                 if self._lacking:
                     await self._fill(self._lacking.popitem()[0])
@@ -258,7 +269,11 @@ class LiveView:
             while first <= last and not self._closed:
                 stretch = await self._store.run(partial(_around, author=author, first=first, last=last))
                 segments = stretch.segments
-                if segments:
+                if self._placed is not None:
+                    if any(has_payload(each, first, last) for each in segments):
+                        self._placed.move_all()  # only now it is known where it belongs
+                        return
+                elif segments:
                     late = partial(ViewFile.apply_late, author=author, segments=segments)
                     self._did(await self._do(late))
                 ends = [segment.last for segment in segments] or (
@@ -293,11 +308,17 @@ class LiveView:
 
     def _forget(self, authors: Sequence[bytes]) -> None:
         """Take back what was applied of ``authors``; what is there of them now is applied again."""
-        if self._view.owned:
-            self._feed.forget(authors)
-        else:
+        self._take_back(dict.fromkeys(authors, 0))
+
+    def _take_back(self, kept: Mapping[bytes, int], is_moved: bool = False) -> None:
+        """Take back what was applied of these behind a seq; what is there of that now is applied again."""
+        if not self._view.owned:
             self._begin_anew()
-        self._do(lambda file: file.forget(authors)).addErrback(self._fail)
+        elif self._placed is not None:
+            self._placed.cut(kept)
+        else:
+            self._feed.forget(kept)
+        self._do(lambda file: file.cut(kept, is_moved)).addErrback(self._fail)
 
     def _begin_anew(self) -> None:
         self._anew += 1
@@ -340,6 +361,7 @@ class LiveView:
 
     def _over(self, error: ViewFailedError | None) -> None:
         """Nothing is applied any more."""
+        self._feed.end()
         if self._ahead is not None:
             self._ahead.addErrback(lambda _: None)
         waiting, self._waiting = self._waiting, {}

@@ -70,7 +70,9 @@ class ReactorThread:
             if not done.cancel():
                 self.reactor.callFromThread(stop)
             if isinstance(error, TimeoutError):
-                raise TimeoutError(f"nothing came of it within {seconds:g} s; it may be done all the same") from None
+                raise TimeoutError(
+                    f"nothing came of it within {seconds:g} s; it may be done all the same"
+                ) from None
             raise
 
     def end(self) -> None:

@@ -9,8 +9,9 @@ forgotten or begun anew is not given after that.  At most ``STEP_BYTES`` and a s
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from gossiplog.live.damage_reports import DamageReports
@@ -19,7 +20,7 @@ from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import ID8_BYTES, Cursor
 from gossiplog.log.segment import Head, Segment, toil_bytes
 from gossiplog.store.reading_around import Stretch
-from gossiplog.views.view_file import Piece
+from gossiplog.views.view_file import Piece, Start
 
 STEP_BYTES: Final = 64 * 1024
 """Work of the store's thread for a view before it is somebody else's turn, a segment more at most: a millisecond."""
@@ -48,10 +49,23 @@ class Origin(Protocol):
 
 
 class Batch(NamedTuple):
-    """What was read together, and when."""
+    """What was read together, and when; ``kept`` says up to which seq logs stay, of which the rest is given again;
+    ``is_moved``: because entries have other places now."""
 
     pieces: Sequence[Piece]
     turn: int
+    kept: Mapping[bytes, int] = MappingProxyType({})
+    is_moved: bool = False
+
+
+def changed_logs(given: Cursor, clock: ClockView) -> list[bytes]:
+    """Return the authors whose log is another one than was given, or is gone, or shorter."""
+    changed = []
+    for author, (seq, id8) in given.items():
+        head = clock.head(author)
+        if head is None or head.seq < seq or (head.seq == seq and id8 and head.id[:ID8_BYTES] != id8):
+            changed.append(author)
+    return changed
 
 
 class Feed:
@@ -78,17 +92,14 @@ class Feed:
         """Whether all was given."""
         return not (self._todo or self._news)
 
-    def begin(self, given: Cursor) -> list[bytes]:
+    def begin(self, start: Start) -> list[bytes]:
         """Begin behind what was given; return the authors whose log is another one now, or is gone."""
-        clock = self._store.clock
-        self._given = given
-        changed = []
-        for author, (seq, id8) in given.items():
-            head = clock.head(author)
-            if head is None or head.seq < seq or (head.seq == seq and id8 and head.id[:ID8_BYTES] != id8):
-                changed.append(author)
+        self._given = start.cursor
         self._look_at_all()
-        return changed
+        return changed_logs(self._given, self._store.clock)
+
+    def end(self) -> None:
+        """Nothing is given any more."""
 
     def begin_anew(self) -> None:
         """Nothing was given."""

@@ -13,15 +13,14 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sortedcontainers import SortedSet
 
 from gossiplog import limits
 from gossiplog.log.debts import Debt, Late
-from gossiplog.log.items import Item
 from gossiplog.log.log_state import BEFORE, LogState
-from gossiplog.log.opened import Opened, Row
+from gossiplog.log.opened import Opened, Ready, Row
 from gossiplog.log.place import Place, Stated
 from gossiplog.log.placer import Placed
 from gossiplog.log.segment import Segment
@@ -39,15 +38,6 @@ makes that necessary, as often as he likes."""
 
 _ROWS_KEPT: Final = 64
 """Of which some entries wait, in some 20 MB."""
-
-
-class Ready(NamedTuple):
-    """The next entry, not decoded; ``late`` if one that belongs behind it was handed over before."""
-
-    place: Place
-    id: bytes
-    item: Item
-    late: bool
 
 
 class Causal:
@@ -376,6 +366,10 @@ class Causal:
         return taken
 
     # -- when something came late
+
+    def unmoved(self) -> dict[bytes, int]:
+        """Return up to which seq the entries of each log have their places: all others are placed anew."""
+        return {author: log.zones.last[0] for author, log in self._logs.items()}
 
     def _go_back(self) -> Place | None:
         """Place everything anew that may be behind what came late."""

@@ -8,14 +8,23 @@ Invariant: what cannot be read any more has its place all the same, and moves no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from gossiplog.log.items import Item
-from gossiplog.log.place import Moment, Zone, read_stated
+from gossiplog.log.place import Moment, Place, Zone, read_stated
 from gossiplog.log.segment import Segment, split_items
 
 _ENTRY_BYTES: Final = 250
 """What an entry takes beside its body: two objects of bytes, its moment, and where they are listed."""
+
+
+class Ready(NamedTuple):
+    """The next entry, not decoded; ``late`` if one that belongs behind it was handed over before."""
+
+    place: Place
+    id: bytes
+    item: Item
+    late: bool
 
 
 class Row:

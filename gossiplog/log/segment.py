@@ -208,6 +208,12 @@ def count_holes(segment: Segment) -> int:
     return sum(not isinstance(item, bytes) for item in split_items(segment))
 
 
+def has_payload(segment: Segment, first: int, last: int) -> bool:
+    """Tell whether any entry from ``first`` to ``last`` is not a hole.  O(n)."""
+    begin, end = max(first, segment.first) - segment.first, min(last, segment.last) - segment.first + 1
+    return any(isinstance(item, bytes) for item in split_items(segment)[begin:end])
+
+
 def has_holes(segment: Segment) -> bool:
     """Tell whether a payload was dropped.  O(n), without hashing."""
     return any(not isinstance(item, bytes) for item in split_items(segment))

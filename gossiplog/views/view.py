@@ -31,7 +31,7 @@ class View:
     is, and takes its place when it is complete.  ``encoding`` is that of payloads; ``schema`` is SQL that makes the
     tables.  ``owned`` are tables with columns ``author`` and ``seq``, from which the rows of an author go when its
     entries do; without any, all is built again then.  ``on_error``: "skip" passes over an entry that :meth:`apply`
-    raises for, "stop" stops the view there.
+    raises for, "stop" stops the view there.  ``order``: "causal" gives entries in that order, each with its ``place``.
     """
 
     name: str = ""
@@ -40,6 +40,7 @@ class View:
     schema: str = ""
     owned: Sequence[str] = ()
     on_error: Literal["skip", "stop"] = "skip"
+    order: Literal["any", "causal"] = "any"
 
     def apply(self, db: sqlite3.Connection, entries: Sequence[Entry]) -> object:
         """Bring ``entries`` into the tables; what is returned is told with the change.
@@ -80,6 +81,8 @@ def check_view(view: View) -> None:
         raise wrong(f"owned of view {view.name}", "a tuple of names of its tables", view.owned)
     if view.on_error not in ("skip", "stop"):
         raise wrong(f"on_error of view {view.name}", "'skip' or 'stop'", view.on_error)
+    if view.order not in ("any", "causal"):
+        raise wrong(f"order of view {view.name}", "'any' or 'causal'", view.order)
     for method in (view.apply, view.forked):
         _check_plain(view, method)
     if type(view).apply is View.apply:

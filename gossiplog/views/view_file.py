@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from gossiplog.errors import SearchUnavailableError, ViewError, ViewFailedError
@@ -21,6 +22,7 @@ from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.segment import Segment, id_at
 from gossiplog.views.answering import Answering, file_name
 from gossiplog.views.derived import is_damage
+from gossiplog.views.owed import TABLE, Debt, absent, cut, owe, owed
 from gossiplog.views.place import Place
 from gossiplog.views.ranges import ranges, without
 from gossiplog.views.user_code import Guard, Skip, UserCode, in_words
@@ -36,25 +38,30 @@ CREATE TABLE _forked (author BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 
 SKIPPED: Final = "skipped"
+MOVED: Final = "moved"
 
 
 class Piece(NamedTuple):
-    """Entries ``first`` to ``last`` of ``author``, to be applied next; without a ``segment`` they cannot be read."""
+    """Entries ``first`` to ``last`` of ``author``, to be applied next: of a ``segment``, or ``entries`` themselves;
+    without either they cannot be read."""
 
     author: bytes
     first: int
     last: int
     segment: Segment | None
+    entries: Sequence[Entry] = ()
 
 
 class Start(NamedTuple):
     """What a view had when it was opened: how far it is, how many entries that are, whether it is complete, authors
-    whose payloads it lacks."""
+    whose payloads it lacks; whether entries in it have other places now, and which entries that come move others."""
 
     cursor: Cursor
     applied: int
     built: bool
     missing: Mapping[bytes, int]
+    moved: bool = False
+    owed: Mapping[bytes, int] = MappingProxyType({})
 
 
 class Step(NamedTuple):
@@ -87,7 +94,7 @@ class ViewFile:
         self._cursor = Cursor()
         self._skipped = 0
         self._rebuilds = 0
-        schema = f"-- {view.encoding}\n{TABLES}{view.schema}"
+        schema = f"-- {view.encoding}\n{TABLES}{TABLE}{view.schema}"
         try:
             self._derived = place.open(file_name(view.name, view.version), schema, self._guard)
         except sqlite3.Error as error:
@@ -119,7 +126,8 @@ class ViewFile:
         missing: dict[bytes, int] = dict(
             db.execute("SELECT author, sum(last - first + 1) FROM _missing GROUP BY author").fetchall()
         )
-        return Start(self._cursor.copy(), applied, self._answering.is_settled, missing)
+        moved = bool(self._derived.value(MOVED))
+        return Start(self._cursor.copy(), applied, self._answering.is_settled, missing, moved, owed(db))
 
     def apply(self, pieces: Sequence[Piece]) -> Step:
         """Apply what continues what was applied.
@@ -130,15 +138,17 @@ class ViewFile:
         skipped: list[Skip] = []
         missing: list[tuple[bytes, int, int]] = []
         moved: dict[bytes, Read] = {}
-        for author, first, last, segment in pieces:
-            if segment is None:
+        debts: list[Debt] = []
+        for author, first, last, segment, placed in pieces:
+            if segment is None and not placed:
                 missing.append((author, first, last))
                 moved[author] = last, b""
                 continue
             seq, id8 = moved.get(author) or (self._cursor.seq(author), self._cursor.id8(author))
-            if seq != first - 1 or (id8 and id8 != _id_before(segment, first)):
+            if seq != first - 1 or (segment and id8 and id8 != _id_before(segment, first)):
                 return Step(changed=author)
-            read = read_entries(segment, self._encoding, first, last)
+            read = placed if segment is None else read_entries(segment, self._encoding, first, last)
+            debts += absent(placed, lambda named: (moved.get(named) or (self._cursor.seq(named),))[0])
             moved[author] = last, read[-1].id[:ID8_BYTES]
             fit = [entry for entry in read if not (entry.dropped or entry.malformed)]
             entries += fit
@@ -153,6 +163,10 @@ class ViewFile:
                 "INSERT OR REPLACE INTO _cursor VALUES (?, ?, ?)",
                 [(author, *read) for author, read in moved.items()],
             )
+            if self._view.order == "causal" and owe(
+                db, debts, {author: seq for author, (seq, _) in moved.items()}
+            ):
+                self._derived.keep(MOVED, 1)
             return Step(changes, skipped)
 
         step = self._commit(work)
@@ -198,21 +212,41 @@ class ViewFile:
 
         return self._commit(work)
 
-    def forget(self, authors: Sequence[bytes]) -> Step:
-        """Take back what was applied of ``authors``; without tables that are owned all begins anew."""
+    def cut(self, kept: Mapping[bytes, int], is_moved: bool = False) -> Step:
+        """Take back what was applied of these authors behind a seq; without tables that are owned all begins anew.
+
+        ``is_moved``: that is all that had another place.
+        """
         if not self._view.owned:
             self._rebuild()
             return Step(rebuilt=True)
 
         def work(db: sqlite3.Connection) -> Step:
-            for author in authors:
-                for table in (*self._view.owned, "_cursor", "_skipped", "_missing", "_forked"):
-                    db.execute(f'DELETE FROM "{table}" WHERE author = ?', (author,))
+            for author, seq in kept.items():
+                for table in (*self._view.owned, "_skipped"):
+                    db.execute(f'DELETE FROM "{table}" WHERE author = ? AND seq > ?', (author, seq))
+                cut(db, author, seq)
+                db.execute("DELETE FROM _missing WHERE author = ? AND first > ?", (author, seq))
+                db.execute("UPDATE _missing SET last = ? WHERE author = ? AND last > ?", (seq, author, seq))
+                db.execute(
+                    "UPDATE _cursor SET seq = ?, id8 = x'' WHERE author = ? AND seq > ?", (seq, author, seq)
+                )
+                if not seq:
+                    for table in ("_cursor", "_forked"):
+                        db.execute(f"DELETE FROM {table} WHERE author = ?", (author,))
+            if is_moved:
+                self._derived.keep(MOVED, 0)
             return Step()
 
         step = self._commit(work)
         if not step.rebuilt:
-            self._cursor.apply(dict.fromkeys(authors))
+            self._cursor.apply(
+                {
+                    author: (seq, b"") if seq else None
+                    for author, seq in kept.items()
+                    if seq < self._cursor.seq(author) or not seq
+                }
+            )
         return step
 
     def forked(self, authors: Iterable[bytes]) -> Step:
