@@ -108,8 +108,9 @@ if TYPE_CHECKING:
     from gossiplog.log.segment import Head, Segment
     from gossiplog.net.bans import Ban
     from gossiplog.net.dialer import Dialer
-    from gossiplog.net.joining import Finder, Flushed, Joined, Way
+    from gossiplog.net.joining import Flushed, Joined
     from gossiplog.net.meeting import Found
+    from gossiplog.net.ways import Finder, Way
     from gossiplog.node import Node
     from gossiplog.notices import (
         AuthorForked,
@@ -319,7 +320,7 @@ _HOME = {
     "PlacedEntry": "log.entry",
     "PortMapping": "discovery.mapping",
     "Events": "live.subscriptions",
-    "Finder": "net.joining",
+    "Finder": "net.ways",
     "Flushed": "net.joining",
     "ForkProof": "log.fork",
     "Found": "net.meeting",
@@ -351,7 +352,7 @@ _HOME = {
     "Ticket": "ticket",
     "Usage": "gossip.quotas",
     "View": "views.view",
-    "Way": "net.joining",
+    "Way": "net.ways",
     "Writer": "live.writer",
     "format_author": "log.keys",
     "import_store": "live.importing",

@@ -40,12 +40,13 @@ from gossiplog.net.driver import Driver
 from gossiplog.net.endpoints import ClientEndpoint, ServerEndpoint
 from gossiplog.net.hanging_up import hang_up
 from gossiplog.net.in_sync import failed, in_sync
-from gossiplog.net.joining import Joined, Way
+from gossiplog.net.joining import Joined
 from gossiplog.net.listeners import Listeners
 from gossiplog.net.meeting import Found, Meeting
 from gossiplog.net.own_logs import check_nothing_lost, require_gives, require_shown
 from gossiplog.net.progress import Meter
 from gossiplog.net.settings import Settings, check_settings
+from gossiplog.net.ways import Way
 from gossiplog.notices import Banned, InSync, Notice, Peer, Progress, QuotaExceeded, TimelineProgress
 from gossiplog.status import Status, status_of
 from gossiplog.store.requests import Delivery

@@ -162,6 +162,23 @@ class MeetingTests(RoomCase):
         self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
         self.assertEqual(len(a.of(PeerUp)), 1)
 
+    def test_connect_to(self) -> None:
+        """A node in the room by its id, beyond the links that are wanted; again when the session is lost."""
+        sites = [self.member(name, links=1) for name in "abc"]
+        self.world.run(20.0)
+        a = next(site for site in sites if len(site.node.peers) == 1)
+        [peer] = a.node.peers
+        other = next(site for site in sites if site.node.id not in (a.node.id, peer.id))
+        dialer = a.node.connect_to(other.node.id)
+        self.assertIn("in room", dialer.endpoint)
+        self.world.run(5.0)
+        self.assertEqual({each.id for each in a.node.peers}, {peer.id, other.node.id})
+        assert dialer.link is not None
+        dialer.link.abort()
+        self.world.run(20.0)
+        self.assertEqual({each.id for each in a.node.peers}, {peer.id, other.node.id})
+        self.assertRaises(EndpointError, a.node.connect_to, bytes(31) + b"x")
+
     def test_texts(self) -> None:
         for text in (
             "",

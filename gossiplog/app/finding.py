@@ -23,7 +23,7 @@ from gossiplog.limits import LINKS_WANTED, MAX_FOUND_LINKS
 if TYPE_CHECKING:
     import gossiplog.net.joining
     import gossiplog.node
-    from gossiplog.net.joining import Way
+    from gossiplog.net.ways import Way
 
 
 class Option(NamedTuple):

@@ -26,7 +26,7 @@ from gossiplog.discovery.torrent_session import Heard, TorrentSession, join
 from gossiplog.errors import InvalidValueError
 from gossiplog.net.happy_eyeballs import reaching
 from gossiplog.net.interfaces import source
-from gossiplog.net.joining import Finder
+from gossiplog.net.ways import Finder
 from gossiplog.store.owning_process import hold
 
 MAINLINE: Final = ("dht.libtorrent.org:25401", "router.bittorrent.com:6881", "dht.transmissionbt.com:6881")

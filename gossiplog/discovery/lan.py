@@ -26,7 +26,7 @@ from gossiplog.discovery.loop_thread import LoopThread
 from gossiplog.discovery.multicast import Heard, Multicast, Said
 from gossiplog.errors import NodeError
 from gossiplog.net.interfaces import addresses
-from gossiplog.net.joining import Finder
+from gossiplog.net.ways import Finder
 from gossiplog.store.owning_process import hold
 
 

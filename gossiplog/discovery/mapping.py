@@ -23,7 +23,7 @@ from gossiplog.errors import EndpointError, GossiplogError
 from gossiplog.live.logger import NodeLog
 from gossiplog.net.interfaces import addresses as interface_addresses
 from gossiplog.net.interfaces import gateway, source
-from gossiplog.net.joining import Finder
+from gossiplog.net.ways import Finder
 from gossiplog.store.owning_process import hold
 
 _log = NodeLog()

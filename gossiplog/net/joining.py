@@ -1,6 +1,6 @@
 """Finding the other nodes of a network.
 
-Responsible for: :class:`Joined`, :class:`Way`, the ways at work, and when a first look is over.
+Responsible for: :class:`Joined`, the ways at work, and when a first look is over.
 Must not know: how a way finds anybody; which of those found are dialled.
 Invariant: a way that fails, in whatever manner, stops nothing else; :meth:`Joined.flush` always fires.
 """
@@ -8,7 +8,7 @@ Invariant: a way that fails, in whatever manner, stops nothing else; :meth:`Join
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocol
@@ -22,79 +22,13 @@ from gossiplog.live.logger import NodeLog, Said
 from gossiplog.live.results import Result, deliver
 from gossiplog.log.network import Network
 from gossiplog.net.peering import Peering
+from gossiplog.net.ways import Way
 from gossiplog.notices import Notice
 
 _log = NodeLog()
 
 QUIET_SECONDS = 0.5
 """Nothing was dialled and nothing came up for so long: the first look is over."""
-
-
-class Finder(Protocol):
-    """What a :class:`Way` may use of its node."""
-
-    reactor: Any
-    network: Network
-    node: bytes
-    """Its id."""
-
-    def found(self, host: str, port: int, node: bytes | None = None, label: bytes = b"") -> None:
-        """Somebody of the network can be dialled there; ``host`` is numeric.  Saying it again does no harm.
-
-        Addresses with one ``label`` are of one node.
-        """
-
-    def lost(self, host: str, port: int) -> None:
-        """It is there no longer; if it is found again, that is news, and it may be dialled at once."""
-
-    def reachable(self, addresses: Sequence[tuple[str, int]]) -> None:
-        """Others reach us there too, and no longer where this way said before."""
-
-    def failed(self, reason: str) -> None:
-        """It does not work, at least now; said once for each reason."""
-
-    # For a way that makes connections of its own:
-
-    def wants(self, node: bytes, pending: int = 0) -> bool:
-        """Whether a session with this node is wanted, beside so many that are being made."""
-
-    def takes(self, node: bytes) -> bool:
-        """Whether a session with it would be taken, if that is what it wants."""
-
-    def may_dial(self, host: str, port: int, teller: str) -> bool:
-        """Whether to dial there, once, because somebody at the numeric host ``teller`` said so."""
-
-    def carry(self, node: bytes, name: str, *, dials: bool, is_direct: bool) -> IProtocol | None:
-        """Give the protocol for a connection to this node, called ``name``; None once we have left.
-
-        ``dials``: we are the initiator; the other side says the contrary.  ``is_direct``: what the transport says of
-        the other side's address is the node's own.  If somebody else is there, the connection is closed.
-        """
-
-
-class Way(Protocol):
-    """A way of finding peers.  Whatever it raises is told as :class:`~gossiplog.notices.WayFailed`.
-
-    All is called on the reactor.  What returns a Deferred is waited for.  One that knows names of the local network has
-    ``resolve(name)`` too: a Deferred of numeric addresses of a name that ends in ``.local``.
-    """
-
-    name: str
-
-    def start(self, finder: Finder) -> Any:
-        """Begin; whoever is found later is said to ``finder``."""
-
-    def announce(self, addresses: Sequence[tuple[str, int]]) -> Any:
-        """Let others find us at these hosts and ports, and no longer at former ones; there may be none.
-
-        A machine that is in no network has the host 127.0.0.1.
-        """
-
-    def look(self) -> Any:
-        """Look around once, now; over when its Deferred fires."""
-
-    def stop(self) -> Any:
-        """Find nobody any more, and let nobody find us."""
 
 
 class Flushed(NamedTuple):
@@ -182,9 +116,17 @@ class _Running:
         """As :meth:`Finder.may_dial`."""
         return not self.is_over and self._search.peering.may_dial(Address.of(host, port), teller)
 
-    def carry(self, node: bytes, name: str, *, dials: bool, is_direct: bool) -> IProtocol | None:
+    def carry(
+        self, node: bytes, name: str, *, dials: bool, is_direct: bool, is_chosen: bool = False
+    ) -> IProtocol | None:
         """As :meth:`Finder.carry`."""
-        return None if self.is_over else self._search.peering.carry(node, name, dials, is_direct)
+        if self.is_over:
+            return None
+        return self._search.peering.carry(node, name, dials=dials, is_direct=is_direct, is_chosen=is_chosen)
+
+    def reach(self, node: bytes) -> Any:
+        """What leads to a node that this way knows; None for any other."""
+        return None if self.is_over else getattr(self.way, "reach", lambda node: None)(node)
 
     def reachable(self, addresses: Sequence[tuple[str, int]]) -> None:
         """As :meth:`Finder.reachable`."""
@@ -290,6 +232,10 @@ class Search:
         for call in (self._look_again, *[late for _, late in self._waiting]):
             if call is not None and call.active():
                 call.cancel()
+
+    def reach(self, node: bytes) -> Any:
+        """An endpoint that leads to a node, by a way that knows it; None if there is none."""
+        return next((found for way in self._running if (found := way.reach(node)) is not None), None)
 
     # -- the node reports
 

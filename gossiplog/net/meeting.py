@@ -21,11 +21,13 @@ from gossiplog.live.results import Result
 from gossiplog.log.keys import KeyKind, format_key, is_node_id
 from gossiplog.log.network import Network
 from gossiplog.net.driver import Driver
+from gossiplog.net.endpoints import ClientEndpoint
 from gossiplog.net.happy_eyeballs import ask_first
-from gossiplog.net.joining import Joined, Search, Way
+from gossiplog.net.joining import Joined, Search
 from gossiplog.net.kept_book import KeptBook
 from gossiplog.net.listeners import Listeners
 from gossiplog.net.roaming import Roaming, is_here
+from gossiplog.net.ways import Way
 from gossiplog.notices import Notice
 from gossiplog.store.owning_process import hold
 
@@ -149,14 +151,17 @@ class Meeting:
             for known in book
         ]
 
-    def endpoint_of(self, node: bytes) -> str:
+    def endpoint_of(self, node: bytes) -> ClientEndpoint:
         """Where a node was met last; raises :class:`EndpointError` if nothing is known of it."""
         if not is_node_id(node):
             raise InvalidKeyError("node is the id of a node, 32 bytes")
         known = self._driver.peering.topology.book.of(node)
-        if not known:
+        if known:
+            return known[0].address.endpoint
+        reached: ClientEndpoint | None = None if self._search is None else self._search.reach(node)
+        if reached is None:
             raise EndpointError(f"{format_key(KeyKind.NODE, node)} was not found yet; join() finds peers")
-        return known[0].address.endpoint
+        return reached
 
     def forget(self, endpoint: str) -> bool:
         """Strike an endpoint from the address book."""

@@ -42,10 +42,14 @@ class _Attempt:
 
 
 class _Carried(NamedTuple):
-    """Who should be at the other end of a link over a connection that a way made, and whether nobody is between."""
+    """Who should be at the other end of a link over a connection that a way made.
+
+    Whether nobody is between, and whether the owner named it.
+    """
 
     node: bytes
     is_direct: bool
+    is_chosen: bool
 
 
 class Peering:
@@ -144,12 +148,12 @@ class Peering:
         """Whether to dial there because somebody said so; that counts as if it was done."""
         return self.topology.may_try(address, parse_ip(teller), self._now)
 
-    def carry(self, node: bytes, name: str, dials: bool, is_direct: bool) -> Link | None:
+    def carry(self, node: bytes, name: str, *, dials: bool, is_direct: bool, is_chosen: bool) -> Link | None:
         """Make a link for one; None when nobody wants it any more."""
         if self._is_stopped:
             return None
         link = Link(self._owner, dials, name)
-        self._carried[link] = _Carried(node, is_direct)
+        self._carried[link] = _Carried(node, is_direct, is_chosen)
         return link
 
     # -- the driver reports
@@ -180,7 +184,7 @@ class Peering:
             peer,
             at,
             at if link.initiator and carried is None else None,
-            is_chosen=link.initiator and attempt is None and carried is None,
+            is_chosen=link.initiator and attempt is None if carried is None else carried.is_chosen,
             takes_peers=FEATURE in features,
             now=self._now,
         )

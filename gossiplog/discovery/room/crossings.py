@@ -21,8 +21,8 @@ from gossiplog.discovery.room.punch import Punch, share_port
 from gossiplog.errors import EndpointError
 from gossiplog.net import endpoints
 from gossiplog.net.happy_eyeballs import reaching
-from gossiplog.net.joining import Finder
 from gossiplog.net.token_bucket import Bucket
+from gossiplog.net.ways import Finder
 
 IN_VAIN = 3
 """Direct ways that did not work, one after the other: from here none will until the network is another one."""
@@ -71,14 +71,16 @@ class Crossings:
             return False
         return self._punches.wait(self._reactor.seconds()) == 0.0
 
-    def connect(self, node: bytes, paired: Paired, ended: Callable[[float], None]) -> Deferred[None]:
-        """Connect with a node, and make a link of it; ``ended`` hears how long it lasted.
+    def connect(
+        self, node: bytes, paired: Paired, ended: Callable[[float], None], *, is_chosen: bool
+    ) -> Deferred[Any]:
+        """Connect with a node, and make a link of it, with which it fires; ``ended`` hears how long it lasted.
 
         Fails when there is no connection.
         """
         connecting = self._direct(paired)
         connecting.addErrback(lambda _: self._through(paired.ticket))
-        return connecting.addCallback(self._crossed, node, paired, ended)
+        return connecting.addCallback(self._crossed, node, paired, ended, is_chosen)
 
     def stop(self) -> None:
         """End what is under way; links stay."""
@@ -133,11 +135,15 @@ class Crossings:
 
         return connecting.addBoth(over)
 
-    def _crossed(self, passage: Passage, node: bytes, paired: Paired, ended: Callable[[float], None]) -> None:
+    def _crossed(
+        self, passage: Passage, node: bytes, paired: Paired, ended: Callable[[float], None], is_chosen: bool
+    ) -> Any:
         transport: Any = passage.transport
         is_direct = passage.is_direct
         name = endpoints.describe(transport.getPeer()) if is_direct else f"{self._endpoint} (a room)"
-        link: Any = self._finder.carry(node, name, dials=paired.dials, is_direct=is_direct)
+        link: Any = self._finder.carry(
+            node, name, dials=paired.dials, is_direct=is_direct, is_chosen=is_chosen
+        )
         if link is None:
             passage.abort()
             raise EndpointError("we left the room")
@@ -154,3 +160,4 @@ class Crossings:
 
         passage.ended = over
         passage.hand_over(link)
+        return link

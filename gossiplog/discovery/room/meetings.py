@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred, fail
+
 from gossiplog import limits
 from gossiplog.discovery.room import messages
 from gossiplog.discovery.room.key import open_card
 from gossiplog.discovery.room.sitting import Sitting
+from gossiplog.errors import EndpointError
 from gossiplog.live.machine import machine_of
-from gossiplog.net.joining import Finder
 from gossiplog.net.token_bucket import Bucket
+from gossiplog.net.ways import Finder
 
 STEADY_SECONDS = 60.0
 """A session that lasted so long starts the back-off over."""
@@ -32,6 +35,8 @@ class Meeting:
         self.node = node
         self.is_asked = is_asked
         self.late: Any = None
+        self.waiting: Deferred[Any] | None = None
+        """Fires with the link, for whoever named the node."""
         self.is_paired = False
 
 
@@ -118,6 +123,22 @@ class Meetings:
             if self._finder.wants(node, pending):
                 self._begin(seat, node, is_asked=False)
 
+    def meet(self, node: bytes) -> Deferred[Any]:
+        """Meet a node that somebody named; fires with the link that we dial on, or fails."""
+        seats = [seat for seat, there in self._seats.items() if there == node and seat not in self._under_way]
+        if self._sitting is None or not seats:
+            return fail(EndpointError("it is not in the room now, or is being met"))
+        if not self._finder.takes(node) or self._meets.wait(self._now) > 0.0:
+            return fail(EndpointError("it is connected already, or asked too often"))
+        seat = min(seats, key=lambda seat: self._failed.get(seat, 0))
+        meeting = self._begin(seat, node, is_asked=False)
+        meeting.waiting = Deferred(lambda _: self.over(meeting, 0.0))
+        return meeting.waiting
+
+    def knows(self, node: bytes) -> bool:
+        """Whether somebody in the room says to be this node."""
+        return node in self._seats.values()
+
     def over(self, meeting: Meeting, lasted: float) -> None:
         """A meeting is over; what came of it ``lasted`` so many seconds."""
         self._forget(meeting)
@@ -133,8 +154,12 @@ class Meetings:
         self._retry_at[node] = self._now + delay * (0.5 + machine_of(self._reactor).chance() / 2)
         self.look()
 
-    def met(self, meeting: Meeting) -> None:
-        """There is a connection, and a link on it."""
+    def met(self, meeting: Meeting, link: Any) -> None:
+        """There is a connection; ``link`` is for who waits for it, None if the other side dials."""
+        waiting = meeting.waiting
+        if link is not None and waiting is not None and not waiting.called:
+            meeting.waiting = None
+            waiting.callback(link)
         self._forget(meeting)
 
     def forgive(self) -> None:
@@ -181,15 +206,19 @@ class Meetings:
         if self._count(is_asked=True) < limits.ROOM_MEETINGS_AT_ONCE and self._meets.wait(self._now) == 0.0:
             self._begin(seat, node, is_asked=True)
 
-    def _begin(self, seat: bytes, node: bytes, *, is_asked: bool) -> None:
+    def _begin(self, seat: bytes, node: bytes, *, is_asked: bool) -> Meeting:
         assert self._sitting is not None
         self._meets.take()
         meeting = self._under_way[seat] = Meeting(seat, node, is_asked=is_asked)
         meeting.late = self._reactor.callLater(limits.ROOM_MEETING_SECONDS, self.over, meeting, 0.0)
         self._sitting.say(messages.Meet(seat, self._punches(node)))
+        return meeting
 
     def _forget(self, meeting: Meeting) -> None:
         if self._under_way.get(meeting.seat) is meeting:
             del self._under_way[meeting.seat]
         if meeting.late is not None and meeting.late.active():
             meeting.late.cancel()
+        waiting, meeting.waiting = meeting.waiting, None
+        if waiting is not None and not waiting.called:
+            waiting.errback(EndpointError("it did not come, or dials us"))

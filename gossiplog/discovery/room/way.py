@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from gossiplog import limits
 from gossiplog.arguments import check_flags, check_type
@@ -22,13 +24,14 @@ from gossiplog.discovery.room.key import RoomKey
 from gossiplog.discovery.room.meetings import Meeting, Meetings
 from gossiplog.discovery.room.messages import Message, Paired
 from gossiplog.discovery.room.sitting import Sitting
-from gossiplog.errors import InvalidKeyError, InvalidValueError
+from gossiplog.errors import EndpointError, InvalidKeyError, InvalidValueError
 from gossiplog.live.forked_reactor import let_go
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.machine import machine_of
+from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.net import endpoints
 from gossiplog.net.happy_eyeballs import reaching
-from gossiplog.net.joining import Finder
+from gossiplog.net.ways import Finder
 from gossiplog.store.owning_process import hold
 
 KEY_MARK = "#"
@@ -74,7 +77,7 @@ class Room:
         self._sat_at = 0.0
         self._looks: list[tuple[Deferred[None], Any]] = []
 
-    # -- the node calls (gossiplog.net.joining.Way)
+    # -- the node calls (gossiplog.net.ways.Way)
 
     def start(self, finder: Finder) -> None:
         """Sit down in the room, and again whenever the seat is lost."""
@@ -110,6 +113,14 @@ class Room:
             self._dial()
         self._settle()
         return looked
+
+    def reach(self, node: bytes) -> Seated | None:
+        """An endpoint that leads to a node which is in the room; None for others."""
+        return Seated(self, node) if not self._stopped and self._meetings.knows(node) else None
+
+    def meet(self, node: bytes) -> Deferred[Any]:
+        """Meet a node now; fires with the link on which we dialled it."""
+        return fail(EndpointError("we left the room")) if self._stopped else self._meetings.meet(node)
 
     def stop(self) -> None:
         """Leave the room; sessions stay."""
@@ -221,8 +232,24 @@ class Room:
             self._meetings.over(meeting, lasted)
             self._settle()
 
-        crossing = self._crossings.connect(meeting.node, paired, ended)
-        crossing.addCallbacks(
-            lambda _: self._meetings.met(meeting), lambda _: self._meetings.over(meeting, 0.0)
-        )
+        is_chosen = meeting.waiting is not None and paired.dials
+        crossing = self._crossings.connect(meeting.node, paired, ended, is_chosen=is_chosen)
+        crossing.addCallback(lambda link: self._meetings.met(meeting, link if is_chosen else None))
+        crossing.addErrback(lambda _: self._meetings.over(meeting, 0.0))
         crossing.addBoth(lambda _: self._settle())
+
+
+@implementer(IStreamClientEndpoint)
+class Seated:
+    """I am a node in a room, as an endpoint to dial."""
+
+    def __init__(self, room: Room, node: bytes) -> None:
+        self._room = room
+        self._node = node
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        """Meet the node; the protocol is a link that the room has made."""
+        return self._room.meet(self._node)
+
+    def __repr__(self) -> str:
+        return f"{format_key(KeyKind.NODE, self._node)} in {self._room.name}"
