@@ -7,12 +7,14 @@ from typing import Any
 from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import fail
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from gossiplog import limits
 from gossiplog.addresses import Address
+from gossiplog.discovery.room import crossings as crossings_module
 from gossiplog.discovery.room import sitting as sitting_module
 from gossiplog.discovery.room import visitor as visitor_module
 from gossiplog.discovery.room.key import open_card, seal_card
@@ -21,6 +23,7 @@ from gossiplog.discovery.room.pairs import GO
 from gossiplog.discovery.room.passage import Passage
 from gossiplog.discovery.room.punch import Punch, share_port
 from gossiplog.errors import EndpointError
+from gossiplog.gossip import topology as topology_module
 from gossiplog.notices import PeerDown, PeerUp, WayFailed
 from gossiplog.wire.channel import Channel
 from tests.netcase import NETWORK, OTHER_NETWORK, Site
@@ -299,6 +302,67 @@ class MisleadingTests(RoomCase):
             self.world.run(1.0)
         allowed = sum(may("8.8.9.9", 4000 + number, "198.41.0.4") for number in range(100))
         self.assertLessEqual(allowed, limits.GROUP_DIALS_PER_MINUTE)
+
+
+class DirectTests(RoomCase):
+    """When the direct way is tried, and what comes of it that it fails."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tried: list[Address] = []
+        self.patch(crossings_module, "share_port", lambda transport: ("127.0.0.1", 1))
+
+        def punch(reactor: Any, local: Any, address: Address) -> Any:
+            self.tried.append(address)
+            return Mock(done=fail(EndpointError("no direct way")))
+
+        self.patch(crossings_module, "Punch", punch)
+
+    def allow(self) -> None:
+        """Loopback addresses may be dialled, as others may."""
+        self.patch(topology_module, "may_dial", lambda *about: True)
+
+    def test_only_where_one_may(self) -> None:
+        """Here both are at a loopback address, which the room says as it is."""
+        a, b = self.members("ab")
+        self.world.run(5.0)
+        self.assertEqual((self.tried, [peer.id for peer in a.node.peers]), ([], [b.node.id]))
+
+    def test_then_the_room(self) -> None:
+        self.allow()
+        a, b = self.members("ab")
+        self.world.run(5.0)
+        self.assertEqual(len(self.tried), 2)
+        self.assertEqual([peer.id for peer in a.node.peers], [b.node.id])
+
+    def test_not_if_one_does_not_want_to(self) -> None:
+        self.allow()
+        a, b = self.member("a"), self.world.site("b")
+        b.node.join(self.way(punch=False))
+        self.world.run(5.0)
+        self.assertEqual((self.tried, [peer.id for peer in a.node.peers]), ([], [b.node.id]))
+
+    def test_in_vain(self) -> None:
+        """After three it is no use, until the network is another one; and never too many at once."""
+        self.allow()
+        crossings = crossings_module.Crossings(
+            Mock(reactor=self.world.reactor, may_dial=lambda *at: True), self.endpoint
+        )
+        crossings.sat_down(Mock(), punches=True)
+        paired = Paired(bytes(8), bytes(32), True, Address(bytes(4), 4000))
+        for wanted in (True, True, True, False):
+            self.assertEqual(crossings.punches(node(1)), wanted)
+            crossings._direct(node(1), paired).addErrback(lambda _: None)
+        crossings.forgive()
+        for _ in range(crossings_module.PUNCHES):
+            self.world.run(0.01)
+            crossings.in_vain = 0
+            crossings._direct(node(1), paired).addErrback(lambda _: None)
+        crossings.in_vain = 0
+        self.assertFalse(crossings.punches(node(1)))
+        self.assertEqual(len(self.tried), crossings_module.PUNCHES)
+        self.world.run(crossings_module.PUNCH_EVERY_SECONDS)
+        self.assertTrue(crossings.punches(node(1)))
 
 
 class PunchTests(TestCase):

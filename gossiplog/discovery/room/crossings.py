@@ -78,7 +78,7 @@ class Crossings:
 
         Fails when there is no connection.
         """
-        connecting = self._direct(paired)
+        connecting = self._direct(node, paired)
         connecting.addErrback(lambda _: self._through(paired.ticket))
         return connecting.addCallback(self._crossed, node, paired, ended, is_chosen)
 
@@ -95,14 +95,12 @@ class Crossings:
 
     # --
 
-    def _direct(self, paired: Paired) -> Deferred[Passage]:
+    def _direct(self, node: bytes, paired: Paired) -> Deferred[Passage]:
         address, local = paired.address, self._local
-        if (
-            address is None
-            or local is None
-            or not self._finder.may_dial(address.host, address.port, self._room)
-        ):
+        if address is None or local is None or not self.punches(node):
             return fail(EndpointError("no direct way is tried"))
+        if not self._finder.may_dial(address.host, address.port, self._room):
+            return fail(EndpointError("nobody dials there because a room says so"))
         self._punches.take()
         punch = Punch(self._reactor, local, address)
         self._attempts.add(punch)
