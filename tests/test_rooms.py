@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gossiplog.discovery.room.key import RoomKey
+from gossiplog.discovery.room.passage import Passage
 from gossiplog.discovery.room.way import Room
 from gossiplog.errors import EndpointError, InvalidKeyError
 from gossiplog.notices import PeerDown, PeerUp, WayFailed
@@ -124,16 +125,28 @@ class MeetingTests(RoomCase):
         self.world.run(5.0)
         self.assertEqual([*a.node.found, *b.node.found], [])
         self.assertNotIn(self.endpoint, [*a.node.addresses, *b.node.addresses])
+        places = [each.at for site in (a, b) for each in site.node._driver.peering.topology.neighbours]
+        self.assertEqual(places, [None, None])
+
+    def test_past_a_room_is_no_address(self) -> None:
+        """Where a router let one through once, nobody can dial: it is where the peer is, and gets into no book."""
+        self.patch(Passage, "is_direct", property(lambda passage: True))
+        a, b = self.members("ab")
+        self.world.run(5.0)
+        self.assertEqual([*a.node.found, *b.node.found], [])
+        places = [each.at for site in (a, b) for each in site.node._driver.peering.topology.neighbours]
+        self.assertNotIn(None, places)
+        self.assertEqual([site.node.peers[0].address.endswith("(a room)") for site in (a, b)], [False, False])
 
     def test_leave_in_the_middle(self) -> None:
         """At every moment of a meeting: nothing is left."""
         self.member("b")
         self.world.run(1.0)
-        for number in range(0, 40, 3):
+        for number in range(8, 30):
             way = self.way()
             site = self.world.site(f"a{number}")
             joined = site.node.join(way)
-            self.world.run(0.01 * number)
+            self.world.run(0.006 * number)
             self.world.result(joined.leave())
             self.world.run(0.2)
             self.assertEqual([len(way._crossings._under_way), len(way._meetings._under_way)], [0, 0])

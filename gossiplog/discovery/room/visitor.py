@@ -232,8 +232,6 @@ class Visitor(Protocol):
             return
         if channel.established and not was_up:
             self._room.entered(self)
-        if channel.buffered_bytes > limits.ROOM_FRAME_BYTES:
-            raise LimitExceededError(f"a record of more than {limits.ROOM_FRAME_BYTES} bytes")
         for frame in frames:
             if self._is_closing:
                 return
