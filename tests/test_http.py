@@ -78,6 +78,18 @@ class BoundTests(SynchronousTestCase):
         opened[0].connectionLost(GONE)
         self.assertIsNotNone(self.open()[0])
 
+    def test_never_whole(self) -> None:
+        """Who sends a request byte by byte is let go, and may not begin with a whole one."""
+        channel, transport = self.open()
+        for byte in b"GET / HTTP/1.1\r\nHost: abcd":
+            channel.dataReceived(bytes([byte]))
+            self.clock.advance(limits.WEB_IDLE_SECONDS / 20)
+        self.assertTrue(transport.disconnected or transport.aborting)
+        channel, transport = self.open()
+        channel.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertTrue(transport.disconnecting)
+        self.assertIn(b"Connection: close", transport.value())
+
     def test_close(self) -> None:
         """Who is connected is let go, also one that waits between two requests."""
         _, transport = self.open()

@@ -114,7 +114,7 @@ class LineTests(SynchronousTestCase):
 
     def lines(self, as_json: bool, *levels: tuple[str, str]) -> None:
         """Log to our standard error."""
-        observer = Lines(StatusLine(), LogOptions(as_json, levels))
+        observer = Lines(StatusLine(), LogOptions(as_json, levels))  # which sets the levels, too
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
@@ -136,6 +136,21 @@ class LineTests(SynchronousTestCase):
             "b": 3,
         }
         self.assertEqual(event, expected)
+
+    def test_levels(self) -> None:
+        """Of a part, of what is in it, of all others; Twisted's own are not ours to judge."""
+        self.lines(True, ("", "error"), ("net", "debug"))
+        for namespace in (
+            "gossiplog.net",
+            "gossiplog.net.dialer",
+            "gossiplog.store",
+            "gossiplog.network",
+            "gossiplog",
+        ):
+            NodeLog(namespace).debug("x", event="tested", namespace=namespace)
+        self.assertEqual(
+            [event["namespace"] for event in self.parsed()], ["gossiplog.net", "gossiplog.net.dialer"]
+        )
 
     def test_odd_values(self) -> None:
         """Whatever is in an event, the line is JSON that every parser reads."""

@@ -399,12 +399,42 @@ class HubTests(WebCase):
         status = type(self.node).status
         calls: list[int] = []
         self.patch(type(self.node), "status", lambda node: (calls.append(1), status(node))[1])
-        for _ in range(20):
+        for _ in range(10):
             self.hub.logs({})
         self.assertEqual(len(calls), 1)
         self.world.run(limits.WEB_LOGS_SECONDS)
         self.hub.logs({})
         self.assertEqual(len(calls), 2)
+        self.hub._loop.start(limits.WEB_TURN_SECONDS)
+
+    def test_asked_without_end(self) -> None:
+        """Some are answered in each second; the others are told to ask again."""
+        answers = [self.server_status() for _ in range(2 * limits.WEB_QUESTIONS)]
+        self.assertEqual(answers.count(200), limits.WEB_QUESTIONS)
+        self.world.run(limits.WEB_TURN_SECONDS)
+        self.assertEqual(self.server_status(), 200)
+
+    def server_status(self) -> int:
+        """Ask for logs; no time passes."""
+        channel, transport = self.open()
+        channel.dataReceived(f"GET /logs HTTP/1.1\r\nHost: {HERE}\r\n\r\n".encode())
+        channel.connectionLost(GONE)
+        return Answer(transport.value()).status
+
+    def test_who_comes_and_goes(self) -> None:
+        """Is shown what others were."""
+        self.hub._loop.stop()
+        status = type(self.node).status
+        calls: list[int] = []
+
+        def looked(node: Any, *, authors: bool = True) -> Any:
+            calls.append(1)
+            return status(node, authors=authors)
+
+        self.patch(type(self.node), "status", looked)
+        for _ in range(50):
+            self.watch()[0].connectionLost(GONE)
+        self.assertEqual(len(calls), 1)
         self.hub._loop.start(limits.WEB_TURN_SECONDS)
 
     def test_too_many_logs(self) -> None:

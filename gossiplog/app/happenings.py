@@ -55,6 +55,14 @@ KINDS: Final[dict[type[Any], tuple[str, LogLevel]]] = {
 }
 """Of which part it is, and its level: info is what an operator reads, debug what happens all the time."""
 
+
+def name_of(kind: type[Any]) -> str:
+    """Return the name of the event: ``peer_up`` of ``PeerUp``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+NAMES: Final = {kind: name_of(kind) for kind in KINDS}
+
 _logs: Final = {part: NodeLog(f"{PACKAGE}.{part}") for part, _ in KINDS.values()}
 
 _STORE: Final = "the store"
@@ -73,7 +81,7 @@ class Happenings:
         log = _logs[part]
         if not log.wants(level):
             return
-        event, about = name_of(type(notice)), facts(notice)
+        event, about = NAMES[type(notice)], facts(notice)
         words = describe(notice) or " ".join([event, *(f"{name}={value}" for name, value in about.items())])
         again = _tried_again(notice)
         if again is None or self._said.is_new(again, words):
@@ -98,11 +106,6 @@ def _tried_again(notice: Notice) -> str | None:
             return f"way {way}"
         case _:
             return None
-
-
-def name_of(kind: type[Any]) -> str:
-    """Return the name of the event: ``peer_up`` of ``PeerUp``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
 def facts(notice: Notice) -> dict[str, Any]:

@@ -42,6 +42,14 @@ class BoundedRequest(Request):
         else:
             super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
+    def process(self) -> None:
+        """It is whole; another one needs another connection, so that none is held open by a request that never ends."""
+        channel: Any = self.channel
+        channel.persistent = False
+        channel.site.came(channel.transport)
+        self.setHeader("Connection", "close")  # type: ignore[no-untyped-call]
+        super().process()  # type: ignore[no-untyped-call]
+
     def _refuse(self) -> None:
         channel: Any = self.channel
         channel.transport.abortConnection()
@@ -58,6 +66,9 @@ class BoundedSite(Site):
             resource, timeout=limits.WEB_IDLE_SECONDS, reactor=reactor
         )
         self._open: dict[Any, Any] = {}  # with their transports
+        self._late: dict[
+            Any, Any
+        ] = {}  # transports of those from which no request came, with when it is to be there
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """One more, or none."""
@@ -69,14 +80,21 @@ class BoundedSite(Site):
 
         def begun(transport: Any) -> None:
             self._open[made] = transport
+            self._late[transport] = self.reactor.callLater(limits.WEB_IDLE_SECONDS, transport.abortConnection)
             begin(transport)
 
         def gone(reason: Failure) -> None:
-            del self._open[made]
+            self.came(self._open.pop(made))
             lost(reason)
 
         made.makeConnection, made.connectionLost = begun, gone
         return made
+
+    def came(self, transport: Any) -> None:
+        """A request is there, or will not come."""
+        call = self._late.pop(transport, None)
+        if call is not None and call.active():
+            call.cancel()
 
     async def close(self, port: Any) -> None:
         """Listen no more, and end what is open."""

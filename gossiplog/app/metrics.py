@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from gossiplog.app.happenings import KINDS, name_of
+from gossiplog.app.happenings import NAMES
 from gossiplog.app.http import BoundedSite, listen
 from gossiplog.errors import ByeCode, InvalidValueError
 from gossiplog.net.endpoints import describe
@@ -110,14 +110,14 @@ class Tally:
 
     def __init__(self, node: Node) -> None:
         self._local = node.store._core.local
-        self.events: Counter[str] = Counter({name_of(kind): 0 for kind in KINDS})
+        self.events: Counter[str] = Counter(dict.fromkeys(NAMES.values(), 0))
         self.entries: Counter[str] = Counter(local=0, peers=0)
         self.ends: Counter[str] = Counter(dict.fromkeys([*_CODES.values(), "other"], 0))
         self.strangers = 0
         self.stop = node.subscribe(self._told)
 
     def _told(self, notice: Notice) -> None:
-        self.events[name_of(type(notice))] += 1
+        self.events[NAMES[type(notice)]] += 1
         match notice:
             case NewEntries(author, first, last):
                 self.entries["local" if author in self._local else "peers"] += last - first + 1

@@ -22,7 +22,7 @@ from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait
 from gossiplog.app.commands.follow import MEMORY, MODES, QUOTAS, bound, read_memory
 from gossiplog.app.finding import Finding, finding_of, spelled, usage_flags, usage_parameters, usage_repeated
 from gossiplog.app.foreground import SWITCH_SECONDS
-from gossiplog.app.logs import TWISTD_LOG_NAME, twistd_log, use_levels
+from gossiplog.app.logs import TWISTD_LOG, TWISTD_LOG_NAME, twistd_log, use_levels
 from gossiplog.app.printing import complain
 from gossiplog.app.service import Serving
 from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
@@ -149,6 +149,8 @@ class Options(usage.Options):
             return
         for name in ("logfile", "pidfile", "rundir"):
             said = self.parent[name]
+            if name == "logfile" and not (said or self.parent["nodaemon"] or self.parent["syslog"]):
+                said = TWISTD_LOG
             directory = said if name == "rundir" else os.path.dirname(os.path.abspath(said or "-"))
             if said and not os.access(directory, os.X_OK | (0 if name == "rundir" else os.W_OK)):
                 raise usage.UsageError(f"--{name} {said}: {directory} is no directory that can be used")

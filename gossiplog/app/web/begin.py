@@ -35,9 +35,10 @@ async def begin(
 ) -> str:
     """Show ``node`` until ``opened`` is closed; return the address of the page, or where it listens."""
     path = os.path.join(node.store.path, TOKEN_FILE)
+    token = token_of(path) if node.store._core.disk is not None else fresh_token()  # which nobody knows
     hub = Hub(reactor, node)
     opened.callback(hub.stop)
-    pages = Pages(Guard(token_of(path), hosts), {"/logs": hub.logs}, acts(node), hub.feed.add)
+    pages = Pages(Guard(token, hosts), {"/logs": hub.logs}, acts(node), hub.feed.add)
     site = BoundedSite(pages, reactor)
     port = await listen(reactor, endpoint, site)
     opened.push_async_callback(site.close, port)
@@ -54,9 +55,18 @@ def token_of(path: str) -> str:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return said(f"{MARK}{path}")
-    with open(fd, "w") as file:
-        file.write(f"{secrets.token_urlsafe(_TOKEN_BYTES)}\n")
+    try:
+        with open(fd, "w") as file:
+            file.write(f"{fresh_token()}\n")
+    except BaseException:
+        os.unlink(path)  # or the next start finds half of it
+        raise
     return said(f"{MARK}{path}")
+
+
+def fresh_token() -> str:
+    """Return a token that nobody has."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def url(endpoint: str) -> str:

@@ -39,6 +39,8 @@ class Hub:
         self._news: dict[bytes, tuple[int, int]] = {}
         self._more = 0
         self._turns = 0
+        self._asked = 0
+        self._overview: tuple[float, bytes] = (-1e9, b"")
         self._logs: tuple[float, tuple[AuthorStatus, ...]] = (-1e9, ())
         self._seconds = reactor.seconds
         self._loop = LoopingCall(self._turn)
@@ -60,14 +62,24 @@ class Hub:
         """Return a page of the logs; they are looked at once in ``WEB_LOGS_SECONDS``."""
         if len(self._node.store.clock) > limits.MAX_WEB_LOGS:
             raise InvalidValueError("there are too many logs to show; see gossiplog clock")
+        self._count()
         now = self._seconds()
         if now - self._logs[0] >= limits.WEB_LOGS_SECONDS:
             self._logs = now, self._node.status().authors
         return logs_page(self._logs[1], self._before, asked)
 
     def _begin(self) -> list[bytes]:
-        status = overview(self._node, self._node.status(authors=False))
-        return [event("begin", list(self._growth.points)), event("status", status)]
+        """What one who comes is told first; many who come at once are told the same."""
+        now = self._seconds()
+        if now - self._overview[0] >= limits.WEB_TURN_SECONDS:
+            self._overview = now, event("status", overview(self._node, self._node.status(authors=False)))
+        return [event("begin", list(self._growth.points)), self._overview[1]]
+
+    def _count(self) -> None:
+        """Refuse what costs something when it is asked for too often, so that the node has time for its peers."""
+        self._asked += 1
+        if self._asked > limits.WEB_QUESTIONS:
+            raise InvalidValueError("too much is asked in a second; ask again")
 
     def _told(self, notice: Notice) -> None:
         if type(notice) is NewEntries and self.feed.is_watched:
@@ -84,6 +96,7 @@ class Hub:
         return turn.addErrback(lambda failure: _log.failure("a look failed", failure, event="web_failed"))
 
     async def _look(self) -> None:
+        self._asked = 0
         sampled = self._turns % limits.WEB_POINT_TURNS == 0
         self._turns += 1
         if not (sampled or self.feed.is_watched):

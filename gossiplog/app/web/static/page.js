@@ -251,6 +251,7 @@ async function askLogs() {
   let said;
   try { said = await (await fetch(`logs?${query}`)).json(); } catch { return; }
   if (mine !== asked) return;
+  if (said.error) { at("logs-words").textContent = said.error; return; }
   rows("logs", said.logs.map((log) => {
     const acts = make("span");
     acts.dataset.of = `${log.author} ${log.blocked}`;
