@@ -432,6 +432,27 @@ class AskingTests(DhtCase):
             raise OSError("no such name")
         return "192.0.2.99"
 
+    def test_names_of_everybodys_table(self) -> None:
+        """Whoever answers for them with private addresses, or ours, makes no table of ours of it."""
+        self.patch(dht_module, "reaching", lambda reactor: self)
+        for address in ("10.9.0.1", "127.0.0.1", "192.0.2.7"):
+            self.patch(self, "resolve", lambda name, address=address: address)
+            way = Dht()
+            self.begin(way)
+            self.assertEqual((self.session.port, self.session.is_private), (0, False))
+            self.session.say(is_in=True, answers=[[("10.9.0.7", 4000), ("127.0.0.1", 4000)]])
+        self.assertEqual(self.finding.addresses, [])
+
+    def test_a_clock_that_was_never_set(self) -> None:
+        for now in (-1e6, 0.0):
+            way = self.way()
+            way._wall_clock = lambda now=now: now  # type: ignore[misc]
+            self.begin(way, ("192.0.2.7", 4000))
+            self.session.say(is_in=True)
+            self.session.say(announced=[(day_key(NETWORK.discovery_id, 0), "8.8.8.8", 4000)])
+            self.assertEqual(self.session.asked[0][1], day_key(NETWORK.discovery_id, 0))
+        self.assertEqual(self.finding.addresses, [("8.8.8.8", 4000)] * 2)
+
     def test_who_is_the_bootstrap_node(self) -> None:
         """It runs at the port that everybody was told."""
         self.begin(self.way("10.9.0.1:6881", "192.0.2.7:7000"))

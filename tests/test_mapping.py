@@ -189,6 +189,13 @@ class NatPmpTests(TestCase):
         )
         self.assertEqual(await router.map(4000, 60), 4001)
 
+    async def test_an_address_that_is_gone(self) -> None:
+        router = self.gateway(honest)
+        router._source = "192.0.2.77"
+        await self.assertFailure(Deferred.fromCoroutine(router.external()), EndpointError)
+        plug = Upnp(router._reactor, "192.0.2.77", ["192.0.2.77/24"])
+        await self.assertFailure(Deferred.fromCoroutine(plug.external()), EndpointError)
+
     async def test_nobody_is_there(self) -> None:
         router = self.gateway(honest)
         self.patch(nat_pmp, "PORT", 9)
@@ -399,7 +406,7 @@ class MappingTests(SynchronousTestCase):
         self.router = Fake()
         self.here: str | None = HERE
         self.patch(mapping_module, "source", lambda host: self.here)
-        self.patch(mapping_module._Asking, "_routers", lambda asking, here: [self.router])
+        self.patch(mapping_module._Asking, "_routers", lambda asking, here: [asking._router or self.router])
         self.clock = Clock()
         self.finding: Any = Finding(self.clock)
         self.way = PortMapping()
@@ -449,6 +456,15 @@ class MappingTests(SynchronousTestCase):
         self.here = "81.2.69.7"
         self.way.announce([("81.2.69.7", 4000)])
         self.assertEqual(self.finding.where, [])
+
+    def test_moved(self) -> None:
+        """To where there is another router: the former one is not asked any more."""
+        self.begin(4000)
+        former, self.router = self.router, Fake()
+        self.here = "192.168.2.9"
+        self.way.announce([("192.168.2.9", 4000)])
+        self.assertEqual((former.asked, self.router.asked), ([("map", 4000)], [("map", 4000)]))
+        self.assertEqual(self.finding.where, [(OUTSIDE, 14_000)])
 
     def test_refused(self) -> None:
         """It is said, and tried again, also when it is looked for peers."""

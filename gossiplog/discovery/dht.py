@@ -20,7 +20,7 @@ from gossiplog import limits
 from gossiplog.addresses import is_public, parse_ip
 from gossiplog.arguments import check_flags
 from gossiplog.discovery.dht_answers import Answers, Bootstrap
-from gossiplog.discovery.dht_keys import day_key, day_of, keys_to_ask
+from gossiplog.discovery.dht_keys import keys_of_others, keys_to_ask
 from gossiplog.discovery.extras import require
 from gossiplog.discovery.torrent_session import Heard, TorrentSession, join
 from gossiplog.errors import InvalidValueError
@@ -52,6 +52,7 @@ class Dht:
         given = tuple(bootstrap)
         if len(given) > limits.MAX_DHT_BOOTSTRAP:
             raise InvalidValueError(f"at most {limits.MAX_DHT_BOOTSTRAP} bootstrap nodes, not {len(given)}")
+        self._is_own = bool(given)
         self._bootstrap = tuple(map(Bootstrap.parse, given or MAINLINE))
         self._announces = announce
         self._wall_clock = time.time
@@ -162,8 +163,9 @@ class Dht:
         if not self._hosts:
             self._finish()
             return
-        self._answers = Answers((ip for host, _ in self._nodes if (ip := parse_ip(host))), self._random)
-        port = next((port for host, port in self._nodes if host in self._hosts), 0)
+        own = self._nodes if self._is_own else []  # whatever a resolver makes of the names of others
+        self._answers = Answers((ip for host, _ in own if (ip := parse_ip(host))), self._random)
+        port = next((port for host, port in own if host in self._hosts), 0)
         self._session = TorrentSession(
             *(finder.reactor, self._hosts, port, self._nodes, self._heard),
             is_private=self._answers.is_private,
@@ -209,8 +211,7 @@ class Dht:
         """Somebody who looks for the same as we do, perhaps, whose clock may be fast."""
         if self._finder is None:
             return
-        network, day = self._finder.network, day_of(self._wall_clock())
-        if key in (day_key(network.discovery_id, each) for each in (day - 1, day, day + 1)):
+        if key in keys_of_others(self._finder.network.discovery_id, self._wall_clock()):
             self._found([(host, port)])
 
     def _found(self, said: Sequence[tuple[str, int]]) -> None:

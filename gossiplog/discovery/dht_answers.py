@@ -68,7 +68,7 @@ class Bootstrap(NamedTuple):
 
 
 class Answers:
-    """I choose what to believe of a table whose ``bootstrap`` nodes are at these addresses."""
+    """I choose what to believe of a table; ``bootstrap``: where its nodes are that its owner named, if it has one."""
 
     def __init__(self, bootstrap: Iterable[bytes], random: Random) -> None:
         ips = tuple(bootstrap)

@@ -19,12 +19,12 @@ _TAG: Final = b"gossiplog/1 dht".ljust(32, b"\0")
 
 
 def day_of(unix_seconds: float) -> int:
-    """The number of the day, in UTC, since 1970.
+    """The number of the day, in UTC, since 1970, which is the first one that there is.
 
-    >>> day_of(86_399.9), day_of(86_400)
-    (0, 1)
+    >>> day_of(86_399.9), day_of(86_400), day_of(-1)
+    (0, 1, 0)
     """
-    return int(unix_seconds // DAY_SECONDS)
+    return max(0, int(unix_seconds // DAY_SECONDS))
 
 
 def day_key(discovery_id: bytes, day: int) -> bytes:
@@ -36,3 +36,9 @@ def keys_to_ask(discovery_id: bytes, unix_seconds: float) -> tuple[bytes, bytes]
     """Today's key, and yesterday's: whose clock is slow is there, and who announced itself before midnight."""
     day = day_of(unix_seconds)
     return day_key(discovery_id, day), day_key(discovery_id, max(0, day - 1))
+
+
+def keys_of_others(discovery_id: bytes, unix_seconds: float) -> set[bytes]:
+    """Under which others may announce themselves, whose clocks are a day slow or fast at most."""
+    day = day_of(unix_seconds)
+    return {day_key(discovery_id, each) for each in range(max(0, day - 1), day + 2)}

@@ -89,6 +89,7 @@ class _Asking:
         self._reactor = finder.reactor
         self._addresses: Sequence[tuple[str, int]] = ()
         self._router: Router | None = None
+        self._here = ""
         self._mapped: dict[int, int] = {}
         self._at: tuple[str, tuple[int, ...]] | None = None
         self._working: Deferred[None] | None = None
@@ -162,6 +163,12 @@ class _Asking:
 
     async def _map(self, at: tuple[str, tuple[int, ...]] | None) -> None:
         here, ports = at or ("", ())
+        if here not in ("", self._here):
+            self._router, self._mapped, self._here = (
+                None,
+                {},
+                here,
+            )  # what was passed on elsewhere is forgotten there
         if self._router is not None:
             await self._unmap([port for port in self._mapped if port not in ports])
         if not ports:

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 
 from gossiplog.errors import EndpointError
@@ -60,7 +61,10 @@ class NatPmp:
 
     async def _ask(self, request: bytes, size: int) -> bytes:
         exchange = _Exchange(self._reactor, self._gateway, request, size)
-        port = self._reactor.listenUDP(0, exchange, interface=self._source)
+        try:
+            port = self._reactor.listenUDP(0, exchange, interface=self._source)
+        except CannotListenError as error:
+            raise EndpointError(str(error)) from error
         try:
             answer = await exchange.answer
         finally:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
 from gossiplog import limits
@@ -87,7 +88,10 @@ class Upnp:
 
     async def _find(self) -> Service:
         search = _Search(self._reactor, self._source, self._subnets)
-        port = self._reactor.listenMulticast(0, search, interface=self._source)
+        try:
+            port = self._reactor.listenMulticast(0, search, interface=self._source)
+        except CannotListenError as error:
+            raise EndpointError(str(error)) from error
         why = EndpointError("no answer to UPnP")
         try:
             for _ in range(limits.MAX_ROUTERS):
