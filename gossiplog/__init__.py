@@ -146,6 +146,7 @@ if TYPE_CHECKING:
     )
     from gossiplog.status import AuthorStatus, DialStatus, DiskStatus, PeerStatus, QueueStatus, Status
     from gossiplog.ticket import Ticket
+    from gossiplog.troubles import Trouble
     from gossiplog.views.search import Hit, Search
     from gossiplog.views.view import Change, View
 
@@ -304,6 +305,7 @@ __all__ = [
     "PeerStatus",
     "QueueStatus",
     "Status",
+    "Trouble",
 ]
 
 _HOME = {
@@ -366,6 +368,7 @@ _HOME = {
     "PeerStatus": "status",
     "QueueStatus": "status",
     "Status": "status",
+    "Trouble": "troubles",
 }
 """The module of each public name that is neither an error nor a notice."""
 

@@ -24,7 +24,7 @@ from gossiplog.errors import (
 from gossiplog.gossip.events import Lightened
 from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas, Usage
-from gossiplog.live.machine import machine_of
+from gossiplog.live.machine import machine_of, wall_ms
 from gossiplog.live.memory_size import default_authors, default_memory, part_large
 from gossiplog.live.monotonic import steady
 from gossiplog.live.noticing import Noticing
@@ -51,6 +51,7 @@ from gossiplog.notices import Banned, InSync, Notice, Peer, Progress, QuotaExcee
 from gossiplog.status import Status, status_of
 from gossiplog.store.requests import Delivery
 from gossiplog.ticket import Ticket
+from gossiplog.troubles import Troubles
 
 
 class Node(Noticing):
@@ -100,6 +101,7 @@ class Node(Noticing):
         self._stopping = False
         self._stopped = Ending(reactor)
         self._began_at = reactor.seconds()
+        self._troubles = Troubles()
         core.check_open()
         steady(reactor)
         part_large()
@@ -370,6 +372,7 @@ class Node(Noticing):
             raise NodeStoppedError("the node was stopped")
 
     def _tell(self, notice: Notice) -> None:
+        self._troubles.note(notice, wall_ms(self.reactor))
         self._subscribers.tell(notice)
         if type(notice) is QuotaExceeded and notice.quota is Quota.BYTES:
             self._room.exceeded()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gossiplog.gossip.quotas import Quota
 from gossiplog.live.commits import CommitStatus
@@ -27,6 +27,7 @@ from gossiplog.net.driver import Driver
 from gossiplog.net.listeners import Listeners
 from gossiplog.notices import Peer, Progress
 from gossiplog.store.directory import BESIDE, DATABASE, VIEWS
+from gossiplog.troubles import Trouble, Troubles
 
 VERSION: Final = 1
 """Of the JSON: fields are added, and none changes its meaning or goes, as long as this stays."""
@@ -68,8 +69,7 @@ class DialStatus:
     connected: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorStatus:
+class AuthorStatus(NamedTuple):
     """One log: its entries, what they take on disk, and what is known of it; ``local`` if it is written here."""
 
     author: bytes
@@ -142,6 +142,7 @@ class Status:
     disk: DiskStatus
     queues: QueueStatus
     commits: CommitStatus
+    troubles: tuple[Trouble, ...]
     authors: tuple[AuthorStatus, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -160,6 +161,7 @@ class Observed(Protocol):
     mode: str
     _began_at: float
     _driver: Driver
+    _troubles: Troubles
     _listeners: Listeners
 
     @property
@@ -189,6 +191,8 @@ def _plain(value: Any) -> Any:
 
 
 def _told(name: str, value: Any) -> Any:
+    if isinstance(value, AuthorStatus):
+        return {**value._asdict(), "author": format_author(value.author)}
     if isinstance(value, bytes):
         if name == "author":
             return format_author(value)
@@ -264,7 +268,8 @@ def status_of(node: Observed, *, authors: bool) -> Status:
             max_memory_bytes=budget.most_bytes,
         ),
         commits=core.thread.commits,
-        authors=(*_authors_of(core, node.over_quota),) if authors else (),
+        troubles=node._troubles.all(),
+        authors=(*authors_of(core, node.over_quota),) if authors else (),
     )
 
 
@@ -291,18 +296,18 @@ def _about(peer: Peer) -> Mapping[str, Any]:
     return asdict(peer)
 
 
-def _authors_of(core: StoreCore, refused: Mapping[bytes, Any]) -> Iterator[AuthorStatus]:
-    """Yield how each log is.  O(authors)."""
-    weights = core.weigh().authors
+def authors_of(core: StoreCore, refused: Mapping[bytes, Any], begin: bytes = b"") -> Iterator[AuthorStatus]:
+    """Yield how each log is, in the order of authors from ``begin`` on.  O(authors)."""
+    weights, forks, local = core.weigh().authors, core.forks, core.local
     blocked = core.interest.choices.blocked
-    for author, head in core.clock.items():
+    for author, head in core.clock.range(begin):
         quota = refused.get(author)
         yield AuthorStatus(
             author,
             head.seq,
             weights.get(author, 0),
-            author in core.local,
-            author in core.forks,
+            author in local,
+            author in forks,
             author in blocked,
             None if quota is None else quota.value,
         )

@@ -1,6 +1,6 @@
 """A process with nodes, for tests that use their stores from outside; run it: ``python -m tests.serving``.
 
-Responsible for: a node on each store whose path is a line of standard input.
+Responsible for: a node on each store whose path is a line of standard input; a child by fork for each line "fork".
 Must not know: what is done with them.
 Invariant: a line of standard output for each, once its control socket is there; the end of the input ends it in order.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from functools import cache
@@ -23,10 +24,21 @@ from tests.processes import Process
 NETWORK = "both ways"
 
 
+CHILD_SECONDS = 20
+"""A child by fork does nothing for so long, and ends."""
+
+
 def main() -> None:
     """Serve until the input ends."""
     with ExitStack() as stack:
         for line in sys.stdin:
+            if line == "fork\n":
+                if os.fork() == 0:
+                    os.closerange(0, 3)
+                    signal.alarm(CHILD_SECONDS)
+                    signal.pause()
+                print("forked", flush=True)
+                continue
             store = stack.enter_context(blocking.Store(line.strip()))
             node = stack.enter_context(blocking.Node(store, network=NETWORK))
             print(f"serving {node.listen('tcp:0:interface=127.0.0.1')}", flush=True)

@@ -13,12 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import blocking, limits
 from gossiplog.control.answers import Desk
+from gossiplog.control.connection import Connection
 from gossiplog.control.line import Line
 from gossiplog.control.logs import NodeLogs
 from gossiplog.control.messages import content, decode, encode, error_of, failure
 from gossiplog.control.opening import shown
 from gossiplog.control.place import ControlSocket, connect
-from gossiplog.control.server import Connection, Control
+from gossiplog.control.server import Control
 from gossiplog.errors import (
     AppendOutcomeUnknown,
     ControlError,
@@ -30,7 +31,9 @@ from gossiplog.errors import (
     StoreUnsafeError,
 )
 from gossiplog.log.body import encode_body
+from gossiplog.notices import DialFailed, Lagged
 from gossiplog.store.requests import Append
+from gossiplog.troubles import Trouble, Troubles
 from tests.netcase import World
 from tests.serving import ServedCase
 
@@ -140,7 +143,7 @@ class ServerTests(ServerCase):
             b'{"do": "fork", "author": null}',
             b'{"do": "connect", "endpoint": "x"}',
             b'{"do": "ban", "node": "' + b"ff" * 32 + b'"}',
-            b'{"do": "status", "authors": 1}',
+            b'{"do": "authors", "after": 1}',
             b"9" * 9999,
         ):
             connection.dataReceived(line + b"\n")
@@ -226,7 +229,9 @@ class ServerTests(ServerCase):
         self.world.run(limits.CONTROL_SILENT_SECONDS + 1)
         self.assertFalse(transport.aborting)
         connection.dataReceived(b"{")
-        self.world.run(limits.CONTROL_SILENT_SECONDS - 1)
+        for _ in range(9):
+            self.world.run(limits.CONTROL_SILENT_SECONDS / 10)
+            connection.dataReceived(b" ")
         self.assertFalse(transport.aborting)
         self.world.run(2)
         self.assertTrue(transport.aborting)
@@ -239,21 +244,37 @@ class ServerTests(ServerCase):
         self.assertRaises(ControlError, decode, b'{"a":[1,2,3,4,5,6,7,8,9,10]}')
 
     def test_much_at_once(self) -> None:
-        """What all clients together have not got done is bounded; who is beyond that is told to come again."""
-        connection, transport = self.greeted()
-        line = encode({"id": 1, "do": "rows", "author": "00" * 32, "first": 1, "bytes": 1, "x": [1] * 100})
-        weight = len(line) - 1 + limits.CONTROL_ITEM_BYTES * (line.count(b",") + 2)
-        self.patch(limits, "CONTROL_BUFFER_BYTES", weight)
-        connection.dataReceived(line)
+        """What is done at once for all clients is bounded; the others wait for their turn, but not for small things."""
+        (one, heard), (other, other_heard), (small, small_heard) = [self.greeted() for _ in range(3)]
+        line = encode({"id": 1, "do": "rows", "author": "00" * 32, "first": 1, "bytes": 1, "x": [1] * 2000})
+        weight = len(line) - 1 + limits.CONTROL_ITEM_BYTES * (line.count(b",") + 2) + 2
+        for bound, waits in ((2 * weight, False), (2 * weight - 1, True)):
+            self.patch(limits, "CONTROL_BUFFER_BYTES", bound)
+            self.site.disk.stalled = True
+            one.dataReceived(line)
+            other.dataReceived(line)
+            self.assertEqual(other._begun is not None, waits)
+            self.assertIn("is", self.ask(small, small_heard, do="clock"))
+            self.assertEqual(heard.said() + other_heard.said(), [])
+            self.site.disk.resume()
+            self.world.run(0.1)
+            self.assertEqual([len(each.said()) for each in (heard, other_heard)], [1, 1])
+        for each in (one, other, small):
+            self.leave(each)
+
+    def test_who_makes_us_keep_most(self) -> None:
+        """Is let go when that is too much; nobody else is."""
+        self.patch(limits, "CONTROL_BUFFER_BYTES", 500_000)
+        (greedy, transport), (modest, other) = self.greeted(), self.greeted()
+        greedy.dataReceived(b"x" * 400_000)
+        self.assertIn("is", self.ask(modest, other, do="writers"))
+        modest.dataReceived(b"y" * 150_000)
         self.world.run(0.1)
-        [answer] = transport.said()
-        self.assertIn("is", answer)
-        self.patch(limits, "CONTROL_BUFFER_BYTES", weight - 1)
-        connection.dataReceived(line)
-        self.world.run(0.1)
-        [answer] = transport.said()
-        self.assertEqual(answer["error"]["about"], {"reason": "busy"})
-        self.leave(connection)
+        self.assertEqual((transport.aborting, other.aborting), (True, False))
+        self.leave(greedy)
+        modest.dataReceived(b"\n")
+        self.assertIn("error", other.said()[0])
+        self.leave(modest)
 
     def test_who_never_reads(self) -> None:
         """Gets no further answer, keeps what is new by author, and is let go after a while."""
@@ -293,6 +314,10 @@ class ServerTests(ServerCase):
         ):
             heads += part
         self.assertEqual([bytes.fromhex(each[0]) for each in [*heads, *part]], [*self.site.store.clock])
+        [first, second] = self.ask(connection, transport, do="authors")["is"]
+        [third, _] = self.ask(connection, transport, do="authors", after=second[0])["is"]
+        found = [(each.author.hex(), *each[1:]) for each in self.site.node.status().authors[:3]]
+        self.assertEqual([tuple(each) for each in (first, second, third)], found)
         self.leave(connection)
 
     def test_the_end(self) -> None:
@@ -456,6 +481,19 @@ class NodeTests(ServedCase):
         with blocking.Store(self.path, timeout=SECONDS) as store:
             self.assertEqual([entry.payload for entry in store.read()], [b"acknowledged"])
 
+    def test_a_node_with_a_child_by_fork(self) -> None:
+        """The child keeps no connection, and nobody waits for it: when the node is gone, it is gone."""
+        process = self.serve_alone(self.path)
+        with blocking.attach(self.path, timeout=SECONDS) as store:
+            writer = store.writer()
+            process.send("fork")
+            process.wait_for("forked")
+            self.assertEqual(writer.append(b"x"), 1)
+            live = store.read(tail=True)
+            process.popen.kill()
+            self.assertRaises(NodeGoneError, next, live)
+        self.assertIsNone(shown(self.path, 0))
+
     def test_stopped_in_order(self) -> None:
         """As that."""
         process = self.serve_alone(self.path)
@@ -509,3 +547,20 @@ class ClientTests(SynchronousTestCase):
         line, theirs = self.line(encode({"gossiplog": {"control": limits.CONTROL_VERSION}}))
         theirs.sendall(b" " * 2000)
         self.assertRaises(NodeGoneError, line.ask, "clock")
+
+
+class TroubleTests(SynchronousTestCase):
+    """What a node remembers of what went wrong."""
+
+    def test_bounded(self) -> None:
+        """The last ones, each once, in words that steer no terminal."""
+        troubles = Troubles()
+        for number in range(limits.MAX_TROUBLES + 5):
+            troubles.note(DialFailed(f"tcp:{number}", "\x1b[2J"), number)
+        for number in range(3):
+            troubles.note(DialFailed("tcp:7", "\x1b[2J"), 100 + number)
+        troubles.note(Lagged(1), 200)
+        found = troubles.all()
+        self.assertEqual(len(found), limits.MAX_TROUBLES)
+        self.assertEqual(found[-1], Trouble("DialFailed", "tcp:7: \\x1b[2J", 102, 4))
+        self.assertEqual(found[0].words, "tcp:5: \\x1b[2J")

@@ -229,6 +229,7 @@ OUTSIDE = {
     "app.streams": "bytes that the others made",
     "live.logger": "what it is for",
     "app.commands.export": "an export on standard output: bytes, and no terminal",
+    "app.screen": "a whole terminal, with lines that were made printable",
     "app.commands.forks": "a proof on standard output: lines of Base64",
     "app.logs": "where twistd logs JSON to: ASCII without controls",
     "app.room_tap": "as app.tap",

@@ -30,6 +30,7 @@ PUBLIC = [
     "PeerStatus",
     "QueueStatus",
     "Status",
+    "Trouble",
     "Batch",
     "Batches",
     "Change",

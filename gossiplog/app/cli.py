@@ -236,7 +236,7 @@ def _parser() -> argparse.ArgumentParser:
 
     follow.add_verbs(verb)
     view_arguments.add(verb, _later("search", "search"), _later("views", "views"))
-    operate.add_verbs(verb, peer)
+    operate.add_verbs(verb, peer, _later("top", "top"))
 
     sync = verb(
         "sync",

@@ -29,6 +29,7 @@ from gossiplog.live.results import Result
 from gossiplog.log.body import decode_body, encode_bodies
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import decode_proof, encode_proof
+from gossiplog.status import authors_of
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.requests import SetCursor
 
@@ -201,7 +202,14 @@ def _interest(desk: Desk, asked: Asked, asker: Asker) -> Any:
 
 
 def _status(desk: Desk, asked: Asked, asker: Asker) -> Any:
-    return desk.node.status(authors=asked.flag("authors")).as_json()
+    return desk.node.status(authors=False).as_json()
+
+
+def _authors(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    """A page of them: to put ten thousand keys into words takes longer than others should wait."""
+    begin = asked.key("after") + b"\0" if asked.text("after", "") else b""
+    found = islice(authors_of(desk.core, desk.node.over_quota, begin), limits.CONTROL_PAGE)
+    return [[author.hex(), *about] for author, *about in found]
 
 
 def _connect(desk: Desk, asked: Asked, asker: Asker) -> Any:
@@ -223,6 +231,7 @@ def _unban(desk: Desk, asked: Asked, asker: Asker) -> Any:
 
 ANSWERS: Final[Mapping[str, Answer]] = {
     **moving.ANSWERS,
+    "authors": _authors,
     "ban": _ban,
     "clock": _clock,
     "connect": _connect,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 from gossiplog.control.messages import Asked
-from gossiplog.gossip.quotas import Quotas
+from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.live.store import Store
 from gossiplog.log.network import Network
 from gossiplog.status import Status
@@ -41,6 +41,10 @@ class Served(Protocol):
     @property
     def quotas(self) -> Quotas:
         """What bounds what is taken."""
+
+    @property
+    def over_quota(self) -> dict[bytes, Quota]:
+        """Of whom nothing is taken."""
 
     def status(self, *, authors: bool) -> Status:
         """How it is."""

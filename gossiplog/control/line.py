@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any, Final
 
 from gossiplog import limits
-from gossiplog.control.messages import Message, decode, encode, error_of
+from gossiplog.control.messages import BUSY, Message, decode, encode, error_of
 from gossiplog.control.place import connect
 from gossiplog.errors import ControlError, NodeGoneError
 from gossiplog.paths import AnyPath
@@ -25,11 +25,8 @@ from gossiplog.store.owning_process import Home, hold
 
 READ_BYTES: Final = 256 * 1024
 
-BUSY: Final = "busy"
-"""What the error of a node is called that has no room for one more client, or one more request, now."""
-
 BUSY_SECONDS: Final = 0.05
-"""Between two tries of a node that has no room."""
+"""Between two tries of a node that has no room for one more client."""
 
 OnProgress = Callable[[int, int], object]
 OnNews = Callable[[Any], None]
@@ -80,14 +77,9 @@ class Line:
         number = next(self._numbers)
         line = encode({"id": number, "do": do, **said})
         with self._lock:
-            while True:
-                answer = self._asked(line, number, progress)
-                error = answer.get("error")
-                if not (isinstance(error, dict) and error.get("about") == {"reason": BUSY}):
-                    break
-                time.sleep(BUSY_SECONDS)
-        if error is not None:
-            raise error_of(error)
+            answer = self._asked(line, number, progress)
+        if answer.get("error") is not None:
+            raise error_of(answer["error"])
         return answer.get("is")
 
     def _asked(self, line: bytes, number: int, progress: OnProgress | None) -> Message:
@@ -114,7 +106,7 @@ class Line:
         try:
             self._socket.sendall(line)
         except OSError as error:
-            gone = self._gone(error)
+            gone = self._gone(error.strerror or error)
             gone.nothing_done = True  # nobody has got a whole line
             raise gone from None
 
@@ -130,7 +122,7 @@ class Line:
                     f"the node that has store {self.path} does not answer: is it stopped?"
                 ) from None
             except OSError as error:
-                raise self._gone(error) from None
+                raise self._gone(error.strerror or error) from None
             if not some:
                 raise self._gone("it closed the connection")
             self._buffer += some
@@ -166,11 +158,9 @@ def dial(path: AnyPath, place: str, wait: float = 0.0) -> Line | None:
     """
     deadline = time.monotonic() + wait
     while True:
-        connection = connect(path, limits.CONTROL_SILENT_SECONDS)
-        if connection is None:
-            return None
         try:
-            return Line(connection, place)
+            connection = connect(path, limits.CONTROL_SILENT_SECONDS)
+            return None if connection is None else Line(connection, place)
         except NodeGoneError:
             return None  # between two nodes: the store is free, or soon is another's
         except ControlError as error:

@@ -9,10 +9,10 @@ node's disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from gossiplog import limits
 from gossiplog.control.line import Line, OnProgress
@@ -48,11 +48,14 @@ from gossiplog.live.importing import Imported
 from gossiplog.log.clock import Clock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, decode_proof, encode_proof
+from gossiplog.log.keys import format_author
 from gossiplog.log.segment import Head, Segment, Unfolded, unfold
 from gossiplog.store.logs import NETWORK
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.verify import Damage, VerifyReport
 from gossiplog.store.requests import AddFork, Append, Appended, CommitReport, Done, Reply, Request, SetCursor
+
+_ABOUT_AUTHOR: Final = ("entries", "bytes", "local", "forked", "blocked", "over_quota")
 
 
 class Known(NamedTuple):
@@ -104,14 +107,24 @@ class NodeLogs:
     @cached_property
     def clock(self) -> Clock:
         """How far each log is on the node's disk, as of when it was asked for, or of the last news."""
-        clock, after = Clock(), ""
+        return Clock((key_of(author), Head(seq, key_of(head))) for author, seq, head in self._pages("clock"))
+
+    def status(self, *, authors: bool = False) -> dict[str, Any]:
+        """Return how the node is, as its :meth:`gossiplog.Node.status` in JSON."""
+        said: dict[str, Any] = self.line.ask("status")
+        rows = self._pages("authors") if authors else ()
+        said["authors"] = [_author(*each) for each in rows]
+        return said
+
+    def _pages(self, do: str) -> Iterator[list[Any]]:
+        """Yield what comes in pages, in the order of authors."""
+        after = ""
         while True:
-            heads = self.line.ask("clock", after=after)
-            for author, seq, head in heads:
-                clock.set(key_of(author), Head(seq, key_of(head)))
-            if len(heads) < limits.CONTROL_PAGE:
-                return clock
-            after = heads[-1][0]
+            page = self.line.ask(do, after=after)
+            yield from page
+            if len(page) < limits.CONTROL_PAGE:
+                return
+            after = page[-1][0]
 
     # -- writers and keys
 
@@ -322,6 +335,10 @@ class _NoWeighing:
 
     def settled(self) -> None:
         """Nothing new."""
+
+
+def _author(author: str, *about: Any) -> dict[str, Any]:
+    return {"author": format_author(key_of(author)), **dict(zip(_ABOUT_AUTHOR, about, strict=True))}
 
 
 def _stretch(said: Any) -> Stretch:

@@ -154,6 +154,17 @@ def segment_of(said: Any) -> Segment:
         raise ControlError("a segment is a list of six in a message") from None
 
 
+BUSY: Final = "busy"
+"""What is said to who may come again in a moment."""
+
+
+def busy() -> ControlError:
+    """Return the error of a node that has no room for one more client now."""
+    error = ControlError("the node is busy with others")
+    error.reason = BUSY  # type: ignore[attr-defined]
+    return error
+
+
 # -- errors --------------------------------------------------------------------------------------------------------
 
 

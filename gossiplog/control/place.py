@@ -16,6 +16,7 @@ import struct
 from contextlib import closing, suppress
 from typing import Final
 
+from gossiplog.control.messages import busy
 from gossiplog.errors import ControlError, StoreUnsafeError
 from gossiplog.paths import AnyPath
 from gossiplog.store.directory import CONTROL, store_error
@@ -114,7 +115,7 @@ def _connected(folder: Folder, seconds: float) -> socket.socket:
             try:
                 found.connect(way)
             except (BlockingIOError, TimeoutError):
-                raise ControlError(f"{folder.file(CONTROL)}: the node is busy with others") from None
+                raise busy() from None
         process, user = peer_of(found)
         if process == os.getpid():
             raise ConnectionRefusedError  # the node is our own: whoever waits for it here may be who it waits for

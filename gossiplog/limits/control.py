@@ -30,3 +30,6 @@ CONTROL_SILENT_SECONDS: Final = 10.0
 
 CONTROL_PAGE: Final = 4096
 """Heads in one answer about a clock."""
+
+MAX_TROUBLES: Final = 32
+"""Kept of what went wrong in a node: a screen of them."""

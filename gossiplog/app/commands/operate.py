@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from typing import Any, Final, TypeAlias
 
-from gossiplog.app.commands.arguments import checked
+from gossiplog.app.commands.arguments import checked, seconds
 from gossiplog.app.printing import as_json, say
 from gossiplog.control.logs import NodeLogs
 from gossiplog.control.opening import shown
@@ -28,8 +28,8 @@ SHORTEST: Final = 4
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
-def add_verbs(verb: AddVerb, endpoint: Callable[[str], str]) -> None:
-    """Add the verbs; ``endpoint`` reads one."""
+def add_verbs(verb: AddVerb, endpoint: Callable[[str], str], top: Callable[[Namespace], int]) -> None:
+    """Add the verbs; ``endpoint`` reads one, and ``top`` is the verb of that name, which is not imported yet."""
 
     def reads(_: Namespace) -> bool:
         return True
@@ -40,6 +40,11 @@ def add_verbs(verb: AddVerb, endpoint: Callable[[str], str]) -> None:
     status.add_argument("--authors", action="store_true", help="with every log: its entries and bytes")
     peers = verb("peers", show_peers, "list the peers of the node", "gossiplog peers --store ~/notes", reads)
     peers.add_argument("--json", action="store_true", help="print one JSON object per line")
+    about = "show how the node is on a screen that follows it; q or Ctrl-C leaves"
+    following = verb("top", top, about, "gossiplog top --store ~/notes", reads)
+    following.add_argument(
+        "--every", type=seconds, default=1.0, metavar="SECONDS", help="between two looks (default: 1)"
+    )
     about = "let the node keep a connection to an endpoint, until it stops"
     adding = verb("connect", connect, about, "gossiplog connect --store ~/notes tcp:example.org:4000")
     adding.add_argument("endpoint", type=endpoint, metavar="ENDPOINT", help="such as tcp:HOST:PORT")
@@ -74,7 +79,7 @@ def node_of(arguments: Namespace) -> NodeLogs:
 def show_status(arguments: Namespace) -> int:
     """Print how a node is."""
     with closing(node_of(arguments)) as logs:
-        said = logs.line.ask("status", authors=arguments.authors)
+        said = logs.status(authors=arguments.authors)
     if arguments.json:
         say(as_json(said))
     else:
@@ -135,7 +140,7 @@ def peer_in_words(peer: dict[str, Any]) -> str:
 def show_peers(arguments: Namespace) -> int:
     """Print the peers of a node."""
     with closing(node_of(arguments)) as logs:
-        for peer in logs.line.ask("status")["peers"]:
+        for peer in logs.status()["peers"]:
             say(as_json(peer) if arguments.json else peer_in_words(peer))
     return 0
 
@@ -168,7 +173,7 @@ def unban(arguments: Namespace) -> int:
 
 def _about_node(arguments: Namespace, do: str, done: str, otherwise: str, **said: Any) -> int:
     with closing(node_of(arguments)) as logs:
-        status = logs.line.ask("status")
+        status = logs.status()
         known = {each["id"] for each in status["peers"]} | {each["peer"] for each in status["bans"]}
         node = find_node({parse_key(KeyKind.NODE, each) for each in known}, arguments.node)
         found = logs.line.ask(do, node=node.hex(), **said)
