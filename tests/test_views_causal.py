@@ -330,6 +330,20 @@ class NonsenseTests(CausalViewCase):
         view.order = "reverse"  # type: ignore[assignment]
         self.assertRaises(InvalidValueError, self.store.view, view)
 
+    def test_a_place_where_there_is_none(self) -> None:
+        """Whoever forgets to say the order is told."""
+        view = Board()
+        view.order = "any"
+        view.apply = lambda db, entries: [entry.place for entry in entries]  # type: ignore[method-assign]
+        self.come(self.write(self.ann, 1, b"x")[0])
+        live = self.view(view)
+        [error] = self.look(live, "SELECT error FROM _skipped")
+        self.assertRegex(
+            error[0],
+            "AttributeError: an entry has 'place' in causal order only: .*order = 'causal' of a view",
+        )
+        self.assertFalse(hasattr(self.store, "place") or hasattr(Entry, "place"))
+
     def test_nothing_is_left(self) -> None:
         """A view that is closed waits for nothing."""
         live = self.view(Board())

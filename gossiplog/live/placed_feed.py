@@ -10,6 +10,7 @@ applied.  Beginning again, because something that was named came late, takes a t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count, groupby
 from typing import Any, Final
 
 from gossiplog.errors import CursorMismatchError
@@ -22,7 +23,8 @@ from gossiplog.log.entry import Entry
 from gossiplog.log.segment import Head, Segment
 from gossiplog.views.view_file import Piece, Start
 
-_AT_ONCE: Final = 256
+_AT_ONCE: Final = 2048
+"""Entries that are given together, if there are so many: each time is a transaction."""
 REST: Final = 9
 """Of ten parts of the time so many for something else than beginning again."""
 
@@ -103,11 +105,13 @@ class PlacedFeed:
     async def take(self) -> Batch:
         """Return what comes next, nothing when all was given that has its turn."""
         turn = self._turn
+        found: list[Entry] = []
         going = True
         try:
             source = self._source or self._begin()
-            while going and turn == self._turn and not source.entries:
+            while going and turn == self._turn and len(found) < _AT_ONCE:
                 going = await source.advance()
+                source.take(found, _AT_ONCE)
         except CursorMismatchError as error:
             return Batch((), turn, {error.author: 0})
         for author, seq in source.take_moved().items():
@@ -118,8 +122,6 @@ class PlacedFeed:
             self._since = now
             if kept := {author: seq for author, seq in moved.items() if seq < self._applied.seq(author)}:
                 return Batch((), turn, kept, is_moved=True)
-        found: list[Entry] = []
-        source.take(found, _AT_ONCE)
         if not found and turn == self._turn:
             self._rest(source, now)
         return Batch(self._pieces(found), turn)
@@ -179,18 +181,12 @@ class PlacedFeed:
         """Put together what follows each other in one log; what was passed over is in pieces without entries."""
         pieces: list[Piece] = []
         ends: dict[bytes, int] = {}
-        for entry in entries:
-            expected = ends.get(entry.author, self._applied.seq(entry.author)) + 1
-            if entry.seq > expected:
-                pieces.append(Piece(entry.author, expected, entry.seq - 1, None))
-            last = pieces[-1] if pieces else None
-            if (
-                last is not None
-                and last.entries
-                and (last.author, last.last + 1) == (entry.author, entry.seq)
-            ):
-                pieces[-1] = last._replace(last=entry.seq, entries=(*last.entries, entry))
-            else:
-                pieces.append(Piece(entry.author, entry.seq, entry.seq, None, (entry,)))
-            ends[entry.author] = entry.seq
+        position = count()
+        for (author, _), run in groupby(entries, lambda entry: (entry.author, entry.seq - next(position))):
+            placed = [*run]
+            expected = ends.get(author, self._applied.seq(author)) + 1
+            if placed[0].seq > expected:
+                pieces.append(Piece(author, expected, placed[0].seq - 1, None))
+            pieces.append(Piece(author, placed[0].seq, placed[-1].seq, None, placed))
+            ends[author] = placed[-1].seq
         return pieces

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gossiplog.errors import MalformedBodyError
 from gossiplog.log.body import Reference, decode_body, plain_bodies
@@ -48,6 +48,16 @@ class Entry:
             return _EPOCH + timedelta(milliseconds=self.timestamp_ms)
         except OverflowError:
             return datetime.max.replace(tzinfo=UTC)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say of a place where there are any."""
+            if name in ("place", "late"):
+                raise AttributeError(
+                    f"an entry has {name!r} in causal order only: read(order='causal'), or order = 'causal' of a view"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         """One line, however long the payload is."""
