@@ -12,6 +12,9 @@ Now stop alice, and be carol, who knows only bob.  She sees what alice said, sig
 
     python persisted_chat.py carol bob
 
+It works between the computers of one local network, where alice is alice.local (that needs zeroconf: pip install
+'gossiplog[lan]'), and on one without any network.
+
 Everyone's messages are in ./NAME.chat.  The end of the input, Ctrl-C or /quit ends the program.
 """
 
@@ -24,13 +27,26 @@ from typing import Any
 
 from twisted.internet.task import react
 
-from gossiplog import ByeCode, Entry, Node, Notice, PeerDown, PeerUp, Reader, Writer, open_store
+from gossiplog import (
+    ByeCode,
+    Entry,
+    Lan,
+    MissingExtraError,
+    Node,
+    Notice,
+    PeerDown,
+    PeerUp,
+    Reader,
+    WayFailed,
+    Writer,
+    open_store,
+)
 from gossiplog.app.foreground import first_of, foreground
 from gossiplog.app.terminal import Terminal
 
 
 def to_port(name: str) -> int:
-    """Everyone listens on a port of this machine that follows from the name."""
+    """Everyone listens on a port that follows from the name."""
     return 10_000 + int.from_bytes(sha256(name.encode()).digest()[:4]) % 20_000
 
 
@@ -52,14 +68,26 @@ async def main(reactor: Any, me: str, others: list[str], directory: Path) -> Non
                 case PeerUp(peer) if peer.id not in present:
                     present.add(peer.id)
                     terminal.put(f"info> connected to {peer.agent}")
+                case WayFailed(_, reason):
+                    terminal.put(f"info> {reason}")
                 case PeerDown(peer, code) if code != ByeCode.DUPLICATE:  # not just one of two connections
                     present.discard(peer.id)
 
         node = await stack.enter_async_context(Node(reactor, store, network="persisted-chat", agent=me))
         node.subscribe(greet)
-        await node.listen(f"tcp:{to_port(me)}:interface=127.0.0.1")
+        hosts = ["127.0.0.1"]
+        try:
+            lan = Lan(me, names_only=True)
+        except MissingExtraError as error:
+            terminal.put(f"info> on this machine alone: {error}")
+            await node.listen(f"tcp:{to_port(me)}:interface=127.0.0.1")
+        else:
+            await node.listen(f"tcp:{to_port(me)}")
+            node.join(lan, tell_peers=False)
+            hosts.append("{}.local")
         for name in others:
-            node.connect(f"tcp:127.0.0.1:{to_port(name)}")  # dialled until it answers
+            for host in hosts:
+                node.connect(f"tcp:{host.format(name)}:{to_port(name)}")  # dialled until it answers
 
         news = store.read(after=past.cursor, live=True, encoding="json")
         await first_of(speak(terminal, writer, me), listen(terminal, news, writer.author))
@@ -94,8 +122,8 @@ def arguments() -> tuple[str, list[str], Path]:
     given = parser.parse_args()
     owners: dict[int, str] = {}
     for name in [given.me, *given.others]:
-        if not re.fullmatch(r"[\w-]{1,40}", name):
-            parser.error(f"{name!r} is no name: use letters, digits, _ and -")
+        if not re.fullmatch(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,38}[a-zA-Z0-9])?", name):
+            parser.error(f"{name!r} is no name: use letters, digits, and - between them")
         if owners.setdefault(to_port(name), name) != name:
             parser.error(f"{owners[to_port(name)]} and {name} have the same port; choose another name")
     return given.me, [name for name in given.others if name != given.me], given.dir

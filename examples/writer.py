@@ -6,6 +6,9 @@ It prints the key of its log.  In another terminal, or later, or from several of
 
     python reader.py KEY
 
+On one machine they meet by the key alone, and so they do on computers of one local network (that needs zeroconf: pip
+install 'gossiplog[lan]'); --dht finds readers anywhere.
+
 Every line is one entry of the log, signed and kept in ./writer-storage.  After the end of the input it goes on serving
 readers; Ctrl-C ends it.
 """
@@ -20,6 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from gossiplog import Network, Node, format_author, open_store
+from gossiplog.app.finding import Finding, add_options, parse
 from gossiplog.app.foreground import foreground
 from gossiplog.app.terminal import Terminal
 
@@ -29,7 +33,7 @@ def to_port(key: bytes) -> int:
     return 10_000 + int.from_bytes(sha256(key).digest()[:4]) % 20_000
 
 
-async def main(reactor: Any, directory: Path, port: int | None) -> None:
+async def main(reactor: Any, directory: Path, port: int | None, finding: Finding) -> None:
     async with AsyncExitStack() as stack:
         terminal = await stack.enter_async_context(Terminal(reactor))
         store = await stack.enter_async_context(open_store(directory, reactor))
@@ -40,6 +44,7 @@ async def main(reactor: Any, directory: Path, port: int | None) -> None:
         if port is None:
             port = to_port(writer.author)
         address = await node.listen(f"tcp:{port}:interface=127.0.0.1")
+        await finding.join(node)  # for who is elsewhere
         await terminal.write(f"key: {format_author(writer.author)}")
         await terminal.write(f"listening on {address}")
 
@@ -52,5 +57,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Publish lines from standard input as a log.")
     parser.add_argument("--store", type=Path, default="writer-storage", help="default: writer-storage")
     parser.add_argument("--port", type=int, help="default: follows from the key")
-    given = parser.parse_args()
-    react(foreground(main), (given.store, given.port))
+    add_options(parser)
+    given, finding = parse(parser, near=True)
+    react(foreground(main), (given.store, given.port, finding))

@@ -88,6 +88,15 @@ class OptionTests(SynchronousTestCase):
             )
             self.assertIn(complaint, str(error))
 
+    def test_near(self) -> None:
+        """Programs look on the local network by themselves, where that is possible, unless told where to look."""
+        parser = ArgumentParser()
+        add_options(parser)
+        self.assertEqual(parse(parser, ["--links=3"], near=True)[1], Finding(lan="", links=3))
+        self.assertEqual(parse(parser, ["--lan=ann"], near=True)[1], Finding(lan="ann"))
+        self.patch(extras, "find_spec", lambda name: None)
+        self.assertEqual(parse(parser, ["--links=3"], near=True)[1], Finding(links=3))
+
     def test_what_is_not_installed(self) -> None:
         """It is said before anything starts."""
         self.patch(extras, "find_spec", lambda name: None)

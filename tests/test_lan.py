@@ -157,8 +157,8 @@ class Speaker:
         self.services: list[Said] = []
         self.claimed: list[tuple[str, Said]] = []
 
-    async def open(self, services: Sequence[Said]) -> None:
-        self.services = list(services)
+    async def open(self, services: Sequence[Said] | None) -> None:
+        self.services = services  # type: ignore[assignment]
         if trouble:
             raise trouble[0]
 
@@ -386,6 +386,18 @@ class NameTests(LanCase):
         """A name leads to a neighbour, whoever answers for it."""
         way = self.started(None, HERE)
         self.assertEqual(self.successResultOf(way.resolve("bob.local")), ["10.9.0.2"])
+
+
+class NamesOnlyTests(LanCase):
+    """Nothing is announced but the name, and nobody is looked for."""
+
+    def test_it(self) -> None:
+        way: Any = Lan("alice", names_only=True)
+        way.announce([HERE])
+        way.start(self.finder)
+        self.assertIsNone(way._open.services)
+        self.assertEqual(way._open.claimed[0][0], "alice")
+        self.assertRaises(InvalidValueError, Lan, names_only=1)
 
 
 class BoundTests(SynchronousTestCase):

@@ -14,10 +14,11 @@ import socket
 import sys
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
+from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError, MissingExtraError
 from gossiplog.limits import LINKS_WANTED, MAX_FOUND_LINKS
 
 if TYPE_CHECKING:
@@ -217,11 +218,20 @@ def add_options(parser: ArgumentParser) -> None:
             )
 
 
-def parse(parser: ArgumentParser, words: Sequence[str] | None = None) -> tuple[Namespace, Finding]:
-    """Parse the command line of a program with a parser that has the options; ends it if something is wrong."""
+def parse(
+    parser: ArgumentParser, words: Sequence[str] | None = None, *, near: bool = False
+) -> tuple[Namespace, Finding]:
+    """Parse the command line of a program with a parser that has the options; ends it if something is wrong.
+
+    ``near``: where no way is asked for, peers are found on the local network, if what that needs is installed.
+    """
     arguments = parser.parse_args(spelled(sys.argv[1:] if words is None else words))
     try:
-        return arguments, Finding.of(vars(arguments))
+        found = Finding.of(vars(arguments))
+        if near and not found.is_asked:
+            with suppress(MissingExtraError):
+                found = Finding.of({**vars(arguments), "lan": ""})
+        return arguments, found
     except GossiplogError as error:
         parser.error(str(error))
 

@@ -20,6 +20,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from gossiplog import limits
+from gossiplog.arguments import check_flags
 from gossiplog.discovery.extras import require
 from gossiplog.discovery.lan_record import HERE, SALT_BYTES, check_name, is_ours, properties, to_dial
 from gossiplog.discovery.loop_thread import LoopThread
@@ -33,14 +34,18 @@ from gossiplog.store.owning_process import hold
 class Lan:
     """A way of finding the nodes of a network on the local one.
 
-    ``name``: be found as ``NAME.local`` too, by everybody there, as long as nobody else is.  Raises
-    :class:`InvalidValueError` for what can be no name of a host, and :class:`MissingExtraError` without zeroconf.
+    ``name``: be found as ``NAME.local`` too, by everybody there, as long as nobody else is.  ``names_only``: find
+    nobody, and announce nothing but the name; it and others can be dialled, ``node.connect("tcp:bob.local:4000")``.
+
+    Raises :class:`InvalidValueError` for what can be no name, and :class:`MissingExtraError` without zeroconf.
     """
 
     name = "lan"
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, *, names_only: bool = False) -> None:
+        check_flags(names_only=names_only)
         self.host = None if name is None else check_name(name)
+        self.names_only = names_only
         require("zeroconf", "lan", "finding peers on the local network")
         self._addresses: list[tuple[str, int]] = []
         self._own: list[str] = []
@@ -135,7 +140,8 @@ class Lan:
 
         speaker = self._open = Multicast(ours, told, lambda: thread.on_reactor(self._flooded, speaker))
         self._known.clear()
-        opening = thread.call(self._exchange(before, speaker, self._services(discovery_id)))
+        services = None if self.names_only else self._services(discovery_id)
+        opening = thread.call(self._exchange(before, speaker, services))
         opening.addCallbacks(lambda _: self._opened(speaker), lambda failure: self._failed(speaker, failure))
         return opening
 
@@ -156,7 +162,8 @@ class Lan:
         hosts = tuple(self._own or [HERE])
         port = self._addresses[0][1] if self._addresses else limits.LAN_NO_PORT
         claiming = self._thread.call(speaker.claim(self.host, Said(hosts, port, {})))
-        return claiming.addCallback(self._claimed)
+        claiming.addCallbacks(self._claimed, lambda failure: self._finder.failed(failure.getErrorMessage()))
+        return claiming
 
     def _claimed(self, taken: str) -> None:
         if taken:
@@ -235,7 +242,9 @@ class Lan:
 
     # -- on the thread
 
-    async def _exchange(self, before: Multicast | None, speaker: Multicast, services: Sequence[Said]) -> None:
+    async def _exchange(
+        self, before: Multicast | None, speaker: Multicast, services: Sequence[Said] | None
+    ) -> None:
         try:
             await speaker.open(services)
         finally:

@@ -26,7 +26,7 @@ class LoopThread:
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-        """Run this there; fires on the reactor with what it returns."""
+        """Run this there; fires on the reactor with what it returns, and never if the thread ends before."""
         result: Deferred[Any] = Deferred()
         running = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         running.add_done_callback(lambda done: self.on_reactor(_fire, result, done))
@@ -56,9 +56,9 @@ class LoopThread:
 
 
 def _fire(result: Deferred[Any], done: Future[Any]) -> None:
-    if result.called:
+    if result.called or done.cancelled():
         return
-    error = done.exception() if not done.cancelled() else asyncio.CancelledError()
+    error = done.exception()
     if error is None:
         result.callback(done.result())
     else:

@@ -69,26 +69,32 @@ class Multicast:
         self._browser: Any = None
         self._name: Any = None
         self._tried = asyncio.Event()
+        self._browses = True
+        self._is_deaf = False
 
     @property
     def is_worn(self) -> bool:
         """Whether I listen no more, or zeroconf remembers a lot of who is gone."""
-        return self._browser is None or self._total > limits.MAX_LAN_EVENTS * 4
+        return self._is_deaf or self._total > limits.MAX_LAN_EVENTS * 4
 
     def rest(self) -> None:
         """Some time is over; from any thread."""
         self._events = 0
 
-    async def open(self, services: Sequence[Said]) -> None:
-        """Listen, and announce these; raises OSError when the port cannot be had, or there is no network at all."""
+    async def open(self, services: Sequence[Said] | None) -> None:
+        """Listen, and announce these; None: for names alone.
+
+        Raises OSError when the port cannot be had, or there is no network at all.
+        """
         from zeroconf.asyncio import AsyncServiceInfo
 
         try:
             await self._listen()
         finally:
             self._tried.set()
+        self._browses = services is not None
         self.look()
-        for said in services:
+        for said in services or ():
             instance = os.urandom(8).hex()
             info = AsyncServiceInfo(
                 SERVICE,
@@ -118,7 +124,7 @@ class Multicast:
 
     def look(self) -> None:
         """Ask who is there; an old browser asks on a new link only after minutes."""
-        if self._dns is None:
+        if self._dns is None or not self._browses:
             return
         from zeroconf.asyncio import AsyncServiceBrowser
 
@@ -195,6 +201,7 @@ class Multicast:
             if self._browser is not None:
                 self._keep(asyncio.ensure_future(self._browser.async_cancel()))
                 self._browser = None
+                self._is_deaf = True
                 self._flooded()
             return
         if self._dns is None or name in self._own:
