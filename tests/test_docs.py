@@ -60,6 +60,8 @@ class BlockTests(SynchronousTestCase):
             raise SkipTest("needs the extra frameworks")
         if any("import Dht" in block.text for block in blocks(path)) and find_spec("libtorrent") is None:
             raise SkipTest("needs the extra dht")
+        if any("import Lan" in block.text for block in blocks(path)) and find_spec("zeroconf") is None:
+            raise SkipTest("needs the extra lan")
         for program in BEYOND_PYTHON:
             used = any(re.search(rf"(?m)^\$ .*\b{program} ", block.text) for block in blocks(path))
             if used and shutil.which(program) is None:

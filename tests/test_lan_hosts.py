@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -339,3 +340,49 @@ class PermissionTests(LanCase):
         node.wait_for("^! lan does not work: cannot listen for neighbours: Permission denied$")
         node.rewind()
         node.wait_for(rf"^\+ {self.id_of(other)} answers")
+
+
+class FloodTests(LanCase):
+    """Somebody on the network announces ten thousand services."""
+
+    COUNT = 10_000
+
+    def flood(self, host: Host, key: str) -> None:
+        """Send them from a host."""
+        flood = self.start(
+            *host.on(sys.executable, "-m", "tests.mdns_flood", f"{self.COUNT}", key, "10.9.0.3", "10.9.0.1")
+        )
+        flood.wait_for("^done$")
+
+    def size(self, process: Process) -> int:
+        """Its memory, in bytes."""
+        status = Path(f"/proc/{process.popen.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) * 1024
+
+    def hear(self, key: str) -> Process:
+        """Flood one who listens; afterwards it finds somebody who comes all the same."""
+        a, b, c = self.lans.office(3)
+        find = self.find(a)
+        before = self.size(find)
+        self.flood(c, key)
+        grown = self.size(find) - before
+        print(f"\n{self.COUNT:,} services, key {key[:4]}: {grown / 1e6:.1f} MB more", end="")
+        self.assertLess(grown, 40e6)
+        node = self.node(b)
+        self.timed(find, rf'"event": "up".*{self.id_of(node)}', "found after a flood", 60)
+        return find
+
+    def test_ten_thousand_services(self) -> None:
+        """Of another network: the node hears of none of them, and listens again in half a minute."""
+        find = self.hear("-")
+        found = [each["endpoint"] for each in self.heard(find) if each["event"] == "found"]
+        self.assertTrue(all(re.search(r"10\.9\.0\.2|fd00:9::2", each) for each in found), found)
+        self.assertIn("somebody announces more than", find.out)
+
+    def test_copied_records(self) -> None:
+        """With tags of the network: a few are told, no foreign address among them, and few are dialled."""
+        find = self.hear(NETWORK)
+        found = [each["endpoint"] for each in self.heard(find) if each["event"] == "found"]
+        self.assertLess(len(found), 256)
+        self.assertEqual([each for each in found if "8.8.8.8" in each or "10.9.0.1:" in each], [])
+        print(f", {len(found)} told", end="")
