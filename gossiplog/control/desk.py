@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
 from gossiplog.control.messages import Asked
+from gossiplog.errors import NodeStoppedError
 from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.live.store import Store
 from gossiplog.log.network import Network
@@ -69,6 +73,26 @@ class Desk:
         self.store = node.store
         self.node = node
         self.core = node.store._core
+        self._long: dict[Deferred[Any], None] = {}
+
+    def begin(self, work: Deferred[Any]) -> Deferred[Any]:
+        """Something was begun that may take long; it ends when the node stops."""
+        self._long[work] = None
+
+        def over(value: Any) -> Any:
+            del self._long[work]
+            if isinstance(value, Failure) and value.check(CancelledError):
+                raise NodeStoppedError(
+                    "the node stops; what was done stays, and the same again goes on from there"
+                )
+            return value
+
+        return work.addBoth(over)
+
+    def stop(self) -> None:
+        """End what takes long."""
+        for work in tuple(self._long):
+            work.cancel()
 
 
 Answer: TypeAlias = Callable[[Desk, Asked, Asker], Any]

@@ -39,7 +39,8 @@ class Feed:
         self._is_whole = False
         self._outcome: Any = None
         said = asked.value("quotas", dict, {})
-        desk.store.import_(self, quotas=quotas_of(said) if said else desk.node.quotas).addBoth(self._over)  # type: ignore[arg-type]
+        bounds = quotas_of(said) if said else desk.node.quotas
+        desk.begin(desk.store.import_(self, quotas=bounds)).addBoth(self._over)  # type: ignore[arg-type]
 
     def put(self, data: bytes) -> Any:
         """Here is a piece, or the end; fires when more may come, or with what came of it."""
@@ -95,11 +96,11 @@ def _forget_if_over(value: Any, asker: Asker) -> Any:
 
 def _backup(desk: Desk, asked: Asked, asker: Asker) -> Any:
     done = desk.store.backup(asked.text("target"), seeds=asked.flag("seeds"), check=asked.flag("check"))
-    return done.addCallback(backed_up)
+    return desk.begin(done).addCallback(backed_up)
 
 
 def _compact(desk: Desk, asked: Asked, asker: Asker) -> Any:
-    return desk.store.compact().addCallback(list)
+    return desk.begin(desk.store.compact()).addCallback(list)
 
 
 ANSWERS: Final[Mapping[str, Answer]] = {"backup": _backup, "compact": _compact, "import": _import}

@@ -92,6 +92,7 @@ class Control:
         if self._is_stopping:
             return succeed(None)
         self._is_stopping = True
+        self.desk.stop()
         self._unlisten()
         if self._listener is not None and self._place is not None:
             self._listener.stop()

@@ -10,7 +10,6 @@ nor does what is made of it, before ``recover``.  Nothing is written to what is 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from typing import Final, NamedTuple
@@ -21,13 +20,16 @@ from gossiplog.errors import (
     GossiplogError,
     NotABackupError,
     StoreDamagedError,
+    StoreError,
 )
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
 from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.saved_book import KEPT_AS as BOOK
 from gossiplog.limits import FILL_ROWS
 from gossiplog.live.hands import Hands, OwnHands, node_of
+from gossiplog.live.reading_logs import READ_BYTES, Stretch, read_logs
 from gossiplog.log.cursor import Cursor
+from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, HoledRow, Segment
@@ -50,10 +52,8 @@ _COPIED: Final = "copied"
 _VALUES: Final = (NETWORK, KEPT_AS, BOOK)
 """What of a store's own values is the same in a backup."""
 
-READ_BYTES: Final = 1 << 18
-"""Read in one step, during which an append to the store would wait: some milliseconds."""
-
 COMMIT_BYTES: Final = 1 << 20
+_ANOTHER: Final = "the backup holds another log of this author"
 _MERGE_BYTES: Final = 1 << 20
 
 
@@ -139,11 +139,7 @@ class _Copying:
         self._copy_values()
         ends, forks, choices = self._hands.read(self._look)
         self._forget(choices, {author for author, _ in ends})
-        for author, end in ends:
-            try:
-                self._copy_log(author, end)
-            except (BadSegmentError, BadSignatureError, StoreDamagedError) as error:
-                self._left_out[author] = str(error)
+        self._copy_logs(ends)
         for author in forks:
             if author not in self._logs.forks:
                 self._do([AddFork(self._hands.read(partial(_proof, author)))])
@@ -188,33 +184,40 @@ class _Copying:
         while gone and self._logs.reclaim():
             pass
 
-    def _copy_log(self, author: bytes, end: Head) -> None:
-        ours = self._logs.clock.head(author) or Head(0, genesis_id(author))
-        if ours.seq == end.seq and ours.id != end.id:
-            raise BadSegmentError("the backup holds another log of this author")
+    def _copy_logs(self, ends: list[tuple[bytes, Head]]) -> None:
+        wanted = []
+        for author, end in ends:
+            ours = self._logs.clock.head(author)
+            if ours is not None and ours.seq == end.seq and ours.id != end.id:
+                self._left_out[author] = _ANOTHER
+            else:
+                wanted.append(Stretch(author, 1 if ours is None else ours.seq + 1, end.seq))
         requests: list[Request] = []
+        coming: dict[bytes, Head] = {}
         size = 0
-        try:
-            for row in self._rows(author, ours.seq + 1, end.seq):
-                verdict = judge(row, ours, holes=True)
+        for author, rows in read_logs(self._hands, wanted):
+            if isinstance(rows, StoreError):
+                self._left_out[author] = str(rows)
+                continue
+            for row in rows if author not in self._left_out else ():
+                ours = coming.get(author) or self._logs.clock.head(author) or Head(0, genesis_id(author))
+                try:
+                    verdict = judge(row, ours, holes=True)
+                except (BadSegmentError, BadSignatureError) as error:
+                    self._left_out[author] = str(error)
+                    break
                 if verdict is Verdict.SUSPECT:
-                    raise BadSegmentError("the backup holds another log of this author")
+                    self._left_out[author] = _ANOTHER
+                    break
                 if isinstance(verdict, Extends):
                     requests.append(Accept(verdict.segment, verdict.head))
-                    size, ours = size + len(row.bodies), verdict.head
-                    if size >= COMMIT_BYTES:
-                        self._do(requests)
-                        requests, size = [], 0
-        finally:
-            self._do(requests)
-
-    def _rows(self, author: bytes, first: int, end: int) -> Iterator[Segment]:
-        while first <= end:
-            rows = self._hands.read(partial(_segments, author, first, end))
-            if not rows:
-                return  # it was deleted meanwhile
-            yield from rows
-            first = rows[-1].last + 1
+                    coming[author] = verdict.head
+                    size += row_bytes(len(row.bodies))
+            if size >= COMMIT_BYTES:
+                self._do(requests)
+                requests, size = [], 0
+                coming.clear()
+        self._do(requests)
 
     def _fill(self) -> None:
         """Put payloads in the place of those that are missing in the backup, where the store has them."""
@@ -251,9 +254,10 @@ class _Copying:
                     again.append(result)
                 elif isinstance(request, Accept):
                     if isinstance(result, Stale):
-                        raise BadSegmentError("the backup does not continue its log of this author")
-                    self._entries += request.segment.count
-                    self._authors.add(request.segment.author)
+                        self._left_out[request.segment.author] = _ANOTHER
+                    else:
+                        self._entries += request.segment.count
+                        self._authors.add(request.segment.author)
                 if isinstance(result, GossiplogError):
                     raise result
             left = again

@@ -36,6 +36,11 @@ class SharedHands:
         self.clock: ClockView = core.clock
         self.forks: AbstractSet[bytes] = core.forks
         self._core = core
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Do no more steps."""
+        self._is_stopped = True
 
     def weights(self) -> Weights:
         """What each author takes on disk; found out at the first time, O(rows)."""
@@ -86,6 +91,8 @@ class SharedHands:
         def begin() -> None:
             try:
                 self._core.check_open()
+                if self._is_stopped:
+                    raise self._gone("it was stopped")
                 ask(self._core, came.put)
             except BaseException as error:
                 came.put(error)
@@ -105,19 +112,23 @@ class SharedHands:
             raise value
         return value
 
-    def _gone(self) -> StoreClosedError:
-        return StoreClosedError(f"store {self._core.path} is closed")
+    def _gone(self, why: str = "it is closed") -> StoreClosedError:
+        return StoreClosedError(f"store {self._core.path}: {why}")
 
 
 def work_beside(core: StoreCore, work: Callable[[Hands], T]) -> Result[T]:
-    """Do ``work``, which may take long and block, in a thread of its own beside an open store."""
+    """Do ``work``, which may take long and block, in a thread of its own beside an open store.
+
+    Who cancels it ends it at its next step.
+    """
     core.check_open()
-    result: Result[T] = Result(lambda _: None, core.reactor)
+    hands = SharedHands(core)
+    result: Result[T] = Result(lambda _: hands.stop(), core.reactor)
 
     def run() -> None:
         value: Any
         try:
-            value = work(SharedHands(core))
+            value = work(hands)
         except BaseException as error:
             value = Failure(error)
         try:

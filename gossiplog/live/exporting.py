@@ -11,20 +11,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import partial
+from itertools import starmap
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from gossiplog.errors import InvalidValueError, StoreError
 from gossiplog.live.hands import Hands
+from gossiplog.live.reading_logs import Stretch, read_logs
 from gossiplog.log.fork import ForkProof
-from gossiplog.log.segment import Segment, has_holes
+from gossiplog.log.segment import has_holes
 from gossiplog.paths import AnyPath, absolute
 from gossiplog.store.directory import store_error
 from gossiplog.store.logs import NETWORK, Logs
 from gossiplog.wire.export import ExportWriter
-
-READ_BYTES: Final = 1 << 20
-"""Read, verified and written together."""
 
 PART: Final = ".part"
 """Behind the name of a file that is not whole; it can be imported as far as it goes."""
@@ -80,13 +78,29 @@ class Export:
     def _pieces(self) -> Iterator[bytes]:
         network, ends, forks = self._hands.read(self._look)
         yield self._writer.begin(network)
-        for author, end in ends:
-            first = 1 + (0 if self._since is None else self._since.seq(author))
-            if first <= end:
-                before = self.entries
-                for rows in self._log(author, first, end):
-                    yield b"".join(map(self._writer.segment, rows))
-                self.authors += self.entries > before
+        since = self._since
+        firsts = ((author, 1 if since is None else since.seq(author) + 1, end) for author, end in ends)
+        had: dict[bytes, int] = {}
+        for author, rows in read_logs(self._hands, starmap(Stretch, firsts)):
+            if author in self.left_out:
+                continue
+            if isinstance(rows, StoreError):
+                self.left_out[author] = str(rows)
+                continue
+            whole = next((place for place, row in enumerate(rows) if has_holes(row)), len(rows))
+            if whole:
+                if author not in had:
+                    had = {
+                        author: rows[0].first - 1
+                        if since is None
+                        else max(since.seq(author), rows[0].first - 1)
+                    }
+                    self.authors += 1
+                self.entries += rows[whole - 1].last - had[author]
+                had[author] = rows[whole - 1].last
+                yield b"".join(map(self._writer.segment, rows[:whole]))
+            if whole < len(rows):
+                self.left_out[author] = f"payloads from entry {rows[whole].first} on are missing here"
         for author in forks:
             if (proof := self._proof(author)) is not None:
                 self.forks += 1
@@ -100,26 +114,6 @@ class Export:
     def _chooses(self, author: bytes) -> bool:
         return self._only is None or author in self._only
 
-    def _log(self, author: bytes, first: int, end: int) -> Iterator[list[Segment]]:
-        while first <= end:
-            try:
-                rows = self._hands.read(partial(_rows, author, first, end))
-            except StoreError as error:
-                if author not in self._hands.clock:
-                    return  # it was deleted meanwhile
-                self.left_out[author] = str(error)
-                return
-            whole = next((place for place, row in enumerate(rows) if has_holes(row)), len(rows))
-            if whole:
-                self.entries += rows[whole - 1].last - first + 1
-                yield rows[:whole]
-                first = rows[whole - 1].last + 1
-            if whole < len(rows):
-                self.left_out[author] = f"payloads from entry {first} on are missing here"
-                return
-            if not rows:
-                return
-
     def _proof(self, author: bytes) -> ForkProof | None:
         try:
             return self._hands.read(lambda logs: logs.fork_proof(author))
@@ -128,10 +122,6 @@ class Export:
         except StoreError as error:
             self.left_out[author] = str(error)
             return None
-
-
-def _rows(author: bytes, first: int, end: int, logs: Logs) -> list[Segment]:
-    return logs.segments(author, first, READ_BYTES, end)
 
 
 def export_to(export: Export, out: AnyPath | BinaryIO) -> Exported:
