@@ -76,6 +76,7 @@ class BoundTests(SynchronousTestCase):
         opened = [self.open()[0] for _ in range(limits.MAX_WEB_CONNECTIONS)]
         self.assertIsNone(self.open()[0])
         opened[0].connectionLost(GONE)
+        self.clock.advance(1)
         self.assertIsNotNone(self.open()[0])
 
     def test_never_whole(self) -> None:
@@ -96,6 +97,22 @@ class BoundTests(SynchronousTestCase):
         done = Deferred.fromCoroutine(self.server.close(Port()))
         self.successResultOf(done)
         self.assertTrue(transport.disconnected or transport.aborting)
+
+    def test_connections_in_a_second(self) -> None:
+        """Some, after the first ones, however quickly each is over."""
+        for expected in (limits.MAX_WEB_CONNECTIONS, limits.WEB_CONNECTION_RATE):
+            made = [
+                channel for channel, _ in [self.open_and_lose() for _ in range(200)] if channel is not None
+            ]
+            self.assertEqual(len(made), expected)
+            self.clock.advance(1)
+
+    def open_and_lose(self) -> tuple[Any, StringTransport]:
+        """A connection that is over at once."""
+        channel, transport = self.open()
+        if channel is not None:
+            channel.connectionLost(GONE)
+        return channel, transport
 
     def test_silence(self) -> None:
         """Who says nothing is let go; half a request is nothing."""

@@ -399,7 +399,7 @@ class HubTests(WebCase):
         status = type(self.node).status
         calls: list[int] = []
         self.patch(type(self.node), "status", lambda node: (calls.append(1), status(node))[1])
-        for _ in range(10):
+        for _ in range(5):
             self.hub.logs({})
         self.assertEqual(len(calls), 1)
         self.world.run(limits.WEB_LOGS_SECONDS)

@@ -21,6 +21,7 @@ from twisted.web.server import Request, Site
 from gossiplog import limits
 from gossiplog.errors import EndpointError, GossiplogError
 from gossiplog.net.endpoints import check_server, parts, server
+from gossiplog.net.token_bucket import Bucket
 
 
 class BoundedRequest(Request):
@@ -65,6 +66,7 @@ class BoundedSite(Site):
         super().__init__(  # type: ignore[no-untyped-call]
             resource, timeout=limits.WEB_IDLE_SECONDS, reactor=reactor
         )
+        self._rate = Bucket(limits.MAX_WEB_CONNECTIONS, limits.WEB_CONNECTION_RATE, reactor.seconds())
         self._open: dict[Any, Any] = {}  # with their transports
         self._late: dict[
             Any, Any
@@ -72,8 +74,10 @@ class BoundedSite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """One more, or none."""
-        if len(self._open) >= limits.MAX_WEB_CONNECTIONS:
+        now = self.reactor.seconds()
+        if len(self._open) >= limits.MAX_WEB_CONNECTIONS or self._rate.wait(now) > 0:
             return None
+        self._rate.take()
         made: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
         self._open[made] = None
         begin, lost = made.makeConnection, made.connectionLost

@@ -21,6 +21,10 @@ STATUS_SECONDS: Final = 5.0
 MAX_WEB_CONNECTIONS: Final = 64
 """To a page or to metrics of a node: a browser opens six, Prometheus one."""
 
+WEB_CONNECTION_RATE: Final = 32.0
+"""Connections to a page in a second, after the first 64: one request takes a millisecond or two of a node with peers,
+and a page is made of nine."""
+
 MAX_WEB_WATCHERS: Final = 16
 """Pages of a node that are open at once: its owner has some, and each costs an answer every second."""
 
@@ -51,7 +55,7 @@ WEB_ENTRIES: Final = 20
 WEB_ENTRY_BYTES: Final = 2000
 """Of an entry on a page."""
 
-WEB_QUESTIONS: Final = 20
+WEB_QUESTIONS: Final = 10
 """That a page answers in a second, of those that cost something: to sort 20,000 logs takes some ten milliseconds."""
 
 WEB_LOGS_SECONDS: Final = 2.0

@@ -336,7 +336,8 @@ document.addEventListener("submit", (event) => {
     });
   }
 });
-at("logs-search").addEventListener("input", () => turn(-logsFrom));
+let typed;
+at("logs-search").addEventListener("input", () => { clearTimeout(typed); typed = setTimeout(turn, 300, -logsFrom); });
 at("logs-sort").addEventListener("change", () => turn(-logsFrom));
 at("logs-back").addEventListener("click", () => turn(-LOGS_AT_ONCE));
 at("logs-on").addEventListener("click", () => turn(LOGS_AT_ONCE));
