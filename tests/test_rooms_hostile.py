@@ -8,9 +8,10 @@ from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import fail
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from gossiplog import limits
 from gossiplog.addresses import Address
@@ -290,6 +291,18 @@ class MisleadingTests(RoomCase):
         [failed] = a.of(WayFailed)
         self.assertEqual(failed.reason, "the room does not answer")
 
+    def test_a_machine_that_moved(self) -> None:
+        """Whether the seat is still there is asked at once; who gets no answer sits down anew."""
+        way = self.way()
+        site = self.world.site("a")
+        site.node.join(way)
+        self.world.run(1.0)
+        [visitor] = self.room.seated
+        self.patch(visitor, "say", lambda *messages: None)
+        way.look()
+        self.world.run(limits.ROAMING_PING_SECONDS + 2.0)
+        self.assertEqual([each is visitor for each in self.room.seated], [False])
+
     def test_addresses(self) -> None:
         """What a room says of addresses is dialled only as what a peer says would be, and as rarely."""
         _, way = self.alone()
@@ -369,25 +382,31 @@ class DirectTests(RoomCase):
 class PunchTests(TestCase):
     """The sockets of a direct way."""
 
-    async def sharing(self) -> tuple[Any, Address]:
-        """A connection whose port is shared, and where it leads to."""
+    async def sharing(self, host: str = "127.0.0.1") -> Any:
+        """A connection, to share its port."""
         from twisted.internet import reactor
 
-        port = reactor.listenTCP(0, Factory.forProtocol(Protocol), interface="127.0.0.1")
+        port = reactor.listenTCP(0, Factory.forProtocol(Protocol), interface=host)
         self.addCleanup(port.stopListening)
-        made = Factory.forProtocol(Protocol)
-        connected = __import__("twisted.internet.endpoints", fromlist=["x"]).TCP4ClientEndpoint(
-            reactor, "127.0.0.1", port.getHost().port
-        )
-        protocol = await connected.connect(made)
+        endpoint = HostnameEndpoint(reactor, host, port.getHost().port)
+        protocol = await endpoint.connect(Factory.forProtocol(Protocol))
         self.addCleanup(protocol.transport.abortConnection)
-        return protocol.transport, Address.of("127.0.0.1", port.getHost().port)
+        return protocol.transport
 
     async def test_from_the_same_port(self) -> None:
         """It comes from the port at which the room sees us."""
+        await self.connect("127.0.0.1")
+
+    async def test_from_the_same_port_by_ipv6(self) -> None:
+        try:
+            await self.connect("::1")
+        except OSError as error:
+            raise SkipTest(f"no IPv6 here: {error}") from error
+
+    async def connect(self, host: str) -> None:
         from twisted.internet import reactor
 
-        transport, _ = await self.sharing()
+        transport = await self.sharing(host)
         local = share_port(transport)
         assert local is not None
         got: list[Any] = []
@@ -396,9 +415,9 @@ class PunchTests(TestCase):
             def connectionMade(self) -> None:
                 got.append(self.transport)
 
-        port = reactor.listenTCP(0, Factory.forProtocol(Other), interface="127.0.0.1")
+        port = reactor.listenTCP(0, Factory.forProtocol(Other), interface=host)
         self.addCleanup(port.stopListening)
-        passage = await Punch(reactor, local, Address.of("127.0.0.1", port.getHost().port)).done
+        passage = await Punch(reactor, local, Address.of(host, port.getHost().port)).done
         self.assertIsInstance(passage, Passage)
         self.assertTrue(passage.is_direct)
         while not got:
@@ -413,7 +432,7 @@ class PunchTests(TestCase):
         from twisted.internet import reactor
 
         self.patch(limits, "ROOM_PUNCH_SECONDS", 0.2)
-        transport, _ = await self.sharing()
+        transport = await self.sharing()
         local = share_port(transport)
         assert local is not None
         began = reactor.seconds()
