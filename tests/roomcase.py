@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -26,6 +27,7 @@ from gossiplog.discovery.room.pairs import GO
 from gossiplog.discovery.room.server import RoomServer
 from gossiplog.discovery.room.visitor import TICKET_MARK
 from gossiplog.discovery.room.way import Room
+from gossiplog.live.machine import RealMachine
 from gossiplog.wire.channel import Channel
 from tests.netcase import NETWORK, Site, World, dial
 
@@ -88,6 +90,15 @@ class Carried(Protocol):
         self.is_lost = True
 
 
+class Seeded(RealMachine):
+    """A machine of which every run is as the last one."""
+
+    def __init__(self) -> None:
+        random = Random(1)
+        self.entropy = random.randbytes  # type: ignore[method-assign]
+        self.chance = random.random  # type: ignore[method-assign]
+
+
 class RoomCase(SynchronousTestCase):
     """A room, with sites and stubs."""
 
@@ -96,6 +107,7 @@ class RoomCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.world = World()
+        self.world.reactor.machine = Seeded()  # type: ignore[assignment]
         self.told: list[Any] = []
         self.start_room()
         self.addCleanup(self.close)

@@ -224,7 +224,7 @@ class MisleadingTests(RoomCase):
                 stub.say(Meet(next(iter(stub.seats)), False))
             self.world.run(1.0)
         b = self.member("b")
-        for _ in range(20):
+        for _ in range(45):  # 50 members, four at a time, ten seconds for each
             for stub in stubs:
                 stub.say(Meet(next(iter(stub.seats)), False))
             self.world.run(5.0)

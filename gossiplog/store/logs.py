@@ -307,6 +307,7 @@ class Logs:
 
     def look_at(self, authors: Iterable[bytes]) -> None:
         """Let :meth:`merge_some` look at logs that it would not come to by itself."""
+        self._home.check()
         self._merger.look_at(authors)
 
     def reclaim(self, thorough: bool = False) -> bool:
