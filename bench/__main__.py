@@ -30,10 +30,10 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         "appends: awaited one at a time, 64 in flight, batches of 1,000",
     ),
     "swarm": (
-        lambda work, o: swarm.swarm(o.nodes),
+        lambda work, o: swarm.swarm(o.nodes, o.seed, only_growth=o.only_growth),
         "seconds",
-        {"nodes": 200},
-        "--nodes that find each other by one address each, in virtual time, and half of them dying",
+        {"nodes": 200, "seed": 1, "only_growth": False},
+        "--nodes that find each other by one address each, in virtual time; half of them die, half of them lie",
     ),
     "cursors": (
         lambda work, o: workloads.cursors(work, o.authors, o.entries),

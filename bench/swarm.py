@@ -1,4 +1,4 @@
-"""Nodes that find each other, in virtual time: what graph comes of it, and what is left when half of them die."""
+"""Nodes that find each other, in virtual time: what graph comes of it, and what is left when half die or lie."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ import statistics
 import time
 from random import Random
 
-from gossiplog.addresses import Address
-from gossiplog.testing.sim.swarm import Swarm
+from gossiplog.testing.sim.swarms import deliver, grow, grow_with_liars, honest_links
+
+LIARS_SECONDS = 900.0
+"""After the last came; by then who came early and knew few has chosen anew."""
 
 
-def swarm(count: int, seed: int = 1) -> dict[str, object]:
-    """Let ``count`` nodes join, two a second, each by the address of one that is there; then kill half of them."""
+def swarm(count: int, seed: int, *, only_growth: bool) -> dict[str, object]:
+    """Let ``count`` nodes join, two a second, each by the address of one that is there; then kill half of them.
+
+    Unless ``only_growth``: the same with two networks that meet by one link, with half of all lying, and with entries
+    of twenty authors.
+    """
     began = time.perf_counter()
-    random, nodes = Random(seed), Swarm(seed)
-    for number in range(count):
-        high, low = divmod(number, 250)
-        address = Address(bytes([20 + high % 100, low, high // 100, 1]), 4000)
-        nodes.add(address, [random.choice(nodes.members)] if nodes.members else [])
-        nodes.run(0.5)
+    nodes = grow(count, seed)
     nodes.run(30.0)
-    degrees, parts = nodes.degrees(), nodes.components()
-    dials = nodes.dials
-    nodes.kill(random.sample(nodes.members, count // 2))
+    degrees, parts, dials = nodes.degrees(), nodes.components(), nodes.dials
+    figures: dict[str, object] = {}
+    if not only_growth:
+        cost = deliver(nodes, seed, 20)
+        figures = {"copies": round(cost.figures.copies, 3), "undelivered": cost.delivery.undelivered}
+        figures |= _meeting(count, seed) | _liars(count, seed)
+    nodes.kill(Random(seed).sample(nodes.members, count // 2))
     broken = nodes.components()
     nodes.run(60.0)
     mended = nodes.components()
@@ -34,5 +39,22 @@ def swarm(count: int, seed: int = 1) -> dict[str, object]:
         "dials_per_node": round(dials / count, 1),
         "largest_part_after_half_died": round(broken[0] / sum(broken), 4),
         "and_a_minute_later": round(mended[0] / sum(mended), 4),
+        **figures,
         "seconds": round(time.perf_counter() - began, 1),
     }
+
+
+def _meeting(count: int, seed: int) -> dict[str, object]:
+    nodes = grow(count, seed, islands=2)
+    nodes.meet(nodes.members[0], nodes.members[1])
+    nodes.run(LIARS_SECONDS)
+    edges = nodes.edges()
+    crossing = sum((a - b) % 2 for a, b in edges) / len(edges)
+    return {"two_that_met": nodes.components()[0] / count, "crossing_links": round(crossing, 3)}
+
+
+def _liars(count: int, seed: int) -> dict[str, object]:
+    nodes, honest = grow_with_liars(count, seed)
+    nodes.run(LIARS_SECONDS)
+    links = honest_links(honest)
+    return {"honest_links_least": min(links), "honest_links_mean": round(statistics.mean(links), 1)}

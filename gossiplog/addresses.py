@@ -71,11 +71,16 @@ class Address(NamedTuple):
 
         On this machine every port does: nobody but its owner says that somebody is there.
         """
-        if ip_address(self.ip).is_loopback:
-            return self.ip + self.port.to_bytes(2, "big")
-        if not is_public(self.ip):
-            return self.ip
-        return self.ip[:2] if len(self.ip) == 4 else self.ip[:6]
+        return _group(self)
+
+
+@lru_cache(maxsize=65_536)
+def _group(address: Address) -> bytes:
+    if ip_address(address.ip).is_loopback:
+        return address.ip + address.port.to_bytes(2, "big")
+    if not is_public(address.ip):
+        return address.ip
+    return address.ip[:2] if len(address.ip) == 4 else address.ip[:6]
 
 
 @lru_cache(maxsize=4096)

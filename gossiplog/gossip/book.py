@@ -5,8 +5,9 @@ Must not know: connections, how addresses are found, which links are wanted.
 Invariant: at most ``MAX_BOOK`` addresses, ``MAX_BOOK_PER_GROUP`` of one group, ``MAX_BOOK_PER_SOURCE`` that one source
 told of and nobody verified; an address is passed on only by who had a session there itself.
 
-Half of all choices fall on verified addresses, if there are any, and each choice on a group first: so who lies a lot is
-chosen little (Heilman et al., "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", 2015).
+Half of all choices fall on verified addresses, if there are any, the others on groups where nobody was met yet, if
+there are any, and each choice on a group first: so who lies a lot, or has many addresses in few groups, is chosen
+little (Heilman et al., "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", 2015).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Known:
         "address",
         "failed_at",
         "failures",
+        "group",
         "heard_at",
         "is_gone",
         "is_shared",
@@ -46,6 +48,7 @@ class Known:
         self, address: Address, node: bytes | None, source: bytes | None, way: str, now: float
     ) -> None:
         self.address = address
+        self.group = address.group
         self.node = node
         self.source = source
         self.way = way
@@ -172,10 +175,10 @@ class Book:
         known = self._known.pop(address, None)
         if known is None:
             return
-        group = self._groups[address.group]
+        group = self._groups[known.group]
         del group[address]
         if not group:
-            del self._groups[address.group]
+            del self._groups[known.group]
         self._uncount(known)
 
     def forget_old(self, now: float) -> None:
@@ -185,18 +188,24 @@ class Book:
             if now - last > limits.FORGOTTEN_SECONDS:
                 self.forget(known.address)
 
-    def choose(self, now: float, may: Callable[[Known], bool]) -> Known | None:
-        """One of the addresses that are due and that ``may`` be dialled, None if there is none.  O(book)."""
+    def choose(self, now: float, may: Callable[[Known], bool], *, is_new: bool = False) -> Known | None:
+        """One of the addresses that are due and that ``may`` be dialled, None if there is none.  O(book).
+
+        ``is_new``: of a group where nobody was met.
+        """
         due = [known for known in self._known.values() if known.retry_at <= now and may(known)]
-        verified = [known for known in due if known.verified_at is not None]
-        others = [known for known in due if known.verified_at is None]
-        first = verified if self._random.random() < 0.5 else others
-        candidates = first or verified or others
+        met = {known.group for known in self._known.values() if known.verified_at is not None}
+        candidates = [known for known in due if known.group not in met]
+        if not is_new:
+            verified = [known for known in due if known.verified_at is not None]
+            others = candidates or [known for known in due if known.verified_at is None]
+            first = verified if self._random.random() < 0.5 else others
+            candidates = first or verified or others
         if not candidates:
             return None
-        groups = sorted({known.address.group for known in candidates})
+        groups = sorted({known.group for known in candidates})
         group = self._random.choice(groups)
-        return self._random.choice([known for known in candidates if known.address.group == group])
+        return self._random.choice([known for known in candidates if known.group == group])
 
     def next_due(self, may: Callable[[Known], bool]) -> float | None:
         """When the next address that ``may`` be dialled is due, None without any.  O(book)."""
@@ -232,7 +241,7 @@ class Book:
 
     def _add(self, known: Known) -> None:
         self._known[known.address] = known
-        self._groups[known.address.group][known.address] = known
+        self._groups[known.group][known.address] = known
         if known.source is not None:
             self._sources[known.source] += 1
 
@@ -247,7 +256,7 @@ class Book:
     def _make_room(self, group: bytes | None = None) -> bool:
         """Forget one that nobody verified, of ``group`` or of the fullest one; False when all are verified."""
         if group is None:
-            sizes = Counter(k.address.group for k in self._known.values() if k.verified_at is None)
+            sizes = Counter(k.group for k in self._known.values() if k.verified_at is None)
             if not sizes:
                 return False
             most = max(sizes.values())

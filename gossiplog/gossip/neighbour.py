@@ -1,23 +1,29 @@
 """A peer, as far as it matters whether to keep the link.
 
-Responsible for: who it is, where, and since when; when it brought news, and was told of others.
+Responsible for: who it is, where, and since when; when it brought news, and is told of others; who of many goes first.
 Must not know: which links are wanted.
 Invariant: it is gone with its session.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from random import Random
+
+from gossiplog import limits
 from gossiplog.addresses import Address, is_private
 
 
 class Neighbour:
     """An open session: ``at`` is where the peer is, ``address`` where we dialled it, None if it dialled us.
 
-    ``is_chosen``: by the owner, who connected it.  ``takes_peers``: it named the feature.
+    ``is_chosen``: by the owner, who connected it.  ``takes_peers``: it named the feature.  ``group`` is the address
+    group it is of, ``is_near`` whether it is on a local network.
     """
 
-    __slots__ = ("address", "at", "drop_at", "heard_at", "is_chosen", "news_at", "node", "session", "since",
-                 "takes_peers", "told_at")  # fmt: skip
+    __slots__ = ("_heard", "_told", "address", "at", "drop_at", "group", "heard_next", "is_chosen", "is_near",
+                 "news_at", "node", "session", "since", "takes_peers", "tell_next")  # fmt: skip
 
     def __init__(
         self,
@@ -36,18 +42,48 @@ class Neighbour:
         self.address = address
         self.is_chosen = is_chosen
         self.takes_peers = takes_peers
+        self.group = b"" if at is None else at.group
+        self.is_near = at is not None and is_private(at.ip)
         self.since = now
         self.news_at = float("-inf")
-        self.told_at: float | None = None
-        self.heard_at: float | None = None
+        self.tell_next = self.heard_next = now
+        self._told = self._heard = 0
         self.drop_at: float | None = None
 
-    @property
-    def is_near(self) -> bool:
-        """Whether it is on a local network."""
-        return self.at is not None and is_private(self.at.ip)
+    def tell(self, now: float) -> None:
+        """It is told of others."""
+        self._told += 1
+        self.tell_next = now + _interval(self._told)
 
-    @property
-    def group(self) -> bytes:
-        """The address group it is of, for the choice of who has to go."""
-        return b"" if self.at is None else self.at.group
+    def hear(self, now: float) -> None:
+        """It told of others; a clock that goes a little faster than ours is no offence."""
+        self._heard += 1
+        self.heard_next = now + 0.9 * _interval(self._heard)
+
+
+def _interval(count: int) -> float:
+    """Between one PEERS to a peer, of so many, and the next: at first a node learns a lot."""
+    return min(limits.PEERS_FIRST_SECONDS * 2.0 ** min(count - 1, 20), limits.PEERS_SECONDS)
+
+
+def of_fullest(may_go: Iterable[Neighbour], links: Iterable[Neighbour], random: Random) -> Neighbour:
+    """One of ``may_go``, of the address group that most of all ``links`` are in."""
+    sizes = Counter(n.group for n in links)
+    most = max(sizes[n.group] for n in may_go)
+    return random.choice([n for n in may_go if sizes[n.group] == most])
+
+
+def turned_out(neighbours: Iterable[Neighbour], now: float, random: Random) -> list[Neighbour]:
+    """Those who have to go: of the fullest address groups, none who brought news lately."""
+    found = [n for n in neighbours if not n.is_chosen]
+    excess = len(found) - limits.MAX_FOUND_LINKS
+    going: list[Neighbour] = []
+    while len(going) < excess:
+        rest = [n for n in found if n not in going]
+        may_go = [n for n in rest if n.address is None and now - n.news_at > limits.NEWS_SECONDS]
+        if may_go:
+            going.append(of_fullest(may_go, rest, random))
+        else:
+            may_go = [n for n in rest if n.address is None] or rest
+            going.append(max(may_go, key=lambda n: n.since))
+    return going

@@ -11,43 +11,18 @@ the handshake shows the same node.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
-from typing import NamedTuple, TypeAlias
 
 from gossiplog import limits
 from gossiplog.addresses import Address, is_private, may_dial
 from gossiplog.gossip.book import Book, Known
 from gossiplog.gossip.dial_budget import DialBudget
+from gossiplog.gossip.links import Action, Dial, Drop, Tell
 from gossiplog.gossip.messages import Contact, Peers
-from gossiplog.gossip.neighbour import Neighbour
+from gossiplog.gossip.neighbour import Neighbour, of_fullest, turned_out
 
 _DIALLED, _CHECKED = "dialled", "checked"
-
-
-class Dial(NamedTuple):
-    """Dial ``address``; ``is_check``: only to see who is there, then hang up."""
-
-    address: Address
-    is_check: bool = False
-
-
-class Tell(NamedTuple):
-    """Send this to a peer."""
-
-    session: int
-    message: Peers
-
-
-class Drop(NamedTuple):
-    """End a session; ``is_full``: for want of room."""
-
-    session: int
-    is_full: bool
-
-
-Action: TypeAlias = Dial | Tell | Drop
 
 
 class Topology:
@@ -73,14 +48,19 @@ class Topology:
         self._budget = DialBudget()
         self._seen: dict[bytes, set[bytes]] = {}
         self._feeler_at = self._rotation_at = 0.0
+        self._rotation_wait = limits.ROTATION_FIRST_SECONDS
+        self._feeler_wait = limits.FEELER_FIRST_SECONDS
+        self._rotates = False
 
     # -- what happened
 
     def join(self, wanted: int, now: float) -> None:
         """Look for peers until there are ``wanted`` links."""
         self.wanted = wanted
-        self._feeler_at = now + limits.FEELER_SECONDS
-        self._rotation_at = now + limits.ROTATION_SECONDS
+        self._feeler_wait = limits.FEELER_FIRST_SECONDS
+        self._feeler_at = now + self._feeler_wait
+        self._rotation_wait = limits.ROTATION_FIRST_SECONDS
+        self._rotation_at = now + self._rotation_wait
 
     def leave(self) -> None:
         """Look for no more; links stay."""
@@ -146,9 +126,9 @@ class Topology:
         neighbour = self._neighbours.get(session)
         if neighbour is None or not self.wanted or not self.tells:
             return []
-        if neighbour.heard_at is not None and now - neighbour.heard_at < limits.PEERS_SECONDS * 0.9:
+        if now < neighbour.heard_next:
             return []
-        neighbour.heard_at = now
+        neighbour.hear(now)
         at = None if neighbour.at is None else neighbour.at.ip
         if peers.seen is not None and neighbour.address is not None:
             if len(self._seen) >= limits.MAX_SEEN and peers.seen.ip not in self._seen:
@@ -214,7 +194,7 @@ class Topology:
             return actions
         self.book.forget_old(now)
         self.ours = {address: until for address, until in self.ours.items() if until > now}
-        full = self._turn_out(now)
+        full = turned_out(self.neighbours, now, self._random)
         if self.tells:
             actions += self._tells(now, full)
         actions += [Drop(neighbour.session, True) for neighbour in full]
@@ -227,21 +207,31 @@ class Topology:
         """When :meth:`step` may have something to do, if nothing happens before; None when it never has."""
         if not self.wanted:
             return None
-        times = [self._feeler_at, self._rotation_at]
+        times = [self._rotation_at]
         for neighbour in self._neighbours.values():
             if neighbour.drop_at is not None:
                 times.append(neighbour.drop_at)
-            if neighbour.takes_peers and self.tells and neighbour.told_at is not None:
-                times.append(neighbour.told_at + limits.PEERS_SECONDS)
-        if self._to_check:
-            times.append(self._budget.ready_at(now))
-        for near in (True, False):
-            due = self.book.next_due(self._may(near)) if self._lacks(near) else None
-            if due is not None:
-                times.append(max(due, self._budget.ready_at(now)))
+            if neighbour.takes_peers and self.tells:
+                times.append(neighbour.tell_next)
+        if len(self._dialling) < limits.DIALS_AT_ONCE:  # else when one of them is through
+            times += [max(due, self._budget.ready_at(now)) for due in self._due(now)]
         return max(min(times), now)
 
     # --
+
+    def _due(self, now: float) -> Iterator[float]:
+        """When there may be somebody to dial."""
+        yield self._feeler_at
+        for group in _groups(self._to_check):
+            yield now + self._budget.wait(group, now)
+        for near in (True, False):
+            due = None
+            if self._lacks(near):
+                due = self.book.next_due(self._may(near))
+            elif self._lacks_groups(near):
+                due = self.book.next_due(self._may_elsewhere(near))
+            if due is not None:
+                yield due
 
     def _is_ours(self, address: Address) -> bool:
         return address in self.own or address in self.ours
@@ -251,17 +241,24 @@ class Topology:
 
     def _lacks(self, near: bool) -> bool:
         """Whether more links are wanted, on the local network or beyond."""
+        return self._fewer(near, lambda addresses: len(list(addresses)))
+
+    def _lacks_groups(self, near: bool) -> bool:
+        """The same, if all links in one address group are one: whoever has them all may be one."""
+        return self._fewer(near, lambda addresses: len(_groups(addresses)))
+
+    def _fewer(self, near: bool, size: Callable[[Iterable[Address | None]], int]) -> bool:
         links = [n for n in self._neighbours.values() if n.is_near == near and n.drop_at is None]
         under_way = [
             address
             for address, why in self._dialling.items()
             if why == _DIALLED and is_private(address.ip) == near and address not in self._feelers
         ]
-        count = len(links) + len(under_way)
+        every = size([*(link.at for link in links), *under_way])
         if near:
-            return count < limits.LAN_LINKS
-        own = sum(link.address is not None for link in links) + len(under_way)
-        return count < self.wanted or own < min(limits.LINKS_DIALLED, self.wanted)
+            return every < limits.LAN_LINKS
+        own = size([*(link.address for link in links if link.address is not None), *under_way])
+        return every < self.wanted or own < min(limits.LINKS_DIALLED, self.wanted)
 
     def _may(self, near: bool | None = None) -> Callable[[Known], bool]:
         """Which addresses may be dialled: of nobody there is a link with, and not where one is made.
@@ -281,15 +278,26 @@ class Topology:
 
         return may
 
+    def _may_elsewhere(self, near: bool) -> Callable[[Known], bool]:
+        """As :meth:`_may`, in address groups where there is no link."""
+        taken = {n.group for n in self._neighbours.values()} | _groups(self._dialling)
+        may = self._may(near)
+        return lambda known: known.group not in taken and may(known)
+
     def _dials(self, now: float) -> list[Action]:
         actions: list[Action] = []
         for near in (True, False):
-            while self._lacks(near) and self._is_room(now):
-                known = self.book.choose(now, self._may(near))
+            while self._lacks_groups(near) and self._is_room(now):
+                may = self._may_elsewhere(near)
+                known = self.book.choose(now, may, is_new=True) if self._rotates else None
+                known = known or self.book.choose(now, may)
+                if known is None and self._lacks(near):
+                    known = self.book.choose(now, self._may(near))
                 if known is None:
                     break
                 if not self._begin(known.address, _DIALLED, now):
                     continue
+                self._rotates = False
                 actions.append(Dial(known.address))
         for address, node in tuple(self._to_check.items()):
             if not self._is_room(now):
@@ -303,9 +311,9 @@ class Topology:
             else:
                 self._to_check[address] = node
         if now >= self._feeler_at and self._is_room(now):
-            self._feeler_at = now + limits.FEELER_SECONDS
-            may = self._may()
-            known = self.book.choose(now, lambda k: k.verified_at is None and may(k))
+            self._feeler_wait = min(2 * self._feeler_wait, limits.FEELER_SECONDS)
+            self._feeler_at = now + self._feeler_wait
+            known = self.book.choose(now, self._may(), is_new=True)
             if known is not None and self._begin(known.address, _DIALLED, now):
                 self._feelers.add(known.address)
                 actions.append(Dial(known.address))
@@ -335,7 +343,8 @@ class Topology:
         """Let one of those dialled unasked go, when there are enough and others to be had."""
         if now < self._rotation_at:
             return []
-        self._rotation_at = now + limits.ROTATION_SECONDS
+        self._rotation_wait = min(2 * self._rotation_wait, limits.ROTATION_SECONDS)
+        self._rotation_at = now + self._rotation_wait
         if self._lacks(near=False):
             return []
         may = self._may()
@@ -347,27 +356,11 @@ class Topology:
         ]
         if not (going and others):
             return []
-        gone = self._random.choice(going)
+        self._rotates = True
+        gone = of_fullest(going, self._neighbours.values(), self._random)
         if gone.address is not None:
             self.book.put_off(gone.address, now + limits.ROTATION_SECONDS)
         return [Drop(gone.session, False)]
-
-    def _turn_out(self, now: float) -> list[Neighbour]:
-        """Those who have to go: of the fullest address groups, none who brought news lately."""
-        found = [n for n in self._neighbours.values() if not n.is_chosen]
-        excess = len(found) - limits.MAX_FOUND_LINKS
-        going: list[Neighbour] = []
-        while len(going) < excess:
-            rest = [n for n in found if n not in going]
-            may_go = [n for n in rest if n.address is None and now - n.news_at > limits.NEWS_SECONDS]
-            if not may_go:
-                may_go = [n for n in rest if n.address is None] or rest
-                going.append(max(may_go, key=lambda n: n.since))
-                continue
-            sizes = Counter(n.group for n in rest)
-            most = max(sizes[n.group] for n in may_go)
-            going.append(self._random.choice([n for n in may_go if sizes[n.group] == most]))
-        return going
 
     def _tells(self, now: float, full: Iterable[Neighbour]) -> list[Action]:
         """PEERS for those whose time has come, and for those who have to go."""
@@ -376,9 +369,8 @@ class Topology:
         for neighbour in self._neighbours.values():
             if not neighbour.takes_peers:
                 continue
-            at = neighbour.told_at
-            if neighbour in leaving or at is None or now - at >= limits.PEERS_SECONDS:
-                neighbour.told_at = now
+            if neighbour in leaving or now >= neighbour.tell_next:
+                neighbour.tell(now)
                 told.append(Tell(neighbour.session, self._peers_for(neighbour, now)))
         return told
 
@@ -388,3 +380,7 @@ class Topology:
         if own:
             contacts = [Contact(self.node, 0, own), *contacts[: limits.MAX_PEERS - 1]]
         return Peers(tuple(contacts), neighbour.at)
+
+
+def _groups(addresses: Iterable[Address | None]) -> set[bytes]:
+    return {address.group for address in addresses if address is not None}

@@ -8,8 +8,9 @@ LINKS_WANTED: Final = 8
 """Sessions that a node that joined tries to have: of 1,000 nodes with 8 each, half can die and the rest is one network;
 with 4 a twentieth is cut off."""
 
-LINKS_DIALLED: Final = 4
-"""Of them, those it chose itself: who fills all places of a node from outside is not alone with it."""
+LINKS_DIALLED: Final = 7
+"""Of them, those it chose itself: who fills all places of a node from outside is not alone with it.  With half of all
+lying, from 16 address groups, 4 leave one of a hundred with a single honest link, 8 are more than 16 links each."""
 
 MAX_FOUND_LINKS: Final = 64
 """Sessions with peers that nobody named: dialled unasked by us or by them."""
@@ -17,11 +18,15 @@ MAX_FOUND_LINKS: Final = 64
 LAN_LINKS: Final = 8
 """Wanted on the local network beside the others: an office must survive its uplink, and not hang on one remote."""
 
+ROTATION_FIRST_SECONDS: Final = 30.0
 ROTATION_SECONDS: Final = 1800.0
-"""One of the sessions that were dialled unasked goes for a new one: two networks that met by one link grow together."""
+"""One of the sessions that were dialled unasked goes for a new one, after times doubled from the first to the second: a
+node that just came chose among few, and two networks that met by one link grow together."""
 
+FEELER_FIRST_SECONDS: Final = 30.0
 FEELER_SECONDS: Final = 300.0
-"""An address that nobody verified is tried, so that the book knows more nodes than it is connected with."""
+"""An address group where nobody was met is tried, after times doubled from the first to the second, so that the book
+knows more of the network than the node is connected with."""
 
 FEELER_STAY_SECONDS: Final = 10.0
 """Such a session stays so long, and brings both up to date."""
@@ -62,8 +67,10 @@ FORGOTTEN_SECONDS: Final = 30 * 86_400.0
 BOOK_SECONDS: Final = 60.0
 """Between two writes of the address book, 100 KB at most, to the disk."""
 
+PEERS_FIRST_SECONDS: Final = 30.0
 PEERS_SECONDS: Final = 600.0
-"""Between two PEERS to one peer; what comes sooner is passed over."""
+"""Between two PEERS to one peer, doubled from the first to the second: a network that begins learns fast.  What comes
+sooner is passed over."""
 
 MAX_SEEN: Final = 64
 """Addresses of our own, as peers see them, that are remembered."""

@@ -18,10 +18,11 @@ from gossiplog import limits
 from gossiplog.addresses import Address, parse_ip
 from gossiplog.errors import ByeCode, InvalidValueError
 from gossiplog.gossip import events
+from gossiplog.gossip.links import Action, Dial, Drop, Tell
 from gossiplog.gossip.messages import Peers
 from gossiplog.gossip.neighbour import Neighbour
 from gossiplog.gossip.peers_exchange import FEATURE
-from gossiplog.gossip.topology import Action, Dial, Drop, Tell, Topology
+from gossiplog.gossip.topology import Topology
 from gossiplog.live.interrupts import pass_on
 from gossiplog.net import endpoints
 from gossiplog.net.deadline_timer import DeadlineTimer

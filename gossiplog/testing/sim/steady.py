@@ -11,6 +11,7 @@ Invariant: only what is sent in the window is counted, and only entries appended
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gossiplog.testing.sim import memo
@@ -20,7 +21,7 @@ from gossiplog.testing.sim.figures import Figures
 from gossiplog.testing.sim.node import SimNode
 from gossiplog.testing.sim.pipes import Quality
 from gossiplog.testing.sim.spread import Delivery, Spread
-from gossiplog.testing.sim.topologies import regular
+from gossiplog.testing.sim.topologies import Edge, regular
 
 DRAIN_SECONDS = 10.0
 """For the entries of the window to reach the last node."""
@@ -56,10 +57,17 @@ class Cost(NamedTuple):
     delivery: Delivery
 
 
-def measure(steady: Steady = Steady(), seed: int = 0) -> Cost:  # noqa: B008
-    """Run a network to steady state and say what it costs there; raises InvariantError as every simulation does."""
+def measure(
+    steady: Steady = Steady(),  # noqa: B008
+    seed: int = 0,
+    edges: Sequence[Edge] | None = None,
+) -> Cost:
+    """Run a network to steady state and say what it costs there; raises InvariantError as every simulation does.
+
+    ``edges`` is who is connected with whom, instead of ``steady.links`` each, drawn at random.
+    """
     with memo.shared():
-        cluster = build(steady, seed)
+        cluster = build(steady, seed, edges)
         cluster.run(steady.warm_up)
         spread = cluster.figures.spread = Spread()
         cluster.figures.clear()
@@ -70,14 +78,14 @@ def measure(steady: Steady = Steady(), seed: int = 0) -> Cost:  # noqa: B008
     return Cost(figures, spread.report(cluster.net, steady.nodes))
 
 
-def build(steady: Steady, seed: int) -> Cluster:
+def build(steady: Steady, seed: int, edges: Sequence[Edge] | None = None) -> Cluster:
     """The network of ``steady``, started, with all its appends to come."""
     cluster = Cluster(seed, every=CHECKED_EVERY)
     random = cluster.world.child()
     for number in range(steady.nodes):
         writers = len(range(number, steady.authors, steady.nodes))
         cluster.add(writers, speed=Speed(stall_chance=0.0))
-    for caller, target in regular(steady.nodes, steady.links, random):
+    for caller, target in regular(steady.nodes, steady.links, random) if edges is None else edges:
         delay = random.uniform(*steady.delays)
         cluster.connect(cluster.nodes[caller], cluster.nodes[target], Quality(delay, delay / 10, 1e7))
     cluster.start()

@@ -17,9 +17,10 @@ from random import Random
 from typing import Any
 
 from gossiplog.addresses import Address
+from gossiplog.gossip.links import Dial, Drop, Tell
 from gossiplog.gossip.messages import Peers
 from gossiplog.gossip.neighbour import Neighbour
-from gossiplog.gossip.topology import Dial, Drop, Tell, Topology
+from gossiplog.gossip.topology import Topology
 
 TRIP_SECONDS = 0.05
 
@@ -59,7 +60,7 @@ class Swarm:
         self._at[address] = member
         member.topology.join(wanted, self.now)
         for other in bootstrap:
-            self._connect(member, other, is_chosen=True)
+            self.connect(member, other, is_chosen=True)
         self._wake(member)
         return member
 
@@ -73,7 +74,7 @@ class Swarm:
 
     def meet(self, one: Member, other: Member) -> None:
         """The owner of ``one`` connects it to ``other``."""
-        self._connect(one, other, is_chosen=True)
+        self.connect(one, other, is_chosen=True)
 
     def kill(self, members: Iterable[Member]) -> None:
         """These are gone, without a word."""
@@ -152,19 +153,16 @@ class Swarm:
         if other is not None and not other.is_alive:
             other = None
         member.topology.dialled(dial.address, other.node if other else None, self.now)
-        if (
-            other is not None
-            and other is not member
-            and not dial.is_check
-            and not self._linked(member, other)
-        ):
-            self._connect(member, other, is_chosen=False)
+        if other is not None and other is not member and not dial.is_check and not self.linked(member, other):
+            self.connect(member, other, is_chosen=False)
         self._wake(member)
 
-    def _linked(self, member: Member, other: Member) -> bool:
+    def linked(self, member: Member, other: Member) -> bool:
+        """Whether there is a session between them."""
         return any(peer is other for peer, _ in member.sessions.values())
 
-    def _connect(self, member: Member, other: Member, *, is_chosen: bool) -> None:
+    def connect(self, member: Member, other: Member, *, is_chosen: bool) -> None:
+        """``member`` dials ``other``, and is let in."""
         ours, theirs = self._next_session, self._next_session + 1
         self._next_session += 2
         member.sessions[ours] = (other, theirs)
