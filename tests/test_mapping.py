@@ -5,6 +5,7 @@ The router is one of ours on this machine; a real one is in ``tests.test_found_h
 
 from __future__ import annotations
 
+import gc
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -195,6 +196,8 @@ class NatPmpTests(TestCase):
         await self.assertFailure(Deferred.fromCoroutine(router.external()), EndpointError)
         plug = Upnp(router._reactor, "192.0.2.77", ["192.0.2.77/24"])
         await self.assertFailure(Deferred.fromCoroutine(plug.external()), EndpointError)
+        gc.collect()
+        self.flushWarnings()  # Twisted leaves a socket that cannot be bound to be collected
 
     async def test_nobody_is_there(self) -> None:
         router = self.gateway(honest)
