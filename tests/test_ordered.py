@@ -16,6 +16,7 @@ from gossiplog.log.place import Place, read_place
 from gossiplog.log.segment import Head, Segment, build, id_at
 from gossiplog.protocol import decode_body
 from gossiplog.store.requests import Accept, Forget
+from gossiplog.testing.network import VirtualThread
 from tests.netcase import Author
 from tests.test_reading import Consumer, VirtualCase
 from tests.timelines import History
@@ -257,6 +258,23 @@ class IndexTests(OrderCase):
         live = self.consume(order="causal", live=True, settle=0, after=cursor)
         self.pass_time(1)
         self.assertEqual((asked, live.payloads), ([{self.ann.key: 1}], [b"b", b"c"]))
+
+    def test_closed_while_it_begins(self) -> None:
+        """A live reader ends with its store, then too."""
+        self.come(*(self.write(self.ann, clock, b"x")[0] for clock in range(5)))
+        cursor = Cursor()
+        cursor.advance(self.ann.key, 3)
+        thread = self.store._core.thread
+        assert isinstance(thread, VirtualThread)
+        thread.disk.stall()
+        consumer = Consumer(self.store.read(order="causal", after=cursor, live=True))
+        failed: list[Any] = []
+        consumer.done.addErrback(failed.append)
+        closing = self.store.close()
+        thread.disk.resume()
+        self.world.result(closing)
+        self.reactor.settle()
+        self.assertEqual((failed, consumer.done.called), ([], True))
 
     def test_without_an_index(self) -> None:
         """Where none can be made, all is read."""

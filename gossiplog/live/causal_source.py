@@ -206,7 +206,10 @@ class CausalSource:
             try:
                 self._causal.begin(*await self.store.timeline.known(known))
             except StoreError:
-                self.store.check_open()  # without an index, all is read
+                if not self.closed:
+                    self.store.check_open()  # without an index, all is read
+            if self.closed:
+                return
         came, self._came = self._came, None
         for author, held in self._held.items():
             self._causal.hold(author, held)
