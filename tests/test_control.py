@@ -39,6 +39,7 @@ READING = [
     ["search", "heron"],
     ["search", "--json", "--newest", "heron"],
     ["search", "AND"],
+    ["views", "--drop", "nothing"],
 ]
 """Verbs that show what is there, or say why not: the same, whoever has the store."""
 
@@ -53,6 +54,9 @@ WRITING = [
     ["follow", FRIEND],
     ["unfollow", "zzzz"],
     ["follow"],
+    ["views"],
+    ["views", "--drop", "of-command"],
+    ["views", "--drop", "of-command"],
     ["append", "-"],
     ["append"],
     ["log"],
@@ -79,6 +83,7 @@ class VerbCase(ServedCase):
         with blocking.Store(path, timeout=SECONDS) as store:
             store.writer().append_many([b"a heron", b'{"room": "kitchen"}', b"x" * 200])
             store.writer("bob").append_many([b"another heron", b"\xff"])
+        self.assertEqual(self.verb("search", "heron", path=path)[0], 0)  # its index is kept
         return path
 
     def verb(self, *said: str, path: str = "", typed: bytes = b"") -> tuple[int, str, str]:

@@ -141,6 +141,19 @@ class StoreTests:
         in_vain._timeout = SECONDS
         self.assertEqual(next(in_vain).payload, b"late")
 
+    def test_who_waits(self) -> None:
+        """Gets what comes, also where it is read only then."""
+        writer = self.store.writer()
+        live = self.store.read(live=True, timeout=SECONDS)
+        core = self.store._it._core
+        with ThreadPoolExecutor(1) as pool:
+            for n in range(5):
+                waiting = pool.submit(next, live)
+                while not self.store._wait(lambda: len(core._held)):
+                    pass
+                writer.append(b"%d" % n)
+                self.assertEqual(waiting.result(SECONDS).payload, b"%d" % n)
+
     def test_in_order(self) -> None:
         """A reply behind what it replies to; the heads."""
         ann, bob = self.store.writer("ann"), self.store.writer("bob")

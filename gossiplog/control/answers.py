@@ -22,7 +22,13 @@ from gossiplog.control import moving
 from gossiplog.control.desk import Answer, Asker, Desk
 from gossiplog.control.messages import Asked, content, failure, pairs, row
 from gossiplog.control.outcomes import damage, report
-from gossiplog.errors import ControlError, GossiplogError, InvalidValueError, MalformedBodyError
+from gossiplog.errors import (
+    ControlError,
+    GossiplogError,
+    InvalidValueError,
+    MalformedBodyError,
+    StoreInUseError,
+)
 from gossiplog.gossip.interest import KEPT_AS
 from gossiplog.live.machine import wall_ms
 from gossiplog.live.results import Result
@@ -32,6 +38,7 @@ from gossiplog.log.fork import decode_proof, encode_proof
 from gossiplog.status import authors_of
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.requests import SetCursor
+from gossiplog.views.states import drop, states_of
 
 PROGRESS_SECONDS: Final = 0.2
 ROWS_BYTES: Final = 1 << 20
@@ -185,6 +192,18 @@ def _watch(desk: Desk, asked: Asked, asker: Asker) -> Any:
     asker.watch()
 
 
+def _views(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    known = desk.core.clock.total()
+    return desk.core.derive(lambda place: [[*state] for state in states_of(place, known)])
+
+
+def _drop_view(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    name = asked.text("name")
+    if desk.core.views.is_open(name):
+        raise StoreInUseError(f"the view {name!r} is open in the node that has store {desk.store.path}")
+    return desk.core.derive(lambda place: drop(place, name))
+
+
 # -- the node ------------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +256,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "connect": _connect,
     "cursor": _cursor,
     "disconnect": _disconnect,
+    "drop_view": _drop_view,
     "fork": _fork,
     "holes": _holes,
     "interest": _interest,
@@ -248,6 +268,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "store": _store,
     "unban": _unban,
     "verify": _verify,
+    "views": _views,
     "watch": _watch,
     "write": _write,
     "writer": _writer,

@@ -62,6 +62,11 @@ class OpenViews:
 
         return opening.addErrback(failed)  # type: ignore[return-value]
 
+    def is_open(self, name: str) -> bool:
+        """Whether a view of that name is open."""
+        view = self._views.get(name)
+        return view is not None and not view._closed
+
     def listen(self, listener: Callable[[Notice], object]) -> Callable[[], None]:
         """Tell ``listener`` what views tell; returns how to stop that."""
         self._listeners.append(listener)

@@ -8,55 +8,36 @@ Invariant: nothing but files of views is deleted; the logs are as they were.
 from __future__ import annotations
 
 import os
-import re
-import sqlite3
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
 from contextlib import closing
 from importlib import import_module
-from typing import Any, Final, NamedTuple
 
 from gossiplog.app.commands.local import Opened, missing, opened
 from gossiplog.app.printing import as_json, say
-from gossiplog.errors import InvalidValueError, StoreNotFoundError
-from gossiplog.views.answering import BUILT, versions
-from gossiplog.views.derived import Derived
+from gossiplog.control.logs import NodeLogs
+from gossiplog.errors import InvalidValueError, StoreInUseError, StoreNotFoundError
+from gossiplog.store.logs import Logs
 from gossiplog.views.place import Place
+from gossiplog.views.states import State, drop, states_of
 from gossiplog.views.view import View
-
-_FILE: Final = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})\.([1-9][0-9]*)")
-
-
-class State(NamedTuple):
-    """What is known of the file of a view; ``damaged``: nothing is."""
-
-    name: str
-    version: int
-    complete: bool
-    applied: int
-    known: int
-    skipped: int
-    bytes: int
-    damaged: bool = False
 
 
 def views(arguments: Namespace) -> int:
     """Show the views of a store, or do what the options say."""
     made = None if arguments.rebuild is None else load(arguments.rebuild)
-    with closing(opened(arguments.store, arguments.wait)) as logs, closing(_place(logs)) as place:
+    with closing(opened(arguments.store, arguments.wait)) as logs:
         if made is not None or arguments.drop is not None:
             name = arguments.drop if made is None else made.name
-            found = versions(place, name)
-            if not found and made is None:
+            if made is not None and isinstance(logs, NodeLogs):
+                raise StoreInUseError(f"a node has store {logs.path}: stop it before a view is built anew")
+            if not _drop(logs, name) and made is None:
                 raise InvalidValueError(f"store {logs.path} has no view {name!r}")
-            for version in found:
-                place.remove(f"{name}.{version}")
-        states = [] if made is not None else [*_states(logs, place)]
+        states = [] if made is not None else _states(logs)
     if made is not None:
         _build(arguments, made)
-        with closing(opened(arguments.store, arguments.wait)) as logs, closing(_place(logs)) as place:
-            states = [state for state in _states(logs, place) if state.name == made.name]
+        with closing(opened(arguments.store, arguments.wait)) as logs:
+            states = [state for state in _states(logs) if state.name == made.name]
     for state in states:
         say(as_json(state._asdict()) if arguments.json else _in_words(state))
     if not states and not arguments.json:
@@ -94,39 +75,25 @@ def _build(arguments: Namespace, view: View) -> None:
         store.view(view).ready()
 
 
-def _place(logs: Opened) -> Place:
+def _place(logs: Logs) -> Place:
     own = logs.own_place()
     if own is None:
         raise InvalidValueError(f"store {logs.path} keeps no views: nothing can be written beside its logs")
     return Place(*own)
 
 
-def _states(logs: Opened, place: Place) -> Iterator[State]:
-    known = logs.clock.total()
-    for name, version in sorted(
-        (found[1], int(found[2])) for found in map(_FILE.fullmatch, place.names()) if found
-    ):
-        file = f"{name}.{version}"
-        size = place.size(file)
-        derived = place.look(file)
-        if derived is None:
-            yield State(name, version, False, 0, known, 0, size, True)
-            continue
-        try:
-            yield State(name, version, *_look(derived, known), size)
-        except sqlite3.Error:
-            yield State(name, version, False, 0, known, 0, size, True)
-        finally:
-            derived.close()
+def _states(logs: Opened) -> list[State]:
+    if isinstance(logs, NodeLogs):
+        return [State(*each) for each in logs.line.ask("views")]
+    with closing(_place(logs)) as place:
+        return [*states_of(place, logs.clock.total())]
 
 
-def _look(derived: Derived, known: int) -> tuple[bool, int, int, int]:
-    def ask(sql: str) -> Any:
-        return derived.db.execute(sql).fetchone()[0]
-
-    applied = ask("SELECT coalesce(sum(seq), 0) FROM _cursor")
-    skipped = ask("SELECT count(*) FROM _skipped")
-    return bool(derived.value(BUILT)), applied, known, skipped
+def _drop(logs: Opened, name: str) -> bool:
+    if isinstance(logs, NodeLogs):
+        return bool(logs.line.ask("drop_view", name=name))
+    with closing(_place(logs)) as place:
+        return drop(place, name)
 
 
 def _in_words(state: State) -> str:
