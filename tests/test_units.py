@@ -291,6 +291,8 @@ class DaemonTests(ProcessTestCase):
         for arguments, words in (
             ((*node, "--no-such-thing"), "no-such-thing"),
             ((*node, "--listen", "nonsense"), "nonsense"),
+            ((*node, "--metrics", "nonsense"), "nonsense"),
+            ((*node, "--web", "tcp:0", "--web-host", "a b"), "a b"),
             (("gossiplog", "--store", "ann"), "--network is needed"),
             (("--logfile=gone/log", *node), "--logfile gone/log"),
             (("--logfile=file/log", *node), "--logfile file/log"),

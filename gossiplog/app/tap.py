@@ -84,7 +84,10 @@ class Options(usage.Options):
 
     def parseOptions(self, options: Any = None) -> None:
         """As any options, but for one whose value may be left out."""
-        usage.Options.parseOptions(self, None if options is None else spelled(options))
+        try:
+            usage.Options.parseOptions(self, None if options is None else spelled(options))
+        except GossiplogError as error:  # of those that are no ValueError usage makes no UsageError
+            raise usage.UsageError(str(error)) from None
 
     def opt_listen(self, endpoint: str) -> None:
         """Endpoint to listen on, such as tcp:4000 or tcp:0:interface=127.0.0.1; may be repeated."""
