@@ -116,6 +116,27 @@ class PairLimitTests(Far):
         self.assertIsNotNone(self.pairs(1)[0])
 
 
+class CrowdTests(RoomCase):
+    bounds = RoomBounds(pairs=6, pairs_per_place=5)
+
+    def test_a_crowded_place(self) -> None:
+        """When there are too many pairs, one of the place with the most goes for one of a place with few."""
+        pairs = self.room.pairs
+
+        def make(number: int, where: str) -> bool:
+            seats, places = (bytes([number]), bytes([number, 1])), (where, where)
+            if pairs.is_room(seats, places):
+                pairs.make(TAG, seats, places)
+                return True
+            return False
+
+        self.assertEqual([make(number, "192.0.2.1") for number in range(6)], [True] * 5 + [False])
+        self.assertEqual([make(number, f"192.0.2.{number}") for number in range(10, 15)], [True] * 5)
+        self.assertEqual((len(pairs), pairs._counts["192.0.2.1"], pairs._counts["192.0.2.13"]), (6, 1, 1))
+        self.assertFalse(make(20, "192.0.2.20"))
+        self.assertFalse(make(21, "192.0.2.1"))
+
+
 class CarryTests(RoomCase):
     bounds = RoomBounds(
         pair_bytes_per_second=100_000, pair_burst_bytes=500_000, bytes_per_second=200_000, day_bytes=5_000_000

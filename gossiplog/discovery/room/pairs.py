@@ -73,11 +73,12 @@ class Side:
 
 
 class Pair:
-    """I am two members that want to hear each other: ``counted`` is what each has of its own seat and place."""
+    """I am two members of ``tag`` that want to hear each other, at these seats and places."""
 
-    def __init__(self, tag: bytes, counted: tuple[Hashable, ...], rate: Rate) -> None:
+    def __init__(self, tag: bytes, seats: tuple[bytes, bytes], places: tuple[str, str], rate: Rate) -> None:
         self.tag = tag
-        self.counted = counted
+        self.places = places
+        self.counted: tuple[Hashable, ...] = (*seats, *dict.fromkeys(places))
         self.rate = rate
         self.tickets: tuple[bytes, bytes] = (b"", b"")
         self.sides: dict[int, Side] = {}
@@ -105,20 +106,22 @@ class Pairs:
 
     def is_room(self, seats: tuple[bytes, bytes], places: tuple[str, str]) -> bool:
         """Whether there may be one more pair, of these seats and from these places."""
-        if len(self._pairs) >= self._bounds.pairs:
-            return False
         if any(self._counts[seat] >= self._bounds.pairs_per_seat for seat in seats):
             return False
-        return all(self._counts[place] < self._most_at(place) for place in places)
+        if any(self._counts[place] >= self._most_at(place) for place in places):
+            return False
+        return len(self._pairs) < self._bounds.pairs or self._crowded(places) is not None
 
     def is_spent(self, tag: bytes) -> bool:
         """Whether the network of this tag had its share of today."""
         return self._days.is_spent(tag, self._now)
 
     def make(self, tag: bytes, seats: tuple[bytes, bytes], places: tuple[str, str]) -> tuple[bytes, bytes]:
-        """Make a pair; returns a ticket for each side."""
+        """Make a pair; returns a ticket for each side.  When there are too many, one goes where there are most."""
+        if len(self._pairs) >= self._bounds.pairs and (gone := self._crowded(places)) is not None:
+            self._end(gone)
         rate = Rate(self._bounds.pair_burst_bytes, self._bounds.pair_bytes_per_second, self._now)
-        pair = Pair(tag, (*seats, *dict.fromkeys(places)), rate)
+        pair = Pair(tag, seats, places, rate)
         pair.tickets = self._entropy(TICKET_BYTES), self._entropy(TICKET_BYTES)
         for index, ticket in enumerate(pair.tickets):
             self._tickets[ticket] = pair, index
@@ -153,6 +156,13 @@ class Pairs:
 
     def _most_at(self, place: str) -> int:
         return self._bounds.pairs // 2 if is_local(place) else self._bounds.pairs_per_place
+
+    def _crowded(self, places: tuple[str, str]) -> Pair | None:
+        """The oldest pair of the place with the most, if that has more than these would have with one more."""
+        most = max((self._counts[where], where) for pair in self._pairs for where in pair.places)
+        if most[0] <= 1 + max(self._counts[place] for place in places):
+            return None
+        return next(pair for pair in self._pairs if most[1] in pair.places)
 
     def _begin(self, pair: Pair) -> None:
         pair.timer.cancel()
