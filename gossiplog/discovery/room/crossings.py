@@ -19,6 +19,7 @@ from gossiplog.discovery.room.messages import Paired
 from gossiplog.discovery.room.passage import Passage, Passages
 from gossiplog.discovery.room.punch import Punch, share_port
 from gossiplog.errors import EndpointError
+from gossiplog.live.interrupts import pass_on
 from gossiplog.net import endpoints
 from gossiplog.net.happy_eyeballs import reaching
 from gossiplog.net.token_bucket import Bucket
@@ -76,11 +77,11 @@ class Crossings:
     ) -> Deferred[Any]:
         """Connect with a node, and make a link of it, with which it fires; ``ended`` hears how long it lasted.
 
-        Fails when there is no connection.
+        Fires with None when there is no connection.
         """
         connecting = self._direct(node, paired)
         connecting.addErrback(lambda _: self._through(paired.ticket))
-        return connecting.addCallback(self._crossed, node, paired, ended, is_chosen)
+        return connecting.addCallbacks(self._crossed, self._in_vain, (node, paired, ended, is_chosen))
 
     def stop(self) -> None:
         """End what is under way; links stay."""
@@ -133,6 +134,9 @@ class Crossings:
 
         return connecting.addBoth(over)
 
+    def _in_vain(self, failure: Failure) -> None:
+        pass_on(self._reactor, failure.value)
+
     def _crossed(
         self, passage: Passage, node: bytes, paired: Paired, ended: Callable[[float], None], is_chosen: bool
     ) -> Any:
@@ -144,7 +148,7 @@ class Crossings:
         )
         if link is None:
             passage.abort()
-            raise EndpointError("we left the room")
+            return None
         began = self._reactor.seconds()
         self.passages.add(passage)
 

@@ -27,12 +27,15 @@ from gossiplog.discovery.room.sitting import Sitting
 from gossiplog.errors import EndpointError, InvalidKeyError, InvalidValueError
 from gossiplog.live.forked_reactor import let_go
 from gossiplog.live.interrupts import pass_on
+from gossiplog.live.logger import NodeLog
 from gossiplog.live.machine import machine_of
 from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.net import endpoints
 from gossiplog.net.happy_eyeballs import reaching
 from gossiplog.net.ways import Finder
 from gossiplog.store.owning_process import hold
+
+_log = NodeLog()
 
 KEY_MARK = "#"
 """Behind the endpoint of a room: its key follows."""
@@ -234,9 +237,16 @@ class Room:
 
         is_chosen = meeting.waiting is not None and paired.dials
         crossing = self._crossings.connect(meeting.node, paired, ended, is_chosen=is_chosen)
-        crossing.addCallback(lambda link: self._meetings.met(meeting, link if is_chosen else None))
-        crossing.addErrback(lambda _: self._meetings.over(meeting, 0.0))
-        crossing.addBoth(lambda _: self._settle())
+
+        def crossed(link: Any) -> None:
+            if link is None:
+                self._meetings.over(meeting, 0.0)
+            else:
+                self._meetings.met(meeting, link if is_chosen else None)
+            self._settle()
+
+        crossing.addCallback(crossed)
+        crossing.addErrback(lambda failure: _log.failure("meeting a member of a room failed", failure))
 
 
 @implementer(IStreamClientEndpoint)
