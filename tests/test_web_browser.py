@@ -42,15 +42,14 @@ class BrowserTests(ProcessTestCase):
             "run", "--store", "bob", "--network", "n", "--listen", "tcp:0:interface=127.0.0.1"
         )
         where = bob.ready()["listening"][0]
-        chat = self.gossiplog(
-            "chat", "--store", "eve", "--network", "n", "--nick", HOSTILE[:60], "--peer", where
-        )
         self.node = self.gossiplog(
             *("run", "--store", "ann", "--network", "n", "--web", "tcp:0", "--peer", where),
             *("--peer", "tcp:127.0.0.1:1", "--listen", "tcp:0:interface=127.0.0.1", "--max-authors", "20000"),
         )
-        self.url = self.node.ready()["web"]
-        del chat
+        about = self.node.ready()
+        self.url = about["web"]
+        nick = ("--nick", HOSTILE[:60], "--peer", about["listening"][0])
+        self.gossiplog("chat", "--store", "eve", "--network", "n", *nick)
         self.token = (self.place / "ann" / "web.token").read_text().strip()
         browser = sync_playwright().start()
         self.addCleanup(browser.stop)
@@ -96,6 +95,7 @@ class BrowserTests(ProcessTestCase):
         self.act(page)
         self.keyboard(page)
         page.locator("#entries .entry").nth(1).wait_for()
+        page.locator("#peers", has_text=HOSTILE[:20]).wait_for()
         self.assertFalse(page.evaluate("'owned' in window"))
         self.assertIn("<script>window.owned=1</script>", page.inner_text("#entries"))
         self.assertEqual(page.evaluate("document.querySelectorAll('main script, main img').length"), 0)
