@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, overload
 
 import gossiplog
+from gossiplog.aio_methods import coroutine, same
 from gossiplog.arguments import check_seconds, check_type
 from gossiplog.control import attached
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError, ViewFailedError
@@ -39,28 +39,6 @@ R = TypeVar("R")
 I = TypeVar("I")  # noqa: E741
 N = TypeVar("N")
 M = TypeVar("M")
-
-
-def _coroutine(
-    method: Callable[Concatenate[I, P], Result[R]],
-) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
-    """The same method of what we stand for, as a coroutine."""
-
-    @wraps(method)
-    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await method(self._it, *args, **kwargs)
-
-    return call
-
-
-def _same(method: Callable[Concatenate[I, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """The same method of what we stand for."""
-
-    @wraps(method)
-    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return method(self._it, *args, **kwargs)
-
-    return call
 
 
 class Store:
@@ -161,22 +139,22 @@ class Store:
         """What becomes of the order of entries; ``store.notices.listen(function)`` to be told."""
         return self._it.notices
 
-    writers = _coroutine(gossiplog.Store.writers)
-    recovered = _coroutine(gossiplog.Store.recovered)
-    add_fork = _coroutine(gossiplog.Store.add_fork)
-    fork_proof = _coroutine(gossiplog.Store.fork_proof)
-    read = _same(gossiplog.Store.read)
-    heads = _coroutine(gossiplog.Store.heads)
-    entry = _coroutine(gossiplog.Store.entry)
-    timeline = _coroutine(gossiplog.Store.timeline)
-    cursor = _coroutine(gossiplog.Store.cursor)
-    save_cursor = _coroutine(gossiplog.Store.save_cursor)
-    backup = _coroutine(gossiplog.Store.backup)
-    compact = _coroutine(gossiplog.Store.compact)
-    export, import_ = _coroutine(gossiplog.Store.export), _coroutine(gossiplog.Store.import_)
-    verify = _coroutine(gossiplog.Store.verify)
-    holes = _coroutine(gossiplog.Store.holes)
-    repair = _coroutine(gossiplog.Store.repair)
+    writers = coroutine(gossiplog.Store.writers)
+    recovered = coroutine(gossiplog.Store.recovered)
+    add_fork = coroutine(gossiplog.Store.add_fork)
+    fork_proof = coroutine(gossiplog.Store.fork_proof)
+    read = same(gossiplog.Store.read)
+    heads = coroutine(gossiplog.Store.heads)
+    entry = coroutine(gossiplog.Store.entry)
+    timeline = coroutine(gossiplog.Store.timeline)
+    cursor = coroutine(gossiplog.Store.cursor)
+    save_cursor = coroutine(gossiplog.Store.save_cursor)
+    backup = coroutine(gossiplog.Store.backup)
+    compact = coroutine(gossiplog.Store.compact)
+    export, import_ = coroutine(gossiplog.Store.export), coroutine(gossiplog.Store.import_)
+    verify = coroutine(gossiplog.Store.verify)
+    holes = coroutine(gossiplog.Store.holes)
+    repair = coroutine(gossiplog.Store.repair)
 
 
 def attach(path: AnyPath, *, wait: float = 0.0) -> Store:
@@ -199,8 +177,8 @@ class Writer:
         self.name = writer.name
         self.author = writer.author
 
-    append = _coroutine(gossiplog.Writer.append)
-    append_many = _coroutine(gossiplog.Writer.append_many)
+    append = coroutine(gossiplog.Writer.append)
+    append_many = coroutine(gossiplog.Writer.append_many)
 
 
 class LiveView:
@@ -221,16 +199,16 @@ class LiveView:
         """How far it is."""
         return self._it.progress
 
-    ready = _coroutine(gossiplog.LiveView.ready)
-    query = _coroutine(gossiplog.LiveView.query)
-    changes = _same(gossiplog.LiveView.changes)
-    close = _coroutine(gossiplog.LiveView.close)
+    ready = coroutine(gossiplog.LiveView.ready)
+    query = coroutine(gossiplog.LiveView.query)
+    changes = same(gossiplog.LiveView.changes)
+    close = coroutine(gossiplog.LiveView.close)
 
 
 class LiveSearch(LiveView):
     """I am an open search."""
 
-    find = _coroutine(gossiplog.LiveSearch.find)
+    find = coroutine(gossiplog.LiveSearch.find)
 
 
 class Joined:
@@ -239,8 +217,8 @@ class Joined:
     def __init__(self, joined: gossiplog.Joined) -> None:
         self._it = joined
 
-    flush = _coroutine(gossiplog.Joined.flush)
-    leave = _coroutine(gossiplog.Joined.leave)
+    flush = coroutine(gossiplog.Joined.flush)
+    leave = coroutine(gossiplog.Joined.leave)
 
     @property
     def finding(self) -> bool:
@@ -290,25 +268,25 @@ class Node:
     async def __aexit__(self, *exception: object) -> None:
         await self.stop()
 
-    listen = _coroutine(gossiplog.Node.listen)
-    connect = _same(gossiplog.Node.connect)
-    connect_to = _same(gossiplog.Node.connect_to)
-    forget = _same(gossiplog.Node.forget)
+    listen = coroutine(gossiplog.Node.listen)
+    connect = same(gossiplog.Node.connect)
+    connect_to = same(gossiplog.Node.connect_to)
+    forget = same(gossiplog.Node.forget)
 
     def join(self, *ways: gossiplog.Way, links: int = 8, tell_peers: bool = True) -> Joined:
         """As :meth:`gossiplog.Node.join`."""
         return Joined(self._it.join(*ways, links=links, tell_peers=tell_peers))
 
-    follow = _coroutine(gossiplog.Node.follow)
-    unfollow = _coroutine(gossiplog.Node.unfollow)
-    block = _coroutine(gossiplog.Node.block)
-    unblock = _coroutine(gossiplog.Node.unblock)
-    subscribe = _same(gossiplog.Node.subscribe)
-    when_in_sync = _coroutine(gossiplog.Node.when_in_sync)
-    recover = _coroutine(gossiplog.Node.recover)
-    ban = _same(gossiplog.Node.ban)
-    unban = _same(gossiplog.Node.unban)
-    disconnect = _same(gossiplog.Node.disconnect)
+    follow = coroutine(gossiplog.Node.follow)
+    unfollow = coroutine(gossiplog.Node.unfollow)
+    block = coroutine(gossiplog.Node.block)
+    unblock = coroutine(gossiplog.Node.unblock)
+    subscribe = same(gossiplog.Node.subscribe)
+    when_in_sync = coroutine(gossiplog.Node.when_in_sync)
+    recover = coroutine(gossiplog.Node.recover)
+    ban = same(gossiplog.Node.ban)
+    unban = same(gossiplog.Node.unban)
+    disconnect = same(gossiplog.Node.disconnect)
 
     @property
     def found(self) -> list[gossiplog.Found]:
@@ -321,11 +299,16 @@ class Node:
         return self._it.addresses
 
     @property
+    def reachable(self) -> bool | None:
+        """Whether others, beyond the local network, can dial this node; None while that is not known."""
+        return self._it.reachable
+
+    @property
     def peers(self) -> list[Peer]:
         """The peers with an open session."""
         return self._it.peers
 
-    status = _same(gossiplog.Node.status)
+    status = same(gossiplog.Node.status)
 
     @property
     def caught_up(self) -> bool:

@@ -189,6 +189,14 @@ class Node(Noticing):
         """Where others may reach this node, as endpoints: each address of the machine with each port it listens on."""
         return [address.endpoint for address in self._meeting.addresses]
 
+    @property
+    def reachable(self) -> bool | None:
+        """Whether others, beyond the local network, can dial this node; None while nobody came and few were asked to.
+
+        :class:`~gossiplog.notices.Reachability` tells when it changes.
+        """
+        return self._driver.peering.reachable
+
     def forget(self, endpoint: str) -> bool:
         """Do not dial a node found there again unless it is found anew; False if nothing was known of it."""
         self._core.check_caller()

@@ -326,6 +326,13 @@ class NetworkChanged(_Notice):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Reachability(_Notice):
+    """Others, beyond the local network, can dial this node, or cannot; None: that is not known any more."""
+
+    reachable: bool | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Lagged(_Notice):
     """Whoever read :meth:`gossiplog.Node.events`, or the changes of a view, was too slow for ``missed`` of them; those
     that follow are newer."""
@@ -360,4 +367,5 @@ Notice: TypeAlias = (
     | PeerLost
     | WayFailed
     | NetworkChanged
+    | Reachability
 )

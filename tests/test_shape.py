@@ -394,7 +394,7 @@ class PublicNameTests(SynchronousTestCase):
             "Events": "close aclose",
             "Joined": "finding flush leave",
             "Node": "listen connect join connect_to found addresses forget peers caught_up progress follow unfollow "
-            "block unblock quotas usage over_quota status "
+            "block unblock quotas usage over_quota status reachable "
             "when_in_sync recover bans ban unban disconnect stop id agent mode network store reactor",
         }
         for name, words in offered.items():

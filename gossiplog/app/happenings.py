@@ -36,6 +36,7 @@ KINDS: Final[dict[type[Any], tuple[str, LogLevel]]] = {
     notices.PeerLost: ("discovery", _DEBUG),
     notices.WayFailed: ("discovery", _WARN),
     notices.NetworkChanged: ("net", _INFO),
+    notices.Reachability: ("net", _INFO),
     notices.CaughtUp: ("gossip", _DEBUG),
     notices.InSync: ("gossip", _DEBUG),
     notices.NewEntries: ("gossip", _DEBUG),
@@ -171,6 +172,10 @@ def _words(notice: Notice) -> str | None:
             return f"no connection to {address}: {reason}"
         case notices.WayFailed(way, reason):
             return f"finding peers by {way}: {reason}"
+        case notices.Reachability(reachable):
+            if reachable is None:
+                return "it is not known any more whether others can dial this node"
+            return f"others {'can' if reachable else 'cannot'} dial this node"
         case notices.NetworkChanged(addresses, slept):
             slept_words = "slept, and " if slept else ""
             return (

@@ -126,6 +126,12 @@ class Node:
         return addresses
 
     @property
+    def reachable(self) -> bool | None:
+        """Whether others, beyond the local network, can dial this node; None while that is not known."""
+        reachable: bool | None = self._wait(lambda: self._it.reachable)
+        return reachable
+
+    @property
     def peers(self) -> list[Peer]:
         """The peers with an open session."""
         peers: list[Peer] = self._wait(lambda: self._it.peers)

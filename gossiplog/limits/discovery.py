@@ -87,6 +87,12 @@ SLEEP_SECONDS: Final = 15.0
 ROAMING_PING_SECONDS: Final = 2.0
 """After either, in which a peer has to answer; else its connection is made anew."""
 
+REACHABLE_SECONDS: Final = 60.0
+"""After which a peer that was told where we listen has tried: it may dial four of an address group in a minute."""
+
+REACHABLE_PLACES: Final = 2
+"""Address groups with such a peer: one alone may be unable, or unwilling, to dial anybody."""
+
 LAN_HOST_TTL: Final = 120
 """Seconds that neighbours believe what we announced: one that was killed is forgotten after so long."""
 

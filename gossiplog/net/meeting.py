@@ -72,6 +72,7 @@ class Meeting:
         driver.peering.changed = self._changed
         driver.peering.found = self._heard
         driver.peering.met = self._met
+        driver.peering.reaches = lambda reachable: tell(notices.Reachability(reachable))
 
     def join(self, ways: Sequence[Way], links: int, *, tells: bool) -> Joined:
         """Find peers in these ways; raises :class:`InvalidValueError` if that is done already."""

@@ -22,6 +22,7 @@ from gossiplog.gossip.links import Action, Dial, Drop, Tell
 from gossiplog.gossip.messages import Peers
 from gossiplog.gossip.neighbour import Neighbour
 from gossiplog.gossip.peers_exchange import FEATURE
+from gossiplog.gossip.reachability import Reachability
 from gossiplog.gossip.topology import Topology
 from gossiplog.live.interrupts import pass_on
 from gossiplog.net import endpoints
@@ -73,6 +74,9 @@ class Peering:
         self.changed: Callable[[], None] = lambda: None
         self.found: Callable[[bytes, Address], None] = lambda node, address: None
         self.met: Callable[[Address | None], None] = lambda at: None
+        self.reachability = Reachability()
+        self.reachable: bool | None = None
+        self.reaches: Callable[[bool | None], None] = lambda reachable: None
         self._reactor = reactor
         self._owner = owner
         self._reaching = reaching
@@ -102,7 +106,11 @@ class Peering:
                 self._do(action)
         finally:
             self._is_stepping = False
-        self._alarm.set(self.topology.deadline(self._now))
+        times = [self.topology.deadline(self._now)]
+        if self.reachable is None:
+            times.append(self.reachability.due)
+        self._alarm.set(min((at for at in times if at is not None), default=None))
+        self._judge()
         self.changed()
 
     def moved(self, addresses: frozenset[str]) -> None:
@@ -113,6 +121,7 @@ class Peering:
             else:
                 self._handle(events.Doubted(session))
         self.topology.moved(self._now)
+        self.reachability.moved()
         self.step()
 
     def stop(self) -> None:
@@ -164,6 +173,9 @@ class Peering:
         carried = self._carried.get(link)
         if carried is not None and carried.node != peer:
             link.say_bye(ByeCode.REFUSED, "another node is meant", by_peer=False)
+        if carried is None and not link.initiator and (at := address_of(link)) is not None:
+            self.reachability.came(at.ip)
+            self._judge()
         attempt = self._of(link)
         if attempt is None:
             return
@@ -228,11 +240,21 @@ class Peering:
             self._dial(action)
         elif isinstance(action, Tell):
             self._handle(events.TellPeers(action.session, action.message))
+            told = next((n for n in self.topology.neighbours if n.session == action.session), None)
+            if told is not None and told.address is not None and self.topology.own:
+                self.reachability.told(told.address.ip, told.address.group, self._now)
         elif isinstance(action, Drop):
             code, why = (
                 (ByeCode.FULL, "full") if action.is_full else (ByeCode.NORMAL, "others have their turn")
             )
             self._handle(events.Closed(action.session, code, why))
+
+    def _judge(self) -> None:
+        """Tell whether others can dial us, if that is another answer than before."""
+        reachable = self.reachability.at(self._now)
+        if reachable is not self.reachable:
+            self.reachable = reachable
+            self.reaches(reachable)
 
     def _dial(self, dial: Dial) -> None:
         attempt = self._attempts[dial.address] = _Attempt(dial)
