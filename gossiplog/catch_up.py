@@ -9,7 +9,7 @@ side is what the error says.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -66,6 +66,8 @@ class CatchUp:
         self._started_at = self._moved_at = reactor.seconds()
         self._task: Deferred[None] | None = None
         self.peer: Peer | None = None
+        self._met: Deferred[Peer] = Deferred()
+        self._dialer: Any = None
 
     async def run(self) -> Moved:
         """Do it; raises NodeError when the peer does not answer, falls silent or goes away.
@@ -99,9 +101,8 @@ class CatchUp:
             self._node._require_shown(self.peer)
 
     async def _catch_up(self) -> None:
-        up = await self._node.when(PeerUp)
-        assert isinstance(up, PeerUp)
-        await self._node.when_in_sync(up.peer)
+        peer = await self._met
+        await self._node.when_in_sync(peer)
         self._count()
 
     def _told(self, notice: Notice) -> None:
@@ -111,10 +112,8 @@ class CatchUp:
                 self._moved_at = self._reactor.seconds()
                 if not isinstance(self._hindrance, StoreDamagedError):
                     self._hindrance = None  # there is room again
-            case PeerUp(peer):
-                self._up = True
-                self.peer = peer
-                self._moved_at = self._reactor.seconds()
+            case PeerUp():
+                self._see()
             case DialFailed(_, reason):
                 self._reason = reason
             case StoreFailing(error, final):
@@ -128,6 +127,15 @@ class CatchUp:
                 )
             case PeerRejected(_, error):
                 self._refuse(NodeError(f"{self._endpoint}: {error}"))
+
+    def _see(self) -> None:
+        """It may be there: who answers at the endpoint, and nobody else that a way of finding peers brings."""
+        if self.peer is None and self._dialer is not None:
+            self.peer = next((peer for peer in self._node.peers if peer.id == self._dialer.peer), None)
+            if self.peer is not None:
+                self._up = True
+                self._moved_at = self._reactor.seconds()
+                self._met.callback(self.peer)
 
     def _refuse(self, error: GossiplogError) -> None:
         """There is no point in going on."""
@@ -147,6 +155,7 @@ class CatchUp:
 
     def _look(self) -> None:
         self._next_look = self._reactor.callLater(LOOK_SECONDS, self._look)
+        self._see()
         self._count()
         if self._show is not None:
             moved = self._moved()

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import limits
+from gossiplog import InSync, Peer, Result, limits
 from gossiplog.app.commands.replicate import refused
 from gossiplog.catch_up import FAILED_SECONDS, CatchUp, Moved
 from gossiplog.errors import NodeError, StoreDamagedError, StoreFailedError, StoreFullError
@@ -51,6 +51,23 @@ class SyncTests(SynchronousTestCase):
 
     def test_well(self) -> None:
         self.assertEqual(self.sync()[:2], (1, 2))
+
+    def test_others_are_found_meanwhile(self) -> None:
+        """Who is meant is who answers at the endpoint, whoever else comes first."""
+        cleo = self.world.site("cleo")
+        self.ann.node.connect(cleo.listen())
+        asked: list[bytes] = []
+        ask = self.ann.node.when_in_sync
+
+        def noted(peer: Peer) -> Result[InSync]:
+            asked.append(peer.id)
+            return ask(peer)
+
+        self.patch(self.ann.node, "when_in_sync", noted)
+        sync = CatchUp(self.ann.node, self.address, PATIENCE)
+        self.world.result(Deferred.fromCoroutine(sync.run()))
+        self.assertEqual(asked, [self.bob.node.id])
+        self.assertEqual(self.bob.payloads(self.ann.author()), [b"1", b"2"])
 
     def test_disk_full(self) -> None:
         self.ann.backend.fault = lambda writes: DiskFault.FULL
