@@ -246,7 +246,8 @@ class Room:
             self._settle()
 
         crossing.addCallback(crossed)
-        crossing.addErrback(lambda failure: _log.failure("meeting a member of a room failed", failure))
+        words = "meeting a member of a room failed"
+        crossing.addErrback(lambda failure: _log.failure(words, failure, event="meeting_failed"))
 
 
 @implementer(IStreamClientEndpoint)
