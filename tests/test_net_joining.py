@@ -373,6 +373,18 @@ class RoamingTests(JoiningCase):
         self.assertEqual(self.a.node.addresses, [f"tcp:198.51.100.9:{self.a.port}"])
         self.assertEqual(way.announced[-1], [("198.51.100.9", self.a.port)])
 
+    def test_a_cable_that_is_in_again(self) -> None:
+        """Told when it is in: nobody who is still there is given up for it."""
+        roaming = self.a.node._meeting._roaming
+        carriers = frozenset({"lo", "eth0"})
+        roaming._carriers = lambda: carriers
+        self.flush(self.a, Told(self.b.port))
+        for up, told in (({"lo"}, 0), ({"lo", "eth0"}, 1)):
+            carriers = frozenset(up)
+            self.world.run(2 * ROAMING_SECONDS)
+            self.assertEqual(len(self.a.of(NetworkChanged)), told)
+        self.assertEqual(self.a.of(PeerDown), [])
+
     def test_a_sleep(self) -> None:
         self.flush(self.a, Told(self.b.port))
         self.a.node._meeting._roaming._looked_at -= SLEEP_SECONDS

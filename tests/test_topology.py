@@ -390,6 +390,16 @@ class RoomTests(SynchronousTestCase):
         gone = next(n for n in stage.topology.neighbours if n.session == drop.session)
         self.assertEqual(gone.group, at(300, 100).group)
 
+    def test_chosen_ones_take_no_place(self) -> None:
+        """However many the owner connects, nobody has to go for them."""
+        stage = Stage()
+        self.fill(stage)
+        for number in range(300, 400):
+            stage.up(number, dialled=True, chosen=True)
+        self.assertEqual(stage.drops(), [])
+        stage.up(400)
+        self.assertEqual(len(stage.drops()), 1)
+
     def test_who_stays(self) -> None:
         """Those the owner chose, those we dialled, those who brought news."""
         stage = Stage()

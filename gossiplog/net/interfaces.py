@@ -20,6 +20,8 @@ from typing import Final
 _SIOCGIFADDR: Final = 0x8915
 _SIOCGIFNETMASK: Final = 0x891B
 _RTF_GATEWAY: Final = 2
+_SIOCGIFFLAGS: Final = 0x8913
+_IFF_UP_AND_RUNNING: Final = 0x1 | 0x40
 _FAR: Final = (("192.0.2.1", 32), ("2001:db8::1", 128))
 """Addresses for documentation (RFC 5737, RFC 3849): nobody has them."""
 
@@ -31,6 +33,28 @@ def addresses() -> frozenset[str]:
     """
     found = _ipv4() | _ipv6() if sys.platform == "linux" else _routed()
     return frozenset(text for text in found if _is_of_use(text))
+
+
+def running() -> frozenset[str]:
+    """Return the interfaces of this machine with an IPv4 address that are up and have a carrier.
+
+    Such an address stays while its cable is out.  Where that is not said there are none.
+    """
+    if sys.platform != "linux":
+        return frozenset()
+    from fcntl import ioctl
+
+    found = set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            try:
+                ioctl(probe, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                said = ioctl(probe, _SIOCGIFFLAGS, struct.pack("256s", name.encode()[:15]))
+            except OSError:
+                continue  # it has no address, or went meanwhile
+            if struct.unpack_from("H", said, 16)[0] & _IFF_UP_AND_RUNNING == _IFF_UP_AND_RUNNING:
+                found.add(name)
+    return frozenset(found)
 
 
 def _is_of_use(text: str) -> bool:

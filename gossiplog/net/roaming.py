@@ -1,6 +1,6 @@
 """A machine that moves: other addresses, or a sleep.
 
-Responsible for: noticing both, and having every connection looked after at once.
+Responsible for: noticing both, and a cable that is in again, and having every connection looked after at once.
 Must not know: who the peers are, how they were found.
 Invariant: connections from an address that is gone end at once, others are asked whether they live; while nothing is
 watched, and after :meth:`Roaming.stop`, there is no timer.
@@ -14,7 +14,7 @@ from typing import Any
 
 from gossiplog import limits
 from gossiplog.addresses import parse_ip
-from gossiplog.net.interfaces import addresses
+from gossiplog.net.interfaces import addresses, running
 from gossiplog.net.link import Link
 
 
@@ -26,10 +26,13 @@ class Roaming:
         reactor: Any,
         moved: Callable[[frozenset[str], bool], None],
         look: Callable[[], frozenset[str]] = addresses,
+        carriers: Callable[[], frozenset[str]] = running,
     ) -> None:
         self._reactor = reactor
         self._moved = moved
         self._look = look
+        self._carriers = carriers
+        self._running: frozenset[str] = frozenset()
         self._clock = reactor.seconds
         self._call: Any = None
         self._is_stopped = False
@@ -39,7 +42,7 @@ class Roaming:
     def watch(self) -> None:
         """Begin, unless that is done."""
         if self._call is None and not self._is_stopped:
-            self.addresses = self._look()
+            self.addresses, self._running = self._look(), self._carriers()
             self._looked_at = self._clock()
             self._call = self._reactor.callLater(limits.ROAMING_SECONDS, self._again)
 
@@ -55,8 +58,10 @@ class Roaming:
         now = self._clock()
         slept = now - self._looked_at > limits.SLEEP_SECONDS
         self._looked_at = now
-        found = self._look()
-        if found != self.addresses or slept:
+        found, carriers = self._look(), self._carriers()
+        is_back = not carriers <= self._running
+        self._running = carriers
+        if found != self.addresses or slept or is_back:
             self.addresses = found
             self._moved(found, slept)
 
