@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from gossiplog import limits
 from gossiplog.control.line import Line, OnProgress
@@ -42,9 +42,6 @@ from gossiplog.errors import (
     StoreInUseError,
 )
 from gossiplog.gossip.quotas import Quotas
-from gossiplog.live.backing_up import BackedUp
-from gossiplog.live.compacting import Compacted
-from gossiplog.live.importing import Imported
 from gossiplog.log.clock import Clock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, decode_proof, encode_proof
@@ -54,6 +51,11 @@ from gossiplog.store.logs import NETWORK
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.verify import Damage, VerifyReport
 from gossiplog.store.requests import AddFork, Append, Appended, CommitReport, Done, Reply, Request, SetCursor
+
+if TYPE_CHECKING:  # most verbs need none of them
+    from gossiplog.live.backing_up import BackedUp
+    from gossiplog.live.compacting import Compacted
+    from gossiplog.live.importing import Imported
 
 _ABOUT_AUTHOR: Final = ("entries", "bytes", "local", "forked", "blocked", "over_quota")
 

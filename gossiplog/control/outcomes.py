@@ -7,15 +7,17 @@ Invariant: what is decoded is what was encoded, but for lists that are too long 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.control.messages import error_of, failure, key_of, pairs, pairs_of
 from gossiplog.errors import GossiplogError
 from gossiplog.gossip.quotas import Quotas
-from gossiplog.live.backing_up import BackedUp
-from gossiplog.live.compacting import Compacted
-from gossiplog.live.importing import Imported
 from gossiplog.store.repair.verify import Damage, VerifyReport
+
+if TYPE_CHECKING:  # most verbs need none of them
+    from gossiplog.live.backing_up import BackedUp
+    from gossiplog.live.compacting import Compacted
+    from gossiplog.live.importing import Imported
 
 _MOST: Final = 16_384
 """Authors or reasons in one answer, some megabytes."""
@@ -78,12 +80,16 @@ def backed_up(done: BackedUp) -> dict[str, Any]:
 
 def backed_up_of(said: Any) -> BackedUp:
     """Return what :func:`backed_up` made."""
+    from gossiplog.live.backing_up import BackedUp
+
     checked = None if said["report"] is None else report_of(said["report"])
     return BackedUp(said["entries"], said["authors"], _reasons_of(said["left_out"]), checked)
 
 
 def compacted_of(said: Any) -> Compacted:
     """Return what a :class:`Compacted` became on the way."""
+    from gossiplog.live.compacting import Compacted
+
     return Compacted(*said)
 
 
@@ -101,6 +107,8 @@ def imported(done: Imported, wrong: GossiplogError | None = None) -> dict[str, A
 
 def imported_of(said: Any) -> tuple[Imported, GossiplogError | None]:
     """Return what :func:`imported` made."""
+    from gossiplog.live.importing import Imported
+
     authors = frozenset(key_of(each) for each in said["authors"])
     done = Imported(said["entries"], authors, said["forks"], _reasons_of(said["refused"]), said["filled"])
     return done, None if said["wrong"] is None else error_of(said["wrong"])
