@@ -62,6 +62,7 @@ class RecordTests(SynchronousTestCase):
             {},
             {b"s": None, b"t": None, b"v": None},
             good | {b"v": b"2"},
+            txt(salt=b"s" * 9),
             good | {b"s": b""},
             good | {b"s": b"s" * 255, b"t": b"t" * 255},
             good | {b"t": good[b"t"][:8]},  # type: ignore[index]
