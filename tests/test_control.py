@@ -196,7 +196,7 @@ class StatusTests(VerbCase):
             self.assertIn(name, out)
             self.assertIn("disconnected", self.verb("disconnect", name)[1])
             self.assertIsInstance(next(ups), PeerDown)
-            self.assertEqual(self.verb("peers")[1], "")
+            self.assertEqual(self.verb("peers")[1], "no peers\n")
             self.assertEqual(self.verb("ban", format_key(KeyKind.NODE, node.id))[0], 0)
             dialled = node.connect(address)
             self.assertIn("banned", self.verb("status")[1])

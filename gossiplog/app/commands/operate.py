@@ -140,7 +140,10 @@ def peer_in_words(peer: dict[str, Any]) -> str:
 def show_peers(arguments: Namespace) -> int:
     """Print the peers of a node."""
     with closing(node_of(arguments)) as logs:
-        for peer in logs.status()["peers"]:
+        peers = logs.status()["peers"]
+        if not (peers or arguments.json):
+            say("no peers")
+        for peer in peers:
             say(as_json(peer) if arguments.json else peer_in_words(peer))
     return 0
 
