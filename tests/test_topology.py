@@ -188,7 +188,7 @@ class DialTests(SynchronousTestCase):
             session = self.stage.up(number, group=100)
             self.stage.tell(session, contact(number, at(number + 100, 100)))
         end, steps = self.stage.now + 60.0, 0
-        while self.stage.now < end:
+        while self.stage.now < end and steps < 1000:
             self.stage.step()
             steps += 1
             deadline = self.stage.topology.deadline(self.stage.now)
