@@ -120,8 +120,7 @@ class ShelfBackend(MemoryBackend):
         self._closed = False
         after = ShelfBackend(self.path.partition(":")[2], how, self._apart)
         found = self.snapshot()
-        after._logs, after._forks = found._logs, found._forks
-        after._values, after._cursors = found._values, found._cursors
+        after.content = found.content
         self.close()
         return after
 

@@ -339,7 +339,7 @@ class ReaderTests(VirtualCase):
             self.append(self.two, b"fine %d" % number)
 
     def damage(self, *rows: int) -> None:
-        log = self.backend._logs[self.one.author]
+        log = self.backend.content.logs[self.one.author]
         for row in rows:
             segment = log.rows[row]
             log.rows[row] = segment._replace(bodies=segment.bodies[:-1] + b"?")
@@ -377,7 +377,7 @@ class ReaderTests(VirtualCase):
             self.assertEqual([damage[:3] for damage in reader.damages], [(author, 9, 10), (author, 3, 6)])
 
     def test_entries_that_are_missing(self) -> None:
-        log = self.backend._logs[self.one.author]
+        log = self.backend.content.logs[self.one.author]
         del log.rows[0], log.firsts[0]
         consumer = Consumer(self.store.read())
         self.world.result(consumer.done)
@@ -406,7 +406,7 @@ class ReaderTests(VirtualCase):
         self.world.result(consumer.done)
         cursor = consumer.reader.cursor()
         self.assertEqual(cursor.seq(self.one.author), 8)
-        log = self.backend._logs[self.one.author]
+        log = self.backend.content.logs[self.one.author]
         segment = log.rows[4]
         log.rows[4] = segment._replace(bodies=segment.bodies[:-1] + b"4")
         self.assertEqual(self.read(after=cursor), [b"4", b"4"])
@@ -453,7 +453,7 @@ class NodeTests(SynchronousTestCase):
         self.bob.append(b"fine")
 
     def damage(self, site: Site, row: int) -> None:
-        rows = site.backend._logs[self.ann.author()].rows
+        rows = site.backend.content.logs[self.ann.author()].rows
         rows[row] = rows[row]._replace(bodies=rows[row].bodies[:-1] + b"?")
 
     def test_the_application_is_told_when_it_reads(self) -> None:

@@ -382,7 +382,7 @@ class ProgramTests(ExampleTestCase):
         for path in sorted(Path(EXAMPLES).glob("*.py")):
             module = load(path.stem)
             self.assertIn(f"python {path.name}", module.__doc__ or "")
-            self.assertLessEqual(len(path.read_text().splitlines()), 125, path.name)
+            self.assertLessEqual(len(path.read_text().splitlines()), 135, path.name)
             process = self.start(sys.executable, path, "--help")
             self.assertEqual((process.finish(), process.err), (0, ""))
 

@@ -359,13 +359,15 @@ class PeerTests(FollowingCase):
         self.assertEqual(self.messages(effects), [])
 
     def test_who_refused_it_is_not_asked_again(self) -> None:
-        """Whatever it says of the author later, and even if what it sent is lost, until it wants it again."""
+        """Even if what it sent is lost, until it wants it again; who says that it holds some does."""
         self.hear(0, Refuse((ANN.author,)))
         entries = log(ANN, 5)
-        effects = self.hear(0, Have((HaveItem(0, 9, ANN.author),)), entries[4], entries[0])
+        effects = self.hear(0, Have((HaveItem(0, 0, ANN.author),)), entries[4], entries[0])
         effects += self.do(events.CommitFailed(False)) + self.tick(limits.RETRY_WRITE_SECONDS + 1.0)
         self.assertEqual(self.sent(effects, Want), [])
-        self.hear(0, Lazy((ANN.author,)))
+        effects = self.hear(0, Have((HaveItem(0, 9),))) + self.tick(limits.GRAFT_SECONDS + 1.0)
+        self.assertEqual(self.sent(effects, Want), [(0, Want((WantItem(ANN.author, 1),)))])
+        self.hear(0, Refuse((ANN.author,)), Lazy((ANN.author,)))
         effects = self.hear(0, Have((HaveItem(0, 9, ANN.author),))) + self.tick(limits.GRAFT_SECONDS + 1.0)
         self.assertEqual(self.sent(effects, Want), [(0, Want((WantItem(ANN.author, 1),)))])
 

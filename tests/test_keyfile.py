@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gossiplog.app import cli
 from gossiplog.app.keyfile import network, said
 from gossiplog.app.tap import Options
+from gossiplog.discovery.room.key import RoomKey
 from gossiplog.errors import KeyFileError
 from gossiplog.log.network import Network
 from gossiplog.net.endpoints import private
@@ -81,6 +82,9 @@ class EverywhereTests(ProcessTestCase):
     def test_every_option(self) -> None:
         """Every verb with a network takes it from a file and from the environment, which may name a file too."""
         found = []
+        room, key = self.place / "room", RoomKey.random().text.removeprefix("room_")
+        room.touch(0o600)
+        room.write_text(f"room_{key}\n")
         for variable in (None, NETWORK.text, f"@{self.path}"):
             self.patch(
                 os, "environ", environment(**({} if variable is None else {"GOSSIPLOG_NETWORK": variable}))
@@ -98,15 +102,17 @@ class EverywhereTests(ProcessTestCase):
                     for option in options
                     if any(word in option for word in ("key", "secret", "network"))
                 }
-                self.assertLessEqual(
-                    takes, {"--network"}, verb
-                )  # a new option with a key is to be tested here
+                if verb == "room":
+                    self.assertEqual(parser.parse_args(["--key", f"@{room}"]).key.text, f"room_{key}")
+                    takes -= {"--key", "--make-key"}  # of which the second takes none
+                # a new option with a key is to be tested here
+                self.assertLessEqual(takes, {"--network"}, verb)
             options = Options()
             options.parseOptions(
                 ["--store", "x", *(["--network", f"@{self.path}"] if variable is None else [])]
             )
             self.assertEqual(options.network, NETWORK)
-        self.assertEqual(sorted(set(found)), ["chat", "invite", "log", "recover", "run", "sync"])
+        self.assertEqual(sorted(set(found)), ["chat", "find", "invite", "log", "recover", "run", "sync"])
 
     def test_mistakes(self) -> None:
         """One line each, with the file in it."""

@@ -300,7 +300,7 @@ class LinkTests(SynchronousTestCase):
         self.peer: Peer = self.world.peer(self.site)
         self.peer.hello()
         self.world.run(1)
-        [self.link] = self.site.node._driver._links.values()
+        [self.link] = self.site.node._driver.links.values()
 
     def tearDown(self) -> None:
         self.assertEqual(self.world.close(), [])

@@ -311,7 +311,7 @@ class SubscriberTests(SynchronousTestCase):
         self.world.run(20)
         self.assertGreater(len(failures), 3)
         self.world.result(node.stop())
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), len(failures))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)  # said once
 
     def test_a_listener_of_damage_that_raises(self) -> None:
         told: list[Any] = []

@@ -33,7 +33,7 @@ class NodeTests(SynchronousTestCase):
         self.bob.node.connect(self.address)
         self.world.run()
         self.ann.stop()
-        segments = self.bob.backend._logs[self.author].rows
+        segments = self.bob.backend.content.logs[self.author].rows
         self.assertEqual(len(segments), 4)
         segments[2] = segments[2]._replace(bodies=segments[2].bodies[:-1] + b"?")
 

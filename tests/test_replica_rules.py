@@ -226,11 +226,14 @@ class NamesTests(RulesCase):
         self.assertEqual(hello.exceptions, (OWN.author,))  # type: ignore[union-attr]
 
     def test_who_does_not_name_its_own_gets_nothing_back(self) -> None:
-        """Not even by saying that it holds more: to us it wants nothing of that log."""
+        """To us it wants nothing of that log, until it says that it holds some."""
+        self.commit(*log(ANN, 3))
         self.greet(interest=Interest.WANTED)
-        self.hear(0, EMPTY_LIST)
-        [item] = [HaveItem(0, 7, ANN.author)]
-        self.assertEqual(self.answered(self.hear(0, Have((item,)))), [])
+        [differences] = self.answered(self.hear(0, EMPTY_LIST))
+        self.assertEqual([part.items for part in differences.ranges], [()])
+        self.assertEqual(self.answered(self.hear(0, Have((HaveItem(0, 0, ANN.author),)))), [])
+        asked = self.answered(self.hear(0, Have((HaveItem(0, 7),))))
+        self.assertEqual(asked, [Want((WantItem(ANN.author, 4),))])
 
 
 class WantTests(RulesCase):

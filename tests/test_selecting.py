@@ -71,7 +71,7 @@ class Logbook:
         self.readable[key] += seqs
 
     def damage(self, author: bytes, row: int = -1) -> None:
-        stored = self.backend._logs[author].rows
+        stored = self.backend.content.logs[author].rows
         segment = stored[row]
         stored[row] = segment._replace(bodies=segment.bodies[:-1] + b"?")
         self.readable[author] = [
@@ -491,14 +491,14 @@ class OneEntryTests(VirtualCase):
             self.assertRaises(InvalidValueError, self.store.entry, author, seq)
 
     def test_without_its_payload(self) -> None:
-        stored = self.backend._logs[self.ours.author].rows
+        stored = self.backend.content.logs[self.ours.author].rows
         stored[1] = drop_payloads(stored[1], [3])
         self.assertEqual((self.entry(3).dropped, self.entry(3).payload), (True, None))
         self.assertEqual(self.entry(4).payload, [1])
 
     def test_damaged(self) -> None:
         """It is told as readers tell it; the others are there."""
-        stored = self.backend._logs[self.ours.author].rows
+        stored = self.backend.content.logs[self.ours.author].rows
         stored[1] = stored[1]._replace(bodies=stored[1].bodies[:-1] + b"?")
         said: list[Any] = []
         self.store.damage.listen(said.append)

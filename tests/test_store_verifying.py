@@ -82,20 +82,20 @@ class VerifyTests(SynchronousTestCase):
 
     def test_a_missing_row(self) -> None:
         self.write()
-        log = self.backend._logs[self.chain.author]
+        log = self.backend.content.logs[self.chain.author]
         del log.rows[1], log.firsts[1]
         self.assertEqual(self.damages(), [Damage(self.chain.author, 3, 4, "entries 3 to 4 are missing")])
 
     def test_a_missing_end(self) -> None:
         self.write()
-        log = self.backend._logs[self.chain.author]
+        log = self.backend.content.logs[self.chain.author]
         del log.rows[-1], log.firsts[-1]
         [damage] = self.damages()
         self.assertEqual((damage.author, damage.first), (self.chain.author, 7))
 
     def test_no_rows_at_all(self) -> None:
         self.write()
-        log = self.backend._logs[self.chain.author]
+        log = self.backend.content.logs[self.chain.author]
         log.rows, log.firsts = [], []
         [damage] = self.damages()
         self.assertEqual((damage.author, damage.first), (self.chain.author, 1))

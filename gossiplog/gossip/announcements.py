@@ -65,7 +65,7 @@ class Announcements:
         ``may_wait``: it is news, which another peer may be about to send.
         """
         core, schedule = self._core, self._pulls.schedule
-        if not core.wanted.wants(author) or not self._interest.shown(session, author, seq):
+        if not (core.wanted.wants(author) and session.wanted.wants(author)):
             self._interest.pass_over(session, author)
             return
         if not session.takes:
@@ -103,6 +103,8 @@ class Announcements:
             if seq >= self._core.heads.accepted_seq(author):
                 self._announcer.forget_known(session, author)
             self._hole_filling.has_more(session, author, seq)
+            if seq:
+                self._interest.shown(session, author)
             self.learn(session, author, seq, may_wait=True)
         if has_withdrawn:
             self._core.send_waiting(session)  # of a local writer it may have asked for what waited for that

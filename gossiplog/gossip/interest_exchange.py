@@ -161,14 +161,10 @@ class InterestExchange:
         if self._core.wanted.wants(author):
             self._show(session, author)
 
-    def shown(self, session: Session, author: bytes, seq: int) -> bool:
-        """Return whether the peer wants ``author``, of whom it says that it holds ``seq``: who holds some of it does.
-
-        It says so before it says that it wants the author again.
-        """
-        if seq and session.wanted.say(author, True):
+    def shown(self, session: Session, author: bytes) -> None:
+        """The peer announces entries of ``author``: it wants it, and says that before it says so."""
+        if self._core.wanted.wants(author) and session.wanted.say(author, True):
             self.wanted_again(session, author)
-        return session.wanted.wants(author)
 
     def heed_items(self, session: Session, message: Ranges) -> None:
         """Who lists an author wants it, and believes that we do: put right what either side got wrong."""
