@@ -184,7 +184,7 @@ class SlowCase(SynchronousTestCase):
         self.hub.listen()
         self.slow.node.connect(LOCAL.format(self.hub.port))
         self.world.run(1)
-        [self.link] = self.hub.node._driver._links.values()
+        [self.link] = self.hub.node._driver.links.values()
         self.side: Any = self.link.transport
         self.side.way.quality = self.side.way.quality._replace(bytes_per_second=self.rate)
         self.member: Peer = self.world.peer(self.hub, secret=b"\x09" * 32)

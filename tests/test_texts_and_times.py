@@ -81,4 +81,6 @@ class ClockTests(ProcessTestCase):
             )
             self.assertEqual((process.finish(), process.err), (0, ""))
             self.assertIn(f"\n{shown}", "\n" + self.run_gossiplog("log", "--store", "ann"))
-            self.run_gossiplog("log", "--store", "ann", "--sort", "time", "--json")
+            by_time = self.gossiplog("log", "--store", "ann", "--sort", "time", "--json")
+            self.assertEqual(by_time.finish(), 0)
+            self.assertIn("ahead of the clock here", by_time.err)
