@@ -66,7 +66,9 @@ def modules(directory: Path, only_with_reactor: bool) -> list[str]:
 
 
 def run_apart(options: list[str], names: list[str]) -> list[str]:
-    """Run each module in a trial of its own, as many at once as there are cores; return those that failed.
+    """Run each module in a trial of its own, one more at once than there are cores; return those that failed.
+
+    Some wait for processes and disks most of the time.
 
     What a module prints comes in one piece, when it is done.  (trial's own ``--jobs`` talks to its workers over file
     descriptors that the tests of processes close.)
@@ -82,7 +84,7 @@ def run_apart(options: list[str], names: list[str]) -> list[str]:
             sys.stdout.flush()
         return done.returncode == 0
 
-    with ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(MOST_AT_ONCE, (os.cpu_count() or 1) + 1)) as pool:
         return [name for name, passed in zip(names, pool.map(run, names), strict=True) if not passed]
 
 
