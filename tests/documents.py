@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import os
+import random
 import re
 import selectors
 import signal
@@ -24,7 +25,7 @@ STEP_SECONDS = 120.0
 LATE_SECONDS = 30.0
 """How long what a background job has to print may come after the command that started it returned."""
 
-PORTS = ("4000", "4001")
+PORTS = ("4000", "4001", "8080", "9100")
 """Ports that the documents use; each test replaces them by free ones."""
 
 
@@ -106,11 +107,13 @@ def matches(wanted: str, got: str) -> bool:
 
 
 def free_ports() -> dict[str, str]:
-    """Return a free port for each of :data:`PORTS`."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    found = {port: str(one.getsockname()[1]) for port, one in zip(PORTS, sockets, strict=True)}
-    for one in sockets:
-        one.close()
+    """Return a free port for each of :data:`PORTS`, of those that no system gives to who asks for any."""
+    found: dict[str, str] = {}
+    while len(found) < len(PORTS):
+        port = random.randrange(10_000, 30_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            if str(port) not in found.values():
+                found[PORTS[len(found)]] = str(port)
     return found
 
 

@@ -138,6 +138,7 @@ async def reads():
 async def count():
     async with aio.Store("ann") as store:
         print(len([entry async for entry in store.read()]), left()[0])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who started the tests may ignore it
 try:
     asyncio.run(reads())
 except KeyboardInterrupt:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from importlib.util import find_spec
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -538,6 +538,28 @@ class MulticastTests(SynchronousTestCase):
         browser = Mock(async_cancel=lambda: _sleep(0))
         self.patch(zeroconf.asyncio, "AsyncServiceBrowser", Mock(return_value=browser))
         self.speaker = Multicast(Mock(), Mock(), Mock())
+
+    def test_closed_while_it_opens(self) -> None:
+        """Nothing is announced then, and it is no error: a program may end at any moment."""
+        from zeroconf import NotRunningException
+
+        async def ended() -> None:
+            await self.speaker.close()
+            raise NotRunningException
+
+        async def run(start: Callable[[], Awaitable[None]]) -> None:
+            listen = self.speaker._listen
+
+            async def listen_and() -> None:
+                await listen()
+                await start()
+
+            with patch.object(self.speaker, "_listen", listen_and):
+                await self.speaker.open([Said(("10.9.0.1",), 4000, {})])
+
+        for start in (self.speaker.close, ended):
+            asyncio.run(run(start))
+        self.assertEqual(self.registered, [])
 
     def test_how_long_it_is_believed(self) -> None:
         """And that nothing of it but the port is the same the next time."""

@@ -86,15 +86,26 @@ class Multicast:
 
         Raises OSError when the port cannot be had, or there is no network at all.
         """
-        from zeroconf.asyncio import AsyncServiceInfo
+        from zeroconf import NotRunningException
 
         try:
-            await self._listen()
-        finally:
-            self._tried.set()
-        self._browses = services is not None
-        self.look()
-        for said in services or ():
+            try:
+                await self._listen()
+            finally:
+                self._tried.set()
+            self._browses = services is not None
+            self.look()
+            await self._announce(services or ())
+        except NotRunningException:
+            if self._dns is not None:  # else it was closed meanwhile
+                raise
+
+    async def _announce(self, services: Sequence[Said]) -> None:
+        from zeroconf.asyncio import AsyncServiceInfo
+
+        for said in services:
+            if self._dns is None:
+                return
             instance = os.urandom(8).hex()
             info = AsyncServiceInfo(
                 SERVICE,
