@@ -28,6 +28,12 @@ def loud(seconds):
     print("waiting", flush=True)
     sleep(seconds)
 time.sleep = loud
+bear = locking.Patience.bear
+def bear_loudly(patience, *about):
+    left = bear(patience, *about)
+    print("waiting", flush=True)
+    return left
+locking.Patience.bear = bear_loudly
 """
 """Says when it has to wait."""
 
