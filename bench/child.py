@@ -57,7 +57,7 @@ class Stdin(LineOnlyReceiver):
 
 def wire_bytes_in(node: Node) -> int:
     """Bytes that came over all open connections of a node."""
-    return sum(link.channel.bytes_in for link in node._driver._links.values())
+    return sum(link.channel.bytes_in for link in node._driver.links.values())
 
 
 async def serve(reactor: Any, store: Store, node: Node, stdin: Stdin, options: argparse.Namespace) -> None:

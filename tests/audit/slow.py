@@ -118,7 +118,7 @@ def peer(port: int, lazy: str) -> None:
         ends["rejected"] += isinstance(notice, PeerRejected)
         if isinstance(notice, PeerUp) and lazy:  # served elsewhere, as in a large network
             driver = running._driver
-            [link] = driver._links.values()
+            [link] = driver.links.values()
             session = driver.replica.core.sessions[link.session or 0]
             session.serve(None, Service.LAZY)
             link.send(Lazy((None,)))
