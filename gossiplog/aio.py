@@ -12,12 +12,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from importlib import import_module
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
 import gossiplog
 from gossiplog.aio_methods import coroutine, same
 from gossiplog.arguments import check_seconds, check_type
-from gossiplog.control import attached
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError, ViewFailedError
 from gossiplog.gossip.quotas import Quota, Quotas, Usage
 from gossiplog.live import loop_reactor
@@ -51,8 +51,10 @@ class Store:
         self, path: AnyPath, *, init: bool = True, read_only: bool = False, wait: float = 0.0
     ) -> None:
         check_seconds("wait", wait)
-        self._how = path, init, read_only, wait
-        self._is_elsewhere = False
+        self._path = path
+        self._patience = wait
+        self._how: dict[str, Any] = {"init": init, "read_only": read_only}
+        self._open: Callable[..., gossiplog.Store] = gossiplog.open_store
         self._opened: gossiplog.Store | None = None
         self._reactor: Any = None
 
@@ -60,17 +62,13 @@ class Store:
         """Open the store, as :func:`gossiplog.open_store` does; :meth:`close` closes it."""
         if self._opened is not None:
             raise InvalidValueError(f"store {self._opened.path} is open already")
-        path, init, read_only, wait = self._how
         self._reactor = loop_reactor.join()
         try:
-            patience = Patience(wait)
+            patience = Patience(self._patience)
             while self._opened is None:
                 began = time.monotonic()
                 try:
-                    if self._is_elsewhere:
-                        self._opened = attached.attach(path, self._reactor, wait=wait)
-                        break
-                    self._opened = gossiplog.open_store(path, self._reactor, init=init, read_only=read_only)
+                    self._opened = self._open(self._path, self._reactor, **self._how)
                 except StoreLockedError as error:
                     await asyncio.sleep(min(patience.bear(error, began), TRY_SECONDS))
         except BaseException:
@@ -96,7 +94,7 @@ class Store:
     @property
     def _it(self) -> gossiplog.Store:
         if self._opened is None:
-            raise StoreClosedError(f"store {self._how[0]!r} is not open: use it within 'async with'")
+            raise StoreClosedError(f"store {self._path!r} is not open: use it within 'async with'")
         return self._opened
 
     @property
@@ -164,8 +162,9 @@ def attach(path: AnyPath, *, wait: float = 0.0) -> Store:
     no room for more is waited for.  To open it raises :class:`ControlError` when no node has the store, and whoever
     waits for anything gets :class:`NodeGoneError` when the node stops.
     """
-    store = Store(path, init=False, wait=wait)
-    store._is_elsewhere = True
+    store = Store(path, wait=wait)
+    store._open = import_module("gossiplog.control.attached").attach
+    store._how = {"wait": wait}
     return store
 
 

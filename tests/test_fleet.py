@@ -159,7 +159,7 @@ class LogsTests(SynchronousTestCase):
         segments = chain.write_each(3)
         backup = self.database.backup()
         self.ann.process([_accept(segment) for segment in segments[:2]])
-        learning = Learning(self.ann._mine, self.ann._mine.shared, self.ann.clock, self.ann.forks)  # type: ignore[arg-type]
+        learning = Learning(self.ann._mine, self.ann._mine.shared, self.ann.clock)  # type: ignore[arg-type]
         self.database.put_back(backup)
         with self.assertRaises(StoreWentBackError):
             learning.look([chain.author], [])

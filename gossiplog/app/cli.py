@@ -26,7 +26,7 @@ from gossiplog.app.commands import (
     verify,
     view_arguments,
 )
-from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait
+from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait, sentence
 from gossiplog.app.commands.node_arguments import addresses, network, peer, ticket, timeout
 from gossiplog.app.commands.room_arguments import add as add_room
 from gossiplog.app.finding import Finding, add_options, spelled
@@ -165,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
         added: _Parser = verbs.add_parser(
             name,
             help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
+            description=sentence(summary),
             epilog=f"example:\n  {example}",
         )
         added.set_defaults(verb=run, reads=reads)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import socket
 import sys
-from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from gossiplog.app.commands.arguments import checked, sentence
 from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError, MissingExtraError
 from gossiplog.limits import LINKS_WANTED, MAX_FOUND_LINKS
 
@@ -214,7 +215,7 @@ def add_options(parser: ArgumentParser) -> None:
         else:
             action = "append" if option.repeats else "store"
             parser.add_argument(
-                option.name, type=_checked(option), action=action, metavar=option.metavar, **how
+                option.name, type=checked(option.read), action=action, metavar=option.metavar, **how
             )
 
 
@@ -247,28 +248,20 @@ def spelled(words: Sequence[str]) -> list[str]:
     return [f"{word}=" if word in bare and at < end else word for at, word in enumerate(words)]
 
 
-def _checked(option: Option) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        try:
-            return option.read(text)
-        except GossiplogError as error:
-            raise ArgumentTypeError(str(error)) from None
-
-    return convert
-
-
 # -- twistd ---------------------------------------------------------------------------------------------------------
 
 
 def usage_flags() -> list[list[Any]]:
     """The flags among the options, as ``twisted.python.usage`` takes them."""
-    return [[option.name.removeprefix("--"), None, _sentence(option)] for option in OPTIONS if option.is_flag]
+    return [
+        [option.name.removeprefix("--"), None, sentence(option.about)] for option in OPTIONS if option.is_flag
+    ]
 
 
 def usage_parameters() -> list[list[Any]]:
     """Those with one value; those that are repeated are methods: :func:`usage_repeated`."""
     return [
-        [option.name.removeprefix("--"), None, None, _sentence(option), option.read]
+        [option.name.removeprefix("--"), None, None, sentence(option.about), option.read]
         for option in OPTIONS
         if not (option.is_flag or option.repeats)
     ]
@@ -286,7 +279,7 @@ def usage_repeated(name: str) -> Callable[[Any, str], None]:
         except GossiplogError as error:
             raise UsageError(f"{name}: {error}") from None
 
-    take.__doc__ = _sentence(option)
+    take.__doc__ = sentence(option.about)
     return take
 
 
@@ -296,7 +289,3 @@ def finding_of(said: Mapping[str, Any]) -> Finding:
     return Finding.of(
         {option.field: bool(value) if option.is_flag else value for option, value in values.items()}
     )
-
-
-def _sentence(option: Option) -> str:
-    return f"{option.about[0].upper()}{option.about[1:]}."

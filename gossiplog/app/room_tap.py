@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from gossiplog.app.commands.arguments import sentence
 from gossiplog.app.commands.room_arguments import (
     KEY_HELP,
     LIMIT_HELP,
@@ -42,8 +43,8 @@ class Options(usage.Options):
         "Run a room, where nodes meet that nobody can dial; it cannot read what they say.  Example: "
         "twistd --nodaemon gossiplog-room --listen tcp:443 --key @room.key"
     )
-    optFlags = [["open", None, f"{OPEN_HELP[0].upper()}{OPEN_HELP[1:]}."]]
-    optParameters = [["key", "k", None, f"{KEY_HELP[0].upper()}{KEY_HELP[1:]}."]]
+    optFlags = [["open", None, sentence(OPEN_HELP)]]
+    optParameters = [["key", "k", None, sentence(KEY_HELP)]]
     key: RoomKey
     bounds: RoomBounds
 
@@ -62,7 +63,7 @@ class Options(usage.Options):
     def opt_limit(self, text: str) -> None:
         self._bounds.append(text)
 
-    opt_limit.__doc__ = f"{LIMIT_HELP[0].upper()}{LIMIT_HELP[1:]}."
+    opt_limit.__doc__ = sentence(LIMIT_HELP)
     opt_l = opt_listen
 
     def postOptions(self) -> None:

@@ -18,7 +18,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from gossiplog.app import keyfile, log_options, watching
-from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait
+from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait, sentence
 from gossiplog.app.commands.follow import MEMORY, MODES, QUOTAS, bound, read_memory
 from gossiplog.app.finding import Finding, finding_of, spelled, usage_flags, usage_parameters, usage_repeated
 from gossiplog.app.foreground import SWITCH_SECONDS
@@ -45,8 +45,8 @@ class Options(usage.Options):
     )
     optFlags = [
         ["only-followed", None, "Want nobody but the authors followed, from now on."],
-        ["log-json", None, f"{log_options.JSON[0].upper()}{log_options.JSON[1:]}."],
-        *([mode, None, f"{about[0].upper()}{about[1:]}."] for mode, (_, about) in MODES.items()),
+        ["log-json", None, sentence(log_options.JSON)],
+        *([mode, None, sentence(about)] for mode, (_, about) in MODES.items()),
         *usage_flags(),
     ]
     optParameters = [
@@ -58,7 +58,7 @@ class Options(usage.Options):
             "default: $GOSSIPLOG_NETWORK.",
         ],
     ] + [
-        [option.removeprefix("--"), None, None, f"{about[0].upper()}{about[1:]}.", read]
+        [option.removeprefix("--"), None, None, sentence(about), read]
         for (option, about), read in [
             *((QUOTAS[quota], bound(quota)) for quota in QUOTAS),
             (MEMORY, read_memory),
@@ -103,7 +103,7 @@ class Options(usage.Options):
         except InvalidValueError as error:
             raise usage.UsageError(f"--log-level: {error}") from None
 
-    opt_log_level.__doc__ = f"{log_options.LEVEL[0].upper()}{log_options.LEVEL[1:]}."
+    opt_log_level.__doc__ = sentence(log_options.LEVEL)
 
     opt_room = usage_repeated("--room")
     opt_dht_bootstrap = usage_repeated("--dht-bootstrap")

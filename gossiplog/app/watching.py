@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.app import log_options
-from gossiplog.app.commands.arguments import checked
+from gossiplog.app.commands.arguments import checked, sentence
 from gossiplog.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def watching_of(arguments: Namespace) -> Watching:
 def usage_parameters() -> list[list[Any]]:
     """The options, as ``twisted.python.usage`` takes them."""
     return [
-        [name, None, None, f"{about[0].upper()}{about[1:]}.", read]
+        [name, None, None, sentence(about), read]
         for name, about, read in (
             ("metrics", METRICS, read_endpoint),
             ("web", WEB, read_endpoint),

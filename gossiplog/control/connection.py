@@ -77,7 +77,6 @@ class Connection(twisted.Protocol):
         self.kept_bytes = 0
         self._begun: tuple[Callable[[], Any], int] | None = None  # a request that waits for its turn
         self._number: Any = None
-        self._is_served = False
         self._is_asking = False
         self._is_paused = False  # it does not read what it was sent
         self._is_over = False
@@ -98,7 +97,6 @@ class Connection(twisted.Protocol):
             self._send({"error": failure(self._refusal)})
             self._hang_up()
         else:
-            self._is_served = True
             self._send(self._control.greeting)
 
     def connectionLost(self, reason: Failure = twisted.connectionDone) -> None:
@@ -113,7 +111,7 @@ class Connection(twisted.Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Part of a request."""
-        if not self._is_served or self._is_over:
+        if self._is_over:
             return
         self._buffer += data
         self._count()
@@ -281,7 +279,6 @@ class Connection(twisted.Protocol):
     def _hang_up(self) -> None:
         if not self._is_over:
             self._is_over = True
-            self._is_served = False
             self.transport.unregisterProducer()
             self.transport.loseConnection()
             self._set_alarm(limits.CONTROL_SILENT_SECONDS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from gossiplog import errors, limits
@@ -212,11 +212,9 @@ def _told(value: object) -> object:
     return value if isinstance(value, _PLAIN) else None
 
 
-def pairs(values: Mapping[bytes, int] | Iterable[tuple[bytes, int]]) -> list[list[Any]]:
+def pairs(values: Mapping[bytes, int]) -> list[list[Any]]:
     """Return numbers by key as they travel."""
-    return [
-        [key.hex(), number] for key, number in (values.items() if isinstance(values, Mapping) else values)
-    ]
+    return [[key.hex(), number] for key, number in values.items()]
 
 
 def pairs_of(said: Sequence[Any]) -> dict[bytes, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.control.messages import error_of, failure, key_of, pairs, pairs_of
 from gossiplog.errors import GossiplogError
-from gossiplog.gossip.quotas import Quotas
+from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.store.repair.verify import Damage, VerifyReport
 
 if TYPE_CHECKING:  # most verbs need none of them
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # most verbs need none of them
 _MOST: Final = 16_384
 """Authors or reasons in one answer, some megabytes."""
 
-_QUOTAS: Final = ("authors", "bytes_per_author", "bytes", "entries_per_second")
+_QUOTAS: Final = tuple(quota.value for quota in Quota)
 
 
 def damage(found: Damage) -> list[Any]:

@@ -218,7 +218,8 @@ class Multicast:
         if self._dns is None or name in self._own:
             return
         if state_change is ServiceStateChange.Removed:
-            self._asking.pop(name, asyncio.ensure_future(asyncio.sleep(0))).cancel()
+            if (asking := self._asking.pop(name, None)) is not None:
+                asking.cancel()
             if self._known.pop(name, None) is not None:
                 self._tell(name, None)
             return

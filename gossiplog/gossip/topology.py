@@ -241,13 +241,13 @@ class Topology:
 
     def _lacks(self, near: bool) -> bool:
         """Whether more links are wanted, on the local network or beyond."""
-        return self._fewer(near, lambda addresses: len(list(addresses)))
+        return self._fewer(near, len)
 
     def _lacks_groups(self, near: bool) -> bool:
         """The same, if all links in one address group are one: whoever has them all may be one."""
         return self._fewer(near, lambda addresses: len(_groups(addresses)))
 
-    def _fewer(self, near: bool, size: Callable[[Iterable[Address | None]], int]) -> bool:
+    def _fewer(self, near: bool, size: Callable[[list[Address | None]], int]) -> bool:
         links = [n for n in self._neighbours.values() if n.is_near == near and n.drop_at is None]
         under_way = [
             address

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from gossiplog import limits
 from gossiplog.addresses import Address, parse_ip
-from gossiplog.errors import ByeCode, InvalidValueError
+from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
 from gossiplog.gossip.links import Action, Dial, Drop, Tell
 from gossiplog.gossip.messages import Peers
@@ -30,6 +30,7 @@ from gossiplog.net.deadline_timer import DeadlineTimer
 from gossiplog.net.link import Link
 from gossiplog.net.link_factory import LinkFactory
 from gossiplog.net.roaming import is_stranded
+from gossiplog.net.sockets import address_of
 
 
 class _Attempt:
@@ -285,13 +286,3 @@ class Peering:
         if not attempt.is_reached:
             self.topology.dialled(attempt.dial.address, None, self._now)
         self._soon()
-
-
-def address_of(link: Link) -> Address | None:
-    """Where the other end of a link is; None when that is no IP address."""
-    transport: Any = link.transport
-    peer = transport.getPeer()
-    try:
-        return Address.of(getattr(peer, "host", ""), getattr(peer, "port", 0))
-    except InvalidValueError:
-        return None

@@ -1,7 +1,7 @@
 """What the kernel is asked for, for each connection.
 
-Responsible for: options of TCP sockets, how far away the other side is, how many sockets there may be, and why one
-was closed.
+Responsible for: options of TCP sockets, where the other side is and how far away, how many sockets there may be, and
+why one was closed.
 Must not know: what a connection carries.
 Invariant: where a connection is no socket of ours (a test, a tunnel, another system), nothing happens.
 """
@@ -14,9 +14,12 @@ from struct import Struct
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.protocol import BaseProtocol
 from twisted.python.failure import Failure
 
 from gossiplog import limits
+from gossiplog.addresses import Address
+from gossiplog.errors import InvalidValueError
 
 if sys.platform == "win32":
     resource = None
@@ -118,3 +121,13 @@ def failing(reason: Failure) -> str:
 def _socket_of(transport: Any) -> socket.socket | None:
     sock = getattr(transport, "socket", None)
     return sock if isinstance(sock, socket.socket) else None
+
+
+def address_of(end: BaseProtocol) -> Address | None:
+    """Return where the other end of a connection is; None when that is no IP address."""
+    transport: Any = end.transport
+    peer = transport.getPeer()
+    try:
+        return Address.of(getattr(peer, "host", ""), getattr(peer, "port", 0))
+    except InvalidValueError:
+        return None

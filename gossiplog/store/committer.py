@@ -62,7 +62,7 @@ class Committer:
         self._vouching = vouching
         self._custody = custody
         self._torn = torn
-        self._learning = None if backend.shared is None else Learning(backend, backend.shared, clock, forks)
+        self._learning = None if backend.shared is None else Learning(backend, backend.shared, clock)
         self._checked: set[bytes] = set()
         self._failed = backend.read_only
 
@@ -78,13 +78,13 @@ class Committer:
         learned: list[Learn] = []
         while True:
             try:
-                report = self._try([*learned, *requests])
+                report = self._try([*learned, *requests] if learned else requests)
             except LostRaceError as lost:
                 if self._learning is None:
                     raise
                 learned.append(self._learning.look(lost.authors, requests))
             else:
-                return report._replace(results=report.results[len(learned) :])
+                return report._replace(results=report.results[len(learned) :]) if learned else report
 
     def _try(self, requests: Sequence[Request]) -> CommitReport:
         batch = Batch(self._clock, self._forks, self._keypairs, self._cursors)
@@ -124,7 +124,7 @@ class Committer:
         filling.say_what_is_left(requests, results)
         changes = self._weighing.committed(filling.changes, batch.changes)
         used_bytes = self._weighing.used_bytes() if batch.forgotten else None
-        return batch.report(results, changes, used_bytes)._replace(filled=filling.authors)
+        return batch.report(results, changes, used_bytes, filling.authors)
 
     def _note(self, batch: Batch, filling: HoleFiller) -> None:
         """Tell those who remember rows and own entries."""

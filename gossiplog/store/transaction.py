@@ -172,12 +172,18 @@ class Batch:
         return [refusals[place] if place in refusals else next(results) for place in range(len(lists))]
 
     def report(
-        self, results: list[Reply], changes: Mapping[bytes, int], used_bytes: int | None
+        self,
+        results: list[Reply],
+        changes: Mapping[bytes, int],
+        used_bytes: int | None,
+        filled: tuple[bytes, ...],
     ) -> CommitReport:
         """Return what is told of the commit of all this."""
         forgotten, forks = tuple(self.forgotten), tuple(self.new_forks)
-        report = CommitReport(results, self.segments, self.heads, forgotten, changes, forks, used_bytes)
-        return report._replace(proofs=tuple(self._proofs))
+        proofs = tuple(self._proofs)
+        return CommitReport(
+            results, self.segments, self.heads, forgotten, changes, forks, used_bytes, filled, proofs
+        )
 
     def publish(self) -> None:
         """Bring the durable state up to date, now that the writes are durable."""

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from gossiplog.log.body import MAX_TIMESTAMP_MS, Reference
+from gossiplog.log.cursor import ID8_BYTES
 from gossiplog.log.debts import Debt, Late
 from gossiplog.log.place import Moment, Stated
 from gossiplog.log.placer import Placed, Placer
@@ -23,8 +24,6 @@ from gossiplog.views.asking import Ask, Steps, Told
 from gossiplog.views.recent import Recent
 from gossiplog.views.runs import Runs, state
 from gossiplog.views.zones import Gap, Position, Zones
-
-_ID8_BYTES: Final = 8
 
 _LOGS_AT_ONCE: Final = 8
 """Read in one step: so the threads wait for each other less often."""
@@ -94,7 +93,7 @@ class Indexing:
         head, ahead = self._heads.get(author), self.ahead.get(author)
         if head is None or (ahead is not None and ahead.seq == 1):
             return None
-        return (head.seq, head.id[:_ID8_BYTES]) if ahead is None else (ahead.seq - 1, ahead.id8)
+        return (head.seq, head.id[:ID8_BYTES]) if ahead is None else (ahead.seq - 1, ahead.id8)
 
     def follow(
         self,
@@ -202,7 +201,7 @@ class Indexing:
             if wait is None:
                 continue
             if wait.due_ms:
-                self.ahead[author] = Ahead(wait.seq, wait.due_ms, part.id_at(wait.seq - 1)[:_ID8_BYTES])
+                self.ahead[author] = Ahead(wait.seq, wait.due_ms, part.id_at(wait.seq - 1)[:ID8_BYTES])
                 self._todo.update(dict.fromkeys(self._placer.pass_over(author, wait.seq)))
                 return False
             for reference in [*wait.unread]:
@@ -355,7 +354,7 @@ class Indexing:
         for author in self._moved:
             seq, head = self._placer.position(author) - 1, self._heads.get(author)
             if head is not None and head.seq == seq:
-                self._ids[author] = head.id[:_ID8_BYTES]
+                self._ids[author] = head.id[:ID8_BYTES]
             else:
                 self._ids.pop(author, None)
             self._zones.move(author, Position(seq, self._ids.get(author, b""), self._placer.moment(author)))

@@ -27,6 +27,11 @@ def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
+def sentence(text: str) -> str:
+    """Return what the command says of an option as twistd does: a sentence."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
 path = checked(typed)
 """The type of an argument that is a path."""
 

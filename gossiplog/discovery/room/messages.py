@@ -14,12 +14,12 @@ from msgpack import UnpackException
 
 from gossiplog import limits
 from gossiplog.addresses import LAST_PORT, Address
+from gossiplog.discovery.room.key import TAG_BYTES
 from gossiplog.errors import MalformedMessageError
 from gossiplog.wire.fields import Fields, counted, pack
 
 SEAT_BYTES: Final = 8
 TICKET_BYTES: Final = 32
-HASH_BYTES: Final = 32
 MOST_TYPE: Final = 2**16
 MOST_ELEMENTS: Final = 16
 _IP_LENGTHS: Final = (4, 16)
@@ -128,7 +128,7 @@ def _alive(fields: Fields, size: int) -> tuple[Message, int]:
 
 def _sit(fields: Fields, size: int) -> tuple[Message, int]:
     count = _need(size, 2)
-    return Sit(fields.binary("tag", HASH_BYTES), _card(fields)), count
+    return Sit(fields.binary("tag", TAG_BYTES), _card(fields)), count
 
 
 def _seats(fields: Fields, size: int) -> tuple[Message, int]:

@@ -17,7 +17,6 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
 from gossiplog import limits
-from gossiplog.addresses import Address
 from gossiplog.discovery.room import messages
 from gossiplog.discovery.room.bounds import RoomBounds
 from gossiplog.discovery.room.key import RoomKey
@@ -26,7 +25,6 @@ from gossiplog.discovery.room.pairs import Pairs, Side
 from gossiplog.discovery.room.visitor import Visitor
 from gossiplog.errors import (
     EndpointError,
-    InvalidValueError,
     LimitExceededError,
     PeerError,
     UnexpectedMessageError,
@@ -38,7 +36,7 @@ from gossiplog.net.connection_counts import ConnectionCounts
 from gossiplog.net.happy_eyeballs import reaching
 from gossiplog.net.link_factory import Closed
 from gossiplog.net.places import place
-from gossiplog.net.sockets import lengthen
+from gossiplog.net.sockets import address_of, lengthen
 from gossiplog.notices import Notice
 from gossiplog.wire.channel import Channel
 
@@ -222,7 +220,7 @@ class RoomServer:
             visitor.asked.pop(other.seat, None)
             tickets = self.pairs.make(visitor.tag, seats, places)
             for each, partner, ticket in ((other, visitor, tickets[0]), (visitor, other, tickets[1])):
-                at = _address(partner) if punches else None
+                at = address_of(partner) if punches else None
                 each.say(messages.Paired(partner.seat, ticket, each is other, at))
         else:
             visitor.asked[other.seat] = message.punches
@@ -240,13 +238,3 @@ class _Door(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """One more, if it is worth a look."""
         return Visitor(self._room) if self._room.admits(getattr(addr, "host", "")) else Closed()
-
-
-def _address(visitor: Visitor) -> Address | None:
-    """Where a member comes from; None when that is no IP address."""
-    transport: Any = visitor.transport
-    peer = transport.getPeer()
-    try:
-        return Address.of(getattr(peer, "host", ""), getattr(peer, "port", 0))
-    except InvalidValueError:
-        return None

@@ -26,13 +26,12 @@ READ_BYTES: Final = 1 << 20
 
 
 class Learning:
-    """I learn what others do with the store of ``backend``; ``clock`` and ``forks`` are what is known of it."""
+    """I learn what others do with the store of ``backend``; ``clock`` is what is known of it."""
 
-    def __init__(self, backend: Backend, shared: Shared, clock: ClockView, forks: set[bytes]) -> None:
+    def __init__(self, backend: Backend, shared: Shared, clock: ClockView) -> None:
         self._backend = backend
         self._shared = shared
         self._clock = clock
-        self._forks = forks
 
     def look(self, authors: Iterable[bytes], requests: Sequence[Request]) -> Learn:
         """Return how these authors stand, and the proofs of forks that ``requests`` of ours show beside that.
