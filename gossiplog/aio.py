@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from importlib import import_module
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 import gossiplog
 from gossiplog.aio_methods import coroutine, same
@@ -33,6 +33,9 @@ from gossiplog.store.lock import TRY_SECONDS, Patience
 from gossiplog.ticket import Ticket
 from gossiplog.views.search import Search
 from gossiplog.views.view import View
+
+if TYPE_CHECKING:
+    from gossiplog.aio_attached import AttachedNode
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -155,14 +158,25 @@ class Store:
     repair = coroutine(gossiplog.Store.repair)
 
 
-def attach(path: AnyPath, *, wait: float = 0.0) -> Store:
+class AttachedStore(Store):
+    """I am a :class:`Store` that a node in another process has, from :func:`attach`."""
+
+    @property
+    def node(self) -> AttachedNode:
+        """That node: how it is, its peers, who is kept out, which authors are wanted."""
+        attached: Any = import_module("gossiplog.aio_attached")
+        node: AttachedNode = attached.AttachedNode(self._it)
+        return node
+
+
+def attach(path: AnyPath, *, wait: float = 0.0) -> AttachedStore:
     """The store at ``path`` as the node that has it shows it to others: ``async with attach("notes") as store``.
 
-    All that a store does works, but repairing and running a node; views are in memory.  With ``wait``, a node that has
-    no room for more is waited for.  To open it raises :class:`ControlError` when no node has the store, and whoever
-    waits for anything gets :class:`NodeGoneError` when the node stops.
+    All that a store does works, but repairing and running a node; ``store.node`` is the one that has it.  Views are in
+    memory.  With ``wait``, a node that has no room for more is waited for.  To open it raises :class:`ControlError`
+    when no node has the store, and whoever waits for anything gets :class:`NodeGoneError` when the node stops.
     """
-    store = Store(path, wait=wait)
+    store = AttachedStore(path, wait=wait)
     store._open = import_module("gossiplog.control.attached").attach
     store._how = {"wait": wait}
     return store

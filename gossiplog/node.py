@@ -33,7 +33,7 @@ from gossiplog.live.store import Store
 from gossiplog.live.subscriptions import Subscribers
 from gossiplog.log.keys import check_node_id
 from gossiplog.log.network import Network
-from gossiplog.net.bans import Ban, check_ban
+from gossiplog.net.bans import OPERATOR, Ban, check_ban
 from gossiplog.net.dialer import Dialer
 from gossiplog.net.disk_room import DiskRoom
 from gossiplog.net.driver import Driver
@@ -310,7 +310,7 @@ class Node(Noticing):
         """Nodes that are kept out, for offences against the protocol."""
         return self._driver.admission.bans.all(self.reactor.seconds())
 
-    def ban(self, peer: bytes, *, seconds: float = inf, reason: str = "the operator said so") -> None:
+    def ban(self, peer: bytes, *, seconds: float = inf, reason: str = OPERATOR) -> None:
         """Keep the node with the id ``peer`` out for so long, at most until this one stops; end its sessions.
 
         Its logs are passed on all the same, by others: :meth:`block` is about an author.

@@ -1,7 +1,7 @@
 """How a node is: what it is behind on, what it owes, what it keeps, where it waits.
 
-Responsible for: the values of :meth:`gossiplog.Node.status`, reading them from a node, and their form as JSON, which is
-stable (docs/control.rst).
+Responsible for: the values of :meth:`gossiplog.Node.status`, reading them from a node, and their form as JSON, in both
+directions, which is stable (docs/control.rst).
 Must not know: who asks.
 Invariant: to look changes nothing.  It costs O(peers), O(what peers are owed) and, with authors, O(authors).
 """
@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass, fields
 from math import inf
 from typing import Any, Final, NamedTuple, Protocol
 
+from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.gossip.quotas import Quota
 from gossiplog.live.commits import CommitStatus
 from gossiplog.live.core import StoreCore
 from gossiplog.live.machine import wall_ms
 from gossiplog.live.store import Store
-from gossiplog.log.keys import KeyKind, format_author, format_key
+from gossiplog.log.keys import KeyKind, format_author, format_key, parse_author, parse_key
 from gossiplog.log.network import Network
 from gossiplog.net.bans import Ban
 from gossiplog.net.driver import Driver
@@ -149,6 +150,18 @@ class Status:
         """Return what ``gossiplog status --json`` prints, as a value for :mod:`json`."""
         return {"version": VERSION, **_plain(self)}
 
+    @staticmethod
+    def of_json(said: Mapping[str, Any]) -> Status:
+        """Return the status that :meth:`as_json` made ``said`` of, also one with fields that are not known here.
+
+        Raises :class:`InvalidValueError` for what is none.
+        """
+        try:
+            status: Status = _made(Status, said)
+        except (KeyError, TypeError, ValueError, GossiplogError) as error:
+            raise InvalidValueError(f"that is not how a node is: {error!r}") from None
+        return status
+
 
 class Observed(Protocol):
     """A node, as far as it is looked at."""
@@ -202,6 +215,37 @@ def _told(name: str, value: Any) -> Any:
     if value == inf:
         return None  # which JSON has no number for
     return _plain(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+def _made(kind: type[Any], said: Mapping[str, Any]) -> Any:
+    """Return the value that :func:`_plain` made ``said`` of."""
+    names = AuthorStatus._fields if kind is AuthorStatus else [each.name for each in fields(kind)]
+    return kind(**{name: _meant(name, said[name]) for name in names})
+
+
+def _meant(name: str, said: Any) -> Any:
+    if isinstance(said, list):
+        return tuple(_meant(name, each) for each in said)
+    if isinstance(said, dict):
+        return _made(_PARTS[name], said)
+    if name in _FORM and said is not None:
+        return parse_key(_FORM[name], said)
+    if name == "seconds" and said is None:
+        return inf
+    return {"author": parse_author, "network": bytes.fromhex}.get(name, lambda value: value)(said)
+
+
+_PARTS: Final[Mapping[str, type[Any]]] = {
+    "authors": AuthorStatus,
+    "bans": Ban,
+    "commits": CommitStatus,
+    "dialled": DialStatus,
+    "disk": DiskStatus,
+    "peers": PeerStatus,
+    "queues": QueueStatus,
+    "troubles": Trouble,
+}
+"""What the objects in the JSON are, by the name of the field."""
 
 
 def _disk_of(path: str | None) -> DiskStatus:

@@ -15,7 +15,9 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import gossiplog
-from gossiplog import StoreClosedError, StoreLockedError, aio
+from gossiplog import StoreClosedError, StoreLockedError, aio, aio_attached
+from gossiplog.blocking import attached as blocking_attached
+from gossiplog.control import attached_node
 from gossiplog.errors import InvalidValueError, WrongCallerError
 
 SECONDS = 60
@@ -242,6 +244,11 @@ class CallTests(SynchronousTestCase):
                 self.assertTrue(inspect.iscoroutinefunction(getattr(getattr(aio, name), method)), method)
         public = {name for name in vars(gossiplog.Node) if not name.startswith("_")}
         self.assertEqual(public - set(vars(aio.Node)), set())
+        attached = {name for name in vars(attached_node.AttachedNode) if not name.startswith("_")}
+        for name in attached:
+            self.assertTrue(inspect.iscoroutinefunction(getattr(aio_attached.AttachedNode, name)), name)
+            self.assertIn(name, dir(blocking_attached.AttachedNode))
+            self.assertIn(name, public)
 
     def test_cancelled_at_the_end(self) -> None:
         """Whoever cancels the task that leaves: the store is closed all the same, and the cancellation is told."""

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import Cursor, Entry, Search, View, blocking
+from gossiplog import Ban, Cursor, Entry, PeerDown, PeerUp, Search, Status, View, blocking
 from gossiplog.errors import (
     BadForkProofError,
+    BlockedAuthorError,
     CursorMismatchError,
     EncodingError,
+    EndpointError,
     EntryNotHeldError,
     GossiplogError,
+    InvalidKeyError,
     InvalidValueError,
+    LocalAuthorError,
     PayloadTooLargeError,
     StoreClosedError,
     StoreInUseError,
@@ -239,14 +245,83 @@ class StoreTests:
         self.assertRaises(GossiplogError, next, live)
         self.store.close()
 
+    def test_how_a_node_is(self) -> None:
+        """Its status, the same whoever asks; its peers, and what is dialled."""
+        node, other = self.run_node(), self.other_node()
+        writer = self.store.writer()
+        writer.append_many([b"a", b"bb"])
+        address = self.connect(node, other)
+        self.assertEqual(
+            [(each.id, each.address, each.dialled) for each in node.peers], [(other.id, address, True)]
+        )
+        status = node.status()
+        self.assertEqual(
+            (status.node, status.network, status.entries), (node.id, other.network.discovery_id, 2)
+        )
+        self.assertEqual(Status.of_json(json.loads(json.dumps(status.as_json()))), status)
+        [author] = status.authors
+        self.assertEqual((author.author, author.entries, author.local), (writer.author, 2, True))
+        self.assertEqual([(each.endpoint, each.peer) for each in status.dialled], [(address, other.id)])
+        self.assertEqual(node.status(authors=False).authors, ())
+        self.assertRaises(InvalidValueError, node.status, authors=1)
+        self.assertRaises(EndpointError, node.connect, "nowhere")
+
+    def test_who_is_kept_out(self) -> None:
+        """Disconnected, banned for a while or for good, let in again; what is no node."""
+        node, other = self.run_node(), self.other_node()
+        self.connect(node, other)
+        with other.events(PeerDown, timeout=SECONDS) as downs:
+            self.assertTrue(node.disconnect(other.id))
+            next(downs)
+        self.assertFalse(node.disconnect(other.id))
+        self.assertEqual((node.peers, node.status().dialled), ([], ()))
+        node.ban(other.id, seconds=1000.5, reason="too loud")
+        [ban] = node.bans
+        self.assertEqual((ban.peer, ban.reason, 0 < ban.seconds <= 1000.5), (other.id, "too loud", True))
+        node.ban(other.id)
+        self.assertEqual(node.bans, [Ban(other.id, "the operator said so", inf)])
+        self.assertEqual((node.unban(other.id), node.unban(other.id), node.bans), (True, False, []))
+        for call in (node.ban, node.unban, node.disconnect):
+            self.assertRaises(InvalidKeyError, call, b"short")
+        self.assertRaises(InvalidValueError, node.ban, other.id, seconds=-1)
+        self.assertRaises(InvalidValueError, node.ban, other.id, reason=5)
+
+    def test_who_is_wanted(self) -> None:
+        """Followed, unfollowed, blocked and not; what may not be said."""
+        node, own, friend = self.run_node(), self.store.writer().author, Keypair(bytes(32)).author
+        node.follow(friend)
+        node.unfollow(friend)
+        node.block(friend, delete=True)
+        self.assertRaises(BlockedAuthorError, node.follow, friend)
+        node.unblock(friend)
+        node.follow(friend)
+        self.assertRaises(LocalAuthorError, node.block, own)
+        self.assertRaises(InvalidValueError, node.follow, b"short")
+        self.assertRaises(InvalidValueError, node.block, friend, delete=1)
+
+    def other_node(self) -> blocking.Node:
+        """A peer, in this process."""
+        store = blocking.Store(self.mktemp(), timeout=SECONDS).open()
+        self.addCleanup(store.close)
+        return blocking.Node(store, network=NETWORK)
+
+    def connect(self, node: Any, other: blocking.Node) -> str:
+        """Connect both; return where the other one listens."""
+        with other.events(PeerUp, timeout=SECONDS) as ups:
+            node.connect(address := other.listen("tcp:0:interface=127.0.0.1"))
+            up: Any = next(ups)
+        self.assertEqual(up.peer.id, node.id)
+        other.when_in_sync(up.peer)
+        return address
+
     def test_one_node(self) -> None:
         """A store that runs one does not run another, and is not repaired meanwhile."""
         self.run_node()
         self.assertRaises(StoreInUseError, blocking.Node, self.store, network=NETWORK)
         self.assertRaises(StoreInUseError, self.store.repair)
 
-    def run_node(self) -> None:
-        """Let the store run a node, if none does."""
+    def run_node(self) -> Any:
+        """Let the store run a node, if none does; as it can be used."""
 
 
 class DirectTests(StoreTests, SynchronousTestCase):
@@ -256,17 +331,24 @@ class DirectTests(StoreTests, SynchronousTestCase):
         self.store = blocking.Store(self.mktemp(), timeout=SECONDS).open()
         self.addCleanup(self.store.close)
 
-    def run_node(self) -> None:
+    def run_node(self) -> Any:
         """Run it here."""
         node = blocking.Node(self.store, network=NETWORK)
         self.addCleanup(node.__exit__)
+        return node
 
 
 class SocketTests(StoreTests, ServedCase):
     """A store that a node in another process has."""
+
+    store: blocking.AttachedStore
 
     def setUp(self) -> None:
         path = self.mktemp()
         self.serve(path)
         self.store = blocking.attach(path, timeout=SECONDS).open()
         self.addCleanup(self.store.close)
+
+    def run_node(self) -> Any:
+        """It runs there."""
+        return self.store.node

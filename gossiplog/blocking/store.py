@@ -27,6 +27,7 @@ from gossiplog.store.lock import TRY_SECONDS, Patience
 
 if TYPE_CHECKING:
     from gossiplog.blocking import views
+    from gossiplog.blocking.attached import AttachedNode
     from gossiplog.catch_up import Moved
     from gossiplog.live.order_notices import OrderNotices
     from gossiplog.log.network import Network
@@ -231,12 +232,23 @@ class Store:
     repair = waits(gossiplog.Store.repair)
 
 
-def attach(path: AnyPath, *, wait: float = 0.0, timeout: float | None = None) -> Store:
+class AttachedStore(Store):
+    """I am a :class:`Store` that a node in another process has, from :func:`attach`."""
+
+    @property
+    def node(self) -> AttachedNode:
+        """That node: how it is, its peers, who is kept out, which authors are wanted."""
+        attached: Any = import_module("gossiplog.blocking.attached")
+        node: AttachedNode = attached.AttachedNode(self._wait(lambda: self._it.node), self._wait)  # type: ignore[attr-defined]
+        return node
+
+
+def attach(path: AnyPath, *, wait: float = 0.0, timeout: float | None = None) -> AttachedStore:
     """The store at ``path`` as the node that has it shows it to others: ``with attach("notes") as store``.
 
     As :func:`gossiplog.aio.attach`; ``timeout`` is as that of :class:`Store`.
     """
-    store = Store(path, wait=wait, timeout=timeout)
+    store = AttachedStore(path, wait=wait, timeout=timeout)
     store._open = import_module("gossiplog.control.attached").attach
     store._how = {"wait": wait}
     return store

@@ -35,6 +35,7 @@ from gossiplog.live.results import Result
 from gossiplog.log.body import decode_body, encode_bodies
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import decode_proof, encode_proof
+from gossiplog.net.bans import OPERATOR
 from gossiplog.status import authors_of
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.requests import SetCursor
@@ -240,8 +241,8 @@ def _disconnect(desk: Desk, asked: Asked, asker: Asker) -> Any:
 
 
 def _ban(desk: Desk, asked: Asked, asker: Asker) -> Any:
-    seconds = asked.number("seconds", None)
-    desk.node.ban(asked.key("node"), seconds=inf if seconds is None else seconds)
+    seconds, reason = asked.seconds("seconds", inf), asked.text("reason", OPERATOR)
+    desk.node.ban(asked.key("node"), seconds=seconds, reason=reason)
 
 
 def _unban(desk: Desk, asked: Asked, asker: Asker) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from gossiplog.control.attached_node import AttachedNode
 from gossiplog.control.line import Line, dial
 from gossiplog.control.logs import NodeLogs
 from gossiplog.errors import ControlError, GossiplogError, NetworkMismatchError
@@ -25,7 +26,17 @@ from gossiplog.store.door import place_of
 from gossiplog.store.requests import Delivery
 
 
-def attach(path: AnyPath, reactor: Any, *, wait: float = 0.0) -> Store:
+class AttachedStore(Store):
+    """I am a store that a node in another process has; ``node`` is that node, as far as others may use it."""
+
+    @property
+    def node(self) -> AttachedNode:
+        """The node."""
+        thread: Any = self._core.thread
+        return AttachedNode(self._core, thread.node)
+
+
+def attach(path: AnyPath, reactor: Any, *, wait: float = 0.0) -> AttachedStore:
     """Return the store at ``path`` as the node that has it shows it.
 
     All that a store does works, but repairing and running a node; views are in memory.  Waits for up to ``wait``
@@ -41,7 +52,7 @@ def attach(path: AnyPath, reactor: Any, *, wait: float = 0.0) -> Store:
         return made[0]
 
     opener: Any = None
-    store = Store(opener, reactor, place, thread)
+    store = AttachedStore(opener, reactor, place, thread)
     made[0].lost = store._core.lost
     return store
 
@@ -65,8 +76,9 @@ def dialled(place: str, wait: float) -> Line:
 
 
 class NodeThread(StoreThread):
-    """I ask the node; ``lost`` is called when it is gone."""
+    """I ask the node, whose id is ``node``; ``lost`` is called when it is gone."""
 
+    node = b""
     lost: Callable[[BaseException], None] = staticmethod(lambda error: None)
 
     def __init__(
@@ -92,6 +104,7 @@ class NodeThread(StoreThread):
             except BaseException:
                 news.close()
                 raise
+            self.node = logs.node_id()
             threading.Thread(target=self._listen, args=(news,), name=f"{name} news", daemon=True).start()
             return logs
 

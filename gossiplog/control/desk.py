@@ -59,7 +59,7 @@ class Served(Protocol):
     def disconnect(self, peer: bytes) -> bool:
         """End it."""
 
-    def ban(self, peer: bytes, *, seconds: float) -> None:
+    def ban(self, peer: bytes, *, seconds: float, reason: str) -> None:
         """Keep a node out."""
 
     def unban(self, peer: bytes) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from gossiplog import errors, limits
+from gossiplog.arguments import check_seconds
 from gossiplog.errors import ControlError, GossiplogError, InvalidValueError
 from gossiplog.log.segment import Segment
 
@@ -83,6 +84,14 @@ class Asked:
         if found is not None and found < 0:
             raise ControlError(f"{name!r} is negative")
         return found
+
+    def seconds(self, name: str, otherwise: float) -> float:
+        """Return a time to wait."""
+        found = self._said.get(name)
+        if found is None:
+            return otherwise
+        check_seconds(name, found)
+        return float(found)
 
     def flag(self, name: str) -> bool:
         """Return whether it is said."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from math import inf
+from typing import Final
 
 from gossiplog import limits
 from gossiplog.arguments import check_seconds, check_type
@@ -45,6 +46,9 @@ BAN_SCORE = 0.9
 
 HALVED_SECONDS = 600.0
 """A score is half as much after so long."""
+
+OPERATOR: Final = "the operator said so"
+"""Why a node is kept out that did nothing wrong here."""
 
 
 def points_of(error: GossiplogError) -> float:

@@ -33,6 +33,7 @@ _DECODE_ERRORS: Final = (ValueError, RecursionError)
 def search(arguments: Namespace) -> int:
     """Print the entries that have the words; the index is brought up to the store first."""
     is_ours = is_from_here(directory_of(arguments.store))
+    how: blocking.Store
     if is_shown(arguments.store):
         how = blocking.attach(arguments.store, wait=arguments.wait)
     else:
