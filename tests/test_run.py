@@ -76,7 +76,10 @@ class RunTests(ProcessTestCase):
         self.assertFalse((self.place / ".venv" / "complete").exists())
 
     def test_pins(self) -> None:
-        """Each has one version and hashes; all that setup.cfg asks for is there; no registry is named."""
+        """Each has one version and hashes; all that setup.cfg asks for is there, and what finds peers near by.
+
+        No registry is named.
+        """
         wheel = max(TOOLS.glob("pip-*.whl"))
         self.assertIn(hashlib.sha256(wheel.read_bytes()).hexdigest(), (TOOLS / "run.py").read_text())
         text = (TOOLS / "requirements.txt").read_text()
@@ -88,7 +91,8 @@ class RunTests(ProcessTestCase):
         named = {pin.partition("==")[0].replace(".", "-") for pin in pins}
         setup = ConfigParser()
         setup.read(SOURCE / "setup.cfg")
-        for line in setup["options"]["install_requires"].split("\n"):
+        asked = setup["options"]["install_requires"] + setup["options.extras_require"]["lan"]
+        for line in asked.split("\n"):
             if line.strip():
                 self.assertIn(re.split(r"[ >=]", line.strip())[0].replace(".", "-"), named)
         for line in (TOOLS / "requirements.in").read_text().splitlines():
