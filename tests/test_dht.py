@@ -548,6 +548,22 @@ class NodeTests(DhtCase):
         self.world.result(joined.leave())
         self.assertTrue(self.session.stopped)
 
+    def test_begun_again(self) -> None:
+        """With the same object, after an end at whatever time, it looks as at first and nothing of before is left."""
+        way = self.way()
+        for seconds in (0.0, 0.3, DHT_FIRST_SECONDS + 1):
+            count = len(FakeSession.made)
+            joined = self.site.node.join(way)
+            self.world.run(seconds)
+            self.world.result(joined.leave())
+            self.assertTrue(all(session.stopped for session in FakeSession.made))
+            self.assertLessEqual(len(FakeSession.made), count + 1)
+        self.site.node.join(way)
+        self.session.say(is_in=True)
+        self.session.say(answers=[[("8.8.8.8", 4000)]])
+        self.world.run(0.3)
+        self.assertEqual([notice.endpoint for notice in self.site.of(PeerFound)], ["tcp:8.8.8.8:4000"])
+
 
 LIES = 150
 """Addresses that go into one datagram."""

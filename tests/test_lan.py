@@ -334,6 +334,21 @@ class LanTests(LanCase):
         self.assertEqual(self.said(), [])
         self.assertIsNone(Lan().stop())
 
+    def test_begun_again(self) -> None:
+        """After an end it hears others as before, and remembers nobody from then."""
+        way = self.started(None, HERE)
+        way._open.told({"a": Heard(("10.9.0.2",), 4001)})
+        way.stop()
+        self.said()
+        way.start(self.finder)
+        self.assertEqual(len(way._open.services), 1)
+        way._open.told({"a": Heard(("10.9.0.2",), 4001)})
+        self.assertEqual(self.said(), [("found", "10.9.0.2", 4001)])
+        self.finder.reactor.advance(LAN_AGAIN_SECONDS)
+        self.assertEqual(self.said(), [("found", "10.9.0.2", 4001)])
+        self.successResultOf(way.stop())
+        self.assertEqual(self.finder.reactor.getDelayedCalls(), [])
+
     def test_an_end_that_hangs(self) -> None:
         way = self.started(None, HERE)
         thread = way._thread

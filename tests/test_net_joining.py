@@ -25,7 +25,7 @@ from gossiplog import (
 )
 from gossiplog.addresses import Address
 from gossiplog.errors import ByeCode
-from gossiplog.limits import BOOK_SECONDS, FIND_DIAL_SECONDS, ROAMING_SECONDS, SLEEP_SECONDS
+from gossiplog.limits import BOOK_SECONDS, CLOSE_SECONDS, FIND_DIAL_SECONDS, ROAMING_SECONDS, SLEEP_SECONDS
 from gossiplog.net import peering as peering_module
 from gossiplog.net.roaming import is_here
 from tests.netcase import Site, World
@@ -231,6 +231,104 @@ class FailingTests(JoiningCase):
     def test_it_is_no_way(self) -> None:
         self.assertRaises(InvalidValueError, self.a.node.join, object())
         self.flush(self.a)
+
+
+class Lasting(Told):
+    """A way that begins and ends when it is told to."""
+
+    name = "lasting"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+        self.began: Deferred[None] = Deferred()
+        self.ended: Deferred[None] = Deferred()
+
+    def start(self, finder: Finder) -> Any:
+        self.events.append("start")
+        return self.began
+
+    def announce(self, addresses: Sequence[tuple[str, int]]) -> Any:
+        self.events.append("announce")
+
+    def look(self) -> Any:
+        self.events.append("look")
+
+    def stop(self) -> Any:
+        self.events.append("stop")
+        return self.ended
+
+
+class AgainTests(JoiningCase):
+    """Join, leave, join: in any order, at any time."""
+
+    def test_what_was_before_ends_first(self) -> None:
+        """A goodbye that is said late, or a router asked to stop, takes nothing back that is new."""
+        old, new = Lasting(), Lasting()
+        left = self.a.node.join(old).leave()
+        self.assertEqual(old.events, ["announce", "start", "stop"])
+        joined = self.a.node.join(new, old)
+        self.world.run(1.0)
+        self.assertEqual((old.events[3:], new.events), ([], []))
+        self.assertNoResult(left)
+        self.assertTrue(joined.finding)
+        old.ended.callback(None)
+        self.successResultOf(left)
+        self.assertEqual((old.events[3:], new.events), (["announce", "start"],) * 2)
+
+    def test_an_end_that_never_comes(self) -> None:
+        """It is waited for, but not for ever: then it is told, and who leaves, stops or joins goes on."""
+        way = Lasting()
+        left = self.a.node.join(way).leave()
+        joined = self.a.node.join(way)
+        self.world.run(CLOSE_SECONDS - 0.1)
+        self.assertNoResult(left)
+        self.world.run(0.2)
+        self.successResultOf(left)
+        self.assertEqual(self.a.of(WayFailed), [WayFailed("lasting", "it did not end within 5 s")])
+        self.assertEqual(way.events, ["announce", "start", "stop", "announce", "start"])
+        way.ended = Deferred()
+        self.world.result(joined.leave())
+        self.world.result(self.a.node.stop())
+
+    def test_left_before_it_began(self) -> None:
+        """What never started is not stopped."""
+        way, next_way = Lasting(), Lasting()
+        self.a.node.join(way).leave()
+        joined = self.a.node.join(next_way)
+        waiting = joined.flush()
+        self.world.result(joined.leave())
+        self.assertEqual(self.world.result(waiting), Flushed(0, 0, {}, timed_out=False))
+        way.ended.callback(None)
+        self.world.run(1.0)
+        self.assertEqual(next_way.events, [])
+
+    def test_no_look_before_it_started(self) -> None:
+        """Also when this machine has another address meanwhile."""
+        way = Lasting()
+        self.a.node.join(way)
+        self.world.result(self.a.node.listen("tcp:41998"))
+        self.assertEqual(way.events, ["announce", "start", "announce"])
+        way.began.callback(None)
+        self.assertEqual(way.events[3:], ["look"])
+        self.world.result(self.a.node.listen("tcp:41999"))
+        self.assertEqual(way.events[4:], ["announce", "look"])
+        way.ended.callback(None)
+
+    def test_one_node_at_a_time(self) -> None:
+        """A way of another node is refused before anything starts, and is not ended by who was refused."""
+        way, other = Lasting(), Lasting()
+        joined = self.a.node.join(way)
+        self.assertRaises(InvalidValueError, self.b.node.join, other, way)
+        self.assertRaises(InvalidValueError, self.b.node.join, other, other)
+        self.assertEqual((other.events, way.events), ([], ["announce", "start"]))
+        self.world.result(self.b.node.stop())
+        left = joined.leave()
+        self.c.node.join(way)
+        self.assertEqual(way.events, ["announce", "start", "stop"])
+        way.ended.callback(None)
+        self.successResultOf(left)
+        self.assertEqual(way.events[3:], ["announce", "start"])
 
 
 class PassingOnTests(JoiningCase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gossiplog.discovery.room.key import RoomKey
 from gossiplog.discovery.room.passage import Passage
 from gossiplog.discovery.room.way import Room
-from gossiplog.errors import EndpointError, InvalidKeyError
+from gossiplog.errors import EndpointError, InvalidKeyError, InvalidValueError
 from gossiplog.notices import PeerDown, PeerUp, WayFailed
 from tests.netcase import OTHER_NETWORK
 from tests.roomcase import KEY, RoomCase
@@ -157,11 +157,15 @@ class MeetingTests(RoomCase):
             self.world.result(site.node.stop())
 
     def test_one_for_each_node(self) -> None:
+        """The first one keeps its seat, whatever the second does."""
         way = self.way()
-        self.world.result(self.world.site("a").node.join(way).flush())
-        b = self.world.site("b")
-        flushed = self.world.result(b.node.join(way).flush())
-        self.assertIn("make one for each", flushed.failed[way.name])
+        a, b = self.world.site("a"), self.world.site("b")
+        self.world.result(a.node.join(way).flush())
+        self.assertRaises(InvalidValueError, b.node.join, way)
+        self.world.result(b.node.stop())
+        c = self.member("c")
+        self.world.run(30.0)
+        self.assertEqual([peer.id for peer in a.node.peers], [c.node.id])
 
     def test_joined_again(self) -> None:
         """With the same object."""

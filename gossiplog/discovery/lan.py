@@ -58,13 +58,13 @@ class Lan:
         self._opened_at = 0.0
         self._closing: asyncio.Task[None] | None = None
         self._call: Any = None
-        self._is_over = False
 
     # -- the node calls
 
     def start(self, finder: Finder) -> Any:
         """Announce this node, and listen."""
         self._finder = finder
+        self._closing = None
         self._thread = LoopThread(finder.reactor, "gossiplog lan")
         hold(self)
         return self._reopen()
@@ -87,7 +87,6 @@ class Lan:
 
     def stop(self) -> Any:
         """Say goodbye."""
-        self._is_over = True
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -113,7 +112,6 @@ class Lan:
 
     def give_up(self) -> None:
         """In a child by fork: the thread and the port are the parent's."""
-        self._is_over = True
         self._thread = self._open = None
         if self._call is not None and self._call.active():
             self._call.cancel()
@@ -213,7 +211,7 @@ class Lan:
 
     def _told(self, speaker: Multicast, changed: dict[str, Heard | None]) -> None:
         """These services came, or went."""
-        if speaker is not self._open or self._is_over:
+        if speaker is not self._open:
             return
         for name, heard in changed.items():
             before = self._known.pop(name, None)

@@ -2,24 +2,27 @@
 
 Responsible for: :class:`Joined`, the ways at work, and when a first look is over.
 Must not know: how a way finds anybody; which of those found are dialled.
-Invariant: a way that fails, in whatever manner, stops nothing else; :meth:`Joined.flush` always fires.
+Invariant: a way that fails, in whatever manner, stops nothing else; :meth:`Joined.flush` always fires.  A way is at
+work for one node at a time, and starts once what it did before, and the ways that the node had before, have ended: else
+a late goodbye, or a router that is asked to stop, would take back what is new.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IProtocol
 
-from gossiplog import notices
+from gossiplog import limits, notices
 from gossiplog.addresses import Address
 from gossiplog.arguments import check_seconds
-from gossiplog.errors import GossiplogError, InvalidValueError
+from gossiplog.errors import GossiplogError, InvalidValueError, NodeError
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog, Said
-from gossiplog.live.results import Result, deliver
+from gossiplog.live.results import Ending, Result, deliver
 from gossiplog.log.network import Network
 from gossiplog.net.peering import Peering
 from gossiplog.net.ways import Way
@@ -51,35 +54,46 @@ class _Running:
         self.way = way
         self.name = str(getattr(way, "name", type(way).__name__))
         self.is_looking = True
-        self.is_over = False
+        self.is_over = self._is_begun = self._is_started = False
         self.why = ""
         self._said = Said()
         self.reactor = search.reactor
         self.network = search.network
         self.node = search.node
 
-    def begin(self) -> None:
+    def begin(self, addresses: Sequence[tuple[str, int]]) -> None:
         """Start it, then look once."""
-        begun = maybeDeferred(self.way.start, self)
+        if self.is_over:
+            return
+        self._is_begun = True
+        self.announce(addresses)
+        begun = maybeDeferred(self.way.start, self).addBoth(self._started)
         begun.addCallback(lambda _: None if self.is_over else maybeDeferred(self.way.look))
         begun.addErrback(self.broke)
         begun.addBoth(self._looked)
 
+    def _started(self, result: Any) -> Any:
+        self._is_started = True
+        return result
+
     def again(self) -> None:
-        """Look once more."""
-        if not self.is_over:
+        """Look once more, unless the first look is yet to come."""
+        if self._is_started and not self.is_over:
             self.is_looking = True
             maybeDeferred(self.way.look).addErrback(self.broke).addBoth(self._looked)
 
     def announce(self, addresses: Sequence[tuple[str, int]]) -> None:
         """Others may find us there."""
-        if not self.is_over:
+        if self._is_begun and not self.is_over:
             maybeDeferred(self.way.announce, addresses).addErrback(self.broke)
 
     def stop(self) -> Deferred[Any]:
-        """Stop it, whatever it does then."""
+        """Stop it, whatever it does then; fires after ``CLOSE_SECONDS`` at the latest."""
         self.is_over = True
-        return maybeDeferred(self.way.stop).addErrback(self.broke)
+        if not self._is_begun:
+            return succeed(None)
+        stopping = maybeDeferred(self.way.stop)
+        return stopping.addTimeout(limits.CLOSE_SECONDS, self.reactor, _hangs).addErrback(self.broke)
 
     def broke(self, failure: Any) -> None:
         """It raised."""
@@ -140,6 +154,10 @@ class _Running:
             self._search.tell(notices.WayFailed(self.name, reason))
 
 
+def _hangs(_: Any, seconds: float) -> None:
+    raise NodeError(f"it did not end within {seconds:g} s")
+
+
 class Search:
     """I am what a node does to find its peers; ``left`` is called when that is over."""
 
@@ -154,10 +172,6 @@ class Search:
         ways: Sequence[Way],
         check: Callable[[], None],
     ) -> None:
-        for way in ways:
-            missing = [name for name in ("start", "announce", "look", "stop") if not hasattr(way, name)]
-            if missing:
-                raise InvalidValueError(f"ways are ways of finding peers; {way!r:.80} has no {missing[0]}()")
         self.reactor = reactor
         self.peering = peering
         self.network = network
@@ -165,22 +179,36 @@ class Search:
         self.tell = tell
         self.check = check
         self._left = left
-        self._is_over = False
+        self._is_over: bool = False
+        self._ended = Ending(reactor)
         self._count = 0
         self._active_at = float(reactor.seconds())
         self._waiting: list[tuple[Result[Flushed], Any]] = []
         self._look_again: Any = None
+        for way in ways:
+            missing = [name for name in ("start", "announce", "look", "stop") if not hasattr(way, name)]
+            if missing:
+                raise InvalidValueError(f"ways are ways of finding peers; {way!r:.80} has no {missing[0]}()")
+        self._before: list[Search] = [found for way in ways if (found := _at_work.get(id(way))) is not None]
+        if len({id(way) for way in ways}) < len(ways) or not all(found._is_over for found in self._before):
+            raise InvalidValueError("a way is at work for one node at a time: make one for each")
+        _at_work.update({id(way): self for way in ways})
         self._running = [_Running(self, way) for way in ways]
         self._reachable: dict[str, list[Address]] = {}
         self.located: Callable[[], Sequence[tuple[str, int]]] = lambda: ()
         self._is_first = True
 
-    def begin(self, addresses: Sequence[tuple[str, int]]) -> None:
-        """Start all ways."""
-        for running in self._running:
-            running.announce(addresses)
-            running.begin()
+    def begin(self, before: Search | None) -> None:
+        """Start all ways, once those that the node had ``before`` have ended."""
+        former = self._before if before is None else [before, *self._before]
+        self._before = []
+        DeferredList([search._ended.wait() for search in former]).addCallback(self._begin)
         self.looked()
+
+    def _begin(self, _: Any) -> None:
+        here = self.located()
+        for running in self._running:
+            running.begin(here)
 
     @property
     def finding(self) -> bool:
@@ -201,34 +229,23 @@ class Search:
 
     def leave(self) -> Result[None]:
         """As :meth:`Joined.leave`."""
-        result: Result[None] = Result(lambda _: None, self.reactor)
-        if self._is_over:
-            deliver(result, None)
-            return result
-        self._is_over = True
-        if self._look_again is not None:
-            self._look_again.cancel()
-            self._look_again = None
-        self._settle(timed_out=False)
-        self._left()
-        rest = [len(self._running)]
-
-        def one(_: Any) -> None:
-            rest[0] -= 1
-            if rest[0] <= 0 and not result.called:
-                deliver(result, None)
-
-        for running in self._running:
-            running.stop().addBoth(one)
-        if not self._running:
-            deliver(result, None)
-        return result
+        if not self._is_over:
+            self._is_over = True
+            if self._look_again is not None:
+                self._look_again.cancel()
+                self._look_again = None
+            self._settle(timed_out=False)
+            self._left()
+            stopping = DeferredList([running.stop() for running in self._running])
+            stopping.addCallback(lambda _: self._ended.come())
+        return self._ended.wait()
 
     def give_up(self) -> None:
         """In a child by fork: look for nobody; the ways are the parent's."""
         self._is_over = True
         for running in self._running:
             running.is_over = True
+            _at_work.pop(id(running.way), None)
         for call in (self._look_again, *[late for _, late in self._waiting]):
             if call is not None and call.active():
                 call.cancel()
@@ -316,6 +333,10 @@ class Search:
         failed = {running.name: running.why for running in self._running if running.why}
         connected = len({each.node for each in self.peering.topology.neighbours})
         return Flushed(self._count, connected, failed, timed_out)
+
+
+_at_work: WeakValueDictionary[int, Search] = WeakValueDictionary()
+"""For whom a way is at work, or was last; ways are known by their identity."""
 
 
 class Joined:

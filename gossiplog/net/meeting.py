@@ -68,6 +68,7 @@ class Meeting:
         self._core = core
         self._kept: KeptBook | None = None
         self._search: Search | None = None
+        self._before: Search | None = None
         hold(self)
         driver.peering.changed = self._changed
         driver.peering.found = self._heard
@@ -95,7 +96,8 @@ class Meeting:
         peering.topology.join(links, float(self._reactor.seconds()))
         self._kept = KeptBook(self._reactor, self._core, peering.topology.book, peering.step)
         self._kept.read()
-        search.begin(self.hosts)
+        before, self._before = self._before, None
+        search.begin(before)
         peering.step()
         return Joined(search)
 
@@ -215,7 +217,7 @@ class Meeting:
             self._roaming.watch()
 
     def _leave(self) -> None:
-        self._search = None
+        self._before, self._search = self._search, None
         ask_first(self._driver.dialers.reaching, None)
         if self._kept is not None:
             self._kept.close()

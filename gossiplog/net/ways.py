@@ -63,9 +63,12 @@ class Finder(Protocol):
 class Way(Protocol):
     """A way of finding peers.  Whatever it raises is told as :class:`~gossiplog.notices.WayFailed`.
 
-    All is called on the reactor.  What returns a Deferred is waited for.  One that knows names of the local network has
-    ``resolve(name)`` too: a Deferred of numeric addresses of a name that ends in ``.local``.  One that knows nodes by
-    their ids, and not where they are, has ``reach(node)``: an ``IStreamClientEndpoint`` that leads there, or None.
+    All is called on the reactor.  What returns a Deferred is waited for, its end for 5 seconds at most.  It may be
+    stopped before it has started, and started again once it has stopped; it is at work for one node at a time.
+
+    One that knows names of the local network has ``resolve(name)`` too: a Deferred of numeric addresses of a name that
+    ends in ``.local``.  One that knows nodes by their ids, and not where they are, has ``reach(node)``: an
+    ``IStreamClientEndpoint`` that leads there, or None.
     """
 
     name: str

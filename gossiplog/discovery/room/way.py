@@ -24,7 +24,7 @@ from gossiplog.discovery.room.key import RoomKey
 from gossiplog.discovery.room.meetings import Meeting, Meetings
 from gossiplog.discovery.room.messages import Message, Paired
 from gossiplog.discovery.room.sitting import Sitting
-from gossiplog.errors import EndpointError, InvalidKeyError, InvalidValueError
+from gossiplog.errors import EndpointError, InvalidKeyError
 from gossiplog.live.forked_reactor import let_go
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog
@@ -84,8 +84,6 @@ class Room:
 
     def start(self, finder: Finder) -> None:
         """Sit down in the room, and again whenever the seat is lost."""
-        if not self._stopped:
-            raise InvalidValueError("this Room is a way of another node: make one for each")
         self._reset()
         self._stopped = False
         self._finder = finder
