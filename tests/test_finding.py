@@ -80,8 +80,8 @@ class OptionTests(SynchronousTestCase):
         for words, found in GOOD:
             options = Options()
             options.parseOptions(["--store", "here", "--network", "00" * 32, *words])
-            self.assertEqual(options.finding, found)
-            self.assertEqual(NodeService(None, options)._serving._finding, found)
+            self.assertEqual(options.run.finding, found)
+            self.assertEqual(NodeService(None, options)._serving._options.finding, found)
         for words, complaint in BAD:
             error = self.assertRaises(
                 UsageError, Options().parseOptions, ["--store", "x", "--network", "n", *words]

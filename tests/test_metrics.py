@@ -256,7 +256,7 @@ import sys
 from twisted.internet import reactor
 from gossiplog import Network
 from gossiplog.app.service import Serving
-serving = Serving(reactor, "ann", Network.from_key(bytes(32)), [], [], init=True)
+serving = Serving(reactor, "ann", Network.from_key(bytes(32)), init=True)
 serving.start().send(None) if False else None
 from twisted.internet.defer import Deferred
 Deferred.fromCoroutine(serving.start())

@@ -38,8 +38,8 @@ class OptionsTests(SynchronousTestCase):
         options.parseOptions([*arguments, "--peer", "tcp:a.example:1", "-p", "tcp:b.example:2"])
         self.assertEqual(options.store, str(Path.cwd() / "here"))
         self.assertEqual(options.network, Network.from_key(bytes(32)))
-        self.assertEqual(options.listen, ["tcp:4000", LOOPBACK])
-        self.assertEqual(options.peers, ["tcp:a.example:1", "tcp:b.example:2"])
+        self.assertEqual(options.run.listen, ("tcp:4000", LOOPBACK))
+        self.assertEqual(options.run.peer, ("tcp:a.example:1", "tcp:b.example:2"))
 
     def test_interest_and_quotas(self) -> None:
         """Nobody but those followed, and bounds on what is taken; without them everything is."""
@@ -48,20 +48,20 @@ class OptionsTests(SynchronousTestCase):
         options.parseOptions(
             [*arguments, "--max-author-bytes", "6", "--max-bytes", "7", "--max-author-rate", "0.5"]
         )
-        self.assertTrue(options["only-followed"])
-        self.assertEqual(options.quotas, Quotas(5, 6, 7, 0.5))
+        self.assertTrue(options.run.only_followed)
+        self.assertEqual(options.run.quotas, Quotas(5, 6, 7, 0.5))
         options = Options()
         options.parseOptions(["--store", "here", "--network", "00" * 32])
-        self.assertFalse(options["only-followed"])
-        self.assertEqual(options.quotas, Quotas())
+        self.assertIsNone(options.run.only_followed)
+        self.assertEqual(options.run.quotas, Quotas())
 
     def test_modes(self) -> None:
         """One of both, or neither; it is the node's."""
         for words, mode in (([], "both"), (["--pull"], "pull"), (["--push"], "push")):
             options = Options()
             options.parseOptions(["--store", "here", "--network", "00" * 32, *words])
-            self.assertEqual(options.mode, mode)
-            self.assertEqual(NodeService(None, options)._serving._mode, mode)
+            self.assertEqual(options.run.mode, mode)
+            self.assertEqual(NodeService(None, options)._serving._options.mode, mode)
 
     def test_mistakes(self) -> None:
         """Each is a usage error that names what is wrong."""

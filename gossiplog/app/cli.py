@@ -27,10 +27,11 @@ from gossiplog.app.commands import (
     view_arguments,
 )
 from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait, sentence
-from gossiplog.app.commands.node_arguments import addresses, network, peer, ticket, timeout
+from gossiplog.app.commands.node_arguments import network, peer, ticket, timeout
 from gossiplog.app.commands.room_arguments import add as add_room
 from gossiplog.app.finding import Finding, add_options, spelled
 from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
+from gossiplog.app.run_options import add_addresses, add_limits
 from gossiplog.errors import StoreUnsafeError
 from gossiplog.store.copy_guard.guard import is_from_here
 from gossiplog.store.directory import DATABASE
@@ -95,7 +96,7 @@ def _run(argv: Sequence[str] | None) -> int:
         arguments.store = _default_store(arguments.reads(arguments))
     if "finding" in arguments:
         arguments.finding = Finding.of(vars(arguments))
-    if "metrics" in arguments:
+    if "watching" in arguments:
         arguments.watching = watching.watching_of(arguments)
     verb: Callable[[argparse.Namespace], int] = arguments.verb
     return verb(arguments)
@@ -219,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     showing.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
     _json(showing)
     network(showing, required=False)
-    addresses(showing)
+    add_addresses(showing)
 
     about = "print how far the store holds each log"
     _json(verb("clock", local.clock, about, "gossiplog clock --store ~/notes", lambda _: True))
@@ -249,7 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     sync.set_defaults(wrong=sync.error)
     timeout(sync)
     network(sync)
-    follow.add_limits(sync)
+    add_limits(sync)
     add_options(sync)
     _json(sync)
 
@@ -272,8 +273,8 @@ def _parser() -> argparse.ArgumentParser:
         "gossiplog run --store ~/notes --network garden --listen tcp:4000 --peer tcp:example.org:4000",
     )
     network(run)
-    addresses(run)
-    follow.add_limits(run)
+    add_addresses(run)
+    add_limits(run)
     watching.add_arguments(run)
 
     find = verb(
@@ -287,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
         "--once", action="store_true", help="end when the first look is over; 1 if nobody answered"
     )
     network(find)
-    addresses(find)
+    add_addresses(find)
     _json(find)
 
     invite = verb(
@@ -309,8 +310,8 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument(
         "network", type=ticket, metavar="TICKET", help="what gossiplog invite printed, or @FILE"
     )
-    addresses(join)
-    follow.add_limits(join)
+    add_addresses(join)
+    add_limits(join)
     watching.add_arguments(join)
 
     chat = verb(
@@ -323,7 +324,7 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--verbose", action="store_true", help="say when a peer is lost or does not answer")
     _writer(chat)
     network(chat)
-    addresses(chat)
+    add_addresses(chat)
     add_room(verbs)
     simulate_arguments.add(verbs)
     return parser

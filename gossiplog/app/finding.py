@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import socket
 import sys
-from argparse import SUPPRESS, ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from gossiplog.app.commands.arguments import checked, sentence
+from gossiplog.app import keyfile
+from gossiplog.app.options import Option, add_all
 from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError, MissingExtraError
 from gossiplog.limits import LINKS_WANTED, MAX_FOUND_LINKS
 
@@ -26,30 +27,6 @@ if TYPE_CHECKING:
     import gossiplog.net.joining
     import gossiplog.node
     from gossiplog.net.ways import Way
-
-
-class Option(NamedTuple):
-    """An option: ``metavar`` is "" for a flag; ``read`` checks the value, and raises a GossiplogError.
-
-    ``is_bare``: its value may be left out, and is behind ``=``; ``repeats``: it may be said several times.
-    """
-
-    name: str
-    metavar: str
-    about: str
-    read: Callable[[str], Any] = str
-    is_bare: bool = False
-    repeats: bool = False
-
-    @property
-    def field(self) -> str:
-        """What of :class:`Finding` it says."""
-        return self.name.removeprefix("--").replace("-", "_")
-
-    @property
-    def is_flag(self) -> bool:
-        """Whether it has no value."""
-        return not self.metavar
 
 
 def _name(text: str) -> str:
@@ -74,7 +51,6 @@ def _links(text: str) -> int:
 
 
 def _room(text: str) -> str:
-    from gossiplog.app import keyfile
     from gossiplog.discovery.room.way import parse_room
 
     said = keyfile.said(text)
@@ -110,10 +86,13 @@ OPTIONS: Final = (
             _room,
         ),
         repeats=True,
+        within=keyfile.within,
     ),
     Option("--map-port", "", "have the router pass connections on to the ports listened on"),
     Option("--no-exchange", "", "neither tell peers of others that were met, nor take what they tell"),
-    Option("--links", "N", f"look for peers until there are so many (default: {LINKS_WANTED})", _links),
+    Option(
+        "--links", "N", f"look for peers until there are so many (default: {LINKS_WANTED})", _links, kind=int
+    ),
 )
 
 
@@ -202,21 +181,10 @@ async def listen_anywhere(node: gossiplog.node.Node) -> str:
     return await node.listen("tcp:0")
 
 
-# -- argparse ------------------------------------------------------------------------------------------------------
-
-
 def add_options(parser: ArgumentParser) -> None:
     """Add the options to a parser; :func:`parse` reads them."""
     parser.set_defaults(finding=Finding())
-    for option in OPTIONS:
-        how: dict[str, Any] = {"dest": option.field, "default": SUPPRESS, "help": option.about}
-        if option.is_flag:
-            parser.add_argument(option.name, action="store_true", **how)
-        else:
-            action = "append" if option.repeats else "store"
-            parser.add_argument(
-                option.name, type=checked(option.read), action=action, metavar=option.metavar, **how
-            )
+    add_all(parser, OPTIONS)
 
 
 def parse(
@@ -246,46 +214,3 @@ def spelled(words: Sequence[str]) -> list[str]:
     bare = {option.name for option in OPTIONS if option.is_bare}
     end = words.index("--") if "--" in words else len(words)
     return [f"{word}=" if word in bare and at < end else word for at, word in enumerate(words)]
-
-
-# -- twistd ---------------------------------------------------------------------------------------------------------
-
-
-def usage_flags() -> list[list[Any]]:
-    """The flags among the options, as ``twisted.python.usage`` takes them."""
-    return [
-        [option.name.removeprefix("--"), None, sentence(option.about)] for option in OPTIONS if option.is_flag
-    ]
-
-
-def usage_parameters() -> list[list[Any]]:
-    """Those with one value; those that are repeated are methods: :func:`usage_repeated`."""
-    return [
-        [option.name.removeprefix("--"), None, None, sentence(option.about), option.read]
-        for option in OPTIONS
-        if not (option.is_flag or option.repeats)
-    ]
-
-
-def usage_repeated(name: str) -> Callable[[Any, str], None]:
-    """A method ``opt_...`` for an option that is repeated."""
-    [option] = [option for option in OPTIONS if option.name == name]
-
-    def take(said: Any, text: str) -> None:
-        from twisted.python.usage import UsageError
-
-        try:
-            said[name.removeprefix("--")] = (*said.get(name.removeprefix("--"), ()), option.read(text))
-        except GossiplogError as error:
-            raise UsageError(f"{name}: {error}") from None
-
-    take.__doc__ = sentence(option.about)
-    return take
-
-
-def finding_of(said: Mapping[str, Any]) -> Finding:
-    """What the options of twistd say; raises :class:`GossiplogError` for what does not work here."""
-    values = {option: said.get(option.name.removeprefix("--")) for option in OPTIONS}
-    return Finding.of(
-        {option.field: bool(value) if option.is_flag else value for option, value in values.items()}
-    )

@@ -50,6 +50,12 @@ def said(text: str) -> str:
     return found
 
 
+def within(text: str, directory: str) -> str:
+    """Return ``text`` with the path of an ``@FILE`` from ``directory`` on."""
+    path = text.removeprefix(MARK)
+    return f"{MARK}{os.path.join(directory, path)}" if path and path != text else text
+
+
 def network(text: str) -> Network | Ticket:
     """Return the network, or the ticket, that a person named or a file holds; InvalidValueError for what is none."""
     found = said(text)

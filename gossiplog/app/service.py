@@ -15,20 +15,18 @@ from typing import Any, Final
 from twisted.internet.task import deferLater
 
 from gossiplog import notices
-from gossiplog.app.finding import Finding
 from gossiplog.app.happenings import Happenings
 from gossiplog.app.printing import as_json
+from gossiplog.app.run_options import RunOptions
 from gossiplog.app.supervisor import Supervisor
 from gossiplog.app.watching import Watching
 from gossiplog.errors import StoreLockedError
-from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.logger import NodeLog
 from gossiplog.live.store import Store, open_store
 from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.log.network import Network
 from gossiplog.net.progress import in_words
 from gossiplog.net.sockets import take_descriptors
-from gossiplog.node import Node
 from gossiplog.notices import Notice
 from gossiplog.store.door import place_of
 from gossiplog.store.lock import Patience
@@ -50,38 +48,26 @@ class Serving:
         reactor: Any,
         path: str,
         network: Network | Ticket,
-        listen: Sequence[str],
-        peers: Sequence[str],
+        options: RunOptions | None = None,
         *,
         init: bool,
         wait: float = 0.0,
         show: Callable[[str], None] | None = None,
-        only_followed: bool | None = None,
-        quotas: Quotas | None = None,
-        max_memory: int | None = None,
-        mode: str = "both",
-        finding: Finding | None = None,
         watching: Watching = NOBODY_WATCHES,
     ) -> None:
         """Remember what to run; what happens later is logged.  ``init``: create a missing store; ``wait``: for so long,
         while it is open elsewhere.
 
-        ``finding``: in which ways peers are found; None: nobody but those named.  ``show`` is given a progress line a
-        few times a second while entries come.  ``watching``: who may look at the node, and how.
+        ``show`` is given a progress line a few times a second while entries come.  ``watching``: who may look at the
+        node, and how.
         """
         self._reactor = reactor
         self._path = place_of(path)
         self._network = network
-        self._listen = listen
-        self._peers = peers
+        self._options = options or RunOptions()
         self._init = init
         self._wait = wait
         self._show = show
-        self._only_followed = only_followed
-        self._quotas = quotas
-        self._max_memory = max_memory
-        self._mode = mode
-        self._finding = finding
         self._watching = watching
         self.failure: Exception | None = None
         self._open = AsyncExitStack()
@@ -107,25 +93,17 @@ class Serving:
     async def _start(self, opened: AsyncExitStack) -> str:
         store = await open_patiently(self._path, self._reactor, init=self._init, wait=self._wait)
         opened.push_async_callback(store.close)
-        node = Node(
-            self._reactor,
-            store,
-            network=self._network,
-            only_followed=self._only_followed,
-            quotas=self._quotas,
-            max_memory=self._max_memory,
-            mode=self._mode,
-        )
+        node = self._options.node(self._reactor, store, self._network)
         opened.push_async_callback(node.stop)
         self._store, self._node = store, node  # what there is when I am asked how it is
         node.subscribe(self._told)
         if store.copied:
             words = f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover"
             _log.warn("{words}", words=words, event="store_copied", store=self._path, reason=store.copied)
-        bound = [await node.listen(endpoint) for endpoint in self._listen]
-        if self._finding is not None:
-            await self._finding.join(node, bound)  # first, since it may know names to dial
-        for peer in self._peers:
+        bound = [await node.listen(endpoint) for endpoint in self._options.listen]
+        if self._options.finding is not None:
+            await self._options.finding.join(node, bound)  # first, since it may know names to dial
+        for peer in self._options.peer:
             node.connect(peer)
         watched = await self._watching.begin(self._reactor, node, opened)
         return ready_line(bound, node.id, self._path, **watched)

@@ -19,17 +19,17 @@ from twisted.python.failure import Failure
 
 from gossiplog.app import keyfile, log_options, watching
 from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait, sentence
-from gossiplog.app.commands.follow import MEMORY, MODES, QUOTAS, bound, read_memory
-from gossiplog.app.finding import Finding, finding_of, spelled, usage_flags, usage_parameters, usage_repeated
+from gossiplog.app.finding import OPTIONS as WAYS
+from gossiplog.app.finding import spelled
 from gossiplog.app.foreground import SWITCH_SECONDS
 from gossiplog.app.logs import TWISTD_LOG, TWISTD_LOG_NAME, twistd_log, use_levels
+from gossiplog.app.options import usage_flags, usage_parameters, usage_repeated, usage_said
 from gossiplog.app.printing import complain
+from gossiplog.app.run_options import OPTIONS, RunOptions
 from gossiplog.app.service import Serving
-from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError
-from gossiplog.gossip.quotas import Quotas
+from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.live.logger import NodeLog
 from gossiplog.log.network import Network
-from gossiplog.net.endpoints import check_client, check_server
 from gossiplog.paths import typed
 from gossiplog.store.door import place_of
 from gossiplog.ticket import Ticket
@@ -44,10 +44,8 @@ class Options(usage.Options):
         "twistd --nodaemon gossiplog --store ./relay --network garden --listen tcp:4000 --peer tcp:example.org:4000"
     )
     optFlags = [
-        ["only-followed", None, "Want nobody but the authors followed, from now on."],
         ["log-json", None, sentence(log_options.JSON)],
-        *([mode, None, sentence(about)] for mode, (_, about) in MODES.items()),
-        *usage_flags(),
+        *usage_flags((*OPTIONS, *WAYS)),
     ]
     optParameters = [
         ["store", "s", None, "Directory of the store; created if it is missing."],
@@ -57,19 +55,11 @@ class Options(usage.Options):
             "Network: a name, a key (network_... or 64 hex digits), an author's id, or @FILE that holds one; "
             "default: $GOSSIPLOG_NETWORK.",
         ],
-    ] + [
-        [option.removeprefix("--"), None, None, sentence(about), read]
-        for (option, about), read in [
-            *((QUOTAS[quota], bound(quota)) for quota in QUOTAS),
-            (MEMORY, read_memory),
-        ]
+        *usage_parameters((*OPTIONS, *WAYS, *watching.OPTIONS)),
     ]
-    optParameters += [*usage_parameters(), *watching.usage_parameters()]
     store: str
     network: Network | Ticket
-    quotas: Quotas
-    mode: str
-    finding: Finding
+    run: RunOptions
     watching: watching.Watching
     logs: log_options.LogOptions
     parent: Any = None
@@ -78,8 +68,6 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
-        self.listen: list[str] = []
-        self.peers: list[str] = []
         self._levels: list[Any] = []
 
     def parseOptions(self, options: Any = None) -> None:
@@ -89,14 +77,6 @@ class Options(usage.Options):
         except GossiplogError as error:  # of those that are no ValueError usage makes no UsageError
             raise usage.UsageError(str(error)) from None
 
-    def opt_listen(self, endpoint: str) -> None:
-        """Endpoint to listen on, such as tcp:4000 or tcp:0:interface=127.0.0.1; may be repeated."""
-        self.listen.append(_checked(check_server, endpoint))
-
-    def opt_peer(self, endpoint: str) -> None:
-        """Endpoint to dial and keep a connection to, such as tcp:example.org:4000; may be repeated."""
-        self.peers.append(_checked(check_client, endpoint))
-
     def opt_log_level(self, text: str) -> None:
         try:
             self._levels.append(log_options.read_levels(text))
@@ -105,8 +85,10 @@ class Options(usage.Options):
 
     opt_log_level.__doc__ = sentence(log_options.LEVEL)
 
-    opt_room = usage_repeated("--room")
-    opt_dht_bootstrap = usage_repeated("--dht-bootstrap")
+    opt_listen = usage_repeated(OPTIONS, "--listen")
+    opt_peer = usage_repeated(OPTIONS, "--peer")
+    opt_room = usage_repeated(WAYS, "--room")
+    opt_dht_bootstrap = usage_repeated(WAYS, "--dht-bootstrap")
     opt_l = opt_listen
     opt_p = opt_peer
 
@@ -129,16 +111,9 @@ class Options(usage.Options):
             twistd_log.options = self.parent
             self.parent["logger"] = TWISTD_LOG_NAME
         self._check_files()
-        modes = [mode for mode in MODES if self[mode]]
-        if len(modes) > 1:
-            raise usage.UsageError("--pull and --push exclude each other")
-        self.mode = modes[0] if modes else "both"
-        bounds = {quota.value: self[option.removeprefix("--")] for quota, (option, _) in QUOTAS.items()}
-        self.quotas = Quotas(**bounds)
         try:
-            self.finding = finding_of(self)
-            said = {name: self[name.replace("_", "-")] for name in ("metrics", "web", "web_host")}
-            self.watching = watching.Watching.of(said)
+            self.run = RunOptions.of(usage_said((*OPTIONS, *WAYS), self))
+            self.watching = watching.Watching.of(usage_said(watching.OPTIONS, self))
         except GossiplogError as error:
             raise usage.UsageError(str(error)) from None
         try:
@@ -159,13 +134,6 @@ class Options(usage.Options):
                 raise usage.UsageError(f"--{name} {said}: {directory} is no directory that can be used")
         if not self.parent["nodaemon"]:
             self.terminal = os.fdopen(os.dup(2), "w", errors="backslashreplace")
-
-
-def _checked(check: Any, endpoint: str) -> str:
-    try:
-        return str(check(endpoint))
-    except EndpointError as error:
-        raise usage.UsageError(str(error)) from None
 
 
 class CannotStart(SystemExit, Exception):
@@ -194,15 +162,9 @@ class NodeService(Service):
             reactor,
             options.store,
             options.network,
-            options.listen,
-            options.peers,
+            options.run,
             init=True,
             wait=options["wait"],
-            only_followed=bool(options["only-followed"]) or None,
-            quotas=options.quotas,
-            max_memory=options["max-memory"],
-            mode=options.mode,
-            finding=options.finding,
             watching=options.watching,
         )
 

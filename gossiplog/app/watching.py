@@ -16,19 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.app import log_options
-from gossiplog.app.commands.arguments import checked, sentence
+from gossiplog.app.options import Option, add_all
 from gossiplog.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from gossiplog.node import Node
-
-METRICS: Final = "answer Prometheus at this endpoint, such as tcp:9100; without interface= this machine alone"
-WEB: Final = (
-    "show the node on a web page at this endpoint, such as tcp:8080; without interface= to this machine alone"
-)
-WEB_HOST: Final = (
-    "a name by which browsers may reach that page, beside addresses and localhost; several with commas"
-)
 
 _NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
 
@@ -49,6 +41,42 @@ def read_hosts(text: str) -> tuple[str, ...]:
     return names
 
 
+def _within(text: str, directory: str) -> str:
+    from gossiplog.net.endpoints import within
+
+    return within(text, directory)
+
+
+OPTIONS: Final = (
+    Option(
+        *(
+            "--metrics",
+            "ENDPOINT",
+            "answer Prometheus at this endpoint, such as tcp:9100; without interface= this machine alone",
+            read_endpoint,
+        ),
+        within=_within,
+    ),
+    Option(
+        *(
+            "--web",
+            "ENDPOINT",
+            "show the node on a web page at this endpoint, such as tcp:8080; without interface= to this machine alone",
+            read_endpoint,
+        ),
+        within=_within,
+    ),
+    Option(
+        *(
+            "--web-host",
+            "NAME",
+            "a name by which browsers may reach that page, beside addresses and localhost; several with commas",
+            read_hosts,
+        ),
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Watching:
     """Where a node may be watched; "" is nowhere."""
@@ -60,11 +88,11 @@ class Watching:
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Watching:
         """What these options say; raises InvalidValueError for what does not work here."""
-        if said["metrics"]:
+        if said.get("metrics"):
             from gossiplog.app.metrics import client
 
             client()
-        return cls(said["metrics"] or "", said["web"] or "", said["web_host"] or ())
+        return cls(said.get("metrics") or "", said.get("web") or "", said.get("web_host") or ())
 
     async def begin(self, reactor: Any, node: Node, opened: AsyncExitStack) -> dict[str, str]:
         """Let ``node`` be watched until ``opened`` is closed; return what listens where.  Raises EndpointError."""
@@ -83,23 +111,10 @@ class Watching:
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options, those of the log too; :func:`watching_of` takes what was said."""
     log_options.add_arguments(parser)
-    parser.add_argument("--metrics", type=checked(read_endpoint), metavar="ENDPOINT", help=METRICS)
-    parser.add_argument("--web", type=checked(read_endpoint), metavar="ENDPOINT", help=WEB)
-    parser.add_argument("--web-host", type=checked(read_hosts), metavar="NAME", help=WEB_HOST)
+    parser.set_defaults(watching=None)
+    add_all(parser, OPTIONS)
 
 
 def watching_of(arguments: Namespace) -> Watching:
     """What a command line says."""
     return Watching.of(vars(arguments))
-
-
-def usage_parameters() -> list[list[Any]]:
-    """The options, as ``twisted.python.usage`` takes them."""
-    return [
-        [name, None, None, sentence(about), read]
-        for name, about, read in (
-            ("metrics", METRICS, read_endpoint),
-            ("web", WEB, read_endpoint),
-            ("web-host", WEB_HOST, read_hosts),
-        )
-    ]

@@ -47,6 +47,13 @@ _NUMBER: Final = re.compile("-?[0-9]{1,9}")
 _HOST: Final = re.compile(rb"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _HOST_CHARS: Final = 253
 
+_PATHS: Final = {
+    "unix": frozenset({"address", "path"}),
+    "ssl": frozenset({"privateKey", "certKey", "extraCertChain", "dhParameters", "caCertsDir"}),
+    "tls": frozenset({"certificate", "privateKey", "trustRoots"}),
+}
+"""Of a kind, the names of values that are paths; the first of a unix socket is one without a name."""
+
 _FIELD: Final = re.compile(r"((?:\\.|[^:\\])*)(?::|\Z)", re.DOTALL)
 _NAMED: Final = re.compile(r"((?:\\.|[^=\\])*)=(.*)", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
@@ -149,6 +156,27 @@ def private(endpoint: str) -> str:
     if kind != "unix" or len(values) > 1 or "mode" in named or not (values or named):
         return endpoint
     return f"unix:mode=600:{endpoint.partition(':')[2]}"
+
+
+def within(endpoint: str, directory: str) -> str:
+    """Return an endpoint string with the paths in it from ``directory`` on.
+
+    >>> within("unix:node:mode=660", "/run"), within("tcp:4000", "/run"), within("ssl:4000:privateKey=key", "/etc")
+    ('unix:/run/node:mode=660', 'tcp:4000', 'ssl:4000:privateKey=/etc/key')
+    """
+    kind, *fields = _fields(endpoint)
+    named = _PATHS.get(kind.lower(), frozenset())
+    for place, field in enumerate(fields):
+        found = _NAMED.fullmatch(field)
+        if found is not None and found[1] in named:
+            name, path = f"{found[1]}=", found[2]
+        elif found is None and place == 0 and kind.lower() == "unix":
+            name, path = "", field
+        else:
+            continue
+        path = os.path.join(directory, _ESCAPED.sub(r"\1", path))
+        fields[place] = f"{name}{quoteStringArgument(path)}"
+    return ":".join([kind, *fields])
 
 
 def _look_at(endpoint: str, make: Callable[[Any, str], Any], plugin: Any, use: str) -> str:

@@ -23,7 +23,7 @@ from random import Random
 from typing import Any, Final
 
 from gossiplog import Quota, parse_author
-from gossiplog.app.commands.follow import QUOTAS
+from gossiplog.app.run_options import QUOTAS
 from tests.chaos.embedded import NETWORK
 from tests.processes import TWISTD, environment
 
@@ -133,7 +133,7 @@ class Party:
             address,
             *peers,
         ]
-        options += [f"{QUOTAS[Quota(name)][0]}={value:g}" for name, value in self.quotas.items()]
+        options += [f"{QUOTAS[Quota(name)].name}={value:g}" for name, value in self.quotas.items()]
         command = {
             "run": [python, "-m", "gossiplog.app.cli", "run", *options],
             "twistd": [python, "-c", TWISTD, "--nodaemon", "--pidfile=", "gossiplog", *options],

@@ -10,9 +10,9 @@ from unittest.mock import patch
 
 from gossiplog.app.chat import line_of
 from gossiplog.app.commands.authors import find_author
-from gossiplog.app.commands.follow import bound
 from gossiplog.app.commands.log import as_json
 from gossiplog.app.commands.log import as_text as shown
+from gossiplog.app.run_options import bound
 from gossiplog.errors import (
     EndpointError,
     InvalidKeyError,

@@ -1,6 +1,6 @@
-"""The verbs that say which authors a store wants, follow, unfollow, block and unblock; and the options about that.
+"""The verbs that say which authors a store wants: follow, unfollow, block and unblock.
 
-Responsible for: changing the choices that a store keeps, without a node; the arguments for them and for quotas.
+Responsible for: changing the choices that a store keeps, without a node; the arguments for them.
 Must not know: what a node does about it.
 Invariant: what is printed is on disk by then.
 """
@@ -10,36 +10,20 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, Final, TypeAlias
+from typing import TypeAlias
 
-from gossiplog.app.commands.arguments import checked
 from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.local import Opened, opened, opened_to_read
 from gossiplog.app.printing import say
 from gossiplog.control.logs import NodeLogs
-from gossiplog.errors import GossiplogError, InvalidValueError
-from gossiplog.gossip.budget import check_memory
+from gossiplog.errors import GossiplogError
 from gossiplog.gossip.interest import KEPT_AS, Choices, Interest
-from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.log.keys import format_author, parse_author
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Forget, Request, SetMeta
 
 AddVerb: TypeAlias = Callable[..., ArgumentParser]
 """``(name, run, summary, example, reads)``, of which the last tells when the verb changes nothing in the store."""
-
-QUOTAS: Final = {
-    Quota.AUTHORS: ("--max-authors", "keep anything of at most so many other authors"),
-    Quota.AUTHOR_BYTES: ("--max-author-bytes", "keep at most so many bytes on disk of each other author"),
-    Quota.BYTES: ("--max-bytes", "take nothing more when all takes so many bytes on disk"),
-    Quota.RATE: ("--max-author-rate", "take at most so many entries per second of each author"),
-}
-
-
-MEMORY: Final = (
-    "--max-memory",
-    "let peers take up at most so many bytes of memory (a quarter of the machine's, at most 512 MiB)",
-)
 
 
 def add_verbs(verb: AddVerb) -> None:
@@ -69,65 +53,6 @@ def add_verbs(verb: AddVerb) -> None:
         parser.add_argument("id", nargs="+", metavar="ID", help=about)
         if name == "block":
             parser.add_argument("--delete", action="store_true", help="delete what is held of them")
-
-
-MODES: Final = {
-    "pull": ("--pull", "only take: send no entry to anybody"),
-    "push": ("--push", "only give: take no entry from anybody"),
-}
-
-
-def add_limits(parser: ArgumentParser) -> None:
-    """Add the options of a verb that runs a node: which way entries go, whom it wants, and how much it takes."""
-    modes = parser.add_mutually_exclusive_group()
-    for mode, (option, about) in MODES.items():
-        modes.add_argument(option, dest="mode", action="store_const", const=mode, default="both", help=about)
-    parser.add_argument(
-        "--only-followed",
-        action="store_true",
-        default=None,
-        help="want nobody but the authors followed, from now on (gossiplog follow --everyone takes it back)",
-    )
-    add_quotas(parser)
-
-
-def add_quotas(parser: ArgumentParser) -> None:
-    """Add the options of a verb that takes what others have: how much of it."""
-    for quota, (option, about) in QUOTAS.items():
-        parser.add_argument(
-            option, dest=f"max_{quota.value}", type=checked(bound(quota)), metavar="N", help=about
-        )
-    option, about = MEMORY
-    parser.add_argument(option, type=checked(read_memory), metavar="N", help=about)
-
-
-def quotas_of(arguments: Namespace) -> Quotas:
-    """Return what :func:`add_limits` read."""
-    return Quotas(**{quota.value: getattr(arguments, f"max_{quota.value}", None) for quota in Quota})
-
-
-def bound(quota: Quota) -> Callable[[str], Any]:
-    """Return what reads the number of a quota; it raises InvalidValueError."""
-
-    def read(text: str) -> Any:
-        try:
-            number: Any = float(text) if quota is Quota.RATE else int(text)
-            Quotas(**{quota.value: number})
-        except ValueError:
-            raise InvalidValueError(f"a positive number, not {text}") from None
-        return number
-
-    return read
-
-
-def read_memory(text: str) -> int:
-    """Return the bytes that peers may take up; raises InvalidValueError."""
-    try:
-        size = int(text)
-    except ValueError:
-        raise InvalidValueError(f"a number of bytes, not {text}") from None
-    check_memory(size)
-    return size
 
 
 # -- verbs -------------------------------------------------------------------------------------------------------

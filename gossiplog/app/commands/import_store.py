@@ -14,9 +14,9 @@ from typing import Any, cast
 
 from gossiplog.app.commands.damage import DAMAGED
 from gossiplog.app.commands.export import STANDARD, opened_file
-from gossiplog.app.commands.follow import quotas_of
 from gossiplog.app.commands.local import opened, opened_to_read
 from gossiplog.app.printing import complain, say
+from gossiplog.app.run_options import quotas_of
 from gossiplog.errors import BadExportError
 from gossiplog.live.hands import OwnHands
 from gossiplog.live.importing import Imported, import_store, import_stream
@@ -30,7 +30,7 @@ def take(arguments: Namespace) -> int:
     with closing(opened_to_read(arguments.store, arguments.wait)):
         pass  # the error names the command that makes one
     return _say(
-        import_store(arguments.store, arguments.path, quotas=quotas_of(arguments), wait=arguments.wait)
+        import_store(arguments.store, arguments.path, quotas=quotas_of(vars(arguments)), wait=arguments.wait)
     )
 
 
@@ -39,7 +39,7 @@ def _take_export(arguments: Namespace) -> int:
     with closing(opened(arguments.store, arguments.wait)) as logs:
         try:
             with opened_file(arguments.path) as stream:
-                taken = import_stream(OwnHands(cast(Any, logs)), stream, quotas_of(arguments))
+                taken = import_stream(OwnHands(cast(Any, logs)), stream, quotas_of(vars(arguments)))
         except BadExportError as error:
             if error.taken is None:
                 raise

@@ -11,8 +11,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import Protocol
 
-from gossiplog.app.commands import follow
 from gossiplog.app.commands.arguments import path
+from gossiplog.app.run_options import add_quotas
 
 
 class AddVerb(Protocol):
@@ -38,7 +38,7 @@ def add_verbs(verb: AddVerb, later: Callable[[str, str], Callable[[Namespace], i
     )
     about = "directory of the other store, or file of an export (- is standard input)"
     taking.add_argument("path", type=path, metavar="PATH", help=about)
-    follow.add_quotas(taking)
+    add_quotas(taking)
 
     giving = verb(
         "export",

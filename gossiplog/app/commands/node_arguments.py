@@ -1,4 +1,4 @@
-"""The arguments of verbs that run a node: its network, where it listens, whom it dials, how it finds others.
+"""The arguments of verbs that meet peers, beside those of ``run_options``: a network, a peer, a time.
 
 Responsible for: what they are called, and reading each.
 Must not know: what a node does.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gossiplog.app import keyfile
 from gossiplog.app.commands.arguments import checked, seconds
-from gossiplog.app.finding import add_options
+from gossiplog.app.run_options import read_peer
 from gossiplog.log.network import Network
 
 if TYPE_CHECKING:
@@ -45,27 +45,6 @@ def network(parser: ArgumentParser, required: bool = True) -> None:
     )
 
 
-def addresses(parser: ArgumentParser) -> None:
-    """Where it listens, whom it dials, and how it finds others."""
-    parser.add_argument(
-        "--listen",
-        type=_listen,
-        action="append",
-        default=[],
-        metavar="ENDPOINT",
-        help="accept peers here, such as tcp:4000; may be repeated",
-    )
-    parser.add_argument(
-        "--peer",
-        type=peer,
-        action="append",
-        default=[],
-        metavar="ENDPOINT",
-        help="keep a connection to this peer, such as tcp:HOST:PORT; may be repeated",
-    )
-    add_options(parser)
-
-
 @checked
 def _network_of(text: str) -> Network | Ticket:
     return keyfile.network(text)
@@ -79,16 +58,5 @@ def ticket(text: str) -> Ticket:
     return Ticket.parse(keyfile.said(text))
 
 
-@checked
-def _listen(text: str) -> str:
-    from gossiplog.net.endpoints import check_server
-
-    return check_server(text)
-
-
-@checked
-def peer(text: str) -> str:
-    """The type of an endpoint to dial."""
-    from gossiplog.net.endpoints import check_client
-
-    return check_client(text)
+peer = checked(read_peer)
+"""The type of an endpoint to dial."""

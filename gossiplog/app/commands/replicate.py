@@ -22,13 +22,13 @@ from twisted.logger import LogEvent
 
 from gossiplog.app import chat as chatting
 from gossiplog.app.commands.damage import Damages
-from gossiplog.app.commands.follow import quotas_of
 from gossiplog.app.commands.local import missing, option
 from gossiplog.app.foreground import Main, foreground
 from gossiplog.app.happenings import describe
 from gossiplog.app.log_options import log_options
 from gossiplog.app.logs import Lines
 from gossiplog.app.printing import FAILURE, StatusLine, as_json, complain, say
+from gossiplog.app.run_options import RunOptions
 from gossiplog.app.service import Serving, open_patiently
 from gossiplog.app.terminal import Terminal
 from gossiplog.catch_up import CatchUp
@@ -125,42 +125,34 @@ async def _sync(reactor: Any, arguments: Namespace) -> int:
         network = network.network
     if peer is None:
         arguments.wrong("the following arguments are required: PEER, or a ticket with an address")
-    quotas = quotas_of(arguments)
+    options = RunOptions.of(vars(arguments))
     async with AsyncExitStack() as stack:
         store = await open_existing(arguments, reactor)
         stack.push_async_callback(store.close)
-        node = Node(
-            reactor,
-            store,
-            network=network,
-            only_followed=arguments.only_followed,
-            quotas=quotas,
-            max_memory=arguments.max_memory,
-            mode=arguments.mode,
-        )
+        node = options.node(reactor, store, network)
         stack.push_async_callback(node.stop)
         known = set(store.forks)
-        if arguments.finding.is_asked:
-            await arguments.finding.join(node)
+        if options.finding is not None and options.finding.is_asked:
+            await options.finding.join(node)
         try:
             with StatusLine() as show:
                 catching_up = CatchUp(node, peer, arguments.timeout, show)
                 moved = await catching_up.run()
         finally:
             over = node.over_quota
-            for words in refused(over, quotas):
+            for words in refused(over, options.quotas):
                 complain(words)
     for author in sorted(store.forks - known):
         complain(
             f"author {short_key(author)} has forked its log; see gossiplog forks {option('--store', arguments.store)}"
         )
-    if arguments.mode == "both" and catching_up.peer is not None and catching_up.peer.mode in _ONLY:
+    if options.mode == "both" and catching_up.peer is not None and catching_up.peer.mode in _ONLY:
         complain(f"{peer} {_ONLY[catching_up.peer.mode]}")
     if arguments.json:
         say(as_json(moved._asdict()))
     else:
         say(f"received {moved.received} entries, sent {moved.sent}, in {moved.seconds:.2f} s")
-    return 0 if all(getattr(quotas, quota.value) for quota in over.values()) else FAILURE
+    return 0 if all(getattr(options.quotas, quota.value) for quota in over.values()) else FAILURE
 
 
 def refused(over: Mapping[bytes, Quota], asked: Quotas) -> Iterator[str]:
@@ -193,16 +185,10 @@ async def _run(reactor: Any, arguments: Namespace, status: StatusLine, init: boo
         reactor,
         arguments.store,
         arguments.network,
-        arguments.listen,
-        arguments.peer,
+        RunOptions.of(vars(arguments)),
         init=init,
         wait=arguments.wait,
         show=status.show if status.visible else None,
-        only_followed=arguments.only_followed,
-        quotas=quotas_of(arguments),
-        max_memory=arguments.max_memory,
-        mode=arguments.mode,
-        finding=arguments.finding,
         watching=arguments.watching,
     )
     try:
