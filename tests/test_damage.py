@@ -24,9 +24,9 @@ from gossiplog.store import reading_around, torn_ends
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.reading_around import _TRIED
 from gossiplog.store.requests import Accept, Append, Forget, Stale
+from gossiplog.store.row_form import row_crc
 from gossiplog.store.sqlite import transaction as sqlite_writer
 from gossiplog.store.sqlite.backend import SQLiteBackend
-from gossiplog.store.sqlite.rows import row_crc
 from gossiplog.testing.chain import Chain
 from tests.netcase import Site, World
 from tests.processes import Process, ProcessTestCase

@@ -24,7 +24,7 @@ from gossiplog.log.segment import Head, build, drop_payloads, id_at
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept
-from gossiplog.store.sqlite.rows import row_crc
+from gossiplog.store.row_form import row_crc
 from gossiplog.testing.network.thread import VirtualThread
 from tests.netcase import World
 from tests.timelines import PAIRS, History, accept, places

@@ -21,8 +21,9 @@ from gossiplog.store.checked_rows import CheckedRows
 from gossiplog.store.logs import open_logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, AddFork
+from gossiplog.store.row_form import row_crc
 from gossiplog.store.sqlite.backend import SQLiteBackend
-from gossiplog.store.sqlite.rows import head_columns, row_crc, sealed
+from gossiplog.store.sqlite.rows import head_columns, sealed
 from tests.processes import ProcessTestCase
 
 ANN = Keypair(b"a" * 32)

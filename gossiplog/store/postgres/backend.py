@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from gossiplog.errors import GossiplogError, StoreDamagedError
+from gossiplog.errors import StoreDamagedError
 from gossiplog.limits import MAX_SEGMENT_ENTRIES
 from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import MovingClock
@@ -28,8 +28,8 @@ from gossiplog.store.postgres import schema
 from gossiplog.store.postgres.connection import Connection, named
 from gossiplog.store.postgres.feed import Lanes
 from gossiplog.store.postgres.writing import LaneWriter, _key
+from gossiplog.store.row_form import proof_of, segment_of
 from gossiplog.store.shared.interface import Position, Stand
-from gossiplog.store.sqlite.rows import segment_of
 
 _ROWS_AT_ONCE: Final = 8
 """Full ones are a megabyte."""
@@ -90,16 +90,7 @@ class PostgresBackend:
     def fork(self, author: bytes) -> ForkProof | None:
         """Return the fork proof of an author."""
         rows = self._connection.ask("SELECT proof FROM forks WHERE author = %b", (author,))
-        return self._proof(author, rows[0][0]) if rows else None
-
-    def _proof(self, author: bytes, content: bytes) -> ForkProof:
-        try:
-            proof = decode_proof(content)
-        except (GossiplogError, TypeError) as error:
-            raise StoreDamagedError(f"{self.path} is damaged: a fork proof does not decode") from error
-        if proof.author != author:
-            raise StoreDamagedError(f"{self.path} is damaged: a fork proof is of another author")
-        return proof
+        return proof_of(author, rows[0][0], self.path) if rows else None
 
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows from the one with ``first`` on; some at a time."""

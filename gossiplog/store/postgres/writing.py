@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gossiplog.errors import InvalidValueError, LostRaceError, StoreWentBackError
 from gossiplog.log.fork import encode_proof
 from gossiplog.log.keys import genesis_id
-from gossiplog.log.segment import Head, count_holes
+from gossiplog.log.segment import Head
 from gossiplog.store.interface import (
     Cut,
     DeleteAuthor,
@@ -35,8 +35,8 @@ from gossiplog.store.interface import (
 )
 from gossiplog.store.postgres.connection import Connection
 from gossiplog.store.postgres.feed import packed
+from gossiplog.store.row_form import row_of
 from gossiplog.store.shared.interface import Stand
-from gossiplog.store.sqlite.rows import row_crc
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -167,11 +167,7 @@ def _put(cursor: Cursor[Any], run: Sequence[PutSegment], changes: list[Stand]) -
 
 
 def _columns(run: Sequence[PutSegment]) -> list[list[Any]]:
-    rows: list[tuple[Any, ...]] = []
-    for (author, first, count, previous, signature, bodies), head in run:
-        holes = count_holes(run[len(rows)].segment)
-        crc = row_crc(author, first, count, holes, head.id, previous, signature, bodies)
-        rows.append((author, first, count, holes, crc, head.id, previous, signature, bodies))
+    rows = [(segment.author, *row_of(segment, head.id)) for segment, head in run]
     return [list(column) for column in zip(*rows, strict=True)]
 
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from gossiplog.errors import GossiplogError, StoreClosedError, StoreDamagedError, StoreError
+from gossiplog.errors import StoreClosedError, StoreDamagedError, StoreError
 from gossiplog.limits import DISK_PAGE_BYTES, MAX_SEGMENT_ENTRIES
 from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.disk_cost import row_bytes
-from gossiplog.log.fork import ForkProof, decode_proof
+from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import KEY_BYTES, short_key
 from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
 from gossiplog.paths import AnyPath
@@ -27,9 +27,10 @@ from gossiplog.store.copy_guard.guard import CopyGuard
 from gossiplog.store.directory import StoreDirectory
 from gossiplog.store.interface import Cut, DeleteAuthor, Mend, Row, RowWrite, SavedCursor, Secrets
 from gossiplog.store.owning_process import hold, leak
+from gossiplog.store.row_form import proof_of, segment_of
 from gossiplog.store.sqlite.integrity import problems
 from gossiplog.store.sqlite.opening import connect, forsake, large_values
-from gossiplog.store.sqlite.rows import NUMBER, head_of, leaving, segment_of, unsealed
+from gossiplog.store.sqlite.rows import NUMBER, head_of, leaving, unsealed
 from gossiplog.store.sqlite.schema import EMPTY_PAGES, SQLITE_ERRORS, read_error
 from gossiplog.store.sqlite.space import CLOSING_STEPS, Space
 from gossiplog.store.sqlite.transaction import SQLiteWriter
@@ -135,15 +136,7 @@ class SQLiteBackend:
     def fork(self, author: bytes) -> ForkProof | None:
         """Return the fork proof of an author."""
         rows = self._all("SELECT proof FROM forks WHERE author = ?", (author,))
-        if not rows:
-            return None
-        try:
-            proof = decode_proof(rows[0][0])
-        except (GossiplogError, TypeError) as error:
-            raise StoreDamagedError(f"{self._file} is damaged: a fork proof does not decode") from error
-        if proof.author != author:
-            raise StoreDamagedError(f"{self._file} is damaged: a fork proof is of another author")
-        return proof
+        return proof_of(author, rows[0][0], self._file) if rows else None
 
     def segments(self, author: bytes, first: int, limit_bytes: int, last: int | None = None) -> list[Segment]:
         """Return neighbouring rows from the one with ``first`` on; O(rows returned), two index searches."""

@@ -24,9 +24,10 @@ from gossiplog.log.fork import ForkProof, decode_proof, verify_proof
 from gossiplog.log.keys import KEY_BYTES, short_key
 from gossiplog.log.segment import Head, Segment, toil_bytes
 from gossiplog.store.interface import Row
+from gossiplog.store.row_form import segment_of
 from gossiplog.store.sqlite.cursors import is_whole
 from gossiplog.store.sqlite.pages import Cell, Pages, Value, columns
-from gossiplog.store.sqlite.rows import LEAVING_BYTES, head_of, leaving, segment_of, unsealed
+from gossiplog.store.sqlite.rows import LEAVING_BYTES, head_of, leaving, unsealed
 
 _ROW_BYTES: Final = 2 * MAX_BODY_BYTES
 _VALUE_BYTES: Final = MAX_VALUE_BYTES + 65_536

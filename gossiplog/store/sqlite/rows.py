@@ -1,6 +1,6 @@
 """Rows on their way into the tables of authors and segments, many in one statement.
 
-Responsible for: the fewest statements for the rows of one transaction, and what shows that a row is as it was written.
+Responsible for: the fewest statements for the rows of one transaction; what shows that a value is as it was written.
 Must not know: which rows are right, or what else a transaction does.
 Invariant: after :meth:`Rows.flush` every row added before is in its table, in the order added.
 
@@ -12,14 +12,14 @@ statement for each of them, and takes 5 ms with one for all.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 from zlib import crc32
 
-from gossiplog.errors import StoreDamagedError
 from gossiplog.limits import MAX_SEQ
-from gossiplog.log.keys import ID_BYTES, SIGNATURE_BYTES, short_key
-from gossiplog.log.segment import Head, Segment, count_holes
+from gossiplog.log.keys import ID_BYTES
+from gossiplog.log.segment import Head, Segment
+from gossiplog.store.row_form import row_of
 
 NUMBER: Final = "(SELECT number FROM authors WHERE author = ?)"
 """An author's number, by which the rows of segments name it."""
@@ -33,31 +33,10 @@ _GROUPS: Final = (64, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1)
 SEAL_BYTES: Final = 4
 """Behind each value: a checksum over table, key and value, so that none is taken for another one."""
 
-_LOCKED_BYTES: Final = 5 * 1024
-"""What :func:`zlib.crc32` sums without giving up the interpreter's lock; 2 us, less than to get it back."""
-
 
 def leaving(number: int) -> bytes:
     """Return what stands for the author ``number`` once it is deleted."""
     return number.to_bytes(LEAVING_BYTES, "big")
-
-
-def row_crc(
-    author: bytes,
-    first: int,
-    count: int,
-    holes: int,
-    entry_id: bytes,
-    previous: bytes,
-    signature: bytes,
-    bodies: bytes,
-) -> int:
-    """The checksum of a row: 40 us for a full one, and no flipped bit ever reaches a reader or a peer."""
-    crc = crc32(b"%b %d %d %d %b%b%b" % (author, first, count, holes, entry_id, previous, signature))
-    view = memoryview(bodies)
-    for place in range(0, len(view), _LOCKED_BYTES):
-        crc = crc32(view[place : place + _LOCKED_BYTES], crc)
-    return crc
 
 
 def insert(connection: sqlite3.Connection, into: str, marks: str, rows: list[tuple[Any, ...]]) -> None:
@@ -96,23 +75,6 @@ def head_of(author: object, seq: object, content: object) -> Head | None:
     return None if entry_id is None or len(entry_id) != ID_BYTES else Head(seq, entry_id)
 
 
-def segment_of(author: bytes, row: Sequence[Any], file: str) -> Segment:
-    """Return the segment that is kept in the columns of a row, from ``first`` on.
-
-    :raises StoreDamagedError: they are not what was written.
-    """
-    first, count, holes, crc, entry_id, previous, signature, bodies = row
-    kinds = tuple(map(type, (first, count, holes, entry_id, previous, signature, bodies)))
-    if (
-        kinds != (int, int, int, bytes, bytes, bytes, bytes)
-        or len(previous) != ID_BYTES
-        or len(signature) != SIGNATURE_BYTES
-        or crc != row_crc(author, first, count, holes, entry_id, previous, signature, bodies)
-    ):
-        raise StoreDamagedError(f"{file} is damaged: {short_key(author)} at entry {first}")
-    return Segment(author, first, count, previous, signature, bodies)
-
-
 def _seal(table: str, key: bytes, value: bytes) -> bytes:
     return crc32(value, crc32(b"%b %d %b" % (table.encode(), len(key), key))).to_bytes(SEAL_BYTES, "big")
 
@@ -137,10 +99,7 @@ class Rows:
 
     def add_segment(self, segment: Segment, entry_id: bytes) -> None:
         """A row for ``segment``, whose last entry has ``entry_id``."""
-        author, first, count, previous, signature, bodies = segment
-        holes = count_holes(segment)
-        crc = row_crc(author, first, count, holes, entry_id, previous, signature, bodies)
-        self._segments.append((author, first, count, holes, crc, entry_id, previous, signature, bodies))
+        self._segments.append((segment.author, *row_of(segment, entry_id)))
 
     def flush(self) -> None:
         """Insert what was added."""
