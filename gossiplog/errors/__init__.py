@@ -210,12 +210,13 @@ class SharedStoreError(StoreError):
 
 
 class LostRaceError(StoreError):
-    """Another relay that shares the store was first with ``authors``, or it is not known whether a commit with them was
-    done: look at them, and do it again on top of that."""
+    """Another relay that shares the store was first with ``authors`` and the values ``keys``, or it is not known
+    whether a commit with them was done: look at them, and do it again on top of that."""
 
-    def __init__(self, authors: tuple[bytes, ...]) -> None:
-        super().__init__(f"another relay was first with {len(authors)} authors")
+    def __init__(self, authors: tuple[bytes, ...], keys: tuple[str, ...] = ()) -> None:
+        super().__init__(f"another relay was first with {len(authors)} authors and {len(keys)} values")
         self.authors = authors
+        self.keys = keys
 
 
 class StoreWentBackError(StoreError):

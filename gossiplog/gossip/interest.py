@@ -25,8 +25,9 @@ from sortedcontainers import SortedSet
 from gossiplog import limits
 from gossiplog.errors import BlockedAuthorError, InvalidValueError, LimitExceededError, LocalAuthorError
 from gossiplog.log.keys import KEY_BYTES, short_key
+from gossiplog.store.requests import INTEREST
 
-KEPT_AS: Final = "interest"
+KEPT_AS: Final = INTEREST
 """The name under which a store keeps the choices."""
 
 _VERSION: Final = 1

@@ -10,8 +10,16 @@ nothing, or what is there is looked at before anything is done again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Final
 
-from gossiplog.errors import GossiplogError, LostRaceError, SharedStoreError, StoreError, StoreFailedError
+from gossiplog.errors import (
+    GossiplogError,
+    LostRaceError,
+    StoreError,
+    StoreFailedError,
+    StoreUnreachableError,
+)
 from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.keys import Keypair
 from gossiplog.store.checked_rows import CheckedRows
@@ -34,6 +42,11 @@ from gossiplog.store.saved_cursors import SavedCursors
 from gossiplog.store.shared.learning import Learning
 from gossiplog.store.torn_ends import TornEnds
 from gossiplog.store.transaction import Batch
+
+ATTEMPTS: Final = 8
+"""To do a batch that lost a race, when looking at what it was about shows nothing new: others were about to move it and
+did not, or nobody hears what became of our own commits.  Whoever asked for it hears that it was not done, and asks
+again later; if it was done after all, that is seen then."""
 
 
 class Committer:
@@ -76,13 +89,20 @@ class Committer:
         if self._torn:
             self._torn.look_again(each.segment.author for each in requests if isinstance(each, Accept))
         learned: list[Learn] = []
+        vain = 0
         while True:
             try:
                 report = self._try([*learned, *requests] if learned else requests)
             except LostRaceError as lost:
                 if self._learning is None:
                     raise
-                learned.append(self._learning.look(lost.authors, requests))
+                found = self._learning.look(lost, requests)
+                vain += found in learned
+                learned.append(found)
+                if vain >= ATTEMPTS:
+                    raise StoreUnreachableError(
+                        f"{self._backend.path} does not say whether it does what is asked for"
+                    ) from lost
             else:
                 return report._replace(results=report.results[len(learned) :]) if learned else report
 
@@ -100,8 +120,6 @@ class Committer:
             elif isinstance(request, Learn):
                 if self._learning is not None:
                     self._learning.take(request, batch)
-            elif isinstance(request, Forget) and self._learning is not None:
-                results[place] = SharedStoreError("a log that relays share is not deleted by one of them")
             else:
                 results[place] = batch.receive(request)
         for author, places in appends.items():
@@ -109,14 +127,19 @@ class Committer:
             for place, result in zip(places, done, strict=True):
                 results[place] = result
         writes = [*filling.writes, *batch.writes]
+        known = nullcontext() if self._learning is None else self._learning.settling(batch)
         if writes:
             cuts = self._torn.cuts(batch.heads)
             self._failed = True  # until the clock says what the disk does
             try:
-                self._backend.commit([*cuts, *writes])
+                with known:
+                    self._backend.commit([*cuts, *writes])
             except GossiplogError as error:
                 self._failed = isinstance(error, StoreFailedError)
                 raise
+        else:
+            with known:
+                pass
         batch.publish()
         self._failed = False
         self._torn.forget([*batch.heads, *batch.forgotten])
@@ -130,9 +153,8 @@ class Committer:
         """Tell those who remember rows and own entries."""
         for author in batch.forgotten:
             self._merger.forget(author)
-        if self._learning is None:  # of rows that others may merge nobody knows what is left of them
-            for segment in [*filling.rows, *batch.segments]:
-                self._merger.note(segment)
+        for segment in [*filling.rows, *batch.taken]:  # what others took they merge
+            self._merger.note(segment)
         for author, head in batch.heads.items():
             if author in self._keypairs and head.seq >= self._torn.lost.get(author, 0):
                 self._custody.signed(author, head.seq)

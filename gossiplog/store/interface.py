@@ -45,10 +45,14 @@ class PutFork(NamedTuple):
 
 
 class PutMeta(NamedTuple):
-    """Set a value of the store itself; ``None`` removes it."""
+    """Set a value of the store itself; ``None`` removes it.
+
+    Where others write too: only in the place of one of ``instead_of``, if any are named.
+    """
 
     key: str
     value: bytes | None
+    instead_of: tuple[bytes | None, ...] = ()
 
 
 class PutCursor(NamedTuple):
@@ -136,7 +140,7 @@ def check_mend(write: Mend) -> tuple[bytes, int, int]:
 
 def check_value(write: PutMeta) -> tuple[str, bytes | None]:
     """Return name and value of ``write`` if they can be kept, else raise :class:`InvalidValueError`; for backends."""
-    name, value = write
+    name, value = write[:2]
     if not (value is None or type(value) is bytes):
         raise InvalidValueError("a value is bytes, by a name that is a string")
     if value is not None and len(value) > MAX_VALUE_BYTES:

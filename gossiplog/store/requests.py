@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from gossiplog.errors import GossiplogError
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, Segment
-from gossiplog.store.shared.interface import Stand
+from gossiplog.store.shared.interface import Change
+
+INTEREST: Final = "interest"
+"""The name of the value of a store that says which authors are wanted."""
 
 
 class Append(NamedTuple):
@@ -56,10 +59,12 @@ class Forget(NamedTuple):
 
 
 class SetMeta(NamedTuple):
-    """Set or (``None``) remove a value of the store itself."""
+    """Set or (``None``) remove a value of the store itself; in a store that is shared only in the place of one of
+    ``instead_of``, if any are named."""
 
     key: str
     value: bytes | None
+    instead_of: tuple[bytes | None, ...] = ()
 
 
 class SetCursor(NamedTuple):
@@ -72,7 +77,7 @@ class SetCursor(NamedTuple):
 class Learn(NamedTuple):
     """Others changed this in a store that is shared, which writes nothing; ``proofs`` are new, and kept."""
 
-    stands: tuple[Stand, ...]
+    changes: tuple[Change, ...]
     proofs: tuple[ForkProof, ...] = ()
 
 
@@ -113,11 +118,17 @@ class Stale(NamedTuple):
     head: Head
 
 
+class Moved(NamedTuple):
+    """A SetMeta was not to be in the place of what somebody else set meanwhile: nothing was done, ``value`` stays."""
+
+    value: bytes | None
+
+
 class Done(NamedTuple):
     """Any other request is durable."""
 
 
-Reply: TypeAlias = Appended | Accepted | RowFilled | FillRow | Stale | Done | GossiplogError
+Reply: TypeAlias = Appended | Accepted | RowFilled | FillRow | Stale | Moved | Done | GossiplogError
 
 
 class CommitReport(NamedTuple):
@@ -127,7 +138,8 @@ class CommitReport(NamedTuple):
     The logs of ``forgotten`` were deleted before that; what of them is in ``segments`` came afterwards.  ``changes`` is
     by how much what authors take on disk changed, afterwards, if somebody weighs; ``used_bytes`` what is in use there,
     if that was looked at.  ``forked`` are the authors of fork proofs that are new on disk, ``filled`` those of whom
-    payloads came that were missing, ``proofs`` those of ``forked`` that came from others who share the store.
+    payloads came that were missing, ``proofs`` those of ``forked`` that came from others who share the store, as
+    ``values`` did, by key.
     """
 
     results: list[Reply]
@@ -139,6 +151,7 @@ class CommitReport(NamedTuple):
     used_bytes: int | None = None
     filled: tuple[bytes, ...] = ()
     proofs: tuple[ForkProof, ...] = ()
+    values: Mapping[str, bytes | None] = MappingProxyType({})
 
     @property
     def weighed(self) -> tuple[tuple[bytes, ...], Mapping[bytes, int], int | None]:

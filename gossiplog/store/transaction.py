@@ -39,6 +39,7 @@ from gossiplog.store.requests import (
     FillRow,
     Forget,
     Learn,
+    Moved,
     Reply,
     Request,
     SetMeta,
@@ -71,6 +72,10 @@ class Batch:
         self._cursor_writes: dict[str, PutCursor | None] = {}
         self.forgotten: dict[bytes, None] = {}
         self._proofs: list[ForkProof] = []
+        self.taken: list[Segment] = []
+        self.deletions: dict[bytes, int] = {}
+        self._values: dict[str, bytes | None] = {}
+        self._learned: dict[str, bytes | None] = {}
 
     @property
     def writes(self) -> list[RowWrite]:
@@ -105,17 +110,18 @@ class Batch:
                 return LocalAuthorError(
                     "the log of a local writer cannot be forgotten: its seqs would be reused"
                 )
-            self._new_heads[request.author] = None
-            self.new_forks.pop(request.author, None)
-            self.segments = [segment for segment in self.segments if segment.author != request.author]
-            self.changes.pop(request.author, None)
-            self.forgotten[request.author] = None
+            self._forget(request.author)
             self._writes.append(DeleteAuthor(request.author))
         elif isinstance(request, Append | FillRow | Learn):
             raise TypeError(
                 "appends come together, through append(); fills and what others did are no requests here"
             )
         elif isinstance(request, SetMeta):
+            value = self._values.get(request.key)
+            if request.instead_of and request.key in self._values and value not in request.instead_of:
+                return Moved(value)
+            if request.key in self._values:
+                self._values[request.key] = request.value
             self._writes.append(PutMeta(*request))
         else:
             try:
@@ -139,6 +145,15 @@ class Batch:
             self.changes.add(proof.author, proof_bytes(proof))
             if not is_kept:
                 self._writes.append(PutFork(proof))
+
+    def learn_deletion(self, author: bytes, deletions: int) -> None:
+        """Others deleted a log, which that often happened to it; what is learned of it from now on came afterwards."""
+        self._forget(author)
+        self.deletions[author] = deletions
+
+    def learn_value(self, key: str, value: bytes | None) -> None:
+        """Others set a value of the store."""
+        self._learned[key] = self._values[key] = value
 
     def append(self, author: bytes, lists: Sequence[Sequence[bytes]]) -> list[Reply]:
         """Take all Appends of one author: one segment and one signature as far as the limits allow.  O(n)."""
@@ -182,7 +197,16 @@ class Batch:
         forgotten, forks = tuple(self.forgotten), tuple(self.new_forks)
         proofs = tuple(self._proofs)
         return CommitReport(
-            results, self.segments, self.heads, forgotten, changes, forks, used_bytes, filled, proofs
+            results,
+            self.segments,
+            self.heads,
+            forgotten,
+            changes,
+            forks,
+            used_bytes,
+            filled,
+            proofs,
+            self._learned,
         )
 
     def publish(self) -> None:
@@ -205,6 +229,7 @@ class Batch:
             (segment.first, segment.previous) != (ours.seq + 1, ours.id)
             or segment.count < 1
             or self.forked(author)
+            or author in self.deletions  # whoever sent it is to hear of that before it comes again
             or (
                 author in self._keypairs and has_holes(segment)
             )  # our own payloads come back whole or not at all
@@ -229,8 +254,18 @@ class Batch:
             first += len(part)
         return results
 
+    def _forget(self, author: bytes) -> None:
+        self._new_heads[author] = None
+        self.new_forks.pop(author, None)
+        self.segments = [segment for segment in self.segments if segment.author != author]
+        self.taken = [segment for segment in self.taken if segment.author != author]
+        self._proofs = [proof for proof in self._proofs if proof.author != author]
+        self.changes.pop(author, None)
+        self.forgotten[author] = None
+
     def _put(self, segment: Segment, head: Head) -> None:
         self._writes.append(PutSegment(segment, head))
+        self.taken.append(segment)
         self._add(segment)
         self._new_heads[segment.author] = head
 

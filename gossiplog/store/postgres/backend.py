@@ -16,8 +16,7 @@ from gossiplog.limits import MAX_SEGMENT_ENTRIES
 from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.cursor import Cursor
-from gossiplog.log.disk_cost import row_bytes
-from gossiplog.log.fork import ForkProof, decode_proof
+from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
 from gossiplog.paths import AnyPath
@@ -29,7 +28,7 @@ from gossiplog.store.postgres.connection import Connection, named
 from gossiplog.store.postgres.feed import Lanes
 from gossiplog.store.postgres.writing import LaneWriter, _key
 from gossiplog.store.row_form import proof_of, segment_of
-from gossiplog.store.shared.interface import Position, Stand
+from gossiplog.store.shared.interface import Change, Position, Stand
 
 _ROWS_AT_ONCE: Final = 8
 """Full ones are a megabyte."""
@@ -62,8 +61,9 @@ class PostgresBackend:
                 if init:
                     schema.create(self._connection.raw)
                 schema.require(self._connection.raw, self.path)
-                self._writer = LaneWriter(self._connection, f"{os.uname().nodename} {os.getpid()}")
                 self.shared = _Fleet(self._connection, Lanes(conninfo, self.path))
+                relay = f"{os.uname().nodename} {os.getpid()}"
+                self._writer = LaneWriter(self._connection, relay, self.shared.deletions)
             except BaseException:
                 self._connection.close()
                 raise
@@ -149,12 +149,7 @@ class PostgresBackend:
 
     def weights(self) -> dict[bytes, int]:
         """Return what the rows of each author take."""
-        weights: dict[bytes, int] = {}
-        for author, size, count in self._connection.ask(
-            "SELECT author, length(bodies), count(*) FROM segments GROUP BY 1, 2"
-        ):
-            weights[author] = weights.get(author, 0) + row_bytes(size) * count
-        return weights
+        return dict(self._connection.ask("SELECT author, bytes FROM heads WHERE seq > 0"))
 
     def used_bytes(self) -> int:
         """Nothing is left free between rows, as far as quotas go."""
@@ -246,7 +241,7 @@ class PostgresBackend:
 
     def clock(self) -> Clock:
         """Return the heads, all in memory."""
-        return Clock(self.heads())
+        return Clock(self.shared.read_all())
 
     def guard(
         self, clock: MovingClock, writers: Mapping[str, bytes], entropy: Callable[[int], bytes]
@@ -267,26 +262,46 @@ class _Fleet:
     def __init__(self, connection: Connection, lanes: Lanes) -> None:
         self._connection = connection
         self.lanes = lanes
+        self.deletions: dict[bytes, int] = {}
+        self._started: Position | None = None
 
     def stands(self, authors: Iterable[bytes]) -> list[Stand]:
         """Return these authors as they are now; whoever is moving one is waited for."""
         asked = sorted({*authors})
         rows = self._connection.ask(
-            "SELECT h.author, seq, id, proof FROM unnest(%b::bytea[]) AS a(author) JOIN heads h USING (author) "
-            "LEFT JOIN forks f USING (author) ORDER BY h.author FOR SHARE OF h",
+            "SELECT h.author, seq, id, deletions, proof FROM unnest(%b::bytea[]) AS a(author) "
+            "JOIN heads h USING (author) LEFT JOIN forks f USING (author) ORDER BY h.author FOR SHARE OF h",
             (asked,),
         )
         return [
             Stand(
-                author, Head(seq, id_) if seq else None, None, None if proof is None else decode_proof(proof)
+                author,
+                Head(seq, id_) if seq else None,
+                None,
+                None if proof is None else proof_of(author, proof, self._connection.path),
+                deletions,
             )
-            for author, seq, id_, proof in rows
+            for author, seq, id_, deletions, proof in rows
         ]
 
-    def start(self) -> Position:
-        """Return where every lane ends now."""
-        return self.lanes.ends(self._connection)
+    def read_all(self) -> list[tuple[bytes, Head]]:
+        """Return every head, and begin from there."""
+        self._started = self._begin()
+        rows = self._connection.ask("SELECT author, seq, id FROM heads WHERE seq > 0")
+        return [(author, Head(seq, entry_id)) for author, seq, entry_id in rows]
 
-    def poll(self, after: Position, limit_bytes: int) -> tuple[list[Stand], Position]:
+    def start(self) -> Position:
+        """Return where every lane ended before all heads were read, the first time; then where it ends now."""
+        started, self._started = self._started, None
+        return self._begin() if started is None else started
+
+    def _begin(self) -> Position:
+        """Lanes, then deletions, then what they are of: what comes in between is heard again, and changes nothing."""
+        ends = self.lanes.ends(self._connection)
+        self.deletions.clear()
+        self.deletions.update(self._connection.ask("SELECT author, deletions FROM heads WHERE deletions > 0"))
+        return ends
+
+    def poll(self, after: Position, limit_bytes: int) -> tuple[list[Change], Position]:
         """Return what others changed after a position; from one thread at a time, and any."""
         return self.lanes.poll(after, limit_bytes)

@@ -81,10 +81,13 @@ class Connection:
         raise AssertionError
 
     @contextmanager
-    def transaction(self, authors: Sequence[bytes]) -> Iterator[psycopg.Cursor[Any]]:
+    def transaction(
+        self, authors: Sequence[bytes] = (), keys: Sequence[str] = ()
+    ) -> Iterator[psycopg.Cursor[Any]]:
         """A transaction: it is done when the block ends, and leaves nothing when that raises.
 
-        :raises LostRaceError: of ``authors``: it is not known whether it was done, or others were in its way.
+        :raises LostRaceError: of ``authors`` and the values ``keys``: it is not known whether it was done, or others
+            were in its way.
         :raises StoreUnreachableError: it was not done.
         """
         connection = self.raw
@@ -94,7 +97,7 @@ class Connection:
                 yield cursor
         except (sqlstate.DeadlockDetected, sqlstate.SerializationFailure) as error:
             self._roll_back()
-            raise LostRaceError(tuple(authors)) from error
+            raise LostRaceError(tuple(authors), tuple(keys)) from error
         except psycopg.OperationalError as error:
             self.drop()
             raise self.unreachable(error) from error
@@ -108,7 +111,7 @@ class Connection:
             connection.execute("COMMIT")
         except psycopg.Error as error:
             self.drop()
-            raise LostRaceError(tuple(authors)) from error
+            raise LostRaceError(tuple(authors), tuple(keys)) from error
         except BaseException:  # Ctrl-C: the database may be doing it
             self.drop()
             raise

@@ -8,7 +8,7 @@ Invariant: a position that was reached is only behind the end of a lane, unless 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgpack
 
@@ -16,7 +16,7 @@ from gossiplog.errors import StoreDamagedError, StoreWentBackError
 from gossiplog.log.fork import decode_proof, encode_proof
 from gossiplog.log.segment import Head, Segment
 from gossiplog.store.postgres.connection import Connection
-from gossiplog.store.shared.interface import Position, Stand
+from gossiplog.store.shared.interface import Change, Kept, Position, Stand
 
 INLINE_BYTES: Final = 16 * 1024
 """Bodies up to this size ride in the feed; larger ones are read from their table."""
@@ -32,37 +32,37 @@ _NEW: Final = """
     WHERE l.pos > coalesce(at.pos, 0) ORDER BY l.lane, f.pos"""
 
 
-def packed(changes: Sequence[Stand]) -> bytes:
-    """Return a row of the feed."""
-    rows = []
-    for author, head, segment, proof in changes:
-        is_small = segment is not None and len(segment.bodies) <= INLINE_BYTES
-        rows.append(
-            (
-                author,
-                head,
-                segment[1:] if is_small and segment is not None else None,
-                None if proof is None else encode_proof(proof),
-            )
-        )
-    content: bytes = msgpack.packb(rows)
+def packed(changes: Sequence[Change]) -> bytes:
+    """Return a row of the feed: an array of what was changed, a value by its key."""
+    content: bytes = msgpack.packb([_packed(change) for change in changes])
     return content
 
 
-def unpacked(content: bytes) -> list[Stand]:
+def _packed(change: Change) -> object:
+    if isinstance(change, Kept):
+        return change.key
+    author, head, segment, proof, deletions = change
+    is_small = segment is not None and len(segment.bodies) <= INLINE_BYTES
+    said = segment[1:] if segment is not None and is_small else None
+    return author, head, said, None if proof is None else encode_proof(proof), deletions
+
+
+def unpacked(content: bytes) -> list[Change]:
     """Return what :func:`packed` put there; :class:`StoreDamagedError` for anything else."""
     try:
-        return [
-            Stand(
-                author,
-                None if head is None else Head(*head),
-                None if segment is None else Segment(author, *segment),
-                None if proof is None else decode_proof(proof),
-            )
-            for author, head, segment, proof in msgpack.unpackb(content)
-        ]
+        return [Kept(each) if type(each) is str else _unpacked(*each) for each in msgpack.unpackb(content)]
     except Exception as error:
         raise StoreDamagedError("a row of the feed is not one") from error
+
+
+def _unpacked(author: Any, head: Any, segment: Any, proof: Any, deletions: Any) -> Stand:
+    return Stand(
+        author,
+        None if head is None else Head(*head),
+        None if segment is None else Segment(author, *segment),
+        None if proof is None else decode_proof(proof),
+        deletions,
+    )
 
 
 class Lanes:
@@ -82,7 +82,7 @@ class Lanes:
         """Return where each lane ends."""
         return dict(connection.ask("SELECT lane, pos FROM lanes"))
 
-    def poll(self, after: Position, limit_bytes: int) -> tuple[list[Stand], Position]:
+    def poll(self, after: Position, limit_bytes: int) -> tuple[list[Change], Position]:
         """Return what others changed behind a position, and the one behind that."""
         if self._connection is None:
             self._connection = Connection(self._conninfo, self._path)
@@ -96,7 +96,7 @@ class Lanes:
         if all(pos <= position.get(lane, 0) for lane, pos in ends.items()):
             return [], {**ends, **position}
         asked = [*position], [*position.values()], _ROWS_OF_A_LANE
-        found: list[Stand] = []
+        found: list[Change] = []
         size = 0
         for lane, pos, content in self._connection.ask(_NEW, asked):
             if size >= limit_bytes:

@@ -5,6 +5,9 @@ Must not know: what the rows mean.
 Invariant: tables are made or changed whole or not at all.  The SQL needs no extension, trigger, function, sequence,
 advisory lock or NOTIFY.
 
+``heads.bytes`` is what the rows of the log take (``log.disk_cost``), ``heads.deletions`` how often the log was deleted:
+the row of one that was stays, with seq 0.
+
 ``heads`` and ``segments`` are parted by the first byte of the author: public keys are uniform, and ranges stay
 together.
 """
@@ -31,7 +34,8 @@ VERSION_KEY: Final = "schema"
 _TABLES: Final = (
     "CREATE TABLE meta (key text PRIMARY KEY, value bytea NOT NULL)",
     """CREATE TABLE heads (
-        author bytea PRIMARY KEY, seq int8 NOT NULL, id bytea NOT NULL, forked bool NOT NULL DEFAULT false)
+        author bytea PRIMARY KEY, seq int8 NOT NULL, id bytea NOT NULL, bytes int8 NOT NULL DEFAULT 0,
+        forked bool NOT NULL DEFAULT false, deletions int8 NOT NULL DEFAULT 0)
         PARTITION BY RANGE (author)""",
     """CREATE TABLE segments (
         author bytea NOT NULL, first int8 NOT NULL, count int4 NOT NULL, holes int4 NOT NULL, crc int8 NOT NULL,

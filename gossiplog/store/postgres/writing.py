@@ -9,10 +9,11 @@ every author that was touched; where its end is not as we left it, the database 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.errors import InvalidValueError, LostRaceError, StoreWentBackError
+from gossiplog.log.disk_cost import Changes, row_bytes
 from gossiplog.log.fork import encode_proof
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head
@@ -36,7 +37,7 @@ from gossiplog.store.interface import (
 from gossiplog.store.postgres.connection import Connection
 from gossiplog.store.postgres.feed import packed
 from gossiplog.store.row_form import row_of
-from gossiplog.store.shared.interface import Stand
+from gossiplog.store.shared.interface import Change, Kept, Stand
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -44,16 +45,23 @@ if TYPE_CHECKING:
 LANE_BYTES: Final = 8
 
 _ADD: Final = """
-    INSERT INTO heads (author, seq, id) SELECT a, s, i FROM unnest(%b::bytea[], %b::int8[], %b::bytea[]) AS t(a, s, i)
+    INSERT INTO heads (author, seq, id, bytes)
+    SELECT a, s, i, b FROM unnest(%b::bytea[], %b::int8[], %b::bytea[], %b::int8[]) AS t(a, s, i, b)
     ORDER BY a ON CONFLICT (author) DO NOTHING RETURNING author"""
 
 _MOVE: Final = """
     WITH asked AS MATERIALIZED (
-        SELECT * FROM unnest(%b::bytea[], %b::int8[], %b::bytea[], %b::int8[], %b::bytea[]) AS t(a, s, i, ns, ni)),
+        SELECT * FROM unnest(%b::bytea[], %b::int8[], %b::bytea[], %b::int8[], %b::int8[], %b::bytea[], %b::int8[])
+        AS t(a, s, i, d, ns, ni, b)),
     mine AS MATERIALIZED (
-        SELECT h.author FROM asked JOIN heads h ON h.author = a AND h.seq = s AND h.id = i WHERE NOT h.forked
-        ORDER BY h.author FOR UPDATE OF h SKIP LOCKED)
-    UPDATE heads h SET seq = ns, id = ni FROM asked, mine WHERE mine.author = a AND h.author = a RETURNING h.author"""
+        SELECT h.author FROM asked JOIN heads h ON h.author = a AND h.seq = s AND h.id = i AND h.deletions = d
+        WHERE NOT h.forked ORDER BY h.author FOR UPDATE OF h SKIP LOCKED)
+    UPDATE heads h SET seq = ns, id = ni, bytes = h.bytes + b FROM asked, mine
+    WHERE mine.author = a AND h.author = a RETURNING h.author"""
+
+_DELETE: Final = """
+    INSERT INTO heads (author, seq, id, deletions) VALUES (%b, 0, %b, 1) ON CONFLICT (author) DO UPDATE
+    SET seq = 0, id = excluded.id, bytes = 0, forked = false, deletions = heads.deletions + 1 RETURNING deletions"""
 
 _PUT: Final = """
     INSERT INTO segments (author, first, count, holes, crc, id, previous, signature, bodies)
@@ -64,17 +72,18 @@ _PUT: Final = """
 class LaneWriter:
     """I commit, each time one row further in a lane of mine."""
 
-    def __init__(self, connection: Connection, relay: str) -> None:
-        """``relay``: what others see the lane is of."""
+    def __init__(self, connection: Connection, relay: str, known: dict[bytes, int]) -> None:
+        """``relay``: what others see the lane is of; ``known`` are the deletions that it knows, and does."""
         self._connection = connection
         self._relay = relay
+        self._known = known
         self._pos = 0
         self.name = b""
 
     def begin(self) -> None:
         """Begin a lane: at the start, and when it is not known what became of the last commit of one."""
         name = os.urandom(LANE_BYTES)
-        with self._connection.transaction(()) as cursor:
+        with self._connection.transaction() as cursor:
             cursor.execute("INSERT INTO lanes (lane, pos, relay) VALUES (%b, 0, %b)", (name, self._relay))
         self.name, self._pos = name, 0
 
@@ -83,17 +92,17 @@ class LaneWriter:
         if not self.name:
             self.begin()
         name, self.name = self.name, b""  # until it is known where the lane ends
-        changes: list[Stand] = []
-        tells = any(isinstance(write, PutSegment | PutFork | DeleteAuthor | Cut) for write in writes)
+        work = _Work(self._known)
+        tells = any(isinstance(write, _TOLD) for write in writes)
         try:
-            with self._connection.transaction(_authors(writes)) as cursor:
+            with self._connection.transaction(*_touched(writes)) as cursor:
                 if tells:
                     self._move(cursor, name)
-                self._do_all(cursor, writes, changes)
+                work.do_all(cursor, writes)
                 if tells:
                     cursor.execute(
                         "INSERT INTO feed (lane, pos, changes) VALUES (%b, %b, %b)",
-                        (name, self._pos + 1, packed(changes)),
+                        (name, self._pos + 1, packed(work.changes)),
                     )
         except LostRaceError as lost:
             if lost.__cause__ is None:  # nothing was done
@@ -104,6 +113,7 @@ class LaneWriter:
             raise
         self.name = name
         self._pos += tells
+        self._known.update(work.deletions)
 
     def _move(self, cursor: Cursor[Any], name: bytes) -> None:
         """Go one further in the lane, before anything else: what is then found is of no database that went back."""
@@ -116,54 +126,187 @@ class LaneWriter:
                 f"{self._connection.path} was put back to a state before the last commit"
             )
 
-    def _do_all(self, cursor: Cursor[Any], writes: Sequence[RowWrite], changes: list[Stand]) -> None:
+
+_TOLD: Final = PutSegment | PutFork | PutMeta | DeleteAuthor | Cut
+"""What others have to hear of."""
+
+
+def _touched(writes: Sequence[RowWrite]) -> tuple[list[bytes], list[str]]:
+    """What to look at when it is not known whether these were done: authors, and keys of values."""
+    authors: dict[bytes, None] = {}
+    for write in writes:
+        if isinstance(write, PutSegment):
+            authors[write.segment.author] = None
+        elif isinstance(write, PutFork):
+            authors[write.proof.author] = None
+        elif isinstance(write, DeleteAuthor):
+            authors[write.author] = None
+    return [*authors], [write.key for write in writes if isinstance(write, PutMeta)]
+
+
+def _changed_logs(writes: Sequence[RowWrite]) -> list[bytes]:
+    """Whose rows are changed, not only added to; ascending."""
+    found = {write.author for write in writes if isinstance(write, Replace | DeleteAuthor | Cut)}
+    found |= {write.proof.author for write in writes if isinstance(write, PutFork)}
+    found |= {write.rows[0].segment.author for write in writes if isinstance(write, Mend) and write.rows}
+    return sorted(found)
+
+
+class _Work:
+    """I am what one transaction does: what the lane tells of it, and the deletions in it."""
+
+    def __init__(self, known: Mapping[bytes, int]) -> None:
+        self.changes: list[Change] = []
+        self.deletions: dict[bytes, int] = {}
+        self._known = known
+
+    def do_all(self, cursor: Cursor[Any], writes: Sequence[RowWrite]) -> None:
+        """Do all in order."""
+        if locked := _changed_logs(writes):  # its rows stay as they are for whoever holds the head
+            cursor.execute(
+                "SELECT h.author FROM unnest(%b::bytea[]) AS a(author) JOIN heads h USING (author) "
+                "ORDER BY h.author FOR UPDATE OF h",
+                (locked,),
+            )
         run: list[PutSegment] = []
         for write in writes:
             if isinstance(write, PutSegment):
                 run.append(check_put(write))
                 continue
             if run:
-                _put(cursor, run, changes)
+                self._put(cursor, run)
                 run = []
-            _do(cursor, write, changes)
+            self._do(cursor, write)
         if run:
-            _put(cursor, run, changes)
+            self._put(cursor, run)
+
+    def _deletions(self, author: bytes) -> int:
+        return self.deletions.get(author, self._known.get(author, 0))
+
+    def _put(self, cursor: Cursor[Any], run: Sequence[PutSegment]) -> None:
+        """Move heads, then add the rows."""
+        moves: dict[bytes, list[Head]] = {}
+        sizes = Changes()
+        for segment, head in run:
+            before = Head(segment.first - 1, segment.previous)
+            heads = moves.setdefault(segment.author, [before, before])
+            if heads[1] != before:
+                raise LostRaceError((segment.author,))
+            heads[1] = head
+            sizes.row(segment.author, len(segment.bodies))
+        new = sorted(author for author, (before, _) in moves.items() if not before.seq)
+        if wrong := [author for author in new if moves[author][0].id != genesis_id(author)]:
+            raise LostRaceError(tuple(wrong))
+        new = [author for author in new if not self._deletions(author)]
+        old = sorted(moves.keys() - {*new})
+        won: set[bytes] = set()
+        if new:
+            after = [moves[author][1] for author in new]
+            columns: list[list[Any]] = [[head.seq for head in after], [head.id for head in after]]
+            cursor.execute(_ADD, (new, *columns, [sizes[author] for author in new]))
+            won.update(row[0] for row in cursor.fetchall())
+        if old:
+            befores, afters = ([moves[author][side] for author in old] for side in (0, 1))
+            columns = [
+                [head.seq for head in befores],
+                [head.id for head in befores],
+                [*map(self._deletions, old)],
+            ]
+            columns += [[head.seq for head in afters], [head.id for head in afters]]
+            cursor.execute(_MOVE, (old, *columns, [sizes[author] for author in old]))
+            won.update(row[0] for row in cursor.fetchall())
+        if lost := [author for author in moves if author not in won]:
+            raise LostRaceError(tuple(lost))
+        cursor.execute(_PUT, _columns(run))
+        for segment, head in run:
+            author = segment.author
+            self.changes.append(Stand(author, head, segment, deletions=self._deletions(author)))
+
+    def _do(self, cursor: Cursor[Any], write: RowWrite) -> None:
+        match write:
+            case PutFork():
+                self._fork(cursor, write)
+            case PutMeta():
+                self._value(cursor, write)
+            case PutCursor():
+                _save_cursor(cursor, write)
+            case DeleteAuthor(author):
+                row = cursor.execute(_DELETE, (author, genesis_id(author))).fetchone()
+                assert row is not None
+                for table in ("segments", "forks"):
+                    cursor.execute(f"DELETE FROM {table} WHERE author = %b", (author,))
+                self.deletions[author] = row[0]
+                self.changes.append(Stand(author, None, deletions=row[0]))
+            case Replace():
+                _replace(cursor, write)
+            case Cut():
+                _cut(cursor, write)
+                self.changes.append(Stand(write.author, write.head, deletions=self._deletions(write.author)))
+            case Mend():
+                _mend(cursor, write)
+
+    def _fork(self, cursor: Cursor[Any], write: PutFork) -> None:
+        """Mark it in the row that is compared, so that no move overlooks it."""
+        author = write.proof.author
+        cursor.execute(
+            "INSERT INTO forks (author, proof) VALUES (%b, %b) ON CONFLICT DO NOTHING",
+            (author, encode_proof(write.proof)),
+        )
+        if cursor.rowcount == 1:
+            row = cursor.execute(
+                "INSERT INTO heads (author, seq, id, forked) VALUES (%b, 0, %b, true) "
+                "ON CONFLICT (author) DO UPDATE SET forked = true RETURNING seq, id, deletions",
+                (author, genesis_id(author)),
+            ).fetchone()
+            assert row is not None
+            head = Head(*row[:2]) if row[0] else None
+            self.changes.append(Stand(author, head, None, write.proof, row[2]))
+
+    def _value(self, cursor: Cursor[Any], write: PutMeta) -> None:
+        key, value = check_value(write)
+        name = _key(key)
+        if write.instead_of:  # two that find none cannot both add one
+            cursor.execute("INSERT INTO meta VALUES (%b, '') ON CONFLICT DO NOTHING", (name,))
+            is_new = cursor.rowcount == 1
+            [(kept,)] = cursor.execute(
+                "SELECT value FROM meta WHERE key = %b FOR UPDATE", (name,)
+            ).fetchall() or [(None,)]
+            if (None if is_new else kept) not in write.instead_of:
+                raise LostRaceError((), (key,))
+        if value is None:
+            cursor.execute("DELETE FROM meta WHERE key = %b", (name,))
+        else:
+            cursor.execute(
+                "INSERT INTO meta (key, value) VALUES (%b, %b) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+        self.changes.append(Kept(key))
 
 
-def _authors(writes: Sequence[RowWrite]) -> list[bytes]:
-    """Whom to look at when it is not known whether these were done."""
-    found = [write.segment.author for write in writes if isinstance(write, PutSegment)]
-    found += [write.proof.author for write in writes if isinstance(write, PutFork)]
-    return [*dict.fromkeys(found)]
+def _save_cursor(cursor: Cursor[Any], write: PutCursor) -> None:
+    name, places, anew = write
+    key = _key(check_name(name))
+    if anew:
+        cursor.execute("DELETE FROM cursors WHERE name = %b", (key,))
+    gone = [author for author, place in places.items() if place is None]
+    if gone and not anew:
+        cursor.execute("DELETE FROM cursors WHERE name = %b AND author = ANY(%b)", (key, gone))
+    kept = sorted((author, *place) for author, place in places.items() if place is not None)
+    if kept:
+        cursor.execute(
+            "INSERT INTO cursors SELECT %b, * FROM unnest(%b::bytea[], %b::int8[], %b::bytea[]) "
+            "ON CONFLICT (name, author) DO UPDATE SET seq = excluded.seq, id = excluded.id",
+            (key, *([row[place] for row in kept] for place in range(3))),
+        )
 
 
-def _put(cursor: Cursor[Any], run: Sequence[PutSegment], changes: list[Stand]) -> None:
-    """Move heads, then add the rows."""
-    moves: dict[bytes, list[Head]] = {}
-    for segment, head in run:
-        before = Head(segment.first - 1, segment.previous)
-        heads = moves.setdefault(segment.author, [before, before])
-        if heads[1] != before:
-            raise LostRaceError((segment.author,))
-        heads[1] = head
-    new = sorted(author for author, (before, _) in moves.items() if not before.seq)
-    old = sorted(author for author, (before, _) in moves.items() if before.seq)
-    won: set[bytes] = {author for author in new if moves[author][0].id != genesis_id(author)}
-    if won:
-        raise LostRaceError(tuple(won))
-    if new:
-        after = [moves[author][1] for author in new]
-        cursor.execute(_ADD, (new, [head.seq for head in after], [head.id for head in after]))
-        won.update(row[0] for row in cursor.fetchall())
-    if old:
-        pairs = [moves[author] for author in old]
-        columns = [[getattr(pair[side], name) for pair in pairs] for side in (0, 1) for name in ("seq", "id")]
-        cursor.execute(_MOVE, (old, *columns))
-        won.update(row[0] for row in cursor.fetchall())
-    if lost := [author for author in moves if author not in won]:
-        raise LostRaceError(tuple(lost))
-    cursor.execute(_PUT, _columns(run))
-    changes += [Stand(segment.author, head, segment) for segment, head in run]
+def _weigh(cursor: Cursor[Any], author: bytes) -> None:
+    """Say in the head what the rows of an author take now."""
+    rows = cursor.execute(
+        "SELECT length(bodies), count(*) FROM segments WHERE author = %b GROUP BY 1", (author,)
+    ).fetchall()
+    size = sum(row_bytes(length) * count for length, count in rows)
+    cursor.execute("UPDATE heads SET bytes = %b WHERE author = %b", (size, author))
 
 
 def _columns(run: Sequence[PutSegment]) -> list[list[Any]]:
@@ -171,63 +314,11 @@ def _columns(run: Sequence[PutSegment]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _do(cursor: Cursor[Any], write: RowWrite, changes: list[Stand]) -> None:
-    ask = cursor.execute
-    match write:
-        case PutFork(proof):
-            author = proof.author
-            ask(
-                "INSERT INTO forks (author, proof) VALUES (%b, %b) ON CONFLICT DO NOTHING",
-                (author, encode_proof(proof)),
-            )
-            if cursor.rowcount == 1:  # marked in the row that is compared, so that no move overlooks it
-                row = ask(
-                    "INSERT INTO heads (author, seq, id, forked) VALUES (%b, 0, %b, true) "
-                    "ON CONFLICT (author) DO UPDATE SET forked = true RETURNING seq, id",
-                    (author, genesis_id(author)),
-                ).fetchone()
-                assert row is not None
-                changes.append(Stand(author, Head(*row) if row[0] else None, None, proof))
-        case PutMeta():
-            key, value = check_value(write)
-            if value is None:
-                ask("DELETE FROM meta WHERE key = %b", (_key(key),))
-            else:
-                ask(
-                    "INSERT INTO meta (key, value) VALUES (%b, %b) "
-                    "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                    (_key(key), value),
-                )
-        case PutCursor(name, places, anew):
-            key = _key(check_name(name))
-            if anew:
-                ask("DELETE FROM cursors WHERE name = %b", (key,))
-            gone = [author for author, place in places.items() if place is None]
-            if gone and not anew:
-                ask("DELETE FROM cursors WHERE name = %b AND author = ANY(%b)", (key, gone))
-            kept = sorted((author, *place) for author, place in places.items() if place is not None)
-            if kept:
-                ask(
-                    "INSERT INTO cursors SELECT %b, * FROM unnest(%b::bytea[], %b::int8[], %b::bytea[]) "
-                    "ON CONFLICT (name, author) DO UPDATE SET seq = excluded.seq, id = excluded.id",
-                    (key, *([row[place] for row in kept] for place in range(3))),
-                )
-        case DeleteAuthor(author):
-            for table in ("segments", "heads", "forks"):
-                ask(f"DELETE FROM {table} WHERE author = %b", (author,))
-            changes.append(Stand(author, None))
-        case Replace():
-            _replace(cursor, write)
-        case Cut():
-            _cut(cursor, write, changes)
-        case Mend():
-            _mend(cursor, write)
-
-
 def _replace(cursor: Cursor[Any], write: Replace) -> None:
     author, first, last, segment = check_replace(write)
     found = cursor.execute(
-        "SELECT first, count, id FROM segments WHERE author = %b AND first BETWEEN %b AND %b ORDER BY first FOR UPDATE",
+        "SELECT first, count, id, length(bodies) FROM segments "
+        "WHERE author = %b AND first BETWEEN %b AND %b ORDER BY first",
         (author, first, last),
     ).fetchall()
     ends = [row[0] + row[1] - 1 for row in found]
@@ -237,9 +328,11 @@ def _replace(cursor: Cursor[Any], write: Replace) -> None:
         "DELETE FROM segments WHERE author = %b AND first BETWEEN %b AND %b", (author, first, last)
     )
     cursor.execute(_PUT, _columns([PutSegment(segment, Head(last, found[-1][2]))]))
+    change = row_bytes(len(segment.bodies)) - sum(row_bytes(row[3]) for row in found)
+    cursor.execute("UPDATE heads SET bytes = bytes + %b WHERE author = %b", (change, author))
 
 
-def _cut(cursor: Cursor[Any], write: Cut, changes: list[Stand]) -> None:
+def _cut(cursor: Cursor[Any], write: Cut) -> None:
     author, first, head = check_cut(write)
     if head is not None:
         count = head.seq - first + 1
@@ -251,8 +344,10 @@ def _cut(cursor: Cursor[Any], write: Cut, changes: list[Stand]) -> None:
     cursor.execute("DELETE FROM segments WHERE author = %b AND NOT first BETWEEN 1 AND %b", (author, first))
     seq, entry_id = head or (0, genesis_id(author))
     cursor.execute("UPDATE heads SET seq = %b, id = %b WHERE author = %b", (seq, entry_id, author))
-    cursor.execute("DELETE FROM heads WHERE author = %b AND seq = 0 AND NOT forked", (author,))
-    changes.append(Stand(author, head))
+    cursor.execute(
+        "DELETE FROM heads WHERE author = %b AND seq = 0 AND NOT forked AND deletions = 0", (author,)
+    )
+    _weigh(cursor, author)
 
 
 def _mend(cursor: Cursor[Any], write: Mend) -> None:
@@ -268,6 +363,7 @@ def _mend(cursor: Cursor[Any], write: Mend) -> None:
     if row is None or row[1] or last > row[0]:
         raise InvalidValueError(f"rows of this author overlap {first} to {last}, or it ends before")
     cursor.execute(_PUT, _columns(write.rows))
+    _weigh(cursor, author)
 
 
 def _key(name: str) -> str:

@@ -5,6 +5,9 @@ Must not know: how it is kept; what a relay does with it.
 Invariant: an author's head is moved by who names the one before, and nobody else (compare and set), so that of two
 relays that continue a log one has lost and wrote nothing.  Each writer's commits are one feed, a *lane*: append-only,
 numbered without gaps, in the order of its commits.  A position is a number for each lane.
+
+A log that was deleted may come again, so a head alone does not say which of two is the older one: with each goes how
+often the log was deleted, and a head is moved only by who knows that.
 """
 
 from __future__ import annotations
@@ -22,21 +25,37 @@ Position: TypeAlias = Mapping[bytes, int]
 class Stand(NamedTuple):
     """An author as it is after a commit of somebody: its head, if anything is held, and the proof if it forked.
 
-    ``segment``: what took it there, where it is small enough to be said at once.
+    ``segment``: what took it there, where it is small enough to be said at once.  ``deletions``: how often its log was
+    deleted before that.
     """
 
     author: bytes
     head: Head | None
     segment: Segment | None = None
     proof: ForkProof | None = None
+    deletions: int = 0
+
+
+class Kept(NamedTuple):
+    """Somebody set, or removed, the value ``key`` of the store itself; what it is now, the store is asked."""
+
+    key: str
+
+
+Change: TypeAlias = Stand | Kept
 
 
 class Shared(Protocol):
     """What one relay knows of the others.
 
-    Its commits raise :class:`~gossiplog.errors.LostRaceError` for authors that others moved, or of which the outcome
-    is not known, and :class:`~gossiplog.errors.StoreWentBackError` where its own lane is not as it left it.
+    Its commits raise :class:`~gossiplog.errors.LostRaceError` for authors that others moved, values that they set, and
+    what it is not known of whether it was done, and :class:`~gossiplog.errors.StoreWentBackError` where its own lane is
+    not as it left it.
     """
+
+    deletions: dict[bytes, int]
+    """How often logs were deleted, of those that ever were, as far as the relay has taken that in; commits move no head
+    of a log that was deleted since.  Whoever takes in what others did moves it."""
 
     def stands(self, authors: Iterable[bytes]) -> Sequence[Stand]:
         """Return these authors as they are now, without segments."""
@@ -44,7 +63,7 @@ class Shared(Protocol):
     def start(self) -> Position:
         """Return where every lane ends, as of what is read at this moment."""
 
-    def poll(self, after: Position, limit_bytes: int) -> tuple[Sequence[Stand], Position]:
+    def poll(self, after: Position, limit_bytes: int) -> tuple[Sequence[Change], Position]:
         """Return what others changed after a position, in the order of their lanes, about so many bytes of it; and the
         position behind it.
 

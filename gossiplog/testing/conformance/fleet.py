@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gossiplog.errors import InvalidValueError, LostRaceError
-from gossiplog.log.segment import Segment
-from gossiplog.store.interface import Backend, PutFork, PutMeta, PutSegment
-from gossiplog.store.shared.interface import Shared, Stand
+from gossiplog.log.disk_cost import row_bytes
+from gossiplog.log.segment import Head, Segment, merge
+from gossiplog.store.interface import Backend, DeleteAuthor, PutFork, PutMeta, PutSegment, Replace
+from gossiplog.store.shared.interface import Change, Kept, Shared, Stand
 from gossiplog.testing.chain import Chain
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ class FleetConformance(_Base):
             bob.commit([two.put(b"%d" % number), PutMeta("m", b"%d" % number)])
         cyn.commit([Chain(3).put(b"ours")])
         ann.commit([PutFork(one.fork())])
-        changes, after = shared.poll(position, ALL)
+        news, after = shared.poll(position, ALL)
+        changes = [change for change in news if isinstance(change, Stand)]
+        self.assertEqual([change for change in news if isinstance(change, Kept)], [Kept("m")] * 3)
         for chain in (one, two):
             heads = [change.head.seq for change in changes if change.author == chain.author and change.head]
             self.assertEqual([*dict.fromkeys(heads)], [1, 2, 3])
@@ -125,7 +128,7 @@ class FleetConformance(_Base):
         self.assertEqual([change.proof for change in changes if change.proof], [one.fork()])
         self.assertEqual({change.author for change in changes}, {one.author, two.author})
         self.assertEqual([*shared.poll(after, ALL)[0]], [])
-        self.assertEqual([*shared.poll(position, ALL)[0]], [*changes])
+        self.assertEqual([*shared.poll(position, ALL)[0]], [*news])
 
     def test_in_pieces(self) -> None:
         """Never without progress, and nothing twice."""
@@ -136,7 +139,7 @@ class FleetConformance(_Base):
         for _ in range(20):
             ann.commit([one.put(bytes(1000))])
             bob.commit([two.put(bytes(1000))])
-        found: list[Stand] = []
+        found: list[Change] = []
         pieces = 0
         while True:
             changes, position = shared.poll(position, 3000)
@@ -146,8 +149,7 @@ class FleetConformance(_Base):
             pieces += 1
         self.assertGreater(pieces, 3)
         for chain in (one, two):
-            seqs = [change.head.seq for change in found if change.author == chain.author and change.head]
-            self.assertEqual(seqs, [*range(1, 21)])
+            self.assertEqual(_seqs(found, chain), [*range(1, 21)])
 
     def test_start_is_now(self) -> None:
         """What was there before does not come."""
@@ -158,7 +160,7 @@ class FleetConformance(_Base):
         self.assertEqual([*self._shared(bob).poll(position, ALL)[0]], [])
         ann.commit([chain.put(b"2")])
         [change] = self._shared(bob).poll(position, ALL)[0]
-        self.assertEqual((change.author, change.head), (chain.author, chain.head))
+        self.assertEqual(_ends(change), (chain.author, chain.head))
 
     def test_who_comes_later(self) -> None:
         """Begins with all that is there, and is heard from then on."""
@@ -167,7 +169,7 @@ class FleetConformance(_Base):
         chain = Chain(1)
         bob.commit([chain.put(b"1")])
         changes, position = self._shared(ann).poll(position, ALL)
-        self.assertEqual([change.author for change in changes], [chain.author])
+        self.assertEqual([_ends(change) for change in changes], [(chain.author, chain.head)])
         self.assertEqual(dict(ann.clock().items()), {chain.author: chain.head})
 
     def test_stands(self) -> None:
@@ -178,6 +180,106 @@ class FleetConformance(_Base):
         stands = {each.author: each for each in self._shared(bob).stands([chain.author, other.author])}
         self.assertEqual(stands[chain.author], Stand(chain.author, chain.head))
         self.assertIsNone(stands.get(other.author, Stand(other.author, None)).head)
+
+    # -- what is deleted -----------------------------------------------------------------------------------------
+
+    def test_a_deleted_log(self) -> None:
+        """Is gone for all; who has not heard of that moves it neither on nor again."""
+        ann, bob = self.make_fleet(2)
+        chain, new = Chain(1), Chain(2)
+        first, forked = chain.put(b"1"), Chain(3)
+        ann.commit([first, forked.put(b"1"), PutFork(forked.fork())])
+        position = self._shared(bob).start()
+        second, begins = chain.put(b"2"), new.put(b"1")
+        ann.commit([DeleteAuthor(chain.author), DeleteAuthor(new.author), DeleteAuthor(forked.author)])
+        for backend in (ann, bob):
+            self.assertEqual([*backend.heads()], [])
+            self.assertEqual(backend.segments(chain.author, 1, ALL), [])
+            self.assertEqual((backend.forks(), backend.weights()), ({}, {}))
+        for write, author in ((second, chain.author), (first, chain.author), (begins, new.author)):
+            with self.assertRaises(LostRaceError) as lost:
+                bob.commit([write])
+            self.assertEqual(lost.exception.authors, (author,))
+        stands = {stand.author: stand for stand in self._shared(bob).stands([chain.author, new.author])}
+        self.assertEqual({stand.deletions for stand in stands.values()}, {1})
+        changes = self._shared(bob).poll(position, ALL)[0]
+        self.assertEqual(
+            [change for change in changes if _ends(change)[0] == chain.author],
+            [Stand(chain.author, None, deletions=1)],
+        )
+        ann.commit([first])  # who deleted it knows
+        self._shared(bob).deletions[chain.author] = 1  # and who has heard
+        bob.commit([second])
+        self.assertEqual(dict(ann.heads()), {chain.author: chain.head})
+        self.assertEqual([row.last for row in bob.segments(chain.author, 1, ALL)], [1, 2])
+
+    def test_deletions_are_counted(self) -> None:
+        """Whoever does it, and whether or not anything was held; who comes later begins with what is so then."""
+        ann, bob, cyn = self.make_fleet(3)
+        chain = Chain(1)
+        ann.commit([DeleteAuthor(chain.author)])
+        bob.commit([DeleteAuthor(chain.author)])
+        with self.assertRaises(LostRaceError):
+            ann.commit([chain.put(b"1")])
+        self._shared(cyn).start()
+        self.assertEqual(self._shared(cyn).deletions, {chain.author: 2})
+        again = Chain(1)
+        cyn.commit([again.put(b"1"), DeleteAuthor(chain.author), Chain(1).put(b"other")])
+        self.assertEqual(self._shared(cyn).deletions, {chain.author: 3})
+        [stand] = self._shared(bob).stands([chain.author])
+        self.assertEqual((stand.deletions, stand.head and stand.head.seq), (3, 1))
+
+    # -- values --------------------------------------------------------------------------------------------------
+
+    def test_a_value_in_the_place_of_another(self) -> None:
+        """Of two that name the one before, the second has lost, with all that it was to write."""
+        ann, bob = self.make_fleet(2)
+        chain = Chain(1)
+        ann.commit([PutMeta("m", b"1", (None,))])
+        bob.commit([PutMeta("m", b"2", (None, b"1")), PutMeta("m", b"3", (b"2",))])
+        for wrong in ((b"1",), (None,), (b"2",)):
+            with self.assertRaises(LostRaceError) as lost:
+                ann.commit([chain.put(b"with it"), PutMeta("m", b"no", wrong), PutMeta("other", b"no")])
+            self.assertEqual(lost.exception.keys, ("m",))
+            chain = Chain(1)
+        self.assertEqual((ann.meta("m"), ann.meta("other"), [*ann.heads()]), (b"3", None, []))
+        ann.commit([PutMeta("m", None, (b"3",))])
+        bob.commit([PutMeta("m", b"4", (None,))])
+        bob.commit([PutMeta("m", b"5")])
+        self.assertEqual(ann.meta("m"), b"5")
+
+    def test_values_are_told(self) -> None:
+        """By name: what is there now, whoever hears of it asks."""
+        ann, bob = self.make_fleet(2)
+        position = self._shared(bob).start()
+        ann.commit([PutMeta("m", b"1"), Chain(1).put(b"1")])
+        ann.commit([PutMeta("m", None)])
+        changes, position = self._shared(bob).poll(position, ALL)
+        self.assertEqual([change for change in changes if isinstance(change, Kept)], [Kept("m")] * 2)
+        self.assertEqual([*self._shared(bob).poll(position, ALL)[0]], [])
+
+    # -- merging -------------------------------------------------------------------------------------------------
+
+    def test_rows_that_one_merges(self) -> None:
+        """Are merged for all, and a second one has nothing to merge; the log goes on behind them."""
+        ann, bob = self.make_fleet(2)
+        chain = Chain(1)
+        ann.commit([chain.put(b"%d" % number) for number in range(4)])
+        whole = Replace(chain.author, 1, 4, merge(chain.segments))
+        ann.commit([whole])
+        part = Replace(chain.author, 1, 2, merge(chain.segments[:2]))
+        with self.assertRaises((InvalidValueError, LostRaceError)):
+            bob.commit([part])
+        self.assertEqual([row.last for row in bob.segments(chain.author, 1, ALL)], [4])
+        bob.commit([chain.put(b"behind")])
+        self.assertEqual(ann.weights(), bob.weights())
+        self.assertEqual(
+            ann.weights(), {chain.author: sum(row_bytes(row.size) for row in ann.rows(chain.author))}
+        )
+        bob.commit([DeleteAuthor(chain.author)])
+        with self.assertRaises((InvalidValueError, LostRaceError)):
+            ann.commit([whole])
+        self.assertEqual([*ann.rows(chain.author)], [])
 
     # -- helpers -------------------------------------------------------------------------------------------------
 
@@ -191,6 +293,16 @@ class FleetConformance(_Base):
             author: backend.segments(author, 1, ALL) for author, _ in backend.heads()
         }
         return rows, dict(backend.heads()), backend.forks()
+
+
+def _ends(change: Change) -> tuple[bytes, Head | None]:
+    assert isinstance(change, Stand)
+    return change.author, change.head
+
+
+def _seqs(changes: Sequence[Change], chain: Chain) -> list[int]:
+    stands = [change for change in changes if isinstance(change, Stand) and change.author == chain.author]
+    return [stand.head.seq for stand in stands if stand.head]
 
 
 def _both(chain: Chain, body: bytes) -> tuple[PutSegment, PutSegment]:
