@@ -92,10 +92,11 @@ if TYPE_CHECKING:
     from gossiplog.live.importing import Imported, import_store
     from gossiplog.live.live_search import LiveSearch
     from gossiplog.live.live_view import Changes, LiveView
+    from gossiplog.live.opening import open_store
     from gossiplog.live.page import Page
     from gossiplog.live.reader import Reader
     from gossiplog.live.results import Result
-    from gossiplog.live.store import Store, open_store
+    from gossiplog.live.store import Store
     from gossiplog.live.subscriptions import Events
     from gossiplog.live.writer import Writer
     from gossiplog.log.body import Reference
@@ -138,6 +139,7 @@ if TYPE_CHECKING:
         Reordered,
         StoreDamaged,
         StoreFailing,
+        StoreReachable,
         StrangersTurnedAway,
         TimelineProgress,
         ViewFailed,
@@ -269,6 +271,7 @@ __all__ = [
     "StoreLockedError",
     "StoreNotClosedError",
     "StoreNotFoundError",
+    "StoreReachable",
     "StoreUnreachableError",
     "StoreUnsafeError",
     "StoreWentBackError",
@@ -360,7 +363,7 @@ _HOME = {
     "Writer": "live.writer",
     "format_author": "log.keys",
     "import_store": "live.importing",
-    "open_store": "live.store",
+    "open_store": "live.opening",
     "parse_author": "log.keys",
     "short_key": "log.keys",
     "AuthorStatus": "status",

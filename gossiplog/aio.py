@@ -51,12 +51,18 @@ class Store:
     """
 
     def __init__(
-        self, path: AnyPath, *, init: bool = True, read_only: bool = False, wait: float = 0.0
+        self,
+        path: AnyPath,
+        *,
+        init: bool = True,
+        read_only: bool = False,
+        wait: float = 0.0,
+        state: AnyPath | None = None,
     ) -> None:
         check_seconds("wait", wait)
         self._path = path
         self._patience = wait
-        self._how: dict[str, Any] = {"init": init, "read_only": read_only}
+        self._how: dict[str, Any] = {"init": init, "read_only": read_only, "state": state}
         self._open: Callable[..., gossiplog.Store] = gossiplog.open_store
         self._opened: gossiplog.Store | None = None
         self._reactor: Any = None

@@ -128,6 +128,7 @@ class Node(Noticing):
                 core.timeline.listen(lambda *counts: self._tell(TimelineProgress(*counts))),
                 core.views.listen(self._tell),
                 core.notices.listen(self._tell),
+                core.sharing.listen(self._tell, self.stop),
                 self._detach,
             ]
         except BaseException:

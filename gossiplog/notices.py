@@ -175,6 +175,13 @@ class StoreFailing(_Notice):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class StoreReachable(_Notice):
+    """The database of the store answers again, after ``seconds`` in which :class:`StoreFailing` was told."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class StoreDamaged(_Notice):
     """Entries ``first`` to ``last`` of ``author`` cannot be read, which a peer asked for, a reader passed over, or are
     the end of a log; without an author the store itself is damaged, and only read.
@@ -355,6 +362,7 @@ Notice: TypeAlias = (
     | QuotaExceeded
     | QuotaLifted
     | StoreFailing
+    | StoreReachable
     | StoreDamaged
     | Reordered
     | EntryAhead

@@ -193,6 +193,7 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("open_store", "init", lambda value: opened(source, init=value), FLAGS)
         yield Call("open_store", "read_only", lambda value: opened(source, read_only=value), FLAGS)
         yield Call("open_store", "wait", lambda value: opened(source, wait=value), TIMES)
+        yield Call("open_store", "state", lambda value: opened(source, state=value), NOTHING)
         yield Call("import_store", "path", lambda value: import_store(value, source), {"text", "bytes"})
         yield Call("import_store", "path", lambda value: import_store(place, value), {"text", "bytes"})
         yield Call("restore_store", "path", lambda value: restore_store(value, place))

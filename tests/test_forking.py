@@ -119,6 +119,7 @@ async def main(reactor):
         "next": lambda: reader.__anext__().send(None),
         "news": lambda: news.__anext__().send(None),
         "thread.write": lambda: store._core.thread.write(None, print),
+        "thread.hear": lambda: store._core.thread.hear(None, print),
         "thread.call": lambda: store._core.thread.call(print, print),
         "thread.beside": lambda: store._core.thread.beside(print),
         "thread.now": lambda: store._core.thread.now(print),

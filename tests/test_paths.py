@@ -17,7 +17,7 @@ from gossiplog.app import cli
 from gossiplog.app.keyfile import said
 from gossiplog.app.tap import Options
 from gossiplog.errors import GossiplogError, InvalidValueError, StoreError
-from gossiplog.live.store import open_store
+from gossiplog.live.opening import open_store
 from gossiplog.paths import absolute, typed
 from gossiplog.store.directory import StoreDirectory
 from gossiplog.store.logs import open_logs

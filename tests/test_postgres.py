@@ -133,7 +133,7 @@ class TroubleTests(PostgresTestCase):
             )
 
     def test_a_connection_that_breaks(self) -> None:
-        """Reads are asked again; a commit says that nothing was done, and the next one is."""
+        """Reads are asked again, and so is the beginning of a commit."""
         ann = self.member()
         chain = Chain(1)
         ann.commit([chain.put(b"1")])
@@ -141,8 +141,6 @@ class TroubleTests(PostgresTestCase):
         self.assertEqual(dict(ann.heads()), {chain.author: chain.head})
         self.break_connections()
         following = chain.put(b"2")
-        with self.assertRaises(StoreUnreachableError):
-            ann.commit([following])
         ann.commit([following])
         self.assertEqual(dict(ann.heads()), {chain.author: chain.head})
 
@@ -165,17 +163,24 @@ class TroubleTests(PostgresTestCase):
             def execute(self, statement: str) -> object:
                 import psycopg
 
-                raw.execute(statement)
-                raise psycopg.OperationalError("the connection was lost")
+                done = raw.execute(statement)
+                if statement == "COMMIT":
+                    raise psycopg.OperationalError("the connection was lost")
+                return done
 
         connection._connection = Deaf()
         with self.assertRaises(LostRaceError) as lost:
-            ann.commit([chain.put(b"2"), Chain(2).put(b"1")])
+            ann.commit([following := chain.put(b"2"), other := Chain(2).put(b"1")])
+        unknown = [(put.segment.author, put.head) for put in (following, other)]
         self.assertEqual(set(lost.exception.authors), {chain.author, Chain(2).author})
         ann.commit([chain.put(b"3")])
         changes, _ = bob.shared.poll(position, ALL)
         seqs = [change.head.seq for change in changes if change.author == chain.author and change.head]
         self.assertEqual(sorted(seqs), [1, 2, 3])  # of two lanes
+        assert ann.shared is not None
+        changes, after = ann.shared.poll(position, ALL)  # what it does not know to be there, and nothing else
+        self.assertEqual([(change.author, change.head) for change in changes], unknown)
+        self.assertEqual(ann.shared.poll(after, ALL)[0], [])
 
     def test_went_back(self) -> None:
         """A lane that is shorter than it was is noticed by its writer and by who reads it."""

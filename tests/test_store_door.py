@@ -56,7 +56,7 @@ class PlaceTests(Installed, SynchronousTestCase):
         """An error that says which are, and no directory."""
         for use in (place_of, lambda place: open_backend(place, Opening()), open_logs):
             error = self.assertRaises(InvalidValueError, use, "postgress:db")
-            self.assertIn("memory, sqlite", str(error))
+            self.assertIn("memory, postgresql, sqlite", str(error))
             self.assertIn("./postgress:", str(error))
         self.assertFalse(os.path.exists("postgress:db"))
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from twisted.internet import reactor
 
 from gossiplog.errors import StoreLockedError
-from gossiplog.live.store import open_store
+from gossiplog.live.opening import open_store
 from gossiplog.store import lock as locking
 from gossiplog.store.directory import DATABASE, LOCK
 from gossiplog.store.logs import open_logs

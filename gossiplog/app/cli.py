@@ -26,7 +26,7 @@ from gossiplog.app.commands import (
     verify,
     view_arguments,
 )
-from gossiplog.app.commands.arguments import WAIT_SECONDS, checked, path, read_wait, sentence
+from gossiplog.app.commands.arguments import STATE, WAIT_SECONDS, checked, path, read_wait, sentence
 from gossiplog.app.commands.node_arguments import network, peer, ticket, timeout
 from gossiplog.app.commands.room_arguments import add as add_room
 from gossiplog.app.finding import Finding, add_options, spelled
@@ -272,6 +272,7 @@ def _parser() -> argparse.ArgumentParser:
         "run a node until it is interrupted",
         "gossiplog run --store ~/notes --network garden --listen tcp:4000 --peer tcp:example.org:4000",
     )
+    run.add_argument("--state", metavar="DIR", type=path, help=STATE)
     network(run)
     add_addresses(run)
     add_limits(run)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from twisted.logger import LogLevel
 
 from gossiplog import notices
-from gossiplog.errors import GossiplogError
+from gossiplog.errors import GossiplogError, StoreUnreachableError
 from gossiplog.live.logger import PACKAGE, NodeLog, Said
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, short_key
@@ -46,6 +46,7 @@ KINDS: Final[dict[type[Any], tuple[str, LogLevel]]] = {
     notices.QuotaExceeded: ("gossip", _WARN),
     notices.QuotaLifted: ("gossip", _INFO),
     notices.StoreFailing: ("store", _ERROR),
+    notices.StoreReachable: ("store", _INFO),
     notices.StoreDamaged: ("store", _ERROR),
     notices.Reordered: ("views", _DEBUG),
     notices.EntryAhead: ("views", _DEBUG),
@@ -85,14 +86,14 @@ class Happenings:
         event, about = NAMES[type(notice)], facts(notice)
         words = describe(notice) or " ".join([event, *(f"{name}={value}" for name, value in about.items())])
         again = _tried_again(notice)
-        if again is None or self._said.is_new(again, words):
+        if again is None or self._said.is_new(again, _as_said(notice, words)):
             log.emit(level, "{words}", words=words, event=event, **about)
 
     def _works_again(self, notice: Notice) -> None:
         match notice:
             case notices.PeerUp(peer):
                 self._said.over(peer.address)
-            case notices.NewEntries():
+            case notices.NewEntries() | notices.StoreReachable():
                 self._said.over(_STORE)
 
 
@@ -107,6 +108,15 @@ def _tried_again(notice: Notice) -> str | None:
             return f"way {way}"
         case _:
             return None
+
+
+def _as_said(notice: Notice, words: str) -> str:
+    """What counts as said: of a database that is away the reason changes with each try."""
+    match notice:
+        case notices.StoreFailing(StoreUnreachableError(), _):
+            return "unreachable"
+        case _:
+            return words
 
 
 def facts(notice: Notice) -> dict[str, Any]:
@@ -194,6 +204,8 @@ def _words(notice: Notice) -> str | None:
         case notices.StoreFailing(error, final):
             end = "nothing is written any more" if final else "writing is tried again"
             return f"the store fails: {error}; {end}"
+        case notices.StoreReachable(seconds):
+            return f"the database of the store answers again, after {seconds:.1f} s"
         case notices.StoreDamaged(author, error, first, last):
             if author is None:
                 return f"the store is damaged, and only read: {error}; see gossiplog verify --repair"

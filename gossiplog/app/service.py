@@ -1,17 +1,19 @@
 """A node as a service: one store, one node, the addresses it listens on and dials.
 
-Responsible for: starting these in order and stopping them in order; the ready line.
+Responsible for: starting these in order and stopping them in order; the ready line; doing both when a store that relays
+share was put back.
 Must not know: who runs it (twistd, ``gossiplog run``).
-Invariant: a start that fails leaves nothing open.
+Invariant: a start that fails leaves nothing open.  Once it runs, nothing that a database does ends it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from time import monotonic
 from typing import Any, Final
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from gossiplog import notices
@@ -20,9 +22,11 @@ from gossiplog.app.printing import as_json
 from gossiplog.app.run_options import RunOptions
 from gossiplog.app.supervisor import Supervisor
 from gossiplog.app.watching import Watching
-from gossiplog.errors import StoreLockedError
-from gossiplog.live.logger import NodeLog
-from gossiplog.live.store import Store, open_store
+from gossiplog.errors import StoreLockedError, StoreUnreachableError, StoreWentBackError
+from gossiplog.live.logger import NodeLog, Said
+from gossiplog.live.opening import open_store
+from gossiplog.live.sharing import RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS
+from gossiplog.live.store import Store
 from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.log.network import Network
 from gossiplog.net.progress import in_words
@@ -52,11 +56,12 @@ class Serving:
         *,
         init: bool,
         wait: float = 0.0,
+        state: str | None = None,
         show: Callable[[str], None] | None = None,
         watching: Watching = NOBODY_WATCHES,
     ) -> None:
         """Remember what to run; what happens later is logged.  ``init``: create a missing store; ``wait``: for so long,
-        while it is open elsewhere.
+        while it is open elsewhere, or its database does not answer; ``state``: the directory of a relay.
 
         ``show`` is given a progress line a few times a second while entries come.  ``watching``: who may look at the
         node, and how.
@@ -67,11 +72,16 @@ class Serving:
         self._options = options or RunOptions()
         self._init = init
         self._wait = wait
+        self._state = state
         self._show = show
         self._watching = watching
         self.failure: Exception | None = None
         self._open = AsyncExitStack()
+        self._supervised = AsyncExitStack()
         self._happenings = Happenings()
+        self._is_up = self._went_back = self._stopping = False
+        self._anew: Deferred[None] | None = None
+        self._pause: Deferred[None] | None = None
 
     async def start(self) -> str:
         """Open the store, listen, dial; return the ready line.
@@ -79,19 +89,28 @@ class Serving:
         Raises StoreError, EndpointError.  ``failure`` is set at once then, while closing takes a moment.
         """
         self.failure = None
+        self._stopping = False
         take_descriptors()
         async with AsyncExitStack() as opened:
             try:
                 ready = await self._start(opened)
-                self._supervise(opened)
             except Exception as error:
                 self.failure = error
                 raise
-            self._open = opened.pop_all()
+            self._supervise(self._supervised)
+            self._began(opened)
         return ready
 
+    def _began(self, opened: AsyncExitStack) -> None:
+        self._open = opened.pop_all()
+        self._is_up = True
+        if self._went_back:  # meanwhile
+            self._reopen()
+
     async def _start(self, opened: AsyncExitStack) -> str:
-        store = await open_patiently(self._path, self._reactor, init=self._init, wait=self._wait)
+        store = await open_patiently(
+            self._path, self._reactor, init=self._init, wait=self._wait, state=self._state
+        )
         opened.push_async_callback(store.close)
         node = self._options.node(self._reactor, store, self._network)
         opened.push_async_callback(node.stop)
@@ -120,27 +139,72 @@ class Serving:
 
     async def stop(self) -> None:
         """Stop the node, then close the store."""
+        self._stopping = True
+        await self._supervised.aclose()
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._anew is not None:
+            await self._anew
         await self._open.aclose()
 
     def _told(self, notice: Notice) -> None:
         if isinstance(notice, notices.Progress) and self._show is not None:
             self._show(in_words(notice))
         self._happenings.tell(notice)
+        if isinstance(notice, notices.StoreFailing) and isinstance(notice.error, StoreWentBackError):
+            self._went_back = True
+            if self._is_up:
+                self._reopen()
+
+    def _reopen(self) -> None:
+        self._is_up = False
+        self._anew = Deferred.fromCoroutine(self._begin_anew())
+
+    async def _begin_anew(self) -> None:
+        """The store is not what the node knows: let another one begin with what is there; peers bring the rest."""
+        said, pause = Said(), RETRY_FIRST_SECONDS
+        await deferLater(self._reactor, 0)  # the others hear of it too
+        try:
+            await self._open.aclose()
+        except Exception:
+            _log.failure("the store was not closed cleanly", event="reopen_failed")
+        while not self._stopping:
+            self._went_back = False
+            async with AsyncExitStack() as opened:
+                try:
+                    await self._start(opened)
+                except Exception as error:
+                    if said.is_new("start", type(error).__name__):
+                        _log.failure("the store is opened again and again", event="reopen_failed")
+                else:
+                    words = "store {store} was put back, and is open again: peers bring what it lost"
+                    _log.warn(words, event="store_reopened", store=self._path)
+                    self._began(opened)
+                    return
+            self._pause = deferLater(self._reactor, pause)
+            with suppress(CancelledError):
+                await self._pause
+            pause = min(2 * pause, RETRY_MOST_SECONDS)
 
 
-async def open_patiently(path: str, reactor: Any, *, init: bool, wait: float) -> Store:
+async def open_patiently(
+    path: str, reactor: Any, *, init: bool, wait: float, state: str | None = None
+) -> Store:
     """Open a store, waiting as :func:`open_store` does; a reactor that runs is not held up for long, so that the wait
     can be cancelled."""
-    patience, left = Patience(wait), wait
+    patience, left, deadline = Patience(wait), wait, monotonic() + wait
     while True:
         began = monotonic()
         try:
-            return open_store(
-                path, reactor, init=init, wait=min(left, HOLD_UP_SECONDS) if reactor.running else left
-            )
+            held_up = min(left, HOLD_UP_SECONDS) if reactor.running else left
+            return open_store(path, reactor, init=init, wait=held_up, state=state)
         except StoreLockedError as error:
-            left = patience.bear(error, began)
-        await deferLater(reactor, 0)
+            left, pause = patience.bear(error, began), 0.0
+        except StoreUnreachableError:
+            if (left := deadline - monotonic()) < 0:
+                raise
+            pause = HOLD_UP_SECONDS
+        await deferLater(reactor, pause)
 
 
 def ready_line(listening: Sequence[str], node: bytes, path: str, **more: str) -> str:

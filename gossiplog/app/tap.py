@@ -18,7 +18,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from gossiplog.app import keyfile, log_options, watching
-from gossiplog.app.commands.arguments import WAIT_SECONDS, read_wait, sentence
+from gossiplog.app.commands.arguments import STATE, WAIT_SECONDS, read_wait, sentence
 from gossiplog.app.finding import OPTIONS as WAYS
 from gossiplog.app.finding import spelled
 from gossiplog.app.foreground import SWITCH_SECONDS
@@ -30,7 +30,7 @@ from gossiplog.app.service import Serving
 from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.live.logger import NodeLog
 from gossiplog.log.network import Network
-from gossiplog.paths import typed
+from gossiplog.paths import absolute, typed
 from gossiplog.store.door import place_of
 from gossiplog.ticket import Ticket
 
@@ -49,6 +49,7 @@ class Options(usage.Options):
     ]
     optParameters = [
         ["store", "s", None, "Directory of the store; created if it is missing."],
+        ["state", None, None, sentence(STATE)],
         ["wait", None, WAIT_SECONDS, "Wait so many seconds while the store is open elsewhere.", read_wait],
         [
             *("network", "n", None),
@@ -58,6 +59,7 @@ class Options(usage.Options):
         *usage_parameters((*OPTIONS, *WAYS, *watching.OPTIONS)),
     ]
     store: str
+    state: str | None
     network: Network | Ticket
     run: RunOptions
     watching: watching.Watching
@@ -100,7 +102,8 @@ class Options(usage.Options):
                 raise usage.UsageError(f"--{name} is needed")
         try:
             self.store = place_of(typed(self["store"]))
-        except InvalidValueError as error:
+            self.state = None if self["state"] is None else absolute(typed(self["state"]))
+        except GossiplogError as error:
             raise usage.UsageError(f"--store: {error}") from None
         self.logs = log_options.log_options(bool(self["log-json"]), self._levels)
         if self.logs.as_json and self.parent is not None:
@@ -165,6 +168,7 @@ class NodeService(Service):
             options.run,
             init=True,
             wait=options["wait"],
+            state=options.state,
             watching=options.watching,
         )
 

@@ -50,13 +50,14 @@ class Store:
         init: bool = True,
         read_only: bool = False,
         wait: float = 0.0,
+        state: AnyPath | None = None,
         timeout: float | None = None,
     ) -> None:
         check_seconds("wait", wait)
         self.timeout = timeout
         self._path = path
         self._patience = wait
-        self._how: dict[str, Any] = {"init": init, "read_only": read_only}
+        self._how: dict[str, Any] = {"init": init, "read_only": read_only, "state": state}
         self._open: Callable[..., gossiplog.Store] = gossiplog.open_store
         self._thread: reactor_thread.ReactorThread | None = None
         self._store: gossiplog.Store | None = None

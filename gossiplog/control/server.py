@@ -30,12 +30,12 @@ _log = NodeLog()
 
 def serve(reactor: Any, node: Served) -> Control | Unserved:
     """Serve a node and its store to processes of our user; what cannot be served says ``why``."""
-    path = node.store._core.disk
+    path = node.store._core.directory
     if path is None or not IReactorSocket.providedBy(reactor):
         return Unserved("the store is in no directory")
     control = Control(reactor, Desk(node))
     try:
-        control.listen(ControlSocket(node.store.path))
+        control.listen(ControlSocket(path))
     except GossiplogError as error:
         control.stop()
         why = str(error)

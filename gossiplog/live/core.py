@@ -23,6 +23,7 @@ from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer
 from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.results import Ending, Result, check_caller, deliver, why_over
+from gossiplog.live.sharing import Sharing
 from gossiplog.live.store_front import StoreFront
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.tips import Tips
@@ -46,7 +47,8 @@ class StoreCore:
     """I am what a :class:`gossiplog.Store` and who works with it share.
 
     ``held`` is what is known of the logs, ``front`` what the node on it has to do with, ``disk`` the path of their file
-    system, if they are on one; ``interest`` says which authors are wanted.
+    system, if they are on one, ``directory`` where the node's own things are; ``interest`` says which authors are
+    wanted, ``sharing`` what comes of others who write there too.
     """
 
     def __init__(
@@ -72,8 +74,11 @@ class StoreCore:
         try:
             self.held: Held
             self.disk: str | None
-            self.held, copied, self.disk, damages, own_place = self.thread.now(
-                lambda logs: (Held.of(logs), logs.copied, logs.disk, logs.damages, logs.own_place())
+            self.held, copied, self.disk, damages, own_place, sharing = self.thread.now(
+                lambda logs: (
+                    *(Held.of(logs), logs.copied, logs.disk, logs.damages, logs.own_place()),
+                    (logs.directory, logs.shared, logs.begins),
+                )
             )
             self._views_work = ViewsWork(own_place, self.thread.views, self.check_open, reactor, path)
             self.front = StoreFront(self.thread, self.held, copied, reactor)
@@ -85,6 +90,10 @@ class StoreCore:
             self.interest = Follows.on(self.thread, self.local, self.set, self.check_open, reactor)
             self._freezer = Freezer(self.clock)
             self._timeline: Timeline | None = None
+            self.directory, shared, begins = sharing
+            self.sharing = Sharing(self.lost, reactor)
+            if shared is not None:
+                self.sharing.begin(shared, begins, self.thread.hear, path)
         except BaseException:
             self.thread.end()
             raise
@@ -192,6 +201,7 @@ class StoreCore:
             self._closed.come()
         elif why_over(self.reactor):
             self._closing = True
+            self.sharing.stop()
             self._views_work.end()
             self.thread.end()
             self._closed.come()
@@ -199,6 +209,7 @@ class StoreCore:
             check_caller(self.reactor)
             self._closing = True
             self.front.gate.close()
+            self.sharing.stop()
             if self._timeline is not None:
                 self._timeline.close()
             for source in tuple(self._sources):
@@ -214,7 +225,7 @@ class StoreCore:
 
     def lost(self, error: BaseException) -> None:
         """Nothing comes from the store any more: whoever waits, or asks from now on, gets ``error``."""
-        self._lost = error
+        self._lost = self._lost or error
         for source in tuple(self._sources):
             source.wake()
 
@@ -243,3 +254,4 @@ class StoreCore:
             self._freezer.grown()
             for source in tuple(self._sources) if delivery.report.segments else ():
                 source.committed(delivery.report.segments)
+        self.sharing.delivered(delivery)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.log.keys import KEY_BYTES
+from gossiplog.paths import AnyPath
 from gossiplog.store.logs import Logs, open_logs
 
 
@@ -30,7 +31,7 @@ class Machine(Protocol):
     def chance(self) -> float:
         """A number in [0, 1) for jitter."""
 
-    def open_logs(self, place: str, init: bool, read_only: bool, wait: float) -> Logs:
+    def open_logs(self, place: str, init: bool, read_only: bool, wait: float, state: AnyPath | None) -> Logs:
         """As :func:`gossiplog.store.logs.open_logs`."""
 
     def thread(self, *about: Any) -> StoreThread:

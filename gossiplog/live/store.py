@@ -1,6 +1,6 @@
 """The store an application holds: writers, readers and the clock, on a reactor.
 
-Responsible for: :func:`open_store`, :class:`Store`.
+Responsible for: :class:`Store`.
 Must not know: peers; the node listens to :meth:`Store.listen` like every reader does.
 Invariant: ``Store.clock`` is the durable clock: it moves after the commit and before anyone is told.
 """
@@ -19,7 +19,6 @@ from gossiplog.live.bringing import Bringing
 from gossiplog.live.core import StoreCore
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
-from gossiplog.live.machine import machine_of
 from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.reader import Reader
 from gossiplog.live.repairing import repair_under
@@ -36,7 +35,7 @@ from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.fork import ForkProof, verify_proof
 from gossiplog.log.keys import Keypair, check_author, check_authors, short_key
 from gossiplog.paths import AnyPath, check_file
-from gossiplog.store.door import directory_of, place_of
+from gossiplog.store.door import directory_of
 from gossiplog.store.logs import Logs, VerifyReport
 from gossiplog.store.names import check_cursor_name, check_writer_name
 from gossiplog.store.reading_around import Stretch
@@ -53,21 +52,6 @@ if TYPE_CHECKING:
     from gossiplog.store.repair.repair import RepairReport
     from gossiplog.views.search import Search
     from gossiplog.views.view import View
-
-
-def open_store(
-    path: AnyPath, reactor: Any, *, init: bool = True, read_only: bool = False, wait: float = 0.0
-) -> Store:
-    """Open the store in the directory ``path``, created (mode 0700) unless ``init`` is false.
-
-    ``"sqlite:PATH"`` is the same; ``"memory:"`` is a new store, which ends with the process, and ``"KIND:PLACE"`` one
-    of a kind that another package brings.
-
-    With ``read_only`` not a byte is changed there, and it may be anybody's.  Blocks for up to ``wait`` seconds while
-    one other process has it open.  Raises :class:`StoreError`, of which the subclass says why, or InvalidValueError.
-    """
-    place, machine = place_of(path), machine_of(reactor)
-    return Store(lambda: machine.open_logs(place, init, read_only, wait), reactor, place, machine.thread)
 
 
 class Store:

@@ -103,6 +103,11 @@ class StoreThread:
         """Queue any other work."""
         self._put(CallJob(work, answer))
 
+    def hear(self, request: Any, answer: Answer) -> None:
+        """Queue a request from another thread; its answer comes on the reactor, or never if this one ends."""
+        self._home.check()
+        self._jobs.put([WriteJob(request, answer)])
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """What is queued meanwhile is handed over at the end, as one commit if it can be.

@@ -1,7 +1,7 @@
 """Where stores are: from what an application says to the backend that has it.
 
-Responsible for: places (``"memory:"``, ``"sqlite:PATH"``, a plain path), and the kinds of stores there are, which other
-packages add to.
+Responsible for: places (``"memory:"``, ``"sqlite:PATH"``, ``"postgresql:..."``, a plain path), and the kinds of stores
+there are, which other packages add to.
 Must not know: what a backend does.
 Invariant: a plain path is a path, whatever is installed; a kind of store that is not there is an error, and never the
 name of a directory; a package of somebody else is imported only when its kind was asked for, and so is all that a plain
@@ -11,7 +11,7 @@ Another package registers a kind with an entry point of the group ``gossiplog.st
 before the colon and the value a function as :class:`Opener`::
 
     [project.entry-points."gossiplog.stores"]
-    postgres = "gossiplog_postgres:open_backend"
+    mysql = "gossiplog_mysql:open_backend"
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from gossiplog.arguments import check_flags, check_seconds
-from gossiplog.errors import InvalidValueError, StoreDamagedError, StoreNotFoundError
+from gossiplog.errors import InvalidValueError, StoreDamagedError, StoreFormatError, StoreNotFoundError
 from gossiplog.paths import AnyPath, absolute
 from gossiplog.store.interface import Backend
+from gossiplog.store.shared.interface import RELAY_OF
 from gossiplog.store.sqlite.backend import SQLiteBackend
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ GROUP: Final = "gossiplog.stores"
 
 SQLITE: Final = "sqlite"
 MEMORY: Final = "memory"
+POSTGRESQL: Final = "postgresql"
 
 _KIND: Final = re.compile(r"([a-z][a-z0-9+.-]+):(.*)", re.DOTALL)
 """A kind and a place; one letter before a colon is the drive of another system, and a path."""
@@ -43,12 +45,14 @@ class Opening(NamedTuple):
     """How a store is opened.
 
     ``init``: create one where there is none; ``read_only``: change nothing at all there; ``wait``: for so many seconds
-    while another process has it open.  A backend raises what :func:`gossiplog.store.logs.open_logs` names.
+    while another process has it open; ``state``: the directory of a relay of a store that several share, for what is
+    its own.  A backend raises what :func:`gossiplog.store.logs.open_logs` names.
     """
 
     init: bool = True
     read_only: bool = False
     wait: float = 0.0
+    state: AnyPath | None = None
 
 
 Opener: TypeAlias = Callable[[str, Opening], Backend]
@@ -77,9 +81,18 @@ def place_of(place: AnyPath) -> str:
     kind, where = _parted(place)
     if kind == SQLITE:
         return absolute(where)
-    if kind != MEMORY:
+    if kind == POSTGRESQL:
+        from gossiplog.store.postgres.connection import named
+
+        named(f"{kind}:{os.fsdecode(where)}")
+    elif kind != MEMORY:
         _registered(kind)
     return f"{kind}:{os.fsdecode(where)}"
+
+
+def is_in_directory(place: AnyPath) -> bool:
+    """Tell whether a store is in a directory of its own, if it is anywhere."""
+    return _parted(place)[0] == SQLITE
 
 
 def directory_of(place: AnyPath) -> str:
@@ -98,8 +111,15 @@ def open_backend(place: AnyPath, how: Opening) -> Backend:
     check_flags(init=how.init, read_only=how.read_only)
     check_seconds("wait", how.wait)
     kind, where = _parted(place)
+    if kind == POSTGRESQL:
+        return _open_postgres(f"{kind}:{os.fsdecode(where)}", how)
+    if how.state is not None and kind in (SQLITE, MEMORY):
+        raise InvalidValueError(
+            f"state is for a relay of a store that several share, and {os.fsdecode(place)} is none: it keeps "
+            "everything itself"
+        )
     if kind == SQLITE:
-        return SQLiteBackend(where, how.init, read_only=how.read_only, wait=how.wait)
+        return _open_sqlite(where, how)
     if kind == MEMORY:
         return _open_memory(os.fsdecode(where), how)
     found = _registered(kind)
@@ -136,11 +156,41 @@ def _registered(kind: str) -> EntryPoint:
     for found in known:
         if found.name == kind:
             return found
-    kinds = ", ".join(sorted({SQLITE, MEMORY} | {found.name for found in known}))
+    kinds = ", ".join(sorted({SQLITE, MEMORY, POSTGRESQL} | {found.name for found in known}))
     raise InvalidValueError(
         f"no package is installed for stores of the kind {kind!r}; there are {kinds}, and a directory with a colon in "
         f"its name is ./{kind}:..."
     )
+
+
+def _open_sqlite(where: AnyPath, how: Opening) -> Backend:
+    backend = SQLiteBackend(where, how.init, read_only=how.read_only, wait=how.wait)
+    try:
+        relay_of = backend.meta(RELAY_OF)
+        if relay_of is not None:
+            raise StoreFormatError(
+                f"{backend.path} is no store but the state of a relay of {relay_of.decode(errors='replace')}: start it "
+                "with gossiplog run --store postgresql:... --state DIR; while it runs, --store DIR asks it"
+            )
+    except BaseException:
+        backend.close()
+        raise
+    return backend
+
+
+def _open_postgres(place: str, how: Opening) -> Backend:
+    if how.state is None:
+        raise InvalidValueError(
+            "a store on PostgreSQL is opened by a relay, which has its key and its address book in a directory of this "
+            "machine: say which (--state DIR, state=); while it runs, --store DIR asks it"
+        )
+    if how.read_only:
+        raise InvalidValueError(
+            "a store on PostgreSQL is not opened for reading only: ask a relay that has it"
+        )
+    from gossiplog.store.postgres.backend import PostgresBackend
+
+    return PostgresBackend(place, how.state, wait=how.wait)
 
 
 def _open_memory(name: str, how: Opening) -> Backend:

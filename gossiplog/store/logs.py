@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gossiplog.errors import (
     BadForkProofError,
     InvalidValueError,
+    LostRaceError,
     NetworkMismatchError,
     SharedStoreError,
     StoreDamagedError,
@@ -39,6 +41,7 @@ from gossiplog.store.reading_around import Stretch, read_around, read_back
 from gossiplog.store.repair.verify import Damage, OnProgress, VerifyReport, verify_store
 from gossiplog.store.requests import CommitReport, Request
 from gossiplog.store.saved_cursors import SavedCursors
+from gossiplog.store.shared.interface import Shared
 from gossiplog.store.torn_ends import TornEnds
 
 if TYPE_CHECKING:
@@ -49,15 +52,22 @@ __all__ = ["Logs", "VerifyReport", "open_logs"]
 NETWORK = "network"  # the value that says which one a store belongs to
 
 
-def open_logs(place: AnyPath, init: bool = True, read_only: bool = False, wait: float = 0.0) -> Logs:
+def open_logs(
+    place: AnyPath,
+    init: bool = True,
+    read_only: bool = False,
+    wait: float = 0.0,
+    state: AnyPath | None = None,
+) -> Logs:
     """Open the store at ``place`` (:mod:`gossiplog.store.door`); ``init`` creates one where there is none.
 
     With ``read_only`` not a byte is changed there, and it may be anybody's; if it is not ours alone, it has no writers
-    here.  ``wait`` for so many seconds while one other process has it open.
+    here.  ``wait`` for so many seconds while one other process has it open.  ``state`` is the directory of a relay of a
+    store that several share.
 
     :raises StoreError: its subclass says what is wrong: not found, locked, not ours alone, of another format, damaged.
     """
-    how = Opening(init, read_only, wait)
+    how = Opening(init, read_only, wait, state)
     try:
         return _logs(open_backend(place, how))
     except StoreDamagedError as error:
@@ -76,11 +86,15 @@ class Logs:
     """I am a store: every log in it, who writes here, and how far everything is durable."""
 
     def __init__(self, backend: Backend, entropy: Callable[[int], bytes] = os.urandom) -> None:
-        """Load the clock from ``backend``, which is mine from now on; O(authors).  ``entropy`` makes new secrets."""
+        """Load the clock from ``backend``, which is mine from now on; O(authors).  ``entropy`` makes new secrets.
+
+        ``begins``: what others did to a store that they share is known from there on.
+        """
         self._home = Home(f"store {backend.path}")
         self._mine = backend
         self._entropy = entropy
         self._merger = Merger(backend)
+        self.begins = None if backend.shared is None else backend.shared.start()
         self.clock = backend.clock()
         self._cursors = SavedCursors(backend)
         self.weighing = Weighing(backend, self.clock, self._merger)
@@ -111,6 +125,16 @@ class Logs:
     def path(self) -> str:
         """Where the store is."""
         return self._mine.path
+
+    @property
+    def shared(self) -> Shared | None:
+        """What is known of others who write there too."""
+        return self._mine.shared
+
+    @property
+    def directory(self) -> str | None:
+        """A directory of this machine that is ours alone, if there is one: of the store, or of one who shares it."""
+        return self._mine.disk if self._mine.shared is None else self._mine.shared.directory
 
     @property
     def disk(self) -> str | None:
@@ -208,8 +232,10 @@ class Logs:
         """
         bound = self._backend.meta(NETWORK)
         if bound is None and not self._backend.read_only:
-            self._backend.commit([PutMeta(NETWORK, discovery_id)])
-        elif bound not in (None, discovery_id):
+            with suppress(LostRaceError):  # whoever of several was first has said it
+                self._backend.commit([PutMeta(NETWORK, discovery_id, (None,))])
+            bound = self._backend.meta(NETWORK)
+        if bound not in (None, discovery_id):
             raise NetworkMismatchError(
                 f"store {self.path} belongs to another network; use one store per network"
             )

@@ -35,6 +35,11 @@ def sentence(text: str) -> str:
 path = checked(typed)
 """The type of an argument that is a path."""
 
+STATE: Final = (
+    "with --store postgresql:///?service=NAME, which relays share: the directory of what is this one's, its key "
+    "and its address book; created if it is missing"
+)
+
 WAIT_SECONDS: Final = 10.0
 """One command is through by then, also with a slow disk; who forgot a node that runs does not wait much longer."""
 

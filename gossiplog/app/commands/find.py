@@ -19,7 +19,7 @@ from gossiplog.app.finding import Finding
 from gossiplog.app.foreground import first_of
 from gossiplog.app.printing import FAILURE, as_json
 from gossiplog.app.terminal import Terminal
-from gossiplog.live.store import open_store
+from gossiplog.live.opening import open_store
 from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.node import Node
 from gossiplog.notices import Notice

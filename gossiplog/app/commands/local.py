@@ -31,7 +31,7 @@ from gossiplog.limits import MAX_BODY_BYTES
 from gossiplog.log.body import encode_bodies
 from gossiplog.log.keys import KeyKind, format_author, format_key, short_key
 from gossiplog.store.copy_guard.guard import is_from_here
-from gossiplog.store.door import directory_of
+from gossiplog.store.door import directory_of, is_in_directory
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Append, Appended
 
@@ -66,6 +66,8 @@ def opened_to_read(path: str, wait: float) -> Opened:
 
 def missing(error: StoreNotFoundError, path: str) -> StoreNotFoundError:
     """Return the error for a store that is not there, with the command that creates it."""
+    if not is_in_directory(path):
+        return error
     return StoreNotFoundError(f"{error}; gossiplog init {option('--store', path)} creates one")
 
 

@@ -36,7 +36,8 @@ from gossiplog.control.attached import attach, require_network
 from gossiplog.control.opening import is_shown
 from gossiplog.errors import ByeCode, StoreInUseError, StoreLockedError, StoreNotFoundError
 from gossiplog.gossip.quotas import Quota, Quotas
-from gossiplog.live.store import Store, open_store
+from gossiplog.live.opening import open_store
+from gossiplog.live.store import Store
 from gossiplog.log.keys import short_key
 from gossiplog.node import Node
 from gossiplog.notices import Notice, PeerDown, PeerUp
@@ -188,6 +189,7 @@ async def _run(reactor: Any, arguments: Namespace, status: StatusLine, init: boo
         RunOptions.of(vars(arguments)),
         init=init,
         wait=arguments.wait,
+        state=getattr(arguments, "state", None),
         show=status.show if status.visible else None,
         watching=arguments.watching,
     )

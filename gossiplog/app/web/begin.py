@@ -34,8 +34,9 @@ async def begin(
     reactor: Any, node: Node, endpoint: str, hosts: Collection[str], opened: AsyncExitStack
 ) -> str:
     """Show ``node`` until ``opened`` is closed; return the address of the page, or where it listens."""
-    path = os.path.join(node.store.path, TOKEN_FILE)
-    token = token_of(path) if node.store._core.disk is not None else fresh_token()  # which nobody knows
+    directory = node.store._core.directory
+    path = os.path.join(directory or node.store.path, TOKEN_FILE)
+    token = fresh_token() if directory is None else token_of(path)  # a fresh one nobody knows
     hub = Hub(reactor, node)
     opened.callback(hub.stop)
     pages = Pages(Guard(token, hosts), {"/logs": hub.logs}, acts(node), hub.feed.add)

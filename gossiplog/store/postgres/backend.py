@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from gossiplog.errors import StoreDamagedError
+from gossiplog.errors import InvalidValueError, StoreDamagedError, StoreError, StoreFullError
 from gossiplog.limits import MAX_SEGMENT_ENTRIES
 from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import MovingClock
@@ -20,15 +20,14 @@ from gossiplog.log.fork import ForkProof
 from gossiplog.log.keys import short_key
 from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
 from gossiplog.paths import AnyPath
-from gossiplog.store.copy_guard.guard import CopyGuard
-from gossiplog.store.directory import StoreDirectory
-from gossiplog.store.interface import Row, RowWrite, SavedCursor, Secrets
+from gossiplog.store.interface import Guard, PutMeta, Row, RowWrite, SavedCursor, Secrets
 from gossiplog.store.postgres import schema
 from gossiplog.store.postgres.connection import Connection, named
 from gossiplog.store.postgres.feed import Lanes
 from gossiplog.store.postgres.writing import LaneWriter, _key
 from gossiplog.store.row_form import proof_of, segment_of
-from gossiplog.store.shared.interface import Change, Position, Stand
+from gossiplog.store.shared.interface import RELAY_OF, Change, Position, Stand
+from gossiplog.store.sqlite.backend import SQLiteBackend
 
 _ROWS_AT_ONCE: Final = 8
 """Full ones are a megabyte."""
@@ -36,11 +35,18 @@ _ROWS_AT_ONCE: Final = 8
 _OUTLINES_AT_ONCE: Final = 1000
 """Rows of which only the outline is read."""
 
+_OWN: Final = frozenset({"book"})
+"""Values that each relay has for itself, in its directory."""
+
 _COLUMNS: Final = "first, count, holes, crc, id, previous, signature, bodies"
 
 
 class PostgresBackend:
-    """I am one relay's part in a store on PostgreSQL.  ``state`` is a directory of this machine, for the node's key."""
+    """I am one relay's part in a store on PostgreSQL.
+
+    ``state`` is a directory of this machine with what is this relay's alone, its node's key and address book: a store
+    without logs, so that a copy of it is noticed, and is another node.
+    """
 
     damage = ""
     read_only = False
@@ -53,23 +59,38 @@ class PostgresBackend:
         """
         name = named(conninfo)
         self.path = f"postgresql ({name})"
-        self._directory = StoreDirectory(state, init=True, wait=wait)
+        self._own = SQLiteBackend(state, wait=wait)
         try:
-            self._directory.create_database_file()  # what shows that the directory is one of ours
-            self._connection = Connection(conninfo, self.path)
+            self._take_directory()
+            lanes = Lanes(conninfo, self.path)
+            self._connection = Connection(conninfo, self.path, lanes.reach)
             try:
                 if init:
                     schema.create(self._connection.raw)
                 schema.require(self._connection.raw, self.path)
-                self.shared = _Fleet(self._connection, Lanes(conninfo, self.path))
+                self.shared = _Fleet(self._connection, lanes, self._own.path)
                 relay = f"{os.uname().nodename} {os.getpid()}"
                 self._writer = LaneWriter(self._connection, relay, self.shared.deletions)
             except BaseException:
                 self._connection.close()
                 raise
         except BaseException:
-            self._directory.close()
+            self._own.close()
             raise
+
+    def _take_directory(self) -> None:
+        """Make the directory one of a relay, or see that it is."""
+        own = self._own
+        if own.read_only:
+            raise StoreError(f"{own.path} takes no writes, and is to be the state of a relay of {self.path}")
+        before = own.meta(RELAY_OF)
+        if before is None and (own.secrets.seed_names() or next(iter(own.heads()), None) is not None):
+            raise InvalidValueError(
+                f"{own.path} is a store with logs of its own: name another directory as the state of a relay"
+            )
+        said = self.path.encode()
+        if before != said:
+            own.commit([PutMeta(RELAY_OF, said)])
 
     @property
     def disk(self) -> None:
@@ -186,7 +207,9 @@ class PostgresBackend:
         return [HoledRow(*row) for row in rows]
 
     def meta(self, key: str) -> bytes | None:
-        """Return a value of the store."""
+        """Return a value of the store, or one that is this relay's."""
+        if key in _OWN:
+            return self._own.meta(key)
         rows = self._connection.ask("SELECT value FROM meta WHERE key = %b", (_key(key),))
         return rows[0][0] if rows else None
 
@@ -217,11 +240,18 @@ class PostgresBackend:
     def commit(self, writes: Sequence[RowWrite]) -> None:
         """Do all writes in one transaction; see :meth:`gossiplog.store.interface.Backend.commit`."""
         self._connection.require_open()
+        own = [write for write in writes if isinstance(write, PutMeta) and write.key in _OWN]
+        if own:
+            writes = [write for write in writes if write not in own]
+            try:
+                self._own.commit(own)
+            except StoreError as error:  # whatever it is: the store itself has no fault
+                raise StoreFullError(str(error)) from error
         if writes:
             try:
                 self._writer.commit(writes)
             finally:
-                self.shared.lanes.mine(self._writer.name)
+                self.shared.lanes.mine(self._writer.name, self._writer.pos)
 
     def checkpoint(self) -> None:
         """Do nothing: the database does that itself."""
@@ -236,8 +266,7 @@ class PostgresBackend:
     @property
     def secrets(self) -> Secrets:
         """Files of this machine: each relay is a node of its own."""
-        self._connection.require_open()
-        return self._directory
+        return self._own.secrets
 
     def clock(self) -> Clock:
         """Return the heads, all in memory."""
@@ -245,23 +274,24 @@ class PostgresBackend:
 
     def guard(
         self, clock: MovingClock, writers: Mapping[str, bytes], entropy: Callable[[int], bytes]
-    ) -> CopyGuard:
-        """Guard nothing: nobody writes here."""
-        return CopyGuard(self, self.secrets, None, clock, writers, entropy)
+    ) -> Guard:
+        """Guard the key: nobody writes here."""
+        return self._own.guard(clock, {}, entropy)
 
     def close(self) -> None:
         """Give connections and the directory back."""
         self._connection.close()
         self.shared.lanes.close()
-        self._directory.close()
+        self._own.close()
 
 
 class _Fleet:
     """I am what a relay knows of the others (:class:`gossiplog.store.shared.interface.Shared`)."""
 
-    def __init__(self, connection: Connection, lanes: Lanes) -> None:
+    def __init__(self, connection: Connection, lanes: Lanes, directory: str) -> None:
         self._connection = connection
         self.lanes = lanes
+        self.directory = directory
         self.deletions: dict[bytes, int] = {}
         self._started: Position | None = None
 

@@ -3,7 +3,7 @@
 Responsible for: connecting, asking again what can be asked twice, saying what an error of the database means to us.
 Must not know: tables.
 Invariant: a password is in no place that a command line or a log shows; a COMMIT is never cancelled, and never sent
-twice.
+twice.  While whoever tries again finds nobody, nobody else waits for an answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ try:
     import psycopg
     from psycopg import errors as sqlstate
     from psycopg.conninfo import conninfo_to_dict
-    from psycopg.pq import TransactionStatus
+    from psycopg.pq import Conninfo, TransactionStatus
 except ImportError as error:
     raise MissingExtraError(
         "a store on PostgreSQL needs psycopg: pip install 'gossiplog[postgres]'"
@@ -35,19 +35,39 @@ CONNECT_SECONDS: Final = 3
 """For a connection; the hosts of a service are tried one after the other, each for so long."""
 
 
+_PATIENCE: Final = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""A host that is gone without a word is noticed in so many seconds, whatever waits for it; unless said otherwise."""
+
+
+class Reach:
+    """I say to all connections to one database, for a relay that tries again and again, that it was in vain."""
+
+    lost: StoreUnreachableError | None = None
+
+
 class Connection:
     """I ask one database.  ``path`` is what it is called in errors."""
 
-    def __init__(self, conninfo: str, path: str) -> None:
-        """Connect; :class:`StoreUnreachableError` if that is not possible now."""
+    def __init__(self, conninfo: str, path: str, reach: Reach | None = None) -> None:
+        """Connect; :class:`StoreUnreachableError` if that is not possible now, or ``reach`` says so."""
         self.path = path
         self._conninfo = conninfo
+        self._reach = reach
         self._closed = False
         self._connection = self._connect()
 
     def _connect(self) -> psycopg.Connection[Any]:
+        if self._reach is not None and self._reach.lost is not None:
+            raise StoreUnreachableError(str(self._reach.lost))
+        said = conninfo_to_dict(self._conninfo)
+        options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, **_PATIENCE, **said}
         try:
-            connection = psycopg.connect(self._conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS)
+            connection = psycopg.connect(**options, autocommit=True)
         except psycopg.Error as error:
             raise self.unreachable(error) from error
         connection.prepare_threshold = 1
@@ -55,7 +75,7 @@ class Connection:
 
     def unreachable(self, error: Exception) -> StoreUnreachableError:
         """Return what is said of a database that does not answer."""
-        return StoreUnreachableError(f"{self.path} cannot be reached: {error}")
+        return StoreUnreachableError(f"{self.path} cannot be reached: {' '.join(str(error).split())}")
 
     @property
     def raw(self) -> psycopg.Connection[Any]:
@@ -90,10 +110,9 @@ class Connection:
             were in its way.
         :raises StoreUnreachableError: it was not done.
         """
-        connection = self.raw
+        connection = self._begun()
         try:
             with connection.cursor(binary=True) as cursor:
-                cursor.execute("BEGIN")
                 yield cursor
         except (sqlstate.DeadlockDetected, sqlstate.SerializationFailure) as error:
             self._roll_back()
@@ -115,6 +134,20 @@ class Connection:
         except BaseException:  # Ctrl-C: the database may be doing it
             self.drop()
             raise
+
+    def _begun(self) -> psycopg.Connection[Any]:
+        """Return a connection in a transaction, of which nothing is done yet: that is asked for again too."""
+        for is_last in (False, True):
+            try:
+                connection = self.raw
+                connection.execute("BEGIN")
+            except psycopg.OperationalError as error:
+                self.drop()
+                if is_last:
+                    raise self.unreachable(error) from error
+            else:
+                return connection
+        raise AssertionError
 
     def _roll_back(self) -> None:
         try:
@@ -144,12 +177,24 @@ def named(place: str) -> str:
 
     :raises InvalidValueError: it is no connection string, or has a password in it.
     """
+    why: str | None = None
     try:
-        parts = conninfo_to_dict(place)
-    except psycopg.ProgrammingError as error:
-        raise InvalidValueError(f"not a PostgreSQL connection string: {error}") from error
-    if "password" in parts:
+        said = conninfo_to_dict(place)
+        shown = {
+            option.keyword.decode()
+            for option in Conninfo.parse(place.encode(errors="surrogateescape"))
+            if option.dispchar != b"*"
+        }
+    except psycopg.Error as error:
+        why = "" if "@" in place or "pass" in place else f": {error}"  # which shows pieces of it
+    if why is not None:
         raise InvalidValueError(
-            "a password is not given here, where others can read it: put it into ~/.pgpass or a service file"
+            f"not a PostgreSQL connection string, such as postgresql:///?service=relays{why}"
         )
-    return " ".join(f"{name}={value}" for name, value in parts.items()) or "the default database"
+    if said.keys() - shown:
+        raise InvalidValueError(
+            "a password is not given here, where others can read it: put it into ~/.pgpass (PGPASSFILE), or all of it "
+            "into a service file, ~/.pg_service.conf (PGSERVICEFILE), of which the name is said: "
+            "postgresql:///?service=relays"
+        )
+    return " ".join(f"{name}={value}" for name, value in said.items()) or "the default database"

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgpack
 
-from gossiplog.errors import StoreDamagedError, StoreWentBackError
+from gossiplog.errors import StoreDamagedError, StoreUnreachableError, StoreWentBackError
 from gossiplog.log.fork import decode_proof, encode_proof
 from gossiplog.log.segment import Head, Segment
-from gossiplog.store.postgres.connection import Connection
+from gossiplog.store.postgres.connection import Connection, Reach
 from gossiplog.store.shared.interface import Change, Kept, Position, Stand
 
 INLINE_BYTES: Final = 16 * 1024
@@ -25,11 +25,13 @@ _ROWS_OF_A_LANE: Final = 200
 """Read of one lane at once."""
 
 _NEW: Final = """
-    SELECT l.lane, f.pos, f.changes
-    FROM lanes l LEFT JOIN unnest(%b::bytea[], %b::int8[]) AS at(lane, pos) ON at.lane = l.lane
-    JOIN LATERAL (
-        SELECT * FROM feed f WHERE f.lane = l.lane AND f.pos > coalesce(at.pos, 0) ORDER BY f.pos LIMIT %b) f ON true
-    WHERE l.pos > coalesce(at.pos, 0) ORDER BY l.lane, f.pos"""
+    SELECT lane, pos, changes FROM (
+        SELECT at.lane, f.pos, f.changes, f.pos - at.pos AS place,
+            sum(length(f.changes)) OVER (ORDER BY f.pos - at.pos, at.lane) - length(f.changes) AS before
+        FROM unnest(%b::bytea[], %b::int8[]) AS at(lane, pos) JOIN LATERAL (
+            SELECT * FROM feed f WHERE f.lane = at.lane AND f.pos > at.pos ORDER BY f.pos LIMIT %b) f ON true) rows
+    WHERE before < %b ORDER BY place, lane"""
+"""The first row of each lane, then the second ones: no lane waits for another that has much."""
 
 
 def packed(changes: Sequence[Change]) -> bytes:
@@ -66,17 +68,26 @@ def _unpacked(author: Any, head: Any, segment: Any, proof: Any, deletions: Any) 
 
 
 class Lanes:
-    """I read all lanes but our own, by a connection of mine: I may be asked in a thread of my own."""
+    """I read all lanes but our own, by a connection of mine: I may be asked in a thread of my own.
+
+    Of our own I read what we do not know to be there: of a lane that ended with a commit nobody heard the outcome of.
+    """
 
     def __init__(self, conninfo: str, path: str) -> None:
+        self.reach = Reach()
         self._conninfo = conninfo
         self._path = path
         self._connection: Connection | None = None
-        self._ours: set[bytes] = set()
+        self._ours: dict[bytes, int] = {}
+        self._current = b""
+        self._busy = False
+        self._closed = False
 
-    def mine(self, lane: bytes) -> None:
-        """What is written there we know."""
-        self._ours.add(lane)
+    def mine(self, lane: bytes, pos: int) -> None:
+        """We write this one now, up to ``pos`` so far; b"": none."""
+        self._current = lane
+        if lane:
+            self._ours[lane] = pos
 
     def ends(self, connection: Connection) -> dict[bytes, int]:
         """Return where each lane ends."""
@@ -84,33 +95,50 @@ class Lanes:
 
     def poll(self, after: Position, limit_bytes: int) -> tuple[list[Change], Position]:
         """Return what others changed behind a position, and the one behind that."""
-        if self._connection is None:
-            self._connection = Connection(self._conninfo, self._path)
-        ends = self.ends(self._connection)
+        self._busy = True
+        try:
+            if self._connection is None:
+                self._connection = Connection(self._conninfo, self._path)
+            found = self._poll(self._connection, after, limit_bytes)
+        except StoreUnreachableError as error:
+            self.reach.lost = error
+            raise
+        finally:
+            self._busy = False
+            if self._closed:
+                self.close()
+        self.reach.lost = None
+        return found
+
+    def _poll(
+        self, connection: Connection, after: Position, limit_bytes: int
+    ) -> tuple[list[Change], Position]:
+        current, ours = self._current, self._ours.copy()  # before the ends are looked at
+        ends = self.ends(connection)
         for lane, pos in after.items():
             if ends.get(lane, -1) < pos:
                 raise StoreWentBackError(
                     f"{self._path} was put back to an earlier state: a lane is shorter than it was"
                 )
-        position = {**after, **{lane: pos for lane, pos in ends.items() if lane in self._ours}}
-        if all(pos <= position.get(lane, 0) for lane, pos in ends.items()):
-            return [], {**ends, **position}
-        asked = [*position], [*position.values()], _ROWS_OF_A_LANE
+        position = dict.fromkeys(ends, 0) | dict(after)
+        for lane, pos in ours.items():
+            position[lane] = max(position.get(lane, 0), pos)
+        behind = {lane: pos for lane, pos in position.items() if pos < ends.get(lane, 0) and lane != current}
+        if not behind:
+            return [], position
         found: list[Change] = []
-        size = 0
-        for lane, pos, content in self._connection.ask(_NEW, asked):
-            if size >= limit_bytes:
-                break
-            if pos != position.get(lane, 0) + 1:
+        asked = [*behind], [*behind.values()], _ROWS_OF_A_LANE, limit_bytes
+        for lane, pos, content in connection.ask(_NEW, asked):
+            if pos != position[lane] + 1:
                 raise StoreWentBackError(
                     f"{self._path} does not have what a lane said any more: read it anew"
                 )
             found += unpacked(bytes(content))
             position[lane] = pos
-            size += len(content)
         return found, position
 
     def close(self) -> None:
-        """Read nothing any more."""
-        if self._connection is not None:
+        """Read nothing any more, once what is being read is."""
+        self._closed = True
+        if self._connection is not None and not self._busy:
             self._connection.close()

@@ -70,14 +70,14 @@ _PUT: Final = """
 
 
 class LaneWriter:
-    """I commit, each time one row further in a lane of mine."""
+    """I commit, each time one row further in a lane of mine: ``name``, up to ``pos``; b"" while I have none."""
 
     def __init__(self, connection: Connection, relay: str, known: dict[bytes, int]) -> None:
         """``relay``: what others see the lane is of; ``known`` are the deletions that it knows, and does."""
         self._connection = connection
         self._relay = relay
         self._known = known
-        self._pos = 0
+        self.pos = 0
         self.name = b""
 
     def begin(self) -> None:
@@ -85,7 +85,7 @@ class LaneWriter:
         name = os.urandom(LANE_BYTES)
         with self._connection.transaction() as cursor:
             cursor.execute("INSERT INTO lanes (lane, pos, relay) VALUES (%b, 0, %b)", (name, self._relay))
-        self.name, self._pos = name, 0
+        self.name, self.pos = name, 0
 
     def commit(self, writes: Sequence[RowWrite]) -> None:
         """Do all ``writes`` in order, or none of them."""
@@ -102,7 +102,7 @@ class LaneWriter:
                 if tells:
                     cursor.execute(
                         "INSERT INTO feed (lane, pos, changes) VALUES (%b, %b, %b)",
-                        (name, self._pos + 1, packed(work.changes)),
+                        (name, self.pos + 1, packed(work.changes)),
                     )
         except LostRaceError as lost:
             if lost.__cause__ is None:  # nothing was done
@@ -112,14 +112,14 @@ class LaneWriter:
             self.name = name
             raise
         self.name = name
-        self._pos += tells
+        self.pos += tells
         self._known.update(work.deletions)
 
     def _move(self, cursor: Cursor[Any], name: bytes) -> None:
         """Go one further in the lane, before anything else: what is then found is of no database that went back."""
         cursor.execute(
             "UPDATE lanes SET pos = %b, seen = now() WHERE lane = %b AND pos = %b",
-            (self._pos + 1, name, self._pos),
+            (self.pos + 1, name, self.pos),
         )
         if cursor.rowcount != 1:
             raise StoreWentBackError(

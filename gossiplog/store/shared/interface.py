@@ -13,10 +13,13 @@ often the log was deleted, and a head is moved only by who knows that.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head, Segment
+
+RELAY_OF: Final = "relay of"
+"""A value in a directory that is no store of its own: what the store is of the relay that has its key there."""
 
 Position: TypeAlias = Mapping[bytes, int]
 """How far each lane was read."""
@@ -57,6 +60,10 @@ class Shared(Protocol):
     """How often logs were deleted, of those that ever were, as far as the relay has taken that in; commits move no head
     of a log that was deleted since.  Whoever takes in what others did moves it."""
 
+    @property
+    def directory(self) -> str | None:
+        """A directory of this machine that is this relay's, if there is one."""
+
     def stands(self, authors: Iterable[bytes]) -> Sequence[Stand]:
         """Return these authors as they are now, without segments."""
 
@@ -67,5 +74,8 @@ class Shared(Protocol):
         """Return what others changed after a position, in the order of their lanes, about so many bytes of it; and the
         position behind it.
 
+        May be called in another thread than everything else, by one at a time.
+
         :raises StoreWentBackError: a lane ends before ``after``: the store was put back to an earlier state.
+        :raises StoreUnreachableError: nobody answers; try again.
         """

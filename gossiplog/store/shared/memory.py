@@ -66,6 +66,8 @@ class SharedMemory:
 class Lane:
     """I am one writer of a database: what it commits, and what it hears of the others."""
 
+    directory: str | None = None
+
     def __init__(self, database: SharedMemory) -> None:
         """Begin a lane of its own."""
         self.database = database

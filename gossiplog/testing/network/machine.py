@@ -11,10 +11,12 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gossiplog.arguments import check_flags
+from gossiplog.arguments import check_flags, check_type
 from gossiplog.errors import StoreLockedError, StoreNotFoundError
 from gossiplog.live.job_queue import WriteJob
-from gossiplog.live.store import Store, open_store
+from gossiplog.live.opening import open_store
+from gossiplog.live.store import Store
+from gossiplog.paths import AnyPath
 from gossiplog.store.door import MEMORY
 from gossiplog.store.interface import RowWrite
 from gossiplog.store.logs import Logs
@@ -104,9 +106,10 @@ class Machine:
         """A number that follows from the seed."""
         return self._random.random()
 
-    def open_logs(self, place: str, init: bool, read_only: bool, wait: float) -> Logs:
+    def open_logs(self, place: str, init: bool, read_only: bool, wait: float, state: AnyPath | None) -> Logs:
         """Open what the disk has at ``place``; one in memory is new each time."""
         check_flags(init=init, read_only=read_only)
+        check_type("state", state, type(None), "None on a machine of this network")
         is_on_disk = not place.startswith(f"{MEMORY}:")
         found = self._stores.get(place)
         if found is not None and not found.is_closed:

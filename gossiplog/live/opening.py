@@ -1,0 +1,39 @@
+"""Opening a store on a reactor.
+
+Responsible for: :func:`open_store`.
+Must not know: what a store does.
+Invariant: it blocks until the store is open, or raises and leaves nothing open.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gossiplog.live.machine import machine_of
+from gossiplog.live.store import Store
+from gossiplog.paths import AnyPath
+from gossiplog.store.door import place_of
+
+
+def open_store(
+    path: AnyPath,
+    reactor: Any,
+    *,
+    init: bool = True,
+    read_only: bool = False,
+    wait: float = 0.0,
+    state: AnyPath | None = None,
+) -> Store:
+    """Open the store in the directory ``path``, created (mode 0700) unless ``init`` is false.
+
+    ``"sqlite:PATH"`` is the same; ``"memory:"`` is a new store, which ends with the process, ``"postgresql:..."`` one
+    that relays share, with the directory ``state`` for what is this one's, and ``"KIND:PLACE"`` of another package.
+
+    With ``read_only`` not a byte is changed there, and it may be anybody's.  Blocks for up to ``wait`` seconds while
+    one other process has it open.  Raises :class:`StoreError`, of which the subclass says why, or InvalidValueError.
+    """
+    place, machine = place_of(path), machine_of(reactor)
+
+    return Store(
+        lambda: machine.open_logs(place, init, read_only, wait, state), reactor, place, machine.thread
+    )

@@ -1,0 +1,272 @@
+"""Rings 6 and 7: relays on a reactor: what others write into their store, a database that is away, or went back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+
+from gossiplog import Network, Node, Store, StoreFailing, StoreReachable, open_store
+from gossiplog.errors import (
+    InvalidValueError,
+    SharedStoreError,
+    StoreError,
+    StoreFormatError,
+    StoreUnreachableError,
+    StoreWentBackError,
+)
+from gossiplog.notices import PeerDown
+from gossiplog.store.logs import Logs, open_logs
+from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.shared.interface import Position
+from gossiplog.store.shared.memory import Lane, SharedMemory
+from tests import postgres
+
+NETWORK = Network.from_key(bytes(range(32)))
+LISTEN = "tcp:0:interface=127.0.0.1"
+
+
+class Shaky(Lane):
+    """A lane to a database that may be away."""
+
+    away: StoreError | None = None
+
+    def poll(self, after: Position, limit_bytes: int) -> Any:
+        if self.away is not None:
+            raise self.away
+        return super().poll(after, limit_bytes)
+
+
+class RelayTests(TestCase):
+    """Two relays over one database in memory, a peer at each."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.database = SharedMemory()
+
+    def relay(self) -> tuple[Store, Node, Shaky]:
+        """One of those who share the database."""
+        lane = Shaky(self.database)
+        backend = MemoryBackend()
+        backend.shared = lane
+        store = Store(lambda: Logs(backend), reactor)
+        self.addCleanup(store.close)
+        return store, Node(reactor, store, network=NETWORK), lane
+
+    async def peer(self, address: str) -> Store:
+        """An ordinary node."""
+        store = open_store("memory:", reactor)
+        self.addCleanup(store.close)
+        Node(reactor, store, network=NETWORK).connect(address)
+        return store
+
+    async def until(self, store: Store, condition: Callable[[], bool]) -> None:
+        """Wait until something is so that a commit of ``store`` makes so."""
+        while not condition():
+            told: Deferred[None] = Deferred()
+            stop = store._core.listen(lambda _, told=told: None if told.called else told.callback(None))  # type: ignore[misc]
+            await told
+            stop()
+
+    async def test_what_one_took_all_serve(self) -> None:
+        """What a peer gives to one relay reaches a peer of another one, before and after it came."""
+        (_, one, _), (store, two, _) = self.relay(), self.relay()
+        ann = await self.peer(await one.listen(LISTEN))
+        writer = await ann.writer()
+        await writer.append(b"first")
+        await self.until(store, lambda: store.clock.seq(writer.author) == 1)
+        bob = await self.peer(await two.listen(LISTEN))
+        await self.until(bob, lambda: bob.clock.seq(writer.author) == 1)
+        await writer.append(b"news")
+        await self.until(bob, lambda: bob.clock.seq(writer.author) == 2)
+        self.assertEqual([entry.payload async for entry in store.read()], [b"first", b"news"])
+
+    async def test_a_database_that_is_away(self) -> None:
+        """Is said once, and so is that it is back; then what was missed comes."""
+        (store, node, lane), (_, other, _) = self.relay(), self.relay()
+        ann = await self.peer(await other.listen(LISTEN))
+        heard: list[Any] = []
+        node.subscribe(
+            lambda notice: heard.append(notice) if isinstance(notice, StoreFailing | StoreReachable) else None
+        )
+        failing, back = node.when(StoreFailing), node.when(StoreReachable)
+        lane.away = StoreUnreachableError("nobody there")
+        await failing
+        writer = await ann.writer()
+        await writer.append(b"meanwhile")
+        lane.away = None
+        await back
+        await self.until(store, lambda: store.clock.seq(writer.author) == 1)
+        self.assertEqual([type(notice) for notice in heard], [StoreFailing, StoreReachable])
+        self.assertEqual((heard[0].error.args, heard[0].final), (("nobody there",), False))
+
+    async def test_a_fault_of_ours(self) -> None:
+        """Is told, and ends nothing."""
+        _, node, lane = self.relay()
+        failing, back = node.when(StoreFailing), node.when(StoreReachable)
+        lane.away = ZeroDivisionError("a bug")  # type: ignore[assignment]
+        self.assertIn("a bug", str((await failing).error))
+        lane.away = None
+        await back
+
+    async def test_what_the_store_does_not_take(self) -> None:
+        """Is read again."""
+        (store, node, _), (_, other, _) = self.relay(), self.relay()
+        ann = await self.peer(await other.listen(LISTEN))
+        failing = node.when(StoreFailing)
+        learning = await store._core.run(lambda logs: logs._committer._learning)
+        take, failures = learning.take, [StoreUnreachableError("just now"), None, None]
+
+        def once(*about: Any) -> None:
+            error = failures.pop(0) if failures else None
+            if error is not None:
+                raise error
+            take(*about)
+
+        learning.take = once
+        writer = await ann.writer()
+        await writer.append(b"1")
+        await failing
+        await self.until(store, lambda: store.clock.seq(writer.author) == 1)
+
+    async def test_a_store_that_went_back(self) -> None:
+        """Says so and BYE, and does nothing any more: it is to be opened again."""
+        (store, node, _), (_, other, _) = self.relay(), self.relay()
+        ann = await self.peer(await other.listen(LISTEN))
+        bob = await self.peer(await node.listen(LISTEN))
+        writer = await ann.writer()
+        await writer.append(b"1")
+        await self.until(bob, lambda: bob.clock.seq(writer.author) == 1)
+        backup = self.database.backup()
+        await writer.append(b"2")
+        await self.until(bob, lambda: bob.clock.seq(writer.author) == 2)
+        told = [each.when(StoreFailing) for each in (node, other)]
+        down = node.when(PeerDown)
+        reading = store.read(live=True)
+        self.database.put_back(backup)
+        for waiting in told:
+            notice = await waiting
+            self.assertIsInstance(notice.error, StoreWentBackError)
+            self.assertTrue(notice.final)
+        self.assertEqual((await down).reason, "stopping")
+        await node.stop()
+        for use in (
+            lambda: store.read(),
+            lambda: store.writer("x"),
+            lambda: Node(reactor, store, network=NETWORK),
+        ):
+            self.assertRaises(StoreWentBackError, use)
+        with self.assertRaises(StoreWentBackError):
+            async for _ in reading:
+                pass
+        await store.close()
+        again, _, _ = self.relay()
+        self.assertEqual(again.clock.seq(writer.author), 1)
+
+    async def test_no_writers(self) -> None:
+        """As of every shared store, with what to do instead."""
+        store, _, _ = self.relay()
+        with self.assertRaises(SharedStoreError) as refused:
+            await store.writer()
+        self.assertIn("write with a store of your own", str(refused.exception))
+
+
+class DoorTests(SynchronousTestCase):
+    """Places of stores that relays share, and the directories of relays."""
+
+    PLACE = "postgresql://postgres@127.0.0.1:1/x"
+
+    def test_what_is_needed(self) -> None:
+        """A state for what is shared, none for what is not; each with what to do."""
+        for place, how, words in (
+            (self.PLACE, {}, "--state DIR"),
+            (self.PLACE, {"state": "s", "read_only": True}, "ask a relay"),
+            ("memory:", {"state": "s"}, "keeps everything itself"),
+            (self.mktemp(), {"state": "s"}, "keeps everything itself"),
+        ):
+            with self.assertRaises(InvalidValueError) as refused:
+                open_logs(place, **how)  # type: ignore[arg-type]
+            self.assertIn(words, str(refused.exception))
+            self.assertFalse(Path("s").exists())
+
+    def test_passwords(self) -> None:
+        """Wherever one is in a place it is refused, at once, and no error shows it."""
+        if find_spec("psycopg") is None:
+            raise SkipTest("needs the extra postgres")
+        for place in (
+            "postgresql://ann:geheim@h/x",
+            "postgresql://ann:geheim@h/x y",
+            "postgresql://h/x?password=geheim",
+            "postgresql://h/x?sslpassword=geheim",
+            "postgresql://ann:geheim@[h/x",
+            "postgresql://ann:ge%zzgeheim@h/x",
+        ):
+            with self.assertRaises(InvalidValueError) as refused:
+                open_store(place, reactor, state="s")
+            self.assertNotIn("geheim", f"{refused.exception!r} {refused.exception.__context__!r}")
+        self.assertFalse(Path("s").exists())
+
+
+class StateTests(SynchronousTestCase):
+    """The directory of a relay."""
+
+    def setUp(self) -> None:
+        self.cluster = postgres.shared()
+        place = self.cluster.store()
+        self.place = place.__enter__()
+        self.addCleanup(place.__exit__, None, None, None)
+
+    def test_one_relay_at_a_time(self) -> None:
+        """It has a node's key of its own, which stays; a copy gets another one."""
+        one = open_logs(self.place, state="one")
+        key = one.node_key()
+        self.assertRaises(StoreError, open_logs, self.place, state="one")
+        with_other = open_logs(self.place, state="other")
+        self.assertNotEqual(with_other.node_key(), key)
+        with_other.close()
+        one.close()
+        shutil.copytree("one", "copy")
+        for state, is_same in (("one", True), ("copy", False)):
+            logs = open_logs(self.place, state=state)
+            self.assertEqual(logs.node_key() == key, is_same)
+            logs.close()
+
+    def test_no_store_of_its_own(self) -> None:
+        """One with logs is none of a relay's, and one of a relay is no store; both say what to do."""
+        notes = open_logs("notes")
+        notes.writer("ann")
+        notes.close()
+        with self.assertRaises(InvalidValueError) as refused:
+            open_logs(self.place, state="notes")
+        self.assertIn("name another directory", str(refused.exception))
+        open_logs(self.place, state="state").close()
+        for read_only in (False, True):
+            with self.assertRaises(StoreFormatError) as wrong:
+                open_logs("state", init=False, read_only=read_only)
+            self.assertIn("gossiplog run --store postgresql:", str(wrong.exception))
+        open_logs(self.place, state="state").close()
+
+    def test_what_is_whose(self) -> None:
+        """The address book is each relay's, the network is that of all, whoever says it first."""
+        from gossiplog.errors import NetworkMismatchError
+        from gossiplog.store.requests import SetMeta
+
+        one, two = (open_logs(self.place, state=name) for name in ("one", "two"))
+        for logs in (one, two):
+            self.addCleanup(logs.close)
+        one.process([SetMeta("book", b"of one"), SetMeta("interest", b"of all")])
+        self.assertEqual((one.meta("book"), two.meta("book")), (b"of one", None))
+        self.assertEqual(two.meta("interest"), b"of all")
+        one._mine.meta = lambda key, meta=one._mine.meta: None if key == "network" else meta(key)  # type: ignore[method-assign,misc]
+        two.bind_network(b"n" * 32)
+        one.process([SetMeta("network", b"m" * 32)])  # it did not see that there is one
+        del one._mine.meta
+        self.assertRaises(NetworkMismatchError, one.bind_network, b"m" * 32)
+        two.bind_network(b"n" * 32)
