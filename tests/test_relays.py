@@ -15,6 +15,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from gossiplog import Network, Node, Store, StoreFailing, StoreReachable, open_store
 from gossiplog.errors import (
     InvalidValueError,
+    NetworkMismatchError,
     SharedStoreError,
     StoreError,
     StoreFormatError,
@@ -24,6 +25,7 @@ from gossiplog.errors import (
 from gossiplog.notices import PeerDown
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.requests import SetMeta
 from gossiplog.store.shared.interface import Position
 from gossiplog.store.shared.memory import Lane, SharedMemory
 from tests import postgres
@@ -255,18 +257,15 @@ class StateTests(SynchronousTestCase):
 
     def test_what_is_whose(self) -> None:
         """The address book is each relay's, the network is that of all, whoever says it first."""
-        from gossiplog.errors import NetworkMismatchError
-        from gossiplog.store.requests import SetMeta
-
         one, two = (open_logs(self.place, state=name) for name in ("one", "two"))
         for logs in (one, two):
             self.addCleanup(logs.close)
         one.process([SetMeta("book", b"of one"), SetMeta("interest", b"of all")])
         self.assertEqual((one.meta("book"), two.meta("book")), (b"of one", None))
         self.assertEqual(two.meta("interest"), b"of all")
-        one._mine.meta = lambda key, meta=one._mine.meta: None if key == "network" else meta(key)  # type: ignore[method-assign,misc]
         two.bind_network(b"n" * 32)
-        one.process([SetMeta("network", b"m" * 32)])  # it did not see that there is one
-        del one._mine.meta
+        before, meta = [None], one._mine.meta
+        one._mine.meta = lambda key: before.pop() if before else meta(key)  # type: ignore[method-assign]
         self.assertRaises(NetworkMismatchError, one.bind_network, b"m" * 32)
+        self.assertEqual(before, [])
         two.bind_network(b"n" * 32)
