@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import gossiplog
 from gossiplog.aio_methods import coroutine, same
@@ -37,9 +37,6 @@ from gossiplog.views.view import View
 if TYPE_CHECKING:
     from gossiplog.aio_attached import AttachedNode
 
-P = ParamSpec("P")
-R = TypeVar("R")
-I = TypeVar("I")  # noqa: E741
 N = TypeVar("N")
 M = TypeVar("M")
 
