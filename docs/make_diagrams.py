@@ -185,7 +185,7 @@ def label(offset: int) -> str:
 
 ROOMS = {
     **dict.fromkeys(("errors", "limits", "paths", "printable", "arguments"), "values"),
-    **dict.fromkeys(("node", "ticket", "catch_up"), "node"),
+    **dict.fromkeys(("node", "ticket"), "node"),
     "notices": "notices",
 }
 """Modules beside the packages, and in which box they are drawn; the others are a box each."""

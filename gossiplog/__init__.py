@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gossiplog.catch_up import Moved
     from gossiplog.discovery.dht import Dht
     from gossiplog.discovery.lan import Lan
     from gossiplog.discovery.mapping import PortMapping
@@ -108,6 +107,7 @@ if TYPE_CHECKING:
     from gossiplog.log.network import Network
     from gossiplog.log.segment import Head, Segment
     from gossiplog.net.bans import Ban
+    from gossiplog.net.catching_up import Moved
     from gossiplog.net.dialer import Dialer
     from gossiplog.net.joining import Flushed, Joined
     from gossiplog.net.meeting import Found
@@ -343,7 +343,7 @@ _HOME = {
     "LiveSearch": "live.live_search",
     "LiveView": "live.live_view",
     "Joined": "net.joining",
-    "Moved": "catch_up",
+    "Moved": "net.catching_up",
     "Network": "log.network",
     "Node": "node",
     "Order": "log.clock",

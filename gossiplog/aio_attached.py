@@ -25,6 +25,7 @@ class AttachedNode:
     peers = coroutine(attached_node.AttachedNode.peers)
     bans = coroutine(attached_node.AttachedNode.bans)
     connect = coroutine(attached_node.AttachedNode.connect)
+    sync = coroutine(attached_node.AttachedNode.sync)
     disconnect = coroutine(attached_node.AttachedNode.disconnect)
     ban = coroutine(attached_node.AttachedNode.ban)
     unban = coroutine(attached_node.AttachedNode.unban)

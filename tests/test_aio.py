@@ -248,7 +248,6 @@ class CallTests(SynchronousTestCase):
         for name in attached:
             self.assertTrue(inspect.iscoroutinefunction(getattr(aio_attached.AttachedNode, name)), name)
             self.assertIn(name, dir(blocking_attached.AttachedNode))
-            self.assertIn(name, public)
 
     def test_cancelled_at_the_end(self) -> None:
         """Whoever cancels the task that leaves: the store is closed all the same, and the cancellation is told."""

@@ -6,17 +6,31 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 from unittest.mock import patch
 
-from gossiplog import blocking, format_author, short_key
+from gossiplog import blocking, format_author, limits, short_key
 from gossiplog.app.cli import main
-from gossiplog.errors import ControlError, EntryNotHeldError, StoreInUseError, StoreLockedError
+from gossiplog.control.answers import ANSWERS
+from gossiplog.control.line import Line
+from gossiplog.control.messages import Asked
+from gossiplog.errors import (
+    ControlError,
+    EntryNotHeldError,
+    InvalidValueError,
+    StoreError,
+    StoreInUseError,
+    StoreLockedError,
+)
 from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.notices import PeerDown, PeerUp
+from gossiplog.views.place import DRAFT
 from tests.serving import NETWORK, ServedCase
+from tests.viewcase import Counts
 
 SECONDS = 60.0
 
@@ -54,6 +68,9 @@ WRITING = [
     ["follow", FRIEND],
     ["unfollow", "zzzz"],
     ["follow"],
+    ["views"],
+    ["append", "a heron again"],
+    ["search", "heron"],
     ["views"],
     ["views", "--drop", "of-command"],
     ["views", "--drop", "of-command"],
@@ -146,6 +163,24 @@ class ClientTests(VerbCase):
         with blocking.Store(self.path) as store, blocking.Node(store, network=NETWORK):
             self.assertRaises(ControlError, blocking.attach(self.path).open)
 
+    def test_many_hits(self) -> None:
+        """More than one answer has room for: all come, each once."""
+        with blocking.Store(self.path) as store:
+            store.writer().append_many([b"crane %d" % n for n in range(2 * limits.CONTROL_HITS + 10)])
+        self.serve(self.path)
+        asked: list[Any] = []
+        ask = Line.ask
+
+        def noted(line: Line, do: str, **said: Any) -> Any:
+            answer = ask(line, do, **said)
+            asked.extend([len(answer)] if do == "search" else [])
+            return answer
+
+        self.patch(Line, "ask", noted)
+        found = self.verb("search", "crane", "--newest", "--limit", "520", "--json")[1].splitlines()
+        self.assertEqual(len({json.loads(line)["seq"] for line in found}), 520)
+        self.assertEqual(asked, [limits.CONTROL_HITS, limits.CONTROL_HITS, 8])
+
     def test_many_at_once(self) -> None:
         """As many as like append: each entry is there once."""
         self.serve(self.path)
@@ -155,6 +190,95 @@ class ClientTests(VerbCase):
             with ThreadPoolExecutor(8) as pool:
                 seqs = [*pool.map(lambda each: [each.append(b"x") for _ in range(10)], writers)]
         self.assertEqual(sorted(seq for each in seqs for seq in each), [*range(4, 84)])
+
+
+class RebuiltTests(VerbCase):
+    """A view that is built anew while a node has the store."""
+
+    def test_rebuild(self) -> None:
+        """As without a node; an older version goes, what was built is there when it is opened."""
+        name = "tests.viewcase:Counts"
+        self.serve(self.path)
+        direct = self.made()
+        told = [self.verb("views", "--rebuild", name, path=path) for path in (direct, self.path)]
+        self.assertEqual(*told)
+        self.verb("append", "more")
+        for path in (direct, self.path):
+            self.assertEqual(self.verb("views", path=path)[1].count("\n"), 2)
+            self.assertEqual([each for each in os.listdir(path) if each.startswith(DRAFT)], [])
+        self.assertEqual(self.verb("views", "--rebuild", name, "--json")[1].count('"applied": 6'), 1)
+
+    def test_not_while_it_is_open(self) -> None:
+        """Who has it open keeps it up; nothing is built in vain, and nothing taken that was not built beside."""
+        with blocking.Store(self.path) as store, blocking.Node(store, network=NETWORK) as node:
+            store.view(Counts())
+            answers = node._it._control.desk  # type: ignore[union-attr]
+
+            def ask(**said: Any) -> Any:
+                return store._wait(lambda: ANSWERS["put_view"](answers, Asked(said), None))  # type: ignore[arg-type]
+
+            self.assertRaises(StoreInUseError, ask, name=Counts.name, version=1)
+            self.assertRaises(ControlError, ask, name="other", version=1, draft="../views")
+            self.assertRaises(ControlError, ask, name="other", version=1, draft=f"{DRAFT}x/../..")
+            self.assertRaises(StoreError, ask, name="other", version=1, draft=f"{DRAFT}x")
+            self.assertRaises(InvalidValueError, ask, name="../other", version=1, draft=f"{DRAFT}x")
+            self.assertIsNone(ask(name="other", version=1))
+
+
+class MeetingTests(VerbCase):
+    """What meets peers: the node does it, and is connected afterwards as it was before."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        store = blocking.Store(self.mktemp(), timeout=SECONDS).open()
+        self.addCleanup(store.close)
+        self.other, self.peer = store, blocking.Node(store, network=NETWORK)
+        self.endpoint = self.peer.listen("tcp:0:interface=127.0.0.1")
+
+    def test_sync(self) -> None:
+        """Both hold the same; a program may do so, too."""
+        self.serve(self.path)
+        status, out, err = self.verb("sync", "--network", NETWORK, self.endpoint)
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("received 0 entries, sent 5, in", out)
+        self.other.writer().append(b"from the other")
+        status, out, _ = self.verb("sync", "--json", "--network", NETWORK, self.endpoint)
+        self.assertEqual({**json.loads(out), "seconds": 0}, {"received": 1, "sent": 0, "seconds": 0})
+        with blocking.attach(self.path, timeout=SECONDS) as store:
+            self.other.writer().append(b"once more")
+            self.assertEqual(store.node.sync(self.endpoint).received, 1)
+            self.assertEqual((store.node.peers, store.node.status().dialled), ([], ()))
+
+    def test_what_a_node_does_not_do(self) -> None:
+        """Is said, with what to do."""
+        self.serve(self.path)
+        for said, words in (
+            (
+                ["sync", "--pull", "--max-bytes", "9", "--network", NETWORK, self.endpoint],
+                "without --pull, --max-bytes",
+            ),
+            (["sync", "--network", "another", self.endpoint], "in another network"),
+            (["recover", "--network", "another", self.endpoint], "in another network"),
+            (["sync", "--timeout", "0.2", "--network", NETWORK, "tcp:127.0.0.1:1"], "no answer from"),
+            (["verify", "--repair"], "stop the node"),
+        ):
+            status, out, err = self.verb(*said)
+            self.assertEqual((status, out, err.count("\n")), (1, "", 1), err)
+            self.assertIn(words, err)
+
+    def test_recover(self) -> None:
+        """A copy gets back what was signed since then, and goes on behind that."""
+        copy = shutil.copytree(self.path, os.path.abspath(self.mktemp()))
+        with blocking.Store(self.path, timeout=SECONDS) as store:
+            store.writer().append(b"signed since then")
+            store.sync(self.endpoint, network=NETWORK)
+        self.serve(copy)
+        self.assertEqual(self.verb("append", "no", path=copy)[0], 1)
+        status, out, err = self.verb("recover", "--network", NETWORK, self.endpoint, path=copy)
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("default: 1 entries came back, goes on with 5", out)
+        self.assertEqual(self.verb("append", "yes", path=copy)[0], 0)
+        self.assertIn("nothing is to be done", self.verb("recover", "--alone", path=copy)[1])
 
 
 class StatusTests(VerbCase):

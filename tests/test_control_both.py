@@ -24,6 +24,8 @@ from gossiplog.errors import (
     InvalidKeyError,
     InvalidValueError,
     LocalAuthorError,
+    NetworkMismatchError,
+    NodeError,
     PayloadTooLargeError,
     StoreClosedError,
     StoreInUseError,
@@ -313,6 +315,22 @@ class StoreTests:
         self.assertEqual(up.peer.id, node.id)
         other.when_in_sync(up.peer)
         return address
+
+    def test_catching_up(self) -> None:
+        """In both directions, with nobody, with one, in the wrong network."""
+        other = self.other_node()
+        address = other.listen("tcp:0:interface=127.0.0.1")
+        self.store.writer().append_many([b"a", b"b"])
+        other.store.writer().append(b"c")
+        self.assertEqual(self.store.sync(address, network=NETWORK, timeout=SECONDS)[:2], (1, 2))
+        self.assertEqual(len([*other.store.read()]), 3)
+        self.assertEqual(self.store.sync(network=NETWORK)[:2], (0, 0))
+        if isinstance(self.store, blocking.AttachedStore):
+            self.assertRaises(StoreInUseError, self.store.sync, address, network=NETWORK, mode="pull")
+        self.assertRaises(NetworkMismatchError, self.store.sync, address, network="another")
+        self.assertRaises(InvalidValueError, self.store.sync, address, network=NETWORK, timeout="long")
+        error = self.assertRaises(NodeError, self.store.sync, "tcp:127.0.0.1:1", network=NETWORK, timeout=0.2)
+        self.assertIn("no answer", str(error))
 
     def test_one_node(self) -> None:
         """A store that runs one does not run another, and is not repaired meanwhile."""

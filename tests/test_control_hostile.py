@@ -144,6 +144,17 @@ class ServerTests(ServerCase):
             b'{"do": "connect", "endpoint": "x"}',
             b'{"do": "ban", "node": "' + b"ff" * 32 + b'"}',
             b'{"do": "authors", "after": 1}',
+            b'{"do": "ban", "node": "' + b"01" * 32 + b'", "seconds": -1}',
+            b'{"do": "ban", "node": "' + b"01" * 32 + b'", "seconds": 1e999}',
+            b'{"do": "ban", "node": "' + b"01" * 32 + b'", "reason": 1}',
+            b'{"do": "sync", "endpoint": "x"}',
+            b'{"do": "sync", "endpoint": "tcp:127.0.0.1:1", "timeout": true}',
+            b'{"do": "recover", "endpoints": []}',
+            b'{"do": "recover", "endpoints": [1]}',
+            b'{"do": "recover", "endpoints": "tcp:127.0.0.1:1"}',
+            b'{"do": "search", "text": 1, "limit": 1}',
+            b'{"do": "search", "text": "x", "limit": 0}',
+            b'{"do": "search", "text": "x", "limit": 1, "order": "random"}',
             b"9" * 9999,
         ):
             connection.dataReceived(line + b"\n")
@@ -187,6 +198,53 @@ class ServerTests(ServerCase):
             self.assertNotIn(secret.hex().encode(), told)
             self.assertNotIn(content(secret).encode(), told)
         self.leave(connection)
+
+    def test_who_asks_to_sync_and_leaves(self) -> None:
+        """Nothing is dialled any more; and so where the node stops: that is said."""
+        connection, transport = self.greeted()
+        line = encode({"id": 1, "do": "sync", "endpoint": "tcp:127.0.0.1:1", "timeout": 1000})
+        connection.dataReceived(line)
+        self.world.run(1)
+        self.assertEqual(len(self.site.node.status().dialled), 1)
+        self.leave(connection)
+        self.world.run(1)
+        self.assertEqual(self.site.node.status().dialled, ())
+        connection, transport = self.greeted()
+        connection.dataReceived(line)
+        self.world.run(1)
+        transport.clear()
+        self.control.stop()
+        self.world.run(1)
+        [said] = transport.said()
+        self.assertEqual(said["error"]["error"], "NodeStoppedError")
+        self.leave(connection)
+
+    def test_several_sync(self) -> None:
+        """With the same: one after the other, and each has its answer."""
+        bob = self.world.site("bob")
+        said = {"do": "sync", "endpoint": bob.listen(), "timeout": 20}
+        clients = [self.greeted() for _ in range(3)]
+        for connection, _ in clients:
+            connection.dataReceived(encode({"id": 1, **said}))
+        self.world.run(5)
+        for connection, transport in clients:
+            self.assertIn("is", transport.said()[-1])
+            self.leave(connection)
+        self.assertEqual((bob.node.peers, self.site.node.status().dialled), ([], ()))
+
+    def test_many_search(self) -> None:
+        """One index, closed behind the last of them; it stays where the node keeps it."""
+        self.site.append(b"a heron", b"another heron")
+        clients = [self.greeted() for _ in range(5)]
+        for connection, _ in clients:
+            connection.dataReceived(encode({"id": 1, "do": "search", "text": "heron", "limit": 9}))
+        views = self.site.store._core.views
+        self.world.run(5)
+        for connection, transport in clients:
+            [answer] = transport.said()
+            self.assertEqual([hit[1] for hit in answer["is"]], [1, 2])
+            self.leave(connection)
+        self.assertFalse(views.is_open("of-command"))
 
     def test_another_user(self) -> None:
         """Is told so, and nothing else."""

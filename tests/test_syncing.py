@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import InSync, Peer, Result, limits
+from gossiplog import InSync, Node, Peer, PeerRejected, Result, limits
 from gossiplog.app.commands.replicate import refused
-from gossiplog.catch_up import FAILED_SECONDS, CatchUp, Moved
-from gossiplog.errors import NodeError, StoreDamagedError, StoreFailedError, StoreFullError
+from gossiplog.errors import (
+    MalformedMessageError,
+    NodeError,
+    StoreCopiedError,
+    StoreDamagedError,
+    StoreFailedError,
+    StoreFullError,
+)
 from gossiplog.gossip.quotas import Quota, Quotas
+from gossiplog.net.catching_up import FAILED_SECONDS, CatchUp, Moved, bring_back
 from gossiplog.store.logs import open_logs
 from gossiplog.store.memory.faults import DiskFault
+from tests import netcase
 from tests.netcase import LISTEN, World
 from tests.processes import ProcessTestCase
 
@@ -125,6 +134,83 @@ class SyncTests(SynchronousTestCase):
             self.sync()
         self.assertIn("nothing moved for 20 s", str(caught.exception))
         self.bob.disk.resume()
+
+    def catch_up(self) -> CatchUp:
+        """One that is waited for, and left, by a node that runs on."""
+        sync = CatchUp(self.ann.node, self.address, PATIENCE)
+        self.world.result(Deferred.fromCoroutine(sync.run()))
+        sync.leave()
+        self.world.run(1)
+        return sync
+
+    def test_a_node_that_runs_on(self) -> None:
+        """Is connected afterwards as it was before."""
+        self.catch_up()
+        self.assertEqual((self.ann.node.peers, self.ann.node.status().dialled), ([], ()))
+        self.ann.node.connect(self.address)
+        self.world.run(1)
+        before = self.ann.node.status().peers
+        sync = self.catch_up()
+        self.assertEqual((sync.peer, sync._sent), (self.ann.node.peers[0], 0))
+        [after] = self.ann.node.status().peers
+        self.assertGreater(after.up_seconds, before[0].up_seconds)
+        self.assertEqual([each.connected for each in self.ann.node.status().dialled], [True])
+
+    def test_others_go_on_meanwhile(self) -> None:
+        """What they send, and what is wrong with them, is no answer of who is meant."""
+        cleo, writes = self.world.site("cleo"), 100
+        self.ann.node.connect(cleo.listen())
+        self.bob.stop()
+
+        def busy(left: int) -> None:
+            if left:
+                Deferred.fromCoroutine(write())
+                self.world.reactor.callLater(1.0, busy, left - 1)
+
+        async def write() -> None:
+            await (await cleo.store.writer()).append(b"x")
+
+        busy(writes)
+        self.ann.node._tell(PeerRejected("tcp:elsewhere:1", MalformedMessageError("noise")))
+        with self.assertRaises(NodeError) as caught:
+            self.sync()
+        self.assertIn(f"no answer from {self.address} within 20 s", str(caught.exception))
+        self.world.run(writes)
+
+    def test_two_connections(self) -> None:
+        """Whichever of them stays: it is the node that is meant."""
+        sync = CatchUp(self.ann.node, self.address, PATIENCE)
+        self.bob.disk.stall()
+        moved = Deferred.fromCoroutine(sync.run())
+        self.world.run(1)
+        self.bob.node.connect(self.ann.listen())
+        self.ann.node.connect(self.address)
+        self.world.run(2)
+        self.bob.disk.resume()
+        self.assertEqual(self.world.result(moved)[:1], (1,))
+        self.assertEqual(self.bob.payloads(self.ann.author()), [b"1", b"2"])
+
+    def test_a_node_that_is_kept_out(self) -> None:
+        """That is said, and what lets it in."""
+        self.ann.node.connect(self.address)
+        self.world.run(1)
+        self.ann.node.ban(self.bob.node.id, reason="too loud")
+        self.ann.node.connect(self.address).peer = self.bob.node.id
+        with self.assertRaises(NodeError) as caught:
+            self.sync()
+        self.assertIn("too loud", str(caught.exception))
+        self.assertIn("gossiplog unban", str(caught.exception))
+
+    def test_who_gives_nothing_back(self) -> None:
+        """Of a copy that is to be appended to, a peer that sends no entries shows nothing."""
+        self.bob.stop()
+        self.patch(netcase, "Node", partial(Node, mode="pull"))
+        self.bob.start()
+        self.bob.listen()
+        back = Deferred.fromCoroutine(bring_back(self.ann.node, self.address, PATIENCE))
+        with self.assertRaises(StoreCopiedError) as caught:
+            self.world.result(back, PATIENCE + 5)
+        self.assertIn("may send no entries", str(caught.exception))
 
 
 class RefusedTests(SynchronousTestCase):

@@ -16,11 +16,11 @@ import gossiplog
 from gossiplog.arguments import check_type
 from gossiplog.blocking.store import Store
 from gossiplog.blocking.waiting import Told, called, waits
-from gossiplog.catch_up import CatchUp, Moved
 from gossiplog.errors import StoreClosedError
 from gossiplog.gossip.quotas import Quota, Quotas, Usage
 from gossiplog.log.network import Network
 from gossiplog.net.bans import Ban
+from gossiplog.net.catching_up import CatchUp, Moved
 from gossiplog.notices import Peer, Progress
 from gossiplog.ticket import Ticket
 

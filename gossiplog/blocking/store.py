@@ -17,7 +17,7 @@ import gossiplog
 from gossiplog.arguments import check_seconds
 from gossiplog.blocking.reader import Reader
 from gossiplog.blocking.waiting import waits
-from gossiplog.errors import InvalidValueError, StoreClosedError, StoreLockedError
+from gossiplog.errors import InvalidValueError, StoreClosedError, StoreInUseError, StoreLockedError
 from gossiplog.live import reactor_thread
 from gossiplog.live.selection import Where
 from gossiplog.log.clock_view import ClockView
@@ -28,9 +28,9 @@ from gossiplog.store.lock import TRY_SECONDS, Patience
 if TYPE_CHECKING:
     from gossiplog.blocking import views
     from gossiplog.blocking.attached import AttachedNode
-    from gossiplog.catch_up import Moved
     from gossiplog.live.order_notices import OrderNotices
     from gossiplog.log.network import Network
+    from gossiplog.net.catching_up import Moved
     from gossiplog.ticket import Ticket
     from gossiplog.views.search import Search
     from gossiplog.views.view import View
@@ -242,6 +242,18 @@ class AttachedStore(Store):
         attached: Any = import_module("gossiplog.blocking.attached")
         node: AttachedNode = attached.AttachedNode(self._wait(lambda: self._it.node), self._wait)  # type: ignore[attr-defined]
         return node
+
+    def sync(
+        self, *endpoints: str, network: Network | Ticket | str, timeout: float = 20.0, **options: Any
+    ) -> Moved:
+        """As :meth:`Store.sync`, by the node, which was started with ``options`` of its own and takes none here."""
+        if options:
+            raise StoreInUseError(
+                f"a node has store {self.path}, and syncs as it was started: without {', '.join(options)}"
+            )
+        attached: Any = import_module("gossiplog.blocking.attached")
+        moved: Moved = attached.catch_up(self, endpoints, timeout, network)
+        return moved
 
 
 def attach(path: AnyPath, *, wait: float = 0.0, timeout: float | None = None) -> AttachedStore:

@@ -9,6 +9,7 @@ No seed, no node key and no network key is in any answer.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from itertools import islice
@@ -18,7 +19,7 @@ from typing import Any, Final
 from twisted.internet.defer import DeferredList
 
 from gossiplog import limits
-from gossiplog.control import moving
+from gossiplog.control import meeting, moving, searching
 from gossiplog.control.desk import Answer, Asker, Desk
 from gossiplog.control.messages import Asked, content, failure, pairs, row
 from gossiplog.control.outcomes import damage, report
@@ -39,7 +40,8 @@ from gossiplog.net.bans import OPERATOR
 from gossiplog.status import authors_of
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.requests import SetCursor
-from gossiplog.views.states import drop, states_of
+from gossiplog.views.place import DRAFT
+from gossiplog.views.states import drop, put, states_of
 
 PROGRESS_SECONDS: Final = 0.2
 ROWS_BYTES: Final = 1 << 20
@@ -199,10 +201,26 @@ def _views(desk: Desk, asked: Asked, asker: Asker) -> Any:
 
 
 def _drop_view(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    name = _closed_view(desk, asked)
+    return desk.core.derive(lambda place: drop(place, name))
+
+
+def _put_view(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    """Put what was built beside in the place of a view; without ``draft`` only say whether that may be."""
+    name, version = _closed_view(desk, asked), asked.number("version")
+    draft = asked.text("draft", "")
+    if not draft:
+        return None
+    if os.sep in draft or not draft.startswith(DRAFT):
+        raise ControlError(f"a view is built in a directory {DRAFT}... of the store")
+    return desk.core.derive(lambda place: put(place, os.path.join(desk.store.path, draft), name, version))
+
+
+def _closed_view(desk: Desk, asked: Asked) -> str:
     name = asked.text("name")
     if desk.core.views.is_open(name):
         raise StoreInUseError(f"the view {name!r} is open in the node that has store {desk.store.path}")
-    return desk.core.derive(lambda place: drop(place, name))
+    return name
 
 
 # -- the node ------------------------------------------------------------------------------------------------------
@@ -250,7 +268,9 @@ def _unban(desk: Desk, asked: Asked, asker: Asker) -> Any:
 
 
 ANSWERS: Final[Mapping[str, Answer]] = {
+    **meeting.ANSWERS,
     **moving.ANSWERS,
+    **searching.ANSWERS,
     "authors": _authors,
     "ban": _ban,
     "clock": _clock,
@@ -262,6 +282,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "holes": _holes,
     "interest": _interest,
     "meta": _meta,
+    "put_view": _put_view,
     "recovered": _recovered,
     "rows": _rows,
     "segments": _segments,

@@ -16,7 +16,7 @@ from typing import Any
 from gossiplog.control.attached_node import AttachedNode
 from gossiplog.control.line import Line, dial
 from gossiplog.control.logs import NodeLogs
-from gossiplog.errors import ControlError, GossiplogError, NetworkMismatchError
+from gossiplog.errors import ControlError, GossiplogError
 from gossiplog.live.job_queue import CallJob
 from gossiplog.live.store import Store
 from gossiplog.live.store_thread import StoreThread
@@ -36,11 +36,11 @@ class AttachedStore(Store):
         return AttachedNode(self._core, thread.node)
 
 
-def attach(path: AnyPath, reactor: Any, *, wait: float = 0.0) -> AttachedStore:
+def attach(path: AnyPath, reactor: Any, *, wait: float = 0.0, views: str | None = None) -> AttachedStore:
     """Return the store at ``path`` as the node that has it shows it.
 
-    All that a store does works, but repairing and running a node; views are in memory.  Waits for up to ``wait``
-    seconds while the node has no room for more.
+    All that a store does works, but repairing and running a node; views are in memory, or in the directory ``views``,
+    which is nobody else's.  Waits for up to ``wait`` seconds while the node has no room for more.
 
     Raises :class:`ControlError` when no node has the store, StoreUnsafeError when it is somebody else's.
     """
@@ -48,7 +48,7 @@ def attach(path: AnyPath, reactor: Any, *, wait: float = 0.0) -> AttachedStore:
     made: list[NodeThread] = []
 
     def thread(*about: Any) -> NodeThread:
-        made.append(NodeThread(place, wait, *about))
+        made.append(NodeThread(place, wait, views, *about))
         return made[0]
 
     opener: Any = None
@@ -59,10 +59,8 @@ def attach(path: AnyPath, reactor: Any, *, wait: float = 0.0) -> AttachedStore:
 
 def require_network(store: Store, network: Network) -> None:
     """Raise :class:`NetworkMismatchError` if the node that shows ``store`` is in another network."""
-    about: Any = store._core.thread.now(lambda logs: logs)
-    found = about.line.about.get("network")
-    if found != network.discovery_id.hex():
-        raise NetworkMismatchError(f"the node that has store {store.path} is in another network")
+    logs: Any = store._core.thread.now(lambda logs: logs)
+    logs.require_network(network)
 
 
 def dialled(place: str, wait: float) -> Line:
@@ -85,6 +83,7 @@ class NodeThread(StoreThread):
         self,
         place: str,
         wait: float,
+        views: str | None,
         _: object,
         reactor: Any,
         delivered: Callable[[Delivery], None],
@@ -100,7 +99,7 @@ class NodeThread(StoreThread):
             news = dialled(place, wait)
             try:
                 news.ask("watch")  # before the clock is read: nothing is missed between
-                logs = NodeLogs(dialled(place, wait), news)
+                logs = NodeLogs(dialled(place, wait), news, views)
             except BaseException:
                 news.close()
                 raise

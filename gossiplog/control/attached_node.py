@@ -12,9 +12,10 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gossiplog.arguments import check_flags
+from gossiplog.arguments import check_flags, check_seconds
 from gossiplog.log.keys import check_authors, check_node_id
 from gossiplog.net.bans import OPERATOR, Ban, check_ban
+from gossiplog.net.catching_up import Moved
 from gossiplog.net.endpoints import check_client
 from gossiplog.notices import Peer
 from gossiplog.status import Status
@@ -60,6 +61,16 @@ class AttachedNode:
         """
         check_client(endpoint)
         return self._line("connect", endpoint=endpoint)
+
+    def sync(self, endpoint: str, *, timeout: float = 20.0) -> Result[Moved]:
+        """Catch up with who answers at an endpoint, in both directions; what moved.
+
+        Raises NodeError when nobody answers, or nothing moves for ``timeout`` seconds.  Other questions wait meanwhile.
+        """
+        check_client(endpoint)
+        check_seconds("timeout", timeout)
+        moved = self._line("sync", endpoint=endpoint, timeout=timeout)
+        return moved.addCallback(lambda said: Moved(*said["moved"]))  # type: ignore[return-value]
 
     def disconnect(self, peer: bytes) -> Result[bool]:
         """As :meth:`gossiplog.Node.disconnect`."""

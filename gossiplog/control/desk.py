@@ -15,9 +15,9 @@ from twisted.python.failure import Failure
 
 from gossiplog.control.messages import Asked
 from gossiplog.errors import NodeStoppedError
-from gossiplog.gossip.quotas import Quota, Quotas
-from gossiplog.live.store import Store
+from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.network import Network
+from gossiplog.net.catching_up import Meeting
 from gossiplog.status import Status
 
 
@@ -35,10 +35,9 @@ class Asker(Protocol):
         """Tell it what is new from now on."""
 
 
-class Served(Protocol):
+class Served(Meeting, Protocol):
     """A node, as far as others ask it something."""
 
-    store: Store
     id: bytes
     network: Network
 
@@ -46,15 +45,8 @@ class Served(Protocol):
     def quotas(self) -> Quotas:
         """What bounds what is taken."""
 
-    @property
-    def over_quota(self) -> dict[bytes, Quota]:
-        """Of whom nothing is taken."""
-
     def status(self, *, authors: bool) -> Status:
         """How it is."""
-
-    def connect(self, endpoint: str) -> object:
-        """Keep a connection."""
 
     def disconnect(self, peer: bytes) -> bool:
         """End it."""

@@ -37,6 +37,7 @@ from gossiplog.errors import (
     BadExportError,
     ControlError,
     GossiplogError,
+    NetworkMismatchError,
     NodeGoneError,
     PayloadTooLargeError,
     StoreInUseError,
@@ -46,6 +47,7 @@ from gossiplog.log.clock import Clock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, decode_proof, encode_proof
 from gossiplog.log.keys import format_author
+from gossiplog.log.network import Network
 from gossiplog.log.segment import Head, Segment, Unfolded, unfold
 from gossiplog.store.logs import NETWORK
 from gossiplog.store.reading_around import Stretch
@@ -56,6 +58,7 @@ if TYPE_CHECKING:  # most verbs need none of them
     from gossiplog.live.backing_up import BackedUp
     from gossiplog.live.compacting import Compacted
     from gossiplog.live.importing import Imported
+    from gossiplog.views.search import Hit
 
 _ABOUT_AUTHOR: Final = ("entries", "bytes", "local", "forked", "blocked", "over_quota")
 
@@ -71,9 +74,13 @@ class NodeLogs:
 
     disk: str | None = None
 
-    def __init__(self, line: Line, news: Line | None = None) -> None:
-        """``line`` is mine from now on; so is ``news``, on which somebody else hears what is new."""
+    def __init__(self, line: Line, news: Line | None = None, views: str | None = None) -> None:
+        """``line`` is mine from now on; so is ``news``, on which somebody else hears what is new.
+
+        ``views`` is a directory for what is derived, without which it is in memory.
+        """
         self.line = line
+        self._views = views
         self._news = news
         self.vouching = _Rows(line)
         self.weighing = _NoWeighing()
@@ -83,8 +90,14 @@ class NodeLogs:
         """Where the store is."""
         return self.line.path
 
-    def own_place(self) -> None:
-        """Nothing is kept beside the logs by who does not have the store."""
+    def require_network(self, network: Network) -> None:
+        """Raise :class:`NetworkMismatchError` if the node is in another network."""
+        if self.line.about.get("network") != network.discovery_id.hex():
+            raise NetworkMismatchError(f"the node that has store {self.path} is in another network")
+
+    def own_place(self) -> tuple[str, bytes] | None:
+        """Nothing is kept beside the logs by who does not have the store, but where that was said."""
+        return None if self._views is None else (self._views, b"")
 
     @cached_property
     def _about(self) -> dict[str, Any]:
@@ -256,6 +269,17 @@ class NodeLogs:
     # -- what the node does itself
 
     is_of_node = True
+
+    def find(self, text: str, limit: int, order: str) -> Iterator[Hit]:
+        """Yield entries by their words, as the index of the command in the node has them."""
+        from gossiplog.views.search import Hit
+
+        for offset in range(0, limit, limits.CONTROL_HITS):
+            some = min(limit - offset, limits.CONTROL_HITS)
+            page = self.line.ask("search", text=text, limit=some, offset=offset, order=order)
+            yield from (Hit(key_of(author), *about) for author, *about in page)
+            if len(page) < some:
+                return
 
     def backup(self, target: str, seeds: bool, check: bool) -> BackedUp:
         """Let the node back the store up."""

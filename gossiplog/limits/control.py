@@ -31,5 +31,8 @@ CONTROL_SILENT_SECONDS: Final = 10.0
 CONTROL_PAGE: Final = 4096
 """Heads in one answer about a clock."""
 
+CONTROL_HITS: Final = 256
+"""Entries in one answer to a search; their snippets are short, but nothing says so."""
+
 MAX_TROUBLES: Final = 32
 """Kept of what went wrong in a node: a screen of them."""

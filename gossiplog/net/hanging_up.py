@@ -1,4 +1,4 @@
-"""Ending the sessions with a node because somebody says so.
+"""Ending the sessions with a node because somebody says so, or one that was begun for a while.
 
 Responsible for: finding them, and who dials that node.
 Must not know: why.
@@ -7,7 +7,9 @@ Invariant: sessions with others, and who dials them, are as they were.
 
 from __future__ import annotations
 
+from gossiplog.errors import ByeCode
 from gossiplog.gossip import events
+from gossiplog.net.dialer import Dialer
 from gossiplog.net.driver import Driver
 
 
@@ -20,3 +22,10 @@ def hang_up(driver: Driver, peer: bytes, code: int, reason: str) -> bool:
     for number in sessions:
         driver.loop.handle(events.Closed(number, code, reason))
     return bool(dialers or sessions)
+
+
+def let_go(driver: Driver, dialer: Dialer) -> None:
+    """Dial what ``dialer`` dials no more, and end the session on its link."""
+    dialer.stop()
+    for number in [number for number, link in driver.links.items() if link is dialer.link]:
+        driver.loop.handle(events.Closed(number, ByeCode.NORMAL, "that was all"))

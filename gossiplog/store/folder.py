@@ -101,6 +101,10 @@ class Folder:
         """Move a file to the place of another."""
         os.rename(name, another, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
+    def move(self, name: str, another: Folder) -> None:
+        """Move a file to another directory of this file system."""
+        os.rename(name, name, src_dir_fd=self._fd, dst_dir_fd=another._fd)
+
     def size(self, name: str) -> int | None:
         """Return how large a file is, ``None`` if there is none.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from typing import Final
 from urllib.parse import quote
 
@@ -20,6 +21,9 @@ from gossiplog.store.owning_process import leak
 from gossiplog.views.derived import Derived, Guard
 
 SUFFIX: Final = ".sqlite"
+
+DRAFT: Final = f".{VIEWS}-"
+"""How a directory begins, beside that of the views, in which one is built while a node has the store."""
 
 MARK: Final = "of-store"
 """The file with the token of the store that all others in the directory are derived from; no copy has that token."""
@@ -82,6 +86,23 @@ class Place:
         """Delete a file that is not open, if there is one."""
         if self._directory is not None:
             _File(self._folder(), name).delete()
+
+    def take(self, directory: str, name: str) -> None:
+        """Move in a file that was made in another place, and is open nowhere, instead of what has its name here.
+
+        :raises StoreError: there is none.
+        """
+        try:
+            made = existing(directory)
+            if made is None:
+                raise StoreUnsafeError(f"{directory} has no directory {VIEWS}")
+            with closing(made):
+                if made.size(name + SUFFIX) is None:
+                    raise StoreUnsafeError(f"{made.path} has no file {name}{SUFFIX}")
+                self.remove(name)
+                made.move(name + SUFFIX, self._folder())
+        except OSError as error:
+            raise store_error(error, directory) from error
 
     def close(self) -> None:
         """Close what is open; a second call does nothing."""

@@ -1,6 +1,6 @@
 """What is known of the views that are kept beside a store.
 
-Responsible for: the state of each file of a view; deleting those of one.
+Responsible for: the state of each file of a view; deleting those of one, and putting a new one in their place.
 Must not know: how a view works; who asks.
 Invariant: to look changes nothing, and what cannot be read is a state too.
 """
@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from gossiplog.errors import InvalidValueError
 from gossiplog.views.answering import BUILT, versions
 from gossiplog.views.derived import Derived
 from gossiplog.views.place import Place
@@ -66,3 +67,14 @@ def drop(place: Place, name: str) -> bool:
     for version in found:
         place.remove(f"{name}.{version}")
     return bool(found)
+
+
+def put(place: Place, directory: str, name: str, version: int) -> None:
+    """Move in the file of a view that was built in another ``directory``, instead of all that it has here."""
+    file = f"{name}.{version}"
+    if not _FILE.fullmatch(file):
+        raise InvalidValueError(f"{file} is not what the file of a view is called")
+    place.take(directory, file)
+    for other in versions(place, name):
+        if other != version:
+            place.remove(f"{name}.{other}")

@@ -14,17 +14,26 @@ from contextlib import AsyncExitStack, closing
 from typing import Any
 
 from gossiplog.app.commands.local import opened
-from gossiplog.app.commands.replicate import open_existing, react
+from gossiplog.app.commands.replicate import counted, open_existing, react
 from gossiplog.app.printing import StatusLine, say
-from gossiplog.catch_up import CatchUp
+from gossiplog.control.logs import NodeLogs
+from gossiplog.control.opening import shown
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.keys import format_author
+from gossiplog.net.catching_up import bring_back, recovered
 from gossiplog.node import Node
+from gossiplog.ticket import Ticket
 
 
 def recover(arguments: Namespace) -> int:
     """Let the writers of a store append again, with what peers have of them; print where each goes on."""
-    return _alone(arguments) if arguments.alone else react(_recover, arguments)
+    if arguments.alone:
+        return _alone(arguments)
+    logs = shown(arguments.store, arguments.wait)
+    if logs is None:
+        return react(_recover, arguments)
+    with closing(logs):
+        return _recover_there(arguments, logs)
 
 
 def _alone(arguments: Namespace) -> int:
@@ -51,12 +60,24 @@ async def _recover(reactor: Any, arguments: Namespace) -> None:
                 node = Node(reactor, store, network=arguments.network)
                 one.push_async_callback(node.stop)
                 with StatusLine() as show:
-                    catching_up = CatchUp(node, peer, arguments.timeout, show)
-                    await catching_up.run()
-                catching_up.require_shown()
-        await store._core.run(lambda logs: logs.require_all_back())
-        await store.recovered()
+                    await bring_back(node, peer, arguments.timeout, show)
+        await recovered(store)
         _report(await store.writers(), before, store.clock, store.forks)
+
+
+def _recover_there(arguments: Namespace, logs: NodeLogs) -> int:
+    """Let the node that has the store do it."""
+    logs.require_network(Ticket.of(arguments.network).network)
+    if not logs.copied:
+        say(_no_need(logs.path))
+        return 0
+    before = logs.clock.copy()
+    with StatusLine() as show:
+        shown_so_far = counted(", ".join(arguments.peer), show)
+        logs.line.ask("recover", endpoints=arguments.peer, timeout=arguments.timeout, progress=shown_so_far)
+    after = NodeLogs(logs.line)
+    _report(after.writers(), before, after.clock, after.forks)
+    return 0
 
 
 def _no_need(path: str) -> str:

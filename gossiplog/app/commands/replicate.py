@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import AsyncExitStack, closing
 from time import monotonic
 from typing import Any
 
@@ -23,22 +23,26 @@ from twisted.logger import LogEvent
 from gossiplog.app import chat as chatting
 from gossiplog.app.commands.damage import Damages
 from gossiplog.app.commands.local import missing, option
+from gossiplog.app.finding import Finding
 from gossiplog.app.foreground import Main, foreground
 from gossiplog.app.happenings import describe
 from gossiplog.app.log_options import log_options
 from gossiplog.app.logs import Lines
 from gossiplog.app.printing import FAILURE, StatusLine, as_json, complain, say
-from gossiplog.app.run_options import RunOptions
+from gossiplog.app.run_options import ADDRESSES, OPTIONS, RunOptions
 from gossiplog.app.service import Serving, open_patiently
 from gossiplog.app.terminal import Terminal
-from gossiplog.catch_up import CatchUp
 from gossiplog.control.attached import attach, require_network
-from gossiplog.control.opening import is_shown
+from gossiplog.control.logs import NodeLogs
+from gossiplog.control.messages import key_of
+from gossiplog.control.opening import is_shown, shown
 from gossiplog.errors import ByeCode, StoreInUseError, StoreLockedError, StoreNotFoundError
 from gossiplog.gossip.quotas import Quota, Quotas
 from gossiplog.live.opening import open_store
 from gossiplog.live.store import Store
 from gossiplog.log.keys import short_key
+from gossiplog.log.network import Network
+from gossiplog.net.catching_up import CatchUp, Moved
 from gossiplog.node import Node
 from gossiplog.notices import Notice, PeerDown, PeerUp
 from gossiplog.store.lock import TRY_SECONDS, Patience
@@ -52,6 +56,9 @@ _NO_ROOM = {
     Quota.BYTES: "the disk has no room for more",
 }
 """What bounds are for that nobody asked for."""
+
+_ANY = Quotas(authors=1, bytes_per_author=1, bytes=1, entries_per_second=1)
+"""Of a node that was started by somebody else: it does not say which of its bounds were asked for."""
 
 _ONLY = {
     "pull": "only pulls: it has what was here, and nothing came from it",
@@ -115,17 +122,19 @@ async def start_node(stack: AsyncExitStack, reactor: Any, store: Store, argument
 
 
 def sync(arguments: Namespace) -> int:
-    """Catch up with one peer, in both directions unless told otherwise; print what moved."""
-    return react(_sync, arguments)
+    """Catch up with one peer, in both directions unless told otherwise; print what moved.
+
+    The node that has the store does it, if one has.
+    """
+    logs = shown(arguments.store, arguments.wait)
+    if logs is None:
+        return react(_sync, arguments)
+    with closing(logs):
+        return _sync_there(arguments, logs)
 
 
 async def _sync(reactor: Any, arguments: Namespace) -> int:
-    network, peer = arguments.network, arguments.peer
-    if isinstance(network, Ticket):
-        peer = peer or next(iter(network.addresses), None)
-        network = network.network
-    if peer is None:
-        arguments.wrong("the following arguments are required: PEER, or a ticket with an address")
+    network, peer = _whom(arguments)
     options = RunOptions.of(vars(arguments))
     async with AsyncExitStack() as stack:
         store = await open_existing(arguments, reactor)
@@ -143,17 +152,65 @@ async def _sync(reactor: Any, arguments: Namespace) -> int:
             over = node.over_quota
             for words in refused(over, options.quotas):
                 complain(words)
-    for author in sorted(store.forks - known):
+    met = catching_up.peer.mode if catching_up.peer is not None and options.mode == "both" else None
+    _report(arguments, moved, store.forks - known, peer, met)
+    return 0 if all(getattr(options.quotas, quota.value) for quota in over.values()) else FAILURE
+
+
+def _whom(arguments: Namespace) -> tuple[Network, str]:
+    """Return the network, and the endpoint that is dialled there."""
+    ticket = Ticket.of(arguments.network)
+    peer = arguments.peer or next(iter(ticket.addresses), None)
+    if peer is None:
+        arguments.wrong("the following arguments are required: PEER, or a ticket with an address")
+    return ticket.network, str(peer)
+
+
+def _sync_there(arguments: Namespace, logs: NodeLogs) -> int:
+    """Let the node do it."""
+    network, peer = _whom(arguments)
+    logs.require_network(network)
+    if own := [*_options_of_a_node(arguments)]:
+        raise StoreInUseError(
+            f"a node has store {logs.path}, and syncs as it was started: without {', '.join(own)}, or stop it first"
+        )
+    known = logs.forks
+    with StatusLine() as show:
+        said = logs.line.ask("sync", endpoint=peer, timeout=arguments.timeout, progress=counted(peer, show))
+    for words in refused({key_of(author): Quota(quota) for author, quota in said["over_quota"]}, _ANY):
+        complain(words)
+    _report(arguments, Moved(*said["moved"]), NodeLogs(logs.line).forks - known, peer, said["mode"])
+    return 0
+
+
+def counted(peer: str, show: Callable[[str], None] | None) -> Callable[[int, int], None] | None:
+    """Return what shows how far a node is that syncs with ``peer``; None where nobody looks."""
+    return None if show is None else lambda held, known: show(f"{peer}: {held:,} of {known:,} entries")
+
+
+def _options_of_a_node(arguments: Namespace) -> Iterator[str]:
+    """Yield those that were said and that a node takes when it starts."""
+    said = vars(arguments)
+    yield from (option.name for option in OPTIONS if option not in ADDRESSES and said.get(option.field))
+    if Finding.of(said).is_asked:
+        yield "options that find peers"
+
+
+def _report(arguments: Namespace, moved: Moved, forked: Set[bytes], peer: str, mode: str | None) -> None:
+    """Print what came of it; ``forked`` are the logs that were not known to be, ``mode`` is the peer's.
+
+    It is None where entries were to go one way only.
+    """
+    for author in sorted(forked):
         complain(
             f"author {short_key(author)} has forked its log; see gossiplog forks {option('--store', arguments.store)}"
         )
-    if options.mode == "both" and catching_up.peer is not None and catching_up.peer.mode in _ONLY:
-        complain(f"{peer} {_ONLY[catching_up.peer.mode]}")
+    if mode in _ONLY:
+        complain(f"{peer} {_ONLY[mode]}")
     if arguments.json:
         say(as_json(moved._asdict()))
     else:
         say(f"received {moved.received} entries, sent {moved.sent}, in {moved.seconds:.2f} s")
-    return 0 if all(getattr(options.quotas, quota.value) for quota in over.values()) else FAILURE
 
 
 def refused(over: Mapping[bytes, Quota], asked: Quotas) -> Iterator[str]:

@@ -12,13 +12,15 @@ import sys
 from argparse import Namespace
 from contextlib import closing
 from importlib import import_module
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from gossiplog.app.commands.local import Opened, missing, opened
 from gossiplog.app.printing import as_json, say
 from gossiplog.control.logs import NodeLogs
-from gossiplog.errors import InvalidValueError, StoreInUseError, StoreNotFoundError
+from gossiplog.errors import InvalidValueError, StoreNotFoundError
 from gossiplog.store.logs import Logs
-from gossiplog.views.place import Place
+from gossiplog.views.place import DRAFT, Place
 from gossiplog.views.states import State, drop, states_of
 from gossiplog.views.view import View
 
@@ -27,17 +29,20 @@ def views(arguments: Namespace) -> int:
     """Show the views of a store, or do what the options say."""
     made = None if arguments.rebuild is None else load(arguments.rebuild)
     with closing(opened(arguments.store, arguments.wait)) as logs:
-        if made is not None or arguments.drop is not None:
+        if isinstance(logs, NodeLogs) and made is not None:
+            _build_beside(arguments, made, logs)
+        elif made is not None or arguments.drop is not None:
             name = arguments.drop if made is None else made.name
-            if made is not None and isinstance(logs, NodeLogs):
-                raise StoreInUseError(f"a node has store {logs.path}: stop it before a view is built anew")
             if not _drop(logs, name) and made is None:
                 raise InvalidValueError(f"store {logs.path} has no view {name!r}")
-        states = [] if made is not None else _states(logs)
-    if made is not None:
+        is_built = made is None or isinstance(logs, NodeLogs)
+        states = _states(logs) if is_built else []
+    if made is not None and not is_built:
         _build(arguments, made)
         with closing(opened(arguments.store, arguments.wait)) as logs:
-            states = [state for state in _states(logs) if state.name == made.name]
+            states = _states(logs)
+    if made is not None:
+        states = [state for state in states if state.name == made.name]
     for state in states:
         say(as_json(state._asdict()) if arguments.json else _in_words(state))
     if not states and not arguments.json:
@@ -73,6 +78,20 @@ def _build(arguments: Namespace, view: View) -> None:
         raise missing(error, arguments.store) from None
     with closing(store):
         store.view(view).ready()
+
+
+def _build_beside(arguments: Namespace, view: View, logs: NodeLogs) -> None:
+    """While a node has the store: build it in a directory of its own, which the node takes it from."""
+    from gossiplog import blocking
+
+    about: dict[str, Any] = {"name": view.name, "version": view.version}
+    logs.line.ask("put_view", **about)  # or why it is not to be
+    with TemporaryDirectory(prefix=DRAFT, dir=logs.path) as place:
+        store = blocking.attach(arguments.store, wait=arguments.wait)
+        store._how["views"] = place
+        with store:
+            store.view(view).ready()
+        logs.line.ask("put_view", draft=os.path.basename(place), **about)
 
 
 def _place(logs: Logs) -> Place:

@@ -1,30 +1,41 @@
 """Catching up with one peer, once.
 
-Responsible for: dialling, waiting until both sides hold the same, giving up on silence, counting what moved.
+Responsible for: dialling, waiting until both sides hold the same, giving up on silence, counting what moved; doing so
+with several before a store that was copied is appended to.
 Must not know: the command line, or what shows the progress.
 Invariant: it ends: in sync, or with an error once nothing moved for the time allowed.  What stops replication on our
-side is what the error says.
+side is what the error says.  A node that runs on is connected and dials afterwards as it was and did before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 
 from gossiplog.arguments import check_seconds
-from gossiplog.errors import GossiplogError, NodeError, NodeStoppedError, StoreCopiedError, StoreDamagedError
+from gossiplog.errors import ByeCode, GossiplogError, NodeError, NodeStoppedError, StoreDamagedError
+from gossiplog.gossip.quotas import Quota
+from gossiplog.live.results import Result
+from gossiplog.live.store import Store
 from gossiplog.log.keys import short_key
+from gossiplog.net.bans import Ban
+from gossiplog.net.driver import Driver
+from gossiplog.net.hanging_up import let_go
+from gossiplog.net.link import Link
+from gossiplog.net.own_logs import require_gives
 from gossiplog.net.progress import in_words
-from gossiplog.node import Node
 from gossiplog.notices import (
     DialFailed,
+    InSync,
     NewEntries,
     Notice,
     Peer,
+    PeerDown,
     PeerRejected,
     PeerUp,
+    Progress,
     StoreDamaged,
     StoreFailing,
 )
@@ -44,11 +55,50 @@ class Moved(NamedTuple):
     seconds: float
 
 
+class Meeting(Protocol):
+    """A node, as far as it catches up."""
+
+    reactor: Any
+    store: Store
+    _driver: Driver
+
+    @property
+    def peers(self) -> list[Peer]:
+        """With an open session."""
+
+    @property
+    def bans(self) -> list[Ban]:
+        """Who is kept out."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+
+    @property
+    def over_quota(self) -> dict[bytes, Quota]:
+        """Of whom nothing is taken."""
+
+    def connect(self, endpoint: str) -> Any:
+        """Keep a connection."""
+
+    def subscribe(self, listener: Callable[[Notice], object]) -> Callable[[], None]:
+        """Hear of what happens."""
+
+    def when_in_sync(self, peer: Peer) -> Result[InSync]:
+        """Wait until both hold the same."""
+
+    def _check_nothing_lost(self, peer: Peer) -> None:
+        """Raise if own entries are there that may not come."""
+
+    def _require_shown(self, peer: Peer) -> None:
+        """Raise if own entries may be there that are not shown."""
+
+
 class CatchUp:
     """I make a node and one ``peer`` hold the same, or, where entries may go one way only, see that all have gone."""
 
     def __init__(
-        self, node: Node, endpoint: str, patience: float, show: Callable[[str], None] | None = None
+        self, node: Meeting, endpoint: str, patience: float, show: Callable[[str], None] | None = None
     ) -> None:
         """``patience``: seconds in which something has to move; ``show`` is told how it goes."""
         check_seconds("timeout", patience)
@@ -68,6 +118,9 @@ class CatchUp:
         self.peer: Peer | None = None
         self._met: Deferred[Peer] = Deferred()
         self._dialer: Any = None
+        self._is_ours = False  # and was begun for this
+        self._is_replaced = False  # of two connections with the peer the other one stays
+        self._before: dict[Link, int] = {}
 
     async def run(self) -> Moved:
         """Do it; raises NodeError when the peer does not answer, falls silent or goes away.
@@ -75,8 +128,9 @@ class CatchUp:
         Raises StoreError when our own store is why nothing goes on.
         """
         unsubscribe = self._node.subscribe(self._told)
-        self._dialer = self._node.connect(self._endpoint)
+        self._dial()
         self._task = Deferred.fromCoroutine(self._catch_up())
+        self._see()
         self._next_look = self._reactor.callLater(LOOK_SECONDS, self._look)
         try:
             await self._task
@@ -95,26 +149,54 @@ class CatchUp:
             unsubscribe()
         return self._moved()
 
-    def require_shown(self) -> None:
-        """Raise :class:`StoreCopiedError` if the peer, now in sync, shows nothing of a log that is written here."""
+    def _dial(self) -> None:
+        driver = self._node._driver
+        self._before = {link: link.entries_out for link in driver.links.values()}
+        known = [each for each in driver.dialers.active if each.endpoint == self._endpoint]
+        self._is_ours = not known
+        if known:
+            self._dialer = known[0]
+            self._dialer.dial()
+        else:
+            self._dialer = self._node.connect(self._endpoint)
+
+    def leave(self) -> None:
+        """Of a node that runs on: end the connection, if it was made for this."""
+        if self._is_ours:
+            let_go(self._node._driver, self._dialer)
+
+    def require_back(self) -> None:
+        """Raise :class:`StoreCopiedError` if the peer, now in sync, may have more of what is written here."""
         if self.peer is not None:
+            require_gives(self._node._driver.replica, self.peer, self._node.store.path)
             self._node._require_shown(self.peer)
 
     async def _catch_up(self) -> None:
-        peer = await self._met
-        await self._node.when_in_sync(peer)
+        while True:
+            peer = await self._met
+            try:
+                await self._node.when_in_sync(peer)
+                break
+            except NodeStoppedError:
+                if not self._is_replaced:
+                    raise
+            self._is_replaced, self.peer, self._met = False, None, Deferred()
+            self._see()
         self._count()
 
     def _told(self, notice: Notice) -> None:
         match notice:
             case NewEntries(_, first, last):
                 self._received += last - first + 1
-                self._moved_at = self._reactor.seconds()
+                if self._up:  # others are met all the time by a node that runs on
+                    self._moved_at = self._reactor.seconds()
                 if not isinstance(self._hindrance, StoreDamagedError):
                     self._hindrance = None  # there is room again
             case PeerUp():
                 self._see()
-            case DialFailed(_, reason):
+            case PeerDown(peer, code) if peer == self.peer:
+                self._is_replaced = code == ByeCode.DUPLICATE
+            case DialFailed(address, reason) if address == self._dialer.endpoint:
                 self._reason = reason
             case StoreFailing(error, final):
                 self._hindrance = error
@@ -125,7 +207,7 @@ class CatchUp:
                 self._hindrance = StoreDamagedError(
                     f"{what} is damaged, and the peer lacks it: {error}; see gossiplog verify --repair"
                 )
-            case PeerRejected(_, error):
+            case PeerRejected(address, error) if address == self._dialer.endpoint:
                 self._refuse(NodeError(f"{self._endpoint}: {error}"))
 
     def _see(self) -> None:
@@ -147,10 +229,25 @@ class CatchUp:
         if self.peer is not None:
             self._node._check_nothing_lost(self.peer)
 
+    def _sessions(self) -> dict[int, Peer]:
+        """The open ones with who is meant, by their numbers."""
+        known = self._node._driver.peers
+        return {number: peer for number, peer in known.items() if self.peer and peer.id == self.peer.id}
+
+    def _check_not_banned(self) -> None:
+        for ban in self._node.bans:
+            if ban.peer == self._dialer.peer:
+                who = short_key(ban.peer)
+                raise NodeError(
+                    f"{self._endpoint}: node {who} is banned here ({ban.reason}): gossiplog unban {who} lets it in"
+                )
+
     def _count(self) -> None:
-        link = self._dialer.link
-        if link is not None and link.entries_out != self._sent:
-            self._sent = link.entries_out
+        links = [self._node._driver.links[number] for number in self._sessions()]
+        link = links[0] if links else self._dialer.link
+        sent = 0 if link is None else link.entries_out - self._before.get(link, 0)
+        if link is not None and sent != self._sent:
+            self._sent = sent
             self._moved_at = self._reactor.seconds()
 
     def _look(self) -> None:
@@ -165,7 +262,8 @@ class CatchUp:
             self._show(f"{words}, {moved.seconds:.0f} s")
         try:
             self._check_nothing_lost()
-        except StoreCopiedError as error:
+            self._check_not_banned()
+        except GossiplogError as error:
             self._refuse(error)
         if self._silent() and self._task is not None:
             self._task.cancel()
@@ -187,3 +285,24 @@ class CatchUp:
 
     def _moved(self) -> Moved:
         return Moved(self._received, self._sent, round(self._reactor.seconds() - self._started_at, 3))
+
+
+async def bring_back(
+    node: Meeting, endpoint: str, patience: float, show: Callable[[str], None] | None = None
+) -> None:
+    """Get back what one peer has of the logs that are written here.
+
+    Raises :class:`StoreCopiedError` when it may have more than it shows, and what :meth:`CatchUp.run` raises.
+    """
+    catching_up = CatchUp(node, endpoint, patience, show)
+    try:
+        await catching_up.run()
+        catching_up.require_back()
+    finally:
+        catching_up.leave()
+
+
+async def recovered(store: Store) -> None:
+    """Let the writers of a copy append again, if all is back that is known to have been signed here."""
+    await store._core.run(lambda logs: logs.require_all_back())
+    await store.recovered()
