@@ -73,6 +73,9 @@ class NodeLogs:
     """I am the logs of a store as the node that has it shows them."""
 
     disk: str | None = None
+    directory: str | None = None
+    shared: None = None
+    begins: None = None  # what others write there is the node's to hear
 
     def __init__(self, line: Line, news: Line | None = None, views: str | None = None) -> None:
         """``line`` is mine from now on; so is ``news``, on which somebody else hears what is new.
