@@ -27,6 +27,7 @@ from gossiplog.gossip.messages import (
     Want,
     WantItem,
 )
+from gossiplog.live.kept_choices import Change
 from gossiplog.log.body import encode_body
 from gossiplog.log.items import join, split
 from gossiplog.log.keys import genesis_id
@@ -47,7 +48,6 @@ from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept, Forget, RowFilled
 from gossiplog.store.requests import FillRow as FillRequest
 from gossiplog.testing.chain import Chain
-from gossiplog.testing.sim.node import Change
 from tests.replicacase import ANN, BOB, OWN, ReplicaCase, log, proof_of
 from tests.test_holes import stripped
 

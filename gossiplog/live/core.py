@@ -87,7 +87,7 @@ class StoreCore:
             self._open_views: OpenViews | None = None
             self.notices = OrderNotices(reactor)
             self.tips = Tips(self)
-            self.interest = Follows.on(self.thread, self.local, self.set, self.check_open, reactor)
+            self.interest = Follows.on(self.thread, self.local, self.check_open, reactor)
             self._freezer = Freezer(self.clock)
             self._timeline: Timeline | None = None
             self.directory, shared, begins = sharing
@@ -245,6 +245,8 @@ class StoreCore:
 
     def _delivered(self, delivery: Delivery) -> None:
         """A commit is done, or failed: move the clock, then tell everyone."""
+        if delivery.report is not None:  # before the clock moves: nodes are told of each on its own
+            self.interest.committed(delivery.report)
         delivery = self.front.delivered(delivery)
         self.tips.delivered(delivery)
         call_each(self.reactor, self._listeners, delivery)

@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from twisted.internet.defer import DeferredList
-from twisted.python.failure import Failure
-
 from gossiplog.arguments import check_flags
-from gossiplog.errors import InvalidValueError, StoreDamagedError
+from gossiplog.errors import InvalidValueError, StoreDamagedError, StoreError
 from gossiplog.gossip.interest import KEPT_AS, Choices, Interest
+from gossiplog.live.job_queue import Answer
+from gossiplog.live.kept_choices import Change, KeptChoices
 from gossiplog.live.logger import NodeLog
-from gossiplog.live.results import Result
+from gossiplog.live.results import Result, deliver
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.store.logs import Logs
-from gossiplog.store.requests import Forget, Request, SetMeta
+from gossiplog.store.requests import CommitReport, Forget, Request
 
 if TYPE_CHECKING:
     from gossiplog.gossip.events import ForkFound, InterestChanged, Lightened
@@ -42,12 +41,15 @@ class Follows:
     def __init__(
         self,
         choices: Choices,
-        write: Callable[[Request], Result[Any]],
+        kept: bytes | None,
+        write: Callable[[Request, Answer], None],
         check: Callable[[], None],
         reactor: Any,
     ) -> None:
-        """``check`` raises where nothing can be written, before anything changes."""
+        """``kept`` is what the store has of the choices; ``check`` raises where nothing can be written, before anything
+        changes."""
         self.choices = choices
+        self._kept = KeptChoices(choices, kept, write, self._changed)
         self._write = write
         self._check = check
         self._reactor = reactor
@@ -58,30 +60,31 @@ class Follows:
         cls,
         thread: StoreThread,
         local: AbstractSet[bytes],
-        write: Callable[[Request], Result[Any]],
         check: Callable[[], None],
         reactor: Any,
     ) -> Follows:
         """Return the choices that a store keeps; StoreDamagedError when they make no sense."""
 
-        def load(logs: Logs) -> Choices:
+        def load(logs: Logs) -> tuple[Choices, bytes | None]:
+            kept = logs.meta(KEPT_AS)
             try:
-                return Choices.load(logs.meta(KEPT_AS), local)
+                return Choices.load(kept, local), kept
             except InvalidValueError as error:
                 raise StoreDamagedError(f"{logs.path} is damaged: {error}") from error
 
-        return cls(thread.now(load), write, check, reactor)
+        choices, kept = thread.now(load)
+        return cls(choices, kept, thread.write, check, reactor)
 
     def follow(self, *authors: bytes) -> Result[None]:
         """Want these authors; :class:`BlockedAuthorError` for one that is blocked."""
-        return self._change(self.choices.follow, authors)
+        return self._change(Choices.follow, authors)
 
     def unfollow(self, *authors: bytes) -> Result[None]:
         """Do not want these authors any more; what is held stays.
 
         :class:`LocalAuthorError` for one that writes here.
         """
-        return self._change(self.choices.unfollow, authors)
+        return self._change(Choices.unfollow, authors)
 
     def block(self, *authors: bytes, delete: bool = False) -> Result[None]:
         """Neither take, nor send, nor announce these authors, whatever is followed; ``delete`` what is held of them.
@@ -89,11 +92,11 @@ class Follows:
         :class:`LocalAuthorError` for one that writes here.
         """
         check_flags(delete=delete)
-        return self._change(self.choices.block, authors, authors if delete else ())
+        return self._change(Choices.block, authors, authors if delete else ())
 
     def unblock(self, *authors: bytes) -> Result[None]:
         """Take back :meth:`block`; what was deleted comes again from peers, if the author is wanted."""
-        return self._change(self.choices.unblock, authors)
+        return self._change(Choices.unblock, authors)
 
     def only_followed(self, only: bool) -> Result[None] | None:
         """Want nobody but those followed, or everybody but those unfollowed; None when it is so already.
@@ -107,8 +110,11 @@ class Follows:
             return None
         if self._listeners:
             raise InvalidValueError("a node runs on this store: stop it, and start it with another interest")
-        self.choices.mode = mode
-        return self._write(SetMeta(KEPT_AS, self.choices.dump()))
+
+        def choose(choices: Choices, _: Sequence[bytes]) -> None:
+            choices.mode = mode
+
+        return self._change(choose, ())
 
     # -- for the store and its nodes
 
@@ -116,6 +122,10 @@ class Follows:
         """Tell ``listener`` of every change at once; returns how to stop that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def committed(self, report: CommitReport) -> None:
+        """The store wrote something."""
+        self._kept.committed(report)
 
     def joined(self, author: bytes) -> None:
         """A new local writer is wanted from now on."""
@@ -145,27 +155,21 @@ class Follows:
                 )
 
     def _change(
-        self,
-        change: Callable[[Sequence[bytes]], None],
-        authors: Sequence[bytes],
-        deleted: Iterable[bytes] = (),
+        self, change: Change, authors: Sequence[bytes], deleted: Iterable[bytes] = ()
     ) -> Result[None]:
         self._check()
-        change(authors)
-        self._changed(authors)
-        waits = [self._write(SetMeta(KEPT_AS, self.choices.dump()))]
-        waits += [self._write(Forget(author)) for author in deleted]
         result: Result[None] = Result(lambda _: None, self._reactor)
-        done = DeferredList(waits, fireOnOneErrback=True, consumeErrors=True)
-        done.addCallbacks(
-            lambda _: _fire(result, None), lambda failure: _fire(result, failure.value.subFailure)
-        )
+        left = [*deleted]
+
+        def done(reply: Any) -> None:
+            """Delete the next one, now that whoever else has the store hears first that it is not wanted."""
+            if isinstance(reply, BaseException) or not left:
+                deliver(result, reply, lambda _: None)
+                return
+            try:
+                self._write(Forget(left.pop(0)), done)
+            except StoreError as error:
+                done(error)
+
+        self._kept.change(change, authors, done)
         return result
-
-
-def _fire(result: Result[None], value: Failure | None) -> None:
-    if not result.called:
-        if value is None:
-            result.callback(None)
-        else:
-            result.errback(value)

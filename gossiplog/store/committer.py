@@ -153,7 +153,7 @@ class Committer:
         """Tell those who remember rows and own entries."""
         for author in batch.forgotten:
             self._merger.forget(author)
-        for segment in [*filling.rows, *batch.taken]:  # what others took they merge
+        for segment in [*filling.rows, *batch.segments]:
             self._merger.note(segment)
         for author, head in batch.heads.items():
             if author in self._keypairs and head.seq >= self._torn.lost.get(author, 0):

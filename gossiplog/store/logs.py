@@ -260,11 +260,16 @@ class Logs:
         """Return stored neighbours from the one that contains ``first`` on, until their work reaches ``limit_bytes``.
 
         They are as stored: the first may begin before ``first``, the last end after ``last``.  Empty when ``first`` is
-        not held.  Each was verified since the store was opened: they end before one that its author did not sign.
+        not held.  Each was verified since the store was opened: they end before one that its author did not sign.  What
+        others who share the store wrote is not there before the clock says so.
 
         :raises StoreDamagedError: that is the first of them.
         """
         self._home.check()
+        if self._mine.shared is not None:
+            last = min(self.clock.seq(author), MAX_SEQ if last is None else last)
+            if first > last:
+                return []
         return self.vouching.segments(author, first, limit_bytes, last)
 
     def around(
@@ -324,12 +329,13 @@ class Logs:
     def merge_some(self, limit_bytes: int) -> bool:
         """Merge neighbouring small segments, about ``limit_bytes`` of them, in one commit; O(1) when nothing is to do.
 
-        Return whether there may be more to do.
+        Return whether there may be more to do.  Nothing is in a store that relays share: inside of a merged row there
+        are no signatures, so that who knows of its beginning only could not send that.
 
         :raises StoreDamagedError: some rows are damaged and were passed over; the rest was done, come again.
         """
         self._home.check()
-        return self._merger.step(limit_bytes)
+        return self._mine.shared is None and self._merger.step(limit_bytes)
 
     def look_at(self, authors: Iterable[bytes]) -> None:
         """Let :meth:`merge_some` look at logs that it would not come to by itself."""

@@ -14,13 +14,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, islice
 from typing import Final
 
-from gossiplog.errors import (
-    BadSegmentError,
-    BadSignatureError,
-    InvalidValueError,
-    LostRaceError,
-    StoreDamagedError,
-)
+from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
 from gossiplog.limits import MAX_SEGMENT_ENTRIES, SEGMENT_TARGET_BYTES
 from gossiplog.log.disk_cost import Changes
 from gossiplog.log.keys import short_key
@@ -133,11 +127,6 @@ class Merger:
         if prepared.writes:
             try:
                 self._backend.commit(prepared.writes)
-            except (InvalidValueError, LostRaceError):  # another relay merged some of it, or deleted a log
-                self._runs.clear()
-                if self._backend.shared is None:
-                    raise
-                return True
             except BaseException:
                 self._runs.clear()
                 raise

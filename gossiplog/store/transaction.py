@@ -72,7 +72,6 @@ class Batch:
         self._cursor_writes: dict[str, PutCursor | None] = {}
         self.forgotten: dict[bytes, None] = {}
         self._proofs: list[ForkProof] = []
-        self.taken: list[Segment] = []
         self.deletions: dict[bytes, int] = {}
         self._values: dict[str, bytes | None] = {}
         self._learned: dict[str, bytes | None] = {}
@@ -258,14 +257,12 @@ class Batch:
         self._new_heads[author] = None
         self.new_forks.pop(author, None)
         self.segments = [segment for segment in self.segments if segment.author != author]
-        self.taken = [segment for segment in self.taken if segment.author != author]
         self._proofs = [proof for proof in self._proofs if proof.author != author]
         self.changes.pop(author, None)
         self.forgotten[author] = None
 
     def _put(self, segment: Segment, head: Head) -> None:
         self._writes.append(PutSegment(segment, head))
-        self.taken.append(segment)
         self._add(segment)
         self._new_heads[segment.author] = head
 

@@ -110,7 +110,7 @@ class Lane:
         """Return what others changed after a position, and the one behind it."""
         database, position = self.database, dict(after)
         found: list[Change] = []
-        for name, pos in after.items():
+        for name, pos in {**after, self._name: max(self._pos, after.get(self._name, 0))}.items():
             if len(database.lanes.get(name, ())) < pos:
                 raise StoreWentBackError("the database was put back: a lane is shorter than it was")
         size = 0

@@ -258,10 +258,10 @@ class FleetConformance(_Base):
         self.assertEqual([change for change in changes if isinstance(change, Kept)], [Kept("m")] * 2)
         self.assertEqual([*self._shared(bob).poll(position, ALL)[0]], [])
 
-    # -- merging -------------------------------------------------------------------------------------------------
+    # -- rows of others -------------------------------------------------------------------------------------------
 
-    def test_rows_that_one_merges(self) -> None:
-        """Are merged for all, and a second one has nothing to merge; the log goes on behind them."""
+    def test_rows_that_one_replaces(self) -> None:
+        """Are replaced for all, and a second one finds others there; the log goes on behind them."""
         ann, bob = self.make_fleet(2)
         chain = Chain(1)
         ann.commit([chain.put(b"%d" % number) for number in range(4)])

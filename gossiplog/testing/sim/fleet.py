@@ -16,6 +16,7 @@ from functools import partial
 from random import Random
 
 from gossiplog.app.printing import say
+from gossiplog.gossip.interest import Choices
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.memory.faults import DiskFault
 from gossiplog.store.shared.memory import SharedMemory
@@ -30,7 +31,7 @@ from gossiplog.testing.sim.simulator import tight_limits
 ACTIVE_SECONDS = 25.0
 """In which everything is appended and goes wrong."""
 
-KINDS = ("crash", "unknown", "unknown", "full", "put back", "cut", "freeze", "stall")
+KINDS = ("crash", "unknown", "unknown", "full", "put back", "cut", "freeze", "stall", "block", "block")
 
 
 class Fleet:
@@ -41,6 +42,7 @@ class Fleet:
         self.database = SharedMemory()
         self.relays: list[SimRelay] = []
         self.peers: list[SimNode] = []
+        self.blocked: list[bytes] = []
 
     def relay(self, speed: Speed | None = None) -> SimRelay:
         """Add a relay."""
@@ -71,14 +73,27 @@ class Fleet:
         """Run to rest; everybody must hold the same then."""
         self.cluster.settle()
         first = self.relays[0]
+        blocked = first.choices.blocked
+        for relay in self.relays:
+            self._require(
+                relay.choices.dump() == first.choices.dump(), relay, "chose other authors than the relays"
+            )
+            if not self.database.put_back_times:
+                held = [
+                    author
+                    for author in blocked & self.database.deletions.keys()
+                    if author in relay.heads.clock
+                ]
+                self._require(not held, relay, "holds what was deleted and is blocked")
         for node in [*self.relays, *self.peers]:
-            self._require(node.heads.forks == first.heads.forks, node, "knows other forks than the relays")
+            same = node.heads.forks - blocked == first.heads.forks - blocked
+            self._require(same, node, "knows other forks than the relays")
             for author in first.heads.authors():
-                if author not in first.heads.forks:
+                if author not in first.heads.forks and author not in blocked:
                     same = node.heads.clock.head(author) == first.heads.clock.head(author)
                     self._require(same, node, "holds other entries than the relays")
         for author, seq in self.cluster.checker.acked.items():
-            if author not in first.heads.forks:
+            if author not in first.heads.forks and author not in blocked:
                 self._require(first.heads.clock.seq(author) >= seq, first, f"never got entry {seq}")
 
     def _require(self, holds: bool, node: SimNode, fault: str) -> None:
@@ -146,6 +161,9 @@ def _go_wrong(fleet: Fleet, random: Random) -> None:
         saved: list[SharedMemory] = []
         world.at(max(0.0, at - seconds), lambda: saved.append(fleet.database.backup()))
         world.at(at, lambda: fleet.put_back(saved[0]))
+    elif kind == "block":
+        chosen = [random.choice(fleet.relays) for _ in range(3)]
+        world.at(at, lambda: _block(fleet, chosen, random.random() < 0.5, seconds))
     elif kind == "stall":
         world.at(at, lambda: relay.disk.stall() if relay.up else None)
         world.at(at + seconds, lambda: relay.disk.resume() if relay.up else None)
@@ -153,6 +171,21 @@ def _go_wrong(fleet: Fleet, random: Random) -> None:
         fails = {"unknown": random.choice((DiskFault.KEPT, DiskFault.LOST)), "full": DiskFault.FULL}[kind]
         world.at(at, lambda: _fail(relay, fails))
         world.at(at + seconds, lambda: _fail(relay, None))
+
+
+def _block(fleet: Fleet, relays: list[SimRelay], unblock: bool, seconds: float) -> None:
+    """One relay blocks an author and deletes its log, another one blocks another at the same moment; a third one may
+    take back one of that."""
+    world = fleet.cluster.world
+    writing = [author for peer in fleet.peers if peer.up for author in peer.local]
+    fresh = [author for author in dict.fromkeys(writing) if author not in fleet.blocked]
+    for relay, author in zip(relays, fresh[:2], strict=False):
+        if relay.up:
+            fleet.blocked.append(author)
+            relay.choose(Choices.block, author, delete=True)
+    if unblock and fleet.blocked:
+        again = fleet.blocked[-1]
+        world.after(seconds, lambda: relays[2].choose(Choices.unblock, again) if relays[2].up else None)
 
 
 def _fail(relay: SimRelay, fault: DiskFault | None) -> None:

@@ -84,11 +84,16 @@ class Carrier:
     def _delivered(self, delivery: Delivery) -> None:
         disk = self.disk
         if delivery.report is not None or delivery.brought_bytes:
+            if delivery.report is not None:
+                self._noted(delivery.report)
             self.loop.disk.delivered(self.front.delivered(delivery))
         for answer, value in delivery.answers:
             if disk.dead:
                 return
             answer(value)
+
+    def _noted(self, report: CommitReport) -> None:
+        """A batch is durable, and the node is about to hear of it."""
 
     # -- the loop runs here (gossiplog.gossip.loop.Surroundings)
 

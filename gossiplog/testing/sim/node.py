@@ -7,8 +7,8 @@ Invariant: what survives a crash is what its disk holds, its id and its writers,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip import events
@@ -18,13 +18,14 @@ from gossiplog.gossip.loop import Loop
 from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.quotas import QuotaLedger, Quotas
 from gossiplog.gossip.replica import Replica
+from gossiplog.live.kept_choices import Change, KeptChoices
 from gossiplog.live.store_front import StoreFront
 from gossiplog.log.body import encode_body
 from gossiplog.store.held import Held
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.store.requests import Append, Appended, Forget, SetMeta
+from gossiplog.store.requests import Append, Appended, CommitReport, Forget
 from gossiplog.testing.sim.disk import Disk, Speed
 from gossiplog.testing.sim.loop import Carrier
 from gossiplog.testing.sim.pipes import PipeEnd
@@ -32,8 +33,6 @@ from gossiplog.testing.sim.watching import Watcher
 from gossiplog.testing.sim.wires import Net
 from gossiplog.testing.sim.world import LocalClock, LocalTimers, World
 from gossiplog.wire.codec import decode
-
-Change: TypeAlias = Callable[[Choices, Sequence[bytes]], None]
 
 
 class SimNode(Carrier):
@@ -77,7 +76,10 @@ class SimNode(Carrier):
         self.heads = Heads(held.clock, held.forks, held.local, logs.holed_authors())
         instance = self.random.randbytes(16)
         self.replica = Replica(self.id, instance, self.heads, agent=self.name, mode=self.mode)
-        self.choices = Choices.load(logs.meta(KEPT_AS), held.local)
+        kept = logs.meta(KEPT_AS)
+        self.choices = Choices.load(kept, held.local)
+        told = lambda authors: self.handle(events.InterestChanged(tuple(authors)))  # noqa: E731
+        self._kept = KeptChoices(self.choices, kept, self.front.write, told)
         self.replica.limit_to(self.choices, QuotaLedger(self.quotas, self.weights, held.local))
         self.loop = Loop(self.replica, self.front, self, lambda: None)
         self.reset()
@@ -148,11 +150,15 @@ class SimNode(Carrier):
 
     def choose(self, change: Change, *authors: bytes, delete: bool = False) -> None:
         """Change the choices (``Choices.follow`` and its like) and write them down; ``delete`` what is held."""
-        change(self.choices, authors)
-        self.handle(events.InterestChanged(authors))
-        self.front.write(SetMeta(KEPT_AS, self.choices.dump()), lambda _: None)
-        for author in authors if delete else ():
-            self.front.write(Forget(author), lambda _: None)
+
+        def done(reply: Any) -> None:
+            for author in authors if delete and not isinstance(reply, BaseException) else ():
+                self.front.write(Forget(author), lambda _: None)
+
+        self._kept.change(change, authors, done)
+
+    def _noted(self, report: CommitReport) -> None:
+        self._kept.committed(report)
 
     # -- connections report (gossiplog.testing.sim.pipes.Party)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from gossiplog.errors import StoreWentBackError
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.store.requests import Learn
+from gossiplog.store.requests import Delivery, Learn
 from gossiplog.store.shared.interface import Position
 from gossiplog.testing.sim.disk import Disk, Speed
 from gossiplog.testing.sim.loop import Carrier
@@ -32,7 +32,8 @@ LATE_SECONDS = 2.0
 
 
 class SimRelay(SimNode):
-    """I am one relay.  ``restored`` is told before I begin anew because the database was put back."""
+    """I am one relay.  ``restored`` is told before I begin anew on a database that was put back, or in which logs were
+    deleted."""
 
     def __init__(
         self,
@@ -46,16 +47,18 @@ class SimRelay(SimNode):
         super().__init__(world, net, name, backend, watcher, speed)
         self.restored: Callable[[SimRelay], None] = lambda relay: None
         self.went_back = 0
-        self._put_back_times = 0
+        self._lost: tuple[int, dict[bytes, int]] = 0, {}
         self._position: Position = {}
+        self._late: list[tuple[Disk, Delivery]] = []
         self._looks = world.child()
 
     def start(self) -> None:
         """Run, on what the database holds at this instant."""
         assert self.backend.shared is not None
         database = self.backend.shared.database
-        if database.put_back_times != self._put_back_times:
-            self._put_back_times = database.put_back_times
+        lost = database.put_back_times, {**database.deletions}
+        if lost != self._lost:  # since it was up
+            self._lost = lost
             self.restored(self)
         self._position = self.backend.shared.start()
         super().start()
@@ -67,6 +70,20 @@ class SimRelay(SimNode):
             self.world.after(0.0, lambda disk=self.disk: self._begin_anew(disk))  # type: ignore[misc]
         else:
             super().failing(error, final)
+
+    def _delivered(self, delivery: Delivery) -> None:
+        """What a frozen process is told it hears once it goes on, in order."""
+        if self.frozen or self._late:
+            self._late.append((self.disk, delivery))
+        else:
+            super()._delivered(delivery)
+
+    def _thaw(self, disk: Disk) -> None:
+        super()._thaw(disk)
+        late, self._late = self._late, []
+        for told, delivery in late:
+            if told is self.disk and not told.dead:
+                super()._delivered(delivery)
 
     def _look_later(self, disk: Disk) -> None:
         late = LATE_SECONDS if self._looks.random() < LATE_CHANCE else 0.0
