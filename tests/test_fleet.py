@@ -8,14 +8,34 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog.errors import LostRaceError, SharedStoreError, StoreWentBackError
+from gossiplog.errors import (
+    LostRaceError,
+    SharedStoreError,
+    StoreFullError,
+    StoreUnreachableError,
+    StoreWentBackError,
+    UnknownWriterError,
+)
+from gossiplog.gossip.interest import Choices
+from gossiplog.gossip.quotas import Quotas
 from gossiplog.log.segment import Segment, verify
 from gossiplog.store.interface import Backend
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.memory.faults import DiskFault
-from gossiplog.store.requests import Accept, Accepted, Learn, Stale
-from gossiplog.store.shared.interface import Stand
+from gossiplog.store.requests import (
+    INTEREST,
+    Accept,
+    Accepted,
+    Append,
+    Done,
+    Forget,
+    Learn,
+    Moved,
+    SetMeta,
+    Stale,
+)
+from gossiplog.store.shared.interface import Change, Position, Stand
 from gossiplog.store.shared.learning import Learning
 from gossiplog.store.shared.memory import SharedMemory
 from gossiplog.testing.chain import Chain
@@ -60,6 +80,8 @@ class LaneTests(SynchronousTestCase):
             self.ann.commit([Chain(2).put(b"1")])
         with self.assertRaises(StoreWentBackError):
             self.bob.shared.poll(position, ALL)
+        with self.assertRaises(StoreWentBackError):  # whoever wrote it need not have read its own lane
+            self.ann.shared.poll({}, ALL)
         self.assertEqual([row.last for row in self.bob.segments(chain.author, 1, ALL)], [1])
         self.assertEqual(len([*self.bob.heads()]), 1)
 
@@ -173,6 +195,119 @@ class LogsTests(SynchronousTestCase):
         with self.assertRaises(SharedStoreError) as refused:
             self.ann.writer("default")
         self.assertIn("write with a store of your own", str(refused.exception))
+        backend = MemoryBackend().join(self.database)
+        backend.secrets.create_seed("ann", bytes(32))  # that somebody copied there
+        with self.assertRaises(SharedStoreError):
+            Logs(backend)
+        [result] = self.ann.process([Append(Chain(1).author, [b"1"])]).results
+        self.assertIsInstance(result, UnknownWriterError)
+
+    def test_a_log_that_one_deletes(self) -> None:
+        """Is gone for the other too, however it hears of that; what came since is taken in, whatever comes first."""
+        chain = Chain(1)
+        segments = chain.write_each(4)
+        for heard in ("lost", "lane", "late lane"):
+            start = self.listen(self.bob)
+            self.ann.process([_accept(segment) for segment in segments[:3]])
+            self.bob.process([Learn(tuple(self.news(self.bob, start)))])
+            self.ann.process([Forget(chain.author)])
+            if heard == "lost":
+                report = self.bob.process([_accept(segments[3])])
+                self.assertIsInstance(report.results[0], Stale)
+                self.assertEqual((report.forgotten, report.heads), ((chain.author,), {}))
+            else:
+                changes = self.news(self.bob, start)
+                if heard == "late lane":
+                    cyn = Logs(MemoryBackend("c").join(self.database))
+                    cyn.process([_accept(segment) for segment in segments[:2]])
+                    changes = changes[:1] + self.news(self.bob, start)[:0:-1] + changes
+                report = self.bob.process([Learn(tuple(changes))])
+                self.assertEqual(report.forgotten, (chain.author,))
+            held = 2 * (heard == "late lane")
+            self.assertEqual((self.bob.clock.seq(chain.author), report.segments), (held, segments[:held]))
+            report = self.bob.process([Learn(tuple(self.news(self.bob, start)))])
+            self.assertEqual((report.forgotten, report.segments), ((), []))
+            self.ann.process([Forget(chain.author)])
+            self.bob.process([Learn(tuple(self.news(self.bob, start)))])
+            self.assertEqual(self.bob.clock.seq(chain.author), 0)
+
+    def test_what_was_deleted_does_not_come_back_by_who_has_not_heard(self) -> None:
+        """Whoever learns of that by a lost race takes nothing of it in the same commit, and hears who is blocked."""
+        chain = Chain(1)
+        first = chain.write_each(1)
+        self.ann.process([SetMeta(INTEREST, b"without it"), Forget(chain.author)])
+        report = self.bob.process([_accept(first[0])])
+        self.assertIsInstance(report.results[0], Stale)
+        self.assertEqual((report.segments, report.values), ([], {INTEREST: b"without it"}))
+        self.assertEqual([*self.ann._mine.heads()], [])
+        self.assertIsInstance(self.bob.process([_accept(first[0])]).results[0], Accepted)  # now it knows
+
+    def test_a_failed_commit_after_a_deletion(self) -> None:
+        """Leaves everything as it was known: the next look is not taken for a store that went back."""
+        chain = Chain(1)
+        segments = chain.write_each(2)
+        start = self.listen(self.bob)
+        self.ann.process([_accept(segments[0])])
+        self.bob.process([Learn(tuple(self.news(self.bob, start)))])
+        self.ann.process([Forget(chain.author)])
+        self.bob._mine.fault = lambda _: DiskFault.FULL  # type: ignore[attr-defined]
+        other = Chain(2).write_each(1)
+        with self.assertRaises(StoreFullError):
+            self.bob.process([Learn(tuple(self.news(self.bob, start))), _accept(other[0])])
+        self.bob._mine.fault = None  # type: ignore[attr-defined]
+        self.assertEqual(self.bob.clock.seq(chain.author), 1)
+        self.assertIsInstance(self.bob.process([_accept(segments[1])]).results[0], Stale)
+        self.assertEqual(self.bob.clock.seq(chain.author), 0)
+
+    def test_a_value_in_the_place_of_another(self) -> None:
+        """Who comes second hears what is there, and nothing of it is written; the rest of the batch is."""
+        self.ann.process([SetMeta("m", b"1", (None,))])
+        chain = Chain(1)
+        report = self.bob.process([SetMeta("m", b"2", (None,)), _accept(*chain.write(b"1"))])
+        self.assertEqual((report.results[0], report.values), (Moved(b"1"), {"m": b"1"}))
+        self.assertIsInstance(report.results[1], Accepted)
+        report = self.bob.process([SetMeta("m", b"2", (b"1",)), SetMeta("m", b"3", (b"2",))])
+        self.assertEqual((report.results, self.ann.meta("m")), ([Done(), Done()], b"3"))
+
+    def test_in_vain(self) -> None:
+        """A database that never says what became of a commit is one that is away: nobody waits for it for ever."""
+        chain = Chain(1)
+        segments = chain.write_each(2)
+        self.ann._mine.fault = lambda _: DiskFault.LOST  # type: ignore[attr-defined]
+        with self.assertRaises(StoreUnreachableError):
+            self.ann.process([_accept(segments[0])])
+        self.ann._mine.fault = None  # type: ignore[attr-defined]
+        self.assertIsInstance(self.ann.process([_accept(segments[0])]).results[0], Accepted)
+
+    def test_what_others_wrote_is_read_once_it_is_known(self) -> None:
+        """A relay shows no more than its clock says: else it would send entries that it is told of as news."""
+        chain = Chain(1)
+        segments = chain.write_each(3)
+        start = self.listen(self.bob)
+        self.ann.process([_accept(segments[0])])
+        changes = self.news(self.bob, start)
+        self.ann.process([_accept(segment) for segment in segments[1:]])
+        self.bob.process([Learn(tuple(changes))])
+        self.assertEqual(self.bob.segments(chain.author, 1, ALL), segments[:1])
+        self.assertEqual(self.bob.segments(chain.author, 2, ALL), [])
+        self.assertEqual(self.ann.segments(chain.author, 1, ALL), segments)
+
+    def test_no_merging(self) -> None:
+        """Rows stay as they came: inside of a merged one there are no signatures for who knows of its beginning."""
+        chain = Chain(1)
+        for segment in chain.write_each(40):
+            self.ann.process([_accept(segment)])
+        self.ann.look_at([chain.author])
+        self.assertFalse(self.ann.merge_some(ALL))
+        self.assertEqual(len(self.ann.segments(chain.author, 1, ALL)), 40)
+
+    def listen(self, logs: Logs) -> Position:
+        assert logs._mine.shared is not None
+        return logs._mine.shared.start()
+
+    def news(self, logs: Logs, start: Position) -> list[Change]:
+        assert logs._mine.shared is not None
+        return [*logs._mine.shared.poll(start, ALL)[0]]
 
 
 class RelayTests(SynchronousTestCase):
@@ -222,6 +357,51 @@ class RelayTests(SynchronousTestCase):
         for node in self.fleet.cluster.nodes:
             self.assertEqual(node.heads.forks, {left.local[0]})
         self.assertEqual([_down(node) for node in self.fleet.cluster.nodes], [[]] * 6)
+
+    def test_blocked_at_one(self) -> None:
+        """What one relay blocks and deletes is gone at all within a moment, and no peer brings it to any of them."""
+        self.fleet.cluster.connect(self.ann, self.relays[1])
+        self.begin()
+        write(self.ann, 3)
+        write(self.bob, 1)
+        self.fleet.cluster.run(3.0)
+        self.relays[0].choose(Choices.block, self.ann.local[0], delete=True)
+        self.fleet.cluster.run(2.0)
+        write(self.ann, 3)
+        self.fleet.settle()
+        for relay in self.relays:
+            self.assertEqual((seq(relay, self.ann), seq(relay, self.bob)), (0, 1))
+            self.assertEqual([*relay.backend.rows(self.ann.local[0])], [])
+        self.relays[1].choose(Choices.unblock, self.ann.local[0])
+        self.fleet.settle()
+        self.assertEqual([seq(relay, self.ann) for relay in self.relays], [6, 6])
+
+    def test_two_choose_at_once(self) -> None:
+        """Neither is written over, and both relays know all of it."""
+        self.begin()
+        authors = [bytes([number]) * 32 for number in range(8)]
+        for number in range(4):
+            self.relays[0].choose(Choices.block, authors[number])
+            self.relays[1].choose(Choices.unfollow, authors[number + 4])
+        self.fleet.cluster.run(2.0)
+        for relay in self.relays:
+            self.assertEqual(relay.choices.blocked, {*authors[:4]})
+            self.assertEqual(relay.choices.chosen, dict.fromkeys(authors[4:], False))
+
+    def test_a_quota_is_of_all_relays(self) -> None:
+        """An author who gives to two at once gets no more room than at one."""
+        self.fleet.cluster.connect(self.ann, self.relays[1])
+        for relay in self.relays:
+            relay.quotas = Quotas(bytes_per_author=6000)
+        self.begin()
+        for _ in range(20):
+            self.ann.append(self.ann.local[0], [bytes(1000)])
+            self.fleet.cluster.run(0.05)
+        self.fleet.cluster.run(60.0)
+        [weight] = self.relays[0].disk.logs.weighing.weights().values()
+        self.assertLessEqual(weight, 6000)
+        self.assertGreater(weight, 4000)
+        self.assertEqual(seq(self.relays[0], self.ann), seq(self.relays[1], self.ann))
 
     def test_the_database_goes_back(self) -> None:
         """What it lost comes back from the peers, and no relay stays with what is not there."""

@@ -166,8 +166,6 @@ class StoreEffects:
             lighter = tuple(author for author, change in report.changes.items() if change < 0)
             if lighter or delivery.has_room:
                 self._report(events.Lightened(lighter))
-            for proof in report.proofs:  # of others who share the store: it is there
-                self._report(events.ForkFound(proof))
             if report.results and self._owed:
                 owed, self._owed, self._owed_bytes = self._owed, [], 0
                 for effect in owed:
@@ -177,6 +175,8 @@ class StoreEffects:
         segments = () if report is None else tuple(report.segments)
         if segments or size or delivery.stale:
             self._report(events.Committed(segments, size, delivery.stale))
+        for proof in () if report is None else report.proofs:  # of others who share the store: it is there
+            self._report(events.ForkFound(proof))
         self._done()
 
     def _put(self, request: Any, size: int, answer: Answer) -> None:

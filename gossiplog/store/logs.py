@@ -104,6 +104,8 @@ class Logs:
         self._keypairs: dict[bytes, Keypair] = {}
         self._passing_key: bytes | None = None
         for name in backend.secrets.seed_names():
+            if backend.shared is not None:
+                raise self._no_writers()
             self._add_writer(name, backend.secrets.seed(name))
         self._custody = backend.guard(self.clock, self.writers(), entropy)
         self._torn = TornEnds(backend, self.clock, self.local)
@@ -171,10 +173,7 @@ class Logs:
         self._home.check()
         keypair = self._writers.get(name)
         if self._mine.shared is not None:
-            raise SharedStoreError(
-                f"store {self.path} is shared by relays and has no writers: put back after a failure of its database "
-                "it could sign one entry twice; write with a store of your own, and connect"
-            )
+            raise self._no_writers()
         if keypair is None:
             seed = self._entropy(KEY_BYTES)
             check_writer_name(name)
@@ -381,6 +380,12 @@ class Logs:
         """Close the backend; a second call does nothing, nor does one in a child of the process that opened it."""
         self._mine.close()
         self._custody.close()
+
+    def _no_writers(self) -> SharedStoreError:
+        return SharedStoreError(
+            f"store {self.path} is shared by relays and has no writers: put back after a failure of its database "
+            "it could sign one entry twice; write with a store of your own, and connect"
+        )
 
     def _add_writer(self, name: str, seed: bytes | None) -> Keypair:
         if seed is None:

@@ -270,7 +270,7 @@ class PostgresBackend:
 
     def clock(self) -> Clock:
         """Return the heads, all in memory."""
-        return Clock(self.shared.read_all())
+        return Clock(self.heads())
 
     def guard(
         self, clock: MovingClock, writers: Mapping[str, bytes], entropy: Callable[[int], bytes]
@@ -293,7 +293,6 @@ class _Fleet:
         self.lanes = lanes
         self.directory = directory
         self.deletions: dict[bytes, int] = {}
-        self._started: Position | None = None
 
     def stands(self, authors: Iterable[bytes]) -> list[Stand]:
         """Return these authors as they are now; whoever is moving one is waited for."""
@@ -314,19 +313,9 @@ class _Fleet:
             for author, seq, id_, deletions, proof in rows
         ]
 
-    def read_all(self) -> list[tuple[bytes, Head]]:
-        """Return every head, and begin from there."""
-        self._started = self._begin()
-        rows = self._connection.ask("SELECT author, seq, id FROM heads WHERE seq > 0")
-        return [(author, Head(seq, entry_id)) for author, seq, entry_id in rows]
-
     def start(self) -> Position:
-        """Return where every lane ended before all heads were read, the first time; then where it ends now."""
-        started, self._started = self._started, None
-        return self._begin() if started is None else started
-
-    def _begin(self) -> Position:
-        """Lanes, then deletions, then what they are of: what comes in between is heard again, and changes nothing."""
+        """Lanes, then deletions, then (:meth:`PostgresBackend.clock`) heads: what comes in between is heard again, and
+        changes nothing."""
         ends = self.lanes.ends(self._connection)
         self.deletions.clear()
         self.deletions.update(self._connection.ask("SELECT author, deletions FROM heads WHERE deletions > 0"))

@@ -68,7 +68,8 @@ class Shared(Protocol):
         """Return these authors as they are now, without segments."""
 
     def start(self) -> Position:
-        """Return where every lane ends, as of what is read at this moment."""
+        """Return where every lane ends now, and begin there: whatever is read from now on is no older, what is known of
+        deletions neither."""
 
     def poll(self, after: Position, limit_bytes: int) -> tuple[Sequence[Change], Position]:
         """Return what others changed after a position, in the order of their lanes, about so many bytes of it; and the
