@@ -107,6 +107,15 @@ class Cluster:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.conninfo(name)
 
+    def forget(self, database: str, *roles: str) -> None:
+        """Drop a database, and roles that have nothing else."""
+        import psycopg
+
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+            for role in roles:
+                connection.execute(f'DROP ROLE "{role}"')
+
     @contextmanager
     def store(self) -> Iterator[str]:
         """A database with the tables of an empty store; it is emptied and used again, which takes less time."""
@@ -121,7 +130,7 @@ class Cluster:
         place = self._empty.pop()
         yield place
         with psycopg.connect(place, autocommit=True) as connection, connection.transaction():
-            for table in ("segments", "heads", "forks", "cursors", "lanes", "feed"):
+            for table in ("segments", "heads", "forks", "cursors", "lanes", "feed", "relays", "gone"):
                 connection.execute(f"DELETE FROM {table}")
             connection.execute("DELETE FROM meta WHERE key <> 'schema'")
         self._empty.append(place)

@@ -20,7 +20,7 @@ from tests.processes import DEADLINE_SECONDS, ProcessTestCase, environment, open
 
 VERBS = (
     *("init", "id", "append", "log", "clock", "verify", "forks", "follow", "unfollow", "block", "unblock"),
-    *("sync", "recover", "run", "chat", "simulate"),
+    *("sync", "recover", "run", "chat", "simulate", "fleet"),
 )
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 NOBODY = "tcp:127.0.0.1:1"

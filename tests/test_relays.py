@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,20 +14,16 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from gossiplog import Network, Node, Store, StoreFailing, StoreReachable, open_store
 from gossiplog.errors import (
     InvalidValueError,
-    NetworkMismatchError,
     SharedStoreError,
     StoreError,
-    StoreFormatError,
     StoreUnreachableError,
     StoreWentBackError,
 )
 from gossiplog.notices import PeerDown
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.store.requests import SetMeta
 from gossiplog.store.shared.interface import Position
 from gossiplog.store.shared.memory import Lane, SharedMemory
-from tests import postgres
 
 NETWORK = Network.from_key(bytes(range(32)))
 LISTEN = "tcp:0:interface=127.0.0.1"
@@ -214,58 +209,3 @@ class DoorTests(SynchronousTestCase):
                 open_store(place, reactor, state="s")
             self.assertNotIn("geheim", f"{refused.exception!r} {refused.exception.__context__!r}")
         self.assertFalse(Path("s").exists())
-
-
-class StateTests(SynchronousTestCase):
-    """The directory of a relay."""
-
-    def setUp(self) -> None:
-        self.cluster = postgres.shared()
-        place = self.cluster.store()
-        self.place = place.__enter__()
-        self.addCleanup(place.__exit__, None, None, None)
-
-    def test_one_relay_at_a_time(self) -> None:
-        """It has a node's key of its own, which stays; a copy gets another one."""
-        one = open_logs(self.place, state="one")
-        key = one.node_key()
-        self.assertRaises(StoreError, open_logs, self.place, state="one")
-        with_other = open_logs(self.place, state="other")
-        self.assertNotEqual(with_other.node_key(), key)
-        with_other.close()
-        one.close()
-        shutil.copytree("one", "copy")
-        for state, is_same in (("one", True), ("copy", False)):
-            logs = open_logs(self.place, state=state)
-            self.assertEqual(logs.node_key() == key, is_same)
-            logs.close()
-
-    def test_no_store_of_its_own(self) -> None:
-        """One with logs is none of a relay's, and one of a relay is no store; both say what to do."""
-        notes = open_logs("notes")
-        notes.writer("ann")
-        notes.close()
-        with self.assertRaises(InvalidValueError) as refused:
-            open_logs(self.place, state="notes")
-        self.assertIn("name another directory", str(refused.exception))
-        open_logs(self.place, state="state").close()
-        for read_only in (False, True):
-            with self.assertRaises(StoreFormatError) as wrong:
-                open_logs("state", init=False, read_only=read_only)
-            self.assertIn("gossiplog run --store postgresql:", str(wrong.exception))
-        open_logs(self.place, state="state").close()
-
-    def test_what_is_whose(self) -> None:
-        """The address book is each relay's, the network is that of all, whoever says it first."""
-        one, two = (open_logs(self.place, state=name) for name in ("one", "two"))
-        for logs in (one, two):
-            self.addCleanup(logs.close)
-        one.process([SetMeta("book", b"of one"), SetMeta("interest", b"of all")])
-        self.assertEqual((one.meta("book"), two.meta("book")), (b"of one", None))
-        self.assertEqual(two.meta("interest"), b"of all")
-        two.bind_network(b"n" * 32)
-        before, meta = [None], one._mine.meta
-        one._mine.meta = lambda key: before.pop() if before else meta(key)  # type: ignore[method-assign]
-        self.assertRaises(NetworkMismatchError, one.bind_network, b"m" * 32)
-        self.assertEqual(before, [])
-        two.bind_network(b"n" * 32)

@@ -251,6 +251,7 @@ PRINTING: Sequence[tuple[str, ...]] = (
     ("simulate", "--nodes", "3", "--links", "2", "--authors", "1"),
     ("simulate", "--help"),
     ("room", "--make-key"),
+    ("fleet", "init", "--sql"),
     ("find", "--network", "here", "--peer", "{peer}"),
     ("--help",),
     ("--version",),

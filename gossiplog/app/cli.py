@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 from gossiplog.app import watching
 from gossiplog.app.commands import (
+    fleet_arguments,
     follow,
     forks,
     local,
@@ -326,6 +327,7 @@ def _parser() -> argparse.ArgumentParser:
     _writer(chat)
     network(chat)
     add_addresses(chat)
+    fleet_arguments.add(verb, _later("fleet", "fleet"))
     add_room(verbs)
     simulate_arguments.add(verbs)
     return parser

@@ -21,7 +21,7 @@ from gossiplog.live.job_queue import Answer
 from gossiplog.live.machine import machine_of
 from gossiplog.notices import Notice, StoreFailing, StoreReachable
 from gossiplog.store.requests import Delivery, Learn
-from gossiplog.store.shared.interface import Position, Shared
+from gossiplog.store.shared.interface import BEAT_SECONDS, Position, Shared
 
 POLL_SECONDS: Final = 0.005
 """Between two looks at the lanes, each a quarter of a millisecond for a hundred of them."""
@@ -77,6 +77,7 @@ class Sharing:
     def _follow(self, shared: Shared, position: Position, hear: Hear) -> None:
         away_since: float | None = None
         pause = POLL_SECONDS
+        beats_at = 0.0
         with suppress(RuntimeError):  # the reactor's loop is closed
             while not self._ended.wait(pause):
                 try:
@@ -84,6 +85,9 @@ class Sharing:
                     if changes:
                         self._take(hear, Learn(tuple(changes)))
                     position = following
+                    if monotonic() >= beats_at:
+                        shared.beat()
+                        beats_at = monotonic() + BEAT_SECONDS
                 except StoreWentBackError as error:
                     self._reactor.callFromThread(self._went_back, error)
                     return

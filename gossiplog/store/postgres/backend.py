@@ -11,19 +11,22 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from nacl.bindings import crypto_scalarmult_base
+
 from gossiplog.errors import InvalidValueError, StoreDamagedError, StoreError, StoreFullError
 from gossiplog.limits import MAX_SEGMENT_ENTRIES
 from gossiplog.log.clock import Clock
 from gossiplog.log.clock_view import MovingClock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof
-from gossiplog.log.keys import short_key
+from gossiplog.log.keys import KeyKind, format_key, short_key
 from gossiplog.log.segment import Head, HoledRow, Segment, toil_bytes
 from gossiplog.paths import AnyPath
 from gossiplog.store.interface import Guard, PutMeta, Row, RowWrite, SavedCursor, Secrets
 from gossiplog.store.postgres import schema
 from gossiplog.store.postgres.connection import Connection, named
 from gossiplog.store.postgres.feed import Lanes
+from gossiplog.store.postgres.upkeep import Upkeep
 from gossiplog.store.postgres.writing import LaneWriter, _key
 from gossiplog.store.row_form import proof_of, segment_of
 from gossiplog.store.shared.interface import RELAY_OF, Change, Position, Stand
@@ -63,11 +66,13 @@ class PostgresBackend:
         try:
             self._take_directory()
             lanes = Lanes(conninfo, self.path)
+            self._node: str | None = None
             self._connection = Connection(conninfo, self.path, lanes.reach)
             try:
                 if init:
                     schema.create(self._connection.raw)
-                schema.require(self._connection.raw, self.path)
+                found = schema.require(self._connection.raw, self.path)
+                lanes.upkeep = Upkeep(os.uname().nodename, self._called, found.version)
                 self.shared = _Fleet(self._connection, lanes, self._own.path)
                 relay = f"{os.uname().nodename} {os.getpid()}"
                 self._writer = LaneWriter(self._connection, relay, self.shared.deletions)
@@ -91,6 +96,12 @@ class PostgresBackend:
         said = self.path.encode()
         if before != said:
             own.commit([PutMeta(RELAY_OF, said)])
+
+    def _called(self) -> str | None:
+        """What this relay is called: as its node is, once there was one."""
+        if self._node is None and (secret := self._own.secrets.node_key()) is not None:
+            self._node = format_key(KeyKind.NODE, crypto_scalarmult_base(secret))
+        return self._node
 
     @property
     def disk(self) -> None:
@@ -320,6 +331,10 @@ class _Fleet:
         self.deletions.clear()
         self.deletions.update(self._connection.ask("SELECT author, deletions FROM heads WHERE deletions > 0"))
         return ends
+
+    def beat(self) -> None:
+        """Say that we are there."""
+        self.lanes.beat()
 
     def poll(self, after: Position, limit_bytes: int) -> tuple[list[Change], Position]:
         """Return what others changed after a position; from one thread at a time, and any."""

@@ -16,6 +16,7 @@ from gossiplog.errors import StoreDamagedError, StoreUnreachableError, StoreWent
 from gossiplog.log.fork import decode_proof, encode_proof
 from gossiplog.log.segment import Head, Segment
 from gossiplog.store.postgres.connection import Connection, Reach
+from gossiplog.store.postgres.upkeep import Upkeep
 from gossiplog.store.shared.interface import Change, Kept, Position, Stand
 
 INLINE_BYTES: Final = 16 * 1024
@@ -25,8 +26,9 @@ _ROWS_OF_A_LANE: Final = 200
 """Read of one lane at once."""
 
 _NEW: Final = """
-    SELECT lane, pos, changes FROM (
+    SELECT lane, pos, changes, age FROM (
         SELECT at.lane, f.pos, f.changes, f.pos - at.pos AS place,
+            extract(epoch FROM clock_timestamp() - f.at)::float8 AS age,
             sum(length(f.changes)) OVER (ORDER BY f.pos - at.pos, at.lane) - length(f.changes) AS before
         FROM unnest(%b::bytea[], %b::int8[]) AS at(lane, pos) JOIN LATERAL (
             SELECT * FROM feed f WHERE f.lane = at.lane AND f.pos > at.pos ORDER BY f.pos LIMIT %b) f ON true) rows
@@ -67,14 +69,25 @@ def _unpacked(author: Any, head: Any, segment: Any, proof: Any, deletions: Any) 
     )
 
 
+def gone(connection: Connection, lanes: Sequence[bytes]) -> set[bytes]:
+    """Return those of these lanes that were removed since nothing was said there for long."""
+    if connection.ask("SELECT to_regclass('gone') IS NULL") == [(True,)]:
+        return set()
+    return {lane for (lane,) in connection.ask("SELECT lane FROM gone WHERE lane = ANY(%b)", (lanes,))}
+
+
 class Lanes:
     """I read all lanes but our own, by a connection of mine: I may be asked in a thread of my own.
 
     Of our own I read what we do not know to be there: of a lane that ended with a commit nobody heard the outcome of.
     """
 
-    def __init__(self, conninfo: str, path: str) -> None:
+    def __init__(self, conninfo: str, path: str, upkeep: Upkeep | None = None) -> None:
         self.reach = Reach()
+        self.upkeep = upkeep
+        self._ends: Position = {}
+        self._behind = 0
+        self._delay = 0.0
         self._conninfo = conninfo
         self._path = path
         self._connection: Connection | None = None
@@ -113,29 +126,47 @@ class Lanes:
     def _poll(
         self, connection: Connection, after: Position, limit_bytes: int
     ) -> tuple[list[Change], Position]:
+        if self.upkeep is not None:
+            self.upkeep.clear(connection)
         current, ours = self._current, self._ours.copy()  # before the ends are looked at
         ends = self.ends(connection)
-        for lane, pos in after.items():
-            if ends.get(lane, -1) < pos:
-                raise StoreWentBackError(
-                    f"{self._path} was put back to an earlier state: a lane is shorter than it was"
-                )
-        position = dict.fromkeys(ends, 0) | dict(after)
-        for lane, pos in ours.items():
-            position[lane] = max(position.get(lane, 0), pos)
+        position = dict.fromkeys(ends, 0) | dict(self._present(connection, after, ends))
+        for lane in ours.keys() & ends.keys():
+            position[lane] = max(position[lane], ours[lane])
+        self._ends, self._behind = ends, sum(ends.values()) - sum(position.values())
         behind = {lane: pos for lane, pos in position.items() if pos < ends.get(lane, 0) and lane != current}
         if not behind:
             return [], position
         found: list[Change] = []
         asked = [*behind], [*behind.values()], _ROWS_OF_A_LANE, limit_bytes
-        for lane, pos, content in connection.ask(_NEW, asked):
+        for lane, pos, content, age in connection.ask(_NEW, asked):
             if pos != position[lane] + 1:
                 raise StoreWentBackError(
                     f"{self._path} does not have what a lane said any more: read it anew"
                 )
             found += unpacked(bytes(content))
             position[lane] = pos
+            self._delay = max(self._delay, age)
         return found, position
+
+    def beat(self) -> None:
+        """Say that we are there; in the thread of :meth:`poll`."""
+        if self.upkeep is not None and self._connection is not None:
+            delay, self._delay = self._delay, 0.0
+            self.upkeep.beat(self._connection, self._ends, self._behind, delay)
+
+    def _present(self, connection: Connection, after: Position, ends: Position) -> Position:
+        """Return a position without lanes that are gone; raise for one that is missing, or shorter than it was."""
+        if all(ends.get(lane, -1) >= pos for lane, pos in after.items()):
+            return after
+        missing = [lane for lane in after if lane not in ends]
+        removed = gone(connection, missing) if missing else ()
+        position = {lane: pos for lane, pos in after.items() if lane not in removed}
+        if any(ends.get(lane, -1) < pos for lane, pos in position.items()):
+            raise StoreWentBackError(
+                f"{self._path} was put back to an earlier state: a lane is shorter than it was"
+            )
+        return position
 
     def close(self) -> None:
         """Read nothing any more, once what is being read is."""

@@ -1,83 +1,93 @@
-"""The tables of a store on PostgreSQL, and which versions of them there are.
+"""Making the tables of a store on PostgreSQL, bringing older ones up to date, refusing what this program cannot use.
 
-Responsible for: making them, bringing older ones up to date, refusing what this program cannot use.
-Must not know: what the rows mean.
-Invariant: tables are made or changed whole or not at all.  The SQL needs no extension, trigger, function, sequence,
-advisory lock or NOTIFY.
-
-``heads.bytes`` is what the rows of the log take (``log.disk_cost``), ``heads.deletions`` how often the log was deleted:
-the row of one that was stays, with seq 0.
-
-``heads`` and ``segments`` are parted by the first byte of the author: public keys are uniform, and ranges stay
-together.
+Responsible for: these, and who may do it when.
+Must not know: what is in the tables (``tables``).
+Invariant: tables are made or changed whole or not at all, by one of those who try it at the same moment, and not while
+a relay runs that could not use them then.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from psycopg import ProgrammingError
+from psycopg.errors import DuplicateObject, DuplicateTable, UniqueViolation
 
-from gossiplog.errors import StoreFormatError, StoreNotFoundError
+from gossiplog.errors import StoreFormatError, StoreInUseError, StoreNotFoundError
+from gossiplog.store.postgres.tables import LEAST, RELAYS, STEPS, VERSION, VERSION_KEY, Step, statements
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-VERSION: Final = 1
-"""Of the tables that this program makes, and the only ones it uses."""
-
-PARTS: Final = 8
-"""Partitions of a new store; one table each is vacuumed, and grows, on its own."""
-
-VERSION_KEY: Final = "schema"
-
-_TABLES: Final = (
-    "CREATE TABLE meta (key text PRIMARY KEY, value bytea NOT NULL)",
-    """CREATE TABLE heads (
-        author bytea PRIMARY KEY, seq int8 NOT NULL, id bytea NOT NULL, bytes int8 NOT NULL DEFAULT 0,
-        forked bool NOT NULL DEFAULT false, deletions int8 NOT NULL DEFAULT 0)
-        PARTITION BY RANGE (author)""",
-    """CREATE TABLE segments (
-        author bytea NOT NULL, first int8 NOT NULL, count int4 NOT NULL, holes int4 NOT NULL, crc int8 NOT NULL,
-        id bytea NOT NULL, previous bytea NOT NULL, signature bytea NOT NULL, bodies bytea NOT NULL,
-        PRIMARY KEY (author, first)) PARTITION BY RANGE (author)""",
-    "CREATE INDEX segments_with_holes ON segments (author, first) INCLUDE (count, holes) WHERE holes > 0",
-    "CREATE TABLE forks (author bytea PRIMARY KEY, proof bytea NOT NULL)",
-    """CREATE TABLE cursors (
-        name text, author bytea, seq int8 NOT NULL, id bytea NOT NULL, PRIMARY KEY (name, author))""",
-    """CREATE TABLE lanes (
-        lane bytea PRIMARY KEY, pos int8 NOT NULL, relay text NOT NULL, seen timestamptz NOT NULL DEFAULT now())
-        WITH (fillfactor = 50)""",
-    """CREATE TABLE feed (
-        lane bytea, pos int8, at timestamptz NOT NULL DEFAULT now(), changes bytea NOT NULL,
-        PRIMARY KEY (lane, pos))""",
-    "ALTER TABLE feed ALTER changes SET STORAGE EXTERNAL",
-)
+ABSENT_SECONDS: Final = 60
+"""A relay that was not seen for so long does not run: it says every few seconds that it does."""
 
 
-def create(connection: Connection[Any]) -> None:
-    """Make the tables of a new store, unless they are there."""
-    with connection.transaction():
-        connection.execute(
-            "LOCK TABLE pg_catalog.pg_namespace IN SHARE ROW EXCLUSIVE MODE"
-        )  # one of two is second
-        if version(connection) is not None:
-            return
-        for statement in _TABLES:
-            connection.execute(statement)
-        for number in range(PARTS):
-            lower = "MINVALUE" if not number else f"'\\x{number * 256 // PARTS:02x}'"
-            upper = "MAXVALUE" if number == PARTS - 1 else f"'\\x{(number + 1) * 256 // PARTS:02x}'"
-            part = f"FOR VALUES FROM ({lower}) TO ({upper})"
-            connection.execute(
-                f"CREATE TABLE heads_{number} PARTITION OF heads {part} WITH (fillfactor = 80)"
-            )
-            connection.execute(f"CREATE TABLE segments_{number} PARTITION OF segments {part}")
-            connection.execute(f"ALTER TABLE segments_{number} ALTER bodies SET STORAGE EXTERNAL")
-        connection.execute("INSERT INTO meta VALUES (%s, %s)", (VERSION_KEY, str(VERSION).encode()))
+class Version(NamedTuple):
+    """Of the tables that are there, and the least ones of programs that may read and write them."""
+
+    version: int
+    reader: int
+    writer: int
 
 
-def version(connection: Connection[Any]) -> int | None:
+def create(connection: Connection[Any]) -> bool:
+    """Make the tables of a new store, unless they are there; return whether they were made."""
+    if version(connection) is not None:
+        return False
+    try:
+        with connection.transaction():
+            for step in STEPS:
+                _do(connection, step)
+    except (DuplicateTable, DuplicateObject, UniqueViolation):
+        if version(connection) is None:
+            raise StoreFormatError("tables of the names that gossiplog's have are there") from None
+        return False  # another one was first
+    return True
+
+
+def migrate(connection: Connection[Any], path: str) -> list[int]:
+    """Bring the tables up to date, step by step; return the versions that were reached.
+
+    :raises StoreNotFoundError: there are none.
+    :raises StoreFormatError: they are newer than this program.
+    :raises StoreInUseError: relays run that are too old for a step; those before it were done.
+    """
+    done = []
+    for step in STEPS:
+        with connection.transaction():
+            found = _require_any(connection, path)
+            if found.writer > VERSION:
+                raise _too_new(found, path)
+            connection.execute("SELECT value FROM meta WHERE key = %s FOR UPDATE", (VERSION_KEY,))
+            found = _require_any(connection, path)  # whoever was first has done it
+            if found.version < step.version:
+                _require_able(connection, found, step)
+                _do(connection, step)
+                done.append(step.version)
+    return done
+
+
+def _do(connection: Connection[Any], step: Step) -> None:
+    for statement in statements(step):
+        connection.execute(statement.encode())
+
+
+def _require_able(connection: Connection[Any], found: Version, step: Step) -> None:
+    if found.version < RELAYS:
+        return
+    rows = connection.execute(
+        "SELECT host FROM relays WHERE program < %s AND seen > now() - make_interval(secs => %s) ORDER BY host",
+        (step.writer, ABSENT_SECONDS),
+    ).fetchall()
+    if rows:
+        raise StoreInUseError(
+            f"relays run that cannot use tables of version {step.version}, at {', '.join(row[0] for row in rows)}: "
+            "upgrade gossiplog there first"
+        )
+
+
+def version(connection: Connection[Any]) -> Version | None:
     """Return the version of the tables that are there, ``None`` if there are none.
 
     :raises StoreFormatError: tables of the same names are there, and they are not ours.
@@ -89,19 +99,35 @@ def version(connection: Connection[Any]) -> int | None:
             row = connection.execute(
                 "SELECT value FROM meta WHERE key = %s", (VERSION_KEY,), binary=True
             ).fetchone()
-            return int(row[0]) if row is not None else _none()
-    except (ValueError, TypeError, LookupError, ProgrammingError) as error:
+        found, *least = map(int, row[0].split() if row is not None else ())
+        reader, writer = least or (found, found)
+    except (ValueError, TypeError, AttributeError, ProgrammingError) as error:
         raise StoreFormatError("the table meta of this database is not gossiplog's") from error
+    return Version(found, reader, writer)
 
 
-def require(connection: Connection[Any], path: str) -> None:
-    """Raise unless the tables are those that this program uses."""
+def require(connection: Connection[Any], path: str, *, reads: bool = False) -> Version:
+    """Return the version of the tables; raise unless this program may use them, to write or only ``reads``."""
+    found = _require_any(connection, path)
+    if found.version < LEAST:
+        raise StoreFormatError(
+            f"{path} has tables of version {found.version}, and this program uses those from {LEAST} on: "
+            "bring them up to date with `gossiplog fleet migrate`"
+        )
+    if (found.reader if reads else found.writer) > VERSION:
+        raise _too_new(found, path)
+    return found
+
+
+def _require_any(connection: Connection[Any], path: str) -> Version:
     found = version(connection)
     if found is None:
         raise StoreNotFoundError(f"no store in {path}: make one with `gossiplog fleet init`")
-    if found != VERSION:
-        raise StoreFormatError(f"{path} has tables of version {found}; this program uses version {VERSION}")
+    return found
 
 
-def _none() -> int:
-    raise LookupError(VERSION_KEY)
+def _too_new(found: Version, path: str) -> StoreFormatError:
+    return StoreFormatError(
+        f"{path} has tables of version {found.version}, and this program knows those up to {VERSION}: "
+        "upgrade gossiplog here"
+    )

@@ -35,7 +35,7 @@ from gossiplog.store.interface import (
     check_value,
 )
 from gossiplog.store.postgres.connection import Connection
-from gossiplog.store.postgres.feed import packed
+from gossiplog.store.postgres.feed import gone, packed
 from gossiplog.store.row_form import row_of
 from gossiplog.store.shared.interface import Change, Kept, Stand
 
@@ -108,7 +108,12 @@ class LaneWriter:
             if lost.__cause__ is None:  # nothing was done
                 self.name = name
             raise
-        except (InvalidValueError, StoreWentBackError):
+        except StoreWentBackError:
+            if gone(self._connection, [name]):  # we said nothing for long: begin another one
+                raise LostRaceError(()) from None
+            self.name = name
+            raise
+        except InvalidValueError:
             self.name = name
             raise
         self.name = name

@@ -21,6 +21,9 @@ from gossiplog.log.segment import Head, Segment
 RELAY_OF: Final = "relay of"
 """A value in a directory that is no store of its own: what the store is of the relay that has its key there."""
 
+BEAT_SECONDS: Final = 5.0
+"""Between two signs of life of a relay."""
+
 Position: TypeAlias = Mapping[bytes, int]
 """How far each lane was read."""
 
@@ -75,8 +78,14 @@ class Shared(Protocol):
         """Return what others changed after a position, in the order of their lanes, about so many bytes of it; and the
         position behind it.
 
-        May be called in another thread than everything else, by one at a time.
+        Called in another thread than everything else, as :meth:`beat` is, by one at a time.
 
         :raises StoreWentBackError: a lane ends before ``after``: the store was put back to an earlier state.
+        :raises StoreUnreachableError: nobody answers; try again.
+        """
+
+    def beat(self) -> None:
+        """Say to the others that we are there: every ``BEAT_SECONDS``, after a poll.
+
         :raises StoreUnreachableError: nobody answers; try again.
         """

@@ -101,6 +101,9 @@ class Lane:
         """Return these authors as they are now."""
         return [self.database.stand(author) for author in authors]
 
+    def beat(self) -> None:
+        """Nobody asks."""
+
     def start(self) -> Position:
         """Return where every lane ends now."""
         self.deletions = dict(self.database.deletions)
