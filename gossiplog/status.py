@@ -304,7 +304,7 @@ def status_of(node: Observed, *, authors: bool) -> Status:
         **driver._open.traffic._asdict(),
         peers=peers,
         bans=(*node.bans,),
-        disk=_disk_of(core.disk),
+        disk=_disk_of(core.directory),
         queues=QueueStatus(
             jobs=core.thread.waiting,
             messages=sum(link.waiting for link in driver.links.values()),
