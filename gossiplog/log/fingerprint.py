@@ -26,7 +26,7 @@ from typing import Final
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.fingerprint_nodes import FAN_OUT, LEAF_AUTHORS, MASK, Inner, Leaf, Node, item
 
-__all__ = ["FORKED_ID", "FORKED_SEQ", "FingerprintTree", "item"]
+__all__ = ["FORKED_ID", "FORKED_SEQ", "MASK", "FingerprintTree", "bound_between", "item"]
 
 FORKED_SEQ: Final = 0
 FORKED_ID: Final = bytes(32)
@@ -116,7 +116,7 @@ class FingerprintTree:
         start = root.rank(lower)
         stop = root.rank(upper) if upper else root.count
         cuts = sorted({start + (stop - start) * part // parts for part in range(1, parts)})
-        return [_bound(root.author(cut - 1), root.author(cut)) for cut in cuts if start < cut < stop]
+        return [bound_between(root.author(cut - 1), root.author(cut)) for cut in cuts if start < cut < stop]
 
     def _descend(self, author: bytes) -> tuple[list[Inner], Leaf]:
         path = []
@@ -168,7 +168,7 @@ def _change(path: list[Inner], leaf: Leaf, count: int, delta: int) -> None:
             node.total = (total + delta) & MASK
 
 
-def _bound(left: bytes, right: bytes) -> bytes:
+def bound_between(left: bytes, right: bytes) -> bytes:
     """Return the shortest prefix of ``right`` that is above ``left``."""
     length = next((at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), len(left))
     return right[: length + 1]
