@@ -11,14 +11,17 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from heapq import merge
-from typing import Protocol
+from itertools import islice
+from typing import Protocol, TypeAlias
 
 from sortedcontainers import SortedSet
 
 from gossiplog import limits
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import HeadView
 from gossiplog.log.fingerprint import FORKED_ID, FORKED_SEQ, FingerprintTree
 from gossiplog.log.keys import genesis_id
+from gossiplog.log.leaf_sums import Away, LeafSums, Span, Stood
+from gossiplog.log.paged_clock import PagedClock
 from gossiplog.log.segment import Head
 
 CHECK_BYTES = 8
@@ -26,6 +29,10 @@ ROOT_BYTES = 16
 
 TOUCHED_AT_ONCE = 1024
 """Changed heads that the tree takes in at once: 10 ms, so that no fingerprint waits for a whole catch-up."""
+
+
+Stand: TypeAlias = tuple[int, bytes]
+"""What stands for an author in a fingerprint: seq and id."""
 
 
 class View(Protocol):
@@ -36,11 +43,14 @@ class View(Protocol):
 
 
 class Heads:
-    """I answer what we have, and what of it is safe on disk."""
+    """I answer what we have, and what of it is safe on disk.
+
+    With a :class:`PagedClock` I raise :class:`~gossiplog.log.leaf_sums.Away`, unchanged, for what is not in memory.
+    """
 
     def __init__(
         self,
-        clock: ClockView,
+        clock: HeadView,
         forks: Iterable[bytes],
         local: AbstractSet[bytes],
         holed: Iterable[bytes] = (),
@@ -56,6 +66,15 @@ class Heads:
         self._forked: SortedSet[bytes] = SortedSet(forks)
         self._tree: FingerprintTree | None = None
         self._touched: set[bytes] = set()
+        self.paged: PagedClock | None = None
+        self._sums = LeafSums((), self._read)
+
+    def sum_up(self, clock: PagedClock, heads: Iterable[tuple[bytes, Head]]) -> None:
+        """My clock is this one, and these are all heads, ascending, of which nothing but sums stays.  O(n)."""
+        self.paged = clock
+        stood = ((author, *head) for author, head in heads if author not in self.forks)
+        forked = ((author, FORKED_SEQ, FORKED_ID) for author in self._forked)
+        self._sums = LeafSums(merge(stood, forked), self._read)
 
     # -- heads
 
@@ -77,7 +96,7 @@ class Heads:
 
     def settle(self, author: bytes) -> None:
         """More of ``author`` is on disk, and the clock says so."""
-        self._touch(author)
+        self._touch(author, self._summed(author))
         ahead = self.ahead.get(author)
         if ahead is not None and ahead.seq <= self.clock.seq(author):
             del self.ahead[author]
@@ -96,16 +115,18 @@ class Heads:
 
     def freeze(self, author: bytes) -> None:
         """A proof shows that ``author`` forked."""
+        before = self._summed(author)
         self.forks.add(author)
         self._forked.add(author)
-        self._touch(author)
+        self._touch(author, before)
         self.ahead.pop(author, None)
 
     def thaw(self, author: bytes) -> None:
         """The proof that ``author`` forked is lost."""
+        before = self._summed(author)
         self.forks.discard(author)
         self._forked.discard(author)
-        self._touch(author)
+        self._touch(author, before)
 
     def forget(self, author: bytes) -> None:
         """``author`` was deleted, and the clock says so."""
@@ -122,7 +143,7 @@ class Heads:
 
     def holds(self, author: bytes) -> bool:
         """Whether anything of ``author`` is on disk, or it is known as forked."""
-        return author in self.clock or author in self.forks
+        return author in self.forks or author in self.clock
 
     def stands_for(self, author: bytes) -> tuple[int, bytes] | None:
         """What a fingerprint says of ``author``: the durable head, or what stands for a fork; None if not held."""
@@ -151,19 +172,70 @@ class Heads:
         forked = self._forked.irange(lower or None, upper or None, (True, False))
         return merge(held, (author for author in forked if author not in self.clock))
 
+    def first(self, lower: bytes, upper: bytes, most: int) -> list[bytes]:
+        """The first of :meth:`authors`, ``most`` if there are so many.  O(log n + most)."""
+        if self.paged is None:
+            return [*islice(self.authors(lower, upper), most)]
+        found: list[bytes] = []
+        away: set[Span] = set()
+        count = 0
+        for first, stop in self._sums.spans(lower, upper):
+            span = max(lower, first), min(upper or stop, stop or upper)
+            try:
+                some = [*self.authors(*span)]
+                found += some
+                count += len(some)
+            except Away as error:
+                away |= error.spans
+                count += self._sums.range(first, stop)[0]
+            if count >= most:
+                break
+        if away:
+            raise Away(away)
+        return found[:most]
+
     @property
-    def tree(self) -> FingerprintTree:
+    def tree(self) -> FingerprintTree | LeafSums:
         """The fingerprints of the durable clock, brought up to date.  The first time O(n)."""
+        if self.paged is not None:
+            return self._sums
         if self._tree is None:
-            self._tree = FingerprintTree((author, seq, id_) for author, (seq, id_) in self.clock.items())
+            self._tree = FingerprintTree((author, seq, id_) for author, (seq, id_) in self.clock.range())
             self._touched.update(self.forks)
         if self._touched:
             self._bring_up_to_date(self._tree)
         return self._tree
 
-    def _touch(self, author: bytes) -> None:
+    def _read(self, lower: bytes, upper: bytes) -> list[Stood]:
+        """What the sums have of the authors of a span."""
+        held = dict(self.clock.range(lower, upper))
+        assert self.paged is not None
+        for author, (before, _) in self.paged.moved.items():
+            if lower <= author and (not upper or author < upper):
+                held.pop(author, None)
+                if before is not None:
+                    held[author] = before
+        stood: dict[bytes, Stand] = {**held}
+        forked = self._forked.irange(lower or None, upper or None, (True, False))
+        stood |= dict.fromkeys(forked, (FORKED_SEQ, FORKED_ID))
+        return [(author, *stood[author]) for author in sorted(stood)]
+
+    def _summed(self, author: bytes) -> Stand | None:
+        """What the sums have of ``author``; nothing without them."""
+        if self.paged is None:
+            return None
+        head = self.clock.head(author)  # what is away is said before anything changes
+        if author in self.forks:
+            return FORKED_SEQ, FORKED_ID
+        moved = self.paged.moved.get(author)
+        return head if moved is None else moved.before
+
+    def _touch(self, author: bytes, before: Stand | None = None) -> None:
         for view in self.views:
             view.touch(author)
+        if self.paged is not None:
+            self._sums.move(author, before, self.stands_for(author))
+            self.paged.settled(author)
         if self._tree is None:
             return
         self._touched.add(author)

@@ -10,13 +10,16 @@ item of a list 47, and a step costs half a round trip whatever it says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterator, Set
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from gossiplog.gossip.heads import fingerprint
 from gossiplog.gossip.messages import Item, Range, RangeKind
 from gossiplog.gossip.wanted_heads import Held
+from gossiplog.log.leaf_sums import Away, each_at_once
+
+_T = TypeVar("_T")
 
 LIST_AT_ONCE = 1024
 """A clock of so many authors goes as one list: 47 KB and one round trip."""
@@ -41,6 +44,10 @@ MESSAGE_RANGES = 512
 
 MESSAGE_ITEMS = 1024
 """Items in one message: with its header it fits one Noise record."""
+
+
+Said: TypeAlias = Iterator[Range | Away]
+"""Ranges; or what has to be in memory before the next one is asked for."""
 
 
 class Answer(NamedTuple):
@@ -88,18 +95,18 @@ class Splitting:
         count, total = self._heads.tree.range(lower, upper)
         return count, fingerprint(self._salt, count, total)
 
-    def whole(self) -> Iterator[Range]:
+    def whole(self) -> Said:
         """Speak of everything, when it may well be that nothing differs."""
         yield Range(b"", RangeKind.FINGERPRINT, self.fingerprint(b"", b"")[1])
 
-    def opening(self) -> Iterator[Range]:
+    def opening(self) -> Said:
         """Speak of everything, without knowing what differs."""
         count = len(self._heads.tree)
         if count <= LIST_AT_ONCE:
             return self._listed(RangeKind.LIST, b"", b"")
         return self._split(b"", b"", min(FIRST_PARTS, 2 * count // DENSE_LEAF_AUTHORS))
 
-    def answer(self, compared: Compared) -> Iterator[Range]:
+    def answer(self, compared: Compared) -> Said:
         """The ranges of an answer, ascending, with gaps skipped."""
         parts, leaf = _grain(compared)
         at = b""
@@ -107,7 +114,7 @@ class Splitting:
             if lower != at:
                 yield Range(lower, RangeKind.SKIP)
             if compared.is_late:
-                yield Range(upper, RangeKind.FINGERPRINT, self.fingerprint(lower, upper)[1])
+                yield from self._fingerprinted(lower, upper)
             elif settled is not None:
                 yield from self._listed(RangeKind.DIFFERENCES, lower, upper, settled)
             elif held <= leaf:
@@ -116,22 +123,28 @@ class Splitting:
                 yield from self._split(lower, upper, min(parts, max(2, 2 * held // leaf)))
             at = upper
 
-    def _split(self, lower: bytes, upper: bytes, parts: int) -> Iterator[Range]:
-        for bound in [*self._heads.tree.split(lower, upper, parts), upper]:
-            yield Range(bound, RangeKind.FINGERPRINT, self.fingerprint(lower, bound)[1])
-            lower = bound
+    def _fingerprinted(self, lower: bytes, upper: bytes) -> Said:
+        _, said = yield from _when_there(lambda: self.fingerprint(lower, upper))
+        yield Range(upper, RangeKind.FINGERPRINT, said)
 
-    def _listed(
-        self, kind: RangeKind, lower: bytes, upper: bytes, settled: Set[bytes] = frozenset()
-    ) -> Iterator[Range]:
+    def _split(self, lower: bytes, upper: bytes, parts: int) -> Said:
+        bounds = yield from _when_there(lambda: self._heads.tree.split(lower, upper, parts))
+        for left, right in pairwise([lower, *bounds, upper]):
+            yield from self._fingerprinted(left, right)
+
+    def _listed(self, kind: RangeKind, lower: bytes, upper: bytes, settled: Set[bytes] = frozenset()) -> Said:
         """Our authors but the ``settled`` ones, cut where a message would become too long."""
         heads = self._heads
-        while True:
-            authors = list(islice(heads.authors(lower, upper), MESSAGE_ITEMS + 1))
+
+        def some() -> tuple[bytes, list[Item]]:
+            authors = heads.first(lower, upper, MESSAGE_ITEMS + 1)
             bound = authors.pop() if len(authors) > MESSAGE_ITEMS else upper
-            said = [
-                Item(author, *heads.item(author, self._salt)) for author in authors if author not in settled
-            ]
+            unsettled = [author for author in authors if author not in settled]
+            items = each_at_once(lambda author: heads.item(author, self._salt), unsettled)
+            return bound, [Item(author, *item) for author, item in zip(unsettled, items, strict=True)]
+
+        while True:
+            bound, said = yield from _when_there(some)
             yield Range(bound, kind, items=tuple(said))
             if bound == upper:
                 return
@@ -147,7 +160,16 @@ def _grain(compared: Compared) -> tuple[int, int]:
     return max(PARTS, FIRST_PARTS // len(counts)), DENSE_LEAF_AUTHORS if nearly_all else LEAF_AUTHORS
 
 
-def packed(ranges: Iterable[Range]) -> Iterator[tuple[tuple[Range, ...], bool]]:
+def _when_there(read: Callable[[], _T]) -> Generator[Away, None, _T]:
+    """Read as soon as all is in memory that it takes."""
+    while True:
+        try:
+            return read()
+        except Away as away:
+            yield away
+
+
+def packed(ranges: Said) -> Iterator[tuple[tuple[Range, ...], bool] | Away]:
     """Put ranges into messages, at least one, each with whether it is the last; what one does not speak of, it skips.
 
     Neighbours of one kind become one range, unless they are fingerprints.
@@ -155,6 +177,9 @@ def packed(ranges: Iterable[Range]) -> Iterator[tuple[tuple[Range, ...], bool]]:
     pending: list[Range] = []
     items = 0
     for part in ranges:
+        if isinstance(part, Away):
+            yield part
+            continue
         if len(pending) >= MESSAGE_RANGES or items + len(part.items) > MESSAGE_ITEMS:
             yield _to_the_end(pending), False
             pending, items = [Range(pending[-1].upper, RangeKind.SKIP)], 0

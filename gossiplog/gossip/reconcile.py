@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from gossiplog import limits
 from gossiplog.errors import LimitExceededError
@@ -20,12 +20,13 @@ from gossiplog.gossip.messages import Item, Range, RangeKind, Ranges
 from gossiplog.gossip.range_splitting import Answer, Compared, Splitting, late, packed
 from gossiplog.gossip.wanted_heads import Held
 from gossiplog.log.fingerprint import FORKED_SEQ
+from gossiplog.log.leaf_sums import Away, Span, each_at_once
 
 STEP_BYTES = 1024
 WAITING_BYTES = 256
 """What a step takes up, and each range or item of it whose answer waits."""
 
-NOTHING: Iterator[Ranges] = iter(())
+NOTHING: Iterator[Ranges | Away] = iter(())
 """No replies."""
 
 
@@ -37,10 +38,14 @@ class Step(NamedTuple):
     fork.  ``finished``: we know now all that this exchange can tell us.
     """
 
-    replies: Iterator[Ranges]
+    replies: Iterator[Ranges | Away]
     ahead: list[tuple[bytes, int]]
     conflicts: list[bytes]
     finished: bool
+
+
+Saying: TypeAlias = Iterator[Ranges | Away]
+"""Messages; or what has to be in memory before the next one is asked for."""
 
 
 class Reconcile:
@@ -62,28 +67,32 @@ class Reconcile:
         for step in self._steps:
             step.shorten()
 
-    def start(self, heads: Held, *, by_fingerprint: bool = False) -> Iterator[Ranges]:
+    def start(self, heads: Held, *, by_fingerprint: bool = False) -> Saying:
         """The messages of a new exchange; ``by_fingerprint``: it may be that nothing differs."""
         exchange = self._next
         self._next += 2
         splitting = Splitting(heads, self._salt)
         opening = splitting.whole() if by_fingerprint else splitting.opening()
-        return (Ranges(exchange, ranges, not last) for ranges, last in packed(opening))
+        return (
+            part if isinstance(part, Away) else Ranges(exchange, part[0], not part[1])
+            for part in packed(opening)
+        )
 
     def receive(self, message: Ranges, heads: Held) -> Step:
         """Compare with what we hold, and answer.
 
         :raises LimitExceededError: more than ``MAX_STEPS`` steps are under way; nothing has changed.
+        :raises Away: some of what we hold is not in memory; nothing has changed.
         """
-        step = self._coming.pop(message.exchange, None)
-        if step is None:
-            if len(self._steps) >= limits.MAX_STEPS:
-                raise LimitExceededError(f"more than {limits.MAX_STEPS} unanswered steps of reconciles")
-            step = _Incoming()
-            self._steps.add(step)
+        if message.exchange not in self._coming and len(self._steps) >= limits.MAX_STEPS:
+            raise LimitExceededError(f"more than {limits.MAX_STEPS} unanswered steps of reconciles")
         ahead: list[tuple[bytes, int]] = []
         conflicts: list[bytes] = []
-        compared = self._compare(message, heads, step, ahead, conflicts)
+        compared = self._compare(message, heads, ahead, conflicts)
+        step = self._coming.pop(message.exchange, None) or _Incoming()
+        self._steps.add(step)
+        step.asks = step.asks or bool(compared.fingerprints or compared.answers)
+        step.differs = step.differs or any(answer.settled is None for answer in compared.answers)
         if compared.answers:
             step.keep(compared, sum(each.size for each in self._steps))
         if message.more:
@@ -103,7 +112,6 @@ class Reconcile:
         self,
         message: Ranges,
         heads: Held,
-        step: _Incoming,
         ahead: list[tuple[bytes, int]],
         conflicts: list[bytes],
     ) -> Compared:
@@ -112,20 +120,23 @@ class Reconcile:
         answers: list[Answer] = []
         fingerprints = 0
         lower = b""
+        away: set[Span] = set()
         for part in message.ranges:
-            if part.kind in (RangeKind.LIST, RangeKind.DIFFERENCES):
-                settled = self._learn(part.items, heads, ahead, conflicts)
-                if part.kind is RangeKind.LIST:
-                    step.asks = True
-                    answers.append(Answer(lower, part.upper, settled=settled))
-            elif part.kind is RangeKind.FINGERPRINT:
-                step.asks = True
-                fingerprints += 1
-                held, ours = splitting.fingerprint(lower, part.upper)
-                if part.fingerprint != ours:
-                    step.differs = True
-                    answers.append(Answer(lower, part.upper, held))
+            try:
+                if part.kind in (RangeKind.LIST, RangeKind.DIFFERENCES):
+                    settled = self._learn(part.items, heads, ahead, conflicts)
+                    if part.kind is RangeKind.LIST:
+                        answers.append(Answer(lower, part.upper, settled=settled))
+                elif part.kind is RangeKind.FINGERPRINT:
+                    fingerprints += 1
+                    held, ours = splitting.fingerprint(lower, part.upper)
+                    if part.fingerprint != ours:
+                        answers.append(Answer(lower, part.upper, held))
+            except Away as error:
+                away |= error.spans
             lower = part.upper
+        if away:
+            raise Away(away)
         return Compared(fingerprints, answers)
 
     def _learn(
@@ -137,8 +148,8 @@ class Reconcile:
     ) -> set[bytes]:
         """Sort what the peer holds; returns the authors that an answer need not speak of."""
         settled = set()
-        for author, seq, check in items:
-            our_seq, our_check = heads.item(author, self._salt)
+        ours = each_at_once(lambda author: heads.item(author, self._salt), [author for author, *_ in items])
+        for (author, seq, check), (our_seq, our_check) in zip(items, ours, strict=True):
             if not our_check:  # we hold nothing
                 if seq == FORKED_SEQ:
                     conflicts.append(author)
@@ -156,12 +167,16 @@ class Reconcile:
                 settled.add(author)
         return settled
 
-    def _speak(self, exchange: int, step: _Incoming, heads: Held) -> Iterator[Ranges]:
+    def _speak(self, exchange: int, step: _Incoming, heads: Held) -> Saying:
         """Answer what waits; the last message says that it is, when the step is whole, and then the step is over."""
         splitting = Splitting(heads, self._salt)
         while step.waiting:
             compared = step.current = step.waiting.popleft()
-            for ranges, is_last in packed(splitting.answer(compared)):
+            for part in packed(splitting.answer(compared)):
+                if isinstance(part, Away):
+                    yield part
+                    continue
+                ranges, is_last = part
                 if is_last:
                     step.size -= compared.size
                     step.current = None

@@ -9,7 +9,6 @@ something to be said, not as what was to be said.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 
 from gossiplog import limits
 from gossiplog.errors import UnexpectedMessageError
@@ -24,7 +23,7 @@ from gossiplog.gossip.interest_exchange import InterestExchange
 from gossiplog.gossip.messages import Ranges
 from gossiplog.gossip.pacing import Pacing
 from gossiplog.gossip.pulls import Pulls
-from gossiplog.gossip.reconcile import NOTHING, Reconcile
+from gossiplog.gossip.reconcile import NOTHING, Reconcile, Saying
 from gossiplog.gossip.session import REPLY_BYTES, Phase, Session, Slot
 
 _RANGE_BYTES = 128
@@ -37,7 +36,7 @@ class Comparison:
 
     def __init__(self, session: Session) -> None:
         self.reconcile = Reconcile(session.salt, starts_even=session.dialled)
-        self.replies: deque[Iterator[Ranges]] = deque()
+        self.replies: deque[Saying] = deque()
         self.their_root = b""
 
 
@@ -114,6 +113,7 @@ class Reconciler:
             if message is None:
                 comparison.replies.popleft()
             else:
+                assert isinstance(message, Ranges)  # nothing is away of a clock that is in memory
                 outbox.credit_bytes -= _size(message)
                 if not session.answers.spend(message, points := ranges_price(message)):
                     session.allowance.spend(points)  # an empty list is answered with all we hold

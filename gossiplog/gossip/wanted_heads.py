@@ -12,7 +12,8 @@ interest in all but these subtracts it from what lies below.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from sys import getsizeof
 from typing import TypeAlias, Union
 
@@ -20,6 +21,7 @@ from gossiplog.gossip.heads import TOUCHED_AT_ONCE, Heads, View, fingerprint
 from gossiplog.gossip.interest import Interest, Wanted
 from gossiplog.log.fingerprint import FingerprintTree
 from gossiplog.log.fingerprint_nodes import MASK
+from gossiplog.log.leaf_sums import each_at_once
 
 Held: TypeAlias = Union[Heads, "WantedHeads"]
 """What can be compared."""
@@ -56,7 +58,8 @@ class WantedHeads:
         self._named = None
         self._touched.clear()
         if not self._wanted.is_everything:
-            held = ((author, self._below.stands_for(author)) for author in self._wanted.authors)
+            names = self._wanted.authors
+            held = zip(names, self._standing(names), strict=True)
             self._named = FingerprintTree((author, *head) for author, head in held if head is not None)
             self._below.views.add(self)
 
@@ -114,6 +117,23 @@ class WantedHeads:
         held = below.authors(lower, upper)
         return (author for author in held if author not in names) if names else held
 
+    def first(self, lower: bytes, upper: bytes, most: int) -> list[bytes]:
+        """The first of :meth:`authors`, ``most`` if there are so many, as :meth:`Heads.first`."""
+        below, names = self._below, self._wanted.authors
+        found: list[bytes] = []
+        if self._wanted.mode is Interest.WANTED:
+            named = names.irange(lower or None, upper or None, (True, False))
+            while len(found) < most and (some := [*islice(named, most)]):
+                held = each_at_once(below.holds, some)
+                found += (author for author, is_held in zip(some, held, strict=True) if is_held)
+            return found[:most]
+        while True:
+            some = below.first(lower, upper, most)
+            found += (author for author in some if author not in names)
+            if len(some) < most or len(found) >= most:
+                return found[:most]
+            lower = some[-1] + b"\0"
+
     def holds(self, author: bytes) -> bool:
         """Whether an author is held and wanted."""
         return self._wanted.wants(author) and self._below.holds(author)
@@ -130,13 +150,16 @@ class WantedHeads:
         """Sixteen bytes that two nodes share, in one session, when they hold the same of what is wanted."""
         return fingerprint(salt, *self.range())
 
+    def _standing(self, authors: Iterable[bytes]) -> list[tuple[int, bytes] | None]:
+        return each_at_once(self._below.stands_for, authors)
+
     def _up_to_date(self) -> FingerprintTree | None:
         """The tree of the authors named, as far as they are held below."""
         named = self._named
         if named is not None and self._touched:
-            for author in self._touched:
-                head = self._below.stands_for(author) if author in self._wanted.authors else None
-                if head is None:
+            touched = [*self._touched]
+            for author, head in zip(touched, self._standing(touched), strict=True):
+                if head is None or author not in self._wanted.authors:
                     named.discard(author)
                 else:
                     named.set(author, *head)

@@ -1,8 +1,9 @@
 """What others may rely on in a clock, wherever its heads are.
 
-Responsible for: the protocols :class:`ClockView`, for who reads, and :class:`MovingClock`, for its one owner.
-Must not know: where heads are kept; :class:`gossiplog.log.clock.Clock` has them all in memory, and a store of more
-authors than that takes may bring another one.
+Responsible for: the protocols :class:`HeadView`, for who asks for some authors, :class:`ClockView`, for who reads all,
+and :class:`MovingClock`, for its one owner.
+Must not know: where heads are kept; :class:`gossiplog.log.clock.Clock` has them all in memory, and
+:class:`gossiplog.log.paged_clock.PagedClock` those that are asked for.
 Invariant: what :class:`gossiplog.log.clock.Clock` says in a method of the same name holds for each of them.
 """
 
@@ -14,8 +15,8 @@ from typing import Protocol
 from gossiplog.log.segment import Head
 
 
-class ClockView(Protocol):
-    """Which entries are held: author -> head of its log, sorted by author."""
+class HeadView(Protocol):
+    """Which entries are held of some authors, who may be of too many to read all."""
 
     def seq(self, author: bytes) -> int:
         """Return the seq held of an author, 0 if nothing is."""
@@ -25,6 +26,12 @@ class ClockView(Protocol):
 
     def range(self, lower: bytes = b"", upper: bytes = b"") -> Iterator[tuple[bytes, Head]]:
         """Iterate over (author, head) with ``lower <= author < upper``; ``b""`` above means the end."""
+
+    def __contains__(self, author: object) -> bool: ...
+
+
+class ClockView(HeadView, Protocol):
+    """Which entries are held: author -> head of its log, sorted by author."""
 
     def items(self) -> Iterator[tuple[bytes, Head]]:
         """Iterate over (author, head)."""
@@ -41,8 +48,6 @@ class ClockView(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[bytes]: ...
-
-    def __contains__(self, author: object) -> bool: ...
 
 
 class MovingClock(ClockView, Protocol):

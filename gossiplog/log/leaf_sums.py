@@ -39,6 +39,7 @@ Span: TypeAlias = tuple[bytes, bytes]
 Stood: TypeAlias = tuple[bytes, int, bytes]
 """An author and what stands for it in a fingerprint: seq and id."""
 
+_A = TypeVar("_A")
 _T = TypeVar("_T")
 Read: TypeAlias = Callable[[bytes, bytes], Sequence[Stood]]
 
@@ -78,12 +79,12 @@ _Node: TypeAlias = _Leaf | _Branch
 
 
 class _Found(NamedTuple):
-    """A leaf: the way to it, what it spans, and count and sum of all authors below it."""
+    """A leaf: the way to it, what it spans, and count (its ``rank``) and sum of all authors below it."""
 
     path: list[_Branch]
     leaf: _Leaf
     span: Span
-    count: int
+    rank: int
     total: int
 
 
@@ -106,7 +107,9 @@ class LeafSums:
         count = (after is not None) - (before is not None)
         delta = (item(author, *after) if after else 0) - (item(author, *before) if before else 0)
         path, leaf, *_ = self._find(author)
-        for node in (*path, leaf):
+        leaf.count += count
+        leaf.total += delta
+        for node in path:
             node.count += count
             node.total += delta
         for depth, node in enumerate(path):
@@ -124,8 +127,8 @@ class LeafSums:
         if upper and lower >= upper:
             return 0, 0
         all_ = self._root.count, self._root.total
-        (start, subtrahend), (stop, total) = _each(
-            [lambda: self._below(lower), lambda: self._below(upper) if upper else all_]
+        (start, subtrahend), (stop, total) = each_at_once(
+            lambda bound: all_ if bound is None else self._below(bound), (lower, upper or None)
         )
         return stop - start, (total - subtrahend) & MASK
 
@@ -135,10 +138,12 @@ class LeafSums:
         :raises Away: leaves that a bound cuts are not in memory.
         """
         all_ = self._root.count
-        start, stop = _each([lambda: self._rank(lower), lambda: self._rank(upper) if upper else all_])
+        start, stop = each_at_once(
+            lambda bound: all_ if bound is None else self._rank(bound), (lower, upper or None)
+        )
         cuts = sorted({start + (stop - start) * part // parts for part in range(1, parts)})
         ranks = [rank for cut in cuts if start < cut < stop for rank in (cut - 1, cut)]
-        found = _each([lambda rank=rank: self._author(rank) for rank in ranks])  # type: ignore[misc]
+        found = each_at_once(self._author, ranks)
         return [bound_between(left, right) for left, right in zip(found[::2], found[1::2], strict=True)]
 
     def spans(self, lower: bytes = b"", upper: bytes = b"") -> Iterator[Span]:
@@ -159,11 +164,11 @@ class LeafSums:
         while isinstance(node, _Branch):
             path.append(node)
             if bound < node.middle:
-                node, upper = node.low, node.middle
+                upper, node = node.middle, node.low
             else:
                 count += node.low.count
                 total += node.low.total
-                node, lower = node.high, node.middle
+                lower, node = node.middle, node.high
         return _Found(path, node, (lower, upper), count, total)
 
     def _cut(self, bound: bytes) -> tuple[_Found, Sequence[Stood]]:
@@ -182,20 +187,20 @@ class LeafSums:
         """Count and sum (not reduced) of the authors below a bound."""
         found = self._find(bound)
         if bound == found.span[0]:
-            return found.count, found.total
+            return found.rank, found.total
         found, heads = self._cut(bound)
         place = bisect_left(heads, (bound,))
         if place <= len(heads) // 2:
-            return found.count + place, found.total + _sum(heads[:place])
-        return found.count + place, found.total + found.leaf.total - _sum(heads[place:])
+            return found.rank + place, found.total + _sum(heads[:place])
+        return found.rank + place, found.total + found.leaf.total - _sum(heads[place:])
 
     def _rank(self, bound: bytes) -> int:
         """How many authors are below a bound."""
         found = self._find(bound)
         if bound == found.span[0]:
-            return found.count
+            return found.rank
         found, heads = self._cut(bound)
-        return found.count + bisect_left(heads, (bound,))
+        return found.rank + bisect_left(heads, (bound,))
 
     def _author(self, rank: int) -> bytes:
         """The author with ``rank`` authors below it."""
@@ -205,11 +210,11 @@ class LeafSums:
                 node = node.low
             else:
                 left -= node.low.count
-                node, lower = node.high, node.middle
+                lower, node = node.middle, node.high
         found, heads = self._cut(lower)
-        if rank - found.count >= len(heads):  # it was split
+        if rank - found.rank >= len(heads):  # it was split
             return self._author(rank)
-        return heads[rank - found.count][0]
+        return heads[rank - found.rank][0]
 
     def _put(self, path: list[_Branch], old: _Node, new: _Node) -> None:
         """Put a node in the place of another."""
@@ -221,18 +226,22 @@ class LeafSums:
             path[-1].high = new
 
 
-def _each(reads: Sequence[Callable[[], _T]]) -> list[_T]:
-    """What these return; what any of them lacks is said at once."""
-    found: list[_T] = []
-    away: set[Span] = set()
-    for read in reads:
-        try:
-            found.append(read())
-        except Away as error:
-            away |= error.spans
-    if away:
-        raise Away(away)
-    return found
+def each_at_once(read: Callable[[_A], _T], of: Iterable[_A]) -> list[_T]:
+    """Return what ``read`` returns of each of these.
+
+    :raises Away: what it lacks for any of them.
+    """
+    asked = list(of)
+    try:
+        return [read(each) for each in asked]
+    except Away:
+        away: set[Span] = set()
+        for each in asked:
+            try:
+                read(each)
+            except Away as error:
+                away |= error.spans
+        raise Away(away) from None
 
 
 def _ascending(heads: Iterable[Stood]) -> Iterator[Stood]:

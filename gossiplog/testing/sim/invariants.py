@@ -98,7 +98,7 @@ class Invariants:
 
     def started(self, node: Carrier) -> None:
         """2 and 7: it begins with what the disk holds, and all that was acknowledged is there."""
-        clock = {author: head.seq for author, head in node.heads.clock.items()}
+        clock = {author: head.seq for author, head in node.heads.clock.range()}
         disk = {author: head.seq for author, head in node.backend.heads()}
         for author in node.local:
             known = self._disks.get(node.name, {}).get(author, 0)

@@ -76,7 +76,7 @@ class Liar(Stranger):
 
     def authors(self, node: SimNode) -> list[bytes]:
         """Everyone the node knows, and itself."""
-        return sorted({*node.heads.clock, *node.local})
+        return sorted({*dict(node.heads.clock.range()), *node.local})
 
     def stored(self) -> list[Segment]:
         """Some segments that somebody holds."""
