@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from math import inf
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -25,7 +26,7 @@ from gossiplog.app.web.picture import logs_page, shown_entry
 from gossiplog.app.web.site import Pages
 from gossiplog.errors import InvalidValueError, KeyFileError
 from gossiplog.log.entry import Entry
-from gossiplog.log.keys import format_author
+from gossiplog.log.keys import KeyKind, format_author, format_key, short_key
 from gossiplog.status import AuthorStatus
 from tests.netcase import Author, Site, World
 
@@ -261,6 +262,15 @@ class NonsenseTests(WebCase):
                 self.assertEqual(self.post(f"/act/{act}", what).status, 400)
         for endpoint in ("", "nonsense", "tcp:", "tcp:x:y", 5):
             self.assertEqual(self.post("/act/connect", {"endpoint": endpoint}).status, 400)
+        node = {"node": format_key(KeyKind.NODE, Author(3).key)}
+        for act in ("disconnect", "ban", "unban"):
+            for what in ({}, {"node": 1}, {"node": "x"}, {"node": format_author(Author(3).key)}):
+                self.assertEqual(self.post(f"/act/{act}", what).status, 400, what)
+        for seconds in (-1, "60", True, [], {}, 1e999):
+            self.assertEqual(self.post("/act/ban", {**node, "seconds": seconds}).status, 400, seconds)
+        for act in ("disconnect", "unban"):
+            self.assertIn("not", self.post(f"/act/{act}", node).said["error"])
+        self.assertEqual(self.node.bans, [])
         self.assertEqual(self.post("/act/none", {}).status, 404)
         for query in ("sort=evil", "from=-1", "from=1e9", "limit=x", f"from={'9' * 99}"):
             self.assertEqual(self.get(f"/logs?{query}").status, 400, query)
@@ -284,6 +294,26 @@ class ActTests(WebCase):
         self.assertIn(answer.status, (200, 400))
         self.assertEqual(self.post("/act/connect", {"endpoint": "tcp:127.0.0.1:9"}).status, 200)
         self.assertEqual([each.endpoint for each in self.node.status().dialled], ["tcp:127.0.0.1:9"])
+
+    def test_nodes(self) -> None:
+        """Disconnected, kept out for a while or for good, let in again."""
+        bob = self.world.site("bob")
+        self.node.connect(bob.listen())
+        self.world.run(1)
+        node = {"node": format_key(KeyKind.NODE, bob.node.id)}
+        said = {"done": f"node {short_key(bob.node.id)}"}
+        self.assertEqual(self.post("/act/disconnect", node).said, said)
+        self.world.run(1)
+        self.assertEqual((self.node.peers, self.node.status().dialled), ([], ()))
+        self.assertEqual(self.post("/act/ban", {**node, "seconds": 60}).said, said)
+        self.assertEqual([50 < each.seconds <= 60 for each in self.node.bans], [True])
+        self.assertEqual(self.post("/act/ban", node).said, said)
+        self.assertEqual([each.seconds for each in self.node.bans], [inf])
+        self.assertEqual(self.post("/act/unban", node).said, said)
+        self.assertEqual(self.node.bans, [])
+        for act in ("disconnect", "ban", "unban"):
+            for changes in ({"X_Gossiplog_Token": "no"}, {"Origin": "http://evil.example"}):
+                self.assertEqual(self.post(f"/act/{act}", node, **changes).status, 403)
 
 
 class FeedTests(WebCase):

@@ -115,6 +115,7 @@ class BrowserTests(ProcessTestCase):
             self.picture(other, name)
             self.assertEqual(self.wrong, [], name)
         self.logs(page)
+        self.nodes(page)
         self.gone(page)
 
     def act(self, page: Any) -> None:
@@ -147,7 +148,7 @@ class BrowserTests(ProcessTestCase):
                 page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()")
             )
         for name in ("Skip to content", "logs-search", "logs-sort", "entries-pause", "token", "append-text", "Append",
-                     "author", "Follow", "Block", "endpoint", "Connect"):  # fmt: skip
+                     "author", "Follow", "Block", "endpoint", "Connect", "of-node", "Disconnect", "Ban"):  # fmt: skip
             self.assertIn(name, reached)
         page.focus("#entries-pause")
         page.keyboard.press("Enter")
@@ -155,6 +156,44 @@ class BrowserTests(ProcessTestCase):
         page.keyboard.press("Enter")
         width = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
         self.assertEqual(width, "3px")
+
+    def nodes(self, page: Any) -> None:
+        """Disconnected, banned and let in by keyboard alone; nothing before it was asked for twice."""
+        eve = page.locator("#peers tr", has_text=HOSTILE[:20])
+        peer = eve.locator("th").get_attribute("title")
+        sure = page.locator("#sure")
+        page.focus(f"#ban-{peer}")
+        page.keyboard.press("Enter")
+        sure.wait_for()
+        self.assertEqual(page.evaluate("document.activeElement.value"), "no")
+        self.picture(page, "sure")
+        self.assertEqual(self.axe(page), [])
+        page.keyboard.press("Escape")
+        sure.wait_for(state="hidden")
+        self.assertEqual(page.evaluate("document.activeElement.id"), f"ban-{peer}")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        sure.wait_for(state="hidden")
+        self.assertEqual(page.inner_text("#bans tr:nth-child(1)"), "nobody is kept out")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        self.said(page, "ban: node")
+        page.locator("#bans", has_text="the operator said so").wait_for()
+        eve.wait_for(state="detached")
+        self.assertEqual(page.evaluate("document.activeElement.id"), "peers-title")
+        self.picture(page, "banned")
+        self.assertEqual(self.axe(page), [])
+        page.focus(f"#unban-{peer}")
+        page.keyboard.press("Enter")
+        self.said(page, "unban: node")
+        page.locator("#bans", has_text="nobody is kept out").wait_for()
+        page.fill("#of-node", "nonsense")
+        page.click("form[data-act=node] button[value=disconnect]")
+        page.click("#sure-yes")
+        self.said(page, "not a key")
+        self.wrong = [each for each in self.wrong if "400" not in each]  # Chromium logs that
+        self.assertEqual(self.wrong, [])
 
     def said(self, page: Any, words: str) -> None:
         """Wait until it says so; it lets nobody evaluate a text, no test either."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from gossiplog.app.web.site import Act
 from gossiplog.errors import InvalidValueError
-from gossiplog.log.keys import parse_author, short_key
+from gossiplog.log.keys import KeyKind, parse_author, parse_key, short_key
 from gossiplog.net.endpoints import check_client
 from gossiplog.node import Node
 
@@ -35,6 +36,9 @@ def acts(node: Node) -> dict[str, Act]:
             **found,
             "append": partial(_append, node),
             "connect": partial(_connect, node),
+            "disconnect": partial(_disconnect, node),
+            "ban": partial(_ban, node),
+            "unban": partial(_unban, node),
         }.items()
     }
 
@@ -63,6 +67,32 @@ async def _connect(node: Node, what: Mapping[str, Any]) -> str:
     endpoint = check_client(_text(what, "endpoint"))
     node.connect(endpoint)
     return f"{endpoint} is dialled"
+
+
+async def _disconnect(node: Node, what: Mapping[str, Any]) -> str:
+    peer = _peer(what)
+    return _done(peer, node.disconnect(peer), "is not connected, and nothing dialled leads to it")
+
+
+async def _ban(node: Node, what: Mapping[str, Any]) -> str:
+    peer, seconds = _peer(what), what.get("seconds")
+    node.ban(peer, seconds=inf if seconds is None else seconds)
+    return f"node {short_key(peer)}"
+
+
+async def _unban(node: Node, what: Mapping[str, Any]) -> str:
+    peer = _peer(what)
+    return _done(peer, node.unban(peer), "was not banned, and had no offences")
+
+
+def _peer(what: Mapping[str, Any]) -> bytes:
+    return parse_key(KeyKind.NODE, _text(what, "node"))
+
+
+def _done(peer: bytes, is_done: bool, why_not: str) -> str:
+    if not is_done:
+        raise InvalidValueError(f"node {short_key(peer)} {why_not}")
+    return f"node {short_key(peer)}"
 
 
 def _text(what: Mapping[str, Any], name: str) -> str:

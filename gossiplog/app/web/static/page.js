@@ -50,8 +50,16 @@ function figures(id, pairs) {
 }
 
 function rows(id, wanted, none) {
-  // Each wanted row is a list of [text, class] or of elements.
-  const body = at(id);
+  // Each wanted row is a list of [text, class] or of elements.  Whoever is at a button stays at it, or
+  // comes to the title when it is gone.
+  const { id: focused } = document.activeElement;
+  fillRows(at(id), wanted, none);
+  if (focused && document.activeElement === document.body) {
+    (at(focused) || at(id).closest("section").querySelector("h2")).focus({ preventScroll: true });
+  }
+}
+
+function fillRows(body, wanted, none) {
   if (!wanted.length && none) {
     const cell = make("td", none);
     cell.colSpan = body.parentNode.tHead.rows[0].cells.length;
@@ -84,6 +92,21 @@ function rows(id, wanted, none) {
     });
   });
   while (body.children.length > wanted.length) body.lastChild.remove();
+}
+
+function buttons(of, acts, run) {
+  // A cell of buttons about one key; each has an id, by which it is found again.
+  const cell = make("span");
+  cell.dataset.of = `${of} ${acts}`;
+  for (const act of acts) {
+    const button = make("button", act);
+    button.type = "button";
+    button.id = `${act}-${of}`;
+    button.setAttribute("aria-label", `${act} ${short(of)}`);
+    button.addEventListener("click", () => run(act, of));
+    cell.append(button, " ");
+  }
+  return cell;
 }
 
 // -- what the node says
@@ -123,6 +146,7 @@ function show(status) {
     [bytes(peer.bytes_in), "number"],
     [bytes(peer.bytes_out), "number"],
     [duration(peer.up_seconds), "number"],
+    buttons(peer.id, ["disconnect", "ban"], actOnNode),
   ]), "no peer is connected");
   const left = status.peer_count - status.peers.length;
   at("peers-more").textContent = left > 0 ? `and ${count(left)} more peers` : "";
@@ -138,8 +162,14 @@ function show(status) {
     .concat([["Authors over a quota", count(status.over_quota_count)]]));
   list("forks", status.forks.map((author) => [short(author), "signed two logs; nothing more is taken"]),
     status.fork_count, "no author has forked");
-  list("bans", status.bans.map((ban) => [short(ban.peer), `${ban.reason}, for ${duration(ban.seconds)} more`]),
-    status.ban_count, "nobody is kept out");
+  rows("bans", status.bans.map((ban) => [
+    [short(ban.peer), "key", ban.peer],
+    [ban.seconds === null ? "this node stops" : `${duration(ban.seconds)} from now`],
+    [ban.reason, "address", ban.reason],
+    buttons(ban.peer, ["unban"], actOnNode),
+  ]), "nobody is kept out");
+  const kept = status.ban_count - status.bans.length;
+  at("bans-more").textContent = kept > 0 ? `and ${count(kept)} more` : "";
   map(status);
 }
 
@@ -253,15 +283,8 @@ async function askLogs() {
   if (mine !== asked) return;
   if (said.error) { at("logs-words").textContent = said.error; return; }
   rows("logs", said.logs.map((log) => {
-    const acts = make("span");
-    acts.dataset.of = `${log.author} ${log.blocked}`;
-    for (const act of log.local ? [] : log.blocked ? ["unblock"] : ["follow", "block"]) {
-      const button = make("button", act);
-      button.type = "button";
-      button.setAttribute("aria-label", `${act} ${short(log.author)}`);
-      button.addEventListener("click", () => ask(act, { author: log.author }));
-      acts.append(button, " ");
-    }
+    const acts = buttons(log.author, log.local ? [] : log.blocked ? ["unblock"] : ["follow", "block"],
+      (act, author) => ask(act, { author }));
     const state = [log.local && "written here", log.forked && "forked", log.blocked && "blocked",
       log.over_quota && `over the quota ${log.over_quota}`].filter(Boolean).join(", ");
     return [[short(log.author), "key", log.author], [count(log.entries), "number"], [`+${count(log.growth)}`, "number"],
@@ -320,6 +343,27 @@ async function ask(act, what) {
   return words;
 }
 
+// What ends something is asked for twice.
+let wanted;
+function actOnNode(act, node) {
+  if (act === "unban") { ask(act, { node }); return; }
+  wanted = { act, node };
+  at("sure-words").textContent = act === "ban"
+    ? `Ban node ${short(node)}? Its sessions end, and it cannot come back.`
+    : `Disconnect node ${short(node)}? What led to it is dialled no more, but it may come back.`;
+  at("sure-long").hidden = act !== "ban";
+  at("sure-yes").textContent = act === "ban" ? "Ban" : "Disconnect";
+  at("sure").returnValue = "no";
+  at("sure").showModal();
+}
+
+at("sure").addEventListener("close", () => {
+  if (at("sure").returnValue !== "yes") return;
+  const { act, node } = wanted;
+  const seconds = act === "ban" && at("sure-seconds").value;
+  ask(act, seconds ? { node, seconds: Number(seconds) } : { node });
+});
+
 document.addEventListener("submit", (event) => {
   event.preventDefault();
   const form = event.target;
@@ -329,6 +373,10 @@ document.addEventListener("submit", (event) => {
     at("said").textContent = "the token is used in this tab";
   } else if (form.id === "logs-form") {
     turn(-logsFrom);
+  } else if (form.id === "sure-form") {
+    at("sure").close(event.submitter.value);
+  } else if (form.dataset.act === "node") {
+    actOnNode(event.submitter.value, at("of-node").value.trim());
   } else {
     const what = Object.fromEntries(new FormData(form));
     ask(form.dataset.act === "author" ? event.submitter.value : form.dataset.act, what).then(() => {
