@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         InvalidReferenceError,
         InvalidValueError,
         KeyFileError,
+        KeyLockedError,
         LimitExceededError,
         LocalAuthorError,
         LostRaceError,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
         WhereFailedError,
         WrongCallerError,
         WrongNetworkError,
+        WrongPassphraseError,
         WrongProtocolError,
     )
     from gossiplog.gossip.quotas import Quota, Quotas, Usage
@@ -203,6 +205,7 @@ __all__ = [
     "InvalidValueError",
     "Joined",
     "KeyFileError",
+    "KeyLockedError",
     "Lagged",
     "Lan",
     "LimitExceededError",
@@ -295,6 +298,7 @@ __all__ = [
     "WhereFailedError",
     "Writer",
     "WrongCallerError",
+    "WrongPassphraseError",
     "WrongNetworkError",
     "WrongProtocolError",
     "format_author",

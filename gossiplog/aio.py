@@ -55,11 +55,13 @@ class Store:
         read_only: bool = False,
         wait: float = 0.0,
         state: AnyPath | None = None,
+        passphrase: str | None = None,
     ) -> None:
         check_seconds("wait", wait)
         self._path = path
         self._patience = wait
         self._how: dict[str, Any] = {"init": init, "read_only": read_only, "state": state}
+        self._how["passphrase"] = passphrase
         self._open: Callable[..., gossiplog.Store] = gossiplog.open_store
         self._opened: gossiplog.Store | None = None
         self._reactor: Any = None
@@ -144,20 +146,18 @@ class Store:
         return self._it.notices
 
     writers = coroutine(gossiplog.Store.writers)
+    unlock, protect = coroutine(gossiplog.Store.unlock), coroutine(gossiplog.Store.protect)
     recovered = coroutine(gossiplog.Store.recovered)
-    add_fork = coroutine(gossiplog.Store.add_fork)
-    fork_proof = coroutine(gossiplog.Store.fork_proof)
+    add_fork, fork_proof = coroutine(gossiplog.Store.add_fork), coroutine(gossiplog.Store.fork_proof)
     read = same(gossiplog.Store.read)
     heads = coroutine(gossiplog.Store.heads)
     entry = coroutine(gossiplog.Store.entry)
     timeline = coroutine(gossiplog.Store.timeline)
     cursor = coroutine(gossiplog.Store.cursor)
     save_cursor = coroutine(gossiplog.Store.save_cursor)
-    backup = coroutine(gossiplog.Store.backup)
-    compact = coroutine(gossiplog.Store.compact)
+    backup, compact = coroutine(gossiplog.Store.backup), coroutine(gossiplog.Store.compact)
     export, import_ = coroutine(gossiplog.Store.export), coroutine(gossiplog.Store.import_)
-    verify = coroutine(gossiplog.Store.verify)
-    holes = coroutine(gossiplog.Store.holes)
+    verify, holes = coroutine(gossiplog.Store.verify), coroutine(gossiplog.Store.holes)
     repair = coroutine(gossiplog.Store.repair)
 
 

@@ -194,6 +194,12 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("open_store", "read_only", lambda value: opened(source, read_only=value), FLAGS)
         yield Call("open_store", "wait", lambda value: opened(source, wait=value), TIMES)
         yield Call("open_store", "state", lambda value: opened(source, state=value), NOTHING)
+        yield Call(
+            "open_store",
+            "passphrase",
+            lambda value: opened(source, passphrase=value),
+            {"text", "NUL", "None"},
+        )
         yield Call("import_store", "path", lambda value: import_store(value, source), {"text", "bytes"})
         yield Call("import_store", "path", lambda value: import_store(place, value), {"text", "bytes"})
         yield Call("restore_store", "path", lambda value: restore_store(value, place))
@@ -258,6 +264,14 @@ class ArgumentTests(SynchronousTestCase):
         store = self.a.store
         yield Call("Store.writer", "name", store.writer, {"text"})
         yield Call("Store.writer", "encoding", lambda value: store.writer(encoding=value))
+        yield Call("Store.unlock", "passphrase", store.unlock, {"text", "NUL"})
+        yield Call("Store.protect", "passphrase", store.protect, {"text", "NUL", "None"})
+        yield Call(
+            "Store.protect",
+            "passphrase",
+            lambda value: store.protect(None, old=value),
+            {"text", "NUL", "None"},
+        )
         yield Call("Store.add_fork", "proof", store.add_fork)
         self.patch(VirtualThread, "beside", lambda *_: None)
         paths = {"text", "bytes", "long text", "long bytes"}

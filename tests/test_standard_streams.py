@@ -221,6 +221,7 @@ ON_A_STORE = {
     "chat": ("--network", "here", "--nick", "ann"),
     "export": ("-",),
     "backup": ("backed-up",),
+    "key": ("unprotect",),
     "compact": (),
 }
 """Every verb that works on a store, with arguments with which it prints something."""

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
-from gossiplog.app import watching
+from gossiplog.app import passphrases, watching
 from gossiplog.app.commands import (
     fleet_arguments,
     follow,
     forks,
+    key,
     local,
     log,
     moving,
@@ -45,8 +46,9 @@ INTERRUPTED: Final = 130
 EPILOG: Final = """\
 exit status: 0 done, 1 failed (one line on standard error says why), 2 wrong usage, 3 there is damage,
 130 interrupted, 141 nobody read the output.
-environment: GOSSIPLOG_STORE is the default of --store, GOSSIPLOG_NETWORK of --network.  A key on a command line
-can be seen by every user of the machine: use the environment, or --network @FILE.
+environment: GOSSIPLOG_STORE is the default of --store, GOSSIPLOG_NETWORK of --network; GOSSIPLOG_PASSPHRASE is the
+passphrase of the writers' seeds.  A key on a command line can be seen by every user of the machine: use the
+environment, or --network @FILE.
 
 example:
   gossiplog init && gossiplog append "hello" && gossiplog log"""
@@ -191,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
 
     init = verb("init", local.init, "create a store", "gossiplog init --store ~/notes")
     _writer(init)
+    passphrases.add_option(init)
 
     about = "print the id of a writer"
     ids = verb("id", local.show_id, about, "gossiplog id --store ~/notes --all", lambda said: not said.all)
@@ -207,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     append.add_argument("text", nargs="*", metavar="TEXT", help=about)
     _writer(append)
     _json(append)
+    passphrases.add_option(append)
 
     showing = verb(
         "log",
@@ -231,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_arguments(verb("verify", verify.verify, summary, example, lambda said: not said.repair))
 
     moving.add_verbs(verb, _later)
+    key.add_verb(verb)
 
     summary = "show the authors that signed two logs, with proofs as files"
     example = "gossiplog forks --store ~/notes\n  gossiplog forks --store ~/notes --export 62ohto7d ann.proof"
@@ -276,6 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--state", metavar="DIR", type=path, help=STATE)
     network(run)
     add_addresses(run)
+    passphrases.add_option(run)
     add_limits(run)
     watching.add_arguments(run)
 
@@ -313,6 +319,7 @@ def _parser() -> argparse.ArgumentParser:
         "network", type=ticket, metavar="TICKET", help="what gossiplog invite printed, or @FILE"
     )
     add_addresses(join)
+    passphrases.add_option(join)
     add_limits(join)
     watching.add_arguments(join)
 
@@ -325,6 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--nick", required=True, help="what others see as your name")
     chat.add_argument("--verbose", action="store_true", help="say when a peer is lost or does not answer")
     _writer(chat)
+    passphrases.add_option(chat)
     network(chat)
     add_addresses(chat)
     fleet_arguments.add(verb, _later("fleet", "fleet"))

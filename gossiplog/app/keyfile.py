@@ -1,6 +1,7 @@
 """What should not stand on a command line, where every user of the machine can see it: keys, from files.
 
-Responsible for: :func:`said`, which takes ``@FILE`` in the place of a text, and :func:`network` for networks.
+Responsible for: :func:`said`, which takes ``@FILE`` in the place of a text, :func:`network` for networks, and
+:func:`passphrase` for what protects seeds.
 Must not know: which option or variable it came from.
 Invariant: a file that others may read or change is refused; what is in a file is in no error.
 """
@@ -11,8 +12,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from gossiplog.errors import KeyFileError
+from gossiplog.errors import InvalidValueError, KeyFileError
 from gossiplog.log.network import Network
+from gossiplog.log.passphrase import check_passphrase
 from gossiplog.log.ticket_text import is_ticket
 from gossiplog.paths import typed
 
@@ -33,6 +35,33 @@ def said(text: str) -> str:
     if not text.startswith(MARK):
         return text
     path = text.removeprefix(MARK)
+    content = _content(path)
+    try:
+        found = content.decode().strip()
+    except UnicodeDecodeError:
+        found = ""
+    if not found or len(content) > _MOST_BYTES:
+        raise KeyFileError(f"{path} does not hold a key or a name, and nothing else")
+    return found
+
+
+def passphrase(path: str) -> str:
+    """Return the passphrase that a file holds: its one line, of which only the end is left out."""
+    content = _content(path)
+    try:
+        found = content.removesuffix(b"\n").removesuffix(b"\r").decode()
+        check_passphrase(found)
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{path} holds no passphrase: it is no text in UTF-8") from None
+    except InvalidValueError as error:
+        raise KeyFileError(f"{path} holds no passphrase: {error}") from None
+    if "\n" in found:
+        raise KeyFileError(f"{path} holds no passphrase: that is one line")
+    return found
+
+
+def _content(path: str) -> bytes:
+    """Return the first bytes of a file that is for nobody else."""
     try:
         with open(typed(path), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -41,13 +70,7 @@ def said(text: str) -> str:
         raise KeyFileError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if mode & _OF_OTHERS:
         raise KeyFileError(f"{path} may be read or changed by other users: chmod 600 {path}")
-    try:
-        found = content.decode().strip()
-    except UnicodeDecodeError:
-        found = ""
-    if not found or len(content) > _MOST_BYTES:
-        raise KeyFileError(f"{path} does not hold a key or a name, and nothing else")
-    return found
+    return content
 
 
 def within(text: str, directory: str) -> str:

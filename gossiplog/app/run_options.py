@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gossiplog.app import finding
 from gossiplog.app.finding import Finding
 from gossiplog.app.options import Option, add_all
+from gossiplog.app.passphrases import PASSPHRASE
 from gossiplog.errors import InvalidValueError
 from gossiplog.gossip.budget import check_memory
 from gossiplog.gossip.quotas import Quota, Quotas
@@ -124,7 +125,7 @@ MEMORY: Final = Option(
     kind=int,
 )
 
-OPTIONS: Final = (*ADDRESSES, *MODES, ONLY_FOLLOWED, *QUOTAS.values(), MEMORY)
+OPTIONS: Final = (*ADDRESSES, *MODES, ONLY_FOLLOWED, *QUOTAS.values(), MEMORY, PASSPHRASE)
 """All but those of ``finding``."""
 
 
@@ -142,6 +143,7 @@ class RunOptions:
     quotas: Quotas = field(default_factory=Quotas)
     max_memory: int | None = None
     finding: Finding | None = None
+    passphrase: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> RunOptions:
@@ -157,6 +159,7 @@ class RunOptions:
             quotas=quotas_of(said),
             max_memory=said.get(MEMORY.field),
             finding=Finding.of(said),
+            passphrase=said.get(PASSPHRASE.field),
         )
 
     def node(self, reactor: Any, store: Store, network: Network | Ticket) -> Node:

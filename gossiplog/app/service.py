@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 
 from gossiplog import notices
 from gossiplog.app.happenings import Happenings
+from gossiplog.app.passphrases import given
 from gossiplog.app.printing import as_json
 from gossiplog.app.run_options import RunOptions
 from gossiplog.app.supervisor import Supervisor
@@ -109,7 +110,12 @@ class Serving:
 
     async def _start(self, opened: AsyncExitStack) -> str:
         store = await open_patiently(
-            self._path, self._reactor, init=self._init, wait=self._wait, state=self._state
+            self._path,
+            self._reactor,
+            init=self._init,
+            wait=self._wait,
+            state=self._state,
+            passphrase=given(self._options.passphrase),
         )
         opened.push_async_callback(store.close)
         node = self._options.node(self._reactor, store, self._network)
@@ -119,6 +125,9 @@ class Serving:
         if store.copied:
             words = f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover"
             _log.warn("{words}", words=words, event="store_copied", store=self._path, reason=store.copied)
+        if store._core.thread.now(lambda logs: logs.locked):
+            words = f"the seeds in {self._path} are protected by a passphrase; to append here, use gossiplog key unlock"
+            _log.warn("{words}", words=words, event="store_locked", store=self._path)
         bound = [await node.listen(endpoint) for endpoint in self._options.listen]
         if self._options.finding is not None:
             await self._options.finding.join(node, bound)  # first, since it may know names to dial
@@ -188,7 +197,13 @@ class Serving:
 
 
 async def open_patiently(
-    path: str, reactor: Any, *, init: bool, wait: float, state: str | None = None
+    path: str,
+    reactor: Any,
+    *,
+    init: bool,
+    wait: float,
+    state: str | None = None,
+    passphrase: str | None = None,
 ) -> Store:
     """Open a store, waiting as :func:`open_store` does; a reactor that runs is not held up for long, so that the wait
     can be cancelled."""
@@ -197,7 +212,7 @@ async def open_patiently(
         began = monotonic()
         try:
             held_up = min(left, HOLD_UP_SECONDS) if reactor.running else left
-            return open_store(path, reactor, init=init, wait=held_up, state=state)
+            return open_store(path, reactor, init=init, wait=held_up, state=state, passphrase=passphrase)
         except StoreLockedError as error:
             left, pause = patience.bear(error, began), 0.0
         except StoreUnreachableError:

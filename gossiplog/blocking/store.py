@@ -52,12 +52,18 @@ class Store:
         wait: float = 0.0,
         state: AnyPath | None = None,
         timeout: float | None = None,
+        passphrase: str | None = None,
     ) -> None:
         check_seconds("wait", wait)
         self.timeout = timeout
         self._path = path
         self._patience = wait
-        self._how: dict[str, Any] = {"init": init, "read_only": read_only, "state": state}
+        self._how: dict[str, Any] = {
+            "init": init,
+            "read_only": read_only,
+            "state": state,
+            "passphrase": passphrase,
+        }
         self._open: Callable[..., gossiplog.Store] = gossiplog.open_store
         self._thread: reactor_thread.ReactorThread | None = None
         self._store: gossiplog.Store | None = None
@@ -216,6 +222,8 @@ class Store:
         return notices
 
     writers = waits(gossiplog.Store.writers)
+    unlock = waits(gossiplog.Store.unlock)
+    protect = waits(gossiplog.Store.protect)
     recovered = waits(gossiplog.Store.recovered)
     add_fork = waits(gossiplog.Store.add_fork)
     heads = waits(gossiplog.Store.heads)

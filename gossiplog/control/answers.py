@@ -52,11 +52,16 @@ ROWS_BYTES: Final = 1 << 20
 
 
 def _store(desk: Desk, asked: Asked, asker: Asker) -> Any:
-    return {
-        "copied": desk.store.copied,
-        "damages": [damage(each) for each in desk.store.damage.known],
-        "forks": [author.hex() for author in desk.store.forks],
-    }
+    def told(keys: tuple[bool, bool]) -> Any:
+        return {
+            "copied": desk.store.copied,
+            "locked": keys[0],
+            "protected": keys[1],
+            "damages": [damage(each) for each in desk.store.damage.known],
+            "forks": [author.hex() for author in desk.store.forks],
+        }
+
+    return desk.core.run(lambda logs: (logs.locked, logs.protected)).addCallback(told)
 
 
 def _clock(desk: Desk, asked: Asked, asker: Asker) -> Any:
@@ -74,6 +79,14 @@ def _writers(desk: Desk, asked: Asked, asker: Asker) -> Any:
 
 def _writer(desk: Desk, asked: Asked, asker: Asker) -> Any:
     return desk.store.writer(asked.text("name")).addCallback(lambda writer: writer.author.hex())
+
+
+def _unlock(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return desk.store.unlock(asked.text("passphrase"))
+
+
+def _protect(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    return desk.store.protect(asked.value("passphrase", str, None), old=asked.value("old", str, None))
 
 
 def _recovered(desk: Desk, asked: Asked, asker: Asker) -> Any:
@@ -282,6 +295,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "holes": _holes,
     "interest": _interest,
     "meta": _meta,
+    "protect": _protect,
     "put_view": _put_view,
     "recovered": _recovered,
     "rows": _rows,
@@ -289,6 +303,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "status": _status,
     "store": _store,
     "unban": _unban,
+    "unlock": _unlock,
     "verify": _verify,
     "views": _views,
     "watch": _watch,

@@ -159,6 +159,24 @@ class NodeLogs:
         """Return the writer ``name``, created (and durable) if there is none."""
         return Known(key_of(self.line.ask("writer", name=name)))
 
+    @property
+    def locked(self) -> bool:
+        """Whether seeds of the node's writers wait for a passphrase."""
+        return bool(self.line.ask("store")["locked"])
+
+    @property
+    def protected(self) -> bool:
+        """Whether they are under one."""
+        return bool(self.line.ask("store")["protected"])
+
+    def unlock(self, passphrase: str) -> None:
+        """Let the node's writers sign, until it ends."""
+        self.line.ask("unlock", passphrase=passphrase)
+
+    def protect(self, new: str | None, old: str | None = None) -> None:
+        """Put the node's seeds under another passphrase, or none."""
+        self.line.ask("protect", passphrase=new, old=old)
+
     def node_id(self) -> bytes:
         """Return the id of the node."""
         return key_of(self.line.about["node"])

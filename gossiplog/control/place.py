@@ -19,9 +19,9 @@ from typing import Final
 from gossiplog.control.messages import busy
 from gossiplog.errors import ControlError, StoreUnsafeError
 from gossiplog.paths import AnyPath
-from gossiplog.store.directory import CONTROL, store_error
+from gossiplog.store.directory import CONTROL
 from gossiplog.store.door import directory_of
-from gossiplog.store.folder import FILE_MODE, Folder, open_folder
+from gossiplog.store.folder import FILE_MODE, Folder, open_folder, store_error
 
 BACKLOG: Final = 1024
 

@@ -174,6 +174,18 @@ class StoreDamagedError(StoreError):
     """Bytes read from disk are not the ones that were written."""
 
 
+class KeyLockedError(StoreError):
+    """A writer's seed is protected by a passphrase that was not given; all but its appends works without.
+
+    ``open_store(..., passphrase=...)`` or ``await store.unlock(...)``; for the command ``--passphrase-file``, the
+    variable ``GOSSIPLOG_PASSPHRASE``, or ``gossiplog key unlock`` while a node has the store.
+    """
+
+
+class WrongPassphraseError(StoreError):
+    """A passphrase is not the one of the store's seeds; nothing was unlocked or changed."""
+
+
 class EntryNotHeldError(StoreError):
     """The store does not hold entry ``seq`` of ``author``; ``store.clock`` says how far it holds that log."""
 

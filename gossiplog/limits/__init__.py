@@ -3,6 +3,7 @@
 from gossiplog.limits.control import *
 from gossiplog.limits.discovery import *
 from gossiplog.limits.disk import *
+from gossiplog.limits.keys import *
 from gossiplog.limits.memory import *
 from gossiplog.limits.programs import *
 from gossiplog.limits.rooms import *

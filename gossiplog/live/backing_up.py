@@ -31,6 +31,7 @@ from gossiplog.live.reading_logs import READ_BYTES, Stretch, read_logs
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.fork import ForkProof
+from gossiplog.log.kept_key import load
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, HoledRow, Segment
 from gossiplog.paths import AnyPath
@@ -239,7 +240,10 @@ class _Copying:
             there = secrets.seed(name)
             if there is None:
                 secrets.create_seed(name, seed)
-            elif there != seed:
+            elif load(there).author == load(seed).author:
+                if there != seed:  # put under a passphrase, or another one, since
+                    secrets.replace_seed(name, seed)
+            else:
                 self._left_out[None] = f"the backup has another writer {name!r}: its secret is not copied"
 
     def _do(self, requests: list[Request]) -> None:

@@ -20,7 +20,7 @@ from gossiplog.live.reading_logs import Stretch, read_logs
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import has_holes
 from gossiplog.paths import AnyPath, absolute
-from gossiplog.store.directory import store_error
+from gossiplog.store.folder import store_error
 from gossiplog.store.logs import NETWORK, Logs
 from gossiplog.wire.export import ExportWriter
 

@@ -31,8 +31,8 @@ from gossiplog.live.intake import COMMIT_BYTES, Intake, RefusedError
 from gossiplog.log.fork import ForkProof
 from gossiplog.paths import AnyPath, absolute
 from gossiplog.store.checked_rows import find_rows
-from gossiplog.store.directory import store_error
 from gossiplog.store.door import Opening, open_around_damage, open_backend, require_another
+from gossiplog.store.folder import store_error
 from gossiplog.store.interface import Backend, Rows
 from gossiplog.store.logs import NETWORK, Logs, open_logs
 from gossiplog.wire.export import Begin, Exported, ExportReader

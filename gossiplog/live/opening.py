@@ -11,8 +11,10 @@ from typing import Any
 
 from gossiplog.live.machine import machine_of
 from gossiplog.live.store import Store
+from gossiplog.log.passphrase import check_passphrase
 from gossiplog.paths import AnyPath
 from gossiplog.store.door import place_of
+from gossiplog.store.logs import Logs
 
 
 def open_store(
@@ -23,6 +25,7 @@ def open_store(
     read_only: bool = False,
     wait: float = 0.0,
     state: AnyPath | None = None,
+    passphrase: str | None = None,
 ) -> Store:
     """Open the store in the directory ``path``, created (mode 0700) unless ``init`` is false.
 
@@ -30,10 +33,25 @@ def open_store(
     that relays share, with the directory ``state`` for what is this one's, and ``"KIND:PLACE"`` of another package.
 
     With ``read_only`` not a byte is changed there, and it may be anybody's.  Blocks for up to ``wait`` seconds while
-    one other process has it open.  Raises :class:`StoreError`, of which the subclass says why, or InvalidValueError.
+    one other process has it open.  With ``passphrase``, writers sign whose seeds are protected, and seeds that are made
+    from now on are.  Raises :class:`StoreError`, of which the subclass says why, or InvalidValueError.
     """
     place, machine = place_of(path), machine_of(reactor)
+    if passphrase is not None:
+        check_passphrase(passphrase)
 
-    return Store(
-        lambda: machine.open_logs(place, init, read_only, wait, state), reactor, place, machine.thread
-    )
+    def opened() -> Logs:
+        return _unlocked(machine.open_logs(place, init, read_only, wait, state), passphrase)
+
+    return Store(opened, reactor, place, machine.thread)
+
+
+def _unlocked(logs: Logs, passphrase: str | None) -> Logs:
+    """Return ``logs`` with their passphrase, if one is given; closed, if it is the wrong one."""
+    try:
+        if passphrase is not None:
+            logs.unlock(passphrase)
+    except BaseException:
+        logs.close()
+        raise
+    return logs

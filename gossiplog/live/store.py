@@ -11,33 +11,34 @@ from collections.abc import Callable, Iterable, Set
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
-from gossiplog.arguments import check_flags, check_number, check_seconds, check_type, wrong
+from gossiplog.arguments import check_flags, check_number, check_seconds, check_type
 from gossiplog.errors import EntryNotHeldError, InvalidValueError, StoreDamagedError
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.beside import work_beside
-from gossiplog.live.bringing import Bringing
 from gossiplog.live.core import StoreCore
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.follows import Follows
 from gossiplog.live.order_notices import OrderNotices
 from gossiplog.live.reader import Reader
+from gossiplog.live.reading import begin_to_read
 from gossiplog.live.repairing import repair_under
-from gossiplog.live.results import Result, deliver
+from gossiplog.live.results import Result
 from gossiplog.live.selection import Selection, Where
-from gossiplog.live.source import Source
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.writer import Writer
+from gossiplog.live.writers import Writers
 from gossiplog.log.body import Reference
 from gossiplog.log.clock_view import ClockView
 from gossiplog.log.cursor import Cursor, check_clock
 from gossiplog.log.encodings import encoding as find_encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.fork import ForkProof, verify_proof
-from gossiplog.log.keys import Keypair, check_author, check_authors, short_key
+from gossiplog.log.keys import check_author, check_authors, short_key
+from gossiplog.log.passphrase import check_passphrase
 from gossiplog.paths import AnyPath, check_file
 from gossiplog.store.door import directory_of
 from gossiplog.store.logs import Logs, VerifyReport
-from gossiplog.store.names import check_cursor_name, check_writer_name
+from gossiplog.store.names import check_cursor_name
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.requests import AddFork, SetCursor
 
@@ -71,7 +72,7 @@ class Store:
     ) -> None:
         """``opener`` is called, once, in the thread that uses the Logs from then on; tests give another ``thread``."""
         self._core = StoreCore(opener, reactor, path, thread)
-        self._writers: dict[tuple[str, str], Writer] = {}
+        self._writers = Writers(self._core)
         self.path = path
         self.reactor = reactor
 
@@ -109,25 +110,23 @@ class Store:
 
     def writer(self, name: str = "default", *, encoding: str = "bytes") -> Result[Writer]:
         """The local author called ``name``, its key pair made the first time; names are local to this store."""
-        chosen = find_encoding(encoding)
-        key = (check_writer_name(name), chosen.name)
-        self._core.check_open()
-        result: Result[Writer] = Result(lambda _: None, self.reactor)
-        if key in self._writers:
-            result.callback(self._writers[key])
-            return result
+        return self._writers.find(name, encoding)
 
-        def read(keypair: Keypair) -> Writer:
-            return self._writers.setdefault(key, Writer(self._core, name, keypair.author, chosen))
+    def unlock(self, passphrase: str) -> Result[None]:
+        """Let the writers sign whose seeds are protected by ``passphrase``, until the store is closed.
 
-        def made(value: Keypair | BaseException) -> None:
-            if not isinstance(value, BaseException):
-                self._core.held.joined(value.author)
-                self._core.interest.joined(value.author)
-            deliver(result, value, read)
+        Raises :class:`WrongPassphraseError` unless it is that of all of them.
+        """
+        check_passphrase(passphrase)
+        return self._core.run(lambda logs: logs.unlock(passphrase))
 
-        self._core.thread.call(lambda logs: logs.writer(name), made)
-        return result
+    def protect(self, passphrase: str | None, *, old: str | None = None) -> Result[None]:
+        """Protect the seeds of all writers by ``passphrase``, in the place of ``old`` if there is one; None: no more.
+
+        Whatever happens, the old one or the new one opens all of them.  Raises :class:`WrongPassphraseError`.
+        """
+        check_passphrase(*(text for text in (passphrase, old) if text is not None))
+        return self._core.run(lambda logs: logs.protect(passphrase, old))
 
     def recovered(self) -> Result[None]:
         """Let every writer append again, in a store that was ``copied``; :meth:`gossiplog.Node.recover` is safer.
@@ -198,20 +197,8 @@ class Store:
             )
         check_seconds("settle", settle)
         selection = Selection(author, first, last, newest, reverse, where, live or tail)
-        chosen, begin = find_encoding(encoding), self.clock if tail else after
-        source: Bringing
-        if order == "causal":
-            from gossiplog.live.causal_source import CausalSource, check_causal
-
-            check_causal(selection)
-            source = CausalSource(self._core, chosen, selection, begin, settle)
-        elif order == "any":
-            source = Source(self._core, chosen, selection, begin)
-        else:
-            raise wrong("order", '"any" or "causal"', order)
-        if selection.live:
-            self._core.follow_live(source)
-        return Reader(source)
+        begin = self.clock if tail else after
+        return begin_to_read(self._core, find_encoding(encoding), selection, begin, order, settle)
 
     def heads(self) -> Result[list[Reference]]:
         """The newest entries that no other one names yet, at most 16: ``writer.append(x, after=await store.heads())``.

@@ -19,7 +19,7 @@ import os
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
 from nacl.exceptions import BadSignatureError as _SodiumBadSignature
@@ -57,6 +57,17 @@ class KeyKind(Enum):
     NODE = "node"
     NETWORK = "network"
     ROOM = "room"
+
+
+class HeadSigner(Protocol):
+    """Whatever signs the heads of one author."""
+
+    @property
+    def author(self) -> bytes:
+        """The author."""
+
+    def sign_head(self, seq: int, entry_id: bytes) -> bytes:
+        """Sign the head ``(seq, entry_id)``."""
 
 
 class Keypair:

@@ -29,7 +29,7 @@ from gossiplog.log.keys import (
     ID_BYTES,
     KEY_BYTES,
     SIGNATURE_BYTES,
-    Keypair,
+    HeadSigner,
     genesis_id,
     short_key,
     verify_head,
@@ -98,7 +98,7 @@ class HoledRow(NamedTuple):
 # -- making ------------------------------------------------------------------------------------------------------
 
 
-def build(keypair: Keypair, head: Head, bodies: Sequence[bytes]) -> tuple[list[Segment], Head]:
+def build(keypair: HeadSigner, head: Head, bodies: Sequence[bytes]) -> tuple[list[Segment], Head]:
     """Continue the log at ``head`` with bodies: return the signed segments in order and the new head.  O(n).
 
     As few segments as the limits allow, one signature each; a body larger than ``limits.SEGMENT_TARGET_BYTES`` has one
@@ -124,7 +124,7 @@ def build(keypair: Keypair, head: Head, bodies: Sequence[bytes]) -> tuple[list[S
     return segments, head
 
 
-def signed_head(keypair: Keypair, head: Head) -> Segment:
+def signed_head(keypair: HeadSigner, head: Head) -> Segment:
     """Return a segment with no entries: the signed statement that the log reaches ``head``."""
     signature = keypair.sign_head(head.seq, head.id)
     return Segment(keypair.author, head.seq + 1, 0, head.id, signature, b"")

@@ -21,7 +21,7 @@ from gossiplog.errors import (
     StoreUnreachableError,
 )
 from gossiplog.log.clock_view import MovingClock
-from gossiplog.log.keys import Keypair
+from gossiplog.log.keys import HeadSigner
 from gossiplog.store.checked_rows import CheckedRows
 from gossiplog.store.disk_usage import Weighing
 from gossiplog.store.hole_filling import HoleFiller
@@ -57,7 +57,7 @@ class Committer:
         backend: Backend,
         clock: MovingClock,
         forks: set[bytes],
-        keypairs: Mapping[bytes, Keypair],
+        keypairs: Mapping[bytes, HeadSigner],
         cursors: SavedCursors,
         merger: Merger,
         weighing: Weighing,

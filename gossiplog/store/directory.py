@@ -9,42 +9,36 @@ store.  A store that others made, own or may change leads to no file outside of 
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 import stat
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Final
 
 from gossiplog.errors import (
     InvalidValueError,
     StoreDamagedError,
-    StoreError,
     StoreFailedError,
     StoreFormatError,
-    StoreFullError,
     StoreNotFoundError,
     StoreUnsafeError,
 )
-from gossiplog.limits import MAX_WRITERS
 from gossiplog.paths import AnyPath, absolute
 from gossiplog.store.copy_guard import generation
 from gossiplog.store.folder import (
-    FILE_MODE,
     Folder,
     create_folders,
     open_folder,
     require_outside,
     require_private_parent,
+    restrict,
+    store_error,
 )
 from gossiplog.store.lock import StoreLock
-from gossiplog.store.names import file_name, writer_name
 from gossiplog.store.owning_process import Home, hold
+from gossiplog.store.secret_files import NODE_KEY, SEEDS, SecretFiles, seed_names
 
 DATABASE: Final = "log.sqlite"
 LOCK: Final = "lock"
-SEEDS: Final = "seeds"
-NODE_KEY: Final = "node.key"
 VIEWS: Final = "views"  # what is derived from the entries, and can be again
 CONTROL: Final = "control"  # the socket of the node that has the store
 
@@ -62,10 +56,6 @@ MAX_PATH_BYTES: Final = 500
 
 _OURS: Final = frozenset({LOCK, SEEDS, NODE_KEY, VIEWS, CONTROL, generation.NAME, "lost+found"})
 """What may stand in a directory without a database: a start cut short, or the root of a fresh file system."""
-
-_SECRET_BYTES: Final = 32
-_CHECK_BYTES: Final = 4
-"""Of SHA-256, behind each secret: a flipped bit would otherwise be another author or node, silently."""
 
 
 class StoreDirectory:
@@ -90,7 +80,6 @@ class StoreDirectory:
         self.path = absolute(path)
         self.read_only = read_only
         self.damage: StoreDamagedError | None = None
-        self._is_guest = False
         self.wait = wait
         self.home = Home(f"store {self.path}")
         self._lock: StoreLock | None = None
@@ -98,6 +87,7 @@ class StoreDirectory:
             self.folder = self._open(init and not read_only)
         except OSError as error:
             raise store_error(error, self.path) from error
+        self.secrets = SecretFiles(self.folder, self._require_writable)
         hold(self)
         try:
             self._lock = StoreLock(self._open_lock(), self.path, shared=self.read_only, wait=wait)
@@ -135,7 +125,7 @@ class StoreDirectory:
             with suppress(FileExistsError):
                 os.close(self.folder.create(DATABASE))
                 self.folder.sync()
-            _restrict(self.folder, DATABASE)
+            restrict(self.folder, DATABASE)
         except OSError as error:
             raise store_error(error, self.database) from error
 
@@ -145,40 +135,6 @@ class StoreDirectory:
             if os.stat(self.folder.path).st_ino == self.folder.stat().st_ino:
                 return
         raise StoreUnsafeError(f"{self.path} was moved while it was opened")
-
-    def seed(self, name: str) -> bytes | None:
-        """Return the seed of a writer."""
-        if not self.folder.holds(SEEDS):
-            return None
-        with closing(_seeds(self.folder)) as folder:
-            return self._read(folder, file_name(name))
-
-    def seed_names(self) -> list[str]:
-        """Return the names of all writers, sorted."""
-        return [] if self._is_guest else _seed_names(self.folder)
-
-    def create_seed(self, name: str, seed: bytes) -> None:
-        """Write a writer's seed; :class:`InvalidValueError` when the name is taken."""
-        file = file_name(name)
-        self._require_writable()
-        try:
-            self.folder.make_folder(SEEDS)
-        except OSError as error:
-            raise store_error(error, self.folder.file(SEEDS)) from error
-        with closing(_seeds(self.folder)) as folder:
-            self._write(folder, file, seed)
-
-    def node_key(self) -> bytes | None:
-        """Return the node's secret."""
-        return None if self._is_guest else self._read(self.folder, NODE_KEY)
-
-    def create_node_key(self, secret: bytes) -> None:
-        """Write the node's secret; :class:`InvalidValueError` when there is one."""
-        self._write(self.folder, NODE_KEY, secret)
-
-    def replace_node_key(self, secret: bytes) -> None:
-        """Write another secret for the node, in the place of the one there is."""
-        self._write(self.folder, NODE_KEY, secret, replace=True)
 
     def close(self) -> None:
         """Release the lock; the lock file stays, removing it would let two processes hold different ones."""
@@ -240,18 +196,15 @@ class StoreDirectory:
         except StoreUnsafeError:
             if not self.read_only:
                 raise
-            self._is_guest = True
+            self.secrets.is_guest = True
             self.folder.guarded = False
             self._look_around()
 
     def _look_around(self) -> None:
         """Refuse what leads out of the directory, before anything is written, and before SQLite follows it."""
-        for name in (LOCK, generation.NAME, NODE_KEY, DATABASE):
+        for name in (LOCK, generation.NAME, DATABASE):
             self.folder.size(name)
-        if self.folder.holds(SEEDS) and not self._is_guest:
-            with closing(_seeds(self.folder)) as seeds:
-                for name in _seed_files(seeds):
-                    seeds.size(name)
+        self.secrets.look_around()
         sizes = {suffix: self.folder.size(DATABASE + suffix) for suffix in BESIDE}
         size = sizes["-journal"]
         if size and size >= len(_JOURNAL_MAGIC):
@@ -269,48 +222,6 @@ class StoreDirectory:
     def _require_writable(self) -> None:
         if self.read_only:
             raise self.damage or StoreFailedError(f"{self.path} is open for reading only")
-
-    def _read(self, folder: Folder, name: str) -> bytes | None:
-        file = folder.file(name)
-        try:
-            if not self.read_only:
-                _restrict(folder, name)
-            with open(folder.open(name), "rb") as stream:
-                content = stream.read(_SECRET_BYTES + _CHECK_BYTES + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise store_error(error, file) from error
-        secret = content[:_SECRET_BYTES]
-        if content != secret + _check(secret) or len(secret) != _SECRET_BYTES:
-            raise StoreDamagedError(
-                f"{file} is damaged: it does not hold a secret with its check bytes; "
-                "put a copy of it in its place, or move it away to go on without it"
-            )
-        return secret
-
-    def _write(self, folder: Folder, name: str, secret: bytes, *, replace: bool = False) -> None:
-        """Write a secret beside its place and move it there: nobody ever sees half of one."""
-        if type(secret) is not bytes or len(secret) != _SECRET_BYTES:
-            raise InvalidValueError(f"a secret is {_SECRET_BYTES} bytes")
-        self._require_writable()
-        if not replace and folder.holds(name):  # no race: we hold the lock
-            raise InvalidValueError(f"{folder.file(name)} exists already")
-        try:
-            with open(folder.draft(name), "wb") as stream:
-                stream.write(secret + _check(secret))
-                stream.flush()
-                os.fsync(stream.fileno())
-            folder.put(name)
-        except OSError as error:
-            raise store_error(error, folder.file(name)) from error
-
-
-def store_error(error: OSError, path: str) -> StoreError:
-    """Translate an error of the operating system about ``path``."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreFullError(f"{path}: no space left; nothing was written")
-    return StoreError(f"{path}: {error.strerror or error}")
 
 
 def _require_short(path: str) -> None:
@@ -338,16 +249,6 @@ def _finish_rebuild(folder: Folder) -> None:
                 folder.remove(name)
 
 
-def _restrict(folder: Folder, name: str) -> None:
-    """Let only us read a file: one that was copied or unpacked may have any mode."""
-    descriptor = folder.open(name)
-    try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, FILE_MODE)
-    finally:
-        os.close(descriptor)
-
-
 def _require_nothing_else(folder: Folder, path: str, init: bool) -> None:
     for name in folder.names():
         if name not in _OURS:
@@ -359,42 +260,8 @@ def _require_nothing_else(folder: Folder, path: str, init: bool) -> None:
 
 def require_no_seeds(folder: Folder) -> None:
     """Raise :class:`StoreDamagedError` if writers are there: without their logs they would fork them."""
-    if names := _seed_names(folder):
+    if names := seed_names(folder):
         raise StoreDamagedError(
             f"{folder.file(DATABASE)} is missing or empty, but writer {names[0]!r} has a seed; "
             f"move {folder.file(SEEDS)} away to start with new writers"
         )
-
-
-def _seeds(folder: Folder) -> Folder:
-    try:
-        return Folder(SEEDS, folder)
-    except OSError as error:
-        raise store_error(error, folder.file(SEEDS)) from error
-
-
-def _seed_names(folder: Folder) -> list[str]:
-    if not folder.holds(SEEDS):
-        return []
-    with closing(_seeds(folder)) as seeds:
-        return sorted(name for name in map(writer_name, _seed_files(seeds)) if name is not None)
-
-
-def _seed_files(seeds: Folder) -> list[str]:
-    """Return the names of the files of seeds, and of no others."""
-    found: list[str] = []
-    try:
-        for place, file in enumerate(seeds.names()):
-            if len(found) >= MAX_WRITERS or place >= 2 * MAX_WRITERS:
-                raise StoreFormatError(
-                    f"{seeds.path} holds more than {MAX_WRITERS} files; a store has no more"
-                )
-            if writer_name(file) is not None:
-                found.append(file)
-    except OSError as error:
-        raise store_error(error, seeds.path) from error
-    return found
-
-
-def _check(secret: bytes) -> bytes:
-    return hashlib.sha256(secret).digest()[:_CHECK_BYTES]

@@ -9,13 +9,14 @@ nobody else may change it.  Whoever made the directory decides what names are in
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from gossiplog.errors import StoreFormatError, StoreUnsafeError
+from gossiplog.errors import StoreError, StoreFormatError, StoreFullError, StoreUnsafeError
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
@@ -155,6 +156,15 @@ class Folder:
         self.rename(_draft(name), name)
         self.sync()
 
+    def discard(self, name: str) -> None:
+        """Remove the draft of ``name``, if there is one."""
+        self.remove(_draft(name))
+
+    def drafted(self, file: str) -> str:
+        """Return the name of which this file is a draft, ``""`` if it is none."""
+        name = file[1:-4]
+        return name if file == _draft(name) else ""
+
     def make_folder(self, name: str) -> None:
         """Make a directory, durable and with mode 0700, if nothing has that name."""
         if not self.holds(name):
@@ -290,3 +300,20 @@ def _require_ours(found: os.stat_result, path: str) -> None:
             f"others may write to {path}: chmod go-w {path} if they never did; "
             "else open it for reading only, or take what is in it with `gossiplog import`"
         )
+
+
+def restrict(folder: Folder, name: str) -> None:
+    """Let only us read a file: one that was copied or unpacked may have any mode."""
+    descriptor = folder.open(name)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, FILE_MODE)
+    finally:
+        os.close(descriptor)
+
+
+def store_error(error: OSError, path: str) -> StoreError:
+    """Translate an error of the operating system about ``path``."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFullError(f"{path}: no space left; nothing was written")
+    return StoreError(f"{path}: {error.strerror or error}")

@@ -175,7 +175,7 @@ class Secrets(Protocol):
     may copy.  Every method raises :class:`~gossiplog.errors.StoreClosedError` once the store is closed."""
 
     def seed(self, name: str) -> bytes | None:
-        """Return the 32-byte seed of the writer ``name``."""
+        """Return the seed of the writer ``name`` as it is kept (:mod:`gossiplog.log.kept_key`): 32 bytes, or sealed."""
 
     def seed_names(self) -> list[str]:
         """Return the names of all writers, sorted."""
@@ -183,7 +183,15 @@ class Secrets(Protocol):
     def create_seed(self, name: str, seed: bytes) -> None:
         """Keep a new writer's seed, durable on return; never in the file that holds the segments.
 
-        :raises InvalidValueError: not a writer name (see ``check_writer_name``), or it is taken.
+        :raises InvalidValueError: not a writer name (see ``check_writer_name``), or it is taken; no seed, nor a sealed
+            one.
+        """
+
+    def replace_seed(self, name: str, seed: bytes) -> None:
+        """Keep the seed of a writer that is there in another form, durable on return: the one or the other is there,
+        whatever happens.
+
+        :raises InvalidValueError: there is no such writer; no seed, nor a sealed one.
         """
 
     def node_key(self) -> bytes | None:

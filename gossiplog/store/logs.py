@@ -21,10 +21,10 @@ from gossiplog.errors import (
     SharedStoreError,
     StoreDamagedError,
 )
-from gossiplog.limits import MAX_SEQ, MAX_WRITERS
+from gossiplog.limits import MAX_SEQ
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, build_proof, verify_proof
-from gossiplog.log.keys import KEY_BYTES, Keypair, short_key
+from gossiplog.log.keys import KEY_BYTES, HeadSigner, short_key
 from gossiplog.log.segment import HoledRow, Segment
 from gossiplog.paths import AnyPath
 from gossiplog.store.checked_rows import CheckedRows
@@ -35,7 +35,6 @@ from gossiplog.store.door import Opening, open_around_damage, open_backend
 from gossiplog.store.hole_filling import holed_authors
 from gossiplog.store.interface import Backend, PutMeta, Secrets
 from gossiplog.store.merging import Merger
-from gossiplog.store.names import check_writer_name
 from gossiplog.store.owning_process import Home
 from gossiplog.store.reading_around import Stretch, read_around, read_back
 from gossiplog.store.repair.verify import Damage, OnProgress, VerifyReport, verify_store
@@ -43,6 +42,7 @@ from gossiplog.store.requests import CommitReport, Request
 from gossiplog.store.saved_cursors import SavedCursors
 from gossiplog.store.shared.interface import Shared
 from gossiplog.store.torn_ends import TornEnds
+from gossiplog.store.writer_keys import WriterKeys
 
 if TYPE_CHECKING:
     from gossiplog.store.repair.repair import Donor, RepairReport
@@ -100,20 +100,17 @@ class Logs:
         self.weighing = Weighing(backend, self.clock, self._merger)
         self.vouching = CheckedRows(backend, self.clock)
         self.forks = set(backend.forks())
-        self._writers: dict[str, Keypair] = {}
-        self._keypairs: dict[bytes, Keypair] = {}
+        self._keys = WriterKeys(backend.path, lambda: self._backend.secrets, entropy)
         self._passing_key: bytes | None = None
-        for name in backend.secrets.seed_names():
-            if backend.shared is not None:
-                raise self._no_writers()
-            self._add_writer(name, backend.secrets.seed(name))
+        if backend.shared is not None and self._keys.authors:
+            raise self._no_writers()
         self._custody = backend.guard(self.clock, self.writers(), entropy)
         self._torn = TornEnds(backend, self.clock, self.local)
         self._committer = Committer(
             backend,
             self.clock,
             self.forks,
-            self._keypairs,
+            self._keys.signers,
             self._cursors,
             self._merger,
             self.weighing,
@@ -158,31 +155,43 @@ class Logs:
     @property
     def local(self) -> AbstractSet[bytes]:
         """The authors that write here; a live view."""
-        return self._keypairs.keys()
+        return self._keys.signers.keys()
 
     def writers(self) -> dict[str, bytes]:
         """Return the authors that write here, by name."""
         self._home.check()
-        return {name: keypair.author for name, keypair in sorted(self._writers.items())}
+        return self._keys.authors
 
-    def writer(self, name: str) -> Keypair:
-        """Return the writer ``name``, created (and durable) if there is none.
+    def writer(self, name: str) -> HeadSigner:
+        """Return the key of the writer ``name``, created (and durable) if there is none.
 
         :raises InvalidValueError: not a name: 1 to 64 printable characters, no slash, no dot in front.
+        :raises KeyLockedError: it would be a new one, and the others are under a passphrase that was not given.
         """
         self._home.check()
-        keypair = self._writers.get(name)
         if self._mine.shared is not None:
             raise self._no_writers()
-        if keypair is None:
-            seed = self._entropy(KEY_BYTES)
-            check_writer_name(name)
-            if len(self._writers) >= MAX_WRITERS:
-                raise InvalidValueError(f"a store has at most {MAX_WRITERS} writers")
-            self._custody.adopt(Keypair(seed).author)
-            self._backend.secrets.create_seed(name, seed)
-            keypair = self._add_writer(name, seed)
-        return keypair
+        return self._keys.find(name) or self._keys.create(name, self._custody.adopt)
+
+    @property
+    def locked(self) -> bool:
+        """Whether seeds of writers wait for a passphrase."""
+        return self._keys.is_locked
+
+    @property
+    def protected(self) -> bool:
+        """Whether seeds of writers are under a passphrase."""
+        return self._keys.is_protected
+
+    def unlock(self, passphrase: str) -> None:
+        """Let writers sign whose seeds are under a passphrase; :meth:`.writer_keys.WriterKeys.unlock`."""
+        self._home.check()
+        self._keys.unlock(passphrase)
+
+    def protect(self, new: str | None, old: str | None = None) -> None:
+        """Put all seeds under another passphrase, or none; :meth:`.writer_keys.WriterKeys.protect`."""
+        self._home.check()
+        self._keys.protect(new, old)
 
     @property
     def secrets(self) -> Secrets:
@@ -386,11 +395,3 @@ class Logs:
             f"store {self.path} is shared by relays and has no writers: put back after a failure of its database "
             "it could sign one entry twice; write with a store of your own, and connect"
         )
-
-    def _add_writer(self, name: str, seed: bytes | None) -> Keypair:
-        if seed is None:
-            raise InvalidValueError(f"the writer {name!r} has no seed")
-        keypair = Keypair(seed)
-        self._writers[name] = keypair
-        self._keypairs[keypair.author] = keypair
-        return keypair

@@ -25,7 +25,7 @@ from gossiplog.log.cursor import Cursor
 from gossiplog.log.disk_cost import Changes, proof_bytes
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.items import check_bodies
-from gossiplog.log.keys import Keypair, genesis_id, short_key
+from gossiplog.log.keys import HeadSigner, genesis_id, short_key
 from gossiplog.log.segment import Head, Segment, build, has_holes
 from gossiplog.store.interface import DeleteAuthor, PutCursor, PutFork, PutMeta, PutSegment, RowWrite
 from gossiplog.store.requests import (
@@ -55,7 +55,7 @@ class Batch:
         self,
         clock: MovingClock,
         forks: set[bytes],
-        keypairs: Mapping[bytes, Keypair],
+        keypairs: Mapping[bytes, HeadSigner],
         cursors: SavedCursors,
     ) -> None:
         """Begin with the durable state, which stays untouched until :meth:`publish`."""
@@ -237,7 +237,7 @@ class Batch:
         self._put(segment, head)
         return Accepted(head)
 
-    def _sign(self, keypair: Keypair, lists: Sequence[Sequence[bytes]]) -> list[Reply]:
+    def _sign(self, keypair: HeadSigner, lists: Sequence[Sequence[bytes]]) -> list[Reply]:
         if not all(lists):
             raise InvalidValueError("an append takes at least one body")
         bodies = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))

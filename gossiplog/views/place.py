@@ -15,8 +15,8 @@ from typing import Final
 from urllib.parse import quote
 
 from gossiplog.errors import InvalidValueError, StoreUnsafeError
-from gossiplog.store.directory import BESIDE, MAX_PATH_BYTES, VIEWS, store_error
-from gossiplog.store.folder import Folder, open_folder
+from gossiplog.store.directory import BESIDE, MAX_PATH_BYTES, VIEWS
+from gossiplog.store.folder import Folder, open_folder, store_error
 from gossiplog.store.owning_process import leak
 from gossiplog.views.derived import Derived, Guard
 

@@ -28,6 +28,7 @@ from gossiplog.app.foreground import Main, foreground
 from gossiplog.app.happenings import describe
 from gossiplog.app.log_options import log_options
 from gossiplog.app.logs import Lines
+from gossiplog.app.passphrases import unlock_store
 from gossiplog.app.printing import FAILURE, StatusLine, as_json, complain, say
 from gossiplog.app.run_options import ADDRESSES, OPTIONS, RunOptions
 from gossiplog.app.service import Serving, open_patiently
@@ -272,6 +273,7 @@ async def _chat(reactor: Any, arguments: Namespace, damages: Damages) -> None:
         store, is_attached = await open_or_attach(arguments, reactor)
         stack.push_async_callback(store.close)
         store.damage.listen(damages)
+        await unlock_store(store, arguments.passphrase_file)
         writer = await store.writer(arguments.writer, encoding="json")
 
         present: set[bytes] = set()

@@ -28,7 +28,8 @@ from gossiplog.store.copy_guard.identity import (
     stamped,
     write_mark,
 )
-from gossiplog.store.directory import DATABASE, store_error
+from gossiplog.store.directory import DATABASE
+from gossiplog.store.folder import store_error
 from gossiplog.store.interface import PutMeta, Rows, Secrets
 
 _STAMP: Final = "identity"

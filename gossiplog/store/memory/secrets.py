@@ -2,7 +2,7 @@
 
 Responsible for: what :class:`gossiplog.store.interface.Secrets` says, for as long as the process lives.
 Must not know: rows.
-Invariant: a seed is never written over.
+Invariant: a seed is never written over but on purpose.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from gossiplog.errors import InvalidValueError
+from gossiplog.log.kept_key import check_kept
 from gossiplog.store.names import check_writer_name
 
 _SECRET_BYTES: Final = 32
@@ -41,7 +42,13 @@ class MemorySecrets:
         """Keep a new writer's seed."""
         if check_writer_name(name) in self._seeds:
             raise InvalidValueError(f"the writer {name!r} exists already")
-        self._seeds[name] = _secret(seed)
+        self._seeds[name] = check_kept(seed)
+
+    def replace_seed(self, name: str, seed: bytes) -> None:
+        """Keep a writer's seed in another form."""
+        if check_writer_name(name) not in self._seeds:
+            raise InvalidValueError(f"there is no writer {name!r}")
+        self._seeds[name] = check_kept(seed)
 
     def node_key(self) -> bytes | None:
         """Return the node's secret."""

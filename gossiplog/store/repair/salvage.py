@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 from gossiplog.errors import StoreDamagedError, StoreError, StoreFailedError, StoreFormatError
 from gossiplog.log.cursor import Cursor
 from gossiplog.paths import AnyPath
-from gossiplog.store.directory import ASIDE, BESIDE, DATABASE, StoreDirectory, store_error
-from gossiplog.store.folder import Folder
+from gossiplog.store.directory import ASIDE, BESIDE, DATABASE, StoreDirectory
+from gossiplog.store.folder import Folder, store_error
 from gossiplog.store.interface import PutCursor, PutFork, PutMeta
 from gossiplog.store.sqlite.carved import Carved
 from gossiplog.store.sqlite.header import SCHEMA_VERSION, version_of

@@ -330,7 +330,7 @@ class SQLiteBackend:
     def secrets(self) -> Secrets:
         """Files of their own, beside the database."""
         self._require_open()
-        return self._directory
+        return self._directory.secrets
 
     def clock(self) -> Clock:
         """Return the heads, all in memory."""

@@ -70,7 +70,7 @@ class DamagedBackend:
     def secrets(self) -> Secrets:
         """The directory, which keeps them in files of their own, and takes no new ones now."""
         self._found()
-        return self._directory
+        return self._directory.secrets
 
     def guard(
         self, clock: MovingClock, writers: Mapping[str, bytes], entropy: Callable[[int], bytes]

@@ -25,7 +25,8 @@ from gossiplog.errors import (
     StoreNotFoundError,
 )
 from gossiplog.limits import MAX_BODY_BYTES, MAX_VALUE_BYTES
-from gossiplog.store.directory import DATABASE, StoreDirectory, require_no_seeds, store_error
+from gossiplog.store.directory import DATABASE, StoreDirectory, require_no_seeds
+from gossiplog.store.folder import store_error
 from gossiplog.store.sqlite.extent import has_room_for, holes_damage
 from gossiplog.store.sqlite.header import (
     APPLICATION_ID,

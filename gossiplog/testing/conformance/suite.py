@@ -21,6 +21,9 @@ import os
 from gossiplog.errors import InvalidValueError, StoreClosedError, StoreCopiedError
 from gossiplog.log.cursor import Cursor, Place
 from gossiplog.log.fork import encode_proof
+from gossiplog.log.kept_key import SealedSeed, Slot, dump
+from gossiplog.log.keys import Keypair
+from gossiplog.log.passphrase import Cost
 from gossiplog.log.segment import Head, merge
 from gossiplog.store.interface import (
     DeleteAuthor,
@@ -163,6 +166,22 @@ class BackendConformance(RowConformance):
             self.assertIsNone(backend.secrets.seed("bob"))
             backend = self.reopen(backend)
 
+    def test_seeds_in_another_form(self) -> None:
+        """A seed that is there can be kept otherwise, under a passphrase or not; none is made by that."""
+        backend = self.make_backend()
+        pair = Keypair(bytes(32))
+        slot = Slot(Cost(1, 8192), bytes(16), bytes(24), bytes(48))
+        backend.secrets.create_seed("ann", pair.seed)
+        for kept in (SealedSeed(pair.author, (slot,)), SealedSeed(pair.author, (slot, slot)), pair):
+            backend.secrets.replace_seed("ann", dump(kept))
+            self.assertEqual(backend.secrets.seed("ann"), dump(kept))
+            backend = self.reopen(backend)
+            self.assertEqual(backend.secrets.seed("ann"), dump(kept))
+        for name, seed in (("bob", pair.seed), ("ann", bytes(31)), ("ann", bytes(160)), ("a/b", pair.seed)):
+            with self.assertRaises(InvalidValueError):
+                backend.secrets.replace_seed(name, seed)
+        self.assertEqual(backend.secrets.seed_names(), ["ann"])
+
     def test_names_of_writers(self) -> None:
         """What could leave a directory, hide in it or break a terminal is no name."""
         backend = self.make_backend()
@@ -284,6 +303,7 @@ class BackendConformance(RowConformance):
             lambda: backend.secrets.seed("a"),
             lambda: backend.secrets.seed_names(),
             lambda: backend.secrets.create_seed("a", bytes(32)),
+            lambda: backend.secrets.replace_seed("a", bytes(32)),
             lambda: backend.secrets.node_key(),
             lambda: backend.secrets.create_node_key(bytes(32)),
             lambda: backend.secrets.replace_node_key(bytes(32)),
