@@ -139,6 +139,72 @@ class SurvivorTests(ReplicaCase):
         self.assertEqual([effect for effect in self.tick(5.0) if isinstance(effect, End)], [])
 
 
+class SecondTests(ReplicaCase):
+    """A second connection with one peer, whose id is higher or lower than ours: which is given up, and when."""
+
+    sessions = 0
+    HIGH, LOW = b"\xff" * 32, b"\1" * 32
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.replica.greeting.node = b"\x80" * 32
+
+    def open(self, number: int, peer: bytes, *, dialled: bool) -> list[events.Effect]:
+        """A connection is made; whoever is there says HELLO."""
+        effects = self.do(events.Opened(number, peer, bytes(32), dialled=dialled))
+        if not self.ends(effects):
+            effects += self.hear(number, Hello(1, 1, (), "test", b"\1" * 16))
+        return effects
+
+    def ends(self, effects: list[events.Effect]) -> list[tuple[int, int]]:
+        """What was ended, and with which code."""
+        return [(effect.session, effect.code) for effect in effects if isinstance(effect, End)]
+
+    def test_it_dialled_us(self) -> None:
+        """We give our dial up before HELLO, whose id ever is lower; unless it does not answer."""
+        for number, peer in ((0, self.HIGH), (10, self.LOW)):
+            self.open(number, peer, dialled=False)
+            effects = self.open(number + 1, peer, dialled=True)
+            self.assertEqual(self.ends(effects), [(number + 1, ByeCode.DUPLICATE)])
+            self.assertEqual((self.sent(effects, Hello), len(self.sent(effects, Ping))), ([], 1))
+            effects = self.do(events.Opened(number + 2, peer, bytes(32), dialled=True))
+            self.assertEqual((self.ends(effects), len(self.sent(effects, Hello))), ([], 1))
+            self.assertEqual(self.ends(self.tick(limits.SURVIVOR_SECONDS - 0.01)), [])
+            self.assertEqual(self.ends(self.tick(0.02)), [(number, ByeCode.TIMEOUT)])
+            self.do(events.Closed(number + 2, ByeCode.NORMAL, ""))
+
+    def test_it_is_in_doubt(self) -> None:
+        """After a move we dial beside."""
+        self.open(0, self.HIGH, dialled=False)
+        self.do(events.Doubted(0))
+        self.assertEqual(self.ends(self.open(1, self.HIGH, dialled=True)), [(0, ByeCode.DUPLICATE)])
+
+    def test_we_wait_for_its_hello(self) -> None:
+        """Of two connections that are made at once the one we dialled with the lower id is never given up."""
+        for number, peer, gone in ((0, self.HIGH, [(1, ByeCode.DUPLICATE)]), (10, self.LOW, [])):
+            self.do(events.Opened(number, peer, bytes(32), dialled=True))
+            self.assertEqual(self.ends(self.open(number + 1, peer, dialled=False)), gone)
+
+    def test_it_dials_and_says_nothing(self) -> None:
+        """That keeps us from nobody: it may have given its dial up."""
+        self.do(events.Opened(0, self.LOW, bytes(32), dialled=False))
+        self.assertEqual(self.ends(self.open(1, self.LOW, dialled=True)), [])
+
+    def test_we_waited_too_long(self) -> None:
+        """One on which no HELLO came keeps nobody out."""
+        self.do(events.Opened(0, self.HIGH, bytes(32), dialled=True))
+        self.now += limits.HANDSHAKE_SECONDS
+        self.assertEqual(self.ends(self.open(1, self.HIGH, dialled=False)), [])
+
+    def test_it_dials_later(self) -> None:
+        """Then it has lost the one we dialled: it is not kept waiting, whose id ever is lower."""
+        for number, peer in ((0, self.HIGH), (10, self.LOW)):
+            self.open(number, peer, dialled=True)
+            self.now += limits.HANDSHAKE_SECONDS
+            effects = self.open(number + 1, peer, dialled=False)
+            self.assertEqual(self.ends(effects), [(number, ByeCode.DUPLICATE)])
+
+
 class ClaimTests(ReplicaCase):
     """What a peer says it holds."""
 

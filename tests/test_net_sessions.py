@@ -61,10 +61,13 @@ class PairTests(Several):
             self.assert_one_session(a, b)
             lower = min(a, b, key=lambda site: site.node.id)
             self.assertEqual([peer.dialled for peer in lower.node.peers], [True])
+            higher = a if lower is b else b
+            sessions = higher.node._driver._next_session
             ups, ports = len(a.of(PeerUp)), self.world.reactor._last_port
             self.world.run(600)
             self.assert_one_session(a, b)
             self.assertEqual(len(a.of(PeerUp)), ups, "no flapping")
+            self.assertEqual(higher.node._driver._next_session, sessions, "a look is no session")
             self.assertLessEqual(
                 self.world.reactor._last_port - ports, 5, "nobody dials, but for a look now and then"
             )
@@ -72,6 +75,22 @@ class PairTests(Several):
             self.world.run(1)
             self.assertEqual(b.payloads(a.author()), [b"x"])
             self.assertEqual(self.world.close(), [])
+
+    def test_no_session_comes_and_goes(self) -> None:
+        """However long one of them dials before the other, neither sees more than one session begin, and none end."""
+        for lead in range(-12, 13, 2):
+            self.world = World(latency=0.01)
+            a, b = sorted((self.world.site("a"), self.world.site("b")), key=lambda site: site.node.id)
+            a.listen()
+            b.listen()
+            for site, other, at in ((a, b, 0.2), (b, a, 0.2 + lead * 0.005)):
+                self.world.reactor.callLater(at, site.node.connect, LOCAL.format(other.port))
+            self.world.run(5)
+            self.assert_one_session(a, b)
+            for site in (a, b):
+                self.assertEqual((len(site.of(PeerUp)), site.of(PeerDown)), (1, []), (site.name, lead))
+            if lead < 12:
+                self.assertEqual(self.world.close(), [])
 
     def test_two_addresses_of_one_node(self) -> None:
         """The newer connection survives; the dialler of the other is held back until that is down."""

@@ -57,8 +57,11 @@ class Greeting:
         self.allowances.close(session.peer, self._core.now)
 
     def opened(self, event: events.Opened) -> None:
-        """A channel is up: say HELLO."""
+        """A channel is up: say HELLO, unless there is a session already."""
         core = self._core
+        if event.dialled and self._is_met(event.peer):
+            core.emit(events.End(event.session, ByeCode.DUPLICATE, "already connected"))
+            return
         if not event.dialled and not core.budget.has_place():
             core.emit(events.End(event.session, ByeCode.LIMIT, "no memory is left for more sessions"))
             return
@@ -116,15 +119,32 @@ class Greeting:
         """The peer says that the session is over."""
         self._core.close(session.number, bye.code, bye.reason, by_peer=True)
 
+    def _is_met(self, peer: bytes) -> bool:
+        """Whether ``peer`` dialled us and is there, as far as we know: who just dialled it gives that up."""
+        for other in self._core.open_sessions():
+            if other.peer == peer and not other.dialled and not self._liveness.is_waiting(other):
+                self._liveness.ask(other, limits.SURVIVOR_SECONDS)
+                return True
+        return False
+
     def _survives(self, fresh: Session) -> bool:
         """One connection per pair of nodes: close the other one, or say that ``fresh`` has to go."""
-        for other in self._core.open_sessions():
-            if other.peer != fresh.peer:
+        core = self._core
+        for other in tuple(core.sessions.values()):
+            if other.peer != fresh.peer or other is fresh:
                 continue
-            two_diallers = other.instance == fresh.instance and other.dialled != fresh.dialled
-            if two_diallers and other.dialled == (self.node < fresh.peer):
-                # of their connections the one dialled by the lower node id lives
+            # when both dial at once the connection lives that the lower node id dialled; later, whoever dials again
+            # has lost the other one
+            is_crossing = (
+                other.dialled != fresh.dialled and core.now - other.began_at < limits.HANDSHAKE_SECONDS
+            )
+            is_first = is_crossing and other.dialled == (self.node < fresh.peer)
+            if other.phase is Phase.GREETING:
+                if is_first and other.dialled:
+                    return False  # the peer has shown who it is, and its HELLO is on the way
+            elif is_first and other.instance == fresh.instance:
                 self._liveness.ask(other, limits.SURVIVOR_SECONDS)
                 return False
-            self._core.close(other.number, ByeCode.DUPLICATE, "replaced by a newer connection")
+            elif other.phase is Phase.OPEN:
+                core.close(other.number, ByeCode.DUPLICATE, "replaced by a newer connection")
         return True

@@ -106,6 +106,10 @@ class Liveness:
         pulse.heard_at = self._core.now
         pulse.answer_by = None
 
+    def is_waiting(self, session: Session) -> bool:
+        """Whether the peer was asked, and said nothing since."""
+        return self.of[session].answer_by is not None
+
     def ask(self, session: Session, within: float) -> None:
         """Ask the peer whether it is there, and what it holds; it has to answer within so many seconds."""
         pulse = self.of[session]

@@ -204,10 +204,10 @@ class Driver:
                 self.admission.refused(link, LimitExceededError(reason))
             link.say_bye(code, reason, by_peer=False)
             return
-        link.session = self._next_session
-        self._next_session += 1
-        self.links[link.session] = link
-        self._handle(events.Opened(link.session, peer, link.channel.handshake_hash, link.initiator))
+        if not link.closing:  # by whom the handshake was enough for
+            link.session, self._next_session = self._next_session, self._next_session + 1
+            self.links[link.session] = link
+            self._handle(events.Opened(link.session, peer, link.channel.handshake_hash, link.initiator))
 
     def received(self, link: Link, messages: Sequence[Message]) -> None:
         """Messages came, all at once."""
