@@ -292,6 +292,7 @@ class FailureTests(ProcessTestCase):
             (("fly",), "fly"),
             (("log", "--colour"), "--colour"),
             (("sync", "--network", "n"), "PEER"),
+            (("sync", "--network", "n", "--map-port"), "PEER, a ticket with an address, or --lan"),
             (("sync", NOBODY), "--network"),
             (("sync", "tcp:x", "--network", "n"), "'tcp:x' is no endpoint to dial"),
             (("sync", "nowhere", "--network", "n"), "'nowhere' is no endpoint to dial"),

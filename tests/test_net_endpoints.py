@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import endpoints as theirs
+from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
@@ -18,7 +19,16 @@ from zope.interface import implementer
 
 from gossiplog import EndpointError, limits
 from gossiplog.net import endpoints
-from gossiplog.net.endpoints import check_client, check_server, client, parts, private, server, unbracketed
+from gossiplog.net.endpoints import (
+    check_client,
+    check_server,
+    client,
+    describe,
+    parts,
+    private,
+    server,
+    unbracketed,
+)
 from gossiplog.notices import DialFailed, PeerUp
 from tests.netcase import World
 
@@ -53,6 +63,15 @@ class TextTests(SynchronousTestCase):
         ):
             values, named = theirs._parse(text)
             self.assertEqual(parts(text), (values[0], values[1:], named))
+
+    def test_who_came(self) -> None:
+        """IPv4 is shown as such, also where it came to a port of both families."""
+        for host, shown in (
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("192.0.2.7", "192.0.2.7"),
+            ("2001:db8::7", r"2001\:db8\:\:7"),
+        ):
+            self.assertEqual(describe(IPv6Address("TCP", host, 4000)), f"tcp:{shown}:4000")
 
     def test_brackets(self) -> None:
         for text, taken in [

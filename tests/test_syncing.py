@@ -8,26 +8,29 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import InSync, Node, Peer, PeerRejected, Result, limits
 from gossiplog.app.commands.replicate import refused
 from gossiplog.errors import (
+    EndpointError,
     MalformedMessageError,
     NodeError,
+    NodeStoppedError,
     StoreCopiedError,
     StoreDamagedError,
     StoreFailedError,
     StoreFullError,
 )
 from gossiplog.gossip.quotas import Quota, Quotas
-from gossiplog.net.catching_up import FAILED_SECONDS, CatchUp, Moved, bring_back
+from gossiplog.net.catching_up import FAILED_SECONDS, CatchUp, Moved, bring_back, catch_up_with_all
 from gossiplog.store.logs import open_logs
 from gossiplog.store.memory.faults import DiskFault
 from tests import netcase
-from tests.netcase import LISTEN, World
+from tests.netcase import LISTEN, OTHER_NETWORK, World
 from tests.processes import ProcessTestCase
+from tests.test_net_joining import Told
 
 PATIENCE = 20.0
 
@@ -211,6 +214,93 @@ class SyncTests(SynchronousTestCase):
         with self.assertRaises(StoreCopiedError) as caught:
             self.world.result(back, PATIENCE + 5)
         self.assertIn("may send no entries", str(caught.exception))
+
+
+class FoundTests(SynchronousTestCase):
+    """Ann syncs with whoever is found."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.ann, self.bob, self.cleo = (self.world.site(name) for name in ("ann", "bob", "cleo"))
+        self.ann.append(b"1", b"2")
+        self.bob.append(b"3")
+        self.cleo.append(b"4")
+        for site in (self.bob, self.cleo):
+            site.listen()
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.world.close(), [])
+
+    def sync(self, *ways: Any, seconds: float = PATIENCE + 5) -> Moved:
+        """Let Ann do it."""
+        self.joined = self.ann.node.join(*ways)
+        return self.again(seconds)
+
+    def again(self, seconds: float = PATIENCE + 5) -> Moved:
+        """Once more."""
+        catching_up = catch_up_with_all(self.ann.node, self.joined, PATIENCE)
+        moved: Moved
+        moved, self.peers = self.world.result(Deferred.fromCoroutine(catching_up), seconds)
+        return moved
+
+    def with_whom(self) -> set[bytes]:
+        return {peer.id for peer in self.peers}
+
+    def test_all_who_are_there(self) -> None:
+        moved = self.sync(Told(self.bob.port, self.cleo.port))
+        self.assertEqual(moved.received, 2)
+        self.assertEqual(self.with_whom(), {self.bob.node.id, self.cleo.node.id})
+        for site in (self.bob, self.cleo):
+            self.assertEqual(site.payloads(self.ann.author()), [b"1", b"2"])
+        self.assertGreaterEqual(moved.sent, 4)
+        self.assertLess(moved.seconds, 2.0)
+
+    def test_nobody(self) -> None:
+        """It is said after the time given, and what did not work."""
+        broken = Told()
+        broken.name = "radio"
+        broken.look = lambda: fail(EndpointError("no antenna"))  # type: ignore[method-assign]
+        with self.assertRaises(NodeError) as caught:
+            self.sync(Told(9), broken)
+        words = "no peer was found that answers within 20 s; radio: no antenna"
+        self.assertEqual(str(caught.exception), words)
+        self.assertEqual(round(self.world.reactor.seconds()), PATIENCE)
+
+    def test_who_comes_later(self) -> None:
+        """When the first look found nobody, the first who comes is waited for."""
+        way = Told()
+        self.world.reactor.callLater(5.0, lambda: way.finder.found("127.0.0.1", self.bob.port))
+        self.assertEqual(self.sync(way)[:2], (1, 2))
+        self.assertEqual(self.with_whom(), {self.bob.node.id})
+
+    def test_who_leaves_meanwhile(self) -> None:
+        """The others are enough; if all left, it is said."""
+        self.cleo.disk.stall()
+        self.world.reactor.callLater(3.0, self.cleo.node.stop)
+        self.world.reactor.callLater(4.0, self.cleo.disk.resume)
+        self.sync(Told(self.bob.port, self.cleo.port))
+        self.assertEqual(self.with_whom(), {self.bob.node.id})
+        self.bob.disk.stall()
+        self.ann.append(b"5")
+        self.world.reactor.callLater(3.0, self.bob.node.stop)
+        self.world.reactor.callLater(4.0, self.bob.disk.resume)
+        self.assertRaises(NodeStoppedError, self.again)
+
+    def test_one_that_is_stuck(self) -> None:
+        """It is named, and who is in sync is not."""
+        self.cleo.disk.stall()
+        with self.assertRaises(NodeError) as caught:
+            self.sync(Told(self.bob.port, self.cleo.port), seconds=3 * PATIENCE)
+        words = f"tcp:127.0.0.1:{self.cleo.port}: nothing moved for 20 s, and it is not in sync"
+        self.assertEqual(str(caught.exception), words)
+        self.cleo.disk.resume()
+
+    def test_who_is_refused(self) -> None:
+        """One of another network ends nothing."""
+        other = self.world.site("other", OTHER_NETWORK)
+        other.listen()
+        self.sync(Told(other.port, self.bob.port))
+        self.assertEqual(self.with_whom(), {self.bob.node.id})
 
 
 class RefusedTests(SynchronousTestCase):

@@ -248,10 +248,11 @@ def _parser() -> argparse.ArgumentParser:
     sync = verb(
         "sync",
         _later("replicate", "sync"),
-        "catch up with one peer in both directions",
-        "gossiplog sync --store ~/notes --network garden tcp:example.org:4000",
+        "catch up with one peer, or with those found, in both directions",
+        "gossiplog sync --store ~/notes --network garden tcp:example.org:4000\n"
+        "  gossiplog sync --store ~/notes --network garden --lan",
     )
-    about = "endpoint such as tcp:HOST:PORT (default: the first one of a ticket)"
+    about = "endpoint such as tcp:HOST:PORT (default: the first of a ticket, or who is found with --lan, --dht, --room)"
     sync.add_argument("peer", nargs="?", type=peer, metavar="PEER", help=about)
     sync.set_defaults(wrong=sync.error)
     timeout(sync)

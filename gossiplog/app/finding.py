@@ -128,6 +128,11 @@ class Finding:
         """Whether any way is to be used."""
         return bool(self.ways())
 
+    @property
+    def finds(self) -> bool:
+        """Whether that may find somebody whom nobody named."""
+        return self.lan is not None or self.dht or bool(self.dht_bootstrap or self.room)
+
     def ways(self) -> list[Way]:
         """The ways of finding peers, new ones each time."""
         ways: list[Way] = []

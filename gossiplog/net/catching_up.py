@@ -1,8 +1,8 @@
-"""Catching up with one peer, once.
+"""Catching up with one peer, or with all that are found, once.
 
 Responsible for: dialling, waiting until both sides hold the same, giving up on silence, counting what moved; doing so
 with several before a store that was copied is appended to.
-Must not know: the command line, or what shows the progress.
+Must not know: the command line, what shows the progress, how peers are found.
 Invariant: it ends: in sync, or with an error once nothing moved for the time allowed.  What stops replication on our
 side is what the error says.  A node that runs on is connected and dials afterwards as it was and did before.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
 
 from gossiplog.arguments import check_seconds
 from gossiplog.errors import ByeCode, GossiplogError, NodeError, NodeStoppedError, StoreDamagedError
@@ -23,6 +23,7 @@ from gossiplog.log.keys import short_key
 from gossiplog.net.bans import Ban
 from gossiplog.net.driver import Driver
 from gossiplog.net.hanging_up import let_go
+from gossiplog.net.joining import Joined
 from gossiplog.net.link import Link
 from gossiplog.net.own_logs import require_gives
 from gossiplog.net.progress import in_words
@@ -95,16 +96,20 @@ class Meeting(Protocol):
 
 
 class CatchUp:
-    """I make a node and one ``peer`` hold the same, or, where entries may go one way only, see that all have gone."""
+    """I make a node and one peer hold the same, or, where entries may go one way only, see that all have gone.
+
+    ``whom``: the endpoint where it answers, or a peer with an open session.
+    """
 
     def __init__(
-        self, node: Meeting, endpoint: str, patience: float, show: Callable[[str], None] | None = None
+        self, node: Meeting, whom: str | Peer, patience: float, show: Callable[[str], None] | None = None
     ) -> None:
         """``patience``: seconds in which something has to move; ``show`` is told how it goes."""
         check_seconds("timeout", patience)
         self._reactor = reactor = node.reactor
         self._node = node
-        self._endpoint = endpoint
+        self._known = None if isinstance(whom, str) else whom
+        self._endpoint = whom if isinstance(whom, str) else whom.address
         self._patience = patience
         self._show = show
         self._received = 0
@@ -152,6 +157,8 @@ class CatchUp:
     def _dial(self) -> None:
         driver = self._node._driver
         self._before = {link: link.entries_out for link in driver.links.values()}
+        if self._known is not None:
+            return
         known = [each for each in driver.dialers.active if each.endpoint == self._endpoint]
         self._is_ours = not known
         if known:
@@ -159,6 +166,17 @@ class CatchUp:
             self._dialer.dial()
         else:
             self._dialer = self._node.connect(self._endpoint)
+
+    @property
+    def _who(self) -> bytes | None:
+        """The node that is meant, once that is known."""
+        if self._known is not None:
+            return self._known.id
+        return None if self._dialer is None else self._dialer.peer
+
+    def _is_there(self, address: str) -> bool:
+        """Whether something is said of where it is dialled."""
+        return self._dialer is not None and address == self._dialer.endpoint
 
     def leave(self) -> None:
         """Of a node that runs on: end the connection, if it was made for this."""
@@ -196,7 +214,7 @@ class CatchUp:
                 self._see()
             case PeerDown(peer, code) if peer == self.peer:
                 self._is_replaced = code == ByeCode.DUPLICATE
-            case DialFailed(address, reason) if address == self._dialer.endpoint:
+            case DialFailed(address, reason) if self._is_there(address):
                 self._reason = reason
             case StoreFailing(error, final):
                 self._hindrance = error
@@ -207,13 +225,13 @@ class CatchUp:
                 self._hindrance = StoreDamagedError(
                     f"{what} is damaged, and the peer lacks it: {error}; see gossiplog verify --repair"
                 )
-            case PeerRejected(address, error) if address == self._dialer.endpoint:
+            case PeerRejected(address, error) if self._is_there(address):
                 self._refuse(NodeError(f"{self._endpoint}: {error}"))
 
     def _see(self) -> None:
         """It may be there: who answers at the endpoint, and nobody else that a way of finding peers brings."""
-        if self.peer is None and self._dialer is not None:
-            self.peer = next((peer for peer in self._node.peers if peer.id == self._dialer.peer), None)
+        if self.peer is None:
+            self.peer = next((peer for peer in self._node.peers if peer.id == self._who), None)
             if self.peer is not None:
                 self._up = True
                 self._moved_at = self._reactor.seconds()
@@ -236,7 +254,7 @@ class CatchUp:
 
     def _check_not_banned(self) -> None:
         for ban in self._node.bans:
-            if ban.peer == self._dialer.peer:
+            if ban.peer == self._who:
                 who = short_key(ban.peer)
                 raise NodeError(
                     f"{self._endpoint}: node {who} is banned here ({ban.reason}): gossiplog unban {who} lets it in"
@@ -244,7 +262,7 @@ class CatchUp:
 
     def _count(self) -> None:
         links = [self._node._driver.links[number] for number in self._sessions()]
-        link = links[0] if links else self._dialer.link
+        link = links[0] if links else getattr(self._dialer, "link", None)
         sent = 0 if link is None else link.entries_out - self._before.get(link, 0)
         if link is not None and sent != self._sent:
             self._sent = sent
@@ -285,6 +303,51 @@ class CatchUp:
 
     def _moved(self) -> Moved:
         return Moved(self._received, self._sent, round(self._reactor.seconds() - self._started_at, 3))
+
+
+async def catch_up_with_all(
+    node: Meeting, joined: Joined, patience: float, show: Callable[[str], None] | None = None
+) -> tuple[Moved, list[Peer]]:
+    """Catch up with all who are there when the first look is over, or else with the first who comes.
+
+    Half of the time is for the look.  Returns what moved, and with whom: those who left meanwhile are left out, unless
+    all did.  Raises NodeError when nobody was there, and what :meth:`CatchUp.run` raises of one who stayed.
+    """
+    began_at, traffic = node.reactor.seconds(), node._driver._open
+    sent_before, received = traffic.traffic.entries_out, [0]
+    waiting: list[Deferred[None]] = []
+
+    def told(notice: Notice) -> None:
+        if isinstance(notice, NewEntries):
+            received[0] += notice.last - notice.first + 1
+        elif isinstance(notice, PeerUp) and waiting:
+            waiting.pop().callback(None)
+
+    unsubscribe = node.subscribe(told)
+    try:
+        if show is not None:
+            show("looking for peers")
+        flushed = await joined.flush(patience / 2)
+        try:
+            if not node.peers:
+                waiting.append(Deferred())
+                rest = patience - (node.reactor.seconds() - began_at)
+                await waiting[0].addTimeout(rest, node.reactor)
+        except TimeoutError:
+            why = "".join(f"; {way}: {reason}" for way, reason in flushed.failed.items())
+            raise NodeError(f"no peer was found that answers within {patience:g} s{why}") from None
+        peers = list(node.peers)
+        each = [CatchUp(node, peer, patience, show if peer is peers[0] else None) for peer in peers]
+        done = await DeferredList([Deferred.fromCoroutine(one.run()) for one in each], consumeErrors=True)
+    finally:
+        unsubscribe()
+    failures: list[Any] = [failure for worked, failure in done if not worked]
+    for failure in failures:
+        if len(failures) == len(done) or not failure.check(NodeStoppedError):
+            raise failure.value
+    sent, seconds = traffic.traffic.entries_out - sent_before, node.reactor.seconds() - began_at
+    stayed = [peer for peer, (worked, _) in zip(peers, done, strict=True) if worked]
+    return Moved(received[0], sent, round(seconds, 3)), stayed
 
 
 async def bring_back(

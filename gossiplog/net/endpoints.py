@@ -125,9 +125,13 @@ def name(endpoint: ClientEndpoint | ServerEndpoint) -> str:
 
 
 def describe(address: Any) -> str:
-    """Return an address as the string of a client endpoint, where it is one: ``tcp:127.0.0.1:4000``."""
+    """Return an address as the string of a client endpoint, where it is one: ``tcp:127.0.0.1:4000``.
+
+    An IPv4 address is one also where it came to a port for IPv6 too.
+    """
     if isinstance(address, IPv4Address | IPv6Address):
-        return f"tcp:{quoteStringArgument(address.host)}:{address.port}"
+        bare = address.host.removeprefix("::ffff:")
+        return f"tcp:{quoteStringArgument(bare if '.' in bare else address.host)}:{address.port}"
     if isinstance(address, UNIXAddress):
         name = address.name or b""
         return f"unix:{quoteStringArgument(os.fsdecode(name))}"

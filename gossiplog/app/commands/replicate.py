@@ -43,7 +43,7 @@ from gossiplog.live.opening import open_store
 from gossiplog.live.store import Store
 from gossiplog.log.keys import short_key
 from gossiplog.log.network import Network
-from gossiplog.net.catching_up import CatchUp, Moved
+from gossiplog.net.catching_up import CatchUp, Moved, catch_up_with_all
 from gossiplog.node import Node
 from gossiplog.notices import Notice, PeerDown, PeerUp
 from gossiplog.store.lock import TRY_SECONDS, Patience
@@ -123,7 +123,7 @@ async def start_node(stack: AsyncExitStack, reactor: Any, store: Store, argument
 
 
 def sync(arguments: Namespace) -> int:
-    """Catch up with one peer, in both directions unless told otherwise; print what moved.
+    """Catch up with one peer, or all found, in both directions unless told otherwise; print what moved.
 
     The node that has the store does it, if one has.
     """
@@ -143,27 +143,35 @@ async def _sync(reactor: Any, arguments: Namespace) -> int:
         node = options.node(reactor, store, network)
         stack.push_async_callback(node.stop)
         known = set(store.forks)
-        if options.finding is not None and options.finding.is_asked:
-            await options.finding.join(node)
+        finding = options.finding
+        joined = await finding.join(node) if finding is not None and finding.is_asked else None
         try:
             with StatusLine() as show:
-                catching_up = CatchUp(node, peer, arguments.timeout, show)
-                moved = await catching_up.run()
+                if joined is not None and not peer:
+                    moved, met = await catch_up_with_all(node, joined, arguments.timeout, show)
+                else:
+                    catching_up = CatchUp(node, peer, arguments.timeout, show)
+                    moved = await catching_up.run()
+                    met = [] if catching_up.peer is None else [catching_up.peer]
         finally:
             over = node.over_quota
             for words in refused(over, options.quotas):
                 complain(words)
-    met = catching_up.peer.mode if catching_up.peer is not None and options.mode == "both" else None
-    _report(arguments, moved, store.forks - known, peer, met)
+    modes = {peer or each.address: each.mode for each in met if options.mode == "both" or not peer}
+    if not peer and not arguments.json:
+        say(f"in sync with {', '.join(modes)}")
+    _report(arguments, moved, store.forks - known, modes if options.mode == "both" else {})
     return 0 if all(getattr(options.quotas, quota.value) for quota in over.values()) else FAILURE
 
 
 def _whom(arguments: Namespace) -> tuple[Network, str]:
-    """Return the network, and the endpoint that is dialled there."""
+    """Return the network, and the endpoint that is dialled there; "" for whoever is found."""
     ticket = Ticket.of(arguments.network)
-    peer = arguments.peer or next(iter(ticket.addresses), None)
-    if peer is None:
-        arguments.wrong("the following arguments are required: PEER, or a ticket with an address")
+    peer = arguments.peer or next(iter(ticket.addresses), "")
+    if not peer and not Finding.of(vars(arguments)).finds:
+        arguments.wrong(
+            "the following arguments are required: PEER, a ticket with an address, or --lan, --dht or --room"
+        )
     return ticket.network, str(peer)
 
 
@@ -180,7 +188,7 @@ def _sync_there(arguments: Namespace, logs: NodeLogs) -> int:
         said = logs.line.ask("sync", endpoint=peer, timeout=arguments.timeout, progress=counted(peer, show))
     for words in refused({key_of(author): Quota(quota) for author, quota in said["over_quota"]}, _ANY):
         complain(words)
-    _report(arguments, Moved(*said["moved"]), NodeLogs(logs.line).forks - known, peer, said["mode"])
+    _report(arguments, Moved(*said["moved"]), NodeLogs(logs.line).forks - known, {peer: said["mode"]})
     return 0
 
 
@@ -197,17 +205,18 @@ def _options_of_a_node(arguments: Namespace) -> Iterator[str]:
         yield "options that find peers"
 
 
-def _report(arguments: Namespace, moved: Moved, forked: Set[bytes], peer: str, mode: str | None) -> None:
-    """Print what came of it; ``forked`` are the logs that were not known to be, ``mode`` is the peer's.
+def _report(arguments: Namespace, moved: Moved, forked: Set[bytes], modes: Mapping[str, str | None]) -> None:
+    """Print what came of it; ``forked`` are the logs that were not known to be.
 
-    It is None where entries were to go one way only.
+    ``modes`` are those of the peers, None or none where entries were to go one way only.
     """
     for author in sorted(forked):
         complain(
             f"author {short_key(author)} has forked its log; see gossiplog forks {option('--store', arguments.store)}"
         )
-    if mode in _ONLY:
-        complain(f"{peer} {_ONLY[mode]}")
+    for peer, mode in modes.items():
+        if mode in _ONLY:
+            complain(f"{peer} {_ONLY[mode]}")
     if arguments.json:
         say(as_json(moved._asdict()))
     else:
