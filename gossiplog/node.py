@@ -114,7 +114,7 @@ class Node(Noticing):
             weights = core.weigh()
             bounds = (quotas or Quotas()).or_else(default_authors())
             self._ledger = QuotaLedger(bounds, weights, core.local)
-            raised = partial(core.interest.tell, Lightened(()))
+            raised = partial(core.interest.tell, Lightened(None))
             self._room = DiskRoom(reactor, core.disk, self._ledger, raised)
             settings = Settings(machine.entropy(16), agent, random, max_memory, Mode(mode))
             self._driver = Driver(reactor, core, self.network, secret, settings, self._tell, self._ledger)

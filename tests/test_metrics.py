@@ -260,7 +260,7 @@ serving = Serving(reactor, "ann", Network.from_key(bytes(32)), init=True)
 serving.start().send(None) if False else None
 from twisted.internet.defer import Deferred
 Deferred.fromCoroutine(serving.start())
-print(len(serving._node._subscribers._subscribers), sorted(
+print(len(serving.node._subscribers._subscribers), sorted(
     name for name in sys.modules if name.startswith(("prometheus_client", "twisted.web", "gossiplog.app.web"))))
 """
         done = subprocess.run(

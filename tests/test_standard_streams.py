@@ -253,6 +253,7 @@ PRINTING: Sequence[tuple[str, ...]] = (
     ("simulate", "--help"),
     ("room", "--make-key"),
     ("fleet", "init", "--sql"),
+    ("host", "--check", "host.toml"),
     ("find", "--network", "here", "--peer", "{peer}"),
     ("--help",),
     ("--version",),
@@ -278,6 +279,7 @@ class EveryVerbTests(ProcessTestCase):
             author = logs.writer("default").author
             logs.process([AddFork(proof), Append(author, [encode_body(1, said)])])
             back_up(OwnHands(logs), logs.path, self.place / "saved")
+        (self.place / "host.toml").write_text('[network.a]\nstore = "hosted"\nnetwork = "here"\n')
         peer = self.gossiplog(
             "run", "--store", "other", "--network", "here", "--listen", "tcp:0:interface=127.0.0.1"
         )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
-from gossiplog.app import passphrases, watching
+from gossiplog.app import log_options, passphrases, watching
 from gossiplog.app.commands import (
     fleet_arguments,
     follow,
@@ -285,6 +285,20 @@ def _parser() -> argparse.ArgumentParser:
     passphrases.add_option(run)
     add_limits(run)
     watching.add_arguments(run)
+
+    hosting = verb(
+        "host",
+        _later("host", "host"),
+        "run many networks in one process, as a file says, until it is interrupted; SIGHUP reads the file again",
+        "gossiplog host --check gossiplog.toml && gossiplog host gossiplog.toml",
+        has_store=False,
+    )
+    hosting.add_argument(
+        "file", type=path, metavar="FILE", help="which networks, in TOML (docs/howto/hosting.rst)"
+    )
+    about = "say what the file does, and what would change for a host that runs; change nothing"
+    hosting.add_argument("--check", action="store_true", help=about)
+    log_options.add_arguments(hosting)
 
     find = verb(
         "find",

@@ -73,8 +73,11 @@ _STORE: Final = "the store"
 class Happenings:
     """I log what a node tells."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: str = "") -> None:
+        """``network``: what it is called, where there are several."""
         self._said = Said()
+        self._about = {"network": network} if network else {}
+        self._before = f"{network}: " if network else ""
 
     def tell(self, notice: Notice) -> None:
         """This happened."""
@@ -83,11 +86,11 @@ class Happenings:
         log = _logs[part]
         if not log.wants(level):
             return
-        event, about = NAMES[type(notice)], facts(notice)
+        event, about = NAMES[type(notice)], facts(notice) | self._about
         words = describe(notice) or " ".join([event, *(f"{name}={value}" for name, value in about.items())])
         again = _tried_again(notice)
         if again is None or self._said.is_new(again, _as_said(notice, words)):
-            log.emit(level, "{words}", words=words, event=event, **about)
+            log.emit(level, "{words}", words=f"{self._before}{words}", event=event, **about)
 
     def _works_again(self, notice: Notice) -> None:
         match notice:

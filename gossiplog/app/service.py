@@ -8,7 +8,7 @@ Invariant: a start that fails leaves nothing open.  Once it runs, nothing that a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from time import monotonic
 from typing import Any, Final
@@ -26,6 +26,7 @@ from gossiplog.app.watching import Watching
 from gossiplog.errors import StoreLockedError, StoreUnreachableError, StoreWentBackError
 from gossiplog.live.logger import NodeLog, Said
 from gossiplog.live.opening import open_store
+from gossiplog.live.opening_thread import open_aside
 from gossiplog.live.sharing import RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS
 from gossiplog.live.store import Store
 from gossiplog.log.keys import KeyKind, format_key
@@ -35,6 +36,7 @@ from gossiplog.net.sockets import take_descriptors
 from gossiplog.notices import Notice
 from gossiplog.store.door import place_of
 from gossiplog.store.lock import Patience
+from gossiplog.store.logs import Logs
 from gossiplog.ticket import Ticket
 
 _log = NodeLog()
@@ -60,12 +62,14 @@ class Serving:
         state: str | None = None,
         show: Callable[[str], None] | None = None,
         watching: Watching = NOBODY_WATCHES,
+        name: str = "",
     ) -> None:
         """Remember what to run; what happens later is logged.  ``init``: create a missing store; ``wait``: for so long,
         while it is open elsewhere, or its database does not answer; ``state``: the directory of a relay.
 
         ``show`` is given a progress line a few times a second while entries come.  ``watching``: who may look at the
-        node, and how.
+        node, and how.  ``name``: of a network that is one of several in this process; opening its store does not hold
+        up the others, and who runs them all speaks to the supervisor.
         """
         self._reactor = reactor
         self._path = place_of(path)
@@ -76,10 +80,11 @@ class Serving:
         self._state = state
         self._show = show
         self._watching = watching
+        self._name = name
         self.failure: Exception | None = None
         self._open = AsyncExitStack()
         self._supervised = AsyncExitStack()
-        self._happenings = Happenings()
+        self._happenings = Happenings(name)
         self._is_up = self._went_back = self._stopping = False
         self._anew: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
@@ -98,7 +103,8 @@ class Serving:
             except Exception as error:
                 self.failure = error
                 raise
-            self._supervise(self._supervised)
+            if not self._name:
+                self._supervise(self._supervised)
             self._began(opened)
         return ready
 
@@ -109,18 +115,11 @@ class Serving:
             self._reopen()
 
     async def _start(self, opened: AsyncExitStack) -> str:
-        store = await open_patiently(
-            self._path,
-            self._reactor,
-            init=self._init,
-            wait=self._wait,
-            state=self._state,
-            passphrase=given(self._options.passphrase),
-        )
+        store = await self._opened()
         opened.push_async_callback(store.close)
         node = self._options.node(self._reactor, store, self._network)
         opened.push_async_callback(node.stop)
-        self._store, self._node = store, node  # what there is when I am asked how it is
+        self.store, self.node = store, node  # what there is when I am asked how it is
         node.subscribe(self._told)
         if store.copied:
             words = f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover"
@@ -134,15 +133,44 @@ class Serving:
         for peer in self._options.peer:
             node.connect(peer)
         watched = await self._watching.begin(self._reactor, node, opened)
-        return ready_line(bound, node.id, self._path, **watched)
+        self.about = {
+            "listening": bound,
+            "node": format_key(KeyKind.NODE, node.id),
+            "store": self._path,
+            **watched,
+        }
+        return f"gossiplog ready {as_json(self.about, sort_keys=True)}"
+
+    async def _opened(self) -> Store:
+        if not self._name:
+            return await open_patiently(
+                self._path,
+                self._reactor,
+                init=self._init,
+                wait=self._wait,
+                state=self._state,
+                passphrase=given(self._options.passphrase),
+            )
+        network, passphrase = Ticket.of(self._network).network, given(self._options.passphrase)
+
+        def prepare(logs: Logs) -> None:
+            """What the node asks for first, while only its own thread waits for the disk."""
+            logs.bind_network(network.discovery_id)
+            logs.node_key()
+            logs.weighing.weights()
+            if passphrase is not None:
+                logs.unlock(passphrase)
+
+        return await open_aside(self._path, self._reactor, self._state, prepare)
 
     def _supervise(self, opened: AsyncExitStack) -> None:
-        supervisor = Supervisor(self._reactor, self._status)
+        supervisor = Supervisor(self._reactor, self.status)
         opened.callback(supervisor.stopping)
         self._reactor.callWhenRunning(supervisor.ready)
 
-    def _status(self) -> str:
-        progress, authors = self._node.progress, len(self._store.clock)
+    def status(self) -> str:
+        """Say how it is."""
+        progress, authors = self.node.progress, len(self.store.clock)
         peers = len(progress.peers)
         return f"{peers:,} peer{'s' * (peers != 1)}, {authors:,} author{'s' * (authors != 1)}, {in_words(progress)}"
 
@@ -160,6 +188,8 @@ class Serving:
         if isinstance(notice, notices.Progress) and self._show is not None:
             self._show(in_words(notice))
         self._happenings.tell(notice)
+        if self._name:
+            return  # who runs several begins this one anew
         if isinstance(notice, notices.StoreFailing) and isinstance(notice.error, StoreWentBackError):
             self._went_back = True
             if self._is_up:
@@ -220,9 +250,3 @@ async def open_patiently(
                 raise
             pause = HOLD_UP_SECONDS
         await deferLater(reactor, pause)
-
-
-def ready_line(listening: Sequence[str], node: bytes, path: str, **more: str) -> str:
-    """Return what a program that starts nodes waits for: ``gossiplog ready`` and JSON with sorted keys."""
-    about = {"listening": list(listening), "node": format_key(KeyKind.NODE, node), "store": path, **more}
-    return f"gossiplog ready {as_json(about, sort_keys=True)}"

@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from time import monotonic_ns
 from typing import Any, Final
 
 from twisted.internet.task import LoopingCall
@@ -40,7 +41,14 @@ class Supervisor:
         """It runs; from now on I say how it is, and that its reactor turns.  For when that turns and takes signals."""
         if self._address and not self._over:
             self._tell("READY=1")
+            if self._loop.running:
+                return
             self._loop.start(min(self._beats or limits.STATUS_SECONDS, limits.STATUS_SECONDS))
+
+    def reloading(self) -> None:
+        """It reads its configuration again, and is :meth:`ready` when that is done."""
+        if self._loop.running:
+            self._tell("RELOADING=1", f"MONOTONIC_USEC={monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """It stops."""

@@ -10,24 +10,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, TextIO
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from gossiplog.app import keyfile, log_options, watching
+from gossiplog.app import keyfile, watching
 from gossiplog.app.commands.arguments import STATE, WAIT_SECONDS, read_wait, sentence
 from gossiplog.app.finding import OPTIONS as WAYS
 from gossiplog.app.finding import spelled
 from gossiplog.app.foreground import SWITCH_SECONDS
-from gossiplog.app.logs import TWISTD_LOG, TWISTD_LOG_NAME, twistd_log, use_levels
+from gossiplog.app.logs import use_levels
 from gossiplog.app.options import usage_flags, usage_parameters, usage_repeated, usage_said
 from gossiplog.app.printing import complain
 from gossiplog.app.run_options import OPTIONS, RunOptions
 from gossiplog.app.service import Serving
-from gossiplog.errors import GossiplogError, InvalidValueError
+from gossiplog.app.twistd_options import TwistdOptions
+from gossiplog.errors import GossiplogError
 from gossiplog.live.logger import NodeLog
 from gossiplog.log.network import Network
 from gossiplog.paths import absolute, typed
@@ -35,7 +36,7 @@ from gossiplog.store.door import place_of
 from gossiplog.ticket import Ticket
 
 
-class Options(usage.Options):
+class Options(TwistdOptions):
     """What can be said on twistd's command line."""
 
     synopsis = "--store DIR --network NAME [--listen ENDPOINT]... [--peer ENDPOINT]..."
@@ -44,7 +45,7 @@ class Options(usage.Options):
         "twistd --nodaemon gossiplog --store ./relay --network garden --listen tcp:4000 --peer tcp:example.org:4000"
     )
     optFlags = [
-        ["log-json", None, sentence(log_options.JSON)],
+        *TwistdOptions.optFlags,
         *usage_flags((*OPTIONS, *WAYS)),
     ]
     optParameters = [
@@ -63,14 +64,6 @@ class Options(usage.Options):
     network: Network | Ticket
     run: RunOptions
     watching: watching.Watching
-    logs: log_options.LogOptions
-    parent: Any = None
-    terminal: TextIO | None = None
-    """Standard error of who starts a twistd in the background, until it has started."""
-
-    def __init__(self) -> None:
-        usage.Options.__init__(self)
-        self._levels: list[Any] = []
 
     def parseOptions(self, options: Any = None) -> None:
         """As any options, but for one whose value may be left out."""
@@ -78,14 +71,6 @@ class Options(usage.Options):
             usage.Options.parseOptions(self, None if options is None else spelled(options))
         except GossiplogError as error:  # of those that are no ValueError usage makes no UsageError
             raise usage.UsageError(str(error)) from None
-
-    def opt_log_level(self, text: str) -> None:
-        try:
-            self._levels.append(log_options.read_levels(text))
-        except InvalidValueError as error:
-            raise usage.UsageError(f"--log-level: {error}") from None
-
-    opt_log_level.__doc__ = sentence(log_options.LEVEL)
 
     opt_listen = usage_repeated(OPTIONS, "--listen")
     opt_peer = usage_repeated(OPTIONS, "--peer")
@@ -105,15 +90,7 @@ class Options(usage.Options):
             self.state = None if self["state"] is None else absolute(typed(self["state"]))
         except GossiplogError as error:
             raise usage.UsageError(f"--store: {error}") from None
-        self.logs = log_options.log_options(bool(self["log-json"]), self._levels)
-        if self.logs.as_json and self.parent is not None:
-            if self.parent["logfile"] == "-" and not self.parent["nodaemon"]:
-                raise usage.UsageError("--logfile - needs --nodaemon")
-            if self.parent["syslog"] or self.parent["logger"]:
-                raise usage.UsageError("--log-json excludes --syslog and --logger")
-            twistd_log.options = self.parent
-            self.parent["logger"] = TWISTD_LOG_NAME
-        self._check_files()
+        self.use_log()
         try:
             self.run = RunOptions.of(usage_said((*OPTIONS, *WAYS), self))
             self.watching = watching.Watching.of(usage_said(watching.OPTIONS, self))
@@ -123,20 +100,6 @@ class Options(usage.Options):
             self.network = keyfile.network(self["network"])
         except GossiplogError as error:
             raise usage.UsageError(f"--network: {error}") from None
-
-    def _check_files(self) -> None:
-        """Refuse what twistd fails on later, with a traceback or in the background."""
-        if self.parent is None:
-            return
-        for name in ("logfile", "pidfile", "rundir"):
-            said = self.parent[name]
-            if name == "logfile" and not (said or self.parent["nodaemon"] or self.parent["syslog"]):
-                said = TWISTD_LOG
-            directory = said if name == "rundir" else os.path.dirname(os.path.abspath(said or "-"))
-            if said and not os.access(directory, os.X_OK | (0 if name == "rundir" else os.W_OK)):
-                raise usage.UsageError(f"--{name} {said}: {directory} is no directory that can be used")
-        if not self.parent["nodaemon"]:
-            self.terminal = os.fdopen(os.dup(2), "w", errors="backslashreplace")
 
 
 class CannotStart(SystemExit, Exception):

@@ -263,6 +263,11 @@ def _authors(desk: Desk, asked: Asked, asker: Asker) -> Any:
     return [[author.hex(), *about] for author, *about in found]
 
 
+def _host(desk: Desk, asked: Asked, asker: Asker) -> Any:
+    """Which networks the process of the node hosts, by digests; None where it hosts none."""
+    return None if desk.core.hosting is None else desk.core.hosting()
+
+
 def _connect(desk: Desk, asked: Asked, asker: Asker) -> Any:
     desk.node.connect(asked.text("endpoint"))
 
@@ -293,6 +298,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "drop_view": _drop_view,
     "fork": _fork,
     "holes": _holes,
+    "host": _host,
     "interest": _interest,
     "meta": _meta,
     "protect": _protect,

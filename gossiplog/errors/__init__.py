@@ -8,6 +8,7 @@ code the other side is told in BYE (specification, "Codes"), and never changes s
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from gossiplog.errors.base import *
@@ -53,6 +54,17 @@ class WhereFailedError(InvalidValueError):
 
 class KeyFileError(InvalidValueError):
     """A file that is to hold a key holds none, cannot be read, or can be by other users."""
+
+
+class HostFileError(InvalidValueError):
+    """A file that says which networks to host is wrong; ``problems`` is all that is, a line each."""
+
+    def __init__(self, path: str, problems: Sequence[tuple[int | None, str]]) -> None:
+        self.problems = tuple(
+            f"{path}: {words}" if line is None else f"{path}:{line}: {words}" for line, words in problems
+        )
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        super().__init__(f"{self.problems[0]}{more}")
 
 
 class PayloadTooLargeError(InvalidValueError):

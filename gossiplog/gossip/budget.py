@@ -37,6 +37,23 @@ class _Account:
         return self.state_bytes + self.link_bytes
 
 
+class MemoryPool:
+    """I am the memory for the peers of several nodes: each has its part in any case, and what the others do not need.
+
+    >>> pool = MemoryPool(64 << 20)
+    >>> ann, bob = Budget(), Budget()
+    >>> ann.share(pool), bob.share(pool), ann.most_bytes >> 20
+    (None, None, 64)
+    >>> bob.open(1, now=0.0), bob.charge(1, 50 << 20, now=0.0), ann.most_bytes >> 20, bob.most_bytes >> 20
+    (None, None, 32, 64)
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.used_bytes = 0
+        self.members = 0
+
+
 class Budget:
     """I am the memory for the peers of one node: at most ``most_bytes``."""
 
@@ -47,6 +64,28 @@ class Budget:
         self.session_bytes = 0
         """The sum of all accounts."""
         self._accounts: dict[int, _Account] = {}
+        self._pool: MemoryPool | None = None
+        self._told_bytes = 0
+
+    def share(self, pool: MemoryPool | None) -> None:
+        """Have from now on what ``pool`` leaves, at most what I had before; None: all of that again."""
+        if self._pool is not None:
+            self._pool.used_bytes -= self._told_bytes
+            self._pool.members -= 1
+        self._pool, self._told_bytes = pool, 0
+        if pool is not None:
+            pool.members += 1
+            self._tell()
+
+    def limit(self, most_bytes: int) -> None:
+        """Have another bound."""
+        check_memory(most_bytes)
+        self._most_bytes = most_bytes
+
+    def _tell(self) -> None:
+        if self._pool is not None:
+            self._pool.used_bytes += self.used_bytes - self._told_bytes
+            self._told_bytes = self.used_bytes
 
     # -- what is charged
 
@@ -58,6 +97,7 @@ class Budget:
         """A session begins."""
         self._accounts[session] = _Account()
         self.session_bytes += SESSION_BYTES
+        self._tell()
 
     def charge(
         self, session: int, state_bytes: int | None = None, link_bytes: int | None = None, *, now: float
@@ -72,6 +112,7 @@ class Budget:
         if link_bytes is not None:
             account.link_bytes = link_bytes
         self.session_bytes += account.bytes
+        self._tell()
         if account.bytes <= self.share_bytes:
             account.above_since = None
         elif account.above_since is None:
@@ -83,6 +124,7 @@ class Budget:
         if account is not None:
             self.session_bytes -= account.state_bytes
             account.state_bytes = 0
+            self._tell()
             if not account.link_bytes:
                 self.gone(session)
 
@@ -91,13 +133,18 @@ class Budget:
         account = self._accounts.pop(session, None)
         if account is not None:
             self.session_bytes -= account.bytes
+            self._tell()
 
     # -- who may have how much
 
     @property
     def most_bytes(self) -> int:
         """What all may take up together."""
-        return self._most_bytes
+        pool = self._pool
+        if pool is None:
+            return self._most_bytes
+        free_bytes = pool.most_bytes - pool.used_bytes + self._told_bytes
+        return min(self._most_bytes, max(free_bytes, pool.most_bytes // pool.members))
 
     @property
     def used_bytes(self) -> int:

@@ -158,9 +158,9 @@ class Forgotten(NamedTuple):
 
 
 class Lightened(NamedTuple):
-    """What is on disk of these authors takes less there than before."""
+    """What is on disk of these authors takes less there than before; None: the quotas are others now."""
 
-    authors: tuple[bytes, ...]
+    authors: tuple[bytes, ...] | None
 
 
 class ForkFound(NamedTuple):

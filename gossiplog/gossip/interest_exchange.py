@@ -279,9 +279,11 @@ class InterestExchange:
         self._pulls.ask()
 
     def lightened(self, event: events.Lightened) -> None:
-        """Merging made room."""
-        if self._core.ledger.refused:
-            self._lift(self._core.ledger.lightened(event.authors))
+        """Merging made room, or somebody chose other bounds."""
+        ledger = self._core.ledger
+        if ledger.refused:
+            within = event.authors is None
+            self._lift(ledger.within(self._core.now) if within else ledger.lightened(event.authors or ()))
             self._pulls.ask()
 
     def _compare_again(self, authors: Sequence[bytes]) -> None:

@@ -219,6 +219,10 @@ class QuotaLedger:
             found += [author for author, quota in self.refused.items() if quota is Quota.BYTES]
         return found
 
+    def within(self, now: float) -> list[bytes]:
+        """Return those refused whom the quotas as they are would not refuse.  O(refused)."""
+        return [author for author in self.refused if self.breach(author, 0, now) is None]
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing counts that is on its way."""

@@ -18,6 +18,29 @@ and 2 MiB of texts are not much."""
 STATUS_SECONDS: Final = 5.0
 """Between two looks at how a service is, for systemd's status: nobody looks more often, and it is little work."""
 
+MAX_HOST_FILE_BYTES: Final = 1 << 20
+"""Of a file of hosted networks: some thousand of them."""
+
+MIN_HOSTED_BYTES: Final = 2 << 20
+"""Of the memory for peers, what each hosted network has in any case: one large entry on its way, with more."""
+
+HOST_FIRST_SECONDS: Final = 1.0
+HOST_MOST_SECONDS: Final = 60.0
+"""Until a hosted network that cannot run is tried again, doubled with jitter from the first to the most: it runs within
+a minute after somebody saw to its disk or its port, and a try that fails costs some milliseconds."""
+
+HOST_STEADY_SECONDS: Final = 60.0
+"""A hosted network that ran so long is tried again soon after it failed."""
+
+HOST_TRY_SECONDS: Final = 10.0
+"""That others wait until one hosted network runs: a store that is read from a slow disk takes some seconds."""
+
+HOST_STOP_SECONDS: Final = 30.0
+"""That the end of one hosted network is waited for: a disk that hangs is not to hold up the others."""
+
+HOST_OPENED_AT_ONCE: Final = 8
+"""Stores of hosted networks that are opened at the same time: each waits for the disk most of it."""
+
 MAX_WEB_CONNECTIONS: Final = 64
 """To a page or to metrics of a node: a browser opens six, Prometheus one."""
 

@@ -68,6 +68,8 @@ class StoreCore:
         self._sources: WeakKeyDictionary[Bringing, None] = WeakKeyDictionary()  # in order, as a set is not
         self._held: set[Bringing] = set()
         self._closing = False
+        self.hosting: Callable[[], dict[str, Any]] | None = None
+        """Says which networks this process hosts, the one of this store among them."""
         self._lost: BaseException | None = None
         self._closed = Ending(reactor)
         self.thread = thread(opener, reactor, self._delivered, f"gossiplog store {path}")

@@ -34,7 +34,7 @@ class Machine(Protocol):
     def open_logs(self, place: str, init: bool, read_only: bool, wait: float, state: AnyPath | None) -> Logs:
         """As :func:`gossiplog.store.logs.open_logs`."""
 
-    def thread(self, *about: Any) -> StoreThread:
+    def thread(self, *about: Any, **how: Any) -> StoreThread:
         """As :class:`gossiplog.live.store_thread.StoreThread`."""
 
 

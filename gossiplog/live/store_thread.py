@@ -69,8 +69,12 @@ class StoreThread:
         reactor: IReactorFromThreads,
         delivered: Callable[[Delivery], None],
         name: str,
+        begin: Callable[[Callable[[], None]], threading.Thread] | None = None,
     ) -> None:
-        """Start the thread and open the Logs in it; raises what ``open_logs`` raises."""
+        """Start the thread and open the Logs in it; raises what ``open_logs`` raises.
+
+        ``begin`` has a thread do something and returns it: the one that opened the Logs already.
+        """
         bytearray(ARENA_BYTES)  # allocated and freed
         self._reactor = reactor
         self._delivered = delivered
@@ -84,8 +88,7 @@ class StoreThread:
         self._closing: CallJob | None = None
         self._lanes = JobQueue()
         self._batch: Sequence[Job] = ()
-        self._thread = threading.Thread(target=self._run, args=(open_logs,), name=name, daemon=True)
-        self._thread.start()
+        self._thread = (begin or self._begin)(lambda: self._run(open_logs))
         try:
             opened = self._opened.get()
         except BaseException:  # Ctrl-C
@@ -94,6 +97,11 @@ class StoreThread:
         if isinstance(opened, BaseException):
             self._thread.join()
             raise opened
+
+    def _begin(self, run: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=run, name=self._name, daemon=True)
+        thread.start()
+        return thread
 
     def write(self, request: Any, answer: Answer, brings: int = 0) -> None:
         """Queue a request for the next commit; peers brought so much of it."""

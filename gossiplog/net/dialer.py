@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from gossiplog import limits
 from gossiplog.errors import ByeCode, EndpointError
+from gossiplog.live.back_off import back_off
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog, Said
 from gossiplog.net import endpoints
@@ -151,7 +152,7 @@ class Dialer:
     # --
 
     def _delay(self, first: float, most: float, times: int) -> float:
-        return min(first * 2.0 ** min(times, 16), most) * (0.5 + self._calls.chance() / 2)
+        return back_off(times, first, most, self._calls.chance)
 
     def _ended(self, link: Link) -> tuple[int, str]:
         """With which code, and why, a link ended on which no session opened."""

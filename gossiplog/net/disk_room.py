@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gossiplog.gossip.quotas import Quota, QuotaLedger
+from gossiplog.gossip.quotas import Quota, QuotaLedger, Quotas
 from gossiplog.limits import DISK_LOOK_SECONDS
 from gossiplog.live.memory_size import default_disk
 from gossiplog.net.deadline_timer import DeadlineTimer
@@ -27,13 +27,24 @@ class DiskRoom:
     def __init__(
         self, reactor: Any, path: str | None, ledger: QuotaLedger, raised: Callable[[], None]
     ) -> None:
-        """Set the bound as the disk is now."""
+        """Set the bound as the disk is now, if none was chosen."""
         self._reactor = reactor
         self._path = path or ""
         self._ledger = ledger
         self._raised = raised
         self._timer = DeadlineTimer(reactor, self._look)
-        self._is_waiting = path is None or ledger.quotas.bytes is not None
+        self._begin()
+
+    def choose(self, quotas: Quotas) -> None:
+        """Have other quotas; where nobody said how many bytes, as the disk is now."""
+        self._timer.cancel()
+        self._ledger.quotas = quotas
+        self._begin()
+        self._raised()
+
+    def _begin(self) -> None:
+        ledger = self._ledger
+        self._is_waiting = not self._path or ledger.quotas.bytes is not None
         if not self._is_waiting:
             ledger.base_bytes = ledger.held_bytes
             self._measure()

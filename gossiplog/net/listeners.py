@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.python.failure import Failure
 
 from gossiplog import limits
@@ -32,6 +32,7 @@ class Listeners:
         self._reactor = reactor
         self._owner = owner
         self.ports: list[Any] = []
+        self._names: dict[Any, str] = {}
         self._binding: dict[Deferred[Any], Any] = {}
         self._stopping = False
         hold(self)
@@ -50,6 +51,7 @@ class Listeners:
                 fail_quietly(result, NodeStoppedError("the node was stopped"))
                 return port.stopListening()
             self.ports.append(port)
+            self._names[port] = name
             lengthen(port)
             if getattr(port, "factory", None) is factory:
                 factory.port = port
@@ -72,6 +74,13 @@ class Listeners:
         listening.addTimeout(limits.BIND_SECONDS, self._reactor, late)
         listening.addCallbacks(bound, failed)
         return result
+
+    def drop(self, name: str) -> Deferred[Any]:
+        """Listen no more at what was said as ``name``; connections stay.  Fires when the port is closed."""
+        gone = [port for port in self.ports if self._names[port] == name]
+        self.ports = [port for port in self.ports if port not in gone]
+        closing = [maybeDeferred(port.stopListening) for port in gone]
+        return DeferredList(closing, consumeErrors=True).addTimeout(limits.CLOSE_SECONDS, self._reactor)
 
     @property
     def bound(self) -> list[str]:

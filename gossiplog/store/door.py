@@ -95,6 +95,13 @@ def is_in_directory(place: AnyPath) -> bool:
     return _parted(place)[0] == SQLITE
 
 
+def within(place: str, directory: str) -> str:
+    """Return a place of which a path begins at ``directory``; raises InvalidValueError for what is none."""
+    place_of(place)
+    kind, where = _parted(place)
+    return place_of(os.path.join(directory, os.fsdecode(where)) if kind == SQLITE else place)
+
+
 def directory_of(place: AnyPath) -> str:
     """Return the directory of a store that is in one.
 

@@ -5,6 +5,12 @@ from twisted.application.service import ServiceMaker
 gossiplog = ServiceMaker(
     "gossiplog", "gossiplog.app.tap", "Keep and replicate append-only logs.", "gossiplog"
 )
+gossiplog_host = ServiceMaker(
+    "gossiplog-host",
+    "gossiplog.app.host_tap",
+    "Keep and replicate append-only logs of many networks, as a file says.",
+    "gossiplog-host",
+)
 gossiplog_room = ServiceMaker(
     "gossiplog-room",
     "gossiplog.app.room_tap",

@@ -25,6 +25,7 @@ from gossiplog.discovery.room.meetings import Meeting, Meetings
 from gossiplog.discovery.room.messages import Message, Paired
 from gossiplog.discovery.room.sitting import Sitting
 from gossiplog.errors import EndpointError, InvalidKeyError
+from gossiplog.live.back_off import back_off
 from gossiplog.live.forked_reactor import let_go
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog
@@ -201,12 +202,15 @@ class Room:
         if self._stopped:
             return
         self._finder.failed(reason)
-        delay = min(
-            limits.RECONNECT_FIRST_SECONDS * 2.0 ** min(self._failures, 16), limits.RECONNECT_MOST_SECONDS
+        delay = back_off(
+            self._failures,
+            limits.RECONNECT_FIRST_SECONDS,
+            limits.RECONNECT_MOST_SECONDS,
+            machine_of(self.reactor).chance,
         )
         self._failures += 1
         self._cancel()
-        self._call = self.reactor.callLater(delay * (0.5 + machine_of(self.reactor).chance() / 2), self._dial)
+        self._call = self.reactor.callLater(delay, self._dial)
         self._settle()
 
     def _cancel(self) -> None:
