@@ -212,7 +212,7 @@ for _ in range(3):
 arguments = {"writer": ("ann",), "bind_network": (bytes(32),), "process": ([],), "segments": (bytes(32), 1, 1),
     "around": (bytes(32), 1, 1), "overtaken": (bytes(32), 1),
     "fork_proof": (bytes(32),), "examine": (None,), "holed_after": (None, 1), "meta": ("x",), "cursor": ("x",),
-    "merge_some": (1,), "look_at": ([],), "unlock": ("x",), "protect": ("x",)}
+    "merge_some": (1,), "look_at": ([],), "import_key": ("x", None)}
 methods = [name for name in dir(type(logs)) if name[0] != "_" and callable(getattr(type(logs), name))]
 
 def all_refused():

@@ -216,7 +216,7 @@ class StoreCase(SynchronousTestCase):
                 logs.writer(name)
                 append(logs, name)
             if secret is not None:
-                logs.protect(secret)
+                logs.keys.protect(secret)
 
     def kept(self) -> dict[str, bytes]:
         """The files of seeds."""
@@ -251,7 +251,7 @@ class LockedTests(StoreCase):
         """All but signing works; nothing is written, and no new seed is left unprotected."""
         self.make("ann")
         with closing(open_logs(self.path)) as logs:
-            self.assertTrue(logs.locked and logs.protected)
+            self.assertTrue(logs.keys.is_locked and logs.keys.is_protected)
             [author] = logs.writers().values()
             self.assertEqual(logs.local, {author})
             self.assertIsInstance(append(logs), KeyLockedError)
@@ -269,8 +269,8 @@ class LockedTests(StoreCase):
         """Everything works, and new seeds are protected by the same."""
         self.make("ann")
         with closing(open_logs(self.path)) as logs:
-            logs.unlock(SECRET)
-            self.assertFalse(logs.locked)
+            logs.keys.unlock(SECRET)
+            self.assertFalse(logs.keys.is_locked)
             self.assertEqual(append(logs), Appended(2, 2))
             logs.writer("bob")
             self.assertEqual(append(logs, "bob"), Appended(1, 1))
@@ -281,7 +281,7 @@ class LockedTests(StoreCase):
         self.make("ann", secret=None)
         seed = self.kept()["ann"][:32]
         with closing(open_logs(self.path)) as logs:
-            logs.protect(SECRET)
+            logs.keys.protect(SECRET)
             fresh = logs.writer("bob")
             assert isinstance(fresh, Keypair)
         for place, _, files in os.walk(self.path):
@@ -294,19 +294,19 @@ class LockedTests(StoreCase):
         """Says so, and unlocks nothing."""
         self.make("ann", "bob")
         with closing(open_logs(self.path)) as logs:
-            error = self.assertRaises(WrongPassphraseError, logs.unlock, OTHER)
+            error = self.assertRaises(WrongPassphraseError, logs.keys.unlock, OTHER)
             self.assertNotIn(OTHER, str(error))
             self.assertIsInstance(append(logs), KeyLockedError)
             for old in (OTHER, None):
                 before = self.kept()
-                self.assertRaises((WrongPassphraseError, KeyLockedError), logs.protect, "x", old)
-                self.assertRaises((WrongPassphraseError, KeyLockedError), logs.protect, None, old)
+                self.assertRaises((WrongPassphraseError, KeyLockedError), logs.keys.protect, "x", old)
+                self.assertRaises((WrongPassphraseError, KeyLockedError), logs.keys.protect, None, old)
                 self.assertEqual(self.kept(), before)
 
     def test_from_the_beginning(self) -> None:
         """A store that gets one when it is new never has a seed without."""
         with closing(open_logs(self.path)) as logs:
-            logs.unlock(SECRET)
+            logs.keys.unlock(SECRET)
             logs.writer("ann")
             self.assertEqual(append(logs), Appended(1, 1))
         self.assertEqual(self.opens(SECRET, OTHER, None), [SECRET])
@@ -316,9 +316,9 @@ class LockedTests(StoreCase):
         self.make("ann", "bob", secret=None)
         before = self.kept()
         with closing(open_logs(self.path)) as logs:
-            logs.protect(SECRET)
+            logs.keys.protect(SECRET)
             self.assertNotEqual(self.kept(), before)
-            logs.protect(None, SECRET)
+            logs.keys.protect(None, SECRET)
             self.assertEqual(self.kept(), before)
             logs.writer("cat")
         self.assertEqual(len(self.kept()["cat"]), 36)
@@ -327,7 +327,7 @@ class LockedTests(StoreCase):
         """The old one opens nothing afterwards, in the store that is open either."""
         self.make("ann", "bob")
         with closing(open_logs(self.path)) as logs:
-            logs.protect(OTHER, SECRET)
+            logs.keys.protect(OTHER, SECRET)
             self.assertEqual(append(logs), Appended(2, 2))
             logs.writer("cat")
         self.assertEqual(self.opens(SECRET, OTHER), [OTHER])
@@ -339,18 +339,18 @@ class LockedTests(StoreCase):
         kept = dump(sealed(OTHER))
         file.write_bytes(kept + secret_files._check(kept))
         with closing(open_logs(self.path)) as logs:
-            error = self.assertRaises(WrongPassphraseError, logs.unlock, SECRET)
+            error = self.assertRaises(WrongPassphraseError, logs.keys.unlock, SECRET)
             self.assertIn("'bob'", str(error))
             self.assertIn("'ann'", str(error))
-            self.assertRaises(WrongPassphraseError, logs.unlock, OTHER)
-            self.assertTrue(logs.locked)
+            self.assertRaises(WrongPassphraseError, logs.keys.unlock, OTHER)
+            self.assertTrue(logs.keys.is_locked)
 
     def test_in_memory(self) -> None:
         """The same holds where nothing is on a disk."""
         with closing(Logs(MemoryBackend())) as logs:
             logs.writer("ann")
-            logs.protect(SECRET)
-            self.assertRaises(KeyLockedError, logs.protect, OTHER)
+            logs.keys.protect(SECRET)
+            self.assertRaises(KeyLockedError, logs.keys.protect, OTHER)
             self.assertEqual(append(logs), Appended(1, 1))
 
     def test_backups(self) -> None:
@@ -361,7 +361,7 @@ class LockedTests(StoreCase):
             back_up(OwnHands(logs), logs.path, target)
             self.assertEqual((target / "seeds/ann").read_bytes(), self.kept()["ann"])
             for new, old in ((SECRET, None), (OTHER, SECRET), (None, OTHER)):
-                logs.protect(new, old)
+                logs.keys.protect(new, old)
                 report = back_up(OwnHands(logs), logs.path, target)
                 self.assertEqual(report.left_out, {})
                 self.assertEqual((target / "seeds/ann").read_bytes(), self.kept()["ann"])
@@ -480,7 +480,7 @@ class ChangeTests(StoreCase):
                 file.write_bytes(both + secret_files._check(both))
             self.assertEqual(self.opens(SECRET, OTHER), [SECRET, OTHER])
             with closing(open_logs(self.path)) as logs:
-                logs.unlock(chosen)
+                logs.keys.unlock(chosen)
             self.assertEqual(self.opens(chosen, other), [chosen])
 
 
@@ -517,7 +517,7 @@ class FileTests(StoreCase):
             self.put(whole[:64] + struct.pack(">II", passes, kib) + whole[72:])
             with closing(open_logs(self.path)) as logs:
                 self.assertEqual(logs.clock.total(), 1)
-                self.assertRaises(StoreFormatError, logs.unlock, SECRET)
+                self.assertRaises(StoreFormatError, logs.keys.unlock, SECRET)
                 self.assertIsInstance(append(logs), KeyLockedError)
 
     def test_many_salts(self) -> None:
@@ -526,7 +526,7 @@ class FileTests(StoreCase):
             kept = dump(sealed(pair=Keypair(bytes([number] * 32))))
             (self.path / "seeds" / f"w{number}").write_bytes(kept + secret_files._check(kept))
         with closing(open_logs(self.path)) as logs:
-            self.assertRaises((StoreFormatError, WrongPassphraseError), logs.unlock, SECRET)
+            self.assertRaises((StoreFormatError, WrongPassphraseError), logs.keys.unlock, SECRET)
 
     def test_a_node_key_is_none(self) -> None:
         """Nor is a sealed seed a node's secret."""

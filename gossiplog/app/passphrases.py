@@ -32,10 +32,10 @@ PASSPHRASE: Final = Option(
 
 
 class Lockable(Protocol):
-    """Logs whose writers may wait for a passphrase."""
+    """Keys that may wait for a passphrase."""
 
     @property
-    def locked(self) -> bool:
+    def is_locked(self) -> bool:
         """Whether they do."""
 
     def unlock(self, passphrase: str) -> None:
@@ -79,13 +79,16 @@ def asked(prompt: str = "Passphrase", *, twice: bool = False) -> str | None:
     return None
 
 
-def unlock(logs: Lockable, said: str | None) -> None:
-    """Let the writers of ``logs`` sign, if they wait for a passphrase and one can be had."""
-    if logs.locked and (text := given(said) or asked()) is not None:
-        logs.unlock(text)
+def unlock(keys: Lockable, said: str | None) -> None:
+    """Let writers sign, if they wait for a passphrase and one can be had."""
+    if keys.is_locked and (text := given(said) or asked()) is not None:
+        keys.unlock(text)
 
 
 async def unlock_store(store: Any, said: str | None) -> None:
     """Do the same for an open store."""
-    if await store._core.run(lambda logs: logs.locked) and (text := given(said) or asked()) is not None:
+    if (
+        await store._core.run(lambda logs: logs.keys.is_locked)
+        and (text := given(said) or asked()) is not None
+    ):
         await store.unlock(text)

@@ -124,7 +124,7 @@ class Serving:
         if store.copied:
             words = f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover"
             _log.warn("{words}", words=words, event="store_copied", store=self._path, reason=store.copied)
-        if store._core.thread.now(lambda logs: logs.locked):
+        if store._core.thread.now(lambda logs: logs.keys.is_locked):
             words = f"the seeds in {self._path} are protected by a passphrase; to append here, use gossiplog key unlock"
             _log.warn("{words}", words=words, event="store_locked", store=self._path)
         bound = [await node.listen(endpoint) for endpoint in self._options.listen]
@@ -159,7 +159,7 @@ class Serving:
             logs.node_key()
             logs.weighing.weights()
             if passphrase is not None:
-                logs.unlock(passphrase)
+                logs.keys.unlock(passphrase)
 
         return await open_aside(self._path, self._reactor, self._state, prepare)
 

@@ -61,7 +61,7 @@ def _store(desk: Desk, asked: Asked, asker: Asker) -> Any:
             "forks": [author.hex() for author in desk.store.forks],
         }
 
-    return desk.core.run(lambda logs: (logs.locked, logs.protected)).addCallback(told)
+    return desk.core.run(lambda logs: (logs.keys.is_locked, logs.keys.is_protected)).addCallback(told)
 
 
 def _clock(desk: Desk, asked: Asked, asker: Asker) -> Any:

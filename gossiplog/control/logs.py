@@ -15,6 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from gossiplog import limits
+from gossiplog.control.keys import NodeKeys
 from gossiplog.control.line import Line, OnProgress
 from gossiplog.control.messages import (
     content,
@@ -160,22 +161,9 @@ class NodeLogs:
         return Known(key_of(self.line.ask("writer", name=name)))
 
     @property
-    def locked(self) -> bool:
-        """Whether seeds of the node's writers wait for a passphrase."""
-        return bool(self.line.ask("store")["locked"])
-
-    @property
-    def protected(self) -> bool:
-        """Whether they are under one."""
-        return bool(self.line.ask("store")["protected"])
-
-    def unlock(self, passphrase: str) -> None:
-        """Let the node's writers sign, until it ends."""
-        self.line.ask("unlock", passphrase=passphrase)
-
-    def protect(self, new: str | None, old: str | None = None) -> None:
-        """Put the node's seeds under another passphrase, or none."""
-        self.line.ask("protect", passphrase=new, old=old)
+    def keys(self) -> NodeKeys:
+        """The keys of the writers, which stay where they are."""
+        return NodeKeys(self.line)
 
     def node_id(self) -> bytes:
         """Return the id of the node."""

@@ -50,7 +50,7 @@ def _unlocked(logs: Logs, passphrase: str | None) -> Logs:
     """Return ``logs`` with their passphrase, if one is given; closed, if it is the wrong one."""
     try:
         if passphrase is not None:
-            logs.unlock(passphrase)
+            logs.keys.unlock(passphrase)
     except BaseException:
         logs.close()
         raise

@@ -118,7 +118,7 @@ class Store:
         Raises :class:`WrongPassphraseError` unless it is that of all of them.
         """
         check_passphrase(passphrase)
-        return self._core.run(lambda logs: logs.unlock(passphrase))
+        return self._core.run(lambda logs: logs.keys.unlock(passphrase))
 
     def protect(self, passphrase: str | None, *, old: str | None = None) -> Result[None]:
         """Protect the seeds of all writers by ``passphrase``, in the place of ``old`` if there is one; None: no more.
@@ -126,7 +126,7 @@ class Store:
         Whatever happens, the old one or the new one opens all of them.  Raises :class:`WrongPassphraseError`.
         """
         check_passphrase(*(text for text in (passphrase, old) if text is not None))
-        return self._core.run(lambda logs: logs.protect(passphrase, old))
+        return self._core.run(lambda logs: logs.keys.protect(passphrase, old))
 
     def recovered(self) -> Result[None]:
         """Let every writer append again, in a store that was ``copied``; :meth:`gossiplog.Node.recover` is safer.

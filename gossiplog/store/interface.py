@@ -220,6 +220,9 @@ class Guard(Protocol):
     def adopt(self, author: bytes) -> None:
         """A new writer is about to get its seed here, and its log has no entry anywhere; durable on return."""
 
+    def doubt(self, name: str, author: bytes) -> None:
+        """A writer is about to come here from elsewhere: refuse it until :meth:`recovered`; durable on return."""
+
     def signed(self, author: bytes, seq: int) -> None:
         """A local log reaches to ``seq`` on disk.  Never raises."""
 

@@ -24,7 +24,7 @@ from gossiplog.errors import (
 from gossiplog.limits import MAX_SEQ
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, build_proof, verify_proof
-from gossiplog.log.keys import KEY_BYTES, HeadSigner, short_key
+from gossiplog.log.keys import KEY_BYTES, HeadSigner, Keypair, short_key
 from gossiplog.log.segment import HoledRow, Segment
 from gossiplog.paths import AnyPath
 from gossiplog.store.checked_rows import CheckedRows
@@ -174,24 +174,17 @@ class Logs:
         return self._keys.find(name) or self._keys.create(name, self._custody.adopt)
 
     @property
-    def locked(self) -> bool:
-        """Whether seeds of writers wait for a passphrase."""
-        return self._keys.is_locked
-
-    @property
-    def protected(self) -> bool:
-        """Whether seeds of writers are under a passphrase."""
-        return self._keys.is_protected
-
-    def unlock(self, passphrase: str) -> None:
-        """Let writers sign whose seeds are under a passphrase; :meth:`.writer_keys.WriterKeys.unlock`."""
+    def keys(self) -> WriterKeys:
+        """The keys of the writers, and what becomes of them."""
         self._home.check()
-        self._keys.unlock(passphrase)
+        return self._keys
 
-    def protect(self, new: str | None, old: str | None = None) -> None:
-        """Put all seeds under another passphrase, or none; :meth:`.writer_keys.WriterKeys.protect`."""
+    def import_key(self, name: str, keypair: Keypair) -> None:
+        """Take a writer that was one elsewhere; it appends after :meth:`recovered`.  Durable on return."""
         self._home.check()
-        self._keys.protect(new, old)
+        if self._mine.shared is not None:
+            raise self._no_writers()
+        self._keys.add(name, keypair, lambda author: self._custody.doubt(name, author))
 
     @property
     def secrets(self) -> Secrets:

@@ -18,12 +18,13 @@ from gossiplog.errors import (
     KeyLockedError,
     StoreDamagedError,
     StoreError,
+    UnknownWriterError,
     WrongPassphraseError,
 )
 from gossiplog.limits import MAX_WRITERS
 from gossiplog.log import passphrase as passphrases
 from gossiplog.log.kept_key import KeptKey, SealedSeed, Slot, dump, load, seal
-from gossiplog.log.keys import KEY_BYTES, HeadSigner, Keypair
+from gossiplog.log.keys import KEY_BYTES, HeadSigner, Keypair, format_author
 from gossiplog.log.passphrase import SALT_BYTES, Passphrase, SealingKey
 from gossiplog.store.interface import Secrets
 from gossiplog.store.names import check_writer_name
@@ -94,14 +95,46 @@ class WriterKeys:
 
         :raises KeyLockedError: the seeds here are protected, and the passphrase was not given.
         """
+        self._require_free(name)
+        return self._keep(name, Keypair(self._entropy(KEY_BYTES)), adopt)
+
+    def add(self, name: str, keypair: Keypair, doubt: Callable[[bytes], None]) -> None:
+        """Take a writer that was one elsewhere, durable on return; ``doubt`` is told of it before it is here.
+
+        :raises InvalidValueError: the name is taken, or the author writes here by another one.
+        :raises KeyLockedError: as :meth:`create`.
+        """
+        self._require_free(name)
+        for known, author in self.authors.items():
+            if known == name or author == keypair.author:
+                raise InvalidValueError(
+                    f"store {self._path} has a writer {known!r} already, {format_author(author)}"
+                )
+        self._keep(name, keypair, doubt)
+
+    def keypair(self, name: str) -> Keypair:
+        """Return the key pair of a writer, with its seed.
+
+        :raises UnknownWriterError: there is none of that name.
+        :raises KeyLockedError: its seed is protected, and the passphrase was not given.
+        """
+        signer = self.find(name)
+        if isinstance(signer, Keypair):
+            return signer
+        if isinstance(signer, LockedKey):
+            raise locked(self._path, f"the seed of its writer {name!r}")
+        raise UnknownWriterError(f"store {self._path} has no writer {name!r}")
+
+    def _require_free(self, name: str) -> None:
         check_writer_name(name)
         if len(self._kept) >= MAX_WRITERS:
             raise InvalidValueError(f"a store has at most {MAX_WRITERS} writers")
         if self._sealing is None and self.is_protected:
             raise locked(self._path, "each seed here")
-        keypair = Keypair(self._entropy(KEY_BYTES))
+
+    def _keep(self, name: str, keypair: Keypair, tell: Callable[[bytes], None]) -> Keypair:
         kept = keypair if self._sealing is None else self._under([], keypair, self._sealing)
-        adopt(keypair.author)
+        tell(keypair.author)
         self._secrets().create_seed(name, dump(kept))
         self._add(name, kept, keypair)
         return keypair

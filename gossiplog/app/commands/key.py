@@ -7,6 +7,7 @@ Invariant: neither a seed nor a passphrase is taken from a command line.
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -14,11 +15,16 @@ from typing import Final
 
 from gossiplog.app import keyfile, passphrases
 from gossiplog.app.commands.arguments import checked
-from gossiplog.app.commands.local import Opened, opened
+from gossiplog.app.commands.local import Opened, opened, option
 from gossiplog.app.commands.moving import AddVerb
 from gossiplog.app.printing import say
 from gossiplog.control.logs import NodeLogs
-from gossiplog.errors import ControlError, KeyLockedError
+from gossiplog.errors import ControlError, KeyLockedError, StoreInUseError
+from gossiplog.log.keys import Keypair, format_author
+from gossiplog.store.logs import Logs
+
+MOST_CHARS: Final = 4096
+"""Of words, with what stands around them."""
 
 NEW: Final = "--new-passphrase-file"
 
@@ -28,13 +34,19 @@ def add_verb(verb: AddVerb) -> None:
     keys = verb(
         "key",
         key,
-        "protect the seeds of the writers by a passphrase",
+        "protect the seeds of the writers by a passphrase, or have them as words",
         "gossiplog key protect --store ~/notes\n  gossiplog key unlock --store ~/notes --passphrase-file secret",
     )
     about = "\n".join(f"{name}: {action.__doc__}" for name, action in ACTIONS.items())
     keys.add_argument("action", choices=[*ACTIONS], metavar="ACTION", help=", ".join(ACTIONS))
     keys.epilog = f"actions:\n{about}\n\n{keys.epilog}"
     passphrases.add_option(keys)
+    keys.add_argument("--writer", default="default", metavar="NAME", help="local author of export and import")
+    keys.add_argument(
+        "--words", action="store_true", help="as 24 words, as which export and import have a seed anyway"
+    )
+    about = "file with the words for import (default: standard input, or asked on the terminal)"
+    keys.add_argument("--words-file", dest="seed", type=checked(_seed_in), metavar="FILE", help=about)
     about = "file with the passphrase that protect changes it to (default: asked on the terminal)"
     keys.add_argument(
         NEW, dest="new_passphrase", type=checked(keyfile.passphrase), metavar="FILE", help=about
@@ -43,29 +55,30 @@ def add_verb(verb: AddVerb) -> None:
 
 def key(arguments: Namespace) -> int:
     """Do one action."""
-    with closing(opened(arguments.store, arguments.wait)) as logs:
-        ACTIONS[arguments.action](logs, arguments)
+    action = ACTIONS[arguments.action]
+    with closing(opened(arguments.store, arguments.wait, init=action is _import)) as logs:
+        action(logs, arguments)
     return 0
 
 
 def _protect(logs: Opened, arguments: Namespace) -> None:
     """put all seeds under a passphrase, or under another one"""
     old, new = passphrases.given(arguments.passphrase_file), arguments.new_passphrase
-    if not logs.protected:
+    if not logs.keys.is_protected:
         old, new = None, new or old
     elif old is None:
         old = passphrases.asked()
     new = new or passphrases.asked("New passphrase", twice=True)
     if new is None:
         raise KeyLockedError(f"no new passphrase: give it with {NEW}, or on a terminal")
-    logs.protect(new, old)
+    logs.keys.protect(new, old)
     say(f"{_seeds(logs)} protected by the passphrase, which nobody can help with who forgets it")
 
 
 def _unprotect(logs: Opened, arguments: Namespace) -> None:
     """keep all seeds as they are, from now on"""
-    if logs.protected:
-        logs.protect(None, passphrases.given(arguments.passphrase_file) or passphrases.asked())
+    if logs.keys.is_protected:
+        logs.keys.protect(None, passphrases.given(arguments.passphrase_file) or passphrases.asked())
     say(f"{_seeds(logs)} kept without a passphrase")
 
 
@@ -75,16 +88,58 @@ def _unlock(logs: Opened, arguments: Namespace) -> None:
         raise ControlError(
             f"no node has store {logs.path}: each verb and program takes the passphrase itself"
         )
-    passphrases.unlock(logs, arguments.passphrase_file)
-    if logs.locked:
+    passphrases.unlock(logs.keys, arguments.passphrase_file)
+    if logs.keys.is_locked:
         raise KeyLockedError(f"no passphrase: give it with {passphrases.PASSPHRASE.name}, or on a terminal")
     say(f"{_seeds(logs)} unlocked in the node")
+
+
+def _export(logs: Opened, arguments: Namespace) -> None:
+    """print the seed of a writer as 24 words: whoever reads them has the writer"""
+    ours = _ours(logs)
+    passphrases.unlock(logs.keys, arguments.passphrase_file)
+    from gossiplog.log.words import to_words
+
+    say(to_words(ours.keys.keypair(arguments.writer).seed))
+
+
+def _import(logs: Opened, arguments: Namespace) -> None:
+    """make a writer of 24 words, and a store if there is none; it appends after recover"""
+    ours = _ours(logs)
+    keypair = Keypair(arguments.seed or _typed_seed())
+    passphrases.unlock(logs.keys, arguments.passphrase_file)
+    ours.import_key(arguments.writer, keypair)
+    say(f"{format_author(keypair.author)} {arguments.writer}")
+    where = option("--store", arguments.store)
+    say(f"it appends after: gossiplog recover {where} --network NETWORK PEER")
+
+
+def _ours(logs: Opened) -> Logs:
+    """Return logs that no node has: a secret goes over no socket."""
+    if isinstance(logs, NodeLogs):
+        raise StoreInUseError(f"a node has store {logs.path}: stop it first, seeds go over no socket")
+    return logs
+
+
+def _seed_in(path: str) -> bytes:
+    from gossiplog.log.words import from_words
+
+    return from_words(keyfile.said(f"{keyfile.MARK}{path}"))
+
+
+def _typed_seed() -> bytes:
+    from gossiplog.log.words import from_words
+
+    text = passphrases.asked("24 words") if sys.stdin.isatty() else sys.stdin.read(MOST_CHARS)
+    return from_words(text or "")
 
 
 ACTIONS: Final[Mapping[str, Callable[[Opened, Namespace], None]]] = {
     "protect": _protect,
     "unprotect": _unprotect,
     "unlock": _unlock,
+    "export": _export,
+    "import": _import,
 }
 
 

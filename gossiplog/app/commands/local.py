@@ -81,7 +81,7 @@ def init(arguments: Namespace) -> int:
     """Create a store with its first writer; print where it is and who writes."""
     with closing(opened(arguments.store, arguments.wait, init=True)) as logs:
         if (passphrase := passphrases.given(arguments.passphrase_file)) is not None:
-            logs.unlock(passphrase)
+            logs.keys.unlock(passphrase)
         author = logs.writer(arguments.writer).author
         say(f"store {logs.path}")
         say(f"author {format_author(author)}")
@@ -104,7 +104,7 @@ def show_id(arguments: Namespace) -> int:
 def append(arguments: Namespace) -> int:
     """Append the arguments, or lines from standard input as they come; print author and seq of each entry."""
     with closing(opened(arguments.store, arguments.wait)) as logs:
-        passphrases.unlock(logs, arguments.passphrase_file)
+        passphrases.unlock(logs.keys, arguments.passphrase_file)
         author = logs.writer(arguments.writer).author
         batches = [[text.encode(errors="surrogateescape") for text in arguments.text]]
         for batch in batches if arguments.text else _lines():

@@ -137,6 +137,13 @@ class CopyGuard:
             self._rows.commit([self._trust({*self._trusted, author})])
             self._trusted.add(author)
 
+    def doubt(self, name: str, author: bytes) -> None:
+        """``author`` writes here from now on, and did so elsewhere; durable on return."""
+        if self._ledger is not None:
+            self._rows.commit([self._trust(self._trusted - {author})])
+        self._trusted.discard(author)
+        self._strangers[author] = name
+
     def recovered(self) -> None:
         """Let every writer append again; durable on return."""
         if self._strangers:
