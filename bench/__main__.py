@@ -113,6 +113,12 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         {"peers": 100, "rounds": 3},
         "one append to many connected peers",
     ),
+    "fleet": (
+        lambda work, o: _fleet(work, o.rounds, o.count),
+        "append_ratio",
+        {"rounds": 4, "count": 100_000},
+        "relays over one PostgreSQL, against plain SQL of the same rows: appends, full segments, catch-up, delay",
+    ),
     "reconcile": (
         lambda work, o: reconcile.reconcile(o.authors, o.different),
         "bytes",
@@ -120,6 +126,13 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         "bytes and round trips until two clocks of --authors know the --different ones",
     ),
 }
+
+
+def _fleet(work: Path, rounds: int, count: int) -> Fields:
+    """What needs the extra ``postgres``, and a server."""
+    from bench.fleet import fleet
+
+    return fleet(work, rounds, count)
 
 
 def parse() -> argparse.Namespace:

@@ -153,7 +153,7 @@ ROLES = {role.__name__: role for role in (serve, fetch, write, watch, relay)}
 async def main(reactor: Any, options: argparse.Namespace) -> None:
     stdin = Stdin()
     stdio.StandardIO(stdin)
-    store = open_store(options.store, reactor)
+    store = open_store(options.store, reactor, state=options.state)
     node = Node(reactor, store, network=Network.from_key(bytes.fromhex(NETWORK)))
     await ROLES[options.role](reactor, store, node, stdin, options)
     await node.stop()
@@ -169,6 +169,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--store", required=True)
+    parser.add_argument("--state")
     parser.add_argument("--peer")
     parser.add_argument("--author")
     parser.add_argument("--expect", type=int, default=0)

@@ -9,9 +9,14 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from gossiplog import Network, Node, Store, StoreFailing, StoreReachable, open_store
+from gossiplog.app import service
+from gossiplog.app.run_options import RunOptions
+from gossiplog.app.service import Serving
 from gossiplog.errors import (
     InvalidValueError,
     SharedStoreError,
@@ -22,8 +27,10 @@ from gossiplog.errors import (
 from gossiplog.notices import PeerDown
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
+from gossiplog.store.requests import Accept
 from gossiplog.store.shared.interface import Position
 from gossiplog.store.shared.memory import Lane, SharedMemory
+from gossiplog.testing.chain import Chain
 
 NETWORK = Network.from_key(bytes(range(32)))
 LISTEN = "tcp:0:interface=127.0.0.1"
@@ -173,6 +180,92 @@ class RelayTests(TestCase):
         with self.assertRaises(SharedStoreError) as refused:
             await store.writer()
         self.assertIn("write with a store of your own", str(refused.exception))
+
+
+class ServingTests(TestCase):
+    """A relay as a service."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.database = SharedMemory()
+        self.opened: list[Store] = []
+        self.failures: list[Exception] = []
+        self.patch(service, "open_store", self.open)
+        self.patch(service, "RETRY_FIRST_SECONDS", 0.0)
+        self.events: list[str] = []
+        observer = lambda event: self.events.append(event.get("event", ""))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.serving = Serving(
+            reactor, "memory:", NETWORK, RunOptions(listen=(LISTEN,)), init=False, wait=0.0, state="state"
+        )
+        self.addCleanup(self.serving.stop)
+
+    def open(self, path: str, at: Any, *, state: str, **how: Any) -> Store:
+        """In the place of open_store."""
+        self.assertEqual(state, "state")
+        if self.failures:
+            raise self.failures.pop()
+        backend = MemoryBackend().join(self.database)
+        self.opened.append(Store(lambda: Logs(backend), at))
+        return self.opened[-1]
+
+    def put_back(self) -> None:
+        """Let the database lose what it has."""
+        backup = SharedMemory()
+        backup.lanes = {name: [] for name in self.database.lanes}
+        self.database.put_back(backup)
+
+    async def until(self, event: str) -> None:
+        """Wait for an event of the log."""
+        while event not in self.events:
+            await deferLater(reactor, 0.01)
+
+    async def write(self) -> None:
+        """Commit something, so that there is what may be lost."""
+        chain = Chain(1)
+        put = chain.put(b"1")
+        await self.opened[-1]._core.write(Accept(put.segment, put.head), lambda _: None)
+
+    async def test_opened_again(self) -> None:
+        """As often as it takes; then another node serves on another store."""
+        await self.serving.start()
+        await self.write()
+        self.failures = [StoreUnreachableError("not yet"), StoreUnreachableError("not yet")]
+        self.put_back()
+        await self.until("store_reopened")
+        self.assertEqual((len(self.opened), self.failures), (2, []))
+        self.assertEqual(self.events.count("reopen_failed"), 1)
+        self.assertEqual(self.events.count("store_failing"), 1)
+        self.assertEqual(len(self.opened[1].clock), 0)
+        await self.write()
+        self.put_back()
+        while len(self.opened) < 3:
+            await deferLater(reactor, 0.01)
+
+    async def test_stopped_meanwhile(self) -> None:
+        """It ends, whatever it waits for."""
+        await self.serving.start()
+        await self.write()
+        self.failures = [StoreUnreachableError("not yet")] * 3
+        self.patch(service, "RETRY_MOST_SECONDS", 3600.0)
+        self.patch(service, "RETRY_FIRST_SECONDS", 3600.0)
+        self.put_back()
+        await self.until("reopen_failed")
+        await self.serving.stop()
+        self.assertEqual(len(self.opened), 1)
+        self.assertTrue(self.failures)
+
+    async def test_a_database_that_is_away_at_the_start(self) -> None:
+        """Is waited for as a store is that is open elsewhere."""
+        self.failures = [StoreUnreachableError("not yet")]
+        with self.assertRaises(StoreUnreachableError):
+            await self.serving.start()
+        self.failures = [StoreUnreachableError("not yet")]
+        self.serving._wait = 30.0
+        await self.serving.start()
+        self.assertEqual(self.failures, [])
 
 
 class DoorTests(SynchronousTestCase):

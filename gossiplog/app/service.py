@@ -23,7 +23,7 @@ from gossiplog.app.printing import as_json
 from gossiplog.app.run_options import RunOptions
 from gossiplog.app.supervisor import Supervisor
 from gossiplog.app.watching import Watching
-from gossiplog.errors import StoreLockedError, StoreUnreachableError, StoreWentBackError
+from gossiplog.errors import GossiplogError, StoreLockedError, StoreUnreachableError, StoreWentBackError
 from gossiplog.live.logger import NodeLog, Said
 from gossiplog.live.opening import open_store
 from gossiplog.live.opening_thread import open_aside
@@ -214,7 +214,7 @@ class Serving:
                     await self._start(opened)
                 except Exception as error:
                     if said.is_new("start", type(error).__name__):
-                        _log.failure("the store is opened again and again", event="reopen_failed")
+                        self._say_why_not(error)
                 else:
                     words = "store {store} was put back, and is open again: peers bring what it lost"
                     _log.warn(words, event="store_reopened", store=self._path)
@@ -224,6 +224,14 @@ class Serving:
             with suppress(CancelledError):
                 await self._pause
             pause = min(2 * pause, RETRY_MOST_SECONDS)
+
+    def _say_why_not(self, error: Exception) -> None:
+        words = "store {store} cannot be opened yet: {reason}; that is tried again"
+        about = {"event": "reopen_failed", "store": self._path, "reason": str(error)}
+        if isinstance(error, GossiplogError):
+            _log.error(words, **about)
+        else:
+            _log.failure(words, **about)
 
 
 async def open_patiently(
