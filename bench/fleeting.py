@@ -76,7 +76,7 @@ def _accepts(chain: Chain, segments: list[Segment]) -> list[Accept]:
 
 def write(kind: str, place: str, state: str, number: int, rounds: int) -> None:
     """Commit when told to, as a relay or in plain SQL."""
-    commits = (small if kind == "small" else full)(random.Random(number))
+    commits = (small if kind == "small" else full)(random.Random(f"{kind} {number}"))
     count = COMMITS if kind == "small" else FULL_AT_ONCE
     turns = {
         turn: [[next(commits) for _ in range(count)] for _ in range(rounds)] for turn in ("ours", "bare")
@@ -89,11 +89,13 @@ def write(kind: str, place: str, state: str, number: int, rounds: int) -> None:
         }
         tell(ready=True)
         for line in sys.stdin:
-            turn = turns[line.strip()].pop()
+            turn = turns[line.strip()].pop(0)
             begin, do = time.monotonic(), doing[line.strip()]
             for accepts in turn:
                 do(accepts)
             done = sum(len(commit) for commit in turn) if kind == "small" else _bytes(turn)
+            if line.strip() == "ours" and any(logs.clock.head(s.author).seq < s.last for s, _ in turn[-1]):
+                raise SystemExit("bench: not everything is stored")
             tell(begin=begin, end=time.monotonic(), done=done)
 
 
