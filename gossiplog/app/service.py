@@ -227,11 +227,10 @@ class Serving:
 
     def _say_why_not(self, error: Exception) -> None:
         words = "store {store} cannot be opened yet: {reason}; that is tried again"
-        about = {"event": "reopen_failed", "store": self._path, "reason": str(error)}
         if isinstance(error, GossiplogError):
-            _log.error(words, **about)
+            _log.error(words, event="reopen_failed", store=self._path, reason=str(error))
         else:
-            _log.failure(words, **about)
+            _log.failure(words, event="reopen_failed", store=self._path, reason=str(error))
 
 
 async def open_patiently(
