@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import compare, peers, reconcile, report, start, swarm, system, workloads
+from bench import compare, hosting, peers, reconcile, report, start, swarm, system, workloads
 from bench.workloads import Fields
 
 Run = Callable[[Path, argparse.Namespace], Fields]
@@ -106,6 +106,12 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         "kb_per_connection",
         {"connections": 500, "seconds": 10.0},
         "memory and CPU of idle connections",
+    ),
+    "hosting": (
+        lambda work, o: hosting.hosting(work, o.networks, o.seconds),
+        "idle_cpu_percent",
+        {"networks": 200, "seconds": 10.0},
+        "memory, threads, descriptors, start-up and CPU of --networks idle networks in one process",
     ),
     "fanout": (
         lambda work, o: system.fanout(work, o.peers, o.rounds),

@@ -451,8 +451,14 @@ class RoamingTests(JoiningCase):
     def setUp(self) -> None:
         super().setUp()
         self.here = frozenset({"192.0.2.7/24"})
+        self.looks = 0
         for site in self.sites:
-            site.node._meeting._roaming._look = lambda: self.here
+            site.node._meeting._roaming._looks = self.look, frozenset
+
+    def look(self) -> frozenset[str]:
+        """Where the machine is."""
+        self.looks += 1
+        return self.here
 
     def move(self, site: Site, *addresses: str) -> None:
         """The machine has these addresses now; its connections came from another one."""
@@ -471,11 +477,23 @@ class RoamingTests(JoiningCase):
         self.assertEqual(self.a.node.addresses, [f"tcp:198.51.100.9:{self.a.port}"])
         self.assertEqual(way.announced[-1], [("198.51.100.9", self.a.port)])
 
+    def test_one_look_for_all(self) -> None:
+        """However many nodes a process has, it looks once a second; not at all when none of them watches."""
+        for site in self.sites:
+            site.node.join()
+        self.looks = 0
+        self.world.run(20 * ROAMING_SECONDS)
+        self.assertEqual(self.looks, 20)
+        for site in self.sites:
+            site.node._meeting._roaming.stop()
+        self.world.run(20 * ROAMING_SECONDS)
+        self.assertEqual(self.looks, 20)
+
     def test_a_cable_that_is_in_again(self) -> None:
         """Told when it is in: nobody who is still there is given up for it."""
         roaming = self.a.node._meeting._roaming
         carriers = frozenset({"lo", "eth0"})
-        roaming._carriers = lambda: carriers
+        roaming._looks = self.look, lambda: carriers
         self.flush(self.a, Told(self.b.port))
         for up, told in (({"lo"}, 0), ({"lo", "eth0"}, 1)):
             carriers = frozenset(up)
@@ -485,7 +503,9 @@ class RoamingTests(JoiningCase):
 
     def test_a_sleep(self) -> None:
         self.flush(self.a, Told(self.b.port))
-        self.a.node._meeting._roaming._looked_at -= SLEEP_SECONDS
+        watch = self.a.node._meeting._roaming._watch
+        assert watch is not None
+        watch._looked_at -= SLEEP_SECONDS
         self.world.run(ROAMING_SECONDS)
         self.assertEqual([notice.slept for notice in self.a.of(NetworkChanged)], [True])
         self.world.run(10.0)

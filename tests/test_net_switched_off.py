@@ -47,7 +47,7 @@ class SwitchedOffTests(TestCase):
             async with Node(self.reactor, store, network="garden") as node:
                 self.assertEqual(sockets(), before)
                 self.assertEqual(threading.active_count(), threads)
-                self.assertFalse(node._meeting._roaming._call)
+                self.assertIsNone(node._meeting._roaming._watch)
                 self.assertLessEqual(len(self.reactor.getDelayedCalls()), calls + 1)
                 await node.listen("tcp:0:interface=127.0.0.1")
                 self.assertEqual(len(sockets()), len(before) + 1)
