@@ -8,6 +8,8 @@ import shutil
 import socket
 import tempfile
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +21,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.python.usage import UsageError
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from gossiplog import limits, notices
 from gossiplog.app import host_tap
@@ -358,7 +360,8 @@ class HostTests(TestCase):
         """Host this; return what the ready line says of the networks."""
         self.write(*text)
         self.host = Host(reactor, read(str(self.path)))
-        return json.loads((await self.host.start()).removeprefix("gossiplog ready "))["networks"]
+        self.ready = json.loads((await self.host.start()).removeprefix("gossiplog ready "))
+        return self.ready["networks"]
 
     async def reload(self, *text: str) -> None:
         """Host that."""
@@ -393,6 +396,77 @@ class HostTests(TestCase):
         await self.host.stop()
         for name in "ab":
             open_logs(self.place / name).close()
+
+    async def get(self, where: str, **headers: str) -> str:
+        """What a web server of this host says."""
+
+        def asked() -> str:
+            try:
+                with urllib.request.urlopen(
+                    urllib.request.Request(where, headers=headers), timeout=10
+                ) as answer:
+                    return str(answer.read().decode())
+            except urllib.error.HTTPError as error:
+                return str(error.code)
+
+        return await deferToThread(asked)
+
+    async def test_page(self) -> None:
+        """A list of all, and the page of each below its name, with a token of its own, while it runs."""
+        (self.place / "b").write_text("no directory")
+        await self.start(f'web = "{HERE}"', network("a", 1), network("b", 2))
+        page = self.ready["web"]
+        listed = await self.get(page)
+        self.assertRegex(listed, r'<a href="a/">a</a></th><td>runs')
+        self.assertRegex(listed, r'<th scope="row">b</th><td colspan="3">\w+: .*directory')
+        self.assertEqual(await self.get(page, Host="evil.example"), "421")
+        self.assertEqual(await self.get(f"{page}a/", Host="evil.example"), "421")
+        self.assertIn("page.js", await self.get(f"{page}a/"))
+        self.assertIn("function", await self.get(f"{page}a/page.js"))
+        self.assertIn("[", await self.get(f"{page}a/logs"))
+        for path, status in (
+            ("b/", "503"),
+            ("c/", "404"),
+            ("a", "404"),
+            ("a/../b/logs", "404"),
+            ("aa/logs", "404"),
+        ):
+            self.assertEqual(await self.get(page + path), status, path)
+        self.assertTrue((self.place / "a" / "web.token").exists())
+        await self.reload(f'web = "{HERE}"', network("c", 3))
+        self.assertEqual(await self.get(f"{page}a/"), "404")
+        self.assertIn("page.js", await self.get(f"{page}c/"))
+        await self.reload(network("c", 3))
+        with self.assertRaises(urllib.error.URLError):
+            await self.get(page)
+
+    async def test_metrics(self) -> None:
+        """The figures of each, by the label ``network``, while it runs."""
+        try:
+            import prometheus_client  # noqa: F401
+        except ImportError:
+            raise SkipTest("needs the extra metrics") from None
+        await self.start(f'metrics = "{HERE}"', network("a", 1), network("b", 2))
+        where = f"http://{self.ready['metrics'].removeprefix('tcp:')}/metrics"
+        text = await self.get(where)
+        for name in "ab":
+            self.assertIn(f'gossiplog_peers{{network="{name}"}} 0.0', text)
+            self.assertIn(f'gossiplog_disk_bytes{{kind="logs",network="{name}"}}', text)
+            self.assertIn(f'gossiplog_events_total{{event="peer_up",network="{name}"}} 0.0', text)
+        self.assertEqual(text.count("# HELP gossiplog_peers "), 1)
+        await self.reload(f'metrics = "{HERE}"', network("b", 2))
+        self.assertNotIn('network="a"', await self.get(where))
+
+    async def test_a_port_that_is_taken(self) -> None:
+        """Metrics and page stay where they were, and the networks are changed all the same."""
+        await self.start(f'web = "{HERE}"', network("a", 1))
+        with socket.create_server(("127.0.0.1", 0)) as taken, patch("gossiplog.app.hosting.host._log") as log:
+            port = taken.getsockname()[1]
+            await self.reload(f'web = "tcp:{port}:interface=127.0.0.1"', network("b", 2))
+        self.assertEqual([call.kwargs["event"] for call in log.error.call_args_list], ["watch_failed"])
+        assert self.host is not None
+        self.assertIsNotNone(self.host._watched)
+        self.assertEqual(list(self.host.lives), ["b"])
 
     async def test_reload(self) -> None:
         """Who is not concerned knows nothing of it; a session lives while other options change around it."""

@@ -90,7 +90,8 @@ class NodeCase(TestCase):
         """One more."""
         store = await self.stack.enter_async_context(open_store(self.mktemp(), reactor))
         node = await self.stack.enter_async_context(Node(reactor, store, network=Network.from_key(bytes(32))))
-        figures = Figures(node)
+        figures = Figures()
+        figures.add(node)
         return node, figures
 
     def read(self, figures: Figures) -> dict[str, float]:
@@ -196,13 +197,14 @@ class FigureTests(NodeCase):
     async def test_nothing_that_happens_adds_a_series(self) -> None:
         """And no text of others is in any."""
         _, figures = await self.node()
+        _, tally = figures._nodes[""]
         before = set(self.read(figures))
         hostile = 'x"} 1\ngossiplog_forged 1\n# \x1b[2J'
         for number in range(300):
             peer = Peer(bytes([number % 256]) * 32, f"tcp:{hostile}:{number}", hostile, True)
-            figures.tally._told(PeerDown(peer, number, hostile))
-            figures.tally._told(PeerRejected(hostile, InvalidValueError(hostile)))  # type: ignore[arg-type]
-            figures.tally._told(Banned(bytes(32), hostile, 1.0))
+            tally._told(PeerDown(peer, number, hostile))
+            tally._told(PeerRejected(hostile, InvalidValueError(hostile)))  # type: ignore[arg-type]
+            tally._told(Banned(bytes(32), hostile, 1.0))
         after = self.read(figures)
         self.assertEqual(set(after), before)
         self.assertNotIn("forged", figures.text().decode())

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -152,10 +153,11 @@ class UnitTests(ProcessTestCase):
         network.write_text("5f" * 32)
         network.chmod(0o400)
 
-    def start_unit(self, unit: str, **options: Any) -> tuple[Any, socket.socket]:
+    def start_unit(self, unit: str, *, file: Path | None = None, **options: Any) -> tuple[Any, socket.socket]:
         """Start the command of a unit; return its process and systemd's end of its socket."""
         (command,) = filter(None, setting(UNITS / unit, "ExecStart"))
         command = command.replace("%S", str(self.place)).replace("%d", str(self.place))
+        command = command.replace("/etc/gossiplog/host.toml", str(file))
         program, *arguments = command.split()
         self.assertEqual(program, "/opt/gossiplog/bin/twistd")
         arguments = [re.sub("^tcp6:4000$", "tcp:0:interface=127.0.0.1", each) for each in arguments]
@@ -182,6 +184,29 @@ class UnitTests(ProcessTestCase):
         self.assertIn(b"STOPPING=1", sock.recv(4096))
         self.assertEqual(setting(UNITS / "gossiplog.service", "SuccessExitStatus"), ["143"])
         self.assertIn(process.popen.returncode, (-15, 143))
+
+    def test_many_networks(self) -> None:
+        """The unit for many nodes says when it is ready, when it reads its file again, and when that is done."""
+        file = self.place / "host.toml"
+        file.write_text(f'[network.a]\nstore = "a"\nnetwork = "{"5f" * 32}"\n')
+        file.chmod(0o600)
+        process, sock = self.start_unit("gossiplog-host.service", file=file)
+        self.assertEqual(sock.recv(4096), b"READY=1")
+        self.assertIn(b"STATUS=1 of 1 networks run, 0 peers", sock.recv(4096))
+        file.write_text("[network")
+        process.popen.send_signal(signal.SIGHUP)
+        said = sock.recv(4096).split(b"\n")
+        self.assertEqual(said[0], b"RELOADING=1")
+        self.assertRegex(said[1], rb"\AMONOTONIC_USEC=[1-9][0-9]*\Z")
+        self.assertEqual(sock.recv(4096), b"READY=1")
+        process.terminate()
+
+    def test_the_same_rights(self) -> None:
+        """The unit for many nodes has no more of them than that for one."""
+        one, many = ((UNITS / f"{name}.service").read_text() for name in ("gossiplog", "gossiplog-host"))
+        begins = "# It needs connections"
+        self.assertEqual(one[one.index(begins) :], many[many.index(begins) :])
+        self.assertEqual(setting(UNITS / "gossiplog-host.service", "Type"), ["notify-reload"])
 
     def test_socket_activation(self) -> None:
         """The port is systemd's: who connects before the node runs is answered by it."""

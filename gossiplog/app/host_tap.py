@@ -8,19 +8,22 @@ has forked and shed its privileges.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.python import usage
+from twisted.python.failure import Failure
 
 from gossiplog.app.foreground import SWITCH_SECONDS
 from gossiplog.app.hosting.file import HostFile, read
 from gossiplog.app.hosting.host import Host, reload_on_hangup
 from gossiplog.app.logs import use_levels
 from gossiplog.app.twistd_options import TwistdOptions
-from gossiplog.errors import HostFileError
+from gossiplog.errors import GossiplogError, HostFileError
 from gossiplog.live.logger import NodeLog
 
 
@@ -66,7 +69,15 @@ class HostService(Service):
         reload_on_hangup(self._reactor, self._host)
         starting: Deferred[str] = Deferred.fromCoroutine(self._host.start())
         starting.addCallback(lambda words: self._log.info("{words}", words=words, event="ready"))
-        starting.addErrback(lambda failure: self._log.failure("cannot start", failure, event="cannot_start"))
+        starting.addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        """Metrics or the page cannot be where they are to be: stop as if told to."""
+        if failure.check(GossiplogError):
+            self._log.error("{words}", words=failure.getErrorMessage(), event="cannot_start")
+        else:
+            self._log.failure("cannot start", failure, event="cannot_start")
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def stopService(self) -> Deferred[None]:
         """Stop all of them."""

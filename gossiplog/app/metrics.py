@@ -15,12 +15,17 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 
 from gossiplog.app.happenings import NAMES
 from gossiplog.app.http import BoundedSite, listen
 from gossiplog.errors import ByeCode, InvalidValueError
+from gossiplog.live.logger import NodeLog
 from gossiplog.net.endpoints import describe
 from gossiplog.node import Node
 from gossiplog.notices import NewEntries, Notice, PeerDown, StrangersTurnedAway
@@ -28,12 +33,15 @@ from gossiplog.notices import NewEntries, Notice, PeerDown, StrangersTurnedAway
 if TYPE_CHECKING:
     from gossiplog.status import Status
 
+_log = NodeLog()
+
 
 class Seen(NamedTuple):
-    """What figures are made of."""
+    """What figures of one node are made of."""
 
     status: Status
-    node: Node
+    over_quota: int
+    tally: Tally
 
 
 class Row(NamedTuple):
@@ -64,7 +72,7 @@ GAUGES: Final = (
     Row(
         "logs_over_quota",
         "Logs of which nothing is taken because of a quota.",
-        lambda seen: len(seen.node.over_quota),
+        lambda seen: seen.over_quota,
     ),
     Row("banned_nodes", "Nodes that are kept out.", lambda seen: len(seen.status.bans)),
     Row("dialled_endpoints", "Endpoints that are kept dialled.", lambda seen: len(seen.status.dialled)),
@@ -126,57 +134,91 @@ class Tally:
             case StrangersTurnedAway():
                 self.strangers += notice.count
 
-    def rows(self) -> Iterator[Row]:
-        """What was counted, as counters."""
-        yield Row(
-            "new_entries",
-            "Entries that are new on disk, by who wrote them.",
-            lambda _: self.entries,
-            "author",
-        )
-        yield Row(
-            "events", "What happened, by the name that it has in the log.", lambda _: self.events, "event"
-        )
-        yield Row("sessions_ended", "Sessions that ended, by how.", lambda _: self.ends, "code")
-        yield Row("turned_away", "Strangers that were turned away, told together.", lambda _: self.strangers)
+
+TALLIED: Final = (
+    Row(
+        "new_entries",
+        "Entries that are new on disk, by who wrote them.",
+        lambda seen: seen.tally.entries,
+        "author",
+    ),
+    Row(
+        "events",
+        "What happened, by the name that it has in the log.",
+        lambda seen: seen.tally.events,
+        "event",
+    ),
+    Row("sessions_ended", "Sessions that ended, by how.", lambda seen: seen.tally.ends, "code"),
+    Row("turned_away", "Strangers that were turned away, told together.", lambda seen: seen.tally.strangers),
+)
+"""What is counted here, as counters."""
 
 
 class Figures:
-    """I am what a registry of Prometheus collects of one node."""
+    """I am what a registry of Prometheus collects of a node, or, with a ``label``, of several, by what that says."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, label: str = "") -> None:
         self._core: Any = client()
-        self._node = node
-        self.tally = Tally(node)
+        self._label = label
+        self._nodes: dict[str, tuple[Node, Tally]] = {}
+        self._seen: dict[str, Seen] = {}
         self.registry: Any = self._core.CollectorRegistry()
         self.registry.register(self)
         self._core.ProcessCollector(registry=self.registry)
+
+    def add(self, node: Node, name: str = "") -> Tally:
+        """Count and show ``node``."""
+        tally = Tally(node)
+        self._nodes[name] = node, tally
+        return tally
+
+    def remove(self, name: str) -> None:
+        """Do so no more."""
+        _, tally = self._nodes.pop(name)
+        tally.stop()
 
     def describe(self) -> list[Any]:
         """Nothing is looked at when a registry takes me."""
         return []
 
     def collect(self) -> Iterator[Any]:
-        """Look at the node, and give all figures.  O(peers and what they are owed)."""
-        seen = Seen(self._node.status(authors=False), self._node)
+        """Give all figures of those that were looked at, or look at all.  O(peers and what they are owed)."""
+        if not self._seen:
+            for _ in self.look():
+                pass
+        seen, self._seen = self._seen, {}
         families = import_module("prometheus_client.core")
         for rows, family in (
             (GAUGES, families.GaugeMetricFamily),
-            ((*COUNTERS, *self.tally.rows()), families.CounterMetricFamily),
+            ((*COUNTERS, *TALLIED), families.CounterMetricFamily),
         ):
             for row in rows:
-                yield _filled(family, row, row.read(seen))
+                yield self._filled(family, row, {name: row.read(each) for name, each in seen.items()})
+
+    def look(self) -> Iterator[None]:
+        """Look at one node after the other, for what is collected next."""
+        for name, (node, tally) in tuple(self._nodes.items()):
+            self._seen[name] = Seen(node.status(authors=False), len(node.over_quota), tally)
+            yield
 
     def text(self) -> bytes:
         """Return what a server of Prometheus reads."""
         return bytes(self._core.generate_latest(self.registry))
 
+    async def text_of_many(self, reactor: Any) -> bytes:
+        """Return the same, without holding up the reactor for as long as many nodes take."""
+        for _ in self.look():
+            await deferLater(reactor, 0)
+        return await deferToThreadPool(reactor, reactor.getThreadPool(), self.text)
 
-def _filled(family: Any, row: Row, value: float | Mapping[str, float]) -> Any:
-    made = family(f"gossiplog_{row.name}", row.about, labels=[row.label] if row.label else None)
-    for label, number in value.items() if isinstance(value, Mapping) else (("", value),):
-        made.add_metric([label] if row.label else [], float(number))
-    return made
+    def _filled(self, family: Any, row: Row, values: Mapping[str, Any]) -> Any:
+        labels = [label for label in (self._label, row.label) if label]
+        made = family(f"gossiplog_{row.name}", row.about, labels=labels or None)
+        for name, value in values.items():
+            of = [name] if self._label else []
+            for label, number in value.items() if isinstance(value, Mapping) else (("", value),):
+                made.add_metric([*of, label] if row.label else of, float(number))
+        return made
 
 
 class MetricsPage(Resource):
@@ -184,25 +226,55 @@ class MetricsPage(Resource):
 
     isLeaf = True
 
-    def __init__(self, figures: Figures) -> None:
+    def __init__(self, figures: Figures, many: Any = None) -> None:
+        """``many``: the reactor, where there are many nodes to look at."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._figures = figures
+        self._many = many
+        self._busy: Deferred[bytes] | None = None
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes | int:
         """Answer; there is nothing else here, and nothing to do."""
         request.setHeader("X-Content-Type-Options", "nosniff")
         if request.method not in (b"GET", b"HEAD") or request.path not in (b"/metrics", b"/"):
             request.setResponseCode(404)
             return b"see /metrics\n"
         request.setHeader("Content-Type", client().CONTENT_TYPE_LATEST)
-        return b"" if request.method == b"HEAD" else self._figures.text()
+        if request.method == b"HEAD":
+            return b""
+        return self._figures.text() if self._many is None else self._later(request)
+
+    def _later(self, request: Request) -> bytes | int:
+        if self._busy is not None:
+            request.setResponseCode(503)
+            return b"somebody else is answered\n"
+        gone: list[Any] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def made(text: bytes | Failure) -> None:
+            self._busy = None
+            if isinstance(text, Failure):
+                _log.failure("figures were not collected", text, event="web_failed")
+                request.setResponseCode(500)
+            if not gone:
+                request.write(text if isinstance(text, bytes) else b"internal error\n")
+                request.finish()
+
+        self._busy = Deferred.fromCoroutine(self._figures.text_of_many(self._many))
+        self._busy.addBoth(made)
+        return NOT_DONE_YET
 
 
 async def begin(reactor: Any, node: Node, endpoint: str, opened: AsyncExitStack) -> str:
     """Answer who collects until ``opened`` is closed; return where."""
-    figures = Figures(node)
-    opened.callback(figures.tally.stop)
-    site = BoundedSite(MetricsPage(figures), reactor)
+    figures = Figures()
+    opened.callback(figures.add(node).stop)
+    return await answer(reactor, MetricsPage(figures), endpoint, opened)
+
+
+async def answer(reactor: Any, page: MetricsPage, endpoint: str, opened: AsyncExitStack) -> str:
+    """Listen for who collects until ``opened`` is closed; return where."""
+    site = BoundedSite(page, reactor)
     port = await listen(reactor, endpoint, site)
     opened.push_async_callback(site.close, port)
     return describe(port.getHost())

@@ -9,8 +9,8 @@ changes nothing.
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Iterable
-from typing import Any, Final
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
@@ -21,13 +21,17 @@ from gossiplog.app.hosting.life import RUNS, Life
 from gossiplog.app.hosting.plan import CHANGE, RESTART, START, STOP, Step, digests, steps
 from gossiplog.app.printing import as_json
 from gossiplog.app.supervisor import Supervisor
-from gossiplog.errors import HostFileError
+from gossiplog.app.watching import Watching
+from gossiplog.errors import EndpointError, HostFileError
 from gossiplog.gossip.budget import MemoryPool
 from gossiplog.live.logger import NodeLog
 from gossiplog.live.memory_size import default_authors, default_memory
 from gossiplog.live.monotonic import steady
 from gossiplog.net.sockets import take_descriptors
 from gossiplog.node import Node
+
+if TYPE_CHECKING:
+    from gossiplog.app.hosting.watched import Watched
 
 _log = NodeLog()
 
@@ -43,26 +47,29 @@ class Host:
         self._reactor = reactor
         self._pool = MemoryPool(file.max_memory or default_memory())
         self._turns = DeferredSemaphore(limits.HOST_OPENED_AT_ONCE)
+        self._watched: Watched | None = None
+        self._watching = Watching()
         self._supervisor = Supervisor(reactor, self.status)
         self._reloading = False
         self._again = False
         self._stopping = False
 
     async def start(self) -> str:
-        """Begin all of them; return the ready line when each was tried once."""
+        """Begin all of them; return the ready line when each was tried once.  Raises EndpointError."""
         take_descriptors()
         steady(self._reactor)
+        bound = await self._watch(self.file.watching)
         for hosted in self.file.networks.values():
             self._add(hosted.name)
         await _all(self._begun(life) for life in self.lives.values())
         self._reactor.callWhenRunning(self._supervisor.ready)
-        return self._ready()
+        return self._ready(bound)
 
     async def stop(self) -> None:
         """Stop all of them."""
         self._stopping = True
         self._supervisor.stopping()
-        await _all(life.stop() for life in self.lives.values())
+        await _all([*(life.stop() for life in self.lives.values()), self._watch(Watching())])
 
     def status(self) -> str:
         """Say how it is, in a few words."""
@@ -110,6 +117,7 @@ class Host:
             _log.info("{words}", words=NOTHING, event="host_changes", network="", step="")
         self.file = file
         await self._change([step for step in planned if step.name])
+        await self._watch_anew(file.watching)
         self._pool.most_bytes = file.max_memory or default_memory()
         for life in self.lives.values():
             life.hurry()
@@ -147,13 +155,51 @@ class Host:
         """One of them runs from now on, or does not any more."""
         if node is not None:
             node.store._core.hosting = self._told
+            if self._watched is not None:
+                self._watched.begun(name, node)
+        elif self._watched is not None:
+            self._watched.ended(name)
 
     def _told(self) -> dict[str, Any]:
         """What is said to who asks one of the nodes."""
         return {"file": self.file.path, "networks": digests(self.file, told=True)}
 
-    def _ready(self) -> str:
+    # -- who watches
+
+    async def _watch_anew(self, watching: Watching) -> None:
+        """Let others watch as this says; where it cannot be, as it was."""
+        before = self._watching
+        if watching == before:
+            return
+        try:
+            await self._watch(watching)
+        except EndpointError as error:
+            _log.error("{words}; metrics and page stay", words=str(error), event="watch_failed")
+            await self._watch(before)
+
+    async def _watch(self, watching: Watching) -> dict[str, str]:
+        """Let others watch as this says, and no more as it was; return where.  Raises EndpointError."""
+        watched, self._watched, self._watching = self._watched, None, Watching()
+        if watched is not None:
+            await watched.end()
+        if watching == Watching():
+            return {}
+        from gossiplog.app.hosting.watched import Watched
+
+        new = Watched(self._reactor, self._lines)
+        bound = await new.begin(watching)
+        self._watched, self._watching = new, watching
+        for name, life in self.lives.items():
+            if life.node is not None:
+                new.begun(name, life.node)
+        return bound
+
+    def _lines(self) -> dict[str, Any]:
+        return {name: (life.state, life.why, life.node) for name, life in self.lives.items()}
+
+    def _ready(self, bound: Mapping[str, str]) -> str:
         about = {
+            **bound,
             "file": self.file.path,
             "networks": {
                 name: life.ready if life.state == RUNS else {"error": life.why}

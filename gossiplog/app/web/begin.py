@@ -34,20 +34,28 @@ async def begin(
     reactor: Any, node: Node, endpoint: str, hosts: Collection[str], opened: AsyncExitStack
 ) -> str:
     """Show ``node`` until ``opened`` is closed; return the address of the page, or where it listens."""
-    directory = node.store._core.directory
-    path = os.path.join(directory or node.store.path, TOKEN_FILE)
-    token = fresh_token() if directory is None else token_of(path)  # a fresh one nobody knows
-    hub = Hub(reactor, node)
+    hub, pages = parts_of(reactor, node, hosts)
     opened.callback(hub.stop)
-    pages = Pages(Guard(token, hosts), {"/logs": hub.logs}, acts(node), hub.feed.add)
     site = BoundedSite(pages, reactor)
     port = await listen(reactor, endpoint, site)
     opened.push_async_callback(site.close, port)
     hub.start()
     where = url(describe(port.getHost()))
     words = "the node is shown at {where}; the token of who may act there is in {file}"
-    _log.info(words, event="web_up", where=where, file=path)
+    _log.info(words, event="web_up", where=where, file=_token_file(node))
     return where
+
+
+def parts_of(reactor: Any, node: Node, hosts: Collection[str], below: str = "") -> tuple[Hub, Pages]:
+    """Return who looks at ``node``, to be started and stopped, and the pages that show it, at paths ``below``."""
+    directory = node.store._core.directory
+    token = fresh_token() if directory is None else token_of(_token_file(node))  # a fresh one nobody knows
+    hub = Hub(reactor, node)
+    return hub, Pages(Guard(token, hosts), {"/logs": hub.logs}, acts(node), hub.feed.add, below)
+
+
+def _token_file(node: Node) -> str:
+    return os.path.join(node.store._core.directory or node.store.path, TOKEN_FILE)
 
 
 def token_of(path: str) -> str:

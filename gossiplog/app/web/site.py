@@ -49,9 +49,16 @@ class Pages(Resource):
     isLeaf = True
 
     def __init__(
-        self, guard: Guard, asks: Mapping[str, Ask], acts: Mapping[str, Act], feed: Callable[[Request], bool]
+        self,
+        guard: Guard,
+        asks: Mapping[str, Ask],
+        acts: Mapping[str, Act],
+        feed: Callable[[Request], bool],
+        below: str = "",
     ) -> None:
+        """``below``: what stands in front of every path, where there are several nodes."""
         super().__init__()  # type: ignore[no-untyped-call]
+        self._below = below
         self._guard = guard
         self._asks = asks
         self._acts = acts
@@ -61,7 +68,7 @@ class Pages(Resource):
         """Answer."""
         for name, value in HEADERS.items():
             request.setHeader(name, value)
-        path = request.path.decode("ascii", "replace")
+        path = request.path.decode("ascii", "replace").removeprefix(self._below)
         if not self._guard.knows(request):
             return _words(
                 request, 421, "ask by the address of this machine, localhost, or a name of --web-host"

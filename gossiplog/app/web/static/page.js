@@ -8,6 +8,7 @@ const many = (number, one, more) => `${count(number)} ${number === 1 ? one : mor
 const short = (key) => key.includes("_") ? key.slice(key.indexOf("_") + 1, key.indexOf("_") + 9) : key.slice(0, 8);
 const MOST_ENTRIES = 100;
 const LOGS_AT_ONCE = 25;
+const kept = `token ${location.pathname}`;  // there may be other nodes beside this one, with tokens of their own
 
 function make(name, text, type) {
   const made = document.createElement(name);
@@ -321,7 +322,7 @@ function entered(entries, more) {
 // -- acting
 
 async function ask(act, what) {
-  const token = sessionStorage.getItem("token") || "";
+  const token = sessionStorage.getItem(kept) || "";
   let words;
   if (!token) {
     words = "the token is needed first";
@@ -368,7 +369,7 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   const form = event.target;
   if (form.id === "token-form") {
-    sessionStorage.setItem("token", at("token").value.trim());
+    sessionStorage.setItem(kept, at("token").value.trim());
     at("token").value = "";
     at("said").textContent = "the token is used in this tab";
   } else if (form.id === "logs-form") {
@@ -417,7 +418,7 @@ new ResizeObserver(() => {
   for (const [drawn, place] of charts) drawn.setSize({ width: place.clientWidth || 320, height: 180 });
 }).observe(at("chart-entries"));
 if (location.hash.startsWith("#token=")) {
-  sessionStorage.setItem("token", location.hash.slice(7));
+  sessionStorage.setItem(kept, location.hash.slice(7));
   history.replaceState(null, "", location.pathname);
 }
 charted();
