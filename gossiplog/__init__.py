@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         ReplayError,
         SearchUnavailableError,
         SharedStoreError,
+        SignerError,
         StoreClosedError,
         StoreCopiedError,
         StoreDamagedError,
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from gossiplog.live.page import Page
     from gossiplog.live.reader import Reader
     from gossiplog.live.results import Result
+    from gossiplog.live.ssh_agent import SSHAgent
     from gossiplog.live.store import Store
     from gossiplog.live.subscriptions import Events
     from gossiplog.live.writer import Writer
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
     from gossiplog.log.keys import format_author, parse_author, short_key
     from gossiplog.log.network import Network
     from gossiplog.log.segment import Head, Segment
+    from gossiplog.log.signer import Signer
     from gossiplog.net.bans import Ban
     from gossiplog.net.catching_up import Moved
     from gossiplog.net.dialer import Dialer
@@ -257,11 +260,14 @@ __all__ = [
     "ReplayError",
     "Result",
     "Room",
+    "SSHAgent",
     "Search",
     "SearchUnavailableError",
     "Segment",
     "Store",
     "SharedStoreError",
+    "Signer",
+    "SignerError",
     "StoreClosedError",
     "StoreCopiedError",
     "StoreDamaged",
@@ -339,10 +345,9 @@ _HOME = {
     "Found": "net.meeting",
     "Head": "log.segment",
     "Hit": "views.search",
-    "BackedUp": "live.backing_up",
+    **dict.fromkeys(("BackedUp", "restore_store"), "live.backing_up"),
     "Compacted": "live.compacting",
     "Exported": "live.exporting",
-    "restore_store": "live.backing_up",
     "Imported": "live.importing",
     "Lan": "discovery.lan",
     "Room": "discovery.room.way",
@@ -354,31 +359,26 @@ _HOME = {
     "Node": "node",
     "Order": "log.clock",
     "Page": "live.page",
-    "Quota": "gossip.quotas",
-    "Quotas": "gossip.quotas",
+    **dict.fromkeys(("Quota", "Quotas", "Usage"), "gossip.quotas"),
     "Reader": "live.reader",
     "Reference": "log.body",
     "Result": "live.results",
+    "SSHAgent": "live.ssh_agent",
     "Search": "views.search",
     "Segment": "log.segment",
+    "Signer": "log.signer",
     "Store": "live.store",
     "Ticket": "ticket",
-    "Usage": "gossip.quotas",
     "View": "views.view",
     "Way": "net.ways",
     "Writer": "live.writer",
-    "format_author": "log.keys",
     "import_store": "live.importing",
     "open_store": "live.opening",
-    "parse_author": "log.keys",
-    "short_key": "log.keys",
-    "AuthorStatus": "status",
+    **dict.fromkeys(("format_author", "parse_author", "short_key"), "log.keys"),
     "CommitStatus": "live.commits",
-    "DialStatus": "status",
-    "DiskStatus": "status",
-    "PeerStatus": "status",
-    "QueueStatus": "status",
-    "Status": "status",
+    **dict.fromkeys(
+        ("AuthorStatus", "DialStatus", "DiskStatus", "PeerStatus", "QueueStatus", "Status"), "status"
+    ),
     "Trouble": "troubles",
 }
 """The module of each public name that is neither an error nor a notice."""

@@ -56,12 +56,13 @@ class Store:
         wait: float = 0.0,
         state: AnyPath | None = None,
         passphrase: str | None = None,
+        signer: gossiplog.Signer | None = None,
     ) -> None:
         check_seconds("wait", wait)
         self._path = path
         self._patience = wait
         self._how: dict[str, Any] = {"init": init, "read_only": read_only, "state": state}
-        self._how["passphrase"] = passphrase
+        self._how |= {"passphrase": passphrase, "signer": signer}
         self._open: Callable[..., gossiplog.Store] = gossiplog.open_store
         self._opened: gossiplog.Store | None = None
         self._reactor: Any = None
@@ -147,7 +148,7 @@ class Store:
 
     writers = coroutine(gossiplog.Store.writers)
     unlock, protect = coroutine(gossiplog.Store.unlock), coroutine(gossiplog.Store.protect)
-    recovered = coroutine(gossiplog.Store.recovered)
+    add_writer, recovered = coroutine(gossiplog.Store.add_writer), coroutine(gossiplog.Store.recovered)
     add_fork, fork_proof = coroutine(gossiplog.Store.add_fork), coroutine(gossiplog.Store.fork_proof)
     read = same(gossiplog.Store.read)
     heads = coroutine(gossiplog.Store.heads)

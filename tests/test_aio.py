@@ -232,8 +232,8 @@ class CallTests(SynchronousTestCase):
     def test_same_methods(self) -> None:
         """What ``gossiplog`` offers, ``gossiplog.aio`` offers, as coroutines where one waits."""
         waits = {
-            "Store": "writer writers unlock protect recovered add_fork fork_proof view timeline cursor save_cursor "
-            "verify holes repair close",
+            "Store": "writer writers add_writer unlock protect recovered add_fork fork_proof view timeline cursor "
+            "save_cursor verify holes repair close",
             "Writer": "append append_many",
             "LiveView": "ready query close",
             "LiveSearch": "find",

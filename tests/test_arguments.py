@@ -33,6 +33,7 @@ from gossiplog import (
     Reference,
     Search,
     Segment,
+    SSHAgent,
     Store,
     Ticket,
     Writer,
@@ -200,6 +201,8 @@ class ArgumentTests(SynchronousTestCase):
             lambda value: opened(source, passphrase=value),
             {"text", "NUL", "None"},
         )
+        yield Call("open_store", "signer", lambda value: opened(source, signer=value), NOTHING)
+        yield Call("SSHAgent", "path", SSHAgent, {"text", "bytes", "None", "long text", "long bytes"})
         yield Call("import_store", "path", lambda value: import_store(value, source), {"text", "bytes"})
         yield Call("import_store", "path", lambda value: import_store(place, value), {"text", "bytes"})
         yield Call("restore_store", "path", lambda value: restore_store(value, place))
@@ -264,6 +267,8 @@ class ArgumentTests(SynchronousTestCase):
         store = self.a.store
         yield Call("Store.writer", "name", store.writer, {"text"})
         yield Call("Store.writer", "encoding", lambda value: store.writer(encoding=value))
+        yield Call("Store.add_writer", "author", store.add_writer)
+        yield Call("Store.add_writer", "name", lambda value: store.add_writer(bytes(32), value), {"text"})
         yield Call("Store.unlock", "passphrase", store.unlock, {"text", "NUL"})
         yield Call("Store.protect", "passphrase", store.protect, {"text", "NUL", "None"})
         yield Call(

@@ -47,7 +47,7 @@ CHECKOUT = "python3 tools/run.py "
 """Commands that set up an environment of their own are read here and run elsewhere."""
 
 
-BEYOND_PYTHON = ("curl",)
+BEYOND_PYTHON = ("curl", "ssh-keygen")
 """Programs that commands in the documents use, and that not every system has."""
 
 

@@ -94,6 +94,7 @@ async def main(reactor):
         "append_many": lambda: writer.append_many([b"2"]),
         "append_many of none": lambda: writer.append_many([]),
         "recovered": store.recovered,
+        "add_writer": lambda: store.add_writer(id),
         "unlock": lambda: store.unlock("x"),
         "protect": lambda: store.protect("x"),
         "add_fork": lambda: store.add_fork(None),

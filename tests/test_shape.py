@@ -69,6 +69,8 @@ PUBLIC = [
     "Reference",
     "Result",
     "Room",
+    "SSHAgent",
+    "Signer",
     "Search",
     "Segment",
     "Store",
@@ -379,8 +381,8 @@ class PublicNameTests(SynchronousTestCase):
     def test_plumbing_is_private(self) -> None:
         """What applications hold has no method and no attribute beside those that are meant for them."""
         offered = {
-            "Store": "writer writers unlock protect recovered add_fork backup compact export import_ fork_proof view "
-            "read heads entry "
+            "Store": "writer writers add_writer unlock protect recovered add_fork backup compact export import_ "
+            "fork_proof view read heads entry "
             "timeline cursor save_cursor verify holes repair close damage path reactor clock forks copied "
             "interest notices",
             "Writer": "append append_many name author",

@@ -53,6 +53,7 @@ class Store:
         state: AnyPath | None = None,
         timeout: float | None = None,
         passphrase: str | None = None,
+        signer: gossiplog.Signer | None = None,
     ) -> None:
         check_seconds("wait", wait)
         self.timeout = timeout
@@ -63,6 +64,7 @@ class Store:
             "read_only": read_only,
             "state": state,
             "passphrase": passphrase,
+            "signer": signer,
         }
         self._open: Callable[..., gossiplog.Store] = gossiplog.open_store
         self._thread: reactor_thread.ReactorThread | None = None
@@ -222,6 +224,7 @@ class Store:
         return notices
 
     writers = waits(gossiplog.Store.writers)
+    add_writer = waits(gossiplog.Store.add_writer)
     unlock = waits(gossiplog.Store.unlock)
     protect = waits(gossiplog.Store.protect)
     recovered = waits(gossiplog.Store.recovered)

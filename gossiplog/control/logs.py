@@ -325,6 +325,10 @@ class NodeLogs:
         """The node does that."""
         return False
 
+    def import_key(self, *_: object) -> NoReturn:
+        """Not under a node, which would not ask peers for what they have first."""
+        raise StoreInUseError(f"stop the node before a writer of elsewhere comes to store {self.path}")
+
     def repair(self, *_: object) -> NoReturn:
         """Not under a node: the clock goes back."""
         raise StoreInUseError(f"stop the node before store {self.path} is repaired")

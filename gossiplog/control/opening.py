@@ -15,6 +15,7 @@ from nacl.bindings import crypto_scalarmult_base
 from gossiplog.control.line import dial
 from gossiplog.control.logs import NodeLogs
 from gossiplog.errors import InvalidValueError, StoreLockedError, StoreUnsafeError
+from gossiplog.live.ssh_agent import SSHAgent
 from gossiplog.paths import AnyPath
 from gossiplog.store.door import directory_of, place_of
 from gossiplog.store.lock import Patience
@@ -34,11 +35,14 @@ def open_here_or_there(
             return logs
         began = time.monotonic()
         try:
-            return open_logs(path, init=init, read_only=read_only, wait=min(left, LOOK_SECONDS))
+            opened = open_logs(path, init=init, read_only=read_only, wait=min(left, LOOK_SECONDS))
         except StoreLockedError as error:
             if (logs := shown(path, left)) is not None:  # a node that was just starting
                 return logs
             left = patience.bear(error, began)
+        else:
+            opened.keys.use(SSHAgent())
+            return opened
 
 
 def is_shown(path: AnyPath) -> bool:

@@ -194,6 +194,11 @@ class KeyLockedError(StoreError):
     """
 
 
+class SignerError(StoreError):
+    """Who keeps the key of a writer (an ssh-agent) did not sign: it is not there, locked, without that key, does not
+    answer, or what it returned is no signature.  Nothing was written; all but that writer's appends works."""
+
+
 class WrongPassphraseError(StoreError):
     """A passphrase is not the one of the store's seeds; nothing was unlocked or changed."""
 

@@ -22,3 +22,13 @@ passphrase is changed there are two."""
 
 MAX_PASSPHRASE_CHARS: Final = 1024
 """Longer than any that is typed; what is longer is a wrong file."""
+
+AGENT_SECONDS: Final = 3.0
+"""For an ssh-agent to sign or to list its keys: the store's thread waits for it, and with it whatever else is written.
+One on this machine takes a millisecond."""
+
+AGENT_REST_SECONDS: Final = 30.0
+"""After one that did not answer, until it is asked again: so it costs a store a tenth of its time at most."""
+
+MAX_AGENT_BYTES: Final = 256 * 1024
+"""Of an answer of an ssh-agent, as OpenSSH has it."""

@@ -13,6 +13,7 @@ import random
 import time
 from typing import Any, Protocol
 
+from gossiplog.live.ssh_agent import SSHAgent
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.log.keys import KEY_BYTES
 from gossiplog.paths import AnyPath
@@ -38,6 +39,19 @@ class Machine(Protocol):
         """As :class:`gossiplog.live.store_thread.StoreThread`."""
 
 
+def open_here(
+    place: AnyPath,
+    init: bool = True,
+    read_only: bool = False,
+    wait: float = 0.0,
+    state: AnyPath | None = None,
+) -> Logs:
+    """Open a store as :func:`gossiplog.store.logs.open_logs` does; the ssh-agent signs for whom it has no seed."""
+    logs = open_logs(place, init, read_only, wait, state)
+    logs.keys.use(SSHAgent())
+    return logs
+
+
 class RealMachine:
     """I am the one that this process runs on."""
 
@@ -47,7 +61,7 @@ class RealMachine:
 
     entropy = staticmethod(os.urandom)
     chance = staticmethod(random.random)
-    open_logs = staticmethod(open_logs)
+    open_logs = staticmethod(open_here)
     thread = StoreThread
 
 

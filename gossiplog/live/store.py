@@ -38,7 +38,7 @@ from gossiplog.log.passphrase import check_passphrase
 from gossiplog.paths import AnyPath, check_file
 from gossiplog.store.door import directory_of
 from gossiplog.store.logs import Logs, VerifyReport
-from gossiplog.store.names import check_cursor_name
+from gossiplog.store.names import check_cursor_name, check_writer_name
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.requests import AddFork, SetCursor
 
@@ -111,6 +111,14 @@ class Store:
     def writer(self, name: str = "default", *, encoding: str = "bytes") -> Result[Writer]:
         """The local author called ``name``, its key pair made the first time; names are local to this store."""
         return self._writers.find(name, encoding)
+
+    def add_writer(self, author: bytes, name: str = "default") -> Result[None]:
+        """Make ``author`` a writer, for whom the ``signer`` of the store signs (:func:`open_store`).
+
+        It may have written elsewhere: it appends after :meth:`gossiplog.Node.recover` or :meth:`recovered`.
+        """
+        check_author("author", author)
+        return self._writers.add(author, check_writer_name(name))
 
     def unlock(self, passphrase: str) -> Result[None]:
         """Let the writers sign whose seeds are protected by ``passphrase``, until the store is closed.

@@ -11,7 +11,9 @@ from gossiplog.live.core import StoreCore
 from gossiplog.live.results import Result, deliver
 from gossiplog.live.writer import Writer
 from gossiplog.log.encodings import encoding as find_encoding
+from gossiplog.log.kept_key import ForeignKey
 from gossiplog.log.keys import HeadSigner
+from gossiplog.store.logs import Logs
 from gossiplog.store.names import check_writer_name
 
 
@@ -43,3 +45,17 @@ class Writers:
 
         self._core.thread.call(lambda logs: logs.writer(name), made)
         return result
+
+    def add(self, author: bytes, name: str) -> Result[None]:
+        """Take a writer whose key somebody else keeps."""
+
+        def take(logs: Logs) -> str:
+            logs.import_key(name, ForeignKey(author))
+            return logs.copied
+
+        def taken(copied: str) -> None:
+            self._core.front.copied = copied
+            self._core.held.joined(author)
+            self._core.interest.joined(author)
+
+        return self._core.run(take).addCallback(taken)  # type: ignore[return-value]

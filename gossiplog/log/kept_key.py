@@ -1,12 +1,13 @@
 """What a store keeps of a writer's key.
 
-Responsible for: the seed as it is, or sealed with a passphrase; both as bytes.
+Responsible for: the seed as it is, or sealed with a passphrase, or whose key somebody else keeps; all as bytes.
 Must not know: files, names; where a passphrase comes from.
 Invariant: whose key it is can be read without a passphrase; what was opened is the seed of that author.
 
 Sealed, it is a tag of 32 bytes, the author, and one or two slots of 96 bytes, each of which has the whole seed: passes
 (u32), KiB of memory (u32), salt (16 bytes), nonce (24), and seed and authenticator of XChaCha20-Poly1305 (48), of which
-the additional data are tag, author, passes, KiB and salt.  Numbers are big-endian.
+the additional data are tag, author, passes, KiB and salt.  Numbers are big-endian.  Of a key that is elsewhere there is
+a tag, and the author.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gossiplog.log.keys import KEY_BYTES, Keypair
 from gossiplog.log.passphrase import SALT_BYTES, Cost, Passphrase, SealingKey
 
 SEALED_TAG: Final = b"gossiplog/1 sealed seed".ljust(32, b"\0")
+FOREIGN_TAG: Final = b"gossiplog/1 key elsewhere".ljust(32, b"\0")
 NONCE_BYTES: Final = 24
 MAX_SLOTS: Final = 2
 
@@ -72,7 +74,13 @@ class SealedSeed(NamedTuple):
         return None
 
 
-KeptKey: TypeAlias = Keypair | SealedSeed
+class ForeignKey(NamedTuple):
+    """A key that somebody else keeps, who signs for us."""
+
+    author: bytes
+
+
+KeptKey: TypeAlias = Keypair | SealedSeed | ForeignKey
 
 
 def seal(keypair: Keypair, key: SealingKey, entropy: Callable[[int], bytes]) -> Slot:
@@ -86,6 +94,8 @@ def dump(kept: KeptKey) -> bytes:
     """Return it as it is kept."""
     if isinstance(kept, Keypair):
         return kept.seed
+    if isinstance(kept, ForeignKey):
+        return _HEAD.pack(FOREIGN_TAG, kept.author)
     return _HEAD.pack(SEALED_TAG, kept.author) + b"".join(map(_dump_slot, kept.slots))
 
 
@@ -94,16 +104,21 @@ def check_kept(kept: object) -> bytes:
     if type(kept) is bytes:
         slots, rest = divmod(len(kept) - _HEAD.size, _SLOT.size)
         is_sealed = not rest and 1 <= slots <= MAX_SLOTS and kept.startswith(SEALED_TAG)
-        if is_sealed or len(kept) == KEY_BYTES:
+        is_foreign = len(kept) == _HEAD.size and kept.startswith(FOREIGN_TAG)
+        if is_sealed or is_foreign or len(kept) == KEY_BYTES:
             return kept
-    raise InvalidValueError(f"what is kept of a key is a seed of {KEY_BYTES} bytes, or a sealed one")
+    raise InvalidValueError(
+        f"what is kept of a key is a seed of {KEY_BYTES} bytes, a sealed one, or an author"
+    )
 
 
 def load(kept: bytes) -> KeptKey:
     """Return what is kept; :class:`InvalidValueError` for anything else."""
     if len(check_kept(kept)) == KEY_BYTES:
         return Keypair(kept)
-    _, author = _HEAD.unpack_from(kept)
+    tag, author = _HEAD.unpack_from(kept)
+    if tag == FOREIGN_TAG:
+        return ForeignKey(author)
     return SealedSeed(author, tuple(_load_slots(kept)))
 
 

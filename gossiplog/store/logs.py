@@ -24,6 +24,7 @@ from gossiplog.errors import (
 from gossiplog.limits import MAX_SEQ
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import ForkProof, build_proof, verify_proof
+from gossiplog.log.kept_key import ForeignKey
 from gossiplog.log.keys import KEY_BYTES, HeadSigner, Keypair, short_key
 from gossiplog.log.segment import HoledRow, Segment
 from gossiplog.paths import AnyPath
@@ -179,12 +180,12 @@ class Logs:
         self._home.check()
         return self._keys
 
-    def import_key(self, name: str, keypair: Keypair) -> None:
+    def import_key(self, name: str, key: Keypair | ForeignKey) -> None:
         """Take a writer that was one elsewhere; it appends after :meth:`recovered`.  Durable on return."""
         self._home.check()
         if self._mine.shared is not None:
             raise self._no_writers()
-        self._keys.add(name, keypair, lambda author: self._custody.doubt(name, author))
+        self._keys.add(name, key, lambda author: self._custody.doubt(name, author))
 
     @property
     def secrets(self) -> Secrets:

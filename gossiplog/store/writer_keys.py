@@ -16,6 +16,7 @@ from contextlib import suppress
 from gossiplog.errors import (
     InvalidValueError,
     KeyLockedError,
+    SignerError,
     StoreDamagedError,
     StoreError,
     UnknownWriterError,
@@ -23,9 +24,10 @@ from gossiplog.errors import (
 )
 from gossiplog.limits import MAX_WRITERS
 from gossiplog.log import passphrase as passphrases
-from gossiplog.log.kept_key import KeptKey, SealedSeed, Slot, dump, load, seal
+from gossiplog.log.kept_key import ForeignKey, KeptKey, SealedSeed, Slot, dump, load, seal
 from gossiplog.log.keys import KEY_BYTES, HeadSigner, Keypair, format_author
 from gossiplog.log.passphrase import SALT_BYTES, Passphrase, SealingKey
+from gossiplog.log.signer import Signer, SignerKey
 from gossiplog.store.interface import Secrets
 from gossiplog.store.names import check_writer_name
 
@@ -63,6 +65,7 @@ class WriterKeys:
         self._entropy = entropy
         self._kept: dict[str, KeptKey] = {}
         self._sealing: SealingKey | None = None
+        self._signer: Signer | None = None
         self.signers: dict[bytes, HeadSigner] = {}
         for name in secrets().seed_names():
             seed = secrets().seed(name)
@@ -98,7 +101,14 @@ class WriterKeys:
         self._require_free(name)
         return self._keep(name, Keypair(self._entropy(KEY_BYTES)), adopt)
 
-    def add(self, name: str, keypair: Keypair, doubt: Callable[[bytes], None]) -> None:
+    def use(self, signer: Signer) -> None:
+        """Let ``signer`` sign for those writers whose seeds are not here."""
+        self._signer = signer
+        for key in self.signers.values():
+            if isinstance(key, SignerKey):
+                key.signer = signer
+
+    def add(self, name: str, key: Keypair | ForeignKey, doubt: Callable[[bytes], None]) -> None:
         """Take a writer that was one elsewhere, durable on return; ``doubt`` is told of it before it is here.
 
         :raises InvalidValueError: the name is taken, or the author writes here by another one.
@@ -106,21 +116,24 @@ class WriterKeys:
         """
         self._require_free(name)
         for known, author in self.authors.items():
-            if known == name or author == keypair.author:
+            if known == name or author == key.author:
                 raise InvalidValueError(
                     f"store {self._path} has a writer {known!r} already, {format_author(author)}"
                 )
-        self._keep(name, keypair, doubt)
+        self._keep(name, key, doubt)
 
     def keypair(self, name: str) -> Keypair:
         """Return the key pair of a writer, with its seed.
 
         :raises UnknownWriterError: there is none of that name.
         :raises KeyLockedError: its seed is protected, and the passphrase was not given.
+        :raises SignerError: it is not here.
         """
         signer = self.find(name)
         if isinstance(signer, Keypair):
             return signer
+        if isinstance(signer, SignerKey):
+            raise SignerError(f"the seed of writer {name!r} is not in store {self._path}: an agent keeps it")
         if isinstance(signer, LockedKey):
             raise locked(self._path, f"the seed of its writer {name!r}")
         raise UnknownWriterError(f"store {self._path} has no writer {name!r}")
@@ -129,15 +142,18 @@ class WriterKeys:
         check_writer_name(name)
         if len(self._kept) >= MAX_WRITERS:
             raise InvalidValueError(f"a store has at most {MAX_WRITERS} writers")
-        if self._sealing is None and self.is_protected:
-            raise locked(self._path, "each seed here")
 
-    def _keep(self, name: str, keypair: Keypair, tell: Callable[[bytes], None]) -> Keypair:
-        kept = keypair if self._sealing is None else self._under([], keypair, self._sealing)
-        tell(keypair.author)
+    def _keep(self, name: str, key: Keypair | ForeignKey, tell: Callable[[bytes], None]) -> HeadSigner:
+        kept: KeptKey = key
+        if isinstance(key, Keypair):
+            if self._sealing is not None:
+                kept = self._under([], key, self._sealing)
+            elif self.is_protected:
+                raise locked(self._path, "each seed here")
+        tell(key.author)
         self._secrets().create_seed(name, dump(kept))
-        self._add(name, kept, keypair)
-        return keypair
+        self._add(name, kept, key if isinstance(key, Keypair) else None)
+        return self.signers[key.author]
 
     def unlock(self, text: str) -> None:
         """Take the passphrase of the seeds; those that are made from now on get it, too, also where there are none yet.
@@ -228,5 +244,8 @@ class WriterKeys:
         self._kept[name] = kept
         if isinstance(kept, Keypair):
             self.signers[kept.author] = kept
+        elif isinstance(kept, ForeignKey):
+            key = self.signers[kept.author] = SignerKey(kept.author, name)
+            key.signer = self._signer
         else:
             self.signers[kept.author] = keypair or LockedKey(self._path, name, kept.author)

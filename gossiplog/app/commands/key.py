@@ -19,7 +19,9 @@ from gossiplog.app.commands.local import Opened, opened, option
 from gossiplog.app.commands.moving import AddVerb
 from gossiplog.app.printing import say
 from gossiplog.control.logs import NodeLogs
-from gossiplog.errors import ControlError, KeyLockedError, StoreInUseError
+from gossiplog.errors import ControlError, InvalidKeyError, KeyLockedError, SignerError, StoreInUseError
+from gossiplog.live.ssh_agent import SSHAgent
+from gossiplog.log.kept_key import ForeignKey
 from gossiplog.log.keys import Keypair, format_author
 from gossiplog.store.logs import Logs
 
@@ -34,14 +36,19 @@ def add_verb(verb: AddVerb) -> None:
     keys = verb(
         "key",
         key,
-        "protect the seeds of the writers by a passphrase, or have them as words",
+        "protect the seeds of the writers by a passphrase, have them as words, or have none: keys of an ssh-agent",
         "gossiplog key protect --store ~/notes\n  gossiplog key unlock --store ~/notes --passphrase-file secret",
     )
-    about = "\n".join(f"{name}: {action.__doc__}" for name, action in ACTIONS.items())
-    keys.add_argument("action", choices=[*ACTIONS], metavar="ACTION", help=", ".join(ACTIONS))
+    actions = {**ACTIONS, **MAKING}
+    about = "\n".join(f"{name}: {action.__doc__}" for name, action in actions.items())
+    keys.add_argument("action", choices=[*actions], metavar="ACTION", help=", ".join(actions))
     keys.epilog = f"actions:\n{about}\n\n{keys.epilog}"
     passphrases.add_option(keys)
-    keys.add_argument("--writer", default="default", metavar="NAME", help="local author of export and import")
+    keys.add_argument(
+        "--writer", default="default", metavar="NAME", help="local author of export, import and agent"
+    )
+    about = "which key of the ssh-agent: its comment, or as an author (default: the only one)"
+    keys.add_argument("--author", metavar="KEY", help=about)
     keys.add_argument(
         "--words", action="store_true", help="as 24 words, as which export and import have a seed anyway"
     )
@@ -55,9 +62,13 @@ def add_verb(verb: AddVerb) -> None:
 
 def key(arguments: Namespace) -> int:
     """Do one action."""
-    action = ACTIONS[arguments.action]
-    with closing(opened(arguments.store, arguments.wait, init=action is _import)) as logs:
-        action(logs, arguments)
+    if (make := MAKING.get(arguments.action)) is not None:
+        made = make(arguments)  # before there is a store
+        with closing(opened(arguments.store, arguments.wait, init=True)) as logs:
+            _take(_ours(logs), made, arguments)
+    else:
+        with closing(opened(arguments.store, arguments.wait)) as logs:
+            ACTIONS[arguments.action](logs, arguments)
     return 0
 
 
@@ -103,15 +114,32 @@ def _export(logs: Opened, arguments: Namespace) -> None:
     say(to_words(ours.keys.keypair(arguments.writer).seed))
 
 
-def _import(logs: Opened, arguments: Namespace) -> None:
+def _import(arguments: Namespace) -> Keypair:
     """make a writer of 24 words, and a store if there is none; it appends after recover"""
-    ours = _ours(logs)
-    keypair = Keypair(arguments.seed or _typed_seed())
+    return Keypair(arguments.seed or _typed_seed())
+
+
+def _agent(arguments: Namespace) -> ForeignKey:
+    """make a writer of an Ed25519 key of the ssh-agent, which signs for it; it appends after recover"""
+    known, said = SSHAgent().authors(), arguments.author
+    if not known:
+        raise SignerError("the ssh-agent has no Ed25519 key, or is locked: ssh-add")
+    found = [author for author, comment in known.items() if said in (None, comment, format_author(author))]
+    if len(found) != 1:
+        which = "several keys" if found else "no key of that name"
+        shown = ", ".join(f"{format_author(author)} ({comment})" for author, comment in known.items())
+        raise SignerError(f"the ssh-agent has {which}: say --author, one of {shown}")
+    return ForeignKey(found[0])
+
+
+def _take(logs: Logs, made: Keypair | ForeignKey, arguments: Namespace) -> None:
     passphrases.unlock(logs.keys, arguments.passphrase_file)
-    ours.import_key(arguments.writer, keypair)
-    say(f"{format_author(keypair.author)} {arguments.writer}")
+    logs.import_key(arguments.writer, made)
+    say(f"{format_author(made.author)} {arguments.writer}")
     where = option("--store", arguments.store)
-    say(f"it appends after: gossiplog recover {where} --network NETWORK PEER")
+    say(
+        f"it appends after: gossiplog recover {where} --network NETWORK PEER (or --alone, if it never wrote elsewhere)"
+    )
 
 
 def _ours(logs: Opened) -> Logs:
@@ -130,7 +158,10 @@ def _seed_in(path: str) -> bytes:
 def _typed_seed() -> bytes:
     from gossiplog.log.words import from_words
 
-    text = passphrases.asked("24 words") if sys.stdin.isatty() else sys.stdin.read(MOST_CHARS)
+    try:
+        text = passphrases.asked("24 words") if sys.stdin.isatty() else sys.stdin.read(MOST_CHARS)
+    except UnicodeDecodeError:
+        raise InvalidKeyError("what came on standard input is no text") from None
     return from_words(text or "")
 
 
@@ -139,8 +170,13 @@ ACTIONS: Final[Mapping[str, Callable[[Opened, Namespace], None]]] = {
     "unprotect": _unprotect,
     "unlock": _unlock,
     "export": _export,
-    "import": _import,
 }
+
+MAKING: Final[Mapping[str, Callable[[Namespace], Keypair | ForeignKey]]] = {
+    "import": _import,
+    "agent": _agent,
+}
+"""What makes a writer."""
 
 
 def _seeds(logs: Opened) -> str:
