@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import Enum
 from math import ceil
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError
@@ -64,6 +64,18 @@ class Quotas:
     def or_else(self, authors: int, bytes: int | None = None) -> Quotas:
         """Return these with bounds for what all others together take, where there is none."""
         return replace(self, authors=self.authors or authors, bytes=self.bytes or bytes)
+
+
+_NO_ROOM: Final = {
+    Quota.AUTHORS: "this machine has no memory for more authors",
+    Quota.BYTES: "the disk has no room for more",
+}
+"""What bounds are for that nobody asked for."""
+
+
+def why_full(quota: Quota, asked: Quotas) -> str:
+    """Return in words why nothing more is taken; ``asked`` are the bounds that somebody asked for."""
+    return f"over the quota {quota.value}" if getattr(asked, quota.value) else _NO_ROOM[quota]
 
 
 class Usage(NamedTuple):

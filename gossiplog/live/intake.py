@@ -22,7 +22,7 @@ from gossiplog.errors import (
 )
 from gossiplog.gossip.acceptance import Extends, Verdict, judge
 from gossiplog.gossip.interest import KEPT_AS, Choices
-from gossiplog.gossip.quotas import QuotaLedger, Quotas
+from gossiplog.gossip.quotas import QuotaLedger, Quotas, why_full
 from gossiplog.live.hands import Hands
 from gossiplog.live.memory_size import default_authors, default_disk
 from gossiplog.log.disk_cost import proof_bytes, row_bytes
@@ -63,6 +63,7 @@ class Intake:
             )
         )
         self._choices = choices
+        self._asked = quotas
         weights = hands.weights()
         bounds = quotas.or_else(default_authors(), default_disk(disk, weights.bytes, weights.bytes))
         self._ledger = QuotaLedger(bounds, weights, local)
@@ -136,7 +137,7 @@ class Intake:
         segment = found.segment
         size, now = row_bytes(len(segment.bodies)), time.monotonic()
         if (quota := self._ledger.breach(segment.author, size, now)) is not None:
-            raise RefusedError(f"entry {ours.seq + 1} is over the quota {quota.value}")
+            raise RefusedError(f"from entry {ours.seq + 1} on: {why_full(quota, self._asked)}")
         self._ledger.accepted(segment, now)
         self._coming[segment.author] = found.head
         self._put(Accept(segment, found.head), size)
@@ -149,7 +150,7 @@ class Intake:
 
     def _add(self, proof: ForkProof) -> None:
         if (quota := self._ledger.full(proof.author, proof_bytes(proof))) is not None:
-            raise RefusedError(f"the proof that it forked is over the quota {quota.value}")
+            raise RefusedError(f"the proof that it forked: {why_full(quota, self._asked)}")
         self._requests.append(AddFork(proof))
         self._commit()
         self.forks += 1

@@ -38,7 +38,7 @@ from gossiplog.control.logs import NodeLogs
 from gossiplog.control.messages import key_of
 from gossiplog.control.opening import is_shown, shown
 from gossiplog.errors import ByeCode, StoreInUseError, StoreLockedError, StoreNotFoundError
-from gossiplog.gossip.quotas import Quota, Quotas
+from gossiplog.gossip.quotas import Quota, Quotas, why_full
 from gossiplog.live.opening import open_store
 from gossiplog.live.store import Store
 from gossiplog.log.keys import short_key
@@ -51,12 +51,6 @@ from gossiplog.ticket import Ticket
 
 NAMED_AUTHORS = 4
 """Of those that are over a quota, so many are named."""
-
-_NO_ROOM = {
-    Quota.AUTHORS: "this machine has no memory for more authors",
-    Quota.BYTES: "the disk has no room for more",
-}
-"""What bounds are for that nobody asked for."""
 
 _ANY = Quotas(authors=1, bytes_per_author=1, bytes=1, entries_per_second=1)
 """Of a node that was started by somebody else: it does not say which of its bounds were asked for."""
@@ -228,7 +222,7 @@ def refused(over: Mapping[bytes, Quota], asked: Quotas) -> Iterator[str]:
     for quota in sorted(set(over.values()), key=lambda quota: quota.value):
         authors = sorted(short_key(author) for author, which in over.items() if which is quota)
         named = ", ".join(authors[:NAMED_AUTHORS]) + (", ..." if len(authors) > NAMED_AUTHORS else "")
-        why = f"over the quota {quota.value}" if getattr(asked, quota.value) else _NO_ROOM[quota]
+        why = why_full(quota, asked)
         yield f"not all was taken of {len(authors):,} author{'s' * (len(authors) > 1)} ({named}): {why}"
 
 
