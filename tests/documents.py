@@ -120,19 +120,22 @@ def free_ports() -> dict[str, str]:
 class Shell:
     """I am bash in a directory: commands go in one at a time; what they and their background jobs print comes out."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, is_clean: bool = False) -> None:
+        """A shell that ``is_clean`` has Python, and no gossiplog before it is installed."""
         scripts = directory / ".scripts"
         scripts.mkdir()
         ours = Path(sys.executable).parent
         for name, command in (("python", ""), ("python3", ""), ("gossiplog", "-m gossiplog.app.cli")):
-            if command and (ours / name).exists():
+            if command and ((ours / name).exists() or is_clean):
                 continue
             (scripts / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
             (scripts / name).chmod(0o755)
         self.environ = dict(
             os.environ,
-            PATH=os.pathsep.join([str(scripts), str(ours), os.environ.get("PATH", os.defpath)]),
-            PYTHONPATH=str(Path(gossiplog.__file__).parent.parent),
+            PATH=os.pathsep.join(
+                [str(scripts), *([] if is_clean else [str(ours)]), os.environ.get("PATH", os.defpath)]
+            ),
+            PYTHONPATH="" if is_clean else str(Path(gossiplog.__file__).parent.parent),
             PYTHONUNBUFFERED="1",
             HOME=str(directory),
             LC_ALL="C.UTF-8",

@@ -38,6 +38,7 @@ from tests.documents import (
     steps,
     titles,
 )
+from tests.test_wheel import two_wheels
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = Path(os.environ.get("GOSSIPLOG_SOURCE", ROOT))
@@ -66,13 +67,18 @@ class BlockTests(SynchronousTestCase):
             used = any(re.search(rf"(?m)^\$ .*\b{program} ", block.text) for block in blocks(path))
             if used and shutil.which(program) is None:
                 raise SkipTest(f"needs {program}")
+        installs = any("-m venv" in block.text for block in blocks(path) if block.language == "console")
+        if installs and "GOSSIPLOG_DAY" not in os.environ:
+            raise SkipTest("takes a minute; see CONTRIBUTING.rst")
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
+        if installs:
+            two_wheels(directory)
         for name in ("tests", "examples"):
             (directory / name).symlink_to(ROOT / name)
         ports = free_ports()
         saved: set[str] = set()
-        shell = Shell(directory)
+        shell = Shell(directory, is_clean=installs)
         self.addCleanup(shell.close)
         for block in blocks(path):
             for port, free in ports.items():

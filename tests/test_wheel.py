@@ -69,6 +69,21 @@ def built() -> tuple[Path, Path]:
     return sdist, build("wheel", unpacked, place / "wheel")
 
 
+def two_wheels(place: Path) -> None:
+    """Put the wheel into a directory, and one that says to be of the version after it."""
+    wheel = built()[1]
+    name, old, rest = wheel.name.split("-", 2)
+    new = ".".join([*old.split(".")[:-1], str(int(old.split(".")[-1]) + 1)])
+    shutil.copy(wheel, place)
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(place / f"{name}-{new}-{rest}", "w") as other:
+        for entry in one.infolist():
+            content = one.read(entry)
+            if ".dist-info/" in entry.filename:
+                content = content.replace(f"{name}-{old}".encode(), f"{name}-{new}".encode())
+                content = content.replace(f"\nVersion: {old}\n".encode(), f"\nVersion: {new}\n".encode(), 1)
+            other.writestr(entry.filename.replace(f"{name}-{old}", f"{name}-{new}"), content)
+
+
 class ContentTests(SynchronousTestCase):
     """What is in the two files."""
 

@@ -37,7 +37,7 @@ SMALL_DISK = "size=3m"
 NODE = """
 import sys
 from gossiplog import blocking
-with blocking.Store(sys.argv[1]) as store, blocking.Node(store, network=sys.argv[2]):
+with blocking.Store(sys.argv[1], wait=60) as store, blocking.Node(store, network=sys.argv[2]):
     print("ready", flush=True)
     sys.stdin.read()
 """
@@ -70,7 +70,8 @@ class Ground:
             stdout=subprocess.PIPE,
         )
         assert node.stdout is not None
-        node.stdout.readline()
+        if node.stdout.readline() != b"ready\n":
+            raise Wrong("the node does not start again")
         return node
 
     def kill_the_node(self) -> None:
@@ -244,10 +245,10 @@ def _on_a_full_disk(ground: Ground, name: str, small: Path) -> None:
 
 
 def _again(ground: Ground, said: tuple[str, ...]) -> None:
-    """Say it once more; what came to its end before says so."""
+    """Say it once more; what came to its end before writes nothing over what it made."""
     process = ground.start(*said)
     _, err = process.communicate()
-    if process.returncode and b"already" not in err and b"not empty" not in err:
+    if process.returncode and b"is there already" not in err and b"is another store" not in err:
         raise Wrong(f"{' '.join(said)}, said again: {err.decode().strip()[-300:]}")
 
 
