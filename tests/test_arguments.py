@@ -98,7 +98,7 @@ HASHABLE = frozenset(NONSENSE) - {"[]", "{}", "set"}
 """What may be looked for, although it is nowhere."""
 
 
-INTERNAL = {f"Follows.{name}" for name in ("on", "listen", "joined", "tell", "forked", "committed")}
+INTERNAL = {f"Follows.{name}" for name in ("on", "listen", "joined", "tell", "forked", "committed", "close")}
 INTERNAL |= {"Cursor.apply", "Cursor.difference", "DamageReports.found", "Quotas.or_else", "Clock.range"}
 """What layers of gossiplog ask of each other."""
 

@@ -264,11 +264,11 @@ class InterestExchange:
             self.lift_rested_at(self._core.ledger.rests_until)
 
     def forgotten(self, event: events.Forgotten) -> None:
-        """These were deleted: nothing is held of them, but for what the same commit brought again."""
+        """These were deleted: nothing is held of them."""
         lifted: dict[bytes, None] = {}
         for author in event.authors:
             self._core.heads.forget(author)
-            self._pulls.schedule.durable(author, self._core.heads.clock.seq(author))
+            self._pulls.schedule.durable(author, 0)
             lifted.update(dict.fromkeys(self._core.ledger.forgotten(author)))
             for session in self._core.sessions.values():
                 self._core.drop(session, author)

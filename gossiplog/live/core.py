@@ -211,6 +211,7 @@ class StoreCore:
             check_caller(self.reactor)
             self._closing = True
             self.front.gate.close()
+            self.interest.close()
             self.sharing.stop()
             if self._timeline is not None:
                 self._timeline.close()

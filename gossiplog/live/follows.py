@@ -49,7 +49,7 @@ class Follows:
         """``kept`` is what the store has of the choices; ``check`` raises where nothing can be written, before anything
         changes."""
         self.choices = choices
-        self._kept = KeptChoices(choices, kept, write, self._changed)
+        self._kept = KeptChoices(choices, kept, write, self._changed, reactor)
         self._write = write
         self._check = check
         self._reactor = reactor
@@ -126,6 +126,10 @@ class Follows:
     def committed(self, report: CommitReport) -> None:
         """The store wrote something."""
         self._kept.committed(report)
+
+    def close(self) -> None:
+        """The store is closed."""
+        self._kept.close()
 
     def joined(self, author: bytes) -> None:
         """A new local writer is wanted from now on."""

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from gossiplog import limits
 from gossiplog.errors import InvalidValueError, StoreError, StoreFullError, StoreUnreachableError
 from gossiplog.gossip.interest import KEPT_AS, Choices
+from gossiplog.live.append_gate import Timers
 from gossiplog.store.requests import CommitReport, Moved, SetMeta
 
 Change: TypeAlias = Callable[[Choices, Sequence[bytes]], object]
@@ -35,14 +37,18 @@ class KeptChoices:
         kept: bytes | None,
         write: Callable[[SetMeta, Callable[[Any], None]], object],
         told: Callable[[Sequence[bytes]], object],
+        timers: Timers,
     ) -> None:
-        """``write`` asks the store's thread; ``told`` hears of whom something else was chosen."""
+        """``write`` asks the store's thread; ``told`` hears of whom something else was chosen; ``timers`` is a
+        reactor."""
         self.choices = choices
         self._kept = kept
         self._write = write
         self._told = told
         self._pending: list[_Pending] = []
         self._writing = 0
+        self._timers = timers
+        self._retry: Any = None
 
     def change(self, change: Change, authors: Sequence[bytes], done: Callable[[Any], None]) -> None:
         """Choose something; ``done`` hears when it is durable, or why it is not.  Raises what ``change`` does."""
@@ -53,17 +59,22 @@ class KeptChoices:
             self._put()
 
     def committed(self, report: CommitReport) -> None:
-        """The store wrote something: others may have chosen, and what it had no room for it may take now."""
+        """The store wrote something: others may have chosen."""
         if KEPT_AS in report.values:
             self._heard(report.values[KEPT_AS])
-        if report.results and not self._writing:
-            self._put()
+
+    def close(self) -> None:
+        """Try no more to write what the store had no room for."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     def _heard(self, value: bytes | None) -> None:
         if value != self._kept:
             self._take(value)
 
     def _put(self) -> None:
+        self.close()
         if not self._pending:
             return
         self._writing = len(self._pending)
@@ -72,6 +83,11 @@ class KeptChoices:
             self._write(SetMeta(KEPT_AS, value, (self._kept,)), lambda reply: self._answered(value, reply))
         except StoreError as error:  # it was closed
             self._answered(value, error)
+
+    def _again(self) -> None:
+        self._retry = None
+        if not self._writing:
+            self._put()
 
     def _answered(self, value: bytes, reply: Any) -> None:
         if isinstance(reply, Moved):
@@ -84,6 +100,7 @@ class KeptChoices:
             reply, StoreFullError | StoreUnreachableError
         ):  # it stays in force, and is written later
             self._pending = [*(each._replace(done=_ignore) for each in done), *rest]
+            self._retry = self._timers.callLater(limits.RETRY_WRITE_SECONDS, self._again)
         else:
             self._pending = rest
             self._kept = self._kept if isinstance(reply, BaseException) else value

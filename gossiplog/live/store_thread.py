@@ -318,6 +318,7 @@ class StoreThread:
 
     def _deliver(self, delivery: Delivery) -> None:
         if delivery.report is not None or delivery.brought_bytes:
-            call_each(self._reactor, [self._delivered], delivery)
+            for part in delivery.parts():
+                call_each(self._reactor, [self._delivered], part)
         for answer, value in delivery.answers:
             call_each(self._reactor, [answer], value)  # the others must hear all the same

@@ -174,3 +174,12 @@ class Delivery(NamedTuple):
     stale: tuple[bytes, ...] = ()
     has_room: bool = False
     answers: Sequence[tuple[Callable[[Any], None], Any]] = ()
+
+    def parts(self) -> list[Delivery]:
+        """Return this, to be told one after the other: first what was deleted, and what others set, then what is there
+        now; so that nobody who hears of the one meets a clock that is ahead with the other."""
+        report = self.report
+        if report is None or not report.forgotten:
+            return [self]
+        first = CommitReport([], [], {}, report.forgotten, values=report.values)
+        return [Delivery(first), self._replace(report=report._replace(forgotten=(), values={}))]

@@ -8,8 +8,9 @@ twice.  While whoever tries again finds nobody, nobody else waits for an answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import Any, Final
 
 from gossiplog.errors import (
@@ -18,12 +19,14 @@ from gossiplog.errors import (
     MissingExtraError,
     StoreClosedError,
     StoreError,
+    StoreFullError,
     StoreUnreachableError,
 )
 
 try:
     import psycopg
     from psycopg import errors as sqlstate
+    from psycopg import waiting
     from psycopg.conninfo import conninfo_to_dict
     from psycopg.pq import Conninfo, TransactionStatus
 except ImportError as error:
@@ -42,6 +45,54 @@ _PATIENCE: Final = {
     "tcp_user_timeout": 15_000,
 }
 """A host that is gone without a word is noticed in so many seconds, whatever waits for it; unless said otherwise."""
+
+
+_ANSWER_SECONDS: Final = 30.0
+"""Without a word from the database while it is to answer, even where the network says that all was delivered: a commit
+that waits for a standby that is gone, a proxy that stands still.  Then the connection is given up, not the COMMIT."""
+
+_LOCK_SECONDS: Final = 5.0
+"""For a lock that somebody else holds: a relay holds one for milliseconds, an operator's session for hours."""
+
+_IDLE_SECONDS: Final = 10.0
+"""Between two statements of a transaction of ours: the database ends it for a relay that stands still, and gives others
+the heads that it holds."""
+
+
+_ELSEWHERE: Final = (
+    psycopg.OperationalError,
+    sqlstate.IdleInTransactionSessionTimeout,
+    sqlstate.ReadOnlySqlTransaction,  # a standby: the primary is another host now
+)
+
+_NO_USE: Final = (sqlstate.LockNotAvailable,)
+"""Asking again at once would only wait once more."""
+
+
+class _Bounded(psycopg.Connection[Any]):
+    """I wait for an answer for so long and no longer, and never cancel what was asked, whoever presses Ctrl-C: a COMMIT
+    that is cancelled while it waits for a standby is done, on the primary alone."""
+
+    patience = _ANSWER_SECONDS
+
+    def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
+        """Do what is to be done with the connection."""
+        return waiting.wait(_bounded(gen, self.patience), self.pgconn.socket, interval=self.patience / 4)
+
+
+def _bounded(gen: Generator[Any, Any, Any], patience: float) -> Generator[Any, Any, Any]:
+    asked = next(gen)
+    silent_since = monotonic()
+    while True:
+        ready = yield asked
+        if ready:
+            silent_since = monotonic()
+        elif monotonic() - silent_since >= patience:
+            raise psycopg.OperationalError(f"no answer in {patience:g} seconds")
+        try:
+            asked = gen.send(ready)
+        except StopIteration as end:
+            return end.value
 
 
 class Reach:
@@ -67,7 +118,12 @@ class Connection:
         said = conninfo_to_dict(self._conninfo)
         options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, **_PATIENCE, **said}
         try:
-            connection = psycopg.connect(**options, autocommit=True)
+            connection = _Bounded.connect(**options, autocommit=True)
+            connection.patience = _ANSWER_SECONDS
+            connection.execute(
+                f"SET lock_timeout = {1000 * _LOCK_SECONDS:.0f}; "
+                f"SET idle_in_transaction_session_timeout = {1000 * _IDLE_SECONDS:.0f}"
+            )
         except psycopg.Error as error:
             raise self.unreachable(error) from error
         connection.prepare_threshold = 1
@@ -76,6 +132,17 @@ class Connection:
     def unreachable(self, error: Exception) -> StoreUnreachableError:
         """Return what is said of a database that does not answer."""
         return StoreUnreachableError(f"{self.path} cannot be reached: {' '.join(str(error).split())}")
+
+    def _meaning(self, error: psycopg.Error) -> StoreError:
+        """Return what an error says of the store, nothing of which was done; the connection is given up if need be."""
+        if isinstance(error, sqlstate.DiskFull):
+            self._roll_back()
+            return StoreFullError(f"{self.path}: no space left; nothing was written")
+        if isinstance(error, _ELSEWHERE) or self._connection.closed:
+            self.drop()
+            return self.unreachable(error)
+        self._roll_back()
+        return StoreError(f"{self.path}: {error}")
 
     @property
     def raw(self) -> psycopg.Connection[Any]:
@@ -92,12 +159,10 @@ class Connection:
             try:
                 with self.raw.cursor(binary=True) as cursor:
                     return cursor.execute(question, parameters).fetchall()
-            except psycopg.OperationalError as error:
-                self.drop()
-                if is_last:
-                    raise self.unreachable(error) from error
             except psycopg.Error as error:
-                raise StoreError(f"{self.path}: {error}") from error
+                meant = self._meaning(error)
+                if is_last or not isinstance(meant, StoreUnreachableError) or isinstance(error, _NO_USE):
+                    raise meant from error
         raise AssertionError
 
     def do(self, statement: str, parameters: Sequence[object]) -> int:
@@ -122,12 +187,8 @@ class Connection:
         except (sqlstate.DeadlockDetected, sqlstate.SerializationFailure) as error:
             self._roll_back()
             raise LostRaceError(tuple(authors), tuple(keys)) from error
-        except psycopg.OperationalError as error:
-            self.drop()
-            raise self.unreachable(error) from error
         except psycopg.Error as error:
-            self._roll_back()
-            raise StoreError(f"{self.path}: {error}") from error
+            raise self._meaning(error) from error
         except BaseException:
             self._roll_back()
             raise
@@ -155,6 +216,8 @@ class Connection:
         raise AssertionError
 
     def _roll_back(self) -> None:
+        if self._connection.info.transaction_status is TransactionStatus.IDLE:
+            return
         try:
             self._connection.execute("ROLLBACK")
         except psycopg.Error:

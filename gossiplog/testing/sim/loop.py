@@ -84,9 +84,10 @@ class Carrier:
     def _delivered(self, delivery: Delivery) -> None:
         disk = self.disk
         if delivery.report is not None or delivery.brought_bytes:
-            if delivery.report is not None:
-                self._noted(delivery.report)
-            self.loop.disk.delivered(self.front.delivered(delivery))
+            for part in delivery.parts():
+                if part.report is not None:
+                    self._noted(part.report)
+                self.loop.disk.delivered(self.front.delivered(part))
         for answer, value in delivery.answers:
             if disk.dead:
                 return

@@ -72,14 +72,15 @@ class SimNode(Carrier):
         self.local = tuple(logs.writers().values())
         held = Held.of(logs)
         self.weights = held.weigh(logs.weighing.begin())
-        self.front = StoreFront(self.disk, held, logs.copied, LocalTimers(self.world, self.clock))
+        timers = LocalTimers(self.world, self.clock)
+        self.front = StoreFront(self.disk, held, logs.copied, timers)
         self.heads = Heads(held.clock, held.forks, held.local, logs.holed_authors())
         instance = self.random.randbytes(16)
         self.replica = Replica(self.id, instance, self.heads, agent=self.name, mode=self.mode)
         kept = logs.meta(KEPT_AS)
         self.choices = Choices.load(kept, held.local)
         told = lambda authors: self.handle(events.InterestChanged(tuple(authors)))  # noqa: E731
-        self._kept = KeptChoices(self.choices, kept, self.front.write, told)
+        self._kept = KeptChoices(self.choices, kept, self.front.write, told, timers)
         self.replica.limit_to(self.choices, QuotaLedger(self.quotas, self.weights, held.local))
         self.loop = Loop(self.replica, self.front, self, lambda: None)
         self.reset()
@@ -96,6 +97,7 @@ class SimNode(Carrier):
         self.world.note(f"{self.name} crashes")
         self.up = self.frozen = False
         self.loop.end()
+        self._kept.close()
         self.disk.crash()
         self.backend = self.backend.reopen()
         for dialer in self.dialers:
