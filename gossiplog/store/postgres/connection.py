@@ -193,7 +193,7 @@ class Connection:
             self._roll_back()
             raise
         try:
-            connection.execute("COMMIT")
+            connection.execute("COMMIT", prepare=False)
         except psycopg.Error as error:
             self.drop()
             raise LostRaceError(tuple(authors), tuple(keys)) from error
