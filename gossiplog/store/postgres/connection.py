@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from time import monotonic
 from typing import Any, Final
 
 from gossiplog.errors import (
@@ -77,17 +76,21 @@ class _Bounded(psycopg.Connection[Any]):
 
     def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
         """Do what is to be done with the connection."""
-        return waiting.wait(_bounded(gen, self.patience), self.pgconn.socket, interval=self.patience / 4)
+        bounded = _bounded(gen, self.patience)
+        return waiting.wait(bounded, self.pgconn.socket, interval=self.patience / _LOOKS)
+
+
+_LOOKS: Final = 4
+"""How often a connection is looked at before it is given up."""
 
 
 def _bounded(gen: Generator[Any, Any, Any], patience: float) -> Generator[Any, Any, Any]:
     asked = next(gen)
-    silent_since = monotonic()
+    silent = 0
     while True:
         ready = yield asked
-        if ready:
-            silent_since = monotonic()
-        elif monotonic() - silent_since >= patience:
+        silent = 0 if ready else silent + 1
+        if silent == _LOOKS:
             raise psycopg.OperationalError(f"no answer in {patience:g} seconds")
         try:
             asked = gen.send(ready)
