@@ -7,8 +7,8 @@ and in another window, with another suffix and so another store:
     python multichat.py 2
 
 Everyone on a topic is in one network, whose key is the SHA-256 of the topic.  On this machine they find each other
-without an address: each takes the first free of a few ports that follow from the topic, and dials all the others.
-On other machines too, if they look for each other: with --lan on the local network, with --dht anywhere.
+without an address: each takes the first free of a few ports that follow from the topic, and dials all the others.  On
+the computers of one local network too (that needs zeroconf: pip install 'gossiplog[lan]'), and with --dht anywhere.
 
     python multichat.py 1 --dht
 """
@@ -97,7 +97,7 @@ if __name__ == "__main__":
     parser.add_argument("--nickname", help="default: cat-lover-SUFFIX")
     parser.add_argument("--dir", type=Path, default=Path(), help="where the stores are (default: here)")
     add_options(parser)
-    given, finding = parse(parser)
+    given, finding = parse(parser, near=True)
     if not given.suffix.isalnum():
         parser.error("a suffix is letters and digits")
     try:

@@ -106,7 +106,7 @@ PUBLIC_MODULES = {
 
 LARGEST_MODULE_LINES = 400
 
-VALUES = {"addresses", "arguments", "errors", "limits", "paths", "printable"}
+VALUES = {"addresses", "arguments", "back_off", "errors", "limits", "paths", "printable"}
 BELOW = {
     "errors": {"printable"},
     "printable": {"limits"},

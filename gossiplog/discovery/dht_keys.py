@@ -11,11 +11,13 @@ import hmac
 from hashlib import sha256
 from typing import Final
 
+from gossiplog.log.keys import tag_for
+
 KEY_BYTES: Final = 20
 """Of a BitTorrent infohash."""
 
 DAY_SECONDS: Final = 86_400
-_TAG: Final = b"gossiplog/1 dht".ljust(32, b"\0")
+_TAG: Final = tag_for("dht")
 
 
 def day_of(unix_seconds: float) -> int:

@@ -18,10 +18,11 @@ from typing import Final
 from gossiplog import limits
 from gossiplog.addresses import Address, in_subnets
 from gossiplog.errors import InvalidValueError
+from gossiplog.log.keys import tag_for
 
 VERSION: Final = b"1"
 SALT_BYTES: Final = 8
-_TAG: Final = b"gossiplog/1 lan".ljust(32, b"\0")
+_TAG: Final = tag_for("lan")
 _TAG_BYTES: Final = 16
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE | re.ASCII)
 HERE: Final = "127.0.0.1"

@@ -18,6 +18,7 @@ from random import Random
 
 from gossiplog import limits
 from gossiplog.addresses import Address
+from gossiplog.back_off import back_off
 from gossiplog.gossip.messages import Contact
 
 
@@ -144,8 +145,8 @@ class Book:
         if not known.failures:
             known.failed_at = now
         known.failures += 1
-        wait = min(limits.FIND_FIRST_SECONDS * 2.0 ** min(known.failures - 1, 20), limits.FIND_MOST_SECONDS)
-        known.retry_at = now + wait * (0.5 + chance / 2)
+        first, most = limits.FIND_FIRST_SECONDS, limits.FIND_MOST_SECONDS
+        known.retry_at = now + back_off(known.failures - 1, first, most, lambda: chance)
         if self._is_hopeless(known, now):
             self.forget(address)
 

@@ -13,6 +13,7 @@ from random import Random
 
 from gossiplog import limits
 from gossiplog.addresses import Address, is_private
+from gossiplog.back_off import doubled
 
 
 class Neighbour:
@@ -63,7 +64,7 @@ class Neighbour:
 
 def _interval(count: int) -> float:
     """Between one PEERS to a peer, of so many, and the next: at first a node learns a lot."""
-    return min(limits.PEERS_FIRST_SECONDS * 2.0 ** min(count - 1, 20), limits.PEERS_SECONDS)
+    return doubled(count - 1, limits.PEERS_FIRST_SECONDS, limits.PEERS_SECONDS)
 
 
 def of_fullest(may_go: Iterable[Neighbour], links: Iterable[Neighbour], random: Random) -> Neighbour:

@@ -32,13 +32,19 @@ KEY_BYTES: Final = 32
 ID_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 
-TAG: Final = b"gossiplog/1 log".ljust(32, b"\0")
+
+def tag_for(use: str) -> bytes:
+    """Return the 32 bytes that keep what is hashed for one use apart from what is for all others."""
+    return f"gossiplog/1 {use}".encode("ascii").ljust(32, b"\0")
+
+
+TAG: Final = tag_for("log")
 """Starts id(0); the version in it keeps a later format from ever continuing a chain of this one."""
 
-PREFIX: Final = b"gossiplog/1 head".ljust(32, b"\0")
+PREFIX: Final = tag_for("head")
 """Starts what a head signature covers, so that nothing signed for another purpose is a head."""
 
-_TEXT_TAG: Final = b"gossiplog/1 text".ljust(32, b"\0")
+_TEXT_TAG: Final = tag_for("text")
 _ALPHABET: Final = frozenset("abcdefghijklmnopqrstuvwxyz234567")
 _HEX_CHARS: Final = 2 * KEY_BYTES
 _CHECKSUM_BYTES: Final = 2

@@ -21,7 +21,7 @@ from typing import Final
 
 from gossiplog.errors import InvalidKeyError, InvalidValueError
 from gossiplog.log import ticket_text
-from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, parse_author, parse_key, short_key
+from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, parse_author, parse_key, short_key, tag_for
 from gossiplog.printable import printable
 
 MAX_NAME_BYTES: Final = 128
@@ -50,14 +50,10 @@ _DIGITS_IN_A_KEY: Final = 3
 """Different digits: 55 random characters of base32 have fewer once in some thousand times."""
 
 
-def _tag(words: str) -> bytes:
-    return f"gossiplog/1 {words}".encode("ascii").ljust(32, b"\0")
-
-
 _SALT_BYTES: Final = 16
-_SALT: Final = sha256(_tag("name")).digest()[:_SALT_BYTES]
-_DISCOVERY_TAG: Final = _tag("discovery")
-_AUTHOR_TAG: Final = _tag("network of")
+_SALT: Final = sha256(tag_for("name")).digest()[:_SALT_BYTES]
+_DISCOVERY_TAG: Final = tag_for("discovery")
+_AUTHOR_TAG: Final = tag_for("network of")
 
 
 class Network:

@@ -18,7 +18,7 @@ from hashlib import sha256
 from typing import Final
 
 from gossiplog.errors import InvalidKeyError
-from gossiplog.log.keys import KEY_BYTES
+from gossiplog.log.keys import KEY_BYTES, tag_for
 
 MARK: Final = "gossip-"
 VERSION: Final = 1
@@ -26,7 +26,7 @@ MAX_ADDRESSES: Final = 8
 MAX_ADDRESS_BYTES: Final = 255
 
 _CHECK_BYTES: Final = 4
-_TAG: Final = b"gossiplog/1 ticket".ljust(32, b"\0")
+_TAG: Final = tag_for("ticket")
 _TEXT: Final = re.compile(rf"{MARK}[a-z2-7]+")
 _MOST_CHARACTERS: Final = 4096
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from gossiplog import limits
 from gossiplog.arguments import check_seconds, check_type
+from gossiplog.back_off import doubled
 from gossiplog.errors import (
     BadForkProofError,
     BadSegmentError,
@@ -138,7 +139,7 @@ class Bans:
         if record.score < BAN_SCORE or now < record.until:
             return None
         record.score = 0.0
-        seconds = min(limits.BAN_FIRST_SECONDS * 2.0 ** min(record.bans, 30), limits.BAN_MOST_SECONDS)
+        seconds = doubled(record.bans, limits.BAN_FIRST_SECONDS, limits.BAN_MOST_SECONDS)
         record.until = now + seconds
         record.bans += 1
         return Ban(peer, record.reason, seconds)

@@ -19,8 +19,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from gossiplog import limits
+from gossiplog.back_off import back_off
 from gossiplog.errors import ByeCode, EndpointError
-from gossiplog.live.back_off import back_off
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog, Said
 from gossiplog.net import endpoints

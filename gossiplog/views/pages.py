@@ -21,6 +21,7 @@ from sortedcontainers import SortedKeyList
 from gossiplog.errors import InvalidValueError
 from gossiplog.log.body import MAX_TIMESTAMP_MS
 from gossiplog.log.items import Item
+from gossiplog.log.keys import tag_for
 from gossiplog.log.place import PLACE_BYTES, Moment, Place, place_bytes, read_place
 from gossiplog.views.asking import Steps
 from gossiplog.views.runs import Run, Runs
@@ -28,7 +29,7 @@ from gossiplog.views.zones import Gap, Mark, Stored, Zones, mark_at
 
 _PREFIX: Final = "place_"
 _CHECK_BYTES: Final = 2
-_TAG: Final = b"gossiplog/1 place".ljust(32, b"\0")
+_TAG: Final = tag_for("place")
 _ZONES_AT_ONCE: Final = 8
 """Opened in one step: as many as the newest page needs most often."""
 

@@ -20,9 +20,9 @@ from gossiplog import limits
 from gossiplog.app.hosting.changing import let_go, take
 from gossiplog.app.hosting.file import Hosted
 from gossiplog.app.service import Serving
+from gossiplog.back_off import back_off
 from gossiplog.errors import GossiplogError, StoreClosedError, StoreWentBackError
 from gossiplog.gossip.budget import MemoryPool
-from gossiplog.live.back_off import back_off
 from gossiplog.live.logger import NodeLog, Said
 from gossiplog.live.machine import machine_of
 from gossiplog.node import Node

@@ -20,7 +20,7 @@ from nacl.bindings import (
 from nacl.exceptions import CryptoError
 
 from gossiplog.errors import InvalidKeyError
-from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, is_node_id, parse_key
+from gossiplog.log.keys import KEY_BYTES, KeyKind, format_key, is_node_id, parse_key, tag_for
 from gossiplog.log.network import Network
 
 TAG_BYTES: Final = 32
@@ -28,14 +28,10 @@ CARD_NONCE_BYTES: Final = 24
 CARD_BYTES: Final = CARD_NONCE_BYTES + KEY_BYTES + 16
 
 
-def _words(words: str) -> bytes:
-    return f"gossiplog/1 {words}".encode("ascii").ljust(32, b"\0")
-
-
-_ROOM: Final = _words("room")
-_OPEN_ROOM: Final = _words("open room")
-_MEETING: Final = _words("meeting")
-_CARD: Final = _words("card")
+_ROOM: Final = tag_for("room")
+_OPEN_ROOM: Final = tag_for("open room")
+_MEETING: Final = tag_for("meeting")
+_CARD: Final = tag_for("card")
 
 
 class RoomKey:

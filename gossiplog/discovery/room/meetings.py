@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 
 from gossiplog import limits
+from gossiplog.back_off import back_off
 from gossiplog.discovery.room import messages
 from gossiplog.discovery.room.key import open_card
 from gossiplog.discovery.room.sitting import Sitting
@@ -146,12 +147,13 @@ class Meetings:
         if meeting.seat in self._seats:
             self._failed[meeting.seat] = self._failed.get(meeting.seat, 0) + 1
         failures = 0 if lasted >= STEADY_SECONDS else self._failures.get(node, 0)
-        delay = min(limits.FIND_FIRST_SECONDS * 2.0 ** min(failures, 16), limits.FIND_MOST_SECONDS)
+        chance = machine_of(self._reactor).chance
+        delay = back_off(failures, limits.FIND_FIRST_SECONDS, limits.FIND_MOST_SECONDS, chance)
         if len(self._failures) >= limits.ROOM_KNOWN and node not in self._failures:
             forgotten = next(iter(self._failures))
             del self._failures[forgotten], self._retry_at[forgotten]
         self._failures[node] = failures + 1
-        self._retry_at[node] = self._now + delay * (0.5 + machine_of(self._reactor).chance() / 2)
+        self._retry_at[node] = self._now + delay
         self.look()
 
     def met(self, meeting: Meeting, link: Any) -> None:

@@ -19,13 +19,13 @@ from zope.interface import implementer
 
 from gossiplog import limits
 from gossiplog.arguments import check_flags, check_type
+from gossiplog.back_off import back_off
 from gossiplog.discovery.room.crossings import Crossings
 from gossiplog.discovery.room.key import RoomKey
 from gossiplog.discovery.room.meetings import Meeting, Meetings
 from gossiplog.discovery.room.messages import Message, Paired
 from gossiplog.discovery.room.sitting import Sitting
 from gossiplog.errors import EndpointError, InvalidKeyError
-from gossiplog.live.back_off import back_off
 from gossiplog.live.forked_reactor import let_go
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog

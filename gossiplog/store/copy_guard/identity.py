@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 import msgpack
 
+from gossiplog.log.keys import tag_for
 from gossiplog.store.copy_guard.birth import birth
 from gossiplog.store.copy_guard.generation import GenerationRecord
 
@@ -33,7 +34,7 @@ MAX_GENERATION: Final = 2**63
 
 _OLDER: Final = "its database is older than its files"
 
-_MACHINE_TAG: Final = b"gossiplog/1 machine".ljust(32, b"\0")
+_MACHINE_TAG: Final = tag_for("machine")
 
 
 class Signs(NamedTuple):

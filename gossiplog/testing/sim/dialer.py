@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import Random
 
 from gossiplog import limits
+from gossiplog.back_off import back_off
 from gossiplog.testing.sim.pipes import Party, PipeEnd
 from gossiplog.testing.sim.wires import Net
 from gossiplog.testing.sim.world import Timer
@@ -53,8 +54,8 @@ class SimDialer:
     def resume(self) -> None:
         """Dial after a while, unless there is a connection, or one is being made."""
         if self._end is None and self._timer is None and not self._connected(self.target.id):
-            most = limits.RECONNECT_FIRST_SECONDS * 2.0 ** min(self._failures, 16)
-            delay = min(most, limits.RECONNECT_MOST_SECONDS) * (0.5 + self._random.random() / 2)
+            first, most = limits.RECONNECT_FIRST_SECONDS, limits.RECONNECT_MOST_SECONDS
+            delay = back_off(self._failures, first, most, self._random.random)
             self._failures += 1
             self._timer = self.net.world.after(delay, self._dial)
 
