@@ -160,10 +160,10 @@ class SecondTests(ReplicaCase):
         """What was ended, and with which code."""
         return [(effect.session, effect.code) for effect in effects if isinstance(effect, End)]
 
-    def test_it_dialled_us(self) -> None:
-        """We give our dial up before HELLO, whose id ever is lower; unless it does not answer."""
-        for number, peer in ((0, self.HIGH), (10, self.LOW)):
-            self.open(number, peer, dialled=False)
+    def test_there_is_a_session(self) -> None:
+        """We give our dial up before HELLO, whose id ever is lower and whoever dialled; unless it does not answer."""
+        for number, peer, dialled in ((0, self.HIGH, False), (10, self.LOW, False), (20, b"\xfe" * 32, True)):
+            self.open(number, peer, dialled=dialled)
             effects = self.open(number + 1, peer, dialled=True)
             self.assertEqual(self.ends(effects), [(number + 1, ByeCode.DUPLICATE)])
             self.assertEqual((self.sent(effects, Hello), len(self.sent(effects, Ping))), ([], 1))
@@ -190,11 +190,21 @@ class SecondTests(ReplicaCase):
         self.do(events.Opened(0, self.LOW, bytes(32), dialled=False))
         self.assertEqual(self.ends(self.open(1, self.LOW, dialled=True)), [])
 
+    def test_two_dials(self) -> None:
+        """Of two addresses: of two that are made at once the second is given up, before HELLO."""
+        self.do(events.Opened(0, self.HIGH, bytes(32), dialled=True))
+        effects = self.open(1, self.HIGH, dialled=True)
+        self.assertEqual((self.ends(effects), self.sent(effects, Hello)), ([(1, ByeCode.DUPLICATE)], []))
+
     def test_we_waited_too_long(self) -> None:
         """One on which no HELLO came keeps nobody out."""
-        self.do(events.Opened(0, self.HIGH, bytes(32), dialled=True))
-        self.now += limits.HANDSHAKE_SECONDS
-        self.assertEqual(self.ends(self.open(1, self.HIGH, dialled=False)), [])
+        for number, dialled in ((0, False), (10, True)):
+            peer = bytes([255 - number]) * 32
+            self.do(events.Opened(number, peer, bytes(32), dialled=True))
+            self.now += limits.HANDSHAKE_SECONDS
+            effects = self.do(events.Opened(number + 1, peer, bytes(32), dialled=dialled))
+            effects += self.hear(number + 1, Hello(1, 1, (), "test", b"\1" * 16))
+            self.assertNotIn(number + 1, dict(self.ends(effects)))
 
     def test_it_dials_later(self) -> None:
         """Then it has lost the one we dialled: it is not kept waiting, whose id ever is lower."""

@@ -93,7 +93,7 @@ class PairTests(Several):
                 self.assertEqual(self.world.close(), [])
 
     def test_two_addresses_of_one_node(self) -> None:
-        """The newer connection survives; the dialler of the other is held back until that is down."""
+        """The first connection stays; the dialler of the other is held back until that is down."""
         a, b = self.world.site("a"), self.world.site("b")
         first = a.listen()
         second = self.world.result(a.node.listen("tcp:0"))
@@ -102,16 +102,31 @@ class PairTests(Several):
         b.node.connect(second)
         self.world.run(600)
         self.assert_one_session(a, b)
-        self.assertEqual([down.code for down in b.of(PeerDown)], [ByeCode.DUPLICATE])
+        self.assertEqual(b.of(PeerDown), [])
         for dialer in b.node._driver.dialers._dialers:
             if dialer.link is not None:
                 dialer.dial()  # there is a link already
         self.world.run(1)
-        self.assertEqual(len(b.of(PeerDown)), 1)
-        self.assertEqual([peer.address for peer in b.node.peers], [second])
+        self.assertEqual(b.of(PeerDown), [])
+        self.assertEqual([peer.address for peer in b.node.peers], [first])
         next(iter(self.world.reactor.sides)).abortConnection()
         self.world.run(600)
         self.assert_one_session(a, b)
+
+    def test_two_addresses_at_once(self) -> None:
+        """However soon one is dialled after the other, no session comes and goes."""
+        for lead in range(0, 13, 2):
+            self.world = World(latency=0.01)
+            a, b = self.world.site("a"), self.world.site("b")
+            addresses = a.listen(), self.world.result(a.node.listen("tcp:0"))
+            for address, at in zip(addresses, (0.2, 0.2 + lead * 0.005), strict=True):
+                self.world.reactor.callLater(at, b.node.connect, address)
+            self.world.run(5)
+            self.assert_one_session(a, b)
+            for site in (a, b):
+                self.assertEqual((len(site.of(PeerUp)), site.of(PeerDown)), (1, []), (site.name, lead))
+            if lead < 12:
+                self.assertEqual(self.world.close(), [])
 
     def test_own_address(self) -> None:
         """Said once, and dialled no more often than any other in vain."""

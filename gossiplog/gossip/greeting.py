@@ -120,24 +120,30 @@ class Greeting:
         self._core.close(session.number, bye.code, bye.reason, by_peer=True)
 
     def _is_met(self, peer: bytes) -> bool:
-        """Whether ``peer`` dialled us and is there, as far as we know: who just dialled it gives that up."""
-        for other in self._core.open_sessions():
-            if other.peer == peer and not other.dialled and not self._liveness.is_waiting(other):
+        """Whether a connection with ``peer`` is good, as far as we know: who just dialled it gives that up."""
+        for other in self._of(peer):
+            if other.phase is Phase.GREETING and other.dialled and self._is_young(other):
+                return True
+            if other.phase is Phase.OPEN and not self._liveness.is_waiting(other):
                 self._liveness.ask(other, limits.SURVIVOR_SECONDS)
                 return True
         return False
 
+    def _of(self, peer: bytes) -> list[Session]:
+        return [session for session in self._core.sessions.values() if session.peer == peer]
+
+    def _is_young(self, session: Session) -> bool:
+        return self._core.now - session.began_at < limits.HANDSHAKE_SECONDS
+
     def _survives(self, fresh: Session) -> bool:
         """One connection per pair of nodes: close the other one, or say that ``fresh`` has to go."""
         core = self._core
-        for other in tuple(core.sessions.values()):
-            if other.peer != fresh.peer or other is fresh:
+        for other in self._of(fresh.peer):
+            if other is fresh:
                 continue
             # when both dial at once the connection lives that the lower node id dialled; later, whoever dials again
             # has lost the other one
-            is_crossing = (
-                other.dialled != fresh.dialled and core.now - other.began_at < limits.HANDSHAKE_SECONDS
-            )
+            is_crossing = other.dialled != fresh.dialled and self._is_young(other)
             is_first = is_crossing and other.dialled == (self.node < fresh.peer)
             if other.phase is Phase.GREETING:
                 if is_first and other.dialled:
