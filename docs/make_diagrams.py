@@ -184,7 +184,7 @@ def label(offset: int) -> str:
 
 
 ROOMS = {
-    **dict.fromkeys(("errors", "limits", "paths", "printable", "arguments"), "values"),
+    **dict.fromkeys(("errors", "limits", "paths", "printable", "arguments", "back_off"), "values"),
     **dict.fromkeys(("node", "ticket"), "node"),
     "notices": "notices",
 }
