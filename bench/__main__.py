@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import compare, hosting, peers, reconcile, report, start, swarm, system, workloads
+from bench import compare, heads, hosting, peers, reconcile, report, start, swarm, system, workloads
 from bench.workloads import Fields
 
 Run = Callable[[Path, argparse.Namespace], Fields]
@@ -124,6 +124,12 @@ BENCHMARKS: dict[str, tuple[Run, str, dict[str, object], str]] = {
         "append_ratio",
         {"rounds": 4, "count": 100_000},
         "relays over one PostgreSQL, against plain SQL of the same rows: appends, full segments, catch-up, delay",
+    ),
+    "heads": (
+        lambda work, o: heads.heads(o.authors),
+        "rss_mb",
+        {"authors": 1_000_000},
+        "memory and comparing of --authors of whom few heads are in memory",
     ),
     "reconcile": (
         lambda work, o: reconcile.reconcile(o.authors, o.different),

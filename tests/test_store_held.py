@@ -12,6 +12,8 @@ from gossiplog.gossip import events
 from gossiplog.gossip.heads import Heads
 from gossiplog.gossip.replica import Replica
 from gossiplog.log.body import encode_body
+from gossiplog.log.clock import Clock
+from gossiplog.log.segment import Head
 from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
@@ -21,12 +23,22 @@ from gossiplog.testing.chain import Chain
 from tests.netcase import NETWORK, OTHER_NETWORK, World
 
 
+class Follower(Clock):
+    """A clock that is told how another one moves, from where it was to where it is."""
+
+    def move(self, author: bytes, before: Head | None, after: Head | None) -> None:
+        assert self.head(author) == before
+        self.set(author, after)
+
+
 class HeldTests(SynchronousTestCase):
     """What a commit reports makes it what the disk holds, whatever was in it."""
 
     def setUp(self) -> None:
         self.logs = Logs(MemoryBackend())
         self.held = Held.of(self.logs)
+        self.follower = Follower()
+        self.held.follow(self.follower)
         self.chain = Chain()
 
     def do(self, *requests: Any) -> None:
@@ -34,6 +46,7 @@ class HeldTests(SynchronousTestCase):
         self.held.committed(self.logs.process(requests))
         self.assertEqual(list(self.held.clock.items()), list(self.logs.clock.items()))
         self.assertEqual(self.held.forks, self.logs.forks)
+        self.assertEqual(self.follower, self.held.clock)
 
     def test_whatever_order_forks_and_deletions_have(self) -> None:
         """The last word in one commit counts, and the next one may begin anew."""
@@ -86,6 +99,7 @@ class HeldTests(SynchronousTestCase):
         self.held.weigh(self.logs.weighing.begin())
         self.held.repaired({author: None})
         self.assertEqual((list(self.held.clock), self.held.weights), ([], None))
+        self.assertEqual(list(self.follower), [])
 
 
 class CoreTests(SynchronousTestCase):

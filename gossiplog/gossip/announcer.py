@@ -43,6 +43,11 @@ class Untold:
         self.doubts: dict[bytes, None] = {}
         self.handles: dict[bytes, int] = {}
 
+    @property
+    def authors(self) -> set[bytes]:
+        """Of whom anything is to be said.  O(these)."""
+        return {*self.heads, *self.withheld, *self.doubts}
+
 
 class Announcer:
     """I say what is owed to the peers of one replica, when they can take it.

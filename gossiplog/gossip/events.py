@@ -7,7 +7,7 @@ Invariant: all values are immutable; a session is named by the number its driver
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from gossiplog.errors import ByeCode, PeerError
 from gossiplog.gossip.backlog import Payloads
@@ -23,9 +23,14 @@ from gossiplog.gossip.reports import PeerUp as PeerUp
 from gossiplog.gossip.reports import QuotaExceeded as QuotaExceeded
 from gossiplog.gossip.reports import QuotaLifted as QuotaLifted
 from gossiplog.log.fork import ForkProof
+from gossiplog.log.leaf_sums import Span
 from gossiplog.log.segment import Head, HoledRow, Segment, segment_bytes
 
 # -- events: what happened ---------------------------------------------------------------------------------------
+
+
+NOBODY: Final = -1
+"""For the number of a session: what its owner says to a node."""
 
 
 class Opened(NamedTuple):
@@ -145,6 +150,13 @@ class Examined(NamedTuple):
     proof: ForkProof | None
 
 
+class Brought(NamedTuple):
+    """What a :class:`Bring` asked for: all heads of each span, ascending; nothing if they could not be read."""
+
+    session: int
+    found: tuple[tuple[Span, tuple[tuple[bytes, Head], ...]], ...]
+
+
 class InterestChanged(NamedTuple):
     """The owner of the node chose anew about these authors; the choices say what."""
 
@@ -215,6 +227,7 @@ Event: TypeAlias = (
     | Committed
     | CommitFailed
     | Examined
+    | Brought
     | InterestChanged
     | Forgotten
     | Lightened
@@ -309,6 +322,13 @@ class Examine(NamedTuple):
     segment: Segment
 
 
+class Bring(NamedTuple):
+    """Read the heads of these spans of authors: the session, or with ``NOBODY`` none, goes on with them."""
+
+    session: int
+    spans: tuple[Span, ...]
+
+
 class Reading(NamedTuple):
     """Read from this peer, or stop: the store is behind with what it brings, or it cost more than time has brought."""
 
@@ -344,6 +364,7 @@ Effect: TypeAlias = (
     | Load
     | LoadPayloads
     | Examine
+    | Bring
     | Reading
     | OwnAhead
     | PeersHeard

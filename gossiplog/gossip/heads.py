@@ -68,6 +68,7 @@ class Heads:
         self._touched: set[bytes] = set()
         self.paged: PagedClock | None = None
         self._sums = LeafSums((), self._read)
+        self._is_asked = False
 
     def sum_up(self, clock: PagedClock, heads: Iterable[tuple[bytes, Head]]) -> None:
         """My clock is this one, and these are all heads, ascending, of which nothing but sums stays.  O(n)."""
@@ -75,6 +76,11 @@ class Heads:
         stood = ((author, *head) for author, head in heads if author not in self.forks)
         forked = ((author, FORKED_SEQ, FORKED_ID) for author in self._forked)
         self._sums = LeafSums(merge(stood, forked), self._read)
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether some heads may not be in memory."""
+        return self.paged is not None
 
     # -- heads
 
@@ -198,6 +204,7 @@ class Heads:
     def tree(self) -> FingerprintTree | LeafSums:
         """The fingerprints of the durable clock, brought up to date.  The first time O(n)."""
         if self.paged is not None:
+            self._sum_as_of_now(self.paged)
             return self._sums
         if self._tree is None:
             self._tree = FingerprintTree((author, seq, id_) for author, (seq, id_) in self.clock.range())
@@ -236,11 +243,19 @@ class Heads:
         if self.paged is not None:
             self._sums.move(author, before, self.stands_for(author))
             self.paged.settled(author)
-        if self._tree is None:
+        if self._tree is None and not self._is_asked:
             return
         self._touched.add(author)
         if len(self._touched) >= TOUCHED_AT_ONCE:
-            self._bring_up_to_date(self._tree)
+            _ = self.tree
+
+    def _sum_as_of_now(self, paged: PagedClock) -> None:
+        """Whoever asks is told of those that changed since somebody asked as they are now, not as they were then."""
+        for author in self._touched & paged.moved.keys() if self._is_asked else tuple(paged.moved):
+            self._sums.move(author, self._summed(author), self.stands_for(author))
+            paged.settled(author)
+        self._is_asked = True
+        self._touched.clear()
 
     def _bring_up_to_date(self, tree: FingerprintTree) -> None:
         for author in self._touched:

@@ -68,6 +68,7 @@ class Loop:
             events.Load: self.disk.load,
             events.LoadPayloads: self.disk.load_payloads,
             events.Examine: self.disk.examine,
+            events.Bring: self.disk.bring,
             events.OwnAhead: lambda effect: store.own_ahead(effect.author, effect.seq, effect.proven),
             events.End: self._end,
         }

@@ -91,6 +91,11 @@ class Outbox:
         self.news_credit_bytes = limits.NEWS_WINDOW_BYTES
         self.control_credit_bytes = limits.CONTROL_WINDOW_BYTES
 
+    @property
+    def authors(self) -> set[bytes]:
+        """Of whom anything is owed.  O(these)."""
+        return {*self.news, *self.backlog, *self.loading, *self._ready_of}
+
     def want(self, author: bytes, first: int, most: int = 0) -> int:
         """The peer asked for ``author`` from ``first`` on; a later question replaces the earlier one.
 

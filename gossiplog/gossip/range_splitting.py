@@ -11,6 +11,7 @@ item of a list 47, and a step costs half a round trip whatever it says.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Set
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -48,6 +49,10 @@ MESSAGE_ITEMS = 1024
 
 Said: TypeAlias = Iterator[Range | Away]
 """Ranges; or what has to be in memory before the next one is asked for."""
+
+
+ANSWERED_AT_ONCE = 64
+"""Ranges of which what is not in memory is brought together: so many at most wait for one way to a database."""
 
 
 class Answer(NamedTuple):
@@ -110,7 +115,10 @@ class Splitting:
         """The ranges of an answer, ascending, with gaps skipped."""
         parts, leaf = _grain(compared)
         at = b""
-        for lower, upper, held, settled in compared.answers:
+        for number, (lower, upper, held, settled) in enumerate(compared.answers):
+            if self._heads.is_paged and number % ANSWERED_AT_ONCE == 0:
+                some = compared.answers[number : number + ANSWERED_AT_ONCE]
+                yield from _when_there(partial(each_at_once, partial(self._look_at, parts, leaf), some))
             if lower != at:
                 yield Range(lower, RangeKind.SKIP)
             if compared.is_late:
@@ -122,6 +130,14 @@ class Splitting:
             else:
                 yield from self._split(lower, upper, min(parts, max(2, 2 * held // leaf)))
             at = upper
+
+    def _look_at(self, parts: int, leaf: int, answer: Answer) -> None:
+        """Raise :class:`Away` if what an answer begins with is not in memory."""
+        lower, upper, held, settled = answer
+        if settled is not None or held <= leaf:
+            self._heads.first(lower, upper, MESSAGE_ITEMS + 1)
+        else:
+            self._heads.tree.split(lower, upper, min(parts, max(2, 2 * held // leaf)))
 
     def _fingerprinted(self, lower: bytes, upper: bytes) -> Said:
         _, said = yield from _when_there(lambda: self.fingerprint(lower, upper))

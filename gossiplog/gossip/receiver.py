@@ -29,6 +29,7 @@ from gossiplog.gossip.sender import Sender
 from gossiplog.gossip.session import Session
 from gossiplog.gossip.write_queue import WriteQueue
 from gossiplog.log.disk_cost import row_bytes
+from gossiplog.log.leaf_sums import Away
 from gossiplog.log.segment import Head, Segment, segment_bytes
 
 
@@ -74,7 +75,10 @@ class Receiver:
         for message in messages:
             if type(message) is Segment:
                 author = message.author
-                first = following.get(author) or core.heads.accepted_seq(author) + 1
+                try:
+                    first = following.get(author) or core.heads.accepted_seq(author) + 1
+                except Away:
+                    continue
                 is_wanted = core.wanted.wants(author) and author not in core.heads.forks
                 is_beyond = self._interest.is_beyond
                 if message.first == first and is_wanted and not is_beyond(author, len(message.bodies)):

@@ -78,6 +78,10 @@ class Reconcile:
             for part in packed(opening)
         )
 
+    def look_at(self, message: Ranges, heads: Held) -> None:
+        """Do nothing, but raise :class:`Away` if :meth:`receive` would."""
+        self._compare(message, heads, [], [])
+
     def receive(self, message: Ranges, heads: Held) -> Step:
         """Compare with what we hold, and answer.
 

@@ -12,6 +12,7 @@ from collections import deque
 
 from gossiplog import limits
 from gossiplog.errors import UnexpectedMessageError
+from gossiplog.gossip import events
 from gossiplog.gossip.allowance import ranges_price
 from gossiplog.gossip.announcements import Announcements
 from gossiplog.gossip.announcer import Announcer
@@ -25,6 +26,7 @@ from gossiplog.gossip.pacing import Pacing
 from gossiplog.gossip.pulls import Pulls
 from gossiplog.gossip.reconcile import NOTHING, Reconcile, Saying
 from gossiplog.gossip.session import REPLY_BYTES, Phase, Session, Slot
+from gossiplog.log.leaf_sums import Away, Span
 
 _RANGE_BYTES = 128
 _ITEM_BYTES = 48
@@ -32,12 +34,15 @@ _ITEM_BYTES = 48
 
 
 class Comparison:
-    """What one session compares: ``replies`` wait to be said, ``their_root`` is what HELLO said."""
+    """What one session compares: ``replies`` wait to be said, with ``is_waiting`` for heads that are not in memory, of
+    which ``awaited`` are kept; ``their_root`` is what HELLO said."""
 
     def __init__(self, session: Session) -> None:
         self.reconcile = Reconcile(session.salt, starts_even=session.dialled)
         self.replies: deque[Saying] = deque()
         self.their_root = b""
+        self.awaited: set[Span] = set()
+        self.is_waiting = False
 
 
 class Reconciler:
@@ -108,16 +113,34 @@ class Reconciler:
             standing.owes = False
             opening = comparison.reconcile.start(session.view, by_fingerprint=standing.by_fingerprint)
             comparison.replies.append(opening)
-        while comparison.replies and outbox.credit_bytes > 0 and self._pacing.may_cost(session):
+        while (
+            comparison.replies
+            and not comparison.is_waiting
+            and outbox.credit_bytes > 0
+            and self._pacing.may_cost(session)
+        ):
             message = next(comparison.replies[0], None)
             if message is None:
                 comparison.replies.popleft()
+            elif isinstance(message, Away):
+                comparison.is_waiting = True
+                comparison.awaited |= message.spans
+                self._core.emit(events.Bring(session.number, tuple(sorted(message.spans))))
             else:
-                assert isinstance(message, Ranges)  # nothing is away of a clock that is in memory
+                comparison.awaited.clear()
                 outbox.credit_bytes -= _size(message)
                 if not session.answers.spend(message, points := ranges_price(message)):
                     session.allowance.spend(points)  # an empty list is answered with all we hold
                 self._core.send(session, message)
+
+    def look_at(self, session: Session, message: Ranges) -> None:
+        """Raise :class:`Away` for what :meth:`ranges` would ask of heads that are not in memory."""
+        self.of[session].reconcile.look_at(message, session.view)
+
+    def go_on(self, session: Session) -> None:
+        """Heads came: what was to be said may be said now."""
+        self.of[session].is_waiting = False
+        self._core.send_waiting(session)
 
     # -- memory
 

@@ -18,6 +18,7 @@ from gossiplog.errors import PeerError
 from gossiplog.gossip import events, message_table
 from gossiplog.gossip.announcements import Announcements
 from gossiplog.gossip.announcer import Announcer
+from gossiplog.gossip.bringing import Bringing
 from gossiplog.gossip.budget import Budget
 from gossiplog.gossip.catch_up import CatchUp
 from gossiplog.gossip.charging import Charging
@@ -114,12 +115,13 @@ class Replica:
             reconciler,
         )
         self.peers_exchange = PeersExchange(core, self.greeting)
+        self.bringing = Bringing(core, pulls, self.pacing, announcer, tree, heard, reconciler, self._take)
         self.charging = Charging(core, heard)
         keeping = (announcer, tree, holed, giving, filling, heard, reconciler, sender)
         self.memory_pressure = MemoryPressure(
             core, pulls, catch_up, announcer, tree, interest, heard, reconciler, sender, writes, keeping
         )
-        core.on_over = (pulls.over, self.greeting.over)
+        core.on_over = (pulls.over, self.greeting.over, self.bringing.over)
         core.on_left = (tree.left, filling.left, pulls.left)
         core.on_rest = (pulls.rest, announcer.rest, tree.rest, holed.rest, filling.rest)
         core.on_room = (giving.read_in_turn, announcer.tell, reconciler.reply, sender.send, giving.read)
@@ -142,6 +144,7 @@ class Replica:
             events.HolesFound: filling.holes_found,
             events.PayloadsLoaded: giving.loaded,
             events.Examined: forks.examined,
+            events.Brought: self.bringing.brought,
             events.InterestChanged: interest.interest_changed,
             events.Forgotten: interest.forgotten,
             events.Lightened: interest.lightened,
@@ -170,13 +173,20 @@ class Replica:
         """Take one event; returns what is to be done, in order."""
         core = self.core
         core.now = now
-        self._on_event[type(event)](event)
+        paged = core.heads.paged
+        if paged is None or not self.bringing.takes(event):
+            self._take(event)
         self.interest.say_names()
         number = getattr(event, "session", None)
         if number in core.sessions:
             self.pacing.may_cost(core.sessions[number])
         self.memory_pressure.balance(number)
+        if paged is not None:
+            self.bringing.trim(paged)
         return core.take_effects()
+
+    def _take(self, event: Event) -> None:
+        self._on_event[type(event)](event)
 
     def _received(self, event: events.Received) -> None:
         """A message came: who may say it, what it costs, and then who takes it."""

@@ -38,6 +38,7 @@ class Pause(Enum):
 
     STORE = "the store is behind with what it brings"
     COST = "it cost more than time has brought"
+    HEADS = "what it speaks of is not in memory"
 
 
 class Service(Enum):

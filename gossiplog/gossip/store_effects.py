@@ -269,6 +269,15 @@ class StoreEffects:
             ),
         )
 
+    def bring(self, effect: events.Bring) -> None:
+        """Read heads."""
+        session, spans = effect
+        self._call(
+            session,
+            lambda _, logs: tuple((span, tuple(logs.clock.range(*span))) for span in spans),
+            lambda value: events.Brought(session, () if isinstance(value, BaseException) else value),
+        )
+
     def forget(self, session: int) -> None:
         """A session is over: what waits for its turn is not read."""
         self._calls.forget(session)

@@ -12,7 +12,8 @@ interest in all but these subtracts it from what lies below.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from sys import getsizeof
 from typing import TypeAlias, Union
@@ -21,7 +22,7 @@ from gossiplog.gossip.heads import TOUCHED_AT_ONCE, Heads, View, fingerprint
 from gossiplog.gossip.interest import Interest, Wanted
 from gossiplog.log.fingerprint import FingerprintTree
 from gossiplog.log.fingerprint_nodes import MASK
-from gossiplog.log.leaf_sums import each_at_once
+from gossiplog.log.leaf_sums import Away, each_at_once
 
 Held: TypeAlias = Union[Heads, "WantedHeads"]
 """What can be compared."""
@@ -59,7 +60,7 @@ class WantedHeads:
         self._touched.clear()
         if not self._wanted.is_everything:
             names = self._wanted.authors
-            held = zip(names, self._standing(names), strict=True)
+            held = zip(names, each_at_once(self._below.stands_for, names), strict=True)
             self._named = FingerprintTree((author, *head) for author, head in held if head is not None)
             self._below.views.add(self)
 
@@ -73,10 +74,17 @@ class WantedHeads:
         """What is held of an author changed, or whether it is wanted."""
         if self._named is not None and (is_named or author in self._wanted.authors):
             self._touched.add(author)
+            if self.is_paged:
+                self._take_in(self._named, author)  # later it may not be in memory, if it moves no more
             if len(self._touched) >= TOUCHED_AT_ONCE:
                 self._up_to_date()
         for view in self.views:
             view.touch(author)
+
+    @property
+    def is_paged(self) -> bool:
+        """As of :class:`Heads`."""
+        return self._below.is_paged
 
     # -- what reconcile compares, as in Heads
 
@@ -150,18 +158,19 @@ class WantedHeads:
         """Sixteen bytes that two nodes share, in one session, when they hold the same of what is wanted."""
         return fingerprint(salt, *self.range())
 
-    def _standing(self, authors: Iterable[bytes]) -> list[tuple[int, bytes] | None]:
-        return each_at_once(self._below.stands_for, authors)
-
     def _up_to_date(self) -> FingerprintTree | None:
         """The tree of the authors named, as far as they are held below."""
         named = self._named
         if named is not None and self._touched:
-            touched = [*self._touched]
-            for author, head in zip(touched, self._standing(touched), strict=True):
-                if head is None or author not in self._wanted.authors:
-                    named.discard(author)
-                else:
-                    named.set(author, *head)
+            for author in self._touched:
+                with suppress(Away):  # it did not move since it was taken in
+                    self._take_in(named, author)
             self._touched.clear()
         return named
+
+    def _take_in(self, named: FingerprintTree, author: bytes) -> None:
+        head = self._below.stands_for(author) if author in self._wanted.authors else None
+        if head is None:
+            named.discard(author)
+        else:
+            named.set(author, *head)

@@ -61,3 +61,10 @@ class MovingClock(ClockView, Protocol):
 
     def discard(self, author: bytes) -> None:
         """Forget an author, if it is known."""
+
+
+class FollowingClock(HeadView, Protocol):
+    """A clock that is told how the heads of another one move."""
+
+    def move(self, author: bytes, before: Head | None, after: Head | None) -> None:
+        """An author's head was one and is another now; None: nothing is held of it."""

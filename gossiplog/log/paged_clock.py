@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
@@ -30,6 +30,16 @@ from gossiplog.log.segment import Head
 
 PAGE_HEADS = 2
 """What a span takes beside its heads, in heads."""
+
+
+class Needed(NamedTuple):
+    """What stays in memory whatever comes: these authors, and all that somebody waits for in these spans."""
+
+    authors: Set[bytes]
+    spans: Iterable[Span]
+
+
+NOTHING = Needed(frozenset(), ())
 
 
 class Moved(NamedTuple):
@@ -76,10 +86,9 @@ class PagedClock:
     ``moved`` are those whose heads moved, until somebody takes them out.
     """
 
-    def __init__(self, most: int, is_needed: Callable[[bytes], bool] = lambda author: False) -> None:
-        """``most`` is how many heads stay, and with them those of authors of whom ``is_needed`` says so."""
+    def __init__(self, most: int) -> None:
+        """``most`` is how many heads stay."""
         self._most = most
-        self.is_needed = is_needed
         self._pages: SortedDict[bytes, _Page] = SortedDict()
         self._used: OrderedDict[bytes, None] = OrderedDict()
         self._kept = 0
@@ -134,37 +143,48 @@ class PagedClock:
                 here = [(a, head) for a, head in heads if lower <= a and (not upper or a < upper)]
                 self._put(lower, _Page(upper, here))
 
-    def trim(self) -> None:
-        """Let go of what was not used for the longest time, until no more than ``most`` stay.
+    def trim(self, needed: Callable[[], Needed] = lambda: NOTHING) -> None:
+        """Let go of what was not used for the longest time, a quarter, if more than ``most`` stay.
 
         To be called when whoever asked for spans has used them.
         """
-        for lower in [*self._used] if self._kept > self._most else ():
-            self._let_go(lower)
-            if self._kept <= self._most:
-                break
+        if self._kept <= self._most:
+            return
+        authors, spans = needed()
+        stay, held = sorted(authors), _union(spans)
+        for lower in [*self._used]:
+            if not _overlaps(held, lower, self._pages[lower].upper):
+                self._let_go(lower, stay)
+                if self._kept <= self._most * 3 // 4:
+                    break
 
     def move(self, author: bytes, before: Head | None, after: Head | None) -> None:
         """An author's head moved, or it was forgotten, whether or not it is in memory."""
         first = self.moved.get(author)
         self.moved[author] = Moved(before if first is None else first.before, after)
+        self._set(author, after)
+
+    def _set(self, author: bytes, head: Head | None) -> None:
         page = self._page(author)
         if page is not None:
-            self._kept += page.set(author, after)
+            self._kept += page.set(author, head)
 
     def settled(self, author: bytes) -> None:
         """Whoever sums heads up has taken in how this one moved."""
         moved = self.moved.pop(author, None)
         if moved is not None:
             self.bring(alone(author), [] if moved.after is None else [(author, moved.after)])
+            self._set(author, moved.after)  # its span may have been read before it moved
 
-    def _let_go(self, lower: bytes) -> None:
+    def _let_go(self, lower: bytes, stay: Sequence[bytes]) -> None:
+        """Let go of a page, but for what it says of those who ``stay``, held or not."""
         del self._used[lower]
         page = self._pages.pop(lower)
         self._kept -= PAGE_HEADS + len(page.authors)
-        for author, head in zip(page.authors, page.heads, strict=True):
-            if self.is_needed(author):
-                self._put(author, _Page(alone(author)[1], [(author, head)]))
+        stop = bisect_left(stay, page.upper) if page.upper else len(stay)
+        for author in stay[bisect_left(stay, lower) : stop]:
+            place, end = page.cut(*alone(author))
+            self._put(author, _Page(alone(author)[1], [(author, head) for head in page.heads[place:end]]))
 
     def _put(self, lower: bytes, page: _Page) -> None:
         self._pages[lower] = page
@@ -202,3 +222,20 @@ class PagedClock:
 def alone(author: bytes) -> Span:
     """The span of one author and no other."""
     return author, author + b"\0"
+
+
+def _union(spans: Iterable[Span]) -> list[Span]:
+    """The same spans, ascending and apart from each other."""
+    apart: list[Span] = []
+    for lower, upper in sorted(spans):
+        if apart and (not apart[-1][1] or lower <= apart[-1][1]):
+            before = apart[-1]
+            apart[-1] = before[0], max(before[1], upper) if before[1] and upper else b""
+        else:
+            apart.append((lower, upper))
+    return apart
+
+
+def _overlaps(apart: Sequence[Span], lower: bytes, upper: bytes) -> bool:
+    place = bisect_left(apart, (upper,)) if upper else len(apart)  # the first that begins behind
+    return place > 0 and (not apart[place - 1][1] or apart[place - 1][1] > lower)

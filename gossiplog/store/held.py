@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
-from gossiplog.log.clock_view import ClockView, MovingClock
+from gossiplog.log.clock_view import ClockView, FollowingClock, MovingClock
 from gossiplog.log.disk_cost import Weights
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head
@@ -37,11 +37,16 @@ class Held:
         self.forks: AbstractSet[bytes] = self._forks
         self.unwritten: Mapping[bytes, ForkProof] = self._unwritten
         self.weights: Weights | None = None
+        self._follower: FollowingClock | None = None
 
     @classmethod
     def of(cls, logs: Logs) -> Held:
         """Return what ``logs`` hold now."""
         return cls(logs.clock.copy(), logs.local, logs.forks)
+
+    def follow(self, clock: FollowingClock) -> None:
+        """Tell this one of all that moves from now on."""
+        self._follower = clock
 
     def joined(self, author: bytes) -> None:
         """There is a new writer."""
@@ -64,11 +69,16 @@ class Held:
             self._unwritten.pop(author, None)
         for author, head in report.heads.items():
             self._clock.set(author, head)
+        if self._follower is not None:
+            for author, before in report.before.items():
+                self._follower.move(author, before, report.heads.get(author))
         return has_room
 
     def repaired(self, heads: Mapping[bytes, Head | None]) -> None:
         """Logs were cut to these heads, on purpose."""
         for author, head in heads.items():
+            if self._follower is not None:
+                self._follower.move(author, self._clock.head(author), head)
             self._clock.set(author, head)
         self.weights = None
 

@@ -139,7 +139,7 @@ class CommitReport(NamedTuple):
     by how much what authors take on disk changed, afterwards, if somebody weighs; ``used_bytes`` what is in use there,
     if that was looked at.  ``forked`` are the authors of fork proofs that are new on disk, ``filled`` those of whom
     payloads came that were missing, ``proofs`` those of ``forked`` that came from others who share the store, as
-    ``values`` did, by key.
+    ``values`` did, by key.  ``before`` is where each of ``forgotten`` and ``heads`` was.
     """
 
     results: list[Reply]
@@ -152,6 +152,7 @@ class CommitReport(NamedTuple):
     filled: tuple[bytes, ...] = ()
     proofs: tuple[ForkProof, ...] = ()
     values: Mapping[str, bytes | None] = MappingProxyType({})
+    before: Mapping[bytes, Head | None] = MappingProxyType({})
 
     @property
     def weighed(self) -> tuple[tuple[bytes, ...], Mapping[bytes, int], int | None]:

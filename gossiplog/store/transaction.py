@@ -66,6 +66,7 @@ class Batch:
         self._forks = forks
         self._keypairs = keypairs
         self._new_heads: dict[bytes, Head | None] = {}
+        self._before: dict[bytes, Head | None] = {}
         self.new_forks: dict[bytes, None] = {}
         self._cursors = cursors
         self._new_cursors: dict[str, Cursor | None] = {}
@@ -206,10 +207,12 @@ class Batch:
             filled,
             proofs,
             self._learned,
+            self._before,
         )
 
     def publish(self) -> None:
         """Bring the durable state up to date, now that the writes are durable."""
+        self._before = {author: self._clock.head(author) for author in (*self.forgotten, *self._new_heads)}
         for author in self.forgotten:
             self._clock.discard(author)
             self._forks.discard(author)

@@ -24,6 +24,7 @@ from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.invariants import InvariantError
 from gossiplog.testing.sim.node import SimNode
+from gossiplog.testing.sim.paging import Paging
 from gossiplog.testing.sim.pipes import Quality
 from gossiplog.testing.sim.relay import SimRelay
 from gossiplog.testing.sim.simulator import tight_limits
@@ -37,7 +38,8 @@ KINDS = ("crash", "unknown", "unknown", "full", "put back", "cut", "freeze", "st
 class Fleet:
     """I am relays over one database, and peers, all in one simulated network."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, paging: Paging | None = None) -> None:
+        self.paging = paging
         self.cluster = Cluster(seed)
         self.database = SharedMemory()
         self.relays: list[SimRelay] = []
@@ -49,6 +51,7 @@ class Fleet:
         cluster, name = self.cluster, f"relay{len(self.relays)}"
         backend = MemoryBackend(name).join(self.database)
         relay = SimRelay(cluster.world, cluster.net, name, backend, cluster.checker, speed)
+        relay.paging = self.paging
         relay.restored = cluster.checker.restored
         self.relays.append(relay)
         cluster.nodes.append(relay)
@@ -101,11 +104,11 @@ class Fleet:
             raise InvariantError(f"at rest, {node.name} {fault}")
 
 
-def run(seed: int) -> Fleet:
-    """Draw and run a fleet; raises InvariantError."""
+def run(seed: int, paging: Paging | None = None) -> Fleet:
+    """Draw and run a fleet, of which each relay has so many heads in memory; raises InvariantError."""
     random = Random(seed)
     with tight_limits() if random.random() < 0.5 else nullcontext():
-        fleet = Fleet(seed)
+        fleet = Fleet(seed, paging)
         _build(fleet, random)
         for _ in range(random.randint(0, 8)):
             _go_wrong(fleet, random)

@@ -28,6 +28,7 @@ from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Append, Appended, CommitReport, Forget
 from gossiplog.testing.sim.disk import Disk, Speed
 from gossiplog.testing.sim.loop import Carrier
+from gossiplog.testing.sim.paging import Paging, page
 from gossiplog.testing.sim.pipes import PipeEnd
 from gossiplog.testing.sim.watching import Watcher
 from gossiplog.testing.sim.wires import Net
@@ -56,6 +57,7 @@ class SimNode(Carrier):
         self.speed = speed or Speed()
         self.quotas = Quotas()
         self.mode = Mode.BOTH
+        self.paging: Paging | None = None
         self.random = world.child()
         self.id = self.random.randbytes(32)
         self._sessions = 0
@@ -76,9 +78,12 @@ class SimNode(Carrier):
         self.front = StoreFront(self.disk, held, logs.copied, timers)
         self.heads = Heads(held.clock, held.forks, held.local, logs.holed_authors())
         instance = self.random.randbytes(16)
-        self.replica = Replica(self.id, instance, self.heads, agent=self.name, mode=self.mode)
         kept = logs.meta(KEPT_AS)
         self.choices = Choices.load(kept, held.local)
+        heads = self.heads
+        if self.paging is not None:
+            heads = page(held, self.heads, self.paging, {*self.choices.chosen, *self.choices.blocked})
+        self.replica = Replica(self.id, instance, heads, agent=self.name, mode=self.mode)
         told = lambda authors: self.handle(events.InterestChanged(tuple(authors)))  # noqa: E731
         self._kept = KeptChoices(self.choices, kept, self.front.write, told, timers)
         self.replica.limit_to(self.choices, QuotaLedger(self.quotas, self.weights, held.local))

@@ -26,6 +26,7 @@ from gossiplog.testing.sim.cluster import Cluster
 from gossiplog.testing.sim.disk import Speed
 from gossiplog.testing.sim.faults import Faults
 from gossiplog.testing.sim.invariants import InvariantError
+from gossiplog.testing.sim.paging import Paging
 from gossiplog.testing.sim.patching import patched
 from gossiplog.testing.sim.scenario import ACTIVE_SECONDS, Appends, Scenario, draw
 from gossiplog.testing.sim.spread import Spread
@@ -87,8 +88,8 @@ LARGE_NODES = 20
 """Above so many nodes, verification is shared between them, and bounds are looked at after every hundredth event."""
 
 
-def run(scenario: Scenario) -> Cluster:
-    """Run ``scenario`` to rest; raises InvariantError."""
+def run(scenario: Scenario, paging: Paging | None = None) -> Cluster:
+    """Run ``scenario`` to rest, with so many heads in memory; raises InvariantError."""
     large = len(scenario.writers) > LARGE_NODES
     with tight_limits() if scenario.tight else nullcontext(), memo.shared() if large else nullcontext():
         cluster = Cluster(scenario.seed, every=100 if large else 1)
@@ -98,7 +99,7 @@ def run(scenario: Scenario) -> Cluster:
         for number, count in enumerate(scenario.writers):
             seeds = [cluster.random.randbytes(32) for _ in range(count)]
             speed = Speed(commit=10 ** speeds.uniform(-3, -1), read=10 ** speeds.uniform(-3.5, -2))
-            cluster.add(seeds + [common] * (number in scenario.shared), speed=speed)
+            cluster.add(seeds + [common] * (number in scenario.shared), speed=speed).paging = paging
         for (caller, target), quality in zip(scenario.edges, scenario.qualities, strict=True):
             cluster.connect(cluster.nodes[caller], cluster.nodes[target], quality)
         for node, (offset, rate) in zip(cluster.nodes, scenario.clocks, strict=True):
