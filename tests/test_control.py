@@ -14,7 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 from gossiplog import blocking, format_author, limits, short_key
-from gossiplog.app.cli import main
+from gossiplog.app.cli import _parser, main
 from gossiplog.control.answers import ANSWERS
 from gossiplog.control.line import Line
 from gossiplog.control.messages import Asked
@@ -81,6 +81,16 @@ WRITING = [
 ]
 
 
+THROUGH_THE_NODE = (
+    "append backup ban block chat clock compact connect disconnect export follow forks id import init log peers "
+    "recover search status sync top unban unblock unfollow verify views"
+)
+ALONE = "host join key restore run"
+"""What only who has the store does, or in part: it says that a node has it (docs/howto/operating.rst)."""
+
+WITHOUT_A_STORE = "find fleet invite room simulate"
+
+
 def _without_keys(printed: str, path: str) -> list[str]:
     """Return the lines that were printed, sorted, without what is another one in each store."""
     known = re.sub(r"author_[a-z2-7]{20,}", "AUTHOR", printed.replace(path, "PATH"))
@@ -120,6 +130,11 @@ class VerbCase(ServedCase):
 
 class VerbTests(VerbCase):
     """The same output, the same errors and the same exit status as without a node."""
+
+    def test_every_verb(self) -> None:
+        """Of each it was decided what it does while a node has the store."""
+        [verbs] = [action.choices for action in _parser()._actions if isinstance(action.choices, dict)]
+        self.assertEqual(sorted(verbs), sorted(f"{THROUGH_THE_NODE} {ALONE} {WITHOUT_A_STORE}".split()))
 
     def test_reading(self) -> None:
         """Verbs that change nothing."""
@@ -261,6 +276,7 @@ class MeetingTests(VerbCase):
             (["recover", "--network", "another", self.endpoint], "in another network"),
             (["sync", "--timeout", "0.2", "--network", NETWORK, "tcp:127.0.0.1:1"], "no answer from"),
             (["verify", "--repair"], "stop the node"),
+            (["key", "export"], "stop it first"),
         ):
             status, out, err = self.verb(*said)
             self.assertEqual((status, out, err.count("\n")), (1, "", 1), err)

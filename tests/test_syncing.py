@@ -159,6 +159,17 @@ class SyncTests(SynchronousTestCase):
         self.assertGreater(after.up_seconds, before[0].up_seconds)
         self.assertEqual([each.connected for each in self.ann.node.status().dialled], [True])
 
+    def test_who_dialled_us(self) -> None:
+        """Stays connected as it was: no second session is begun, and the first one goes on."""
+        self.bob.node.connect(self.ann.listen())
+        self.world.run(1)
+        [before] = self.ann.node.status().peers
+        self.catch_up()
+        [after] = self.ann.node.status().peers
+        self.assertEqual((after.id, after.address), (before.id, before.address))
+        self.assertGreater(after.up_seconds, before.up_seconds)
+        self.assertEqual(self.ann.node.status().dialled, ())
+
     def test_others_go_on_meanwhile(self) -> None:
         """What they send, and what is wrong with them, is no answer of who is meant."""
         cleo, writes = self.world.site("cleo"), 100
