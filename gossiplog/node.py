@@ -46,6 +46,7 @@ from gossiplog.net.meeting import Found, Meeting
 from gossiplog.net.own_logs import check_nothing_lost, require_gives, require_shown
 from gossiplog.net.progress import Meter
 from gossiplog.net.settings import Settings, check_settings
+from gossiplog.net.shared_bans import share_bans
 from gossiplog.net.ways import Way
 from gossiplog.notices import Banned, InSync, Notice, Peer, Progress, QuotaExceeded, TimelineProgress
 from gossiplog.status import Status, status_of
@@ -129,6 +130,7 @@ class Node(Noticing):
                 core.views.listen(self._tell),
                 core.notices.listen(self._tell),
                 core.sharing.listen(self._tell, self.stop),
+                share_bans(core, self._driver),
                 self._detach,
             ]
         except BaseException:
@@ -314,7 +316,8 @@ class Node(Noticing):
     def ban(self, peer: bytes, *, seconds: float = inf, reason: str = OPERATOR) -> None:
         """Keep the node with the id ``peer`` out for so long, at most until this one stops; end its sessions.
 
-        Its logs are passed on all the same, by others: :meth:`block` is about an author.
+        Its logs are passed on all the same, by others: :meth:`block` is about an author.  Relays that share a store all
+        keep it out, however often they begin anew.
         """
         check_ban(peer, seconds, reason)
         self._check_running()

@@ -24,7 +24,7 @@ from gossiplog.errors import (
     StoreUnreachableError,
     StoreWentBackError,
 )
-from gossiplog.notices import PeerDown
+from gossiplog.notices import PeerDown, PeerUp
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Accept
@@ -173,6 +173,30 @@ class RelayTests(TestCase):
         await store.close()
         again, _, _ = self.relay()
         self.assertEqual(again.clock.seq(writer.author), 1)
+
+    async def test_bans(self) -> None:
+        """Are of all relays, begun and lifted at any of them, also of one that comes later; its sessions end."""
+        (_, one, _), (store, two, _) = self.relay(), self.relay()
+        ann = open_store("memory:", reactor)
+        self.addCleanup(ann.close)
+        peer = Node(reactor, ann, network=NETWORK)
+        up, down = two.when(PeerUp), two.when(PeerDown)
+        peer.connect(await two.listen(LISTEN))
+        await up
+        others = [bytes([number]) * 32 for number in range(1, 5)]
+        one.ban(peer.id, reason="enough")
+        for number, other in enumerate(others):  # at the same moment
+            (one, two)[number % 2].ban(other, seconds=3600)
+        await down
+        everybody = {peer.id, *others}
+        await self.until(store, lambda: {ban.peer for ban in two.bans} == everybody)
+        await self.until(one.store, lambda: {ban.peer for ban in one.bans} == everybody)
+        self.assertEqual({ban.reason for ban in two.bans if ban.peer == peer.id}, {"enough"})
+        two.unban(others[0])
+        await self.until(one.store, lambda: {ban.peer for ban in one.bans} == everybody - {others[0]})
+        third, late, _ = self.relay()
+        await third.holes()
+        self.assertEqual({ban.peer for ban in late.bans}, everybody - {others[0]})
 
     async def test_no_writers(self) -> None:
         """As of every shared store, with what to do instead."""

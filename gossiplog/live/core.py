@@ -94,6 +94,7 @@ class StoreCore:
             self._timeline: Timeline | None = None
             self.directory, shared, begins = sharing
             self.sharing = Sharing(self.lost, reactor)
+            self.is_shared = shared is not None
             if shared is not None:
                 self.sharing.begin(shared, begins, self.thread.hear, path)
         except BaseException:

@@ -11,6 +11,7 @@ No address is banned: behind one may be many nodes, strangers and members.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -91,10 +92,14 @@ class _Record:
 
 
 class Bans:
-    """I am the memory of one node for offences; it is lost when the process ends."""
+    """I am the memory of one node for offences; it is lost when the process ends.
+
+    ``changed`` hears of whom a ban began, or of whom all was forgiven.
+    """
 
     def __init__(self) -> None:
         self._records: OrderedDict[bytes, _Record] = OrderedDict()
+        self.changed: Callable[[bytes], None] = lambda peer: None
 
     def banned(self, peer: bytes, now: float) -> Ban | None:
         """The ban on a node id, if there is one.  O(1)."""
@@ -110,7 +115,10 @@ class Bans:
 
     def lift(self, peer: bytes) -> bool:
         """Forgive a node id everything; False when there was nothing."""
-        return self._records.pop(peer, None) is not None
+        was_there = self._records.pop(peer, None) is not None
+        if was_there:
+            self.changed(peer)
+        return was_there
 
     def keep_out(self, peer: bytes, reason: str, seconds: float, now: float) -> Ban:
         """Keep a node out for so long because somebody says so."""
@@ -119,6 +127,7 @@ class Bans:
             self._forget_one(now)
         record.reason, record.until = reason, now + seconds
         self._records[peer] = record
+        self.changed(peer)
         return Ban(peer, reason, seconds)
 
     def offence(self, peer: bytes, error: GossiplogError, now: float) -> Ban | None:
@@ -142,6 +151,7 @@ class Bans:
         seconds = doubled(record.bans, limits.BAN_FIRST_SECONDS, limits.BAN_MOST_SECONDS)
         record.until = now + seconds
         record.bans += 1
+        self.changed(peer)
         return Ban(peer, record.reason, seconds)
 
     def _forget_one(self, now: float) -> None:
