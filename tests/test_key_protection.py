@@ -36,7 +36,7 @@ from gossiplog.live.backing_up import back_up
 from gossiplog.live.hands import OwnHands
 from gossiplog.log import passphrase as passphrases_module
 from gossiplog.log.body import encode_body
-from gossiplog.log.kept_key import SEALED_TAG, SealedSeed, Slot, check_kept, dump, load, seal
+from gossiplog.log.kept_key import SEALED_TAG, ForeignKey, SealedSeed, Slot, check_kept, dump, load, seal
 from gossiplog.log.keys import Keypair
 from gossiplog.log.passphrase import Cost, Passphrase
 from gossiplog.store import folder, secret_files
@@ -332,6 +332,14 @@ class LockedTests(StoreCase):
             logs.writer("cat")
         self.assertEqual(self.opens(SECRET, OTHER), [OTHER])
 
+    def test_nothing_to_protect(self) -> None:
+        """Nobody is told that seeds are protected which are made later, without."""
+        with closing(open_logs(self.path)) as logs:
+            self.assertRaises(InvalidValueError, logs.keys.protect, SECRET)
+            logs.import_key("away", ForeignKey(PAIR.author))
+            self.assertRaises(InvalidValueError, logs.keys.protect, SECRET)
+            logs.keys.protect(None)
+
     def test_seeds_under_two(self) -> None:
         """Some came from elsewhere: none of both opens the store, and it says whose is whose."""
         self.make("ann", "bob")
@@ -463,6 +471,9 @@ class ChangeTests(StoreCase):
         """At any call: it is said, who has the store open signs, and the old or the new one opens all seeds."""
         for old, new, keys, is_done in self.every_call(OSError(28, "No space left on device")):
             self.assertFalse(keys.is_locked)
+            self.assertEqual(
+                [name for name in self.kept() if name.startswith(".")], [], "room taken for nothing"
+            )
             self.assert_one_opens(old, new, is_done)
 
     def test_what_was_cut_short_is_finished(self) -> None:

@@ -172,6 +172,7 @@ class WriterKeys:
     def protect(self, new: str | None, old: str | None = None) -> None:
         """Put all seeds under the passphrase ``new``, or under none; durable on return.
 
+        :raises InvalidValueError: there is none, so that nothing would remember the passphrase.
         :raises KeyLockedError: they are under another one, and ``old`` is None.
         :raises WrongPassphraseError: ``old`` does not open all of them; nothing was changed.
         :raises StoreError: the disk takes no more: ``old`` opens all of them, or ``new`` does.
@@ -182,6 +183,11 @@ class WriterKeys:
         elif self.is_protected:
             raise locked(self._path, "each seed here")
         plain = {name: kept for name, kept in self._kept.items() if isinstance(kept, Keypair)}
+        if new is not None and not (plain or opened):
+            raise InvalidValueError(
+                f"store {self._path} has no seed yet: give the passphrase when a writer is made, to open_store or "
+                "gossiplog init"
+            )
         if new is None:
             for name, (keypair, _) in opened.items():
                 self._replace(name, keypair, keypair)
