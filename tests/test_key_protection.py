@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import pty
 import struct
+import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -735,6 +738,41 @@ class CommandTests(ProcessTestCase):
             self.assertNotIn(SECRET.encode(), command_line.read_bytes())
         self.assertEqual(node.interrupt(), 0)
         self.assertNotIn(SECRET, node.err + node.out)
+
+    def test_a_real_terminal(self) -> None:
+        """What is typed is not shown, a mistake in it is noticed, and append asks too."""
+        self.do("init")
+
+        def typed(command: list[str], *answers: str) -> tuple[int, str]:
+            """Run the command at a terminal of its own; its status and all that the terminal shows."""
+            child, terminal = pty.fork()
+            if not child:
+                os.chdir(self.place)
+                os.execve(
+                    sys.executable, [sys.executable, "-m", "gossiplog.app.cli", *command], environment()
+                )
+            shown, left = b"", [*answers]
+            with contextlib.suppress(OSError):  # the end, as Linux says it
+                while some := os.read(terminal, 4096):
+                    shown += some
+                    if left and shown.endswith(b": "):
+                        os.write(terminal, f"{left.pop(0)}\n".encode())
+            os.close(terminal)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+
+        protect, store = ["key", "protect", "--store", self.store], ["--store", self.store]
+        for answers, status, words in (
+            ((SECRET, OTHER), 1, "two different"),
+            ((SECRET, SECRET), 0, "protected"),
+        ):
+            found, shown = typed(protect, *answers)
+            self.assertEqual(found, status, shown)
+            self.assertIn(words, shown)
+            self.assertNotIn(SECRET, shown)
+        for answer, status in ((OTHER, 1), (SECRET, 0)):
+            found, shown = typed(["append", *store, "entry"], answer)
+            self.assertEqual(found, status, shown)
+            self.assertNotIn(answer, shown)
 
     def test_asked_on_the_terminal(self) -> None:
         """Without an echo, twice for a new one, and only where somebody sits."""
