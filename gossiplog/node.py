@@ -123,7 +123,7 @@ class Node(Noticing):
             self._control = serve(reactor, self)
             self._meeting = Meeting(reactor, core, self._driver, self._listeners, self.network, self._tell)
             self.id = self._driver.id
-            self._meter = Meter(core.clock, self._driver.replica.pulls.schedule, core.clock.total())
+            self._meter = Meter(core.clock.total, self._driver.replica.pulls.schedule)
             self._ends = [
                 core.listen(self._count),
                 core.timeline.listen(lambda *counts: self._tell(TimelineProgress(*counts))),
@@ -262,7 +262,7 @@ class Node(Noticing):
     def usage(self) -> Usage:
         """What is held, as the quotas count it."""
         weights = self._core.weigh()
-        return Usage(len(weights.authors), len(self.store.forks), weights.bytes)
+        return Usage(weights.author_count, len(self.store.forks), weights.bytes)
 
     @property
     def over_quota(self) -> dict[bytes, Quota]:

@@ -342,14 +342,14 @@ def _about(peer: Peer) -> Mapping[str, Any]:
 
 def authors_of(core: StoreCore, refused: Mapping[bytes, Any], begin: bytes = b"") -> Iterator[AuthorStatus]:
     """Yield how each log is, in the order of authors from ``begin`` on.  O(authors)."""
-    weights, forks, local = core.weigh().authors, core.forks, core.local
+    weights, forks, local = core.weigh(), core.forks, core.local
     blocked = core.interest.choices.blocked
     for author, head in core.clock.range(begin):
         quota = refused.get(author)
         yield AuthorStatus(
             author,
             head.seq,
-            weights.get(author, 0),
+            weights.of(author),
             author in local,
             author in forks,
             author in blocked,

@@ -27,7 +27,7 @@ class MeterTests(SynchronousTestCase):
             peers[session] = Peer(bytes([session]) * 32, "tcp:x:1", "test", True)
             for author, seq in claims.items():
                 schedule.claim(session, author, seq)
-        meter = Meter(clock, schedule, clock.total())
+        meter = Meter(clock.total, schedule)
         progress = meter.read(peers)
         self.assertEqual((progress.held, progress.known, progress.seconds_left), (10, 115, None))
         self.assertEqual(progress.peers, (PeerProgress(peers[0], 100), PeerProgress(peers[1], 55)))

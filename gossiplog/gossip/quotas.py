@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from gossiplog import limits
 from gossiplog.errors import InvalidValueError
 from gossiplog.limits import AUTHOR_DISK_BYTES
-from gossiplog.log.disk_cost import Weights, row_bytes
+from gossiplog.log.disk_cost import WeightView, row_bytes
 from gossiplog.log.segment import Segment
 
 LIFT_SHARE = 0.9
@@ -98,7 +98,7 @@ class QuotaLedger:
     the live set of those who write here.  Of the quota ``bytes``, ``base_bytes`` were there when it was set.
     """
 
-    def __init__(self, quotas: Quotas, weights: Weights, local: AbstractSet[bytes]) -> None:
+    def __init__(self, quotas: Quotas, weights: WeightView, local: AbstractSet[bytes]) -> None:
         self.quotas = quotas
         self.base_bytes = 0
         self.refused: dict[bytes, Quota] = {}
@@ -133,7 +133,7 @@ class QuotaLedger:
                 return Quota.AUTHORS
             size += AUTHOR_DISK_BYTES
         if quotas.bytes_per_author is not None:
-            held = self._weights.authors.get(author, 0)
+            held = self._weights.of(author)
             for pending in (self._pending, self._proofs, self._fills):
                 held += pending.get(author, 0)
             if held + size > quotas.bytes_per_author:
@@ -146,14 +146,14 @@ class QuotaLedger:
         return self.quotas.bytes is not None and self.held_bytes + self._pending_bytes >= self.quotas.bytes
 
     def _knows(self, author: bytes) -> bool:
-        return author in self._weights.authors or author in self._coming
+        return author in self._weights or author in self._coming
 
     def _others(self) -> int:
         """How many others are held, or on their way.  O(local writers) after a change, O(1) without one."""
         state = self._weights.version, len(self._coming), len(self._local)
         if self._own[0] != state:
             self._own = state, sum(self._knows(author) for author in self._local)
-        return len(self._weights.authors) + len(self._coming) - self._own[1]
+        return self._weights.author_count + len(self._coming) - self._own[1]
 
     # -- what happens
 
@@ -224,7 +224,7 @@ class QuotaLedger:
             for author in authors
             if self.refused.get(author) is Quota.AUTHOR_BYTES
             and most is not None
-            and self._weights.authors.get(author, 0) <= most * LIFT_SHARE
+            and self._weights.of(author) <= most * LIFT_SHARE
         ]
         base = self.base_bytes
         if all_ is not None and self.held_bytes + self._pending_bytes <= base + (all_ - base) * LIFT_SHARE:

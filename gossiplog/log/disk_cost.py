@@ -11,7 +11,7 @@ Invariant: what a thing takes hangs on nothing but its size, so that the sum is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from gossiplog.limits import AUTHOR_DISK_BYTES, DISK_PAGE_BYTES
 from gossiplog.log.fork import ForkProof, encode_proof
@@ -63,6 +63,27 @@ def _record_bytes(size: int) -> int:
     return DISK_PAGE_BYTES // on_a_page + pages * DISK_PAGE_BYTES
 
 
+class WeightView(Protocol):
+    """What authors take on one disk, asked for some of them; ``version`` counts what changed that."""
+
+    @property
+    def bytes(self) -> int:
+        """What all takes together."""
+
+    @property
+    def version(self) -> int:
+        """How often anything changed."""
+
+    def of(self, author: Author) -> int:
+        """What an author takes, 0 if nothing is there of it."""
+
+    @property
+    def author_count(self) -> int:
+        """Of how many authors anything is there."""
+
+    def __contains__(self, author: object) -> bool: ...
+
+
 class Weights:
     """I am what each author takes on one disk, and all together; ``version`` counts what changed that.
 
@@ -82,6 +103,18 @@ class Weights:
     def bytes(self) -> int:
         """What all takes together."""
         return self._things_bytes + self.gap_bytes
+
+    def of(self, author: Author) -> int:
+        """What an author takes, 0 if nothing is there of it."""
+        return self.authors.get(author, 0)
+
+    def __contains__(self, author: object) -> bool:
+        return author in self.authors
+
+    @property
+    def author_count(self) -> int:
+        """Of how many authors anything is there."""
+        return len(self.authors)
 
     def change(
         self, forgotten: Iterable[Author], changes: Mapping[Author, int], used_bytes: int | None = None

@@ -8,10 +8,9 @@ Invariant: a claim is a hint: what nobody could back with entries disappears fro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gossiplog.gossip.pull_scheduler import PullScheduler
-from gossiplog.log.clock_view import ClockView
 from gossiplog.notices import Peer, PeerProgress, Progress
 
 INTERVAL_SECONDS = 0.25
@@ -22,12 +21,12 @@ WINDOW_SECONDS = 5.0
 
 
 class Meter:
-    """I know how much there is to come, and how fast it comes."""
+    """I know how much there is to come, and how fast it comes; ``total`` says how many entries are held."""
 
-    def __init__(self, clock: ClockView, schedule: PullScheduler, held: int) -> None:
-        self._clock = clock
+    def __init__(self, total: Callable[[], int], schedule: PullScheduler) -> None:
+        self._total = total
         self._schedule = schedule
-        self._held = held
+        self._held = total()
         self._marks: deque[tuple[float, int]] = deque()
         self._due = 0.0
         self._was_behind = False
@@ -51,7 +50,7 @@ class Meter:
 
     def forgot(self) -> None:
         """Some of what was held was deleted.  O(authors)."""
-        self._held = self._clock.total()
+        self._held = self._total()
         self._marks.clear()
 
     def read(self, peers: Mapping[int, Peer]) -> Progress:
