@@ -198,6 +198,37 @@ class TroubleTests(PostgresTestCase):
             ann.commit([chain.put(b"3")])
         self.assertEqual([head.seq for _, head in bob.heads()], [1])
 
+    def test_nobody_tries_twice(self) -> None:
+        """While whoever follows the lanes finds nobody, no other connection waits for an answer."""
+        ann = self.member()
+        assert ann.shared is not None
+        lanes, connection = ann.shared.lanes, ann._connection  # type: ignore[attr-defined]
+        ann.shared.poll({}, ALL)
+        reached, lanes._connection._conninfo = lanes._connection._conninfo, "host=127.0.0.1 port=1"
+        lanes._connection.drop()
+        with self.assertRaises(StoreUnreachableError) as refused:
+            ann.shared.poll({}, ALL)
+        connection.drop()
+        for use in (lambda: ann.heads(), lambda: ann.commit([Chain(1).put(b"1")])):
+            with self.assertRaises(StoreUnreachableError) as again:
+                use()
+            self.assertEqual(str(again.exception), str(refused.exception))
+        lanes._connection._conninfo = reached
+        ann.shared.poll({}, ALL)
+        ann.commit([Chain(1).put(b"1")])
+
+    def test_no_lane_waits_for_another(self) -> None:
+        """Of what is read at once each has its part, and little more is read than was asked for."""
+        ann, bob, eve = self.member(), self.member(), self.member()
+        assert eve.shared is not None
+        chains = Chain(1), Chain(2)
+        for member, chain in zip((ann, bob), chains, strict=True):
+            for _ in range(6):
+                member.commit([chain.put(bytes(1000))])
+        changes, _ = eve.shared.poll({}, 3000)
+        self.assertEqual(len(changes), 3)
+        self.assertEqual({change.author for change in changes}, {chain.author for chain in chains})
+
     def test_feed_that_was_pruned(self) -> None:
         """Is read anew, as if the database had gone back."""
         import psycopg

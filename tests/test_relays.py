@@ -111,6 +111,26 @@ class RelayTests(TestCase):
         self.assertEqual([type(notice) for notice in heard], [StoreFailing, StoreReachable])
         self.assertEqual((heard[0].error.args, heard[0].final), (("nobody there",), False))
 
+    async def test_a_sign_of_life_that_fails(self) -> None:
+        """Is no reason to say anything: what others write is still read."""
+        (store, node, lane), (_, other, _) = self.relay(), self.relay()
+        beats: list[int] = []
+
+        def beat() -> None:
+            beats.append(1)
+            raise StoreUnreachableError("just then")
+
+        lane.beat = beat  # type: ignore[method-assign]
+        told = node.when(StoreFailing)
+        ann = await self.peer(await other.listen(LISTEN))
+        writer = await ann.writer()
+        await writer.append(b"1")
+        await self.until(store, lambda: store.clock.seq(writer.author) == 1)
+        self.assertFalse(told.called)
+        self.assertEqual(len(beats), 1)
+        told.addErrback(lambda _: None)
+        told.cancel()
+
     async def test_a_fault_of_ours(self) -> None:
         """Is told, and ends nothing."""
         _, node, lane = self.relay()

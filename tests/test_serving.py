@@ -13,7 +13,7 @@ from gossiplog.app import happenings
 from gossiplog.app.happenings import KINDS, Happenings, facts, name_of
 from gossiplog.app.log_options import PARTS
 from gossiplog.app.logs import json_line
-from gossiplog.errors import BadSegmentError, StoreError
+from gossiplog.errors import BadSegmentError, StoreError, StoreUnreachableError
 from gossiplog.live.logger import Said, set_levels
 from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.notices import (
@@ -26,6 +26,7 @@ from gossiplog.notices import (
     PeerUp,
     Progress,
     StoreFailing,
+    StoreReachable,
     WayFailed,
 )
 
@@ -56,6 +57,14 @@ class SaidTests(SynchronousTestCase):
         self.assertEqual(self.told(refused, refused, refused), ["dial_failed"])
         self.assertEqual(self.told(gone, refused, gone, refused), ["dial_failed"])
         self.assertEqual(self.told(DialFailed("tcp:b:1", "refused")), ["dial_failed"])
+
+    def test_a_database_that_is_away(self) -> None:
+        """Is said once, whatever the reason is each time, until it is back."""
+        away = [
+            StoreFailing(StoreUnreachableError(why), False) for why in ("refused", "no route", "in recovery")
+        ]
+        self.assertEqual(self.told(*away), ["store_failing"])
+        self.assertEqual(self.told(StoreReachable(1.0), *away), ["store_reachable", "store_failing"])
 
     def test_again_after_that_one_was_up(self) -> None:
         """And not because another one is."""

@@ -279,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
         "run a node until it is interrupted",
         "gossiplog run --store ~/notes --network garden --listen tcp:4000 --peer tcp:example.org:4000",
     )
-    run.add_argument("--state", metavar="DIR", type=path, help=STATE)
+    _state(run)
     network(run)
     add_addresses(run)
     passphrases.add_option(run)
@@ -333,6 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument(
         "network", type=ticket, metavar="TICKET", help="what gossiplog invite printed, or @FILE"
     )
+    _state(join)
     add_addresses(join)
     passphrases.add_option(join)
     add_limits(join)
@@ -358,6 +359,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _writer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--writer", default="default", metavar="NAME", help="local author (default: default)")
+
+
+def _state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--state", metavar="DIR", type=path, help=STATE)
 
 
 def _json(parser: argparse.ArgumentParser) -> None:

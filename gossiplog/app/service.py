@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from itertools import count
 from time import monotonic
 from typing import Any, Final
 
@@ -24,7 +25,9 @@ from gossiplog.app.run_options import RunOptions
 from gossiplog.app.supervisor import Supervisor
 from gossiplog.app.watching import Watching
 from gossiplog.errors import GossiplogError, StoreLockedError, StoreUnreachableError, StoreWentBackError
+from gossiplog.live.back_off import back_off
 from gossiplog.live.logger import NodeLog, Said
+from gossiplog.live.machine import machine_of
 from gossiplog.live.opening import open_store
 from gossiplog.live.opening_thread import open_aside
 from gossiplog.live.sharing import RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS
@@ -201,13 +204,15 @@ class Serving:
 
     async def _begin_anew(self) -> None:
         """The store is not what the node knows: let another one begin with what is there; peers bring the rest."""
-        said, pause = Said(), RETRY_FIRST_SECONDS
+        said, chance = Said(), machine_of(self._reactor).chance
         await deferLater(self._reactor, 0)  # the others hear of it too
         try:
             await self._open.aclose()
         except Exception:
             _log.failure("the store was not closed cleanly", event="reopen_failed")
-        while not self._stopping:
+        for failures in count():
+            if self._stopping:
+                return
             self._went_back = False
             async with AsyncExitStack() as opened:
                 try:
@@ -220,10 +225,10 @@ class Serving:
                     _log.warn(words, event="store_reopened", store=self._path)
                     self._began(opened)
                     return
-            self._pause = deferLater(self._reactor, pause)
+            rest = back_off(failures, RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS, chance)
+            self._pause = deferLater(self._reactor, rest)
             with suppress(CancelledError):
                 await self._pause
-            pause = min(2 * pause, RETRY_MOST_SECONDS)
 
     def _say_why_not(self, error: Exception) -> None:
         words = "store {store} cannot be opened yet: {reason}; that is tried again"

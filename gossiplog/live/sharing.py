@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from gossiplog.errors import StoreError, StoreWentBackError
+from gossiplog.live.back_off import back_off
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer
 from gossiplog.live.machine import machine_of
@@ -75,7 +76,7 @@ class Sharing:
     # -- in the thread
 
     def _follow(self, shared: Shared, position: Position, hear: Hear) -> None:
-        away_since: float | None = None
+        away_since, failures = 0.0, 0
         pause = POLL_SECONDS
         beats_at = 0.0
         with suppress(RuntimeError):  # the reactor's loop is closed
@@ -86,24 +87,23 @@ class Sharing:
                         self._take(hear, Learn(tuple(changes)))
                     position = following
                     if monotonic() >= beats_at:
-                        shared.beat()
                         beats_at = monotonic() + BEAT_SECONDS
+                        with suppress(StoreError):  # the next poll knows more
+                            shared.beat()
                 except StoreWentBackError as error:
                     self._reactor.callFromThread(self._went_back, error)
                     return
                 except Exception as error:
-                    if away_since is None:
-                        away_since, pause = monotonic(), RETRY_FIRST_SECONDS
-                        said = (
-                            error if isinstance(error, StoreError) else StoreError(f"internal error: {error}")
-                        )
-                        self._reactor.callFromThread(self._tell, StoreFailing(said, False))
-                    else:
-                        pause = min(2 * pause, RETRY_MOST_SECONDS) * (1 - self._chance() / 2)
+                    if not failures:
+                        away_since = monotonic()
+                        self._reactor.callFromThread(self._tell, StoreFailing(_fit(error), False))
+                    pause = back_off(failures, RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS, self._chance)
+                    failures += 1
                 else:
-                    if away_since is not None:
-                        seconds, away_since = monotonic() - away_since, None
-                        self._reactor.callFromThread(self._tell, StoreReachable(seconds))
+                    if failures:
+                        failures = 0
+                        back = StoreReachable(monotonic() - away_since)
+                        self._reactor.callFromThread(self._tell, back)
                     pause = POLL_SECONDS
 
     def _take(self, hear: Hear, request: Learn) -> None:
@@ -133,3 +133,7 @@ class Sharing:
         self.stop()
         call_each(self._reactor, [stop for _, stop in self._listeners])
         self._lost(error)
+
+
+def _fit(error: Exception) -> StoreError:
+    return error if isinstance(error, StoreError) else StoreError(f"internal error: {error}")
