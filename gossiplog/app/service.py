@@ -24,8 +24,8 @@ from gossiplog.app.printing import as_json
 from gossiplog.app.run_options import RunOptions
 from gossiplog.app.supervisor import Supervisor
 from gossiplog.app.watching import Watching
+from gossiplog.back_off import back_off
 from gossiplog.errors import GossiplogError, StoreLockedError, StoreUnreachableError, StoreWentBackError
-from gossiplog.live.back_off import back_off
 from gossiplog.live.logger import NodeLog, Said
 from gossiplog.live.machine import machine_of
 from gossiplog.live.opening import open_store

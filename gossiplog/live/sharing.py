@@ -15,8 +15,8 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
+from gossiplog.back_off import back_off
 from gossiplog.errors import StoreError, StoreWentBackError
-from gossiplog.live.back_off import back_off
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer
 from gossiplog.live.machine import machine_of
