@@ -232,6 +232,20 @@ class ServerTests(ServerCase):
             self.leave(connection)
         self.assertEqual((bob.node.peers, self.site.node.status().dialled), ([], ()))
 
+    def test_somebody_syncs_for_long(self) -> None:
+        """Who wants to sync with the same waits as long as it said."""
+        clients = [self.greeted() for _ in range(2)]
+        for seconds, (connection, _) in zip((1000, 2), clients, strict=True):
+            said = {"id": 1, "do": "sync", "endpoint": "tcp:127.0.0.1:1", "timeout": seconds}
+            connection.dataReceived(encode(said))
+        self.world.run(3)
+        said = clients[1][1].said()[-1]
+        self.assertEqual(said["error"]["error"], "NodeError")
+        self.assertIn("somebody else", said["error"]["message"])
+        for connection, _ in clients:
+            self.leave(connection)
+        self.world.run(1)
+
     def test_many_search(self) -> None:
         """One index, closed behind the last of them; it stays where the node keeps it."""
         self.site.append(b"a heron", b"another heron")

@@ -2,7 +2,8 @@
 
 Responsible for: doing so with the node that runs, as long as who asks is there.
 Must not know: sockets, lines; how two nodes catch up.
-Invariant: one at a time for each endpoint.  The node is connected and dials afterwards as it was and did before.
+Invariant: one at a time for each endpoint, and who waits for another waits no longer than it said.  The node is
+connected and dials afterwards as it was and did before.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 
 from gossiplog.control.desk import Answer, Asker, Desk
 from gossiplog.control.messages import Asked
-from gossiplog.errors import ControlError
+from gossiplog.errors import ControlError, NodeError
 from gossiplog.net.catching_up import CatchUp, bring_back, recovered
 from gossiplog.net.endpoints import check_client
 
@@ -28,9 +29,14 @@ _turns: WeakValueDictionary[tuple[int, str], DeferredLock] = WeakValueDictionary
 Show = Callable[[str], None]
 
 
-async def _in_turn(desk: Desk, endpoint: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+async def _in_turn(
+    desk: Desk, endpoint: str, patience: float, work: Callable[[], Coroutine[Any, Any, Any]]
+) -> Any:
     turn = _turns.setdefault((id(desk), endpoint), DeferredLock())
-    await turn.acquire()
+    try:
+        await turn.acquire().addTimeout(patience, desk.store.reactor)
+    except TimeoutError:
+        raise NodeError(f"{endpoint}: somebody else syncs with it, for longer than {patience:g} s") from None
     try:
         return await work()
     finally:
@@ -66,7 +72,7 @@ def _sync(desk: Desk, asked: Asked, asker: Asker) -> Any:
             "over_quota": [[author.hex(), quota.value] for author, quota in desk.node.over_quota.items()],
         }
 
-    return _begun(desk, asker, lambda show: _in_turn(desk, endpoint, partial(once, show)))
+    return _begun(desk, asker, lambda show: _in_turn(desk, endpoint, patience, partial(once, show)))
 
 
 def _recover(desk: Desk, asked: Asked, asker: Asker) -> Any:
@@ -78,7 +84,7 @@ def _recover(desk: Desk, asked: Asked, asker: Asker) -> Any:
 
     async def all_of_them(show: Show) -> None:
         for each in endpoints:
-            await _in_turn(desk, each, partial(bring_back, desk.node, each, patience, show))
+            await _in_turn(desk, each, patience, partial(bring_back, desk.node, each, patience, show))
         await recovered(desk.store)
 
     return _begun(desk, asker, all_of_them)
