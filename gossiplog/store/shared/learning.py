@@ -88,8 +88,7 @@ class Learning:
     def _take(self, change: Stand, batch: Batch) -> None:
         author = change.author
         known = batch.deletions.get(author, self._shared.deletions.get(author, 0))
-        if change.deletions > known:  # what came since may be in a lane that was read before this one
-            change = next(iter(self._shared.stands([author])), change)
+        if change.deletions > known:
             batch.learn_deletion(author, change.deletions)
             batch.learn_value(
                 INTEREST, self._backend.meta(INTEREST)
