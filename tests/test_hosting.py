@@ -383,6 +383,12 @@ class HostTests(TestCase):
         while self.host.lives[name].state != state:
             await deferToThread(lambda: None)
 
+    async def until_tried(self, name: str, times: int) -> None:
+        """Wait until a network was tried again so often."""
+        assert self.host is not None
+        while self.host.lives[name].restarts < times:
+            await deferToThread(lambda: None)
+
     async def test_side_by_side(self) -> None:
         """Each has its store and its port; a control socket each; one memory for all."""
         said = await self.start(network("a", 1, f'listen = ["{HERE}"]'), network("b", 2))
@@ -555,7 +561,7 @@ class HostTests(TestCase):
             self.assertIn("in use", said["b"]["error"])
             self.assertIn("error", said["a"])
             self.assertIn("node", said["c"])
-            await self.until("b", lives.STARTS)
+            await self.until_tried("b", 2)
         assert self.host is not None
         (self.place / "a").unlink()
         for name in "ab":
@@ -568,11 +574,40 @@ class HostTests(TestCase):
         before = self.node("a"), self.node("b")
         with patch.object(lives._log, "error") as error:
             before[0]._tell(notices.StoreFailing(StoreError("the disk is gone"), True))
-            await self.until("a", lives.WAITS)
+            await self.until_tried("a", 1)
             await self.until("a", lives.RUNS)
         self.assertEqual([call.kwargs["reason"] for call in error.call_args_list], ["the disk is gone"])
         self.assertIsNot(self.node("a"), before[0])
         self.assertIs(self.node("b"), before[1])
+
+    async def test_thread_that_dies(self) -> None:
+        """A fault that ends a store's thread, while nobody writes: the store is opened again, in a new one."""
+        await self.start(network("a", 1), network("b", 2))
+        node, other = self.node("a"), self.node("b")
+
+        def fault(*_: Any) -> None:
+            raise SystemError("a fault")
+
+        with patch.object(lives._log, "error"), patch.object(node.store._core.thread, "_work", fault):
+            node.store._core.thread.call(lambda logs: None, lambda value: None)
+            await self.until_tried("a", 1)
+        await self.until("a", lives.RUNS)
+        self.assertIsNot(self.node("a"), node)
+        self.assertIs(self.node("b"), other)
+        self.assertTrue(self.flushLoggedErrors(StoreError))  # the address book was not written
+
+    async def test_hangup_while_it_starts(self) -> None:
+        """The file is read again once all were tried."""
+        self.write(network("a", 1))
+        self.host = Host(reactor, read(str(self.path)))
+        starting = Deferred.fromCoroutine(self.host.start())
+        self.write(network("a", 1), network("b", 2))
+        await self.host.reload()
+        self.assertEqual(list(self.host.lives), ["a"])
+        await starting
+        while "b" not in self.host.lives:
+            await deferToThread(lambda: None)
+        await self.until("b", lives.RUNS)
 
     async def test_disk_that_hangs(self) -> None:
         """Nobody waits for it but its own network; not the start, not the end."""

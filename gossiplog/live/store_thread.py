@@ -62,6 +62,8 @@ class StoreThread:
     _held: list[Job] | None = None
     _held_bytes = 0
     _over: StoreError | None = None
+    died: Callable[[StoreError], None] | None = None
+    """Hears on the reactor that the thread is gone though nobody closed the store."""
 
     def __init__(
         self,
@@ -313,6 +315,8 @@ class StoreThread:
         """The thread is gone: say so of what it had begun, and of what nobody will do."""
         self._deliver(begun)
         self._deliver(failed([*left, *self._left()], self._gone()))
+        if self.died is not None and not self._closed:
+            call_each(self._reactor, [self.died], self._gone())
         if closing is not None:
             call_each(self._reactor, [closing.answer], None)
 

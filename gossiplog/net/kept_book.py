@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
 from twisted.python.failure import Failure
 
 from gossiplog import limits
@@ -67,7 +68,7 @@ class KeptBook:
         saved = dump(self._book, float(self._reactor.seconds()), time.time())
         if saved != self._saved:
             self._saved = saved
-            writing = self._core.set(SetMeta(KEPT_AS, saved))
+            writing = maybeDeferred(self._core.set, SetMeta(KEPT_AS, saved))  # a thread that died takes nothing
             writing.addErrback(self._failed, "written")
 
     def _failed(self, failure: Failure, verb: str) -> None:

@@ -32,6 +32,7 @@ from gossiplog.errors import GossiplogError, HostFileError, InvalidValueError
 from gossiplog.log.network import Network
 from gossiplog.paths import absolute
 from gossiplog.store import door
+from gossiplog.store.directory import DATABASE
 
 if TYPE_CHECKING:
     from gossiplog.ticket import Ticket
@@ -257,4 +258,7 @@ def describe(file: HostFile) -> Iterator[str]:
         options = hosted.options
         where = f"listens on {', '.join(options.listen)}" if options.listen else "listens nowhere"
         dials = f", dials {', '.join(options.peer)}" if options.peer else ""
-        yield f"{hosted.name}: store {hosted.store}, {where}{dials}"
+        is_new = door.is_in_directory(hosted.store) and not os.path.lexists(
+            os.path.join(hosted.store, DATABASE)
+        )
+        yield f"{hosted.name}: {'new ' * is_new}store {hosted.store}, {where}{dials}"

@@ -50,7 +50,7 @@ class Host:
         self._watched: Watched | None = None
         self._watching = Watching()
         self._supervisor = Supervisor(reactor, self.status)
-        self._reloading = False
+        self._started = self._reloading = False
         self._again = False
         self._stopping = False
 
@@ -62,7 +62,10 @@ class Host:
         for hosted in self.file.networks.values():
             self._add(hosted.name)
         await _all(self._begun(life) for life in self.lives.values())
+        self._started = True
         self._reactor.callWhenRunning(self._supervisor.ready)
+        if self._again:
+            self._reactor.callLater(0, lambda: Deferred.fromCoroutine(self.reload()))
         return self._ready(bound)
 
     async def stop(self) -> None:
@@ -81,7 +84,7 @@ class Host:
 
     async def reload(self) -> None:
         """Read the file again, and do what it says now; what comes while that is under way is done afterwards."""
-        if self._reloading or self._stopping:
+        if self._reloading or self._stopping or not self._started:
             self._again = True
             return
         self._reloading = True

@@ -70,7 +70,7 @@ class Life:
         self._broke: Deferred[None] | None = None
         self._resting: Deferred[None] | None = None
         self._task: Deferred[None] | None = None
-        self._stopping = False
+        self._stopping = self._is_ending = False
         self._tried: list[Deferred[None]] = []
         self._ends: list[Deferred[None]] = []
 
@@ -104,7 +104,8 @@ class Life:
         over.addTimeout(limits.HOST_STOP_SECONDS, self._reactor)
         if not self._stopping:
             self._stopping = True
-            task.cancel()
+            if not self._is_ending:
+                task.cancel()
         try:
             await over
         except DeferredTimeout:
@@ -143,6 +144,8 @@ class Life:
             except CancelledError:
                 raise
             except Exception as error:
+                if self._stopping:
+                    return
                 self._tell(error)
             if self._reactor.seconds() - began >= limits.HOST_STEADY_SECONDS:
                 self._failures = 0
@@ -180,6 +183,7 @@ class Life:
         try:
             await serving.start()
             serving.node.subscribe(self._noticed)
+            serving.store._core.thread.died = self.fail
             serving.node._driver.replica.core.budget.share(self._pool)
             self.state, self.why, self.ready = RUNS, "", serving.about
             self._said.over(hosted.name)
@@ -196,9 +200,10 @@ class Life:
         if self.state == RUNS:
             self._changed(self.hosted.name, None)
             serving.node._driver.replica.core.budget.share(None)
-        self.state = STOPPED
+        self.state, self._is_ending = STOPPED, True
         self._serving = None
         await Deferred.fromCoroutine(serving.stop()).addErrback(self._bug)
+        self._is_ending = False
 
     def _noticed(self, notice: Notice) -> None:
         if isinstance(notice, StoreFailing) and (notice.final or isinstance(notice.error, _ENDS)):
