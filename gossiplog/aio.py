@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import gossiplog
 from gossiplog.aio_methods import coroutine, same
@@ -36,6 +36,7 @@ from gossiplog.views.view import View
 
 if TYPE_CHECKING:
     from gossiplog.aio_attached import AttachedNode
+    from gossiplog.net.settings import NodeOptions
 
 N = TypeVar("N")
 M = TypeVar("M")
@@ -251,24 +252,15 @@ class Node:
         store: Store,
         *,
         network: Network | Ticket | str,
-        agent: str = "gossiplog",
-        random: Callable[[], float] | None = None,
-        only_followed: bool | None = None,
-        quotas: Quotas | None = None,
-        max_memory: int | None = None,
-        mode: str = "both",
+        **options: Unpack[NodeOptions],
     ) -> None:
+        """``options`` are those of :class:`gossiplog.Node`."""
         check_type("store", store, Store, "a gossiplog.aio.Store")
         self._it = gossiplog.Node(
             store._reactor,
             store._it,
             network=network,
-            agent=agent,
-            random=random,
-            only_followed=only_followed,
-            quotas=quotas,
-            max_memory=max_memory,
-            mode=mode,
+            **options,
         )
         self.store = store
         self.network = self._it.network

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from math import inf, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -48,6 +48,7 @@ from gossiplog import (
     testing,
 )
 from gossiplog.live.follows import Follows
+from gossiplog.net.settings import NodeOptions
 from gossiplog.store.logs import Logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.testing.network import VirtualThread
@@ -561,6 +562,14 @@ class ArgumentTests(SynchronousTestCase):
 
     def test_clocks(self) -> None:
         self.assert_table(self.clocks())
+
+    def test_options_of_a_node(self) -> None:
+        """What the other front doors pass on is what a node takes, and all of it."""
+        said = inspect.signature(Node).parameters
+        taken = {name for name, each in said.items() if each.kind is each.KEYWORD_ONLY} - {"network"}
+        self.assertEqual(set(NodeOptions.__annotations__), taken)
+        hints, declared = get_type_hints(Node.__init__), get_type_hints(NodeOptions)
+        self.assertEqual({name: hints[name] for name in taken}, declared)
 
     def test_everything_public_is_in_the_table(self) -> None:
         """But for what nodes and readers ask of a store, and what takes nothing."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import gossiplog
 from gossiplog.arguments import check_type
@@ -23,6 +23,9 @@ from gossiplog.net.bans import Ban
 from gossiplog.net.catching_up import CatchUp, Moved
 from gossiplog.notices import Peer, Progress
 from gossiplog.ticket import Ticket
+
+if TYPE_CHECKING:
+    from gossiplog.net.settings import NodeOptions
 
 N = TypeVar("N")
 M = TypeVar("M")
@@ -56,13 +59,9 @@ class Node:
         store: Store,
         *,
         network: Network | Ticket | str,
-        agent: str = "gossiplog",
-        random: Callable[[], float] | None = None,
-        only_followed: bool | None = None,
-        quotas: Quotas | None = None,
-        max_memory: int | None = None,
-        mode: str = "both",
+        **options: Unpack[NodeOptions],
     ) -> None:
+        """``options`` are those of :class:`gossiplog.Node`."""
         check_type("store", store, Store, "a gossiplog.blocking.Store")
         self._wait = store._wait
         self.store = store
@@ -72,12 +71,7 @@ class Node:
                 store._it.reactor,
                 store._it,
                 network=network,
-                agent=agent,
-                random=random,
-                only_followed=only_followed,
-                quotas=quotas,
-                max_memory=max_memory,
-                mode=mode,
+                **options,
             )
 
         self._it: gossiplog.Node = self._wait(make)

@@ -68,7 +68,8 @@ class KeptBook:
         saved = dump(self._book, float(self._reactor.seconds()), time.time())
         if saved != self._saved:
             self._saved = saved
-            writing = maybeDeferred(self._core.set, SetMeta(KEPT_AS, saved))  # a thread that died takes nothing
+            # a thread that died raises at once
+            writing = maybeDeferred(self._core.set, SetMeta(KEPT_AS, saved))
             writing.addErrback(self._failed, "written")
 
     def _failed(self, failure: Failure, verb: str) -> None:

@@ -1,6 +1,6 @@
 """What an application says about its node, looked at before anything is done.
 
-Responsible for: :func:`check_settings`; :class:`Settings`, those that its driver has to know.
+Responsible for: :func:`check_settings`; :class:`NodeOptions`; :class:`Settings`, those that its driver has to know.
 Must not know: what comes of it.
 Invariant: a node that cannot be made as it was asked for leaves its store as it was.
 """
@@ -8,7 +8,7 @@ Invariant: a node that cannot be made as it was asked for leaves its store as it
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from gossiplog import limits
 from gossiplog.arguments import check_flags, check_type
@@ -18,6 +18,17 @@ from gossiplog.gossip.modes import Mode
 from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.results import check_reactor
 from gossiplog.live.store import Store
+
+
+class NodeOptions(TypedDict, total=False):
+    """What is said of a :class:`gossiplog.Node` beside its store and network; its other front doors pass it on."""
+
+    agent: str
+    random: Callable[[], float] | None
+    only_followed: bool | None
+    quotas: Quotas | None
+    max_memory: int | None
+    mode: str
 
 
 class Settings(NamedTuple):
