@@ -184,6 +184,8 @@ class FileTests(FileCase):
         self.path.write_bytes(b"\xff")
         self.assertRaises(HostFileError, read, str(self.path))
         self.assertRaises(HostFileError, read, str(self.place))
+        os.mkfifo(self.place / "pipe")
+        self.assertIn("no file", str(self.assertRaises(HostFileError, read, str(self.place / "pipe"))))
         self.path.write_bytes(b"#" * (limits.MAX_HOST_FILE_BYTES + 1))
         self.assertIn("more than", str(self.assertRaises(HostFileError, read, str(self.path))))
 
@@ -640,7 +642,8 @@ class HostTests(TestCase):
         await self.start(network("a", 1), network("b", 2))
         assert self.host is not None
         hangs: Deferred[None] = Deferred()
-        serving = self.host.lives["a"]._serving
+        life = self.host.lives["a"]
+        serving = life._serving
         assert serving is not None
         ends = serving.stop
 
@@ -652,7 +655,8 @@ class HostTests(TestCase):
             await self.reload(network("b", 2), network("c", 3))
             self.assertEqual(list(self.host.lives), ["b", "c"])
         hangs.callback(None)
-        await deferToThread(lambda: None)
+        while life._task is not None:
+            await deferToThread(lambda: None)
 
     async def test_few_are_opened_at_once(self) -> None:
         """So that each waits for the disk, and not for all others."""

@@ -84,8 +84,12 @@ def read(path: str) -> HostFile:
     """Read the file; raises :class:`HostFileError` with all that is wrong with it."""
     path = absolute(path)
     try:
-        with open(path, "rb") as file:
+        with open(
+            os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb"
+        ) as file:  # no pipe is waited for
             mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise HostFileError(path, [(None, "it is no file")])
             content = file.read(limits.MAX_HOST_FILE_BYTES + 1)
     except OSError as error:
         raise HostFileError(path, [(None, f"{error.strerror or error}")]) from None
