@@ -13,16 +13,18 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gossiplog.back_off import back_off
 from gossiplog.errors import StoreError, StoreWentBackError
 from gossiplog.live.interrupts import call_each
 from gossiplog.live.job_queue import Answer
 from gossiplog.live.machine import machine_of
-from gossiplog.notices import Notice, StoreFailing, StoreReachable
 from gossiplog.store.requests import Delivery, Learn
 from gossiplog.store.shared.interface import BEAT_SECONDS, Position, Shared
+
+if TYPE_CHECKING:
+    from gossiplog.notices import Notice
 
 POLL_SECONDS: Final = 0.005
 """Between two looks at the lanes, each a quarter of a millisecond for a hundred of them."""
@@ -34,7 +36,7 @@ RETRY_FIRST_SECONDS: Final = 0.05
 RETRY_MOST_SECONDS: Final = 2.0
 """Back-off while the database is away, doubled with jitter: a restart or a failover takes a second or some."""
 
-Tell: TypeAlias = Callable[[Notice], object]
+Tell: TypeAlias = "Callable[[Notice], object]"
 Hear: TypeAlias = Callable[[Any, Answer], None]
 
 
@@ -76,6 +78,8 @@ class Sharing:
     # -- in the thread
 
     def _follow(self, shared: Shared, position: Position, hear: Hear) -> None:
+        from gossiplog import notices  # which a store that is ours alone does without
+
         away_since, failures = 0.0, 0
         pause = POLL_SECONDS
         beats_at = 0.0
@@ -96,13 +100,13 @@ class Sharing:
                 except Exception as error:
                     if not failures:
                         away_since = monotonic()
-                        self._reactor.callFromThread(self._tell, StoreFailing(_fit(error), False))
+                        self._reactor.callFromThread(self._tell, notices.StoreFailing(_fit(error), False))
                     pause = back_off(failures, RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS, self._chance)
                     failures += 1
                 else:
                     if failures:
                         failures = 0
-                        back = StoreReachable(monotonic() - away_since)
+                        back = notices.StoreReachable(monotonic() - away_since)
                         self._reactor.callFromThread(self._tell, back)
                     pause = POLL_SECONDS
 
@@ -127,9 +131,11 @@ class Sharing:
             call_each(self._reactor, [tell for tell, _ in self._listeners], notice)
 
     def _went_back(self, error: StoreWentBackError) -> None:
+        from gossiplog import notices  # which a store that is ours alone does without
+
         if self._ended.is_set():
             return
-        self._tell(StoreFailing(error, True))
+        self._tell(notices.StoreFailing(error, True))
         self.stop()
         call_each(self._reactor, [stop for _, stop in self._listeners])
         self._lost(error)
