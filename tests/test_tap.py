@@ -7,6 +7,7 @@ import os
 import select
 import signal
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,21 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(options.network, Network.from_key(bytes(32)))
         self.assertEqual(options.run.listen, ("tcp:4000", LOOPBACK))
         self.assertEqual(options.run.peer, ("tcp:a.example:1", "tcp:b.example:2"))
+
+    def test_a_relay(self) -> None:
+        """Its directory is absolute; a password is refused before anything is opened or logged."""
+        if find_spec("psycopg") is None:
+            raise SkipTest("needs the extra postgres")
+        options = Options()
+        network = ("--network", "00" * 32, "--state", "here")
+        options.parseOptions(["--store", "postgresql:///?service=relays", *network])
+        self.assertEqual(options.store, "postgresql:///?service=relays")
+        self.assertEqual(options.state, str(Path.cwd() / "here"))
+        self.assertEqual(NodeService(None, options)._serving._state, options.state)
+        with self.assertRaises(UsageError) as refused:
+            Options().parseOptions(["--store", "postgresql://ann:geheim@h/x", *network])
+        self.assertIn("PGPASSFILE", str(refused.exception))
+        self.assertNotIn("geheim", str(refused.exception))
 
     def test_interest_and_quotas(self) -> None:
         """Nobody but those followed, and bounds on what is taken; without them everything is."""
