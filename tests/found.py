@@ -12,6 +12,7 @@ Invariant: what is on the page was printed in this run.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -72,7 +73,9 @@ def figures(module: str) -> list[Row]:
     with tempfile.TemporaryDirectory() as place:
         command += [f"--temp-directory={place}/trial", module]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return list(rows(module, done.stdout))
+    if done.returncode:
+        print("\n".join(done.stdout.partition("\n=====")[1:]), flush=True)
+    return rows(module, done.stdout)
 
 
 def rows(module: str, report: str) -> list[Row]:
@@ -176,6 +179,11 @@ def main(page: Path) -> int:
             *[f"   {line}" for line in told],
         ]
     lines += heading("Measured", "-")
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    lines += [
+        f"On {cores} cores, which others used too: {load:.0f} processes wanted one when this began.",
+        "",
+    ]
     failed = 0
     for title, module in MODULES.items():
         found = figures(module)

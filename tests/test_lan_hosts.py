@@ -206,6 +206,31 @@ class FindingTests(LanCase):
         print(f"\na killed one that is back: {time.monotonic() - began:.2f} s from its start", end="")
 
 
+class SyncTests(LanCase):
+    """``gossiplog sync --lan`` names nobody."""
+
+    def test_who_is_there(self) -> None:
+        """It catches up with all, and ends; where nobody is there, it says so."""
+        hosts = self.lans.office(3)
+        nodes = [self.node(host) for host in hosts[:2]]
+        for node in nodes:
+            self.run_gossiplog("append", "--store", node.about["store"], "hello")  # type: ignore[attr-defined]
+        self.run_gossiplog("init", "--store", "late")
+        sync = ("sync", "--store", "late", "--network", NETWORK, "--lan")
+        began = time.monotonic()
+        late = self.command(hosts[2], *sync)
+        self.timed(
+            late, r"^in sync with tcp:.*, tcp:", "in sync with two that were found, from its start", 15, began
+        )
+        late.wait_for("^received 2 entries, sent 0,")
+        self.assertEqual((late.finish(), late.err), (0, ""))
+        for node in nodes:
+            self.assertEqual(node.terminate(), 0)
+        late = self.command(hosts[2], *sync, "--timeout", "3")
+        self.assertEqual(late.finish(), 1)
+        self.assertEqual(late.err, "gossiplog: no peer was found that answers within 3 s\n")
+
+
 class NameTests(LanCase):
     """alice.local."""
 

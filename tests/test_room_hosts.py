@@ -62,6 +62,7 @@ class MatrixTests(ProcessTestCase):
         seconds = time.monotonic() - began
         for node in nodes:
             node.wait_for_error('"event": "new_entries"')
+        for node in nodes:
             node.interrupt()
         return found, seconds
 
