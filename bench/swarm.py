@@ -6,14 +6,20 @@ import statistics
 import time
 from random import Random
 
-from gossiplog.testing.sim.swarms import deliver, grow, grow_with_liars, honest_links
+from gossiplog.testing.sim.swarms import HABITS, deliver, grow, grow_with_liars, honest_links
 
-LIARS_SECONDS = 900.0
+SETTLED_SECONDS = 90.0
+"""More until half die: the last that came have found their links by then, and are known."""
+
+MEETING_SECONDS = 900.0
+"""After which two networks that met by one link are looked at."""
+
+LIARS_SECONDS = 300.0
 """After the last came; by then who came early and knew few has chosen anew."""
 
 
 def swarm(count: int, seed: int, *, only_growth: bool) -> dict[str, object]:
-    """Let ``count`` nodes join, two a second, each by the address of one that is there; then kill half of them.
+    """Let ``count`` nodes join, in 500 seconds or two a second, each by the address of one that is there; kill half.
 
     Unless ``only_growth``: the same with two networks that meet by one link, with half of all lying, and with entries
     of twenty authors.
@@ -27,6 +33,7 @@ def swarm(count: int, seed: int, *, only_growth: bool) -> dict[str, object]:
         cost = deliver(nodes, seed, 20)
         figures = {"copies": round(cost.figures.copies, 3), "undelivered": cost.delivery.undelivered}
         figures |= _meeting(count, seed) | _liars(count, seed)
+    nodes.run(SETTLED_SECONDS)
     nodes.kill(Random(seed).sample(nodes.members, count // 2))
     broken = nodes.components()
     nodes.run(60.0)
@@ -47,14 +54,18 @@ def swarm(count: int, seed: int, *, only_growth: bool) -> dict[str, object]:
 def _meeting(count: int, seed: int) -> dict[str, object]:
     nodes = grow(count, seed, islands=2)
     nodes.meet(nodes.members[0], nodes.members[1])
-    nodes.run(LIARS_SECONDS)
+    nodes.run(MEETING_SECONDS)
     edges = nodes.edges()
     crossing = sum((a - b) % 2 for a, b in edges) / len(edges)
     return {"two_that_met": nodes.components()[0] / count, "crossing_links": round(crossing, 3)}
 
 
 def _liars(count: int, seed: int) -> dict[str, object]:
-    nodes, honest = grow_with_liars(count, seed)
-    nodes.run(LIARS_SECONDS)
-    links = honest_links(honest)
-    return {"honest_links_least": min(links), "honest_links_mean": round(statistics.mean(links), 1)}
+    """With how many of the honest an honest node has links, at least and on average, by what the others do."""
+    found: dict[str, object] = {}
+    for habit in HABITS:
+        nodes, honest = grow_with_liars(count, seed, habit)
+        nodes.run(LIARS_SECONDS)
+        links = honest_links(honest)
+        found[f"honest_links_{habit}"] = f"{min(links)}, {statistics.mean(links):.1f}"
+    return found

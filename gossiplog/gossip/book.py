@@ -13,11 +13,11 @@ little (Heilman et al., "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", 201
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from random import Random
 
 from gossiplog import limits
-from gossiplog.addresses import Address
+from gossiplog.addresses import Address, is_private
 from gossiplog.back_off import back_off
 from gossiplog.gossip.messages import Contact
 
@@ -70,7 +70,10 @@ class Book:
         self._random = random
         self._known: dict[Address, Known] = {}
         self._groups: defaultdict[bytes, dict[Address, Known]] = defaultdict(dict)
+        self._met: Counter[bytes] = Counter()
+        self._near: dict[bytes, None] = {}
         self._sources: Counter[bytes] = Counter()
+        self._old_at = float("inf")
 
     def __len__(self) -> int:
         return len(self._known)
@@ -81,6 +84,11 @@ class Book:
     def get(self, address: Address) -> Known | None:
         """What is known of ``address``."""
         return self._known.get(address)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether an address of a local network is among them."""
+        return bool(self._near)
 
     def of(self, node: bytes) -> list[Known]:
         """Where ``node`` is said to be, verified addresses first."""
@@ -123,7 +131,10 @@ class Book:
         return True
 
     def verified(self, address: Address, node: bytes, now: float, *, is_shared: bool, way: str = "") -> None:
-        """We dialled ``address``, and ``node`` proved to be there; ``is_shared``: it wants to be passed on."""
+        """We dialled ``address``, and ``node`` proved to be there; ``is_shared``: it wants to be passed on.
+
+        Failures count until it :meth:`stayed`: whoever opens sessions and ends them is dialled less and less.
+        """
         known = self._known.get(address)
         if known is None:
             if self._is_full(address.group) and not self._make_room(address.group):
@@ -132,13 +143,21 @@ class Book:
                 self._forget_oldest(self._known)
             known = Known(address, node, None, way, now)
             self._add(known)
-        elif known.verified_at is None:
+        else:
             self._uncount(known)
-        known.node, known.verified_at, known.failures, known.retry_at = node, now, 0, now
+        self._met[known.group] += 1
+        self._old_at = min(self._old_at, now + limits.FORGOTTEN_SECONDS)
+        known.node, known.verified_at, known.retry_at = node, now, now
         known.is_shared = is_shared
 
+    def stayed(self, address: Address) -> None:
+        """A session with who is there lasted."""
+        known = self._known.get(address)
+        if known is not None:
+            known.failures = 0
+
     def failed(self, address: Address, now: float, chance: float) -> None:
-        """Nobody of our network answered there; ``chance`` in [0, 1) is the jitter."""
+        """Nobody of our network answered there, or went at once; ``chance`` in [0, 1) is the jitter."""
         known = self._known.get(address)
         if known is None:
             return
@@ -180,42 +199,64 @@ class Book:
         del group[address]
         if not group:
             del self._groups[known.group]
+            self._near.pop(known.group, None)
         self._uncount(known)
 
     def forget_old(self, now: float) -> None:
         """Forget where nobody was met for a month, and what never answered and is no longer told of for as long."""
+        if now < self._old_at:
+            return
+        self._old_at = float("inf")
         for known in tuple(self._known.values()):
             last = known.heard_at if known.verified_at is None else known.verified_at
             if now - last > limits.FORGOTTEN_SECONDS:
                 self.forget(known.address)
+            else:
+                self._old_at = min(self._old_at, last + limits.FORGOTTEN_SECONDS)
 
-    def choose(self, now: float, may: Callable[[Known], bool], *, is_new: bool = False) -> Known | None:
-        """One of the addresses that are due and that ``may`` be dialled, None if there is none.  O(book).
+    def choose(
+        self,
+        now: float,
+        may: Callable[[Known], bool],
+        *,
+        near: bool | None = None,
+        but: Container[bytes] = (),
+        is_new: bool = False,
+    ) -> Known | None:
+        """One of the addresses that are due and that ``may`` be dialled, None if there is none.
 
-        ``is_new``: of a group where nobody was met.
+        ``near``: only on a local network, or only beyond; ``but``: not in these groups; ``is_new``: of a group where
+        nobody was met.  O(groups), and each address is looked at until one is found.
         """
-        due = [known for known in self._known.values() if known.retry_at <= now and may(known)]
-        met = {known.group for known in self._known.values() if known.verified_at is not None}
-        candidates = [known for known in due if known.group not in met]
-        if not is_new:
-            verified = [known for known in due if known.verified_at is not None]
-            others = candidates or [known for known in due if known.verified_at is None]
-            first = verified if self._random.random() < 0.5 else others
-            candidates = first or verified or others
-        if not candidates:
-            return None
-        groups = sorted({known.group for known in candidates})
-        group = self._random.choice(groups)
-        return self._random.choice([known for known in candidates if known.group == group])
+        groups = self._among(near, but)
+        new = [group for group in groups if group not in self._met]
+        if is_new:
+            return self._any_of(new, now, may)
+        met = [group for group in groups if group in self._met]
+        if self._random.random() < 0.5:
+            chosen = self._any_of(met, now, may, is_verified=True)
+            return chosen or self._any_of(new, now, may) or self._any_of(met, now, may)
+        chosen = self._any_of(new, now, may) or self._any_of(met, now, may)
+        return chosen or self._any_of(met, now, may, is_verified=True)
 
-    def next_due(self, may: Callable[[Known], bool]) -> float | None:
+    def next_due(
+        self, may: Callable[[Known], bool], *, near: bool | None = None, but: Container[bytes] = ()
+    ) -> float | None:
         """When the next address that ``may`` be dialled is due, None without any.  O(book)."""
-        return min((known.retry_at for known in self._known.values() if may(known)), default=None)
+        return min(
+            (
+                known.retry_at
+                for group in self._among(near, but)
+                for known in self._groups[group].values()
+                if may(known)
+            ),
+            default=None,
+        )
 
     def contacts(self, now: float, but: bytes) -> list[Contact]:
         """What to tell the node ``but``: up to ``MAX_PEERS`` nodes we had sessions with in the last seven days."""
         nodes: dict[bytes, list[Known]] = {}
-        for known in self._known.values():
+        for known in [each for group in self._met for each in self._groups[group].values()]:
             at, node = known.verified_at, known.node
             if (
                 at is not None
@@ -225,7 +266,7 @@ class Book:
                 and now - at <= limits.VERIFIED_SECONDS
             ):
                 nodes.setdefault(node, []).append(known)
-        chosen = self._random.sample(sorted(nodes), min(limits.MAX_PEERS, len(nodes)))
+        chosen = self._random.sample(list(nodes), min(limits.MAX_PEERS, len(nodes)))
         found = []
         for node in chosen:
             newest = sorted(nodes[node], key=lambda known: -(known.verified_at or 0.0))
@@ -237,17 +278,48 @@ class Book:
 
     # --
 
+    def _among(self, near: bool | None, but: Container[bytes]) -> list[bytes]:
+        if near:
+            return [group for group in self._near if group not in but]
+        return [
+            group for group in self._groups if group not in but and (near is None or group not in self._near)
+        ]
+
+    def _any_of(
+        self, groups: list[bytes], now: float, may: Callable[[Known], bool], *, is_verified: bool = False
+    ) -> Known | None:
+        """One that is due, of a group chosen among those with one."""
+        rest = list(groups)
+        while rest:
+            number = self._random.randrange(len(rest))
+            rest[number], rest[-1] = rest[-1], rest[number]
+            found = [
+                known
+                for known in self._groups[rest.pop()].values()
+                if known.retry_at <= now and (known.verified_at is not None) == is_verified and may(known)
+            ]
+            if found:
+                return self._random.choice(found)
+        return None
+
     def _is_full(self, group: bytes) -> bool:
         return len(self._groups.get(group, ())) >= limits.MAX_BOOK_PER_GROUP
 
     def _add(self, known: Known) -> None:
         self._known[known.address] = known
         self._groups[known.group][known.address] = known
+        if is_private(known.address.ip):
+            self._near[known.group] = None
+        self._old_at = min(self._old_at, known.heard_at + limits.FORGOTTEN_SECONDS)
         if known.source is not None:
             self._sources[known.source] += 1
 
     def _uncount(self, known: Known) -> None:
-        """It counts for nobody any more."""
+        """It counts for nobody any more, until it is added or verified again."""
+        if known.verified_at is not None:
+            self._met[known.group] -= 1
+            if not self._met[known.group]:
+                del self._met[known.group]
         if known.source is not None:
             self._sources[known.source] -= 1
             if not self._sources[known.source]:

@@ -69,22 +69,26 @@ def _interval(count: int) -> float:
 
 def of_fullest(may_go: Iterable[Neighbour], links: Iterable[Neighbour], random: Random) -> Neighbour:
     """One of ``may_go``, of the address group that most of all ``links`` are in."""
+    return random.choice(_of_fullest(may_go, links))
+
+
+def _of_fullest(may_go: Iterable[Neighbour], links: Iterable[Neighbour]) -> list[Neighbour]:
     sizes = Counter(n.group for n in links)
     most = max(sizes[n.group] for n in may_go)
-    return random.choice([n for n in may_go if sizes[n.group] == most])
+    return [n for n in may_go if sizes[n.group] == most]
 
 
 def turned_out(neighbours: Iterable[Neighbour], now: float, random: Random) -> list[Neighbour]:
-    """Those who have to go: of the fullest address groups, none who brought news lately."""
+    """Those who have to go: who dialled us, of the fullest address group; there who brought no news, or the youngest.
+
+    The group comes first: whoever brings news from a few groups cannot keep out who is of another.
+    """
     found = [n for n in neighbours if not n.is_chosen]
     excess = len(found) - limits.MAX_FOUND_LINKS
     going: list[Neighbour] = []
     while len(going) < excess:
         rest = [n for n in found if n not in going]
-        may_go = [n for n in rest if n.address is None and now - n.news_at > limits.NEWS_SECONDS]
-        if may_go:
-            going.append(of_fullest(may_go, rest, random))
-        else:
-            may_go = [n for n in rest if n.address is None] or rest
-            going.append(max(may_go, key=lambda n: n.since))
+        fullest = _of_fullest([n for n in rest if n.address is None] or rest, rest)
+        useless = [n for n in fullest if now - n.news_at > limits.NEWS_SECONDS]
+        going.append(random.choice(useless) if useless else max(fullest, key=lambda n: n.since))
     return going

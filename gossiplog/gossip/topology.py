@@ -48,7 +48,7 @@ class Topology:
         self._budget = DialBudget()
         self._seen: dict[bytes, set[bytes]] = {}
         self._feeler_at = self._rotation_at = 0.0
-        self._rotation_wait = limits.ROTATION_FIRST_SECONDS
+        self._rotations = 0
         self._feeler_wait = limits.FEELER_FIRST_SECONDS
         self._rotates = False
 
@@ -59,8 +59,8 @@ class Topology:
         self.wanted = wanted
         self._feeler_wait = limits.FEELER_FIRST_SECONDS
         self._feeler_at = now + self._feeler_wait
-        self._rotation_wait = limits.ROTATION_FIRST_SECONDS
-        self._rotation_at = now + self._rotation_wait
+        self._rotations = 0
+        self._rotation_at = now + limits.ROTATION_FIRST_SECONDS
 
     def leave(self) -> None:
         """Look for no more; links stay."""
@@ -100,6 +100,10 @@ class Topology:
         """A session is over; ``is_full``: the peer had no room.  It is not dialled again at once."""
         neighbour = self._neighbours.pop(session, None)
         if neighbour is not None and neighbour.address is not None:
+            if now - neighbour.since >= limits.FEELER_STAY_SECONDS:
+                self.book.stayed(neighbour.address)
+            elif not is_full:
+                self.book.failed(neighbour.address, now, self._random.random())
             rest = limits.ROTATION_SECONDS if is_full else limits.FIND_FIRST_SECONDS
             self.book.put_off(neighbour.address, now + rest)
 
@@ -224,12 +228,12 @@ class Topology:
         yield self._feeler_at
         for group in _groups(self._to_check):
             yield now + self._budget.wait(group, now)
-        for near in (True, False):
+        for near in self._sides:
             due = None
             if self._lacks(near):
-                due = self.book.next_due(self._may(near))
+                due = self.book.next_due(self._may(), near=near)
             elif self._lacks_groups(near):
-                due = self.book.next_due(self._may_elsewhere(near))
+                due = self.book.next_due(self._may(), near=near, but=self._taken())
             if due is not None:
                 yield due
 
@@ -239,60 +243,61 @@ class Topology:
     def _takes_peers(self, node: bytes) -> bool:
         return any(n.takes_peers for n in self._neighbours.values() if n.node == node)
 
+    @property
+    def _sides(self) -> tuple[bool, ...]:
+        """Where there may be somebody to dial: on the local network (True), and beyond."""
+        return (True, False) if self.book.is_near else (False,)
+
     def _lacks(self, near: bool) -> bool:
         """Whether more links are wanted, on the local network or beyond."""
         return self._fewer(near, len)
 
     def _lacks_groups(self, near: bool) -> bool:
         """The same, if all links in one address group are one: whoever has them all may be one."""
-        return self._fewer(near, lambda addresses: len(_groups(addresses)))
+        return self._fewer(near, lambda groups: len(set(groups) - {b""}))
 
-    def _fewer(self, near: bool, size: Callable[[list[Address | None]], int]) -> bool:
+    def _fewer(self, near: bool, size: Callable[[list[bytes]], int]) -> bool:
         links = [n for n in self._neighbours.values() if n.is_near == near and n.drop_at is None]
         under_way = [
-            address
+            address.group
             for address, why in self._dialling.items()
             if why == _DIALLED and is_private(address.ip) == near and address not in self._feelers
         ]
-        every = size([*(link.at for link in links), *under_way])
+        every = size([*(link.group for link in links), *under_way])
         if near:
             return every < limits.LAN_LINKS
-        own = size([*(link.address for link in links if link.address is not None), *under_way])
-        return every < self.wanted or own < min(limits.LINKS_DIALLED, self.wanted)
+        if every < self.wanted:
+            return True
+        own = size([*(link.address.group for link in links if link.address is not None), *under_way])
+        return own < min(limits.LINKS_DIALLED, self.wanted)
 
-    def _may(self, near: bool | None = None) -> Callable[[Known], bool]:
-        """Which addresses may be dialled: of nobody there is a link with, and not where one is made.
-
-        ``near``: only on a local network, or only beyond.
-        """
+    def _may(self) -> Callable[[Known], bool]:
+        """Which addresses may be dialled: of nobody there is a link with, and not where one is made."""
         linked = {n.node for n in self._neighbours.values()}
         places = {n.address for n in self._neighbours.values() if n.address is not None} | set(self._dialling)
         labels = {known.label for place in places if (known := self.book.get(place)) is not None} - {b""}
 
         def may(known: Known) -> bool:
-            if near is not None and is_private(known.address.ip) != near:
-                return False
             if known.node in linked or known.label in labels:
                 return False
             return known.address not in places and not self._is_ours(known.address)
 
         return may
 
-    def _may_elsewhere(self, near: bool) -> Callable[[Known], bool]:
-        """As :meth:`_may`, in address groups where there is no link."""
-        taken = {n.group for n in self._neighbours.values()} | _groups(self._dialling)
-        may = self._may(near)
-        return lambda known: known.group not in taken and may(known)
+    def _taken(self) -> set[bytes]:
+        """The address groups where there is a link."""
+        return {n.group for n in self._neighbours.values()} | _groups(self._dialling)
 
     def _dials(self, now: float) -> list[Action]:
         actions: list[Action] = []
-        for near in (True, False):
-            while self._lacks_groups(near) and self._is_room(now):
-                may = self._may_elsewhere(near)
-                known = self.book.choose(now, may, is_new=True) if self._rotates else None
-                known = known or self.book.choose(now, may)
+        for near in self._sides:
+            while self._is_room(now) and self._lacks_groups(near):
+                may, taken, known = self._may(), self._taken(), None
+                if self._rotates:
+                    known = self.book.choose(now, may, near=near, but=taken, is_new=True)
+                known = known or self.book.choose(now, may, near=near, but=taken)
                 if known is None and self._lacks(near):
-                    known = self.book.choose(now, self._may(near))
+                    known = self.book.choose(now, may, near=near)
                 if known is None:
                     break
                 if not self._begin(known.address, _DIALLED, now):
@@ -336,15 +341,17 @@ class Topology:
         over = [n for n in self._neighbours.values() if n.drop_at is not None and n.drop_at <= now]
         for neighbour in over:
             neighbour.drop_at = None
-        lacking = self._lacks(near=False)
-        return [] if lacking else [Drop(neighbour.session, False) for neighbour in over]
+        if not over or self._lacks(near=False):
+            return []
+        return [Drop(neighbour.session, False) for neighbour in over]
 
     def _rotate(self, now: float) -> list[Action]:
         """Let one of those dialled unasked go, when there are enough and others to be had."""
         if now < self._rotation_at:
             return []
-        self._rotation_wait = min(2 * self._rotation_wait, limits.ROTATION_SECONDS)
-        self._rotation_at = now + self._rotation_wait
+        self._rotations += 1
+        doubled = min(max(0, self._rotations - limits.LINKS_DIALLED), 20)
+        self._rotation_at = now + min(limits.ROTATION_FIRST_SECONDS * 2.0**doubled, limits.ROTATION_SECONDS)
         if self._lacks(near=False):
             return []
         may = self._may()
@@ -382,5 +389,5 @@ class Topology:
         return Peers(tuple(contacts), neighbour.at)
 
 
-def _groups(addresses: Iterable[Address | None]) -> set[bytes]:
-    return {address.group for address in addresses if address is not None}
+def _groups(addresses: Iterable[Address]) -> set[bytes]:
+    return {address.group for address in addresses}

@@ -20,8 +20,10 @@ LAN_LINKS: Final = 8
 
 ROTATION_FIRST_SECONDS: Final = 30.0
 ROTATION_SECONDS: Final = 1800.0
-"""One of the sessions that were dialled unasked goes for a new one, after times doubled from the first to the second: a
-node that just came chose among few, and two networks that met by one link grow together."""
+"""One of the sessions that were dialled unasked goes for a new one: at first as often as there are links of our own
+choice, each after the first, then after times doubled to the second.  A node that just came chose among few: with half
+of all lying, from 16 groups, doubling from the beginning leaves one of forty with a single honest link after five
+minutes, and this all with five or more.  And two networks that met by one link grow together."""
 
 FEELER_FIRST_SECONDS: Final = 30.0
 FEELER_SECONDS: Final = 300.0
@@ -29,7 +31,7 @@ FEELER_SECONDS: Final = 300.0
 knows more of the network than the node is connected with."""
 
 FEELER_STAY_SECONDS: Final = 10.0
-"""Such a session stays so long, and brings both up to date."""
+"""Such a session stays so long, and brings both up to date; one that ends sooner counts as a failure to reach."""
 
 FIND_DIAL_SECONDS: Final = 15.0
 """For a connection to an address that was found; one that swallows packets takes a place of eight for so long."""
@@ -76,7 +78,7 @@ MAX_SEEN: Final = 64
 """Addresses of our own, as peers see them, that are remembered."""
 
 NEWS_SECONDS: Final = 600.0
-"""A peer that brought something new so lately is not turned out for others."""
+"""A peer that brought something new so lately is not turned out for others of its address group."""
 
 ROAMING_SECONDS: Final = 1.0
 """Between two looks at the addresses of this machine, each a fraction of a millisecond."""

@@ -40,13 +40,19 @@ class Member:
 
 
 class Swarm:
-    """I run members.  ``lie`` may put another PEERS in the place of one that a member tells."""
+    """I run members.
 
-    def __init__(self, seed: int, lie: Callable[[Member, Peers], Peers] | None = None) -> None:
+    ``lie`` may put another PEERS in the place of one that a member tells, or say nothing (None).  Members in
+    ``closing`` end each session that another dialled as soon as it is open; what members in ``leading`` bring is new.
+    """
+
+    def __init__(self, seed: int, lie: Callable[[Member, Peers], Peers | None] | None = None) -> None:
         self.random = Random(seed)
         self.now = 0.0
         self.members: list[Member] = []
         self.dials = 0
+        self.closing: set[Member] = set()
+        self.leading: set[Member] = set()
         self._lie = lie
         self._at: dict[Address, Member] = {}
         self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -117,14 +123,15 @@ class Swarm:
 
     # --
 
-    def _later(self, seconds: float, action: Callable[..., None], *arguments: Any) -> None:
+    def later(self, seconds: float, action: Callable[..., None], *arguments: Any) -> None:
+        """Do this after so long."""
         self._count += 1
         heapq.heappush(self._queue, (self.now + seconds, self._count, action, arguments))
 
     def _wake(self, member: Member) -> None:
         """Let it act now."""
         member.step_at = self.now
-        self._later(0.0, self._step, member, self.now)
+        self.later(0.0, self._step, member, self.now)
 
     def _step(self, member: Member, when: float) -> None:
         if not member.is_alive or member.step_at != when:
@@ -134,17 +141,16 @@ class Swarm:
                 self.dials += 1
                 target = self._at.get(action.address)
                 trips = 2.0 if target is not None and target.is_alive else 10.0
-                self._later(TRIP_SECONDS * trips, self._dialled, member, action)
+                self.later(TRIP_SECONDS * trips, self._dialled, member, action)
             elif isinstance(action, Tell):
-                self._later(TRIP_SECONDS, self._told, member, action)
-            elif isinstance(action, Drop) and action.session in member.sessions:
-                other, theirs = member.sessions[action.session]
-                self._end(member, action.session, other, theirs)
+                self.later(TRIP_SECONDS, self._told, member, action)
+            elif isinstance(action, Drop):
+                self.end(member, action.session, is_full=action.is_full)
         deadline = member.topology.deadline(self.now)
         member.step_at = float("inf")
         if deadline is not None:
             member.step_at = max(deadline, self.now + 0.001)
-            self._later(member.step_at - self.now, self._step, member, member.step_at)
+            self.later(member.step_at - self.now, self._step, member, member.step_at)
 
     def _dialled(self, member: Member, dial: Dial) -> None:
         if not member.is_alive:
@@ -154,43 +160,54 @@ class Swarm:
             other = None
         member.topology.dialled(dial.address, other.node if other else None, self.now)
         if other is not None and other is not member and not dial.is_check and not self.linked(member, other):
-            self.connect(member, other, is_chosen=False)
+            session = self.connect(member, other, is_chosen=False)
+            if other in self.closing:
+                self.later(TRIP_SECONDS, self.end, member, session)
         self._wake(member)
 
     def linked(self, member: Member, other: Member) -> bool:
         """Whether there is a session between them."""
         return any(peer is other for peer, _ in member.sessions.values())
 
-    def connect(self, member: Member, other: Member, *, is_chosen: bool) -> None:
-        """``member`` dials ``other``, and is let in."""
+    def connect(self, member: Member, other: Member, *, is_chosen: bool) -> int:
+        """``member`` dials ``other``, and is let in; returns its number of the session."""
         ours, theirs = self._next_session, self._next_session + 1
         self._next_session += 2
         member.sessions[ours] = (other, theirs)
         other.sessions[theirs] = (member, ours)
-        member.topology.opened(
-            Neighbour(
-                ours,
-                other.node,
-                other.address,
-                other.address,
-                is_chosen=is_chosen,
-                takes_peers=True,
-                now=self.now,
-            ),
-            self.now,
-        )
         at = Address(member.address.ip, 50_000)
-        other.topology.opened(
-            Neighbour(theirs, member.node, at, None, is_chosen=False, takes_peers=True, now=self.now),
-            self.now,
-        )
-        self._wake(member)
-        self._wake(other)
+        self._open(member, ours, other, other.address, other.address, is_chosen=is_chosen)
+        self._open(other, theirs, member, at, None, is_chosen=False)
+        return ours
 
-    def _end(self, member: Member, ours: int, other: Member, theirs: int) -> None:
-        for who, session in ((member, ours), (other, theirs)):
+    def _open(
+        self,
+        member: Member,
+        session: int,
+        peer: Member,
+        at: Address,
+        dialled: Address | None,
+        *,
+        is_chosen: bool,
+    ) -> None:
+        neighbour = Neighbour(
+            session, peer.node, at, dialled, is_chosen=is_chosen, takes_peers=True, now=self.now
+        )
+        if peer in self.leading:
+            neighbour.news_at = float("inf")
+        member.topology.opened(neighbour, self.now)
+        self._wake(member)
+
+    def end(self, member: Member, session: int, *, is_full: bool = False) -> None:
+        """``member`` ends a session, if it is not over; ``is_full``: it has no room."""
+        if session in member.sessions:
+            other, theirs = member.sessions[session]
+            self._end(member, session, other, theirs, is_full=is_full)
+
+    def _end(self, member: Member, ours: int, other: Member, theirs: int, *, is_full: bool = False) -> None:
+        for who, session, is_told in ((member, ours, False), (other, theirs, is_full)):
             if who.sessions.pop(session, None) is not None:
-                who.topology.closed(session, self.now)
+                who.topology.closed(session, self.now, is_full=is_told)
                 if who.is_alive:
                     self._wake(who)
 
@@ -199,5 +216,6 @@ class Swarm:
             return
         other, theirs = member.sessions[tell.session]
         message = tell.message if self._lie is None else self._lie(member, tell.message)
-        other.topology.heard(theirs, message, self.now)
-        self._wake(other)
+        if message is not None:
+            other.topology.heard(theirs, message, self.now)
+            self._wake(other)
