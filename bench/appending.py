@@ -46,10 +46,11 @@ async def main(reactor: Any, work: Path, count: int, size: int, in_flight: int) 
     bare, single = [], []
     store = open_store(work / "store", reactor)
     writer = await store.writer()
+    alone = min(SINGLES, count)
     for turn in range(3):
-        bare.append(SINGLES / sum(bare_sqlite(work / f"bare-{turn}.sqlite", SINGLES, size)))
-        single.append(await one_at_a_time(writer, SINGLES, size))
-    singles = [payload for batch in payloads(16 * SINGLES, size, seed=3) for payload in batch]
+        bare.append(alone / sum(bare_sqlite(work / f"bare-{turn}.sqlite", alone, size)))
+        single.append(await one_at_a_time(writer, alone, size))
+    singles = [payload for batch in payloads(16 * alone, size, seed=3) for payload in batch]
     flying = await many_in_flight(writer, reactor, singles, 64, batches=False)
     del singles
     batches = list(payloads(count, size, seed=4))

@@ -101,11 +101,11 @@ async def appends(reactor: Any, writer: Writer, seconds: float) -> list[float]:
     return sorted(took)
 
 
-async def told(writer: Writer, live: LiveView) -> list[float]:
+async def told(writer: Writer, live: LiveView, count: int) -> list[float]:
     """From when an append is durable until the view says that it has it, in milliseconds, sorted."""
     changes = live.changes()
     took = []
-    for _ in range(TOLD):
+    for _ in range(count):
         waiting = Deferred.fromCoroutine(changes.__anext__())
         await writer.append({"room": 1, "text": "told"})
         durable = time.perf_counter()
@@ -128,7 +128,7 @@ async def main(reactor: Any, work: Path, entries: int, authors: int) -> None:
     writer = await store.writer("live", encoding="json")
     counts = await rate(store, Counts())
     found = await rate(store, Search(lambda entry: entry.payload["text"]))
-    alone = await appends(reactor, writer, SECONDS / 2)
+    alone = await appends(reactor, writer, min(SECONDS, entries / 1000) / 2)
     began = time.perf_counter()
     rooms = await store.view(Rooms())
     ready = rooms.ready()
@@ -137,7 +137,7 @@ async def main(reactor: Any, work: Path, entries: int, authors: int) -> None:
         during += await appends(reactor, writer, 0.1)
     table = store.clock.total() / (time.perf_counter() - began)
     during.sort()
-    latency = await told(writer, rooms)
+    latency = await told(writer, rooms, min(TOLD, entries))
     await store.close()
     fields = {
         "entries": entries,

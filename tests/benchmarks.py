@@ -26,11 +26,12 @@ import gossiplog.blocking
 import gossiplog.views  # noqa: F401
 
 SMALL: dict[str, dict[str, Any]] = {
-    "append": {"count": 1000},
+    "append": {"count": 20},
     "authors": {"count": 2, "authors": 3},
     "catchup": {"count": 100},
     "cursors": {"authors": 3, "entries": 6},
     "fanout": {"peers": 4, "rounds": 1},
+    "heads": {"authors": 2000},
     "hosting": {"networks": 2, "seconds": 0.0},
     "idle": {"connections": 1, "seconds": 0.1},
     "live": {"count": 3},
@@ -43,7 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "reconcile": {"authors": 50, "different": 5},
     "start": {"runs": 1},
     "swarm": {"nodes": 10, "only_growth": True},
-    "views": {"entries": 200, "authors": 2},
+    "views": {"entries": 50, "authors": 2},
 }
 
 NEED_MORE = {"fleet": "a PostgreSQL server"}
