@@ -20,7 +20,6 @@ from gossiplog.app.commands.moving import AddVerb
 from gossiplog.app.printing import say
 from gossiplog.control.logs import NodeLogs
 from gossiplog.errors import ControlError, InvalidKeyError, KeyLockedError, SignerError, StoreInUseError
-from gossiplog.live.ssh_agent import SSHAgent
 from gossiplog.log.kept_key import ForeignKey
 from gossiplog.log.keys import Keypair, format_author
 from gossiplog.store.logs import Logs
@@ -121,6 +120,8 @@ def _import(arguments: Namespace) -> Keypair:
 
 def _agent(arguments: Namespace) -> ForeignKey:
     """make a writer of an Ed25519 key of the ssh-agent, which signs for it; it appends after recover"""
+    from gossiplog.live.ssh_agent import SSHAgent
+
     known, said = SSHAgent().authors(), arguments.author
     if not known:
         raise SignerError("the ssh-agent has no Ed25519 key, or is locked: ssh-add")
