@@ -60,7 +60,8 @@ def read_peer(text: str) -> str:
     return check_client(text)
 
 
-def _listen(text: str) -> str:
+def read_listen(text: str) -> str:
+    """Return an endpoint to listen on; raises EndpointError."""
     from gossiplog.net.endpoints import check_server
 
     return check_server(text)
@@ -74,7 +75,7 @@ def _within(text: str, directory: str) -> str:
 
 ADDRESSES: Final = (
     Option(
-        *("--listen", "ENDPOINT", "accept peers here, such as tcp:4000; may be repeated", _listen),
+        *("--listen", "ENDPOINT", "accept peers here, such as tcp:4000; may be repeated", read_listen),
         repeats=True,
         within=_within,
     ),

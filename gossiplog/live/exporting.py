@@ -20,7 +20,7 @@ from gossiplog.live.reading_logs import Stretch, read_logs
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import has_holes
 from gossiplog.paths import AnyPath, absolute
-from gossiplog.store.folder import store_error
+from gossiplog.store.folder import store_error, sync_directory
 from gossiplog.store.logs import NETWORK, Logs
 from gossiplog.wire.export import ExportWriter
 
@@ -80,7 +80,7 @@ class Export:
         yield self._writer.begin(network)
         since = self._since
         firsts = ((author, 1 if since is None else since.seq(author) + 1, end) for author, end in ends)
-        had: dict[bytes, int] = {}
+        current, had = b"", 0
         for author, rows in read_logs(self._hands, starmap(Stretch, firsts)):
             if author in self.left_out:
                 continue
@@ -89,15 +89,13 @@ class Export:
                 continue
             whole = next((place for place, row in enumerate(rows) if has_holes(row)), len(rows))
             if whole:
-                if author not in had:
-                    had = {
-                        author: rows[0].first - 1
-                        if since is None
-                        else max(since.seq(author), rows[0].first - 1)
-                    }
+                if author != current:
+                    current, had = author, rows[0].first - 1
+                    if since is not None:
+                        had = max(had, since.seq(author))
                     self.authors += 1
-                self.entries += rows[whole - 1].last - had[author]
-                had[author] = rows[whole - 1].last
+                self.entries += rows[whole - 1].last - had
+                had = rows[whole - 1].last
                 yield b"".join(map(self._writer.segment, rows[:whole]))
             if whole < len(rows):
                 self.left_out[author] = f"payloads from entry {rows[whole].first} on are missing here"
@@ -152,7 +150,7 @@ def export_to(export: Export, out: AnyPath | BinaryIO) -> Exported:
             except BaseException:
                 os.unlink(part)
                 raise
-        _sync_directory(os.path.dirname(path))
+        sync_directory(os.path.dirname(path))
     except OSError as error:
         raise store_error(error, path) from error
     return export.outcome
@@ -162,11 +160,3 @@ def _write_all(out: BinaryIO, piece: bytes) -> None:
     rest = memoryview(piece)
     while rest:
         rest = rest[out.write(rest) :]
-
-
-def _sync_directory(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

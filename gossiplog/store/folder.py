@@ -226,6 +226,15 @@ class Folder:
             _require_ours(found, path)
 
 
+def sync_directory(path: str) -> None:
+    """Make what was added to a directory, renamed or removed there durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def create_folders(path: str) -> None:
     """Create the directory and missing parents, each with mode 0700 and durable before the next; all or none."""
     missing = []
@@ -238,11 +247,7 @@ def create_folders(path: str) -> None:
             with suppress(FileExistsError):  # another process was faster; the lock decides
                 os.mkdir(path, DIRECTORY_MODE)
                 created.append(path)
-            descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_directory(os.path.dirname(path))
     except OSError:
         for path in reversed(created):
             with suppress(OSError):  # another process has put something there

@@ -7,12 +7,25 @@ Invariant: a check raises GossiplogError for what it does not take.
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gossiplog.errors import GossiplogError, InvalidValueError
 from gossiplog.paths import typed
+
+
+class AddVerb(Protocol):
+    """How the command adds a verb; ``reads`` tells when it changes nothing in the store."""
+
+    def __call__(
+        self,
+        name: str,
+        run: Callable[[Namespace], int],
+        summary: str,
+        example: str,
+        reads: Callable[[Namespace], bool] = ...,
+    ) -> ArgumentParser: ...
 
 
 def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -7,11 +7,11 @@ Invariant: what is printed is on disk by then.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TypeAlias
 
+from gossiplog.app.commands.arguments import AddVerb
 from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.local import Opened, opened, opened_to_read
 from gossiplog.app.printing import say
@@ -21,9 +21,6 @@ from gossiplog.gossip.interest import KEPT_AS, Choices, Interest
 from gossiplog.log.keys import format_author, parse_author
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Forget, Request, SetMeta
-
-AddVerb: TypeAlias = Callable[..., ArgumentParser]
-"""``(name, run, summary, example, reads)``, of which the last tells when the verb changes nothing in the store."""
 
 
 def add_verbs(verb: AddVerb) -> None:

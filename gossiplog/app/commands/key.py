@@ -14,9 +14,8 @@ from contextlib import closing
 from typing import Final
 
 from gossiplog.app import keyfile, passphrases
-from gossiplog.app.commands.arguments import checked
+from gossiplog.app.commands.arguments import AddVerb, checked
 from gossiplog.app.commands.local import Opened, opened, option
-from gossiplog.app.commands.moving import AddVerb
 from gossiplog.app.printing import say
 from gossiplog.control.logs import NodeLogs
 from gossiplog.errors import ControlError, InvalidKeyError, KeyLockedError, SignerError, StoreInUseError

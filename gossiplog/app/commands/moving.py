@@ -7,25 +7,11 @@ Invariant: none.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable
-from typing import Protocol
 
-from gossiplog.app.commands.arguments import path
+from gossiplog.app.commands.arguments import AddVerb, path
 from gossiplog.app.run_options import add_quotas
-
-
-class AddVerb(Protocol):
-    """How the command adds a verb."""
-
-    def __call__(
-        self,
-        name: str,
-        run: Callable[[Namespace], int],
-        summary: str,
-        example: str,
-        reads: Callable[[Namespace], bool] = ...,
-    ) -> ArgumentParser: ...
 
 
 def add_verbs(verb: AddVerb, later: Callable[[str, str], Callable[[Namespace], int]]) -> None:

@@ -7,20 +7,18 @@ Invariant: what is printed was said by the node that has the store; without one 
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from gossiplog.app.commands.arguments import checked, seconds
+from gossiplog.app.commands.arguments import AddVerb, checked, seconds
 from gossiplog.app.printing import as_json, say
 from gossiplog.control.logs import NodeLogs
 from gossiplog.control.opening import shown
 from gossiplog.errors import ControlError, InvalidValueError
 from gossiplog.log.keys import KeyKind, parse_key, short_key
 from gossiplog.store.door import place_of
-
-AddVerb: TypeAlias = Callable[..., ArgumentParser]
 
 SHORTEST: Final = 4
 """Characters of a node's id that may stand for it."""

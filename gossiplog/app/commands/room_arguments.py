@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.app import keyfile, log_options
 from gossiplog.app.commands.arguments import checked
+from gossiplog.app.run_options import read_listen
 from gossiplog.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ def add(verbs: Any) -> None:
         epilog=f"example:\n  {EXAMPLE}",
     )
     parser.add_argument(
-        "--listen", type=_listen, action="append", default=[], metavar="ENDPOINT", help="such as tcp:443"
+        "--listen",
+        type=checked(read_listen),
+        action="append",
+        default=[],
+        metavar="ENDPOINT",
+        help="such as tcp:443",
     )
     parser.add_argument("--key", type=read_key, metavar="KEY", help=KEY_HELP)
     parser.add_argument("--open", action="store_true", help=OPEN_HELP)
@@ -87,10 +93,3 @@ def parse_bounds(texts: Sequence[str]) -> RoomBounds:
 def _bound(text: str) -> str:
     parse_bounds([text])
     return text
-
-
-@checked
-def _listen(text: str) -> str:
-    from gossiplog.net.endpoints import check_server
-
-    return check_server(text)
