@@ -99,7 +99,6 @@ if TYPE_CHECKING:
     from gossiplog.live.page import Page
     from gossiplog.live.reader import Reader
     from gossiplog.live.results import Result
-    from gossiplog.live.ssh_agent import SSHAgent
     from gossiplog.live.store import Store
     from gossiplog.live.subscriptions import Events
     from gossiplog.live.writer import Writer
@@ -154,6 +153,7 @@ if TYPE_CHECKING:
         WayFailed,
     )
     from gossiplog.status import AuthorStatus, DialStatus, DiskStatus, PeerStatus, QueueStatus, Status
+    from gossiplog.store.ssh_agent import SSHAgent
     from gossiplog.ticket import Ticket
     from gossiplog.troubles import Trouble
     from gossiplog.views.search import Hit, Search
@@ -363,7 +363,7 @@ _HOME = {
     "Reader": "live.reader",
     "Reference": "log.body",
     "Result": "live.results",
-    "SSHAgent": "live.ssh_agent",
+    "SSHAgent": "store.ssh_agent",
     "Search": "views.search",
     "Segment": "log.segment",
     "Signer": "log.signer",

@@ -67,7 +67,7 @@ BROKEN: dict[str, tuple[str, Any]] = {
     "filling": ("gossiplog.store.hole_filling.HoleFiller._fill", bodies_of_anybody),
     "connection": ("gossiplog.gossip.replica.PeerError", KeyError),
     "kept-key": ("gossiplog.log.passphrase._check_cost", accept),
-    "agent": ("gossiplog.live.ssh_agent._garbage", KeyError),
+    "agent": ("gossiplog.store.ssh_agent._garbage", KeyError),
     "name": ("gossiplog.store.names.check_writer_name", lambda name: name),
 }
 """One rule that each of these targets holds, and how it is broken."""

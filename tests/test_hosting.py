@@ -56,8 +56,8 @@ class FileCase(SynchronousTestCase):
     """Files in a directory of their own."""
 
     def setUp(self) -> None:
-        self.place = Path(self.mktemp()).resolve()
-        self.place.mkdir()
+        self.place = Path(tempfile.mkdtemp(prefix="gl")).resolve()  # the path of a socket is short
+        self.addCleanup(shutil.rmtree, self.place)
         self.path = self.place / "host.toml"
 
     def write(self, *text: str, mode: int = 0o600) -> str:

@@ -135,7 +135,7 @@ BOTH = {"live.append_gate", "live.job_queue", "live.store_front", "live.store_wo
 WITHOUT_TWISTED = set(BELOW) - {"live", "net", "discovery"} | {"testing"}
 IN_MEMORY = "testing.network"
 PURE = {"log", "gossip", "wire", "store"}
-WAITING = {"store.lock", "store.owning_process"}
+WAITING = {"store.lock", "store.owning_process", "store.ssh_agent"}
 """What waits for other processes, or, in a fork, for threads: no argument can do that."""
 
 IMPURE = {"asyncio", "random", "secrets", "select", "selectors", "socket", "ssl", "time", "threading", "uuid"}

@@ -22,11 +22,11 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from gossiplog import SSHAgent, aio, blocking, limits
 from gossiplog.app import cli
 from gossiplog.errors import InvalidValueError, SignerError, StoreCopiedError
-from gossiplog.live import ssh_agent
 from gossiplog.log import passphrase as passphrases_module
 from gossiplog.log.kept_key import ForeignKey, dump, load
 from gossiplog.log.keys import Keypair, format_author
 from gossiplog.log.passphrase import Cost
+from gossiplog.store import ssh_agent
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
 from gossiplog.store.requests import Appended

@@ -15,11 +15,11 @@ from nacl.bindings import crypto_scalarmult_base
 from gossiplog.control.line import dial
 from gossiplog.control.logs import NodeLogs
 from gossiplog.errors import InvalidValueError, StoreLockedError, StoreUnsafeError
-from gossiplog.live.ssh_agent import SSHAgent
 from gossiplog.paths import AnyPath
 from gossiplog.store.door import directory_of, place_of
 from gossiplog.store.lock import Patience
 from gossiplog.store.logs import Logs, open_logs
+from gossiplog.store.ssh_agent import SSHAgent
 
 LOOK_SECONDS: Final = 0.25
 """Between two looks at whether a node has the store by now, of who waits for it."""

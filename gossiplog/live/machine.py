@@ -13,11 +13,11 @@ import random
 import time
 from typing import Any, Protocol
 
-from gossiplog.live.ssh_agent import SSHAgent
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.log.keys import KEY_BYTES
 from gossiplog.paths import AnyPath
 from gossiplog.store.logs import Logs, open_logs
+from gossiplog.store.ssh_agent import SSHAgent
 
 
 class Machine(Protocol):

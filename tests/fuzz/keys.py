@@ -16,11 +16,11 @@ from gossiplog.errors import (
     StoreFormatError,
 )
 from gossiplog.limits import MAX_PASSPHRASE_BYTES, MAX_PASSPHRASE_PASSES
-from gossiplog.live.ssh_agent import SSHAgent
 from gossiplog.log.kept_key import MAX_KEPT_BYTES, ForeignKey, SealedSeed, dump, load, seal
 from gossiplog.log.keys import Keypair
 from gossiplog.log.passphrase import Cost, Passphrase, SealingKey
 from gossiplog.log.words import from_words, to_words
+from gossiplog.store.ssh_agent import SSHAgent
 from tests.fuzz.people import ANN, BOB
 from tests.fuzz.target import Target, as_text
 

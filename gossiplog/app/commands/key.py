@@ -22,6 +22,7 @@ from gossiplog.errors import ControlError, InvalidKeyError, KeyLockedError, Sign
 from gossiplog.log.kept_key import ForeignKey
 from gossiplog.log.keys import Keypair, format_author
 from gossiplog.store.logs import Logs
+from gossiplog.store.ssh_agent import SSHAgent
 
 MOST_CHARS: Final = 4096
 """Of words, with what stands around them."""
@@ -119,8 +120,6 @@ def _import(arguments: Namespace) -> Keypair:
 
 def _agent(arguments: Namespace) -> ForeignKey:
     """make a writer of an Ed25519 key of the ssh-agent, which signs for it; it appends after recover"""
-    from gossiplog.live.ssh_agent import SSHAgent
-
     known, said = SSHAgent().authors(), arguments.author
     if not known:
         raise SignerError("the ssh-agent has no Ed25519 key, or is locked: ssh-add")
