@@ -206,6 +206,41 @@ class SecondTests(ReplicaCase):
             effects += self.hear(number + 1, Hello(1, 1, (), "test", b"\1" * 16))
             self.assertNotIn(number + 1, dict(self.ends(effects)))
 
+    def test_one_came_to_nothing(self) -> None:
+        """Whoever leads our connections elsewhere, one after another, keeps out nobody, until a HELLO came."""
+        for number, dialled in ((0, False), (10, True)):
+            peer = bytes([255 - number]) * 32
+            self.do(events.Opened(number, peer, bytes(32), dialled=True))
+            self.assertIn((number, ByeCode.TIMEOUT), self.ends(self.tick(limits.HANDSHAKE_SECONDS)))
+            self.do(events.Opened(number + 1, peer, bytes(32), dialled=True))
+            self.assertEqual(self.ends(self.open(number + 2, peer, dialled=dialled)), [])
+            self.do(events.Closed(number + 2, ByeCode.NORMAL, ""))
+            self.assertEqual(
+                self.ends(self.open(number + 3, peer, dialled=dialled)), [(number + 3, ByeCode.DUPLICATE)]
+            )
+
+    def test_many_came_to_nothing(self) -> None:
+        """Of how many peers that is remembered is bounded."""
+        with patch.object(limits, "MAX_ALLOWANCES", 2):
+            for number in range(4):
+                self.do(events.Opened(number, author(number), bytes(32), dialled=True))
+                self.do(events.Closed(number, ByeCode.NORMAL, ""))
+            self.assertEqual([*self.replica.greeting._mute], [author(2), author(3)])
+
+    def test_another_process(self) -> None:
+        """Of the same peer: the session with the one before is over at once, though we dialled with the lower id."""
+        self.open(0, self.HIGH, dialled=True)
+        self.do(events.Opened(1, self.HIGH, bytes(32), dialled=False))
+        effects = self.hear(1, Hello(1, 1, (), "test", b"\2" * 16))
+        self.assertEqual(self.ends(effects), [(0, ByeCode.DUPLICATE)])
+
+    def test_it_was_asked_with_more_patience(self) -> None:
+        """The session that is preferred has to answer as soon as any, though somebody waits until it is in sync."""
+        self.open(0, self.HIGH, dialled=True)
+        self.do(events.Probe(0))
+        self.assertEqual(self.ends(self.open(1, self.HIGH, dialled=False)), [(1, ByeCode.DUPLICATE)])
+        self.assertEqual(self.ends(self.tick(limits.SURVIVOR_SECONDS + 0.01)), [(0, ByeCode.TIMEOUT)])
+
     def test_it_dials_later(self) -> None:
         """Then it has lost the one we dialled: it is not kept waiting, whose id ever is lower."""
         for number, peer in ((0, self.HIGH), (10, self.LOW)):

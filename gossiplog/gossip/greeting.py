@@ -51,10 +51,15 @@ class Greeting:
         self._interest = interest
         self._reconciler = reconciler
         self.allowances = Allowances()
+        self._mute: dict[bytes, None] = {}  # what we dialled there last ended without HELLO
 
     def over(self, session: Session) -> None:
         """A session is over."""
         self.allowances.close(session.peer, self._core.now)
+        if session.dialled and not session.instance:
+            self._mute[session.peer] = None
+            if len(self._mute) > limits.MAX_ALLOWANCES:
+                del self._mute[next(iter(self._mute))]
 
     def opened(self, event: events.Opened) -> None:
         """A channel is up: say HELLO, unless there is a session already."""
@@ -100,6 +105,7 @@ class Greeting:
             core.close(session.number, ByeCode.DUPLICATE, "already connected")
             return
         session.phase = Phase.OPEN
+        self._mute.pop(session.peer, None)
         mode = Mode.heard(hello.features)
         session.meet(mode)
         if not session.gives:
@@ -122,7 +128,7 @@ class Greeting:
     def _is_met(self, peer: bytes) -> bool:
         """Whether a connection with ``peer`` is good, as far as we know: who just dialled it gives that up."""
         for other in self._of(peer):
-            if other.phase is Phase.GREETING and other.dialled and self._is_young(other):
+            if self._is_awaited(other) and self._is_young(other):
                 return True
             if other.phase is Phase.OPEN and not self._liveness.is_waiting(other):
                 self._liveness.ask(other, limits.SURVIVOR_SECONDS)
@@ -131,6 +137,11 @@ class Greeting:
 
     def _of(self, peer: bytes) -> list[Session]:
         return [session for session in self._core.sessions.values() if session.peer == peer]
+
+    def _is_awaited(self, session: Session) -> bool:
+        """Whether HELLO is likely to come on a connection that we dialled: whoever leads ours elsewhere and swallows
+        what comes then, one after another, is not to keep us from those that lead to the same peer."""
+        return session.phase is Phase.GREETING and session.dialled and session.peer not in self._mute
 
     def _is_young(self, session: Session) -> bool:
         return self._core.now - session.began_at < limits.HANDSHAKE_SECONDS
@@ -146,7 +157,7 @@ class Greeting:
             is_crossing = other.dialled != fresh.dialled and self._is_young(other)
             is_first = is_crossing and other.dialled == (self.node < fresh.peer)
             if other.phase is Phase.GREETING:
-                if is_first and other.dialled:
+                if is_first and self._is_awaited(other):
                     return False  # the peer has shown who it is, and its HELLO is on the way
             elif is_first and other.instance == fresh.instance:
                 self._liveness.ask(other, limits.SURVIVOR_SECONDS)

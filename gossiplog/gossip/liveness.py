@@ -113,9 +113,10 @@ class Liveness:
     def ask(self, session: Session, within: float) -> None:
         """Ask the peer whether it is there, and what it holds; it has to answer within so many seconds."""
         pulse = self.of[session]
-        if pulse.answer_by is None:
-            pulse.answer_by = self._core.now + within
-            self.look_after(session, pulse.answer_by)
+        answer_by = self._core.now + within
+        if pulse.answer_by is None or answer_by < pulse.answer_by:
+            pulse.answer_by = answer_by
+            self.look_after(session, answer_by)
         session.is_quiet = True
         pulse.root = session.view.root(session.salt)
         self._token += 1
