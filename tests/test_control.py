@@ -10,6 +10,7 @@ import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -28,7 +29,7 @@ from gossiplog.errors import (
 )
 from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.notices import PeerDown, PeerUp
-from gossiplog.views.place import DRAFT
+from gossiplog.store.directory import DRAFT
 from tests.serving import NETWORK, ServedCase
 from tests.viewcase import Counts
 
@@ -222,6 +223,19 @@ class RebuiltTests(VerbCase):
             self.assertEqual(self.verb("views", path=path)[1].count("\n"), 2)
             self.assertEqual([each for each in os.listdir(path) if each.startswith(DRAFT)], [])
         self.assertEqual(self.verb("views", "--rebuild", name, "--json")[1].count('"applied": 6'), 1)
+
+    def test_one_that_was_killed(self) -> None:
+        """Leaves a directory that goes when the store is opened next, and nothing that a link in its place leads to."""
+        left, link, elsewhere = (
+            Path(self.path) / name for name in (f"{DRAFT}x", f"{DRAFT}y", "../elsewhere")
+        )
+        for each in (left / "views", elsewhere):
+            each.mkdir(parents=True)
+            (each / "counts.1.sqlite").write_bytes(b"x")
+        link.symlink_to(elsewhere)
+        blocking.Store(self.path, init=False).open().close()
+        self.assertFalse(left.exists())
+        self.assertTrue((elsewhere / "counts.1.sqlite").exists())
 
     def test_not_while_it_is_open(self) -> None:
         """Who has it open keeps it up; nothing is built in vain, and nothing taken that was not built beside."""

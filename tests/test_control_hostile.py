@@ -284,6 +284,25 @@ class ServerTests(ServerCase):
         for each, _ in served:
             self.leave(each)
 
+    def test_many_that_say_nothing(self) -> None:
+        """Keep out nobody for long; who ever asked stays, however long ago."""
+        self.patch(limits, "MAX_CONTROL_CLIENTS", 3)
+        asked, first, second = [self.greeted() for _ in range(3)]
+        self.ask(*asked, do="writers")
+        self.world.run(limits.CONTROL_SILENT_SECONDS - 1)
+        refused, transport = self.client()
+        self.assertEqual(transport.said()[0]["error"]["about"], {"reason": "busy"})
+        self.leave(refused)
+        self.world.run(1)
+        third, fourth = self.greeted(), self.greeted()
+        late, transport = self.client()
+        self.assertEqual(transport.said()[0]["error"]["about"], {"reason": "busy"})
+        self.world.run(0.1)
+        gone = [each[1].aborting for each in (asked, first, second, third, fourth)]
+        self.assertEqual(gone, [False, True, True, False, False])
+        for connection in (late, *[each for each, _ in (asked, first, second, third, fourth)]):
+            self.leave(connection)
+
     def test_a_line_that_never_ends(self) -> None:
         """Ends the connection; one that is as long as may be does not."""
         self.patch(limits, "MAX_CONTROL_LINE_BYTES", 1000)

@@ -38,9 +38,9 @@ from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import decode_proof, encode_proof
 from gossiplog.net.bans import OPERATOR
 from gossiplog.status import authors_of
+from gossiplog.store.directory import DRAFT
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.requests import SetCursor
-from gossiplog.views.place import DRAFT
 from gossiplog.views.states import drop, put, states_of
 
 PROGRESS_SECONDS: Final = 0.2

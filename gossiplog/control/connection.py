@@ -77,7 +77,8 @@ class Connection(twisted.Protocol):
         self.kept_bytes = 0
         self._begun: tuple[Callable[[], Any], int] | None = None  # a request that waits for its turn
         self._number: Any = None
-        self._is_asking = False
+        self._made_at = 0.0
+        self._has_asked = self._is_asking = False
         self._is_paused = False  # it does not read what it was sent
         self._is_over = False
         self._idle: list[Deferred[None]] = []
@@ -92,6 +93,7 @@ class Connection(twisted.Protocol):
     def connectionMade(self) -> None:
         """Say what we are, or why not."""
         self.transport.registerProducer(self, True)
+        self._made_at = self._control.reactor.seconds()
         self._control.joined(self)
         if self._refusal is not None:
             self._send({"error": failure(self._refusal)})
@@ -158,6 +160,7 @@ class Connection(twisted.Protocol):
             (self.transport.pauseProducing if self._is_asking else self.transport.resumeProducing)()
 
     def _ask(self, line: bytes) -> None:
+        self._has_asked = True
         self._number = None
         weight = len(line) + limits.CONTROL_ITEM_BYTES * cost(line)
         try:
@@ -226,6 +229,12 @@ class Connection(twisted.Protocol):
     def is_gone(self) -> bool:
         """Whether it does not ask any more."""
         return self._is_over
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it never asked anything, for so long that it was not about to."""
+        seconds = self._control.reactor.seconds() - self._made_at
+        return not (self._has_asked or self._is_over) and seconds >= limits.CONTROL_SILENT_SECONDS
 
     def watch(self) -> None:
         """Tell it what is new from now on."""

@@ -85,7 +85,17 @@ class Control:
         own = os.geteuid()
         if user not in (None, own):
             return Connection(self, StoreUnsafeError(f"the store is of user {own}, and you are user {user}"))
-        return Connection(self, busy() if len(self.connections) >= limits.MAX_CONTROL_CLIENTS else None)
+        return Connection(self, None if self._has_place() else busy())
+
+    def _has_place(self) -> bool:
+        """Whether one more is served; if need be for the first of those that never asked anything, and could have."""
+        if len(self.connections) < limits.MAX_CONTROL_CLIENTS:
+            return True
+        silent = next((connection for connection in self.connections if connection.is_silent), None)
+        if silent is not None:
+            silent.let_go()
+            self.forget(silent)
+        return silent is not None
 
     def stop(self) -> Deferred[Any]:
         """Take no more requests; fires when those that were begun are answered."""

@@ -17,7 +17,8 @@ CONTROL_ITEM_BYTES: Final = 64
 """Of memory for each value in a message, beside the bytes of the line."""
 
 MAX_CONTROL_CLIENTS: Final = 512
-"""Connections at once; who comes beyond that is told to come again, and does so as long as it has patience."""
+"""Connections at once; who comes beyond that takes the place of one that never asked anything, or is told to come
+again, and does so as long as it has patience."""
 
 CONTROL_BUFFER_BYTES: Final = 64 << 20
 """Of all clients together: what they sent and is not done, and what they were sent and do not read."""
@@ -26,7 +27,8 @@ CONTROL_UNREAD_SECONDS: Final = 30.0
 """That a client takes to read an answer.  One that was stopped (Ctrl-Z) is let go then."""
 
 CONTROL_SILENT_SECONDS: Final = 10.0
-"""That a node takes to say what it is, and a client the rest of a line that it began."""
+"""That a node takes to say what it is, and a client the rest of a line that it began.  Where clients
+are many it is what they take to ask for anything."""
 
 CONTROL_PAGE: Final = 4096
 """Heads in one answer about a clock."""

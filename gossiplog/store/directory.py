@@ -10,6 +10,7 @@ store.  A store that others made, own or may change leads to no file outside of 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from contextlib import suppress
 from typing import Final
@@ -40,6 +41,9 @@ from gossiplog.store.secret_files import NODE_KEY, SEEDS, SecretFiles, seed_name
 DATABASE: Final = "log.sqlite"
 LOCK: Final = "lock"
 VIEWS: Final = "views"  # what is derived from the entries, and can be again
+DRAFT: Final = f".{VIEWS}-"
+"""How a directory begins, beside that of the views, in which one is built while a node has the store."""
+
 CONTROL: Final = "control"  # the socket of the node that has the store
 
 ASIDE: Final = ".damaged"
@@ -93,6 +97,7 @@ class StoreDirectory:
             self._lock = StoreLock(self._open_lock(), self.path, shared=self.read_only, wait=wait)
             if not self.read_only:
                 _finish_rebuild(self.folder)
+                _remove_drafts(self.folder)
             self._look_around_as_owner_or_guest()
             self._lock.sign()
         except BaseException as error:
@@ -247,6 +252,12 @@ def _finish_rebuild(folder: Folder) -> None:
                     folder.rename(name + suffix, DATABASE + suffix)
                 folder.sync()
                 folder.remove(name)
+
+
+def _remove_drafts(folder: Folder) -> None:
+    """Remove what was built beside the views of a node, by who was killed or has lost that node."""
+    for name in [name for name in folder.names() if name.startswith(DRAFT)]:
+        shutil.rmtree(folder.file(name), ignore_errors=True)  # follows no link
 
 
 def _require_nothing_else(folder: Folder, path: str, init: bool) -> None:

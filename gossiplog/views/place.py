@@ -22,9 +22,6 @@ from gossiplog.views.derived import Derived, Guard
 
 SUFFIX: Final = ".sqlite"
 
-DRAFT: Final = f".{VIEWS}-"
-"""How a directory begins, beside that of the views, in which one is built while a node has the store."""
-
 MARK: Final = "of-store"
 """The file with the token of the store that all others in the directory are derived from; no copy has that token."""
 

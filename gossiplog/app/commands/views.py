@@ -19,8 +19,9 @@ from gossiplog.app.commands.local import Opened, missing, opened
 from gossiplog.app.printing import as_json, say
 from gossiplog.control.logs import NodeLogs
 from gossiplog.errors import InvalidValueError, StoreNotFoundError
+from gossiplog.store.directory import DRAFT
 from gossiplog.store.logs import Logs
-from gossiplog.views.place import DRAFT, Place
+from gossiplog.views.place import Place
 from gossiplog.views.states import State, drop, states_of
 from gossiplog.views.view import View
 
