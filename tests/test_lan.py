@@ -334,6 +334,13 @@ class LanTests(LanCase):
         self.assertEqual(self.said(), [])
         self.assertIsNone(Lan().stop())
 
+    def test_begun_twice(self) -> None:
+        """Without an end between: it is refused, and goes on as it was."""
+        way = self.started(None, HERE)
+        before = way._thread, way._open
+        self.assertRaises(InvalidValueError, way.start, self.finder)
+        self.assertEqual((way._thread, way._open), before)
+
     def test_begun_again(self) -> None:
         """After an end it hears others as before, and remembers nobody from then."""
         way = self.started(None, HERE)
@@ -385,6 +392,9 @@ class NameTests(LanCase):
         way = self.started("alice", ("127.0.0.1", 4000))
         self.assertEqual(way._open.claimed[0][1].hosts, ("127.0.0.1",))
         self.assertEqual(way._open.services[0].hosts, ("127.0.0.1",))
+        self.assertEqual(
+            self.said(), [("failed", "this machine has no address in a network: only who is on it is found")]
+        )
 
     def test_taken(self) -> None:
         """It is said by whom; peers are found all the same.  So it is when both began at once."""

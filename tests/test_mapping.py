@@ -415,6 +415,7 @@ class MappingTests(SynchronousTestCase):
         self.way = PortMapping()
 
     def begin(self, *ports: int, host: str = HERE) -> None:
+        self.way.stop()
         self.way.announce([(host, port) for port in ports])
         self.way.start(self.finding)
         self.way.look()

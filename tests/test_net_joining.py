@@ -8,9 +8,11 @@ from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import (
+    Dht,
     EndpointError,
     Finder,
     Flushed,
@@ -21,6 +23,8 @@ from gossiplog import (
     PeerFound,
     PeerLost,
     PeerUp,
+    PortMapping,
+    Room,
     WayFailed,
 )
 from gossiplog.addresses import Address
@@ -329,6 +333,14 @@ class AgainTests(JoiningCase):
         way.ended.callback(None)
         self.successResultOf(left)
         self.assertEqual(way.events[3:], ["announce", "start"])
+
+    def test_begun_by_somebody_else(self) -> None:
+        """Who starts a way that is at work, past the node, is refused."""
+        for way in (Dht(), PortMapping(), Room("tcp:127.0.0.1:1")):
+            for _ in range(2):  # also once it was stopped
+                way.start(Mock(reactor=Clock()))
+                self.assertRaises(InvalidValueError, way.start, Mock(reactor=Clock()))
+                way.stop()
 
 
 class PassingOnTests(JoiningCase):

@@ -26,7 +26,7 @@ from gossiplog.discovery.torrent_session import Heard, TorrentSession, join
 from gossiplog.errors import InvalidValueError
 from gossiplog.net.happy_eyeballs import reaching
 from gossiplog.net.interfaces import source
-from gossiplog.net.ways import Finder
+from gossiplog.net.ways import Finder, require_ended
 from gossiplog.store.owning_process import hold
 
 MAINLINE: Final = ("dht.libtorrent.org:25401", "router.bittorrent.com:6881", "dht.transmissionbt.com:6881")
@@ -78,6 +78,7 @@ class Dht:
 
     def start(self, finder: Finder) -> None:
         """Be ready to look."""
+        require_ended(self, self._finder is None)
         self._begin()
         self._finder = finder
         hold(self)

@@ -27,7 +27,7 @@ from gossiplog.discovery.loop_thread import LoopThread
 from gossiplog.discovery.multicast import Heard, Multicast, Said
 from gossiplog.errors import NodeError
 from gossiplog.net.interfaces import addresses
-from gossiplog.net.ways import Finder
+from gossiplog.net.ways import Finder, require_ended
 from gossiplog.store.owning_process import hold
 
 
@@ -63,6 +63,7 @@ class Lan:
 
     def start(self, finder: Finder) -> Any:
         """Announce this node, and listen."""
+        require_ended(self, self._thread is None)
         self._finder = finder
         self._closing = None
         self._thread = LoopThread(finder.reactor, "gossiplog lan")
@@ -185,6 +186,8 @@ class Lan:
     def _locate(self) -> None:
         self._subnets = sorted(addresses())
         self._own = [str(ip_interface(text).ip) for text in self._subnets]
+        if not self._own:
+            self._finder.failed("this machine has no address in a network: only who is on it is found")
 
     # -- as time goes on
 

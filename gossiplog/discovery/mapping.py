@@ -23,7 +23,7 @@ from gossiplog.errors import EndpointError, GossiplogError
 from gossiplog.live.logger import NodeLog
 from gossiplog.net.interfaces import addresses as interface_addresses
 from gossiplog.net.interfaces import gateway, source
-from gossiplog.net.ways import Finder
+from gossiplog.net.ways import Finder, require_ended
 from gossiplog.store.owning_process import hold
 
 _log = NodeLog()
@@ -61,6 +61,7 @@ class PortMapping:
 
     def start(self, finder: Finder) -> None:
         """Be ready."""
+        require_ended(self, self._asking is None)
         self._asking = _Asking(finder)
         self._asking.want(self._addresses)
 

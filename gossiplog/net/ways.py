@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IProtocol
 
+from gossiplog.errors import InvalidValueError
 from gossiplog.log.network import Network
 
 
@@ -60,6 +61,12 @@ class Finder(Protocol):
         """
 
 
+def require_ended(way: Way, is_over: bool) -> None:
+    """Raise :class:`InvalidValueError` for one that is started while it is at work: nobody could stop that again."""
+    if not is_over:
+        raise InvalidValueError(f"{way.name} is at work: a way is for one node at a time, make one for each")
+
+
 class Way(Protocol):
     """A way of finding peers.  Whatever it raises is told as :class:`~gossiplog.notices.WayFailed`.
 
@@ -74,7 +81,7 @@ class Way(Protocol):
     name: str
 
     def start(self, finder: Finder) -> Any:
-        """Begin; whoever is found later is said to ``finder``."""
+        """Begin; whoever is found later is said to ``finder``.  Not called again before :meth:`stop`."""
 
     def announce(self, addresses: Sequence[tuple[str, int]]) -> Any:
         """Let others find us at these hosts and ports, and no longer at former ones; there may be none.

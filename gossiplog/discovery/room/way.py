@@ -33,7 +33,7 @@ from gossiplog.live.machine import machine_of
 from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.net import endpoints
 from gossiplog.net.happy_eyeballs import reaching
-from gossiplog.net.ways import Finder
+from gossiplog.net.ways import Finder, require_ended
 from gossiplog.store.owning_process import hold
 
 _log = NodeLog()
@@ -85,6 +85,7 @@ class Room:
 
     def start(self, finder: Finder) -> None:
         """Sit down in the room, and again whenever the seat is lost."""
+        require_ended(self, self._stopped)
         self._reset()
         self._stopped = False
         self._finder = finder
