@@ -130,7 +130,8 @@ again; an honest one, of which a third party makes too much, waits so long now a
 
 MAX_ALLOWANCES: Final = 16_384
 """Peers without a session whose allowance is remembered until it is whole again, which takes a minute: more come only
-in more than a minute, at ``HANDSHAKES_PER_SECOND``."""
+in more than a minute, at ``HANDSHAKES_PER_SECOND``.  And peers that are remembered since what we dialled ended without
+HELLO."""
 
 TURN_SECONDS: Final = 0.005
 """Of what one peer makes us do, before it is another one's turn: an honest peer waits for two of them, whoever floods
