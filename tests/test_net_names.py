@@ -451,8 +451,9 @@ class SlowNamesTests(ProcessTestCase):
         if sys.platform == "linux":
             kinds.append("epollreactor")
         for kind in kinds:
+            open_logs(self.place / kind).close()  # it knows no address of bob's but by name
             run = self.start(
-                sys.executable, "-c", RUN.format(reactor=kind), "run", "--store", "ann", "--network", "n",
+                sys.executable, "-c", RUN.format(reactor=kind), "run", "--store", kind, "--network", "n",
                 *peers, "--peer", f"tcp:localhost:{port}", "--listen", "tcp:0:interface=localhost", **self.options,
             )  # fmt: skip
             run.ready()
