@@ -244,6 +244,26 @@ class TroubleTests(PostgresTestCase):
         with self.assertRaises(StoreWentBackError):
             bob.shared.poll(position, ALL)
 
+    def test_feed_of_which_nothing_is_left(self) -> None:
+        """Neither of a lane with rows that are gone, nor of one that is gone itself, is anything passed over."""
+        import psycopg
+
+        ann, bob, eve = self.member(), self.member(), self.member()
+        assert bob.shared is not None
+        position = bob.shared.start()
+        ann.commit([Chain(1).put(b"1")])
+        lane = b"".join(lane for lane, pos in bob.shared.start().items() if pos)
+        with psycopg.connect(self.place, autocommit=True) as connection:
+            connection.execute("DELETE FROM feed")
+            eve.commit([Chain(2).put(b"1")])  # which another lane still says
+            with self.assertRaises(StoreWentBackError):
+                bob.shared.poll({lane: 0, **position}, ALL)
+            connection.execute("DELETE FROM lanes WHERE lane = %s", (lane,))
+            connection.execute("INSERT INTO gone VALUES (%s, 1)", (lane,))
+        with self.assertRaises(StoreWentBackError):
+            bob.shared.poll({lane: 0}, ALL)
+        bob.shared.poll({lane: 1}, ALL)
+
     TABLES = ("meta", "heads", "segments", "forks", "cursors", "lanes", "feed")
 
     def dump(self) -> dict[str, list[tuple[object, ...]]]:

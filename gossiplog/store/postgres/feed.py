@@ -69,11 +69,11 @@ def _unpacked(author: Any, head: Any, segment: Any, proof: Any, deletions: Any) 
     )
 
 
-def gone(connection: Connection, lanes: Sequence[bytes]) -> set[bytes]:
-    """Return those of these lanes that were removed since nothing was said there for long."""
+def gone(connection: Connection, lanes: Sequence[bytes]) -> dict[bytes, int]:
+    """Return those of these lanes that were removed since nothing was said there for long, with where they ended."""
     if connection.ask("SELECT to_regclass('gone') IS NULL") == [(True,)]:
-        return set()
-    return {lane for (lane,) in connection.ask("SELECT lane FROM gone WHERE lane = ANY(%b)", (lanes,))}
+        return {}
+    return dict(connection.ask("SELECT lane, pos FROM gone WHERE lane = ANY(%b)", (lanes,)))
 
 
 class Lanes:
@@ -139,15 +139,20 @@ class Lanes:
             return [], position
         found: list[Change] = []
         asked = [*behind], [*behind.values()], _ROWS_OF_A_LANE, limit_bytes
+        size = 0
         for lane, pos, content, age in connection.ask(_NEW, asked):
             if pos != position[lane] + 1:
-                raise StoreWentBackError(
-                    f"{self._path} does not have what a lane said any more: read it anew"
-                )
+                raise self._pruned()
             found += unpacked(bytes(content))
             position[lane] = pos
+            size += len(content)
             self._delay = max(self._delay, age)
+        if size < limit_bytes and any(position[lane] == pos for lane, pos in behind.items()):
+            raise self._pruned()  # a first row of each lane was to be among them
         return found, position
+
+    def _pruned(self) -> StoreWentBackError:
+        return StoreWentBackError(f"{self._path} does not have what a lane said any more: read it anew")
 
     def beat(self) -> None:
         """Say that we are there; in the thread of :meth:`poll`."""
@@ -160,8 +165,10 @@ class Lanes:
         if all(ends.get(lane, -1) >= pos for lane, pos in after.items()):
             return after
         missing = [lane for lane in after if lane not in ends]
-        removed = gone(connection, missing) if missing else ()
-        position = {lane: pos for lane, pos in after.items() if lane not in removed}
+        removed = gone(connection, missing) if missing else {}
+        if any(after[lane] < pos for lane, pos in removed.items()):
+            raise self._pruned()
+        position = {lane: pos for lane, pos in after.items() if removed.get(lane) != pos}
         if any(ends.get(lane, -1) < pos for lane, pos in position.items()):
             raise StoreWentBackError(
                 f"{self._path} was put back to an earlier state: a lane is shorter than it was"

@@ -11,7 +11,7 @@ trigger, a function, a sequence, an advisory lock or NOTIFY, nor more rights tha
 ``heads.bytes`` is what the rows of the log take (``log.disk_cost``), ``heads.deletions`` how often the log was
 deleted: the row of one that was stays, with seq 0.  ``heads`` and ``segments`` are parted by the first byte of the
 author: public keys are uniform, and ranges stay together.  ``gone`` has the lanes that are not in ``lanes`` any more,
-so that one that is missing there and here shows that the database was put back.
+and where they ended, so that one that is missing there and here shows that the database was put back.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ STEPS: Final = (
             """CREATE TABLE relays (
                 relay text PRIMARY KEY, host text NOT NULL, program int4 NOT NULL, seen timestamptz NOT NULL,
                 behind int8 NOT NULL, delay float8 NOT NULL)""",
-            "CREATE TABLE gone (lane bytea PRIMARY KEY)",
+            "CREATE TABLE gone (lane bytea PRIMARY KEY, pos int8 NOT NULL)",
         ),
         1,
         1,

@@ -40,8 +40,8 @@ _FORGET_FEED: Final = """
 
 _FORGET_LANES: Final = """
     WITH old AS (DELETE FROM lanes l WHERE seen < now() - make_interval(secs => %b)
-        AND NOT EXISTS (SELECT 1 FROM feed f WHERE f.lane = l.lane) RETURNING lane)
-    INSERT INTO gone SELECT lane FROM old ON CONFLICT DO NOTHING"""
+        AND NOT EXISTS (SELECT 1 FROM feed f WHERE f.lane = l.lane) RETURNING lane, pos)
+    INSERT INTO gone SELECT lane, pos FROM old ON CONFLICT DO NOTHING"""
 
 _FORGET_RELAYS: Final = "DELETE FROM relays WHERE seen < now() - make_interval(secs => %b)"
 
