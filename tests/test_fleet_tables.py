@@ -354,6 +354,21 @@ class CommandTests(TablesTestCase):
         self.assertIn("CREATE TABLE relays", out)
         self.assertNotIn("CREATE TABLE heads", out)
 
+    def test_a_role_with_few_rights(self) -> None:
+        """Hears what it lacks, and not that the tables are somebody else's."""
+        with self.connected(self.cluster.conninfo()) as connection:
+            connection.execute("CREATE ROLE stranger LOGIN")
+            connection.execute("CREATE DATABASE tight")
+            self.addCleanup(self.cluster.forget, "tight", "stranger")
+        place = self.cluster.conninfo("tight")
+        stranger = place.replace("postgres@", "stranger@")
+        words = {"init": "schema public", "migrate": "table meta", "status": "table meta"}
+        for action, about in words.items():
+            code, out, err = self.run_command(action, "--store", stranger)
+            self.assertEqual((code, out, err.count("\n")), (1, "", 1))
+            self.assertIn(f"permission denied for {about}; ", err)
+            self.run_command("init", "--store", place)
+
     def test_mistakes(self) -> None:
         """Each is one line that says what to do."""
         for words, status, said in (

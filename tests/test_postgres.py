@@ -16,7 +16,7 @@ from gossiplog.errors import (
     StoreUnreachableError,
     StoreWentBackError,
 )
-from gossiplog.store.interface import Backend
+from gossiplog.store.interface import Backend, PutCursor
 from gossiplog.store.logs import Logs
 from gossiplog.testing.chain import Chain
 from gossiplog.testing.conformance.fleet import FleetConformance
@@ -117,6 +117,56 @@ class OpeningTests(PostgresTestCase):
         with self.assertRaises(StoreUnreachableError) as refused:
             self.member("postgresql://postgres@127.0.0.1:1/x")
         self.assertIn("cannot be reached", str(refused.exception))
+
+
+class SettingsTests(PostgresTestCase):
+    """What an administrator made the default of a database is not what relays count on."""
+
+    def database(self, *settings: str, encoding: str = "UTF8") -> str:
+        name = f"set{len(settings)}{encoding.lower()}"
+        self.cluster.execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        self.addCleanup(self.cluster.forget, name)
+        for setting in settings:
+            self.cluster.execute(f"ALTER DATABASE {name} SET {setting}")
+        return self.cluster.conninfo(name)
+
+    def test_isolation_and_timeouts(self) -> None:
+        """Two relays that race have one who lost, and not an error; what takes long is not cancelled."""
+        place = self.database(
+            "default_transaction_isolation = 'serializable'", "statement_timeout = '1ms'", "lock_timeout = 1"
+        )
+        ann, bob = self.member(place), self.member(place)
+        with ann._connection.itself() as connection:  # type: ignore[attr-defined]
+            said = [
+                connection.execute(f"SHOW {name}").fetchone()
+                for name in ("transaction_isolation", "statement_timeout", "lock_timeout")
+            ]
+        self.assertEqual(said, [("read committed",), ("0",), ("5s",)])
+        chain = Chain(1)
+        first = chain.put(b"1")
+        ann.commit([first])
+        with self.assertRaises(LostRaceError):
+            bob.commit([first])
+        bob.commit([chain.put(b"2")])
+
+    def test_no_encoding(self) -> None:
+        """Text of a database without an encoding is text."""
+        member = self.member(self.database(encoding="SQL_ASCII"))
+        member.commit([PutCursor("näme", {b"a" * 32: (1, bytes(8))})])
+        self.assertEqual(member.cursor_names(), ["näme"])
+
+    def test_a_server_that_takes_no_writes(self) -> None:
+        """Is no place for a relay, who might take a standby that is behind for a database that went back."""
+        place = self.database()
+        self.member(place)
+        self.cluster.execute(
+            f"ALTER DATABASE {place.rpartition('/')[2]} SET default_transaction_read_only = on"
+        )
+        for attributes in ("", "?target_session_attrs=any"):
+            with self.assertRaises(StoreUnreachableError):
+                self.member(place + attributes)
 
 
 class TroubleTests(PostgresTestCase):

@@ -61,10 +61,11 @@ def _say_sql(version: int) -> None:
 def _init(connection: Connection, arguments: Namespace) -> None:
     from gossiplog.store.postgres import schema
 
-    if schema.create(connection.raw):
+    with connection.itself() as itself:
+        found = None if schema.create(itself) else schema.require(itself, connection.path)
+    if found is None:
         say(f"made the tables of version {VERSION} in {connection.path}")
     else:
-        found = schema.require(connection.raw, connection.path)
         say(f"tables of version {found.version} are in {connection.path}, as they were")
 
 
@@ -72,10 +73,12 @@ def _migrate(connection: Connection, arguments: Namespace) -> None:
     from gossiplog.store.postgres import schema
 
     if arguments.sql:
-        found = schema.version(connection.raw)
+        with connection.itself() as itself:
+            found = schema.version(itself)
         _say_sql(0 if found is None else found.version)
         return
-    done = schema.migrate(connection.raw, connection.path)
+    with connection.itself() as itself:
+        done = schema.migrate(itself, connection.path)
     for version in done:
         say(f"tables of version {version} are in {connection.path} now")
     if not done:

@@ -69,9 +69,10 @@ class PostgresBackend:
             self._node: str | None = None
             self._connection = Connection(conninfo, self.path, lanes.reach)
             try:
-                if init:
-                    schema.create(self._connection.raw)
-                found = schema.require(self._connection.raw, self.path)
+                with self._connection.itself() as connection:
+                    if init:
+                        schema.create(connection)
+                    found = schema.require(connection, self.path)
                 lanes.upkeep = Upkeep(os.uname().nodename, self._called, found.version)
                 self.shared = _Fleet(self._connection, lanes, self._own.path)
                 relay = f"{os.uname().nodename} {os.getpid()}"

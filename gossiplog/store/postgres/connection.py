@@ -68,6 +68,17 @@ _NO_USE: Final = (sqlstate.LockNotAvailable,)
 """Asking again at once would only wait once more."""
 
 
+def _session() -> str:
+    """Return what our statements count on, whatever an administrator made the default of a role or a database."""
+    return (
+        f"SET lock_timeout = {1000 * _LOCK_SECONDS:.0f}; "
+        f"SET idle_in_transaction_session_timeout = {1000 * _IDLE_SECONDS:.0f}; "
+        "SET statement_timeout = 0; "  # reading all heads takes long; silence is bounded here
+        "SET default_transaction_isolation = 'read committed'; "
+        "SET default_transaction_deferrable = off; SET standard_conforming_strings = on"
+    )
+
+
 class _Bounded(psycopg.Connection[Any]):
     """I wait for an answer for so long and no longer, and never cancel what was asked, whoever presses Ctrl-C: a COMMIT
     that is cancelled while it waits for a standby is done, on the primary alone."""
@@ -107,11 +118,15 @@ class Reach:
 class Connection:
     """I ask one database.  ``path`` is what it is called in errors."""
 
-    def __init__(self, conninfo: str, path: str, reach: Reach | None = None) -> None:
-        """Connect; :class:`StoreUnreachableError` if that is not possible now, or ``reach`` says so."""
+    def __init__(self, conninfo: str, path: str, reach: Reach | None = None, *, to_any: bool = False) -> None:
+        """Connect to the primary, or ``to_any`` server: a standby that is behind looks like a database that went back.
+
+        :class:`StoreUnreachableError` if that is not possible now, or ``reach`` says so.
+        """
         self.path = path
         self._conninfo = conninfo
         self._reach = reach
+        self._to_any = to_any
         self._closed = False
         self._connection = self._connect()
 
@@ -120,13 +135,13 @@ class Connection:
             raise StoreUnreachableError(str(self._reach.lost))
         said = conninfo_to_dict(self._conninfo)
         options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, **_PATIENCE, **said}
+        options["client_encoding"] = "UTF8"  # else text of a database in SQL_ASCII is bytes
+        if not self._to_any:
+            options["target_session_attrs"] = "read-write"
         try:
             connection = _Bounded.connect(**options, autocommit=True)
             connection.patience = _ANSWER_SECONDS
-            connection.execute(
-                f"SET lock_timeout = {1000 * _LOCK_SECONDS:.0f}; "
-                f"SET idle_in_transaction_session_timeout = {1000 * _IDLE_SECONDS:.0f}"
-            )
+            connection.execute(_session())
         except psycopg.Error as error:
             raise self.unreachable(error) from error
         connection.prepare_threshold = 1
@@ -145,7 +160,12 @@ class Connection:
             self.drop()
             return self.unreachable(error)
         self._roll_back()
-        return StoreError(f"{self.path}: {error}")
+        if isinstance(error, sqlstate.InsufficientPrivilege):
+            return StoreError(
+                f"{self.path}: {error.diag.message_primary}; the tables are made and changed by a role that may CREATE "
+                "there, and a relay's has SELECT, INSERT, UPDATE and DELETE on them"
+            )
+        return StoreError(f"{self.path}: {' '.join(str(error).split())}")
 
     @property
     def raw(self) -> psycopg.Connection[Any]:
@@ -155,6 +175,14 @@ class Connection:
             self.drop()
             self._connection = self._connect()
         return self._connection
+
+    @contextmanager
+    def itself(self) -> Iterator[psycopg.Connection[Any]]:
+        """The connection itself, of which errors are ours."""
+        try:
+            yield self.raw
+        except psycopg.Error as error:
+            raise self._meaning(error) from error
 
     def ask(self, question: str, parameters: Sequence[object] = ()) -> list[Any]:
         """Return the rows of a question that changes nothing; it is asked again on a new connection."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from psycopg import ProgrammingError
-from psycopg.errors import DuplicateObject, DuplicateTable, UniqueViolation
+from psycopg.errors import DuplicateObject, DuplicateTable, InsufficientPrivilege, UniqueViolation
 
 from gossiplog.errors import StoreFormatError, StoreInUseError, StoreNotFoundError
 from gossiplog.store.postgres.tables import LEAST, RELAYS, STEPS, VERSION, VERSION_KEY, Step, statements
@@ -101,6 +101,8 @@ def version(connection: Connection[Any]) -> Version | None:
             ).fetchone()
         found, *least = map(int, row[0].split() if row is not None else ())
         reader, writer = least or (found, found)
+    except InsufficientPrivilege:
+        raise
     except (ValueError, TypeError, AttributeError, ProgrammingError) as error:
         raise StoreFormatError("the table meta of this database is not gossiplog's") from error
     return Version(found, reader, writer)

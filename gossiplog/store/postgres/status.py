@@ -88,9 +88,10 @@ class FleetStatus:
 def status_of(conninfo: str) -> FleetStatus:
     """Return how the store at ``conninfo`` is; raises what opening it does."""
     path = f"postgresql ({named(conninfo)})"
-    connection = Connection(conninfo, path)
+    connection = Connection(conninfo, path, to_any=True)
     try:
-        version = schema.require(connection.raw, path, reads=True)
+        with connection.itself() as itself:
+            version = schema.require(itself, path, reads=True)
         [(server, is_standby, size, names, commit)] = connection.ask(_DATABASE)
         sizes = {name: (bytes_, rows) for name, bytes_, rows in connection.ask(_SIZES, ([*TABLES],))}
         [(lanes, last)] = connection.ask(_LANES)

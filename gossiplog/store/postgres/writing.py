@@ -109,7 +109,9 @@ class LaneWriter:
                 self.name = name
             raise
         except StoreWentBackError:
-            if gone(self._connection, [name]) == {name: self.pos}:  # we said nothing for long: begin another one
+            if gone(self._connection, [name]) == {
+                name: self.pos
+            }:  # we said nothing for long: begin another one
                 raise LostRaceError(()) from None
             self.name = name
             raise
