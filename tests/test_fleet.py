@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from types import SimpleNamespace
 from unittest.mock import patch
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from gossiplog.app.commands import follow
 from gossiplog.errors import (
     LostRaceError,
     SharedStoreError,
     StoreFullError,
+    StoreInUseError,
     StoreUnreachableError,
     StoreWentBackError,
     UnknownWriterError,
 )
-from gossiplog.gossip.interest import Choices
+from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.quotas import Quotas
+from gossiplog.live.sharing import POLL_SECONDS, QUIET_LOOKS, QUIET_SECONDS, Sharing
 from gossiplog.log.segment import Segment, verify
 from gossiplog.store.interface import Backend
 from gossiplog.store.logs import Logs
@@ -35,7 +40,7 @@ from gossiplog.store.requests import (
     SetMeta,
     Stale,
 )
-from gossiplog.store.shared.interface import Change, Position, Stand
+from gossiplog.store.shared.interface import Change, Kept, Position, Stand
 from gossiplog.store.shared.learning import Learning
 from gossiplog.store.shared.memory import SharedMemory
 from gossiplog.testing.chain import Chain
@@ -269,6 +274,16 @@ class LogsTests(SynchronousTestCase):
         report = self.bob.process([SetMeta("m", b"2", (b"1",)), SetMeta("m", b"3", (b"2",))])
         self.assertEqual((report.results, self.ann.meta("m")), ([Done(), Done()], b"3"))
 
+    def test_choices_without_a_node(self) -> None:
+        """Are not written over those of others, and nothing is deleted for them."""
+        chain = Chain(1)
+        self.bob.process([_accept(*chain.write(b"1"))])
+        kept = self.bob.meta(KEPT_AS)
+        self.ann.process([SetMeta(KEPT_AS, b"others", (None,))])
+        with self.assertRaises(StoreInUseError):
+            follow._keep(self.bob, Choices(()), kept, [chain.author])
+        self.assertEqual((self.ann.meta(KEPT_AS), self.bob.clock.seq(chain.author)), (b"others", 1))
+
     def test_in_vain(self) -> None:
         """A database that never says what became of a commit is one that is away: nobody waits for it for ever."""
         chain = Chain(1)
@@ -308,6 +323,24 @@ class LogsTests(SynchronousTestCase):
     def news(self, logs: Logs, start: Position) -> list[Change]:
         assert logs._mine.shared is not None
         return [*logs._mine.shared.poll(start, ALL)[0]]
+
+
+class LookTests(SynchronousTestCase):
+    """How often a relay looks at what others did."""
+
+    def test_seldom_while_nothing_comes(self) -> None:
+        """A relay that waits for others costs little; as soon as something comes it looks often again."""
+        pauses: list[float] = []
+        ended = SimpleNamespace(wait=lambda pause: pauses.append(pause) or len(pauses) > 3 * QUIET_LOOKS)
+        news = iter([[]] * 2 * QUIET_LOOKS + [[Kept("m")]] + [[]] * QUIET_LOOKS)
+        shared = SimpleNamespace(poll=lambda *_: (next(news), {}), beat=lambda: None)
+        sharing = Sharing(lambda error: None, Clock())
+        sharing._ended = ended  # type: ignore[assignment]
+        sharing._take = lambda *_: None  # type: ignore[method-assign]
+        sharing._follow(shared, {}, lambda *_: None)  # type: ignore[arg-type]
+        often, seldom = [POLL_SECONDS], [QUIET_SECONDS]
+        self.assertEqual(pauses[: QUIET_LOOKS + 1], often * QUIET_LOOKS + seldom)
+        self.assertEqual(pauses[2 * QUIET_LOOKS : 2 * QUIET_LOOKS + 2], seldom + often)
 
 
 class RelayTests(SynchronousTestCase):

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.005
 """Between two looks at the lanes, each a quarter of a millisecond for a hundred of them."""
 
+QUIET_LOOKS: Final = 200
+QUIET_SECONDS: Final = 0.02
+"""Between two, once so many brought nothing, some second: a relay with nothing to do takes a hundredth of a core, and
+what comes then is known soon enough."""
+
 POLL_BYTES: Final = 1 << 20
 """Taken in one go: what the store's thread does within some milliseconds."""
 
@@ -83,6 +88,7 @@ class Sharing:
         away_since, failures = 0.0, 0
         pause = POLL_SECONDS
         beats_at = 0.0
+        quiet = 0
         with suppress(RuntimeError):  # the reactor's loop is closed
             while not self._ended.wait(pause):
                 try:
@@ -90,6 +96,7 @@ class Sharing:
                     if changes:
                         self._take(hear, Learn(tuple(changes)))
                     position = following
+                    quiet = 0 if changes else quiet + 1
                     if monotonic() >= beats_at:
                         beats_at = monotonic() + BEAT_SECONDS
                         with suppress(StoreError):  # the next poll knows more
@@ -108,7 +115,7 @@ class Sharing:
                         failures = 0
                         back = notices.StoreReachable(monotonic() - away_since)
                         self._reactor.callFromThread(self._tell, back)
-                    pause = POLL_SECONDS
+                    pause = POLL_SECONDS if quiet < QUIET_LOOKS else QUIET_SECONDS
 
     def _take(self, hear: Hear, request: Learn) -> None:
         """Have the store's thread take it, and wait for that; raises why it did not."""

@@ -16,11 +16,11 @@ from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.local import Opened, opened, opened_to_read
 from gossiplog.app.printing import say
 from gossiplog.control.logs import NodeLogs
-from gossiplog.errors import GossiplogError
+from gossiplog.errors import GossiplogError, StoreInUseError
 from gossiplog.gossip.interest import KEPT_AS, Choices, Interest
 from gossiplog.log.keys import format_author, parse_author
 from gossiplog.store.logs import Logs
-from gossiplog.store.requests import Forget, Request, SetMeta
+from gossiplog.store.requests import Forget, Moved, Request, SetMeta
 
 
 def add_verbs(verb: AddVerb) -> None:
@@ -93,7 +93,8 @@ def _choose(
     delete: bool = False,
 ) -> int:
     with closing(opened(arguments.store, arguments.wait)) as logs:
-        choices = _choices(logs)
+        kept = logs.meta(KEPT_AS)
+        choices = Choices.load(kept, logs.local)
         before = choices.mode
         known = [*logs.clock, *logs.local, *choices.chosen, *choices.blocked]
         authors = [_author(logs, known, text) for text in arguments.id]
@@ -103,7 +104,7 @@ def _choose(
             only = None if before is choices.mode else choices.mode is Interest.WANTED
             logs.choose(name, authors, only=only, delete=delete)
         else:
-            _keep(logs, choices, authors if delete else ())
+            _keep(logs, choices, kept, authors if delete else ())
     if getattr(arguments, "only", False) or getattr(arguments, "everyone", False):
         say(_mode(choices))
     for author in authors:
@@ -111,12 +112,15 @@ def _choose(
     return 0
 
 
-def _keep(logs: Logs, choices: Choices, deleted: Sequence[bytes]) -> None:
-    """Write choices down, and delete what is held of some authors."""
-    requests: list[Request] = [SetMeta(KEPT_AS, choices.dump()), *map(Forget, deleted)]
-    for result in logs.process(requests).results:
-        if isinstance(result, GossiplogError):
-            raise result
+def _keep(logs: Logs, choices: Choices, kept: bytes | None, deleted: Sequence[bytes]) -> None:
+    """Write choices down in the place of those that are ``kept``, and delete what is held of some authors."""
+    written: list[Request] = [SetMeta(KEPT_AS, choices.dump(), (kept,))]
+    for requests in (written, [Forget(author) for author in deleted]):
+        for result in logs.process(requests).results if requests else ():
+            if isinstance(result, Moved):
+                raise StoreInUseError("others who share the store chose at the same moment: try again")
+            if isinstance(result, GossiplogError):
+                raise result
     while deleted and logs.reclaim():
         pass
 

@@ -43,7 +43,8 @@ _PATIENCE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-"""A host that is gone without a word is noticed in so many seconds, whatever waits for it; unless said otherwise."""
+"""A host that is gone without a word is noticed in so many seconds, whatever waits for it; unless
+the connection string says otherwise (a service file cannot)."""
 
 
 _ANSWER_SECONDS: Final = 30.0

@@ -109,9 +109,7 @@ class LaneWriter:
                 self.name = name
             raise
         except StoreWentBackError:
-            if gone(self._connection, [name]) == {
-                name: self.pos
-            }:  # we said nothing for long: begin another one
+            if gone(self._connection, [name]) == {name: self.pos}:  # nothing was said for long
                 raise LostRaceError(()) from None
             self.name = name
             raise
