@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
@@ -24,10 +26,13 @@ from gossiplog.errors import (
     StoreUnreachableError,
     StoreWentBackError,
 )
+from gossiplog.net import shared_bans
+from gossiplog.net.bans import Bans
+from gossiplog.net.shared_bans import share_bans
 from gossiplog.notices import PeerDown, PeerUp
 from gossiplog.store.logs import Logs, open_logs
 from gossiplog.store.memory.backend import MemoryBackend
-from gossiplog.store.requests import Accept
+from gossiplog.store.requests import Accept, SetMeta
 from gossiplog.store.shared.interface import Position
 from gossiplog.store.shared.memory import Lane, SharedMemory
 from gossiplog.testing.chain import Chain
@@ -222,6 +227,28 @@ class RelayTests(TestCase):
         with self.assertRaises(SharedStoreError) as refused:
             await store.writer()
         self.assertIn("write with a store of your own", str(refused.exception))
+
+
+class SkewTests(SynchronousTestCase):
+    """Of relays whose clocks are not the same."""
+
+    def test_bans_of_others(self) -> None:
+        """Who writes down a ban leaves those of others there that are over by its own clock, and does not do them."""
+        written: list[SetMeta] = []
+        bans = Bans()
+        core: Any = SimpleNamespace(
+            is_shared=True,
+            listen=lambda _: lambda: None,
+            run=lambda _: succeed(
+                shared_bans._dump({b"a" * 32: (600.0, "theirs"), b"b" * 32: (-3600.0, "old")})
+            ),
+            thread=SimpleNamespace(write=lambda request, _: written.append(request)),
+        )
+        driver: Any = SimpleNamespace(admission=SimpleNamespace(bans=bans), reactor=Clock())
+        share_bans(core, driver, lambda: 3000.0)
+        self.assertEqual(bans.all(0.0), [])
+        bans.keep_out(b"c" * 32, "ours", 60.0, 0.0)
+        self.assertEqual(shared_bans._load(written[0].value, -inf).keys(), {b"a" * 32, b"c" * 32})
 
 
 class ServingTests(TestCase):

@@ -28,6 +28,10 @@ MOST: Final = 512
 
 _REASON_CHARS: Final = 100
 
+SKEW_SECONDS: Final = 3600.0
+"""That a ban is written on after it is over here: a relay whose clock is so far ahead ends nobody's
+bans but its own."""
+
 _Bans = dict[bytes, tuple[float, str]]
 """Until when, as seconds of the wall clock, and why."""
 
@@ -92,7 +96,7 @@ class _SharedBans:
             self._is_taking = False
 
     def _write(self) -> None:
-        bans, now = _load(self._kept, self._wall()), self._driver.reactor.seconds()
+        bans, now = _load(self._kept, self._wall() - SKEW_SECONDS), self._driver.reactor.seconds()
         self._writing = [*self._owed]
         for peer in self._writing:
             ban = self._bans.banned(peer, now)
