@@ -250,6 +250,23 @@ class SkewTests(SynchronousTestCase):
         bans.keep_out(b"c" * 32, "ours", 60.0, 0.0)
         self.assertEqual(shared_bans._load(written[0].value, -inf).keys(), {b"a" * 32, b"c" * 32})
 
+    def test_who_is_told_lifts_a_ban(self) -> None:
+        """What an application does when a session ends that another relay banned is written down."""
+        written: list[SetMeta] = []
+        bans = Bans()
+        theirs = shared_bans._dump({b"a" * 32: (9000.0, "theirs"), b"b" * 32: (9000.0, "theirs")})
+        core: Any = SimpleNamespace(
+            is_shared=True,
+            listen=lambda _: lambda: None,
+            run=lambda _: succeed(theirs),
+            thread=SimpleNamespace(write=lambda request, _: written.append(request)),
+        )
+        driver: Any = SimpleNamespace(admission=SimpleNamespace(bans=bans), reactor=Clock())
+        self.patch(shared_bans, "hang_up", lambda *_: bans.lift(b"a" * 32))
+        share_bans(core, driver, lambda: 3000.0)
+        [request] = written
+        self.assertEqual(shared_bans._load(request.value, -inf).keys(), {b"b" * 32})
+
 
 class ServingTests(TestCase):
     """A relay as a service."""

@@ -82,18 +82,19 @@ class _SharedBans:
         """Do what others wrote, but for what is about to be written here."""
         before, self._kept = _load(self._kept, self._wall()), kept
         bans, now = _load(kept, self._wall()), self._driver.reactor.seconds()
+        begun: list[tuple[bytes, str]] = []
         self._is_taking = True
-        try:
-            for peer in before.keys() - bans.keys() - self._owed.keys():
-                if self._bans.lift(peer):
-                    self._driver.dialers.forgiven()
-            for peer, (until, reason) in bans.items():
-                known, seconds = self._bans.banned(peer, now), until - self._wall()
-                if peer not in self._owed and (known is None or known.seconds < seconds - 1):
-                    self._bans.keep_out(peer, reason, seconds, now)
-                    hang_up(self._driver, peer, ByeCode.REFUSED, reason)
-        finally:
-            self._is_taking = False
+        lifted = [self._bans.lift(peer) for peer in before.keys() - bans.keys() - self._owed.keys()]
+        for peer, (until, reason) in bans.items():
+            known, seconds = self._bans.banned(peer, now), until - self._wall()
+            if peer not in self._owed and (known is None or known.seconds < seconds - 1):
+                self._bans.keep_out(peer, reason, seconds, now)
+                begun.append((peer, reason))
+        self._is_taking = False
+        if any(lifted):
+            self._driver.dialers.forgiven()
+        for peer, reason in begun:  # whoever is told of a session's end may ban and lift what it likes
+            hang_up(self._driver, peer, ByeCode.REFUSED, reason)
 
     def _write(self) -> None:
         bans, now = _load(self._kept, self._wall() - SKEW_SECONDS), self._driver.reactor.seconds()
