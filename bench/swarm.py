@@ -14,7 +14,7 @@ SETTLED_SECONDS = 90.0
 MEETING_SECONDS = 900.0
 """After which two networks that met by one link are looked at."""
 
-LIARS_SECONDS = 300.0
+LIARS_SECONDS = 600.0
 """After the last came; by then who came early and knew few has chosen anew."""
 
 
