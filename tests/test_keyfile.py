@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import rmtree
+from threading import Thread
 
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
@@ -51,6 +52,30 @@ class FileTests(SynchronousTestCase):
         self.path.write_text(NETWORK.text[:-1])
         error = self.assertRaises(ValueError, network, f"@{self.path}")
         self.assertNotIn(NETWORK.text[8:20], str(error))
+
+    def test_pipes(self) -> None:
+        """One is read to its end, and not waited for where nobody writes."""
+        pipe = f"{self.path}.pipe"
+        os.mkfifo(pipe, 0o600)
+        done: list[str] = []
+
+        def look() -> None:
+            done.append(str(self.assertRaises(KeyFileError, said, f"@{pipe}")))
+
+        looking = Thread(target=look, daemon=True)
+        looking.start()
+        looking.join(30)
+        if not done:
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # it goes on, and fails below
+        self.assertTrue(done and "nobody writes" in done[0])
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        writer = Thread(
+            target=lambda: (os.write(writing, b"gar"), os.write(writing, b"den\n"), os.close(writing))
+        )
+        writer.start()
+        self.assertEqual(said(f"@/dev/fd/{reading}"), "garden")
+        writer.join()
 
     def test_files_of_others(self) -> None:
         """Who can read it has the key, and who can change it chooses the network; a group may read."""

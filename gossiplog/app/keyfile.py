@@ -61,15 +61,18 @@ def passphrase(path: str) -> str:
 
 
 def _content(path: str) -> bytes:
-    """Return the first bytes of a file that is for nobody else."""
+    """Return the first bytes of a file that is for nobody else; of a pipe, what its writer writes, if there is one."""
     try:
-        with open(typed(path), "rb") as file:
+        with open(os.open(typed(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
+            os.set_blocking(file.fileno(), True)
             content = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise KeyFileError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if mode & _OF_OTHERS:
         raise KeyFileError(f"{path} may be read or changed by other users: chmod 600 {path}")
+    if stat.S_ISFIFO(mode) and not content:
+        raise KeyFileError(f"{path} is a pipe into which nobody writes")
     return content
 
 
