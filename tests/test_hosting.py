@@ -38,6 +38,7 @@ from gossiplog.gossip.quotas import Quotas
 from gossiplog.live.machine import RealMachine
 from gossiplog.log.network import Network
 from gossiplog.store.logs import open_logs
+from gossiplog.ticket import Ticket
 
 HERE = "tcp:0:interface=127.0.0.1"
 
@@ -181,6 +182,9 @@ class FileTests(FileCase):
         self.assertIn("there is none", self.problems("network = 3")[0])
         self.assertTrue(self.problems("a = 1", "b = ", "c = 1")[0].startswith(":2: no TOML"))
         self.assertIn("is a table", self.problems("[network]", "garden = 3")[0])
+        self.assertIn("no such key", self.problems(network("garden", 1, ".".join(["a"] * 3000) + " = 1"))[0])
+        self.assertIn("follows $", self.problems('[network.garden]\nstore = "a"\nnetwork = "$"')[0])
+        self.assertIn("garden", self.read("\ufeff" + network("garden", 1)).networks)
         self.path.write_bytes(b"\xff")
         self.assertRaises(HostFileError, read, str(self.path))
         self.assertRaises(HostFileError, read, str(self.place))
@@ -200,6 +204,12 @@ class FileTests(FileCase):
         self.assertNotIn(key(1), str(error))
         self.write(network("garden", 1), mode=0o640)
         read(str(self.path))
+        ticket = Ticket(Network.from_key(bytes(32))).text
+        for text in (ticket, ticket.upper(), f" {ticket}"):
+            self.write(f'[network.garden]\nstore = "a"\nnetwork = "{text}"', mode=0o644)
+            self.assertIn("chmod 600", str(self.assertRaises(HostFileError, read, str(self.path))))
+        [found] = self.problems(network("garden", 1, f'peer = ["{ticket}"]'))
+        self.assertNotIn(ticket[7:], found)
         self.write('[network.garden]\nstore = "a"\nnetwork = "name:garden"', mode=0o644)
         read(str(self.path))
 

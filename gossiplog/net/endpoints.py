@@ -29,6 +29,8 @@ from zope.interface import implementer
 
 from gossiplog.arguments import check_type
 from gossiplog.errors import EndpointError
+from gossiplog.log.keys import KeyKind
+from gossiplog.log.ticket_text import is_ticket
 
 ClientEndpoint: TypeAlias = str | IStreamClientEndpoint
 ServerEndpoint: TypeAlias = str | IStreamServerEndpoint
@@ -190,6 +192,8 @@ def _look_at(endpoint: str, make: Callable[[Any, str], Any], plugin: Any, use: s
     if kind in _BUILT_IN:
         make(None, endpoint)
     elif kind not in {found.prefix.lower() for found in getPlugins(plugin)}:
+        if is_ticket(endpoint) or endpoint.strip().startswith(KeyKind.NETWORK.value):  # which is not shown
+            raise EndpointError(f"a ticket or a key is said as the network; it is no endpoint {use}")
         raise EndpointError(f"{_shown(endpoint)} is no endpoint {use}")
     return endpoint
 

@@ -30,6 +30,7 @@ from gossiplog.app.run_options import MEMORY, RunOptions
 from gossiplog.app.watching import Watching
 from gossiplog.errors import GossiplogError, HostFileError, InvalidValueError
 from gossiplog.log.network import Network
+from gossiplog.log.ticket_text import is_ticket
 from gossiplog.paths import absolute
 from gossiplog.store import door
 from gossiplog.store.directory import DATABASE
@@ -50,8 +51,8 @@ COMMON: Final = {option.key: option for option in (MEMORY, *watching.OPTIONS)}
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-_KEY: Final = re.compile(r"network_|[0-9a-fA-F]{64}\Z|gossip-")
-"""How a text begins that lets who reads it into a network."""
+_KEY: Final = re.compile(r"network_|[0-9a-fA-F]{64}\Z")
+"""How a text begins, beside a ticket, that lets who reads it into a network."""
 
 _KINDS: Final = {str: "a text", int: "a whole number", float: "a number"}
 
@@ -96,7 +97,7 @@ def read(path: str) -> HostFile:
     if len(content) > limits.MAX_HOST_FILE_BYTES:
         raise HostFileError(path, [(None, f"it has more than {limits.MAX_HOST_FILE_BYTES:,} bytes")])
     try:
-        text = content.decode()
+        text = content.decode("utf-8-sig")  # as some editors write it
         said = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError says where
         line = re.search(r"at line (\d+)", str(error))
@@ -177,10 +178,12 @@ class _Reading:
     def _key(self, text: str) -> Network | Ticket:
         if text.startswith(ENVIRONMENT):
             name = text.removeprefix(ENVIRONMENT)
+            if not name:
+                raise InvalidValueError(f"the name of a variable follows {ENVIRONMENT}")
             if name not in os.environ:
                 raise InvalidValueError(f"there is no variable {name} in the environment")
             return keyfile.network(os.environ[name])
-        if self._is_read_by_others and _KEY.match(text):
+        if self._is_read_by_others and (is_ticket(text) or _KEY.match(text)):
             raise InvalidValueError(
                 f"a key is in a file that other users may read: chmod 600 {self._path}, or say @FILE"
             )

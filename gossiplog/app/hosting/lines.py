@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 Key: TypeAlias = tuple[str, ...]
@@ -36,8 +37,9 @@ def lines_of(text: str) -> dict[Key, int]:
             if number - at >= _MOST_LINES:
                 break  # the lines of what follows are not known
             continue
-        for key in _keys(said, ()):
-            found.setdefault(key, at)
+        with suppress(RecursionError):  # what is that deep is no key of ours
+            for key in _keys(said, ()):
+                found.setdefault(key, at)
         begun = ""
     return found
 
