@@ -16,7 +16,7 @@ from gossiplog.control.answers import Desk
 from gossiplog.control.connection import Connection
 from gossiplog.control.line import Line
 from gossiplog.control.logs import NodeLogs
-from gossiplog.control.messages import content, decode, encode, error_of, failure
+from gossiplog.control.messages import Asked, content, decode, encode, error_of, failure
 from gossiplog.control.opening import shown
 from gossiplog.control.place import ControlSocket, connect
 from gossiplog.control.server import Control
@@ -38,6 +38,14 @@ from tests.netcase import World
 from tests.serving import ServedCase
 
 SECONDS = 60.0
+
+
+class AskedTests(SynchronousTestCase):
+    """What a request says."""
+
+    def test_what_is_not_said(self) -> None:
+        """It is what is taken otherwise, and not a text about that."""
+        self.assertIsNone(Asked({}).text("cursor", None))
 
 
 class Transport(StringTransport):

@@ -361,6 +361,15 @@ class RealTests(SynchronousTestCase):
         self.do("recover", "--alone")
         self.assertIn(" 1", self.do("append", "a"))
         self.assertIn("1 entries", self.do("verify"))
+        asking = self.place / "asking"
+        asking.write_text("#!/bin/sh\necho secret\n")
+        asking.chmod(0o700)
+        for name, value in (("SSH_ASKPASS", str(asking)), ("SSH_ASKPASS_REQUIRE", "force")):
+            self.patch(os, "environ", {**os.environ, name: value})
+        self.ssh("ssh-add", "-x")
+        self.assertIn("locked", self.do("append", "b", status=1))
+        self.assertIn("locked", self.do("key", "agent", "--writer", "again", status=1))
+        self.ssh("ssh-add", "-X")
         self.ssh("ssh-add", "-q", "-D")
         self.assertIn("ssh-add -l", self.do("append", "b", status=1))
         self.assertIn(" a", self.do("log"))

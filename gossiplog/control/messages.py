@@ -76,7 +76,8 @@ class Asked:
 
     def text(self, name: str, otherwise: Any = ...) -> str:
         """Return a text."""
-        return str(self.value(name, str, otherwise))
+        found: str = self.value(name, str, otherwise)
+        return found
 
     def number(self, name: str, otherwise: Any = ...) -> int:
         """Return a whole number, 0 or more."""
