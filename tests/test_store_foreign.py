@@ -30,8 +30,7 @@ from gossiplog.errors import (
 )
 from gossiplog.log.body import encode_body
 from gossiplog.log.cursor import Cursor
-from gossiplog.store import directory, interface
-from gossiplog.store import logs as logs_module
+from gossiplog.store import interface, secret_files, writer_keys
 from gossiplog.store.folder import Folder
 from gossiplog.store.logs import open_logs
 from gossiplog.store.repair.salvage import salvage
@@ -622,8 +621,8 @@ class OutsideTests(ForeignTestCase):
 
 class LimitTests(ForeignTestCase):
     def test_writers(self) -> None:
-        self.patch(directory, "MAX_WRITERS", 2)
-        self.patch(logs_module, "MAX_WRITERS", 2)
+        self.patch(secret_files, "MAX_WRITERS", 2)
+        self.patch(writer_keys, "MAX_WRITERS", 2)
         with closing(open_logs(self.path)) as logs:
             logs.writer("bob")
             self.assertRaises(InvalidValueError, logs.writer, "cat")
