@@ -229,42 +229,38 @@ class RelayTests(TestCase):
         self.assertIn("write with a store of your own", str(refused.exception))
 
 
-class SkewTests(SynchronousTestCase):
-    """Of relays whose clocks are not the same."""
+class SharedBansTests(SynchronousTestCase):
+    """Bans of one relay, and those that others wrote down."""
+
+    def setUp(self) -> None:
+        """A relay at 3000 seconds on the wall, and what it writes down."""
+        self.bans = Bans()
+        self.written: list[SetMeta] = []
+
+    def share(self, **theirs: float) -> None:
+        """Begin with what others wrote: until when who is kept out."""
+        kept = shared_bans._dump({name.encode() * 32: (until, "theirs") for name, until in theirs.items()})
+        core: Any = SimpleNamespace(
+            is_shared=True,
+            listen=lambda _: lambda: None,
+            run=lambda _: succeed(kept),
+            thread=SimpleNamespace(write=lambda request, _: self.written.append(request)),
+        )
+        driver: Any = SimpleNamespace(admission=SimpleNamespace(bans=self.bans), reactor=Clock())
+        share_bans(core, driver, lambda: 3000.0)
 
     def test_bans_of_others(self) -> None:
         """Who writes down a ban leaves those of others there that are over by its own clock, and does not do them."""
-        written: list[SetMeta] = []
-        bans = Bans()
-        core: Any = SimpleNamespace(
-            is_shared=True,
-            listen=lambda _: lambda: None,
-            run=lambda _: succeed(
-                shared_bans._dump({b"a" * 32: (600.0, "theirs"), b"b" * 32: (-3600.0, "old")})
-            ),
-            thread=SimpleNamespace(write=lambda request, _: written.append(request)),
-        )
-        driver: Any = SimpleNamespace(admission=SimpleNamespace(bans=bans), reactor=Clock())
-        share_bans(core, driver, lambda: 3000.0)
-        self.assertEqual(bans.all(0.0), [])
-        bans.keep_out(b"c" * 32, "ours", 60.0, 0.0)
-        self.assertEqual(shared_bans._load(written[0].value, -inf).keys(), {b"a" * 32, b"c" * 32})
+        self.share(a=600.0, b=-3600.0)
+        self.assertEqual(self.bans.all(0.0), [])
+        self.bans.keep_out(b"c" * 32, "ours", 60.0, 0.0)
+        self.assertEqual(shared_bans._load(self.written[0].value, -inf).keys(), {b"a" * 32, b"c" * 32})
 
     def test_who_is_told_lifts_a_ban(self) -> None:
         """What an application does when a session ends that another relay banned is written down."""
-        written: list[SetMeta] = []
-        bans = Bans()
-        theirs = shared_bans._dump({b"a" * 32: (9000.0, "theirs"), b"b" * 32: (9000.0, "theirs")})
-        core: Any = SimpleNamespace(
-            is_shared=True,
-            listen=lambda _: lambda: None,
-            run=lambda _: succeed(theirs),
-            thread=SimpleNamespace(write=lambda request, _: written.append(request)),
-        )
-        driver: Any = SimpleNamespace(admission=SimpleNamespace(bans=bans), reactor=Clock())
-        self.patch(shared_bans, "hang_up", lambda *_: bans.lift(b"a" * 32))
-        share_bans(core, driver, lambda: 3000.0)
-        [request] = written
+        self.patch(shared_bans, "hang_up", lambda *_: self.bans.lift(b"a" * 32))
+        self.share(a=9000.0, b=9000.0)
+        [request] = self.written
         self.assertEqual(shared_bans._load(request.value, -inf).keys(), {b"b" * 32})
 
 

@@ -96,9 +96,8 @@ class KeptChoices:
         self._writing = 0
         if isinstance(reply, Moved):
             done = []
-        elif isinstance(
-            reply, StoreFullError | StoreUnreachableError
-        ):  # it stays in force, and is written later
+        elif isinstance(reply, StoreFullError | StoreUnreachableError):
+            # it stays in force, and is written later
             self._pending = [*(each._replace(done=_ignore) for each in done), *rest]
             self._retry = self._timers.callLater(limits.RETRY_WRITE_SECONDS, self._again)
         else:

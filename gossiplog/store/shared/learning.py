@@ -90,9 +90,8 @@ class Learning:
         known = batch.deletions.get(author, self._shared.deletions.get(author, 0))
         if change.deletions > known:
             batch.learn_deletion(author, change.deletions)
-            batch.learn_value(
-                INTEREST, self._backend.meta(INTEREST)
-            )  # who deletes a log may not want it any more
+            # who deletes a log may not want it any more
+            batch.learn_value(INTEREST, self._backend.meta(INTEREST))
         elif change.deletions < known:
             return
         if change.head is not None and change.head.seq > batch.head(author).seq:
