@@ -78,6 +78,19 @@ class SpaceTests(SynchronousTestCase):
         self.assert_rest_is_whole(self.logs)
         self.assertFalse(self.logs.reclaim())
 
+    def test_many_authors_go_together(self) -> None:
+        """As many small logs as are deleted at once take some steps, and not some steps each."""
+        chains = [Chain(number) for number in range(10, 310)]
+        self.logs.process([Accept(*chain.put(SECRET)) for chain in chains])
+        self.reclaim(self.logs)
+        self.logs.process([Forget(chain.author) for chain in chains[::2]])
+        self.assertLess(self.reclaim(self.logs), 20)
+        for chain in chains[::2]:
+            self.assertEqual(self.logs.segments(chain.author, 1, 1), [])
+        for chain in chains[1::2]:
+            self.assertEqual(self.logs.segments(chain.author, 1, 1), chain.segments)
+        self.assertEqual(self.logs.verify().damages, [])
+
     def test_goes_on_when_opened_again(self) -> None:
         """Whenever it was killed: the log is gone, and comes back whole if it is wanted again."""
         self.delete(self.logs)

@@ -68,40 +68,35 @@ class Space:
     def _step(self, enough: float) -> bool:
         if self._writer.poison or self._damaged:
             return False
-        gone = self._ask(
-            f"SELECT number FROM authors WHERE author < {_LEAVING} AND length(author) = {LEAVING_BYTES}"
+        gone = self._numbers(
+            f"authors WHERE author < {_LEAVING} AND length(author) = {LEAVING_BYTES} LIMIT {self._size}"
         )
         if gone and (rows := self._rows_of(gone)):
             return self._remove(rows)
         free = self._ask("PRAGMA freelist_count")
-        self._giving = free > 0 and (gone > 0 or free >= enough or self._giving)
+        self._giving = free > 0 and (bool(gone) or free >= enough or self._giving)
         if self._giving:
             return self._try(lambda: self._give_back(min(free, self._size)))
         if gone:
-            self._try(lambda: self._execute("DELETE FROM authors WHERE number = ?", gone))
+            self._try(lambda: self._delete("authors", gone))
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return True
         return False
 
-    def _rows_of(self, author: int) -> list[int]:
-        """Return some rows of a deleted author by number, the last row of the table only if it is the last of these."""
-        rows = self._execute(
-            "SELECT number FROM segments INDEXED BY segments_by_seq WHERE author = ? ORDER BY first LIMIT ?",
-            author,
-            self._size + 1,
+    def _rows_of(self, authors: list[int]) -> list[int]:
+        """Return some rows of deleted authors by number, the last row of the table only if it is the last of these."""
+        marks = ", ".join("?" * len(authors))
+        numbers = self._numbers(
+            f"segments INDEXED BY segments_by_seq WHERE author IN ({marks}) LIMIT {self._size + 1}", *authors
         )
-        numbers = [number for [number] in rows]
         others = [number for number in numbers if number != self._ask("SELECT max(number) FROM segments")]
         return others[: self._size] or numbers
 
     def _remove(self, numbers: list[int]) -> bool:
         """Remove rows.  Before the last one of the table goes all heads are to be in theirs: numbers are used again."""
-        marks = ", ".join("?" * len(numbers))
         writer = self._writer
         if numbers != [self._ask("SELECT max(number) FROM segments")]:
-            return self._try(
-                lambda: self._execute(f"DELETE FROM segments WHERE number IN ({marks})", *numbers)
-            )
+            return self._try(lambda: self._delete("segments", numbers))
         heads = writer.some_heads(_HEADS)
         if len(writer.ahead) > len(heads):
             if self._try(lambda: writer.write_heads(heads)) and not self._failed:
@@ -110,7 +105,7 @@ class Space:
             return True
 
         def last() -> None:
-            self._execute("DELETE FROM segments WHERE number = ?", *numbers)
+            self._delete("segments", numbers)
             writer.settle_heads()
 
         self._try(last)
@@ -141,6 +136,13 @@ class Space:
         self._writer.checkpoint()  # so that the next one begins the write-ahead log anew
         self._size = min(_MOST, 2 * self._size)
         return True
+
+    def _delete(self, table: str, numbers: list[int]) -> None:
+        marks = ", ".join("?" * len(numbers))
+        self._execute(f"DELETE FROM {table} WHERE number IN ({marks})", *numbers)
+
+    def _numbers(self, where: str, *parameters: object) -> list[int]:
+        return [number for [number] in self._execute(f"SELECT number FROM {where}", *parameters)]
 
     def _execute(self, statement: str, *parameters: object) -> list[Any]:
         return self._connection.execute(statement, parameters).fetchall()
