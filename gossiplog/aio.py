@@ -282,9 +282,11 @@ class Node:
     connect_to = same(gossiplog.Node.connect_to)
     forget = same(gossiplog.Node.forget)
 
-    def join(self, *ways: gossiplog.Way, links: int = 8, tell_peers: bool = True) -> Joined:
+    def join(
+        self, *ways: gossiplog.Way, links: int = 8, max_links: int = 64, tell_peers: bool = True
+    ) -> Joined:
         """As :meth:`gossiplog.Node.join`."""
-        return Joined(self._it.join(*ways, links=links, tell_peers=tell_peers))
+        return Joined(self._it.join(*ways, links=links, max_links=max_links, tell_peers=tell_peers))
 
     follow = coroutine(gossiplog.Node.follow)
     unfollow = coroutine(gossiplog.Node.unfollow)

@@ -164,15 +164,15 @@ class Node(Noticing):
         self._check_running()
         return self._driver.dialers.add(endpoint)
 
-    def join(self, *ways: Way, links: int = 8, tell_peers: bool = True) -> Joined:
+    def join(self, *ways: Way, links: int = 8, max_links: int = 64, tell_peers: bool = True) -> Joined:
         """Find the other nodes of the network, and keep sessions with about ``links`` of them.
 
         Peers tell each other of the nodes they met, unless ``tell_peers`` is false; ``ways`` find more.  What
-        :meth:`connect` dials counts among the links, and is kept in any case.
+        :meth:`connect` dials counts among the links, and is kept in any case; of all others ``max_links`` are.
         """
         self._check_running()
         check_flags(tell_peers=tell_peers)
-        return self._meeting.join(ways, links, tells=tell_peers)
+        return self._meeting.join(ways, links, max_links, tells=tell_peers)
 
     def connect_to(self, node: bytes) -> Dialer:
         """As :meth:`connect`, to where the node of this id was met last, or is said to be.

@@ -457,6 +457,7 @@ class ArgumentTests(SynchronousTestCase):
         yield Call("Node.status", "authors", lambda value: node.status(authors=value), FLAGS)
         yield Call("Node.join", "ways", lambda value: node.join(value))
         yield Call("Node.join", "links", lambda value: node.join(links=value).leave(), {"5"})
+        yield Call("Node.join", "max_links", lambda value: node.join(max_links=value).leave())
         yield Call("Node.join", "tell_peers", lambda value: node.join(tell_peers=value).leave(), FLAGS)
         yield Call("Node.connect_to", "node", node.connect_to)
         yield Call("Node.forget", "endpoint", node.forget, TEXT)

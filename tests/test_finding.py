@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import EndpointError, MissingExtraError
+from gossiplog import EndpointError, InvalidValueError, MissingExtraError
 from gossiplog.app import finding
 from gossiplog.app.finding import Finding, add_options, parse, spelled
 from gossiplog.app.tap import NodeService, Options
@@ -97,6 +97,13 @@ class OptionTests(SynchronousTestCase):
         self.patch(extras, "find_spec", lambda name: None)
         self.assertEqual(parse(parser, ["--links=3"], near=True)[1], Finding(links=3))
 
+    def test_fewer_kept_than_wanted(self) -> None:
+        """Nothing could be meant by that."""
+        with self.assertRaises(InvalidValueError) as caught:
+            Finding.of({"links": 9, "max_links": 8})
+        self.assertIn("--max-links is at least --links", str(caught.exception))
+        self.assertEqual(Finding.of({"max_links": 300}).max_links, 300)
+
     def test_what_is_not_installed(self) -> None:
         """It is said before anything starts."""
         self.patch(extras, "find_spec", lambda name: None)
@@ -127,7 +134,7 @@ class JoinTests(SynchronousTestCase):
 
     def test_exchange_alone(self) -> None:
         self.assertEqual(self.join(Finding(links=5)), (self.node.join.return_value, []))
-        self.node.join.assert_called_once_with(links=5, tell_peers=True)
+        self.node.join.assert_called_once_with(links=5, max_links=64, tell_peers=True)
         self.node.listen.assert_not_called()
 
     def test_nothing(self) -> None:
@@ -141,7 +148,7 @@ class JoinTests(SynchronousTestCase):
         self.assertIn("tcp:0", bound)
         [way] = self.node.join.call_args[0]
         self.assertEqual((way.name, way.host), ("lan", "alice"))
-        self.assertEqual(self.node.join.call_args[1], {"links": 8, "tell_peers": False})
+        self.assertEqual(self.node.join.call_args[1], {"links": 8, "max_links": 64, "tell_peers": False})
         self.assertEqual(self.join(Finding(lan=""), "tcp:4000")[1], ["tcp:4000"])
         self.assertEqual(self.join(Finding(lan=""), listens=False)[1], [])
 

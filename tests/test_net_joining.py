@@ -390,8 +390,7 @@ class PassingOnTests(JoiningCase):
     def test_a_full_node(self) -> None:
         """Who has to go hears why, and does not come back at once."""
         topology = self.b.node._driver.peering.topology
-        self.patch(__import__("gossiplog.limits", fromlist=["x"]), "MAX_FOUND_LINKS", 2)
-        self.b.node.join(links=2)
+        self.b.node.join(links=2, max_links=2)
         for site in (self.a, self.c, self.d):
             site.node.join(Told(self.b.port), links=2)
             self.world.run(1.0)
@@ -405,8 +404,7 @@ class PassingOnTests(JoiningCase):
 
     def test_who_brings_news_stays(self) -> None:
         """A full node sends none of those away who brought it something new lately."""
-        self.patch(__import__("gossiplog.limits", fromlist=["x"]), "MAX_FOUND_LINKS", 2)
-        self.b.node.join(links=2)
+        self.b.node.join(links=2, max_links=2)
         for site in (self.a, self.c):
             site.node.join(Told(self.b.port), links=2)
         self.world.run(1.0)

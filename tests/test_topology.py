@@ -432,6 +432,29 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(len(gone), 8 + 80 - limits.MAX_FOUND_LINKS)
         self.assertEqual(gone & {*chosen, *dialled, *useful}, set())
 
+    def test_who_was_there_before_a_flood(self) -> None:
+        """Of one group, none of whom brought anything: those who come take each other's places."""
+        stage = Stage()
+        early = [stage.up(number, group=100) for number in range(100, 120)]
+        for number in range(1000, 2000):
+            stage.now += 0.01
+            stage.up(number, group=100)
+            for drop in stage.drops():
+                self.assertNotIn(drop.session, early)
+                stage.topology.closed(drop.session, stage.now)
+        self.assertEqual(len([*stage.topology.neighbours]), limits.MAX_FOUND_LINKS)
+
+    def test_a_relay_keeps_more(self) -> None:
+        """As many as its owner said."""
+        stage = Stage()
+        stage.topology.join(8, stage.now, 200)
+        for number in range(100, 300):
+            stage.up(number)
+        self.assertEqual(stage.drops(), [])
+        self.assertFalse(stage.topology.takes(node(301)))
+        stage.up(300)
+        self.assertEqual(len(stage.drops()), 1)
+
     def test_all_useful(self) -> None:
         """Then the youngest goes: news do not lift the bound."""
         stage = Stage()

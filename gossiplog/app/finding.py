@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gossiplog.app import keyfile
 from gossiplog.app.options import Option, add_all
 from gossiplog.errors import EndpointError, GossiplogError, InvalidValueError, MissingExtraError
-from gossiplog.limits import LINKS_WANTED, MAX_FOUND_LINKS
+from gossiplog.limits import LINKS_WANTED, MAX_CONNECTIONS, MAX_FOUND_LINKS
 
 if TYPE_CHECKING:
     import gossiplog.net.joining
@@ -48,6 +48,12 @@ def _links(text: str) -> int:
     if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_FOUND_LINKS:
         return int(text)
     raise InvalidValueError(f"a number of links from 1 to {MAX_FOUND_LINKS}, not {text!r:.80}")
+
+
+def _max_links(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_CONNECTIONS:
+        return int(text)
+    raise InvalidValueError(f"a number of links from 1 to {MAX_CONNECTIONS}, not {text!r:.80}")
 
 
 def _room(text: str) -> str:
@@ -93,6 +99,15 @@ OPTIONS: Final = (
     Option(
         "--links", "N", f"look for peers until there are so many (default: {LINKS_WANTED})", _links, kind=int
     ),
+    Option(
+        *(
+            "--max-links",
+            "N",
+            f"keep so many with peers that nobody named (default: {MAX_FOUND_LINKS}); for a relay",
+            _max_links,
+        ),
+        kind=int,
+    ),
 )
 
 
@@ -107,6 +122,7 @@ class Finding:
     map_port: bool = False
     no_exchange: bool = False
     links: int = LINKS_WANTED
+    max_links: int = MAX_FOUND_LINKS
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Finding:
@@ -120,6 +136,10 @@ class Finding:
             if field in known and value is not None:
                 given[field] = tuple(value) if isinstance(value, list) else value
         found = cls(**given)
+        if found.max_links < found.links:
+            raise InvalidValueError(
+                f"--max-links is at least --links: {found.max_links} with peers that nobody named, {found.links} wanted"
+            )
         found.ways()
         return found
 
@@ -173,7 +193,12 @@ class Finding:
         listening = [] if listening is None else listening
         if listens and self.needs_port and not listening:
             listening.append(await listen_anywhere(node))
-        return node.join(*ways, links=self.links, tell_peers=not self.no_exchange)
+        return node.join(
+            *ways,
+            links=self.links,
+            max_links=self.max_links,
+            tell_peers=not self.no_exchange,
+        )
 
 
 async def listen_anywhere(node: gossiplog.node.Node) -> str:

@@ -102,9 +102,13 @@ class Node:
         with suppress(StoreClosedError):  # the store was closed, and the node with it
             self.stop()
 
-    def join(self, *ways: gossiplog.Way, links: int = 8, tell_peers: bool = True) -> Joined:
+    def join(
+        self, *ways: gossiplog.Way, links: int = 8, max_links: int = 64, tell_peers: bool = True
+    ) -> Joined:
         """As :meth:`gossiplog.Node.join`."""
-        joined = self._wait(lambda: self._it.join(*ways, links=links, tell_peers=tell_peers))
+        joined = self._wait(
+            lambda: self._it.join(*ways, links=links, max_links=max_links, tell_peers=tell_peers)
+        )
         return Joined(joined, self._wait)
 
     @property

@@ -78,17 +78,20 @@ def _of_fullest(may_go: Iterable[Neighbour], links: Iterable[Neighbour]) -> list
     return [n for n in may_go if sizes[n.group] == most]
 
 
-def turned_out(neighbours: Iterable[Neighbour], now: float, random: Random) -> list[Neighbour]:
-    """Those who have to go: who dialled us, of the fullest address group; there who brought no news, or the youngest.
+def turned_out(neighbours: Iterable[Neighbour], most: int, now: float, random: Random) -> list[Neighbour]:
+    """Those who have to go where ``most`` may stay: who dialled us, of the fullest address group; there one of the
+    younger half of those who brought no news, or the youngest.
 
-    The group comes first: whoever brings news from a few groups cannot keep out who is of another.
+    The group comes first: whoever brings news from a few groups cannot keep out who is of another.  The older half
+    stays: many that come at once take the places of each other, and not of who has been there.
     """
     found = [n for n in neighbours if not n.is_chosen]
-    excess = len(found) - limits.MAX_FOUND_LINKS
+    excess = len(found) - most
     going: list[Neighbour] = []
     while len(going) < excess:
         rest = [n for n in found if n not in going]
         fullest = _of_fullest([n for n in rest if n.address is None] or rest, rest)
-        useless = [n for n in fullest if now - n.news_at > limits.NEWS_SECONDS]
-        going.append(random.choice(useless) if useless else max(fullest, key=lambda n: n.since))
+        useless = sorted((n for n in fullest if now - n.news_at > limits.NEWS_SECONDS), key=lambda n: n.since)
+        younger = useless[len(useless) // 2 :]
+        going.append(random.choice(younger) if younger else max(fullest, key=lambda n: n.since))
     return going

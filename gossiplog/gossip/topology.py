@@ -36,6 +36,7 @@ class Topology:
         self.node = node
         self.book = Book(random)
         self.wanted = 0
+        self.most = limits.MAX_FOUND_LINKS
         self.own: tuple[Address, ...] = ()
         self.ours: dict[Address, float] = {}
         self.subnets: tuple[str, ...] = ()
@@ -54,9 +55,10 @@ class Topology:
 
     # -- what happened
 
-    def join(self, wanted: int, now: float) -> None:
-        """Look for peers until there are ``wanted`` links."""
+    def join(self, wanted: int, now: float, most: int = limits.MAX_FOUND_LINKS) -> None:
+        """Look for peers until there are ``wanted`` links; of those that nobody named, ``most`` are kept."""
         self.wanted = wanted
+        self.most = most
         self._feeler_wait = limits.FEELER_FIRST_SECONDS
         self._feeler_at = now + self._feeler_wait
         self._rotations = 0
@@ -178,7 +180,7 @@ class Topology:
         """Whether a session that ``node`` wants is taken."""
         if not self.wanted or node == self.node or any(n.node == node for n in self._neighbours.values()):
             return False
-        return sum(not n.is_chosen for n in self._neighbours.values()) < limits.MAX_FOUND_LINKS
+        return sum(not n.is_chosen for n in self._neighbours.values()) < self.most
 
     def may_try(self, address: Address, teller: bytes | None, now: float) -> bool:
         """Whether to dial ``address`` because somebody at ``teller`` said so; that counts as done."""
@@ -198,7 +200,7 @@ class Topology:
             return actions
         self.book.forget_old(now)
         self.ours = {address: until for address, until in self.ours.items() if until > now}
-        full = turned_out(self.neighbours, now, self._random)
+        full = turned_out(self.neighbours, self.most, now, self._random)
         if self.tells:
             actions += self._tells(now, full)
         actions += [Drop(neighbour.session, True) for neighbour in full]

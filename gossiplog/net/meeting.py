@@ -75,13 +75,16 @@ class Meeting:
         driver.peering.met = self._met
         driver.peering.reaches = lambda reachable: tell(notices.Reachability(reachable))
 
-    def join(self, ways: Sequence[Way], links: int, *, tells: bool) -> Joined:
+    def join(self, ways: Sequence[Way], links: int, max_links: int, *, tells: bool) -> Joined:
         """Find peers in these ways; raises :class:`InvalidValueError` if that is done already."""
         if self._search is not None:
             raise InvalidValueError("this node has joined already; leave() first")
         check_number("links", links, 1)
         if links > limits.MAX_FOUND_LINKS:
             raise InvalidValueError(f"links is at most {limits.MAX_FOUND_LINKS}, not {links}")
+        check_number("max_links", max_links, links)
+        if max_links > limits.MAX_CONNECTIONS:
+            raise InvalidValueError(f"max_links is at most {limits.MAX_CONNECTIONS}, not {max_links}")
         peering = self._driver.peering
         us, check = self._driver.id, self._core.check_caller
         search = Search(self._reactor, peering, self._network, us, self._tell, self._leave, ways, check)
@@ -93,7 +96,7 @@ class Meeting:
         self._locate()
         peering.topology.tells = tells
         self._driver.replica.peers_exchange.name_feature(tells)
-        peering.topology.join(links, float(self._reactor.seconds()))
+        peering.topology.join(links, float(self._reactor.seconds()), max_links)
         self._kept = KeptBook(self._reactor, self._core, peering.topology.book, peering.step)
         self._kept.read()
         before, self._before = self._before, None

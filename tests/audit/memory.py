@@ -98,7 +98,14 @@ def target(max_memory: int) -> Iterator[Target]:
             "--network",
             NETWORK.hex(),
         ]
-        command += ["--listen", "tcp:0:interface=127.0.0.1", "--max-memory", str(max_memory)]
+        command += [
+            "--listen",
+            "tcp:0:interface=127.0.0.1",
+            "--max-memory",
+            str(max_memory),
+            "--max-links",
+            "1024",
+        ]
         process = Process(command, Path(place))
         try:
             port = int(process.ready()["listening"][0].rpartition(":")[2])
