@@ -40,8 +40,9 @@ DENSE_LEAF_AUTHORS = 32
 FEW_AUTHORS = 256
 """All ranges that differ are listed when they hold so many together: 12 KB now against another round trip."""
 
-MESSAGE_RANGES = 512
-"""Ranges in one message: 14 KB, and at 50 us for each fingerprint it holds up nothing else for long."""
+MESSAGE_RANGES = 256
+"""Ranges in one message: 7 KB, and at 20 us for each fingerprint, and as much for its answer, it holds up nothing else
+for long.  With 512 a member at full speed had others wait for 116 ms; more messages cost a record's head each."""
 
 MESSAGE_ITEMS = 1024
 """Items in one message: with its header it fits one Noise record."""

@@ -33,8 +33,9 @@ MAX_NAMED_AUTHORS: Final = 65_536
 MAX_CHOSEN_AUTHORS: Final = MAX_NAMED_AUTHORS // 2
 """Authors that the owner of a node may name; as many more may be refused by a quota, and peers are told of all."""
 
-MAX_RANGES: Final = 640
-"""Ranges in one RANGES message: 32 ms if all are fingerprints, and nothing else is done meanwhile."""
+MAX_RANGES: Final = 320
+"""Ranges in one RANGES message: 7 ms if all are fingerprints, as long again to list what is in them, and nothing else
+is done meanwhile."""
 
 MAX_LIST_ITEMS: Final = 2048
 """Items of all lists in one RANGES message together: 20 ms, and about 96 KB."""
