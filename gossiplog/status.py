@@ -113,7 +113,7 @@ class Status:
     or lack, ``to_come`` counts an entry once, ``to_send`` once for each.  ``network`` is the discovery id, which is no
     secret.  ``bytes_in``, ``bytes_out`` and ``entries_out`` are those of all connections since the node was made, also
     of those that are over.  ``listening`` are the endpoints that are bound, ``addresses`` where others may reach them.
-    ``authors`` is empty where it was not asked for.
+    ``authors`` is empty where it was not asked for.  ``locked``: writers here wait for a passphrase, and do not sign.
     """
 
     node: bytes
@@ -145,6 +145,7 @@ class Status:
     commits: CommitStatus
     troubles: tuple[Trouble, ...]
     authors: tuple[AuthorStatus, ...]
+    locked: bool = False  # as of a node that does not say so
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``gossiplog status --json`` prints, as a value for :mod:`json`."""
@@ -220,7 +221,7 @@ def _told(name: str, value: Any) -> Any:
 def _made(kind: type[Any], said: Mapping[str, Any]) -> Any:
     """Return the value that :func:`_plain` made ``said`` of."""
     names = AuthorStatus._fields if kind is AuthorStatus else [each.name for each in fields(kind)]
-    return kind(**{name: _meant(name, said[name]) for name in names})
+    return kind(**{name: _meant(name, said[name]) for name in names if name in said})
 
 
 def _meant(name: str, said: Any) -> Any:
@@ -314,6 +315,7 @@ def status_of(node: Observed, *, authors: bool) -> Status:
         commits=core.thread.commits,
         troubles=node._troubles.all(),
         authors=(*authors_of(core, node.over_quota),) if authors else (),
+        locked=core.held.locked,
     )
 
 

@@ -79,6 +79,7 @@ GAUGES: Final = (
     Row(
         "store_copied", "1 when the store is a copy and does not sign.", lambda seen: bool(seen.status.copied)
     ),
+    Row("store_locked", "1 when its writers wait for a passphrase.", lambda seen: seen.status.locked),
     Row("log_bytes", "What logs and fork proofs take on disk.", lambda seen: seen.status.log_bytes),
     Row(
         "disk_bytes",

@@ -87,8 +87,5 @@ def unlock(keys: Lockable, said: str | None) -> None:
 
 async def unlock_store(store: Any, said: str | None) -> None:
     """Do the same for an open store."""
-    if (
-        await store._core.run(lambda logs: logs.keys.is_locked)
-        and (text := given(said) or asked()) is not None
-    ):
+    if store._core.held.locked and (text := given(said) or asked()) is not None:
         await store.unlock(text)

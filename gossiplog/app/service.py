@@ -127,7 +127,7 @@ class Serving:
         if store.copied:
             words = f"{self._path} is a copy ({store.copied}); to append here, use gossiplog recover"
             _log.warn("{words}", words=words, event="store_copied", store=self._path, reason=store.copied)
-        if store._core.thread.now(lambda logs: logs.keys.is_locked):
+        if store._core.held.locked:
             words = f"the seeds in {self._path} are protected by a passphrase; to append here, use gossiplog key unlock"
             _log.warn("{words}", words=words, event="store_locked", store=self._path)
         bound = [await node.listen(endpoint) for endpoint in self._options.listen]

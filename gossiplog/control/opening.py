@@ -18,8 +18,8 @@ from gossiplog.errors import InvalidValueError, StoreLockedError, StoreUnsafeErr
 from gossiplog.paths import AnyPath
 from gossiplog.store.door import directory_of, place_of
 from gossiplog.store.lock import Patience
-from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.ssh_agent import SSHAgent
+from gossiplog.store.logs import Logs
+from gossiplog.store.opened_here import open_here
 
 LOOK_SECONDS: Final = 0.25
 """Between two looks at whether a node has the store by now, of who waits for it."""
@@ -35,14 +35,11 @@ def open_here_or_there(
             return logs
         began = time.monotonic()
         try:
-            opened = open_logs(path, init=init, read_only=read_only, wait=min(left, LOOK_SECONDS))
+            return open_here(path, init=init, read_only=read_only, wait=min(left, LOOK_SECONDS))
         except StoreLockedError as error:
             if (logs := shown(path, left)) is not None:  # a node that was just starting
                 return logs
             left = patience.bear(error, began)
-        else:
-            opened.keys.use(SSHAgent())
-            return opened
 
 
 def is_shown(path: AnyPath) -> bool:

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.log.keys import KEY_BYTES
 from gossiplog.paths import AnyPath
-from gossiplog.store.logs import Logs, open_logs
-from gossiplog.store.ssh_agent import SSHAgent
+from gossiplog.store.logs import Logs
+from gossiplog.store.opened_here import open_here
 
 
 class Machine(Protocol):
@@ -37,19 +37,6 @@ class Machine(Protocol):
 
     def thread(self, *about: Any, **how: Any) -> StoreThread:
         """As :class:`gossiplog.live.store_thread.StoreThread`."""
-
-
-def open_here(
-    place: AnyPath,
-    init: bool = True,
-    read_only: bool = False,
-    wait: float = 0.0,
-    state: AnyPath | None = None,
-) -> Logs:
-    """Open a store as :func:`gossiplog.store.logs.open_logs` does; the ssh-agent signs for whom it has no seed."""
-    logs = open_logs(place, init, read_only, wait, state)
-    logs.keys.use(SSHAgent())
-    return logs
 
 
 class RealMachine:

@@ -126,7 +126,7 @@ class Store:
         Raises :class:`WrongPassphraseError` unless it is that of all of them.
         """
         check_passphrase(passphrase)
-        return self._core.run(lambda logs: logs.keys.unlock(passphrase))
+        return self._signing(lambda logs: logs.keys.unlock(passphrase))
 
     def protect(self, passphrase: str | None, *, old: str | None = None) -> Result[None]:
         """Protect the seeds of all writers by ``passphrase``, in the place of ``old`` if there is one; None: no more.
@@ -134,7 +134,16 @@ class Store:
         Whatever happens, the old one or the new one opens all of them.  Raises :class:`WrongPassphraseError`.
         """
         check_passphrase(*(text for text in (passphrase, old) if text is not None))
-        return self._core.run(lambda logs: logs.keys.protect(passphrase, old))
+        return self._signing(lambda logs: logs.keys.protect(passphrase, old))
+
+    def _signing(self, work: Callable[[Logs], None]) -> Result[None]:
+        """Change how seeds are kept; what is told of that afterwards is so."""
+
+        def done(logs: Logs) -> bool:
+            work(logs)
+            return logs.keys.is_locked
+
+        return self._core.run(done).addCallback(self._core.held.signing)  # type: ignore[return-value]
 
     def recovered(self) -> Result[None]:
         """Let every writer append again, in a store that was ``copied``; :meth:`gossiplog.Node.recover` is safer.

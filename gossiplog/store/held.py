@@ -23,7 +23,8 @@ class Held:
     """I am what one store holds, as far as others were told.
 
     ``clock`` is the durable clock, ``local`` are the authors that write here, ``forks`` those whose logs are known as
-    forked; ``unwritten`` are proofs that are not on disk yet.  All are to be read only.
+    forked; ``unwritten`` are proofs that are not on disk yet; ``locked`` says whether writers here wait for a passphrase.
+    All are to be read only.
     """
 
     def __init__(self, clock: MovingClock, local: AbstractSet[bytes], forks: AbstractSet[bytes]) -> None:
@@ -37,12 +38,15 @@ class Held:
         self.forks: AbstractSet[bytes] = self._forks
         self.unwritten: Mapping[bytes, ForkProof] = self._unwritten
         self.weights: Weights | None = None
+        self.locked = False
         self._follower: FollowingClock | None = None
 
     @classmethod
     def of(cls, logs: Logs) -> Held:
         """Return what ``logs`` hold now."""
-        return cls(logs.clock.copy(), logs.local, logs.forks)
+        held = cls(logs.clock.copy(), logs.local, logs.forks)
+        held.locked = logs.keys.is_locked
+        return held
 
     def follow(self, clock: FollowingClock) -> None:
         """Tell this one of all that moves from now on."""
@@ -51,6 +55,10 @@ class Held:
     def joined(self, author: bytes) -> None:
         """There is a new writer."""
         self._local.add(author)
+
+    def signing(self, locked: bool) -> None:
+        """The seeds were unlocked, or put under another passphrase."""
+        self.locked = locked
 
     def weigh(self, weights: Weights) -> Weights:
         """Keep what each author takes on disk."""

@@ -89,7 +89,7 @@ def show_status(arguments: Namespace) -> int:
 def in_words(said: dict[str, Any]) -> Iterator[str]:
     """Yield a status in lines."""
     yield f"node {said['node']} ({said['agent']}, {said['mode']}), up {duration(said['up_seconds'])}"
-    yield f"store {said['store']}" + (f", a copy: {said['copied']}" if said["copied"] else "")
+    yield store_in_words(said)
     yield f"listens on {', '.join(said['listening']) or 'nothing: it only dials'}"
     behind = "caught up" if said["caught_up"] else f"{said['to_come']:,} to come"
     yield (
@@ -122,6 +122,12 @@ def in_words(said: dict[str, Any]) -> Iterator[str]:
         marks += [f"over the quota {author['over_quota']}"] if author["over_quota"] else []
         words = f" ({', '.join(marks)})" if marks else ""
         yield f"{author['author']} {author['entries']:,} entries, {size(author['bytes'])}{words}"
+
+
+def store_in_words(said: dict[str, Any]) -> str:
+    """Return the line of the store: where it is, and what keeps its writers from signing."""
+    copied = f", a copy: {said['copied']}" if said["copied"] else ""
+    return f"store {said['store']}{copied}" + (", locked: gossiplog key unlock" if said.get("locked") else "")
 
 
 def peer_in_words(peer: dict[str, Any]) -> str:

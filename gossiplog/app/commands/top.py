@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from datetime import datetime
 from typing import Any, Final
 
-from gossiplog.app.commands.operate import duration, node_of, short_of, size
+from gossiplog.app.commands.operate import duration, node_of, short_of, size, store_in_words
 from gossiplog.app.screen import Screen
 from gossiplog.errors import InvalidValueError
 
@@ -45,7 +45,7 @@ def lines(said: dict[str, Any], before: dict[str, Any] | None) -> Iterator[str]:
         f"gossiplog {said['node'][5:13]} ({said['agent']}, {said['mode']})   up {duration(said['up_seconds'])}   "
         f"{datetime.fromtimestamp(said['time_ms'] / 1000):%H:%M:%S}   q leaves"
     )
-    yield f"store {said['store']}" + (f", a copy: {said['copied']}" if said["copied"] else "")
+    yield store_in_words(said)
     came = (said["entries"] - then["entries"]) / seconds
     yield (
         f"entries {said['entries']:,} of {said['log_count']:,} authors, {said['fork_count']:,} forked   "

@@ -133,6 +133,7 @@ function show(status) {
     ["Up", duration(status.up_seconds)],
     ["Listening", status.listening.join(" ") || "nowhere"],
     ["Store", status.copied ? `a copy: ${status.copied}` : status.store, status.copied ? "bad" : ""],
+    ["Writers", status.locked ? "locked: they wait for a passphrase" : "sign", status.locked ? "bad" : ""],
     ["Commits", count(status.commits.count)],
     ["Last commit", `${(status.commits.last_seconds * 1000).toFixed(1)} ms`],
     ["Waiting", `${count(status.queues.jobs)} jobs, ${count(status.queues.messages)} messages`],
