@@ -85,7 +85,7 @@ class FileTests(FileCase):
         (self.place / "shed.key").write_text(key(2))
         found = self.read(
             "max-memory = 134217728",
-            'web-host = "a.example"',
+            'web = "tcp:8080"\nweb-host = "a.example"',
             network(
                 *(
                     "garden",
@@ -169,7 +169,7 @@ class FileTests(FileCase):
                 [":29", "network.hut.listen"],
                 [":30", "network.empty"],
                 [":30", "network.empty"],
-                [":31", "network.a b"],
+                [":31", "network.?"],
             ],
         )
         self.assertIn("max-memory?", found[0])
@@ -219,6 +219,48 @@ class FileTests(FileCase):
         least = 20 * limits.MIN_HOSTED_BYTES
         self.assertEqual(self.read(f"max-memory = {least}", *networks).max_memory, least)
         self.assertIn("20 networks", self.problems(f"max-memory = {least - 1}", *networks)[0])
+
+    def test_one_inside_another(self) -> None:
+        """No store is in the directory of another one, whether that is there yet or not, whatever links lead there."""
+        (self.place / "link").symlink_to(self.place / "garden")
+        shed = '[network.shed]\nstore = "{}"\nnetwork = "shed"'
+        for inner in ("garden/shed", "garden/seeds", "link/a/b", "./x/../garden/shed"):
+            [found] = self.problems(network("garden", 1), shed.format(inner))
+            self.assertIn("network.shed.store: it is inside of store of network.garden", found)
+        relay = '[network.hut]\nstore = "memory:a"\nnetwork = "hut"\nstate = "garden/hut"'
+        self.assertIn("network.hut.state: it is inside", self.problems(network("garden", 1), relay)[0])
+        open_logs(self.place / "barn").close()
+        self.assertIn("barn; keep it", self.problems(shed.format("barn/shed"))[0])
+        self.read(network("garden", 1), shed.format("garden-shed"))
+
+    def test_secrets_in_the_wrong_place(self) -> None:
+        """What is left of an equals sign, or the name of a table, is shown only where it is known to be none."""
+        secrets = (
+            key(3),
+            f"network_{key(3)}",
+            "GOSSIP-" + key(4),
+            "correct-horse",
+            "hunter2",
+            "a b",
+            key(3)[:40],
+        )
+        for secret in secrets:
+            for text in (
+                f'"{secret}" = 1',
+                f'[network.garden]\nstore = "g"\nnetwork = "g"\n"{secret}" = 1',
+                f'[network.garden]\nstore = "g"\nnetwork = "g"\n"{secret}".x = 1',
+                f'["{secret}"]\na = 1',
+                f'"{secret}" = 1\n"{secret}" = 2',
+                f'a = {{ "{secret}" = 1, "{secret}" = 2 }}',
+                f'["{secret}"]\n["{secret}"]',
+                f'a = {{ "{secret}".b = 1 }}\n[a."{secret}".c]',
+                f'"{secret}"',
+                f"= {secret}",
+            ):
+                self.assertNotIn(secret, "".join(self.problems(text)), text)
+        for secret in (key(3), "GOSSIP-" + key(4)[:40], "a b"):
+            [found] = self.problems(f'[network."{secret}"]\nstore = "g"\nnetwork = "g"')
+            self.assertIn("network.?: a name", found)
 
     def test_links_to_one_store(self) -> None:
         (self.place / "barn").symlink_to("garden")

@@ -731,7 +731,10 @@ class CommandTests(ProcessTestCase):
         node.wait_for_error("gossiplog key unlock")
         self.do("append", "a", status=1, words="protected by a passphrase")
         self.do("key", "unlock", "--passphrase-file", self.other, status=1, words="not the passphrase")
+        self.do("status", words=", locked: gossiplog key unlock")
+        self.do("status", "--json", words='"locked": true')
         self.do("key", "unlock", "--passphrase-file", self.secret, words="unlocked in the node")
+        self.do("status", "--json", words='"locked": false')
         self.do("append", "a")
         command_line = Path(f"/proc/{node.popen.pid}/cmdline")
         if command_line.exists():

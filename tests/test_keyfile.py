@@ -15,8 +15,9 @@ from threading import Thread
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from gossiplog import limits
 from gossiplog.app import cli
-from gossiplog.app.keyfile import network, said
+from gossiplog.app.keyfile import network, passphrase, said
 from gossiplog.app.tap import Options
 from gossiplog.discovery.room.key import RoomKey
 from gossiplog.errors import KeyFileError
@@ -76,6 +77,20 @@ class FileTests(SynchronousTestCase):
         writer.start()
         self.assertEqual(said(f"@/dev/fd/{reading}"), "garden")
         writer.join()
+
+    def test_pipes_without_an_end(self) -> None:
+        """Are an error soon, whatever was written already, and however often."""
+        self.patch(limits, "KEY_PIPE_SECONDS", 0.05)
+        for written in (b"", b"gard"):
+            reading, writing = os.pipe()
+            self.addCleanup(os.close, reading)
+            self.addCleanup(os.close, writing)
+            os.write(writing, written)
+            for read in (said, passphrase):
+                name = f"/dev/fd/{reading}"
+                error = self.assertRaises(KeyFileError, read, f"@{name}" if read is said else name)
+                self.assertIn("did not end within", str(error))
+                self.assertNotIn("gard", str(error))
 
     def test_files_of_others(self) -> None:
         """Who can read it has the key, and who can change it chooses the network; a group may read."""

@@ -202,6 +202,18 @@ class SignerTests(SynchronousTestCase):
             logs.keys.protect(None, "secret")
             self.assertEqual(len(logs.writers()), 3)
 
+    def test_nothing_but_foreign_keys(self) -> None:
+        """Who would protect the seeds of a store that has none is told who keeps them, and what to do."""
+        with closing(open_logs(self.path)) as logs:
+            logs.import_key("ann", ForeignKey(PAIR.author))
+            error = self.assertRaises(InvalidValueError, logs.keys.protect, "secret")
+            for words in ("no seed to protect", "ann", "ssh-keygen -p"):
+                self.assertIn(words, str(error))
+            self.assertEqual((logs.keys.seed_count, logs.keys.is_protected), (0, False))
+            logs.writer("own")
+            logs.keys.protect("secret")
+            self.assertEqual(logs.keys.seed_count, 1)
+
     def test_as_it_is_kept(self) -> None:
         """A tag and the author."""
         kept = dump(ForeignKey(PAIR.author))

@@ -6,9 +6,12 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gossiplog.app.commands.operate import in_words
+from gossiplog.app.commands.top import lines
 from gossiplog.errors import InvalidKeyError, InvalidValueError
 from gossiplog.log.keys import KeyKind, format_key
 from gossiplog.notices import Banned
+from gossiplog.status import Status
 from tests.netcase import NETWORK, World
 
 ENTRIES = 20_000
@@ -127,3 +130,27 @@ class OperatorTests(SynchronousTestCase):
             self.assertRaises(InvalidKeyError, self.ann.node.disconnect, wrong)
             self.assertRaises(InvalidKeyError, self.ann.node.ban, wrong)
         self.assertRaises(InvalidValueError, self.ann.node.ban, bytes(32), seconds=-1)
+
+
+class LockedTests(SynchronousTestCase):
+    """Seeds that wait for their passphrase."""
+
+    def test_said_and_read(self) -> None:
+        """As it is in the store; a node that does not say so, as one of before, is read all the same."""
+        world = World()
+        self.addCleanup(world.close)
+        site = world.site("ann")
+        said = site.node.status().as_json()
+        self.assertIs(said["locked"], False)
+        site.store._core.held.signing(True)
+        said = site.node.status().as_json()
+        self.assertIs(said["locked"], True)
+        self.assertEqual(
+            [line for line in in_words(said) if "locked: gossiplog key unlock" in line][:1],
+            [*in_words(said)][1:2],
+        )
+        self.assertIn("locked: gossiplog key unlock", [*lines(said, None)][1])
+        self.assertTrue(Status.of_json(said).locked)
+        del said["locked"]
+        self.assertFalse(Status.of_json(said).locked)
+        self.assertNotIn("locked", "".join([*in_words(said), *lines(said, None)]))

@@ -28,12 +28,21 @@ from gossiplog.app.commands import (
     verify,
     view_arguments,
 )
-from gossiplog.app.commands.arguments import STATE, WAIT_SECONDS, checked, path, read_wait, sentence
+from gossiplog.app.commands.arguments import (
+    STATE,
+    WAIT_SECONDS,
+    checked,
+    only_with,
+    path,
+    read_wait,
+    require_used,
+    sentence,
+)
 from gossiplog.app.commands.node_arguments import network, peer, ticket, timeout
 from gossiplog.app.commands.room_arguments import add as add_room
 from gossiplog.app.finding import Finding, add_options, spelled
 from gossiplog.app.printing import complain, forget_output, open_standard_files, report, say
-from gossiplog.app.run_options import add_addresses, add_limits
+from gossiplog.app.run_options import ADDRESS_OPTIONS, add_addresses, add_limits
 from gossiplog.errors import StoreUnsafeError
 from gossiplog.store.copy_guard.guard import is_from_here
 from gossiplog.store.directory import DATABASE
@@ -59,6 +68,8 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+        self.set_defaults(wrong=self.error, parser=self)
+        self.said: set[str] = set()
 
     def error(self, message: str) -> NoReturn:
         if "unrecognized arguments: -" in message or "ignored explicit argument" in message:
@@ -67,6 +78,10 @@ class _Parser(argparse.ArgumentParser):
             message += "; one that begins with a dash is said with ="
         complain(f"{message} (see {self.prog} --help)")
         raise SystemExit(USAGE)
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        self.said.update(action.option_strings)  # which no Namespace tells from a default
+        return super()._get_values(action, arg_strings)
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
         return []  # or "-hello" is -h, and shows the help in the place of what was asked for
@@ -95,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(spelled(sys.argv[1:] if argv is None else argv))
+    require_used(arguments, arguments.parser.said)
     if "store" in arguments and arguments.store is None:
         arguments.store = _default_store(arguments.reads(arguments))
     if "finding" in arguments:
@@ -199,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     ids = verb("id", local.show_id, about, "gossiplog id --store ~/notes --all", lambda said: not said.all)
     _writer(ids)
     ids.add_argument("--all", action="store_true", help="print the node's id and every writer's, with names")
+    only_with(ids, "one writer, without --all", lambda said: not said.all, "--writer")
 
     append = verb(
         "append",
@@ -226,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     _json(showing)
     network(showing, required=False)
     add_addresses(showing)
+    only_with(showing, "--follow", lambda said: bool(said.follow), "--network", *ADDRESS_OPTIONS)
 
     about = "print how far the store holds each log"
     _json(verb("clock", local.clock, about, "gossiplog clock --store ~/notes", lambda _: True))
@@ -254,7 +272,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     about = "endpoint such as tcp:HOST:PORT (default: the first of a ticket, or who is found with --lan, --dht, --room)"
     sync.add_argument("peer", nargs="?", type=peer, metavar="PEER", help=about)
-    sync.set_defaults(wrong=sync.error)
     timeout(sync)
     network(sync)
     add_limits(sync)
@@ -269,9 +286,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     recover.add_argument("peer", nargs="*", type=peer, metavar="PEER", help="endpoint; all named are asked")
     recover.add_argument("--alone", action="store_true", help="ask nobody: there is no other copy")
-    recover.set_defaults(wrong=recover.error)
     timeout(recover)
     network(recover, required=False)
+    only_with(recover, "asking a PEER", lambda said: not said.alone, "--network", "--timeout")
 
     run = verb(
         "run",
@@ -299,6 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "say what the file does, and what would change for a host that runs; change nothing"
     hosting.add_argument("--check", action="store_true", help=about)
     log_options.add_arguments(hosting)
+    only_with(hosting, "a host that runs", lambda said: not said.check, "--log-json", "--log-level")
 
     find = verb(
         "find",
@@ -319,6 +337,7 @@ def _parser() -> argparse.ArgumentParser:
         _later("invite", "invite"),
         "print a ticket: a network and where its nodes are, for who is to join; whoever has it can read everything",
         "gossiplog invite --network garden tcp:example.org:4000",
+        has_store=False,
     )
     invite.add_argument("address", nargs="*", type=peer, metavar="ENDPOINT", help="a node's, tcp:HOST:PORT")
     invite.add_argument("--qr", action="store_true", help="as a QR code too, on whatever the output is")

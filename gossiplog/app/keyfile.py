@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import os
 import stat
+from select import POLLIN, poll
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from gossiplog import limits
 from gossiplog.errors import InvalidValueError, KeyFileError
 from gossiplog.log.network import Network
 from gossiplog.log.passphrase import check_passphrase
@@ -61,18 +64,40 @@ def passphrase(path: str) -> str:
 
 
 def _content(path: str) -> bytes:
-    """Return the first bytes of a file that is for nobody else; of a pipe, what its writer writes, if there is one."""
+    """Return the first bytes of a file that is for nobody else; of a pipe, what its writer writes, if there is one.
+
+    It may take its time, but for ``KEY_PIPE_SECONDS`` together: whoever reads may have more to do.
+    """
     try:
         with open(os.open(typed(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            os.set_blocking(file.fileno(), True)
-            content = file.read(_MOST_BYTES + 1)
+            content = _read(file.fileno(), path)
     except (OSError, ValueError) as error:
         raise KeyFileError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if mode & _OF_OTHERS:
         raise KeyFileError(f"{path} may be read or changed by other users: chmod 600 {path}")
     if stat.S_ISFIFO(mode) and not content:
         raise KeyFileError(f"{path} is a pipe into which nobody writes")
+    return content
+
+
+def _read(descriptor: int, path: str) -> bytes:
+    """Return what comes of a descriptor that does not block, until its end or more than a key has."""
+    content, deadline, waiting = b"", monotonic() + limits.KEY_PIPE_SECONDS, poll()
+    waiting.register(descriptor, POLLIN)
+    while len(content) <= _MOST_BYTES:
+        try:
+            some = os.read(descriptor, _MOST_BYTES + 1 - len(content))
+        except BlockingIOError:
+            left = deadline - monotonic()
+            if left <= 0 or not waiting.poll(left * 1000):
+                raise KeyFileError(
+                    f"{path} is a pipe, and who writes into it did not end within {limits.KEY_PIPE_SECONDS:g} s"
+                ) from None
+        else:
+            if not some:
+                break
+            content += some
     return content
 
 

@@ -91,6 +91,9 @@ ADDRESSES: Final = (
     ),
 )
 
+ADDRESS_OPTIONS: Final = tuple(option.name for option in (*ADDRESSES, *finding.OPTIONS))
+"""What :func:`add_addresses` adds."""
+
 MODES: Final = (
     Option("--pull", "", "only take: send no entry to anybody"),
     Option("--push", "", "only give: take no entry from anybody"),
@@ -198,8 +201,9 @@ def add_limits(parser: ArgumentParser) -> None:
     add_all(parser.add_mutually_exclusive_group(), MODES)
     add_all(parser, [ONLY_FOLLOWED])
     add_quotas(parser)
+    add_all(parser, [MEMORY])
 
 
 def add_quotas(parser: ArgumentParser) -> None:
     """Add the options of a verb that takes what others have: how much of it."""
-    add_all(parser, [*QUOTAS.values(), MEMORY])
+    add_all(parser, QUOTAS.values())

@@ -88,6 +88,8 @@ class Watching:
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Watching:
         """What these options say; raises InvalidValueError for what does not work here."""
+        if said.get("web_host") and not said.get("web"):
+            raise InvalidValueError("web-host is a name of the page, and there is none without web")
         if said.get("metrics"):
             from gossiplog.app.metrics import client
 

@@ -52,16 +52,20 @@ ROWS_BYTES: Final = 1 << 20
 
 
 def _store(desk: Desk, asked: Asked, asker: Asker) -> Any:
-    def told(keys: tuple[bool, bool]) -> Any:
+    def told(keys: tuple[bool, bool, int]) -> Any:
         return {
             "copied": desk.store.copied,
             "locked": keys[0],
             "protected": keys[1],
+            "seeds": keys[2],
             "damages": [damage(each) for each in desk.store.damage.known],
             "forks": [author.hex() for author in desk.store.forks],
         }
 
-    return desk.core.run(lambda logs: (logs.keys.is_locked, logs.keys.is_protected)).addCallback(told)
+    asked_for = desk.core.run(
+        lambda logs: (logs.keys.is_locked, logs.keys.is_protected, logs.keys.seed_count)
+    )
+    return asked_for.addCallback(told)
 
 
 def _clock(desk: Desk, asked: Asked, asker: Asker) -> Any:

@@ -26,6 +26,11 @@ class NodeKeys:
         """Whether they are under one."""
         return bool(self._line.ask("store")["protected"])
 
+    @property
+    def seed_count(self) -> int:
+        """How many of the node's writers have their seeds there."""
+        return int(self._line.ask("store")["seeds"])
+
     def unlock(self, passphrase: str) -> None:
         """Let the node's writers sign, until it ends."""
         self._line.ask("unlock", passphrase=passphrase)

@@ -23,6 +23,10 @@ passphrase is changed there are two."""
 MAX_PASSPHRASE_CHARS: Final = 1024
 """Longer than any that is typed; what is longer is a wrong file."""
 
+KEY_PIPE_SECONDS: Final = 30.0
+"""For what writes a key into a pipe: a person may have to unlock it first, and a host that reads its file again has one
+thread less meanwhile."""
+
 AGENT_SECONDS: Final = 3.0
 """For an ssh-agent to sign or to list its keys: the store's thread waits for it, and with it whatever else is written.
 One on this machine takes a millisecond."""

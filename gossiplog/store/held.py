@@ -23,8 +23,8 @@ class Held:
     """I am what one store holds, as far as others were told.
 
     ``clock`` is the durable clock, ``local`` are the authors that write here, ``forks`` those whose logs are known as
-    forked; ``unwritten`` are proofs that are not on disk yet; ``locked`` says whether writers here wait for a passphrase.
-    All are to be read only.
+    forked; ``unwritten`` are proofs that are not on disk yet; ``locked``: writers here wait for a passphrase.  All are
+    to be read only.
     """
 
     def __init__(self, clock: MovingClock, local: AbstractSet[bytes], forks: AbstractSet[bytes]) -> None:

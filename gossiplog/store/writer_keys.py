@@ -88,6 +88,11 @@ class WriterKeys:
         """Whether there are seeds under a passphrase."""
         return any(self._sealed())
 
+    @property
+    def seed_count(self) -> int:
+        """How many writers have their seeds here."""
+        return sum(not isinstance(kept, ForeignKey) for kept in self._kept.values())
+
     def find(self, name: str) -> HeadSigner | None:
         """Return what signs for a writer."""
         kept = self._kept.get(name)
@@ -183,6 +188,12 @@ class WriterKeys:
         elif self.is_protected:
             raise locked(self._path, "each seed here")
         plain = {name: kept for name, kept in self._kept.items() if isinstance(kept, Keypair)}
+        if new is not None and self._kept and not (plain or opened):
+            raise InvalidValueError(
+                f"store {self._path} has no seed to protect: other programs sign for its writers "
+                f"({', '.join(sorted(self._kept))}), and keep their keys; protect them there, those of the ssh-agent "
+                "with ssh-keygen -p or ssh-add -x"
+            )
         if new is not None and not (plain or opened):
             raise InvalidValueError(
                 f"store {self._path} has no seed yet: give the passphrase when a writer is made, to open_store or "

@@ -8,7 +8,7 @@ Invariant: a check raises GossiplogError for what it does not take.
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, Protocol
 
 from gossiplog.errors import GossiplogError, InvalidValueError
@@ -38,6 +38,22 @@ def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
             raise ArgumentTypeError(str(error)) from None
 
     return convert
+
+
+def only_with(parser: ArgumentParser, words: str, when: Callable[[Namespace], bool], *options: str) -> None:
+    """Let it be wrong usage to say one of ``options`` unless ``when``, where nothing would come of it.
+
+    ``words``: what they are for.
+    """
+    parser.set_defaults(uses=[*(parser.get_default("uses") or ()), (words, when, options)])
+
+
+def require_used(arguments: Namespace, said: Collection[str]) -> None:
+    """End with wrong usage if an option was ``said`` of which nothing would come."""
+    for words, when, options in getattr(arguments, "uses", ()):
+        for each in options:
+            if each in said and not when(arguments):
+                arguments.wrong(f"{each} is for {words}, and would do nothing here")
 
 
 def sentence(text: str) -> str:

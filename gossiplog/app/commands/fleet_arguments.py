@@ -11,7 +11,7 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
-from gossiplog.app.commands.arguments import path
+from gossiplog.app.commands.arguments import only_with, path
 
 EXAMPLE = (
     "gossiplog fleet init --store 'postgresql:///?service=relays'\n"
@@ -42,3 +42,5 @@ def add(verb: Callable[..., ArgumentParser], run: Callable[[Namespace], int]) ->
         "--sql", action="store_true", help="with init or migrate: print what is to be done, and do nothing"
     )
     parser.add_argument("--json", action="store_true", help="with status: print one JSON object")
+    only_with(parser, "init and migrate", lambda said: said.action != "status", "--sql")
+    only_with(parser, "status", lambda said: said.action == "status", "--json")

@@ -12,7 +12,7 @@ from argparse import ArgumentParser, Namespace
 from contextlib import closing
 from typing import Final
 
-from gossiplog.app.commands.arguments import path
+from gossiplog.app.commands.arguments import only_with, path
 from gossiplog.app.commands.authors import find_author
 from gossiplog.app.commands.local import Opened, opened, opened_to_read
 from gossiplog.app.printing import as_json, say
@@ -50,6 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="freeze the author of a proof; peers get it at the next connection",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    only_with(parser, "what is printed, not for --export", lambda said: said.export is None, "--json")
 
 
 def forks(arguments: Namespace) -> int:

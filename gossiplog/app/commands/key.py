@@ -14,7 +14,7 @@ from contextlib import closing
 from typing import Final
 
 from gossiplog.app import keyfile, passphrases
-from gossiplog.app.commands.arguments import AddVerb, checked
+from gossiplog.app.commands.arguments import AddVerb, checked, only_with
 from gossiplog.app.commands.local import Opened, opened, option
 from gossiplog.app.printing import say
 from gossiplog.control.logs import NodeLogs
@@ -28,6 +28,15 @@ MOST_CHARS: Final = 4096
 """Of words, with what stands around them."""
 
 NEW: Final = "--new-passphrase-file"
+
+_OF: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    ("--writer",): ("export", "import", "agent"),
+    ("--author",): ("agent",),
+    ("--words",): ("export", "import"),
+    ("--words-file",): ("import",),
+    (NEW,): ("protect",),
+}
+"""Of which actions options are."""
 
 
 def add_verb(verb: AddVerb) -> None:
@@ -57,6 +66,8 @@ def add_verb(verb: AddVerb) -> None:
     keys.add_argument(
         NEW, dest="new_passphrase", type=checked(keyfile.passphrase), metavar="FILE", help=about
     )
+    for options, of in _OF.items():
+        only_with(keys, " and ".join(of), lambda said, of=of: said.action in of, *options)
 
 
 def key(arguments: Namespace) -> int:
@@ -179,5 +190,5 @@ MAKING: Final[Mapping[str, Callable[[Namespace], Keypair | ForeignKey]]] = {
 
 
 def _seeds(logs: Opened) -> str:
-    count = len(logs.writers())
+    count = logs.keys.seed_count
     return f"{count:,} seed{'s are' if count != 1 else ' is'}"

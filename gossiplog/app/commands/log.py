@@ -39,7 +39,6 @@ READ_BYTES: Final = 256 * 1024
 
 def add_arguments(verb: ArgumentParser) -> None:
     """Define which entries can be asked for, and in which order."""
-    verb.set_defaults(wrong=verb.error)
     order = "order: each author's by seq, or all by time (default: author; time with any of the next four)"
     verb.add_argument("--sort", choices=("author", "time"), help=order)
     about = "only the newest N"

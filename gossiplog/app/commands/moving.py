@@ -10,7 +10,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 
-from gossiplog.app.commands.arguments import AddVerb, path
+from gossiplog.app.commands.arguments import AddVerb, only_with, path
 from gossiplog.app.run_options import add_quotas
 
 
@@ -63,6 +63,7 @@ def add_verbs(verb: AddVerb, later: Callable[[str, str], Callable[[Namespace], i
     making.add_argument(
         "backup", type=path, metavar="BACKUP", help="directory of the backup, which is only read"
     )
+    only_with(making, "a store that is there already", lambda said: False, "--wait")
 
     verb(
         "compact",

@@ -88,9 +88,10 @@ async def open_or_attach(arguments: Namespace, reactor: Any) -> tuple[Store, boo
     while True:
         began = monotonic()
         if is_shown(arguments.store):
-            if arguments.listen or arguments.peer:
+            if arguments.listen or arguments.peer or arguments.finding.is_asked:
                 raise StoreInUseError(
-                    f"a node has store {arguments.store}: without --listen and --peer (gossiplog connect adds peers)"
+                    f"a node has store {arguments.store}: without --listen, --peer and options that find peers "
+                    "(gossiplog connect adds peers)"
                 )
             store = attach(arguments.store, reactor, wait=arguments.wait)
             if arguments.network:

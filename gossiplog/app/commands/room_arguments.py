@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from gossiplog.app import keyfile, log_options
-from gossiplog.app.commands.arguments import checked
+from gossiplog.app.commands.arguments import checked, only_with
 from gossiplog.app.run_options import read_listen
 from gossiplog.errors import InvalidValueError
 
@@ -52,7 +52,9 @@ def add(verbs: Any) -> None:
     )
     parser.add_argument("--make-key", action="store_true", help="print a new key and exit")
     log_options.add_arguments(parser)
-    parser.set_defaults(verb=_room, wrong=parser.error)
+    parser.set_defaults(verb=_room)
+    running = ("--listen", "--key", "--open", "--limit", "--log-json", "--log-level")
+    only_with(parser, "a room that runs, without --make-key", lambda said: not said.make_key, *running)
 
 
 def _room(arguments: Namespace) -> int:

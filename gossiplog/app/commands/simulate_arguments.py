@@ -11,7 +11,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from importlib import import_module
 from typing import Any
 
-from gossiplog.app.commands.arguments import path
+from gossiplog.app.commands.arguments import only_with, path
 
 EXAMPLE = "gossiplog simulate --nodes 50 --links 6 --authors 100 --steady --assert-copies 1.1"
 
@@ -69,7 +69,22 @@ def add(verbs: Any) -> None:
     )
     parser.add_argument("--plot", type=path, metavar="FILE", help="draw how the first seed converged, as SVG")
     parser.add_argument("--json", action="store_true", help="print one JSON object per seed")
-    parser.set_defaults(verb=simulate, wrong=parser.error)
+    parser.set_defaults(verb=simulate)
+    network = ("--nodes", "--links", "--authors", "--size", "--rate")
+    only_with(
+        parser,
+        "a network that is neither drawn nor saved",
+        lambda said: not (said.random or said.scenario),
+        *network,
+    )
+    others = ("--entries", "--topology", "--faults")
+    only_with(
+        parser,
+        "a network that is not --random, --steady or saved",
+        lambda said: not (said.random or said.scenario or said.steady),
+        *others,
+    )
+    only_with(parser, "what is not saved", lambda said: not said.scenario, "--seeds")
 
 
 def simulate(arguments: Namespace) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Final
 
-from gossiplog.app.commands.arguments import path
+from gossiplog.app.commands.arguments import only_with, path
 from gossiplog.app.commands.damage import DAMAGED
 from gossiplog.app.commands.forks import fork_line
 from gossiplog.app.commands.local import Opened, opened, opened_to_read
@@ -44,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="DIR",
         help="with --repair: another store that may have the own entries that are damaged here",
     )
+    only_with(parser, "--repair", lambda said: bool(said.repair), "--from")
 
 
 def verify(arguments: Namespace) -> int:

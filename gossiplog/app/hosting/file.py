@@ -33,7 +33,8 @@ from gossiplog.log.network import Network
 from gossiplog.log.ticket_text import is_ticket
 from gossiplog.paths import absolute
 from gossiplog.store import door
-from gossiplog.store.directory import DATABASE
+from gossiplog.store.directory import DATABASE, LOCK
+from gossiplog.store.folder import require_outside
 
 if TYPE_CHECKING:
     from gossiplog.ticket import Ticket
@@ -53,6 +54,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _KEY: Final = re.compile(r"network_|[0-9a-fA-F]{64}\Z")
 """How a text begins, beside a ticket, that lets who reads it into a network."""
+
+_TWICE: Final = re.compile("twice|Duplicate|mutate|redefine|overwrite")
+"""In what ``tomllib`` says with names of keys, which may be anything."""
 
 _KINDS: Final = {str: "a text", int: "a whole number", float: "a number"}
 
@@ -101,7 +105,8 @@ def read(path: str) -> HostFile:
         said = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError says where
         line = re.search(r"at line (\d+)", str(error))
-        raise HostFileError(path, [(int(line[1]) if line else None, f"no TOML: {error}")]) from None
+        words = "something is said twice" if _TWICE.search(str(error)) else error
+        raise HostFileError(path, [(int(line[1]) if line else None, f"no TOML: {words}")]) from None
     return _Reading(path, stat.S_IMODE(mode), text).file(said)
 
 
@@ -114,7 +119,7 @@ class _Reading:
         self._is_read_by_others = bool(mode & stat.S_IROTH)
         self._text = text
         self._wrong: list[tuple[Key, str]] = []
-        self._stores: dict[str, str] = {}
+        self._places: list[tuple[str, str, str]] = []
         self._listening: list[tuple[Key, str]] = []
         if mode & (stat.S_IWOTH | stat.S_IWGRP):
             self._complain((), f"it may be changed by other users: chmod go-w {path}")
@@ -128,8 +133,9 @@ class _Reading:
             networks = {}
         for name, about in networks.items():
             key = (TABLE, name)
-            if not _NAME.fullmatch(name):
-                self._complain(key, "a name has at most 64 letters, digits, dots, dashes and underscores")
+            if not _is_name(name):
+                words = "a name has at most 64 letters, digits, dots, dashes and underscores, and is no key"
+                self._complain(key, words)
             elif not isinstance(about, dict):
                 self._complain(key, f"a network is a table: [{TABLE}.{name}]")
             else:
@@ -154,9 +160,11 @@ class _Reading:
         store = self._needed(key, about, "store", lambda text: door.within(text, self._directory))
         network = self._needed(key, about, "network", self._key)
         state = self._needed(key, about, "state", self._directory_of) if "state" in about else None
+        if state is not None:
+            self._places.append((name, "state", state))
         values = self._values(key, about, OPTIONS, "store", "network", "state")
-        if store is not None:
-            self._stores[name] = store
+        if store is not None and door.is_in_directory(store):  # one in a database has several relays
+            self._places.append((name, "store", store))
         self._listening += [((*key, "listen"), endpoint) for endpoint in values.get("listen", ())]
         options = self._made(key, lambda: RunOptions.of(values))
         if len(self._wrong) > faults or options is None:
@@ -224,12 +232,18 @@ class _Reading:
     # -- of several
 
     def _check_apart(self) -> None:
-        """Note stores and ports of which there are two."""
-        stores: dict[str, str] = {}
-        for name, store in self._stores.items():
-            first = stores.setdefault(os.path.realpath(store), name)
-            if first != name:
-                self._complain((TABLE, name, "store"), f"it is the store of {TABLE}.{first} too")
+        """Note stores and ports of which there are two, and stores that are inside of others."""
+        first: dict[str, tuple[str, str]] = {}
+        for name, what, place in self._places:
+            other, _ = first.setdefault(os.path.realpath(place), (name, what))
+            if other != name or first[os.path.realpath(place)][1] != what:
+                self._complain((TABLE, name, what), f"it is the store of {TABLE}.{other} too")
+        for name, what, place in self._places:
+            outer = next((first[above] for above in _above(place) if above in first), None)
+            if outer is not None:
+                self._complain((TABLE, name, what), f"it is inside of {outer[1]} of {TABLE}.{outer[0]}")
+            else:
+                self._made((TABLE, name, what), lambda: require_outside(place, LOCK, DATABASE))  # noqa: B023
         bound = [(key, at, place) for key, at in self._listening if (place := place_of(at)) is not None]
         for (key, _, place), (second, at, there) in combinations(bound, 2):
             if overlap(place, there):
@@ -249,13 +263,40 @@ class _Reading:
     def _error(self) -> HostFileError:
         lines = lines_of(self._text)
         problems = [
-            (lines.get(key), f"{'.'.join(key)}: {words}" if key else words) for key, words in self._wrong
+            (lines.get(key), f"{_shown(key)}: {words}" if key else words) for key, words in self._wrong
         ]
         return HostFileError(self._path, sorted(problems, key=lambda problem: problem[0] or 0))
 
 
+def _above(path: str) -> Iterator[str]:
+    """Yield the directories in which a path is, the nearest first."""
+    at = os.path.realpath(path)
+    while (above := os.path.dirname(at)) != at:
+        yield above
+        at = above
+
+
+def _is_name(text: str) -> bool:
+    """Whether a network may be called so; what lets others in is told to nobody."""
+    return bool(_NAME.fullmatch(text)) and not (is_ticket(text) or _KEY.match(text))
+
+
+def _shown(key: Key) -> str:
+    """Return a key for people: what may be anything, also what should stand at the right of it, as a question mark."""
+    known = {TABLE, "store", "network", "state", *OPTIONS, *COMMON}
+    is_shown = [
+        part in known or _likely(part, [*known]) != [] or (at == 1 and key[0] == TABLE and _is_name(part))
+        for at, part in enumerate(key)
+    ]
+    return ".".join([part if shown else "?" for part, shown in zip(key, is_shown, strict=True)])
+
+
+def _likely(name: str, names: list[str]) -> list[str]:
+    return get_close_matches(name.replace("_", "-").lower(), names, 1)
+
+
 def _near(name: str, names: list[str]) -> str:
-    found = get_close_matches(name.replace("_", "-").lower(), names, 1)
+    found = _likely(name, names)
     return f": {found[0]}?" if found else f"; there are {', '.join(sorted(names))}"
 
 
