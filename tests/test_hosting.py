@@ -226,7 +226,7 @@ class FileTests(FileCase):
         shed = '[network.shed]\nstore = "{}"\nnetwork = "shed"'
         for inner in ("garden/shed", "garden/seeds", "link/a/b", "./x/../garden/shed"):
             [found] = self.problems(network("garden", 1), shed.format(inner))
-            self.assertIn("network.shed.store: it is inside of store of network.garden", found)
+            self.assertIn("network.shed.store: it is inside of the store of network.garden", found)
         relay = '[network.hut]\nstore = "memory:a"\nnetwork = "hut"\nstate = "garden/hut"'
         self.assertIn("network.hut.state: it is inside", self.problems(network("garden", 1), relay)[0])
         open_logs(self.place / "barn").close()

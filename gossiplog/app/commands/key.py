@@ -11,6 +11,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Final
 
 from gossiplog.app import keyfile, passphrases
@@ -67,7 +68,11 @@ def add_verb(verb: AddVerb) -> None:
         NEW, dest="new_passphrase", type=checked(keyfile.passphrase), metavar="FILE", help=about
     )
     for options, of in _OF.items():
-        only_with(keys, " and ".join(of), lambda said, of=of: said.action in of, *options)
+        only_with(keys, " and ".join(of), partial(_is_of, of), *options)
+
+
+def _is_of(actions: tuple[str, ...], arguments: Namespace) -> bool:
+    return arguments.action in actions
 
 
 def key(arguments: Namespace) -> int:

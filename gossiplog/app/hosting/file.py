@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
@@ -234,16 +235,16 @@ class _Reading:
     def _check_apart(self) -> None:
         """Note stores and ports of which there are two, and stores that are inside of others."""
         first: dict[str, tuple[str, str]] = {}
-        for name, what, place in self._places:
-            other, _ = first.setdefault(os.path.realpath(place), (name, what))
-            if other != name or first[os.path.realpath(place)][1] != what:
-                self._complain((TABLE, name, what), f"it is the store of {TABLE}.{other} too")
-        for name, what, place in self._places:
-            outer = next((first[above] for above in _above(place) if above in first), None)
+        for name, what, directory in self._places:
+            known = first.setdefault(os.path.realpath(directory), (name, what))
+            if known != (name, what):
+                self._complain((TABLE, name, what), f"it is the {known[1]} of {TABLE}.{known[0]} too")
+        for name, what, directory in self._places:
+            outer = next((first[above] for above in _above(directory) if above in first), None)
             if outer is not None:
-                self._complain((TABLE, name, what), f"it is inside of {outer[1]} of {TABLE}.{outer[0]}")
+                self._complain((TABLE, name, what), f"it is inside of the {outer[1]} of {TABLE}.{outer[0]}")
             else:
-                self._made((TABLE, name, what), lambda: require_outside(place, LOCK, DATABASE))  # noqa: B023
+                self._made((TABLE, name, what), partial(require_outside, directory, LOCK, DATABASE))
         bound = [(key, at, place) for key, at in self._listening if (place := place_of(at)) is not None]
         for (key, _, place), (second, at, there) in combinations(bound, 2):
             if overlap(place, there):
