@@ -9,7 +9,7 @@ Invariant: to look changes nothing.  It costs O(peers), O(what peers are owed) a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from math import inf
@@ -23,6 +23,7 @@ from gossiplog.live.machine import wall_ms
 from gossiplog.live.store import Store
 from gossiplog.log.keys import KeyKind, format_author, format_key, parse_author, parse_key
 from gossiplog.log.network import Network
+from gossiplog.log.segment import Head
 from gossiplog.net.bans import Ban
 from gossiplog.net.driver import Driver
 from gossiplog.net.listeners import Listeners
@@ -278,7 +279,8 @@ def _files(path: str) -> Iterator[tuple[str, int]]:
 def status_of(node: Observed, *, authors: bool) -> Status:
     """Return how a node is."""
     core, driver, progress = node.store._core, node._driver, node.progress
-    peers = (*_peers_of(driver, core),)
+    clock = core.whole_clock("listing every log (status with authors=False is)") if authors else None
+    peers = (*_peers_of(driver),)
     weights, budget = core.weigh(), driver.replica.core.budget
     return Status(
         node=node.id,
@@ -314,14 +316,15 @@ def status_of(node: Observed, *, authors: bool) -> Status:
         ),
         commits=core.thread.commits,
         troubles=node._troubles.all(),
-        authors=(*authors_of(core, node.over_quota),) if authors else (),
+        authors=(*authors_of(core, node.over_quota, clock.items()),) if clock is not None else (),
         locked=core.held.locked,
     )
 
 
-def _peers_of(driver: Driver, core: StoreCore) -> Iterator[PeerStatus]:
+def _peers_of(driver: Driver) -> Iterator[PeerStatus]:
     """Yield how each peer is.  O(peers and what they are owed)."""
     sessions = driver.replica.core.sessions
+    seq = driver.replica.core.heads.clock.seq  # of whom anything is owed, the head is in memory
     now = driver.seconds()
     for number, peer in driver.peers.items():
         link, session = driver.links[number], sessions[number]
@@ -329,7 +332,7 @@ def _peers_of(driver: Driver, core: StoreCore) -> Iterator[PeerStatus]:
             **_about(peer),
             up_seconds=now - session.began_at,
             entries_to_come=driver.replica.pulls.schedule.sources[number].entries_ahead,
-            entries_to_send=session.outbox.entries_owed(core.clock.seq),
+            entries_to_send=session.outbox.entries_owed(seq),
             entries_out=link.entries_out,
             bytes_in=link.channel.bytes_in,
             bytes_out=link.channel.bytes_out,
@@ -342,11 +345,13 @@ def _about(peer: Peer) -> Mapping[str, Any]:
     return asdict(peer)
 
 
-def authors_of(core: StoreCore, refused: Mapping[bytes, Any], begin: bytes = b"") -> Iterator[AuthorStatus]:
-    """Yield how each log is, in the order of authors from ``begin`` on.  O(authors)."""
+def authors_of(
+    core: StoreCore, refused: Mapping[bytes, Any], heads: Iterable[tuple[bytes, Head]]
+) -> Iterator[AuthorStatus]:
+    """Yield how the logs with these heads are."""
     weights, forks, local = core.weigh(), core.forks, core.local
     blocked = core.interest.choices.blocked
-    for author, head in core.clock.range(begin):
+    for author, head in heads:
         quota = refused.get(author)
         yield AuthorStatus(
             author,

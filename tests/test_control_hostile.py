@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest.mock import patch
 
 from twisted.internet.testing import StringTransport
@@ -17,6 +18,7 @@ from gossiplog.control.connection import Connection
 from gossiplog.control.line import Line
 from gossiplog.control.logs import NodeLogs
 from gossiplog.control.messages import Asked, content, decode, encode, error_of, failure
+from gossiplog.control.node_clock import NodeClock
 from gossiplog.control.opening import shown
 from gossiplog.control.place import ControlSocket, connect
 from gossiplog.control.server import Control
@@ -141,7 +143,7 @@ class ServerTests(ServerCase):
             b'{"do": "rows", "author": "zz", "first": 1, "bytes": 1}',
             b'{"do": "rows", "author": "' + b"00" * 32 + b'", "first": true, "bytes": 1}',
             b'{"do": "rows", "author": "' + b"00" * 32 + b'", "first": -1, "bytes": 1}',
-            b'{"do": "clock", "after": "xyz"}',
+            b'{"do": "clock", "from": "xyz"}',
             b'{"do": "cursor", "name": "a", "is": 7}' * 2,
             b'{"do": "write"}',
             b'{"do": "write", "requests": [7]}',
@@ -404,15 +406,13 @@ class ServerTests(ServerCase):
         for name in "abcde":
             self.site.append(b"x", name=name)
         connection, transport = self.greeted()
-        heads: list[Any] = []
-        while (
-            len(
-                part := self.ask(connection, transport, do="clock", after=heads[-1][0] if heads else "")["is"]
-            )
-            == 2
-        ):
-            heads += part
-        self.assertEqual([bytes.fromhex(each[0]) for each in [*heads, *part]], [*self.site.store.clock])
+        asked = SimpleNamespace(ask=lambda do, **said: self.ask(connection, transport, do=do, **said)["is"])
+        clock, held = NodeClock(cast(Line, asked)), self.site.store.clock
+        self.assertEqual([*clock.range()], [*held.items()])
+        [*_, third, fourth, _] = held
+        self.assertEqual([each for each, _ in clock.range(third, fourth)], [third])
+        self.assertEqual((clock.head(third), clock.seq(bytes(32))), (held.head(third), 0))
+        self.assertEqual((len(clock), clock.total(), bytes(32) in clock), (5, 5, False))
         [first, second] = self.ask(connection, transport, do="authors")["is"]
         [third, _] = self.ask(connection, transport, do="authors", after=second[0])["is"]
         found = [(each.author.hex(), *each[1:]) for each in self.site.node.status().authors[:3]]

@@ -173,7 +173,7 @@ class Serving:
 
     def status(self) -> str:
         """Say how it is."""
-        progress, authors = self.node.progress, len(self.store.clock)
+        progress, authors = self.node.progress, len(self.store._core.clock)
         peers = len(progress.peers)
         return f"{peers:,} peer{'s' * (peers != 1)}, {authors:,} author{'s' * (authors != 1)}, {in_words(progress)}"
 

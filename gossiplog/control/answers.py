@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from math import inf
 from typing import Any, Final
@@ -34,8 +34,10 @@ from gossiplog.gossip.interest import KEPT_AS
 from gossiplog.live.machine import wall_ms
 from gossiplog.live.results import Result
 from gossiplog.log.body import decode_body, encode_bodies
+from gossiplog.log.clock_view import HeadView, whole
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.fork import decode_proof, encode_proof
+from gossiplog.log.segment import Head
 from gossiplog.net.bans import OPERATOR
 from gossiplog.status import authors_of
 from gossiplog.store.directory import DRAFT
@@ -69,11 +71,20 @@ def _store(desk: Desk, asked: Asked, asker: Asker) -> Any:
 
 
 def _clock(desk: Desk, asked: Asked, asker: Asker) -> Any:
-    begin = asked.key("after") + b"\0" if asked.text("after", "") else b""
-    return [
-        [author.hex(), head.seq, head.id.hex()]
-        for author, head in islice(desk.core.clock.range(begin), limits.CONTROL_PAGE)
-    ]
+    begin = asked.content("from") if "from" in asked else b""
+    end = asked.content("below") if "below" in asked else b""
+
+    def told(found: Iterable[tuple[bytes, Head]]) -> list[Any]:
+        return [[author.hex(), head.seq, head.id.hex()] for author, head in found]
+
+    clock = whole(desk.core.clock)
+    if clock is not None:
+        return told(_page(clock, begin, end))
+    return desk.core.run(lambda logs: _page(logs.clock, begin, end)).addCallback(told)
+
+
+def _page(clock: HeadView, begin: bytes, end: bytes = b"") -> list[tuple[bytes, Head]]:
+    return [*islice(clock.range(begin, end), limits.CONTROL_PAGE)]
 
 
 def _writers(desk: Desk, asked: Asked, asker: Asker) -> Any:
@@ -105,7 +116,8 @@ def _write(desk: Desk, asked: Asked, asker: Asker) -> Any:
     waits = [_begin(desk, each, authors) for each in requests]
 
     def done(results: list[tuple[bool, Any]]) -> Any:
-        heads = [(author, desk.core.clock.head(author)) for author in authors]
+        local = [author for author in authors if author in desk.core.local]
+        heads = [(author, desk.core.clock.head(author)) for author in local]
         return {
             "results": [value if fine else failure(value.value) for fine, value in results],
             "heads": [[author.hex(), head.seq, head.id.hex()] for author, head in heads if head is not None],
@@ -262,9 +274,15 @@ def _status(desk: Desk, asked: Asked, asker: Asker) -> Any:
 
 def _authors(desk: Desk, asked: Asked, asker: Asker) -> Any:
     """A page of them: to put ten thousand keys into words takes longer than others should wait."""
-    begin = asked.key("after") + b"\0" if asked.text("after", "") else b""
-    found = islice(authors_of(desk.core, desk.node.over_quota, begin), limits.CONTROL_PAGE)
-    return [[author.hex(), *about] for author, *about in found]
+    begin, refused = asked.key("after") + b"\0" if "after" in asked else b"", desk.node.over_quota
+    clock = whole(desk.core.clock)
+
+    def told(heads: Iterable[tuple[bytes, Head]]) -> list[Any]:
+        return [[author.hex(), *about] for author, *about in authors_of(desk.core, refused, heads)]
+
+    if clock is not None:
+        return told(_page(clock, begin))
+    return desk.core.run(lambda logs: _page(logs.clock, begin)).addCallback(told)
 
 
 def _host(desk: Desk, asked: Asked, asker: Asker) -> Any:

@@ -122,7 +122,9 @@ class NodeThread(StoreThread):
         with self._lock:
             for author in said["forgotten"]:
                 self._heads.pop(author, None)
-            self._heads.update((head[0], head) for head in said["heads"])
+            for author, seq, head, before in said["heads"]:
+                told = self._heads.get(author)
+                self._heads[author] = author, seq, head, before if told is None else told[3]
             self._forgotten.update(dict.fromkeys(said["forgotten"]))
             self._forked.update(dict.fromkeys(said["forked"]))
             is_asked, self._is_asked = self._is_asked, True

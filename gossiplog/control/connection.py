@@ -23,7 +23,9 @@ from gossiplog.control.messages import Asked, cost, decode, encode, failure
 from gossiplog.errors import ControlError, GossiplogError
 from gossiplog.live.interrupts import pass_on
 from gossiplog.live.logger import NodeLog
+from gossiplog.log.segment import Head
 from gossiplog.net.sockets import unsent_bytes
+from gossiplog.store.requests import CommitReport
 
 _log = NodeLog()
 
@@ -83,7 +85,7 @@ class Connection(twisted.Protocol):
         self._is_over = False
         self._idle: list[Deferred[None]] = []
         self._watches = False
-        self._news: dict[bytes, None] = {}
+        self._news: dict[bytes, tuple[Head, int]] = {}  # and from where it came
         self._forgotten: dict[bytes, None] = {}
         self._forked: dict[bytes, None] = {}
         self._alarm: Any = None
@@ -240,25 +242,29 @@ class Connection(twisted.Protocol):
         """Tell it what is new from now on."""
         self._watches = True
 
-    def tell(self, heads: Any, forgotten: Any, forked: Any) -> None:
+    def tell(self, report: CommitReport) -> None:
         """Something is new on disk; kept, by author, until the client reads."""
         if self._watches:
-            self._forgotten.update(dict.fromkeys(forgotten))
-            self._news.update(dict.fromkeys(heads))
-            self._forked.update(dict.fromkeys(forked))
+            for author in report.forgotten:
+                self._forgotten[author] = None
+                self._news.pop(author, None)
+            for author, head in report.heads.items():
+                before = None if author in report.forgotten else report.before.get(author)
+                told = self._news.get(author) or (before, 0 if before is None else before.seq)
+                self._news[author] = head, told[1]
+            self._forked.update(dict.fromkeys(report.forked))
             self._flush_news()
 
     def _flush_news(self) -> None:
-        clock = self._control.desk.core.clock
         while (self._news or self._forgotten or self._forked) and not (self._is_paused or self._is_over):
             some = [*self._news][:NEWS_AUTHORS]
-            for author in some:
-                del self._news[author]
-            heads = [(author, clock.head(author)) for author in some]
+            heads = [(author, *self._news.pop(author)) for author in some]
             self._send(
                 {
                     "news": {
-                        "heads": [[author.hex(), head.seq, head.id.hex()] for author, head in heads if head],
+                        "heads": [
+                            [author.hex(), head.seq, head.id.hex(), seq] for author, head, seq in heads
+                        ],
                         "forgotten": [author.hex() for author in self._forgotten],
                         "forked": [author.hex() for author in self._forked],
                     }

@@ -25,6 +25,7 @@ from gossiplog.control.messages import (
     pairs_of,
     segment_of,
 )
+from gossiplog.control.node_clock import NodeClock
 from gossiplog.control.outcomes import (
     backed_up_of,
     compacted_of,
@@ -124,22 +125,22 @@ class NodeLogs:
         return {key_of(each) for each in self._about["forks"]}
 
     @cached_property
-    def clock(self) -> Clock:
-        """How far each log is on the node's disk, as of when it was asked for, or of the last news."""
-        return Clock((key_of(author), Head(seq, key_of(head))) for author, seq, head in self._pages("clock"))
+    def clock(self) -> Clock | NodeClock:
+        """How far each log is on the node's disk, as of when it was asked for, or of the last news; where the node does
+        not have all of that in memory, as of now."""
+        there = NodeClock(self.line)
+        return there if self.line.about.get("paged") else Clock(there.range())
 
     def status(self, *, authors: bool = False) -> dict[str, Any]:
         """Return how the node is, as its :meth:`gossiplog.Node.status` in JSON."""
         said: dict[str, Any] = self.line.ask("status")
-        rows = self._pages("authors") if authors else ()
-        said["authors"] = [_author(*each) for each in rows]
+        said["authors"] = [_author(*each) for each in self._authors()] if authors else []
         return said
 
-    def _pages(self, do: str) -> Iterator[list[Any]]:
-        """Yield what comes in pages, in the order of authors."""
-        after = ""
+    def _authors(self) -> Iterator[list[Any]]:
+        after = None
         while True:
-            page = self.line.ask(do, after=after)
+            page = self.line.ask("authors", after=after)
             yield from page
             if len(page) < limits.CONTROL_PAGE:
                 return
@@ -211,19 +212,25 @@ class NodeLogs:
         Its segments have no bodies: they only say what there is to be read.
         """
         gone = tuple(key_of(each) for each in forgotten)
+        clock = self.clock if isinstance(self.clock, Clock) else None
         for author in gone:
-            self.clock.discard(author)
+            if clock is not None:
+                clock.discard(author)
             self.forks.discard(author)
         moved: dict[bytes, Head] = {}
+        before: dict[bytes, Head | None] = {}
         segments = []
-        for author, head in ((key_of(each), Head(seq, key_of(head))) for each, seq, head in heads):
-            held = self.clock.seq(author)
+        for each, seq, id_, *from_seq in heads:
+            author, head = key_of(each), Head(seq, key_of(id_))
+            held = clock.seq(author) if clock is not None else from_seq[0]
             if head.seq > held:
                 segments.append(Segment(author, held + 1, head.seq - held, b"", b"", b""))
                 moved[author] = head
-                self.clock.set(author, head)
+                before[author] = Head(held, b"") if held else None
+                if clock is not None:
+                    clock.set(author, head)
         self.forks.update(new := [key_of(each) for each in forked])
-        return CommitReport(results, segments, moved, gone, forked=tuple(new))
+        return CommitReport(results, segments, moved, gone, forked=tuple(new), before=before)
 
     def choose(
         self, change: str, authors: Sequence[bytes], *, only: bool | None = None, delete: bool = False

@@ -123,6 +123,7 @@ class Control:
                 "node": node.id.hex(),
                 "network": node.network.discovery_id.hex(),
                 "store": self.desk.store.path,
+                "paged": not self.desk.core.clock.is_whole,
             }
         }
 
@@ -166,4 +167,4 @@ class Control:
         report = delivery.report
         if report is not None and (report.heads or report.forgotten or report.forked):
             for connection in self.connections:
-                connection.tell(report.heads, report.forgotten, report.forked)
+                connection.tell(report)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from gossiplog.errors import ForkedWriterError, StoreClosedError
 from gossiplog.limits import OWN_ENTRIES_SECONDS, OWN_REST_SECONDS
 from gossiplog.live.job_queue import Answer
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import HeadView
 from gossiplog.log.keys import short_key
 from gossiplog.store import owning_process
 from gossiplog.store.requests import Append
@@ -50,7 +50,7 @@ class AppendGate:
     def __init__(
         self,
         reactor: Timers,
-        clock: ClockView,
+        clock: HeadView,
         forks: Container[bytes],
         write: Callable[[Any, Answer], None],
     ) -> None:

@@ -10,8 +10,10 @@ nor does what is made of it, before ``recover``.  Nothing is written to what is 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple
 
 from gossiplog.errors import (
@@ -27,7 +29,7 @@ from gossiplog.gossip.interest import KEPT_AS, Choices
 from gossiplog.gossip.saved_book import KEPT_AS as BOOK
 from gossiplog.limits import FILL_ROWS
 from gossiplog.live.hands import Hands, OwnHands, node_of
-from gossiplog.live.reading_logs import READ_BYTES, Stretch, read_logs
+from gossiplog.live.reading_logs import LOGS_AT_ONCE, READ_BYTES, Stretch, heads_of, read_logs
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.fork import ForkProof
@@ -138,9 +140,9 @@ class _Copying:
 
     def run(self, seeds: bool, check: bool) -> BackedUp:
         self._copy_values()
-        ends, forks, choices = self._hands.read(self._look)
-        self._forget(choices, {author for author, _ in ends})
-        self._copy_logs(ends)
+        forks, choices = self._hands.read(self._look)
+        self._forget(choices)
+        self._copy_logs()
         for author in forks:
             if author not in self._logs.forks:
                 self._do([AddFork(self._hands.read(partial(_proof, author)))])
@@ -153,12 +155,8 @@ class _Copying:
         return BackedUp(self._entries, len(self._authors), self._left_out, report)
 
     @staticmethod
-    def _look(logs: Logs) -> tuple[list[tuple[bytes, Head]], list[bytes], Choices]:
-        return (
-            [*logs.clock.items()],
-            sorted(logs.forks),
-            Choices.load(logs.meta(KEPT_AS), frozenset(logs.local)),
-        )
+    def _look(logs: Logs) -> tuple[list[bytes], Choices]:
+        return sorted(logs.forks), Choices.load(logs.meta(KEPT_AS), frozenset(logs.local))
 
     def _copy_values(self) -> None:
         """Copy what is said of logs before they are copied, so that no cursor is beyond its log."""
@@ -178,25 +176,29 @@ class _Copying:
         requests += [SetCursor(name, None) for name in {*self._logs.cursor_names()} - {*names}]
         self._do(requests)
 
-    def _forget(self, choices: Choices, held: set[bytes]) -> None:
+    def _forget(self, choices: Choices) -> None:
         """Delete what was blocked and deleted in the store."""
-        gone = [author for author in self._logs.clock if author not in held and not choices.wants(author)]
+        unwanted = (author for author, _ in self._logs.clock.range() if not choices.wants(author))
+        gone: list[bytes] = []
+        while some := [*islice(unwanted, LOGS_AT_ONCE)]:
+            gone += self._hands.read(partial(_not_held, some))
         self._do([Forget(author) for author in gone if author not in self._logs.local])
         while gone and self._logs.reclaim():
             pass
 
-    def _copy_logs(self, ends: list[tuple[bytes, Head]]) -> None:
-        wanted = []
-        for author, end in ends:
+    def _wanted(self) -> Iterator[Stretch]:
+        for author, end in heads_of(self._hands):
             ours = self._logs.clock.head(author)
             if ours is not None and ours.seq == end.seq and ours.id != end.id:
                 self._left_out[author] = _ANOTHER
             else:
-                wanted.append(Stretch(author, 1 if ours is None else ours.seq + 1, end.seq))
+                yield Stretch(author, 1 if ours is None else ours.seq + 1, end.seq)
+
+    def _copy_logs(self) -> None:
         requests: list[Request] = []
         coming: dict[bytes, Head] = {}
         size = 0
-        for author, rows in read_logs(self._hands, wanted):
+        for author, rows in read_logs(self._hands, self._wanted()):
             if isinstance(rows, StoreError):
                 self._left_out[author] = str(rows)
                 continue
@@ -265,6 +267,10 @@ class _Copying:
                 if isinstance(result, GossiplogError):
                     raise result
             left = again
+
+
+def _not_held(authors: list[bytes], logs: Logs) -> list[bytes]:
+    return [author for author in authors if author not in logs.clock]
 
 
 def _proof(author: bytes, logs: Logs) -> ForkProof:

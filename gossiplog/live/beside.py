@@ -18,8 +18,9 @@ from gossiplog.errors import StoreClosedError
 from gossiplog.live.core import StoreCore
 from gossiplog.live.hands import Hands
 from gossiplog.live.results import Result, deliver, why_over
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import whole
 from gossiplog.log.disk_cost import Weights
+from gossiplog.log.segment import Head
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Reply, Request
 
@@ -33,7 +34,6 @@ class SharedHands:
     """I use an open store from a thread of my own, by way of its reactor."""
 
     def __init__(self, core: StoreCore) -> None:
-        self.clock: ClockView = core.clock
         self.forks: AbstractSet[bytes] = core.forks
         self._core = core
         self._is_stopped = False
@@ -41,6 +41,11 @@ class SharedHands:
     def stop(self) -> None:
         """Do no more steps."""
         self._is_stopped = True
+
+    def head(self, author: bytes) -> Head | None:
+        """The durable head of an author."""
+        clock = whole(self._core.clock)
+        return self.read(lambda logs: logs.clock.head(author)) if clock is None else clock.head(author)
 
     def weights(self) -> Weights:
         """What each author takes on disk; found out at the first time, O(rows)."""

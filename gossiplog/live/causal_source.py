@@ -92,10 +92,11 @@ class CausalSource:
         self._moved: dict[bytes, int] = {}
         self._causal = Causal(self._read.copy().seq, self._comes if selection.live else None, settle)
         self._causal.tick(store.reactor.seconds(), wall_ms(store.reactor))
-        for author, head in store.clock.items():
+        clock = store.whole_clock("reading in causal order")
+        for author, head in clock.items():
             if head.seq == self._read.seq(author):
                 self._compare(author, head.id)
-        self._held = {author: head.seq for author, head in store.clock.items()}  # when we began
+        self._held = {author: head.seq for author, head in clock.items()}  # when we began
         self._came: list[tuple[bytes, int, float]] | None = []  # meanwhile
 
     # -- as a reader sees it

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple
 
 from gossiplog.live.hands import Hands, node_of
+from gossiplog.live.reading_logs import heads_of
 from gossiplog.store.logs import Logs
 
 MERGE_BYTES: Final = 256 * 1024
@@ -35,9 +37,9 @@ def compact(hands: Hands) -> Compacted:
     if node_of(hands):
         return hands.read(lambda logs: logs.compact())  # type: ignore[attr-defined,no-any-return]
     before = hands.read(_size)
-    authors = hands.read(lambda logs: [*logs.clock])
-    for at in range(0, len(authors), AUTHORS_AT_ONCE):
-        hands.read(partial(_look_at, authors[at : at + AUTHORS_AT_ONCE]))
+    authors = (author for author, _ in heads_of(hands))
+    while some := [*islice(authors, AUTHORS_AT_ONCE)]:
+        hands.read(partial(_look_at, some))
         while hands.read(_merge):
             pass
     while hands.read(_reclaim):

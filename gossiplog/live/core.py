@@ -28,6 +28,7 @@ from gossiplog.live.store_front import StoreFront
 from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.tips import Tips
 from gossiplog.live.views_work import ViewsWork
+from gossiplog.log.clock_view import ClockView, CountedView, whole_of
 from gossiplog.log.disk_cost import Weights
 from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs
@@ -84,7 +85,8 @@ class StoreCore:
             )
             self._views_work = ViewsWork(own_place, self.thread.views, self.check_open, reactor, path)
             self.front = StoreFront(self.thread, self.held, copied, reactor)
-            self.clock, self.local, self.forks = self.held.clock, self.held.local, self.held.forks
+            self.clock: CountedView = self.held.clock
+            self.local, self.forks = self.held.local, self.held.forks
             self.damage = DamageReports(reactor, path, damages)
             self._open_views: OpenViews | None = None
             self.notices = OrderNotices(reactor)
@@ -181,6 +183,13 @@ class StoreCore:
     def forget(self, source: Bringing) -> None:
         """``source`` ended."""
         self._sources.pop(source, None)
+
+    def whole_clock(self, what: str) -> ClockView:
+        """Return the clock for ``what`` needs every head of it in memory.
+
+        Raises :class:`SharedStoreError` where only some of them are.
+        """
+        return whole_of(self.clock, self.path, what)
 
     def append(self, author: bytes, bodies: list[bytes]) -> Result[range]:
         """Append encoded bodies to a local log; fires after the commit with their seqs."""

@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from gossiplog.errors import InvalidValueError, StoreError
 from gossiplog.live.hands import Hands
-from gossiplog.live.reading_logs import Stretch, read_logs
+from gossiplog.live.reading_logs import Stretch, heads_of, read_logs
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import has_holes
 from gossiplog.paths import AnyPath, absolute
@@ -76,7 +76,8 @@ class Export:
             yield piece
 
     def _pieces(self) -> Iterator[bytes]:
-        network, ends, forks = self._hands.read(self._look)
+        network, forks = self._hands.read(self._look)
+        ends = ((author, head.seq) for author, head in heads_of(self._hands) if self._chooses(author))
         yield self._writer.begin(network)
         since = self._since
         firsts = ((author, 1 if since is None else since.seq(author) + 1, end) for author, end in ends)
@@ -105,9 +106,8 @@ class Export:
                 yield self._writer.proof(proof)
         yield self._writer.end()
 
-    def _look(self, logs: Logs) -> tuple[bytes | None, list[tuple[bytes, int]], list[bytes]]:
-        ends = [(author, head.seq) for author, head in logs.clock.items() if self._chooses(author)]
-        return logs.meta(NETWORK), ends, sorted(filter(self._chooses, logs.forks))
+    def _look(self, logs: Logs) -> tuple[bytes | None, list[bytes]]:
+        return logs.meta(NETWORK), sorted(filter(self._chooses, logs.forks))
 
     def _chooses(self, author: bytes) -> bool:
         return self._only is None or author in self._only

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol, TypeVar
 
-from gossiplog.log.clock_view import ClockView
 from gossiplog.log.disk_cost import Weights
+from gossiplog.log.segment import Head
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Reply, Request
 
@@ -22,9 +22,8 @@ T = TypeVar("T")
 class Hands(Protocol):
     """Who does the steps of work on a store."""
 
-    @property
-    def clock(self) -> ClockView:
-        """What is durable."""
+    def head(self, author: bytes) -> Head | None:
+        """The durable head of an author, None if nothing is held."""
 
     @property
     def forks(self) -> AbstractSet[bytes]:
@@ -49,10 +48,13 @@ class OwnHands:
     """I use logs that nobody else does."""
 
     def __init__(self, logs: Logs) -> None:
-        self.clock: ClockView = logs.clock
         self.forks: AbstractSet[bytes] = logs.forks
         self._logs = logs
         self._weights: Weights | None = None
+
+    def head(self, author: bytes) -> Head | None:
+        """The durable head of an author."""
+        return self._logs.clock.head(author)
 
     def weights(self) -> Weights:
         """What each author takes on disk."""

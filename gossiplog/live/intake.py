@@ -78,7 +78,7 @@ class Intake:
 
     def head(self, author: bytes) -> Head:
         """Return how far a log is held, with what is on its way to the disk."""
-        return self._coming.get(author) or self._hands.clock.head(author) or Head(0, genesis_id(author))
+        return self._coming.get(author) or self._hands.head(author) or Head(0, genesis_id(author))
 
     def take(self, segment: Segment) -> Verdict | None:
         """Take a segment, of which nothing was looked at; return why nothing of it was.

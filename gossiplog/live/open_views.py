@@ -43,6 +43,7 @@ class OpenViews:
     def open(self, view: View, kind: type[LiveView]) -> Result[Any]:
         """As :meth:`gossiplog.Store.view`."""
         check_view(view)
+        self._store.whole_clock("a view")
         before = self._views.get(view.name)
         if before is not None and not before._closed and before.error is None:
             raise InvalidValueError(

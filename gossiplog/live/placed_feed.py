@@ -87,7 +87,7 @@ class PlacedFeed:
         """Return up to which seq each author is still to be applied."""
         return {
             author: head.seq
-            for author, head in self._store.clock.items()
+            for author, head in self._store.whole_clock("a view").items()
             if self._all_gone or head.seq > self._kept.get(author, self._applied.seq(author))
         }
 

@@ -22,19 +22,24 @@ def begin_to_read(
     core: StoreCore,
     encoding: Encoding,
     selection: Selection,
-    begin: Cursor | ClockView | None,
+    after: Cursor | ClockView | None,
+    tail: bool,
     order: str,
     settle: float,
 ) -> Reader:
-    """Return a reader of what is selected, behind ``begin``; raises InvalidValueError for an order that is none."""
+    """Return a reader of what is selected, behind ``after``, or, with ``tail``, behind all that is held now.
+
+    Raises InvalidValueError for an order that is none, and :class:`SharedStoreError` for one that cannot be had.
+    """
     source: Bringing
     if order == "causal":
         from gossiplog.live.causal_source import CausalSource, check_causal
 
         check_causal(selection)
-        source = CausalSource(core, encoding, selection, begin, settle)
+        clock = core.whole_clock("reading in causal order")
+        source = CausalSource(core, encoding, selection, clock if tail else after, settle)
     elif order == "any":
-        source = Source(core, encoding, selection, begin)
+        source = Source(core, encoding, selection, after, tail=tail)
     else:
         raise wrong("order", '"any" or "causal"', order)
     if selection.live:

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from gossiplog.errors import StoreError
 from gossiplog.live.hands import Hands
-from gossiplog.log.segment import Segment, toil_bytes
+from gossiplog.log.clock_view import whole
+from gossiplog.log.segment import Head, Segment, toil_bytes
 from gossiplog.store.logs import Logs
 
 READ_BYTES: Final = 1 << 18
@@ -24,12 +25,34 @@ LOGS_AT_ONCE: Final = 256
 """Looked at in one step, that of most nothing is to be read."""
 
 
+HEADS_AT_ONCE: Final = 1024
+"""Read in one step, where they are not in memory."""
+
+
 class Stretch(NamedTuple):
     """Of this log the entries from ``first`` to ``end`` are wanted."""
 
     author: bytes
     first: int
     end: int
+
+
+def heads_of(hands: Hands) -> Iterator[tuple[bytes, Head]]:
+    """Yield the heads of all logs, by author, as they are now; where not all are in memory, ``HEADS_AT_ONCE`` as of
+    when they are wanted."""
+    begin, is_last = b"", False
+    while not is_last:
+        found, is_last = hands.read(partial(_heads, begin))
+        yield from found
+        begin = found[-1][0] + b"\0" if found else b""
+
+
+def _heads(begin: bytes, logs: Logs) -> tuple[list[tuple[bytes, Head]], bool]:
+    clock = whole(logs.clock)
+    if clock is not None:
+        return [*clock.items()], True
+    found = [*islice(logs.clock.range(begin), HEADS_AT_ONCE)]
+    return found, len(found) < HEADS_AT_ONCE
 
 
 def read_logs(hands: Hands, wanted: Iterable[Stretch]) -> Iterator[tuple[bytes, list[Segment] | StoreError]]:

@@ -4,7 +4,8 @@ Responsible for: what is read next, decoding it, and which of it is wanted.
 Must not know: who takes the entries, or how many at once.
 Invariant: no gap and no repetition between what is stored and what comes.  Per author one position, the last seq taken;
 it moves only with an entry that is, or that is not wanted.  What is damaged is passed over, and said.  At most
-``CHUNK_BYTES``, one segment more and the entries of one are held in memory.
+``CHUNK_BYTES``, one segment more and the entries of one are held in memory, and where the store has not all heads in
+memory, the heads of ``LOGS_AT_ONCE`` logs that were not looked at.
 """
 
 from __future__ import annotations
@@ -12,24 +13,29 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import partial
+from itertools import islice
+from typing import Any, Final, Protocol
 
 from gossiplog.errors import CursorMismatchError
 from gossiplog.live.bringing import Bringing
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.results import Result
 from gossiplog.live.selection import Selection, Where, passes
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import ClockView, CountedView, whole
 from gossiplog.log.cursor import Cursor, check_clock
 from gossiplog.log.encodings import Encoding
 from gossiplog.log.entry import Entry, read_entries
 from gossiplog.log.keys import short_key
-from gossiplog.log.segment import Segment, id_at
+from gossiplog.log.segment import Head, Segment, id_at
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.repair.verify import Damage
 
 CHUNK_BYTES = 256 * 1024
 """Read from disk, or taken over from commits, at once."""
+
+LOGS_AT_ONCE: Final = 1024
+"""Whose heads are asked for at once of a store that has not all in memory; more are when fewer are left to be read."""
 
 
 class Readable(Protocol):
@@ -38,8 +44,11 @@ class Readable(Protocol):
     reactor: Any
 
     @property
-    def clock(self) -> ClockView:
+    def clock(self) -> CountedView:
         """What it holds."""
+
+    def whole_clock(self, what: str) -> ClockView:
+        """Return that for ``what`` needs all of it; raise SharedStoreError where not all is in memory."""
 
     def check_caller(self) -> None:
         """Raise if nothing can be waited for here."""
@@ -69,8 +78,15 @@ class Source:
     """
 
     def __init__(
-        self, store: Readable, chosen: Encoding, selection: Selection, after: Cursor | ClockView | None = None
+        self,
+        store: Readable,
+        chosen: Encoding,
+        selection: Selection,
+        after: Cursor | ClockView | None = None,
+        *,
+        tail: bool = False,
     ) -> None:
+        """Begin behind ``after``, or, with ``tail``, behind all that is held now."""
         if after is not None:
             check_clock("after", after)
         self.store = store
@@ -80,7 +96,9 @@ class Source:
         self.closed = False
         self.damages: list[Damage] = []
         self._encoding = chosen
-        self._read = Cursor() if after is None else Cursor.of(after)
+        clock = whole(store.clock)
+        begin = clock if tail else after
+        self._read = Cursor() if begin is None else Cursor.of(begin)
         self._compared: set[bytes] = set()  # authors of whom something is skipped behind the cursor
         self._passed: dict[bytes, int] = {}
         self._unchosen: set[bytes] = set()  # authors of whom the newest are yet to be found
@@ -90,14 +108,18 @@ class Source:
         self._todo: OrderedDict[bytes, int] = OrderedDict()  # author -> last seq that is there to be read
         self._segments: deque[tuple[Segment, int]] = deque()
         self._waiting: Result[None] | None = None
+        self._begins: bytes | None = None  # of those from here on, we do not know what is held
+        self._heads: deque[tuple[bytes, Head]] = deque()  # of those before, yet to be looked at
+        self._late: dict[bytes, int] = {}  # what was committed meanwhile, of those from ``_begins`` on
+        self._tails = tail and clock is None  # we begin with what comes, wherever that is
         self._note_damage()
-        if after is not store.clock:
-            clock, author = store.clock, selection.author
+        if clock is None:
+            self._begins = None if tail else selection.author or b""
+        elif not tail:
+            author = selection.author
             for held, head in clock.items() if author is None else [(author, clock.head(author))]:
                 if head is not None:
-                    if head.seq == self._read.seq(held):
-                        self._compare(held, head.id)
-                    self._note(held, head.seq)
+                    self._look(held, head)
 
     async def step(self) -> bool:
         """Do what brings the next entry nearer; False at the end."""
@@ -107,6 +129,8 @@ class Source:
             return False
         if self._segments:
             self._unpack(*self._segments[0])
+        elif self._is_unlooked and len(self._todo) < LOGS_AT_ONCE:
+            await self._look_further()
         elif self._todo:
             await self._fetch(*next(iter(self._todo.items())))
         elif self.selection.live and not self._complete():
@@ -173,9 +197,16 @@ class Source:
         taken: dict[bytes, int] = {}
         for segment in segments:
             author = segment.author
+            if not self.selection.wants(author):
+                continue
+            if self._tails:
+                self._passed.setdefault(author, segment.first - 1)
             position = taken.get(author, 0) or self._position(author)
             end = self.selection.clamped(segment.last)
-            if end < position or not self.selection.wants(author):
+            if self._begins is not None and author >= self._begins:
+                self._late[author] = end
+                continue
+            if end < position:
                 continue
             if room > 0 and segment.bodies and segment.first <= position and author not in self._todo:
                 self._segments.append((segment, end))
@@ -209,6 +240,36 @@ class Source:
     def _position(self, author: bytes) -> int:
         """The next seq of ``author`` to be handed over, in reverse the last."""
         return max(self.selection.first, self.reached().seq(author) + 1, self._passed.get(author, 0) + 1)
+
+    @property
+    def _is_unlooked(self) -> bool:
+        """Whether there may be logs that were not looked at."""
+        return self._begins is not None or bool(self._heads)
+
+    async def _look_further(self) -> None:
+        """Look at the next logs that are held, as we begin, of a store that has not all heads in memory."""
+        if not self._heads and self._begins is not None:
+            author, begins = self.selection.author, self._begins
+            upper = b"" if author is None else author + b"\0"
+            found = await self.store.run(partial(_heads, begins, upper))
+            self._heads.extend(found)
+            self._begins = None if len(found) < LOGS_AT_ONCE else found[-1][0] + b"\0"
+        while self._heads:
+            self._look(*self._heads.popleft())
+        if self._begins is None:  # of these there was nothing when we looked
+            for author in [*self._late]:
+                self._note_late(author)
+
+    def _look(self, author: bytes, head: Head) -> None:
+        if head.seq == self._read.seq(author):
+            self._compare(author, head.id)
+        self._note(author, head.seq)
+        self._note_late(author)
+
+    def _note_late(self, author: bytes) -> None:
+        end = self._late.pop(author, 0)
+        if self._position(author) <= end:
+            self._todo[author] = max(end, self._todo.get(author, 0))
 
     def _note(self, author: bytes, held: int) -> None:
         """``author`` is on disk up to ``held``, as we begin."""
@@ -331,3 +392,7 @@ class Source:
         finally:
             self._waiting = None
             self.store.release(self)
+
+
+def _heads(begin: bytes, end: bytes, logs: Any) -> list[tuple[bytes, Head]]:
+    return [*islice(logs.clock.range(begin, end), LOGS_AT_ONCE)]

@@ -78,8 +78,11 @@ class Store:
 
     @property
     def clock(self) -> ClockView:
-        """How far each author's log is on disk; loops over it are safe."""
-        return self._core.clock
+        """How far each author's log is on disk; loops over it are safe.
+
+        Raises :class:`SharedStoreError` at a relay that has not all of it in memory.
+        """
+        return self._core.whole_clock("a clock")
 
     @property
     def forks(self) -> Set[bytes]:
@@ -214,8 +217,7 @@ class Store:
             )
         check_seconds("settle", settle)
         selection = Selection(author, first, last, newest, reverse, where, live or tail)
-        begin = self.clock if tail else after
-        return begin_to_read(self._core, find_encoding(encoding), selection, begin, order, settle)
+        return begin_to_read(self._core, find_encoding(encoding), selection, after, tail, order, settle)
 
     def heads(self) -> Result[list[Reference]]:
         """The newest entries that no other one names yet, at most 16: ``writer.append(x, after=await store.heads())``.
@@ -234,7 +236,8 @@ class Store:
         check_number("seq", seq, 1)
         chosen = find_encoding(encoding)
 
-        def decode(stretch: Stretch) -> Entry:
+        def decode(found: tuple[Stretch, int]) -> Entry:
+            stretch, held = found
             if stretch.damage is not None:
                 self._core.damage.found(stretch.damage)
                 raise StoreDamagedError(
@@ -242,11 +245,12 @@ class Store:
                     f"gossiplog verify --repair --store {self.path} brings it in order"
                 )
             if not stretch.segments:
-                raise EntryNotHeldError(author, short_key(author), seq, self.clock.seq(author))
+                raise EntryNotHeldError(author, short_key(author), seq, held)
             [entry] = read_entries(stretch.segments[0], chosen, seq, seq)
             return entry
 
-        return self._core.run(lambda logs: logs.around(author, seq, 1, seq)).addCallback(decode)  # type: ignore[return-value]
+        look = self._core.run(lambda logs: (logs.around(author, seq, 1, seq), logs.clock.seq(author)))
+        return look.addCallback(decode)  # type: ignore[return-value]
 
     def timeline(
         self,

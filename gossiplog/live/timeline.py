@@ -31,7 +31,7 @@ from gossiplog.live.page import Page, Wanted
 from gossiplog.live.results import Result, deliver
 from gossiplog.live.selection import passes
 from gossiplog.live.telling import tell
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import ClockView, CountedView
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.encodings import Encoding
 from gossiplog.log.entry import Entry
@@ -68,7 +68,7 @@ class Indexed(Protocol):
 
     path: str
     reactor: Any
-    clock: ClockView
+    clock: CountedView
     damage: DamageReports
     notices: OrderNotices
 
@@ -83,6 +83,9 @@ class Indexed(Protocol):
 
     def check_open(self) -> None:
         """Raise if it is closed."""
+
+    def whole_clock(self, what: str) -> ClockView:
+        """Return the clock for ``what`` needs all of it; raise SharedStoreError where not all is in memory."""
 
 
 class Timeline:
@@ -112,6 +115,7 @@ class Timeline:
     def page(self, wanted: Wanted, chosen: Encoding) -> Result[Page]:
         """Return the latest entries that are ``wanted``, the index made or brought up first."""
         self._store.check_open()
+        self._store.whole_clock("a timeline")
         result: Result[Page] = Result(lambda _: None, self._store.reactor)
         task: Deferred[Any] = Deferred.fromCoroutine(self._page(wanted, chosen))
         task.addBoth(lambda value: deliver(result, value))
@@ -121,6 +125,7 @@ class Timeline:
         """Return where the entries of these logs are among all, from the first to about the last that is named, the
         index made or brought up first."""
         self._store.check_open()
+        self._store.whole_clock("a timeline")
         result: Result[Known] = Result(lambda _: None, self._store.reactor)
         task = Deferred.fromCoroutine(self._in_turn(partial(known, last=last)))
         task.addBoth(lambda value: deliver(result, value, itemgetter(0)))
@@ -189,7 +194,7 @@ class Timeline:
         ):
             return
         whole, anew, gone = self._whole, self._anew, self._gone
-        authors = [*store.clock] if whole else [*self._dirty]
+        authors = [*store.whole_clock("a timeline")] if whole else [*self._dirty]
         heads = {author: head for author in authors if (head := store.clock.head(author)) is not None}
         self._whole, self._anew, filled, self._filled = False, False, whole or self._filled, False
         self._dirty, self._gone = set(), set()

@@ -44,7 +44,7 @@ class Tips:
 
     def find(self) -> Result[list[Reference]]:
         """Return the newest of the last entries of logs that no other one of their last rows names."""
-        clock = self._store.clock
+        clock = self._store.whole_clock("finding what no entry names yet")
         if self._changed is None:
             self._changed = OrderedDict.fromkeys(author for author, _ in clock.items())
         todo = [*self._changed][-limits.MAX_TIPS_READ :]

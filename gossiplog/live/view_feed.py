@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.results import Result
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import ClockView, CountedView, HeadView
 from gossiplog.log.cursor import ID8_BYTES, Cursor
 from gossiplog.log.segment import Head, Segment, toil_bytes
 from gossiplog.store.reading_around import Stretch
@@ -33,8 +33,11 @@ class Origin(Protocol):
     """What a feed needs of its store."""
 
     @property
-    def clock(self) -> ClockView:
+    def clock(self) -> CountedView:
         """What it holds."""
+
+    def whole_clock(self, what: str) -> ClockView:
+        """Return that for ``what`` needs all of it; raise SharedStoreError where not all is in memory."""
 
     @property
     def forks(self) -> Set[bytes]:
@@ -58,7 +61,7 @@ class Batch(NamedTuple):
     is_moved: bool = False
 
 
-def changed_logs(given: Cursor, clock: ClockView) -> list[bytes]:
+def changed_logs(given: Cursor, clock: HeadView) -> list[bytes]:
     """Return the authors whose log is another one than was given, or is gone, or shorter."""
     changed = []
     for author, (seq, id8) in given.items():
@@ -206,7 +209,7 @@ class Feed:
         return pieces
 
     def _look_at_all(self) -> None:
-        for author, head in self._store.clock.items():
+        for author, head in self._store.whole_clock("a view").items():
             if head.seq > self._given.seq(author):
                 self._todo[author] = head.seq
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import CountedView
 from gossiplog.notices import ViewProgress
 
 TELL_SECONDS: Final = 0.5
@@ -23,7 +23,7 @@ _LOOKS: Final = 10
 class ViewMeter:
     """I count the entries of one view; ``complete``: it had all that there was, once."""
 
-    def __init__(self, name: str, clock: ClockView, reactor: Any) -> None:
+    def __init__(self, name: str, clock: CountedView, reactor: Any) -> None:
         self.applied = 0
         self.complete = False
         self._name = name

@@ -16,7 +16,7 @@ from gossiplog.limits import MAX_REFERENCES
 from gossiplog.live.machine import wall_ms
 from gossiplog.live.results import Result
 from gossiplog.log.body import ID16_BYTES, Reference, check_reference, encode_bodies, encode_body
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import HeadView
 from gossiplog.log.encodings import Encoding, encode_payloads
 from gossiplog.log.entry import Entry
 from gossiplog.log.keys import short_key
@@ -31,7 +31,7 @@ class Appends(Protocol):
     reactor: Any
 
     @property
-    def clock(self) -> ClockView:
+    def clock(self) -> HeadView:
         """What it holds."""
 
     def append(self, author: bytes, bodies: list[bytes]) -> Result[range]:

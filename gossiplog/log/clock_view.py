@@ -1,7 +1,7 @@
 """What others may rely on in a clock, wherever its heads are.
 
-Responsible for: the protocols :class:`HeadView`, for who asks for some authors, :class:`ClockView`, for who reads all,
-and :class:`MovingClock`, for its one owner.
+Responsible for: the protocols :class:`HeadView`, for who asks for some authors, :class:`CountedView`, for who wants to
+know how much there is too, :class:`ClockView`, for who reads all, and :class:`MovingClock`, for its one owner.
 Must not know: where heads are kept; :class:`gossiplog.log.clock.Clock` has them all in memory, and
 :class:`gossiplog.log.paged_clock.PagedClock` those that are asked for.
 Invariant: what :class:`gossiplog.log.clock.Clock` says in a method of the same name holds for each of them.
@@ -10,8 +10,9 @@ Invariant: what :class:`gossiplog.log.clock.Clock` says in a method of the same 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
+from gossiplog.errors import SharedStoreError
 from gossiplog.log.segment import Head
 
 
@@ -30,22 +31,30 @@ class HeadView(Protocol):
     def __contains__(self, author: object) -> bool: ...
 
 
-class ClockView(HeadView, Protocol):
+class CountedView(HeadView, Protocol):
+    """Which entries are held of some authors, and how much it is altogether: figures that are kept, not added up."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a :class:`ClockView`: all heads are in memory."""
+
+    def total(self) -> int:
+        """Return how many entries are held altogether."""
+
+    def __len__(self) -> int: ...
+
+
+class ClockView(CountedView, Protocol):
     """Which entries are held: author -> head of its log, sorted by author."""
 
     def items(self) -> Iterator[tuple[bytes, Head]]:
         """Iterate over (author, head)."""
-
-    def total(self) -> int:
-        """Return how many entries are held altogether."""
 
     def dump(self) -> bytes:
         """Return the cursor of everything held as bytes."""
 
     def copy(self) -> MovingClock:
         """Return another one that begins with the same heads, of whoever asks: another thread, or who compares."""
-
-    def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[bytes]: ...
 
@@ -68,3 +77,22 @@ class FollowingClock(HeadView, Protocol):
 
     def move(self, author: bytes, before: Head | None, after: Head | None) -> None:
         """An author's head was one and is another now; None: nothing is held of it."""
+
+
+def whole_of(clock: CountedView, path: str, what: str) -> ClockView:
+    """Return the clock of the store at ``path`` for ``what`` needs all heads of it in memory.
+
+    Raises :class:`SharedStoreError` where they are not.
+    """
+    found = whole(clock)
+    if found is None:
+        raise SharedStoreError(
+            f"store {path} is a relay's, which has not every author in memory: {what} is not done there, but by a node "
+            "with a store of its own that is a peer of the relay (gossiplog run --connect)"
+        )
+    return found
+
+
+def whole(clock: CountedView) -> ClockView | None:
+    """Return a clock of which all heads are in memory as that; None for another one."""
+    return cast(ClockView, clock) if clock.is_whole else None

@@ -45,10 +45,14 @@ PREFIX: Final = tag_for("head")
 """Starts what a head signature covers, so that nothing signed for another purpose is a head."""
 
 _TEXT_TAG: Final = tag_for("text")
-_ALPHABET: Final = frozenset("abcdefghijklmnopqrstuvwxyz234567")
+_DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_ALPHABET: Final = frozenset(_DIGITS)
 _HEX_CHARS: Final = 2 * KEY_BYTES
 _CHECKSUM_BYTES: Final = 2
 _TEXT_CHARS: Final = 55
+_WHOLE_CHARS: Final = 51
+"""Of these, that are of the key alone; the next one has bits of its checksum."""
+
 """34 bytes in base32: 272 bits and 3 spare ones."""
 
 
@@ -167,6 +171,25 @@ def parse_key(kind: KeyKind, text: str) -> bytes:
 def format_author(author: bytes) -> str:
     """Return an author's text form."""
     return format_key(KeyKind.AUTHOR, author)
+
+
+def author_span(begins: str) -> tuple[bytes, bytes] | None:
+    """Return the bounds of authors whose id, without ``author_``, begins so; None if there can be none, and ``b""``
+    above for the end.  Of more than 51 characters the last ones are of the checksum, and are not looked at.
+
+    >>> author_span("ae"), author_span("77"), author_span("A")
+    ((b'\\x01\\x00', b'\\x01@'), (b'\\xff\\xc0', b''), None)
+    """
+    if not _ALPHABET.issuperset(begins):
+        return None
+    digits = begins[:_WHOLE_CHARS]
+    prefix = 0
+    for digit in digits:
+        prefix = prefix << 5 | _DIGITS.index(digit)
+    size = -(-5 * len(digits) // 8)
+    shift = 8 * size - 5 * len(digits)
+    lower, upper = prefix << shift, prefix + 1 << shift
+    return lower.to_bytes(size, "big"), b"" if upper >> 8 * size else upper.to_bytes(size, "big")
 
 
 def parse_author(text: str) -> bytes:

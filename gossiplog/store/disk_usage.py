@@ -7,11 +7,12 @@ Invariant: what was there in the beginning and all changes since are what is the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from gossiplog.errors import StoreDamagedError, StoreError
 from gossiplog.limits import AUTHOR_DISK_BYTES
+from gossiplog.log.clock_view import HeadView
 from gossiplog.log.disk_cost import Changes, Weights, proof_bytes
 from gossiplog.store.interface import Backend
 from gossiplog.store.merging import Merger
@@ -19,9 +20,9 @@ from gossiplog.store.requests import CommitReport
 
 
 class Weighing:
-    """I weigh the authors of one backend, who are the keys of ``clock``, and those whose fork proofs it has."""
+    """I weigh the authors of one backend, who are in ``clock``, and those whose fork proofs it has."""
 
-    def __init__(self, backend: Backend, clock: Iterable[bytes], merger: Merger) -> None:
+    def __init__(self, backend: Backend, clock: HeadView, merger: Merger) -> None:
         """Begin without anybody who wants to know."""
         self._backend = backend
         self._clock = clock
@@ -42,12 +43,13 @@ class Weighing:
 
     def weights(self) -> dict[bytes, int]:
         """Return what each author takes on disk, log and proof, as far as it can be read.  O(rows)."""
-        weights = Changes(dict.fromkeys(self._clock, AUTHOR_DISK_BYTES))  # keys that are there already
+        held = (author for author, _ in self._clock.range())
+        weights = Changes(dict.fromkeys(held, AUTHOR_DISK_BYTES))  # keys that are there already
         try:
             for author, size in self._backend.weights().items():
                 weights.add(author, size)
         except StoreDamagedError:  # what is damaged is passed over, log by log
-            for author in self._clock:
+            for author, _ in self._clock.range():
                 with suppress(StoreDamagedError):
                     for row in self._backend.rows(author):
                         weights.row(author, row.size)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreCopiedError, StoreDamagedError
 from gossiplog.limits import CHECKED_ENDS_BYTES, MAX_SEQ
-from gossiplog.log.clock_view import ClockView, MovingClock
+from gossiplog.log.clock_view import CountedView, MovingClock
 from gossiplog.log.keys import format_author, genesis_id, short_key
 from gossiplog.log.segment import Head, Segment, verify
 from gossiplog.store.checked_rows import find_rows
@@ -49,7 +49,7 @@ class TornEnds:
         self._torn: dict[bytes, Torn] = {}
         self.lost: dict[bytes, int] = {}
         room = CHECKED_ENDS_BYTES
-        others = islice(clock, CHECKED_ENDS_BYTES // _ROW_BYTES)
+        others = (author for author, _ in islice(clock.range(), CHECKED_ENDS_BYTES // _ROW_BYTES))
         for author in list(chain(own, (author for author in others if author not in own))):
             if room <= 0 and author not in own:
                 break
@@ -68,9 +68,9 @@ class TornEnds:
             for author, torn in self._torn.items()
         ]
 
-    def said(self) -> ClockView:
-        """Return the clock as the store says it is."""
-        if not self._torn:
+    def said(self) -> CountedView:
+        """Return the clock as the store says it is; where not all of it is in memory, as it is."""
+        if not self._torn or not self._clock.is_whole:
             return self._clock
         clock = self._clock.copy()
         for author, torn in self._torn.items():

@@ -18,6 +18,7 @@ from gossiplog.app.commands.local import Opened
 from gossiplog.app.printing import StatusLine
 from gossiplog.limits import MAX_AHEAD_MS
 from gossiplog.live.telling import tell
+from gossiplog.log.clock_view import whole_of
 from gossiplog.log.encodings import encoding
 from gossiplog.log.entry import Entry, read_entry
 from gossiplog.log.place import Place
@@ -56,7 +57,8 @@ class ByTime:
             until_ms = int(time.time() * 1000) + MAX_AHEAD_MS
             if until is not None:
                 until_ms = max(until_ms, moment_place(until).ms)
-            finish(index.indexing.follow(dict(logs.clock.items()), until_ms=until_ms), told)
+            clock = whole_of(logs.clock, logs.path, "sorting by time")
+            finish(index.indexing.follow(dict(clock.items()), until_ms=until_ms), told)
         for gap in index.zones.gaps(authors):
             damaged(Damage(*gap))
 

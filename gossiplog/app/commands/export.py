@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, BinaryIO, Final, cast
 
-from gossiplog.app.commands.authors import find_author
+from gossiplog.app.commands.authors import find_author, named
 from gossiplog.app.commands.damage import DAMAGED
 from gossiplog.app.commands.local import opened_to_read
 from gossiplog.app.printing import complain, say
@@ -37,8 +37,10 @@ def export(arguments: Namespace) -> int:
     """Write what a store holds; say how much it was, and what was left out, with exit status 3."""
     since = Had(arguments.since)
     with closing(opened_to_read(arguments.store, arguments.wait)) as logs:
-        known = {*logs.clock, *logs.forks}
-        chosen = [find_author(known, text, "the store holds nothing of it") for text in arguments.author]
+        chosen = [
+            find_author({*named(logs.clock, text), *logs.forks}, text, "the store holds nothing of it")
+            for text in arguments.author
+        ]
         wanted = Export(OwnHands(cast(Any, logs)), chosen or None, since)
         is_stream = arguments.file == STANDARD
         done = export_to(wanted, standard_output() if is_stream else arguments.file)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from gossiplog.app.commands.arguments import AddVerb
-from gossiplog.app.commands.authors import find_author
+from gossiplog.app.commands.authors import find_author, named
 from gossiplog.app.commands.local import Opened, opened, opened_to_read
 from gossiplog.app.printing import say
 from gossiplog.control.logs import NodeLogs
@@ -96,7 +96,7 @@ def _choose(
         kept = logs.meta(KEPT_AS)
         choices = Choices.load(kept, logs.local)
         before = choices.mode
-        known = [*logs.clock, *logs.local, *choices.chosen, *choices.blocked]
+        known = [*logs.local, *choices.chosen, *choices.blocked]
         authors = [_author(logs, known, text) for text in arguments.id]
         held = {author: logs.clock.seq(author) for author in authors}
         change(choices, authors)
@@ -133,8 +133,9 @@ def _author(logs: Opened, known: Sequence[bytes], text: str) -> bytes:
     """Return the author of a full id, held or not, or of the start of one that is held or was named before."""
     if text.startswith("author_") or len(text) == 64:
         return parse_author(text)
-    named = [author for author in set(known) if format_author(author).partition("_")[2].startswith(text)]
-    return named[0] if len(named) == 1 and named[0] not in logs.clock else find_author(logs.clock, text)
+    held = named(logs.clock, text)
+    among = [author for author in {*held, *known} if format_author(author).partition("_")[2].startswith(text)]
+    return among[0] if len(among) == 1 and not held else find_author(held, text)
 
 
 def _mode(choices: Choices) -> str:

@@ -161,7 +161,7 @@ def clock(arguments: Namespace) -> int:
         for damage in logs.damages:
             damages(damage)
         names = {author: name for name, author in logs.writers().items()}
-        for author, head in logs.clock.items():
+        for author, head in logs.clock.range():
             about: dict[str, object] = {"author": format_author(author), "seq": head.seq}
             if author in names:
                 about["writer"] = names[author]

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gossiplog.app.commands.arguments import checked
-from gossiplog.app.commands.authors import find_author
+from gossiplog.app.commands.authors import find_author, named
 from gossiplog.app.commands.chosen import Chosen, Where, read_moment, read_where
 from gossiplog.app.commands.damage import Damages
 from gossiplog.app.commands.local import Opened, opened_to_read
@@ -71,7 +71,9 @@ def log(arguments: Namespace) -> int:
 
         return react(_follow, arguments, form, damages) or damages.status
     with closing(opened_to_read(arguments.store, arguments.wait)) as logs:
-        author = find_author(logs.clock, arguments.author) if arguments.author else None
+        author = (
+            find_author(named(logs.clock, arguments.author), arguments.author) if arguments.author else None
+        )
         for damage in logs.damages:
             if author in (None, damage.author) or damage.author is None:
                 damages(damage)
@@ -110,8 +112,9 @@ def _by_time(arguments: Namespace) -> bool:
 def held(logs: Opened, author: bytes | None, damaged: Callable[[Damage], object]) -> Iterator[Entry]:
     """Yield the entries of a store, author by author, each log ascending; ``damaged`` is told what is passed over."""
     raw = encoding("bytes")
-    for one in [author] if author is not None else list(logs.clock):
-        seq, end = 1, logs.clock.seq(one)
+    upper = b"" if author is None else author + b"\0"
+    for one, (end, _) in logs.clock.range(author or b"", upper):
+        seq = 1
         while seq <= end:
             segments, damage = logs.around(one, seq, READ_BYTES)
             if damage is not None:
@@ -188,7 +191,8 @@ async def _follow(reactor: Any, arguments: Namespace, form: Form, damages: Damag
         if arguments.author and arguments.author.startswith("author_"):
             author = parse_author(arguments.author)  # its first entry may be still to come
         elif arguments.author:
-            author = find_author(store.clock, arguments.author)
+            text = arguments.author
+            author = find_author(await store._core.run(lambda logs: named(logs.clock, text)), text)
         if arguments.network and not is_attached:
             await start_node(stack, reactor, store, arguments)
         await first_of(_print(terminal, store, author, arguments.newest, where, form), terminal.broken())

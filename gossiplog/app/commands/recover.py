@@ -18,7 +18,7 @@ from gossiplog.app.commands.replicate import counted, open_existing, react
 from gossiplog.app.printing import StatusLine, say
 from gossiplog.control.logs import NodeLogs
 from gossiplog.control.opening import shown
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import HeadView
 from gossiplog.log.keys import format_author
 from gossiplog.net.catching_up import bring_back, recovered
 from gossiplog.node import Node
@@ -41,9 +41,10 @@ def _alone(arguments: Namespace) -> int:
         if not logs.copied:
             say(_no_need(logs.path))
             return 0
-        before = logs.clock.copy()
+        writers = logs.writers()
+        before = _seqs(writers, logs.clock)
         logs.recovered()
-        _report(logs.writers(), before, logs.clock, logs.forks)
+        _report(writers, before, logs.clock, logs.forks)
     return 0
 
 
@@ -54,7 +55,8 @@ async def _recover(reactor: Any, arguments: Namespace) -> None:
         if not store.copied:
             say(_no_need(store.path))
             return
-        before = store.clock.copy()
+        writers, clock = await store.writers(), store._core.clock
+        before = _seqs(writers, clock)
         for peer in arguments.peer:
             async with AsyncExitStack() as one:
                 node = Node(reactor, store, network=arguments.network)
@@ -62,7 +64,7 @@ async def _recover(reactor: Any, arguments: Namespace) -> None:
                 with StatusLine() as show:
                     await bring_back(node, peer, arguments.timeout, show)
         await recovered(store)
-        _report(await store.writers(), before, store.clock, store.forks)
+        _report(writers, before, clock, store.forks)
 
 
 def _recover_there(arguments: Namespace, logs: NodeLogs) -> int:
@@ -71,12 +73,13 @@ def _recover_there(arguments: Namespace, logs: NodeLogs) -> int:
     if not logs.copied:
         say(_no_need(logs.path))
         return 0
-    before = logs.clock.copy()
+    writers = logs.writers()
+    before = _seqs(writers, logs.clock)
     with StatusLine() as show:
         shown_so_far = counted(", ".join(arguments.peer), show)
         logs.line.ask("recover", endpoints=arguments.peer, timeout=arguments.timeout, progress=shown_so_far)
     after = NodeLogs(logs.line)
-    _report(after.writers(), before, after.clock, after.forks)
+    _report(writers, before, after.clock, after.forks)
     return 0
 
 
@@ -84,10 +87,14 @@ def _no_need(path: str) -> str:
     return f"store {path} was not copied; nothing is to be done"
 
 
+def _seqs(writers: Mapping[str, bytes], clock: HeadView) -> dict[bytes, int]:
+    return {author: clock.seq(author) for author in writers.values()}
+
+
 def _report(
-    writers: Mapping[str, bytes], before: ClockView, now: ClockView, forks: Collection[bytes]
+    writers: Mapping[str, bytes], before: Mapping[bytes, int], now: HeadView, forks: Collection[bytes]
 ) -> None:
     for name, author in sorted(writers.items()):
-        back = now.seq(author) - before.seq(author)
+        back = now.seq(author) - before[author]
         further = "its log is forked" if author in forks else f"goes on with {now.seq(author) + 1}"
         say(f"{format_author(author)} {name}: {back} entries came back, {further}")

@@ -169,5 +169,5 @@ def _row(name: str, line: Line) -> str:
         return f'<tr><th scope="row">{name}</th><td colspan="3">{state}</td></tr>'
     return (
         f'<tr><th scope="row"><a href="{name}/">{name}</a></th><td>{state}</td><td>{len(node.peers)}</td>'
-        f"<td>{len(node.store.clock)}</td></tr>"
+        f"<td>{len(node.store._core.clock)}</td></tr>"
     )

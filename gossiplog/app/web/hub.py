@@ -35,7 +35,9 @@ class Hub:
         self.feed = Feed(self._begin)
         self._node = node
         self._growth = Growth()
-        self._before = {author: head.seq for author, head in node.store.clock.items()}
+        self._before = (
+            dict[bytes, int]() if self._is_large else {a: h.seq for a, h in node.store.clock.items()}
+        )
         self._news: dict[bytes, tuple[int, int]] = {}
         self._more = 0
         self._turns = 0
@@ -46,6 +48,12 @@ class Hub:
         self._loop = LoopingCall(self._turn)
         self._loop.clock = reactor
         self._unsubscribe = node.subscribe(self._told)
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether there are too many logs to show, or not all are in memory."""
+        clock = self._node.store._core.clock
+        return not clock.is_whole or len(clock) > limits.MAX_WEB_LOGS
 
     def start(self) -> None:
         """Begin."""
@@ -60,7 +68,7 @@ class Hub:
 
     def logs(self, asked: Mapping[str, str]) -> dict[str, Any]:
         """Return a page of the logs; they are looked at once in ``WEB_LOGS_SECONDS``."""
-        if len(self._node.store.clock) > limits.MAX_WEB_LOGS:
+        if self._is_large:
             raise InvalidValueError("there are too many logs to show; see gossiplog clock")
         self._count()
         now = self._seconds()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from gossiplog.errors import BadSegmentError, BadSignatureError, StoreDamagedError
-from gossiplog.log.clock_view import ClockView, MovingClock
+from gossiplog.log.clock_view import HeadView, MovingClock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment, id_at, tail_after, verify, verify_whole
@@ -67,7 +67,7 @@ class _Repairing:
     def __init__(
         self,
         backend: Backend,
-        clock: ClockView,
+        clock: HeadView,
         local: Collection[bytes],
         damaged: VerifyReport,
         donor: Donor | None,
