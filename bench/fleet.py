@@ -12,6 +12,7 @@ import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import psycopg
 
@@ -86,12 +87,12 @@ class _Process:
         """Tell it to."""
         print(what, file=self._in, flush=True)
 
-    def hear(self) -> dict[str, object]:
+    def hear(self) -> dict[str, Any]:
         """What it says when it is done."""
         line = self._out.readline()
         if not line:
             raise SystemExit("bench: a relay failed")
-        said: dict[str, object] = json.loads(line)
+        said: dict[str, Any] = json.loads(line)
         return said
 
     def close(self) -> None:
@@ -114,8 +115,8 @@ def _writing(place: str, work: Path, count: int, kind: str, rounds: int) -> tupl
             for writer in writers:
                 writer.say(turn)
             said = [writer.hear() for writer in writers]
-            seconds = max(float(each["end"]) for each in said) - min(float(each["begin"]) for each in said)  # type: ignore[arg-type]
-            rates[turn].append(sum(float(each["done"]) for each in said) / seconds)  # type: ignore[arg-type]
+            seconds = max(each["end"] for each in said) - min(each["begin"] for each in said)
+            rates[turn].append(sum(each["done"] for each in said) / seconds)
     return median(rates["ours"]), median(rates["ours"]) / median(rates["bare"])
 
 

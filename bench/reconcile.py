@@ -20,6 +20,7 @@ from gossiplog.gossip.range_splitting import MESSAGE_ITEMS
 from gossiplog.gossip.reconcile import Reconcile
 from gossiplog.log.clock import Clock
 from gossiplog.log.fingerprint import FingerprintTree
+from gossiplog.log.leaf_sums import Away
 from gossiplog.log.segment import Head
 from gossiplog.wire.channel import MAX_RECORD_PLAINTEXT_BYTES
 from gossiplog.wire.codec import decode, encode
@@ -67,7 +68,7 @@ def reconcile(authors: int, different: int, seed: int = 1) -> dict[str, Any]:
         "hello_root_bytes": hello_bytes,
         "first_root_ms": round(first_root * 1e3, 1),
         "root_us": round(timed(lambda: [sides[0].root(SALT) for _ in range(1000)]) * 1e3, 2),
-        "update_us": round(update_seconds(random, sides[0]) * 1e6, 2),
+        "update_us": round(update_seconds(random, clocks[0], sides[0]) * 1e6, 2),
         "tree_bytes_per_author": round(tree_bytes(clocks[1]) / max(1, len(clocks[1])), 1),
     }
 
@@ -97,11 +98,11 @@ def two_clocks(
     return (Clock(ours), Clock(theirs)), missing
 
 
-def converse(sides: tuple[Heads, Heads], opening: Iterator[Ranges]) -> Conversation:
+def converse(sides: tuple[Heads, Heads], opening: Iterator[Ranges | Away]) -> Conversation:
     """Carry an exchange through; side 0 begins, and each sends a message in its turn while it has any."""
     speakers = Reconcile(SALT, starts_even=True), Reconcile(SALT, starts_even=False)
     learned: tuple[dict[bytes, int], dict[bytes, int]] = {}, {}
-    outgoing = deque([opening]), deque[Iterator[Ranges]]()
+    outgoing = deque([opening]), deque[Iterator[Ranges | Away]]()
     messages = steps = size = speaker = 0
     started = time.process_time()
     while outgoing[0] or outgoing[1]:
@@ -113,6 +114,7 @@ def converse(sides: tuple[Heads, Heads], opening: Iterator[Ranges]) -> Conversat
         speaker = 1 - speaker
         if message is None:
             continue
+        assert isinstance(message, Ranges)  # all heads are in memory
         frame = encode(message)
         messages += 1
         steps += not message.more
@@ -148,13 +150,13 @@ def hello(root: bytes) -> Hello:
     return Hello(1, 1, (), "gossiplog", bytes(16), root=root)
 
 
-def update_seconds(random: Random, holdings: Heads) -> float:
+def update_seconds(random: Random, clock: Clock, holdings: Heads) -> float:
     """One changed head, until the tree has taken it in and the new sum of all is known."""
-    authors = random.sample(list(holdings.clock), min(UPDATES, len(holdings.clock)))
-    heads = [Head(holdings.clock.seq(author) + 1, random.randbytes(32)) for author in authors]
+    authors = random.sample(list(clock), min(UPDATES, len(clock)))
+    heads = [Head(clock.seq(author) + 1, random.randbytes(32)) for author in authors]
     started = time.process_time()
     for author, head in zip(authors, heads, strict=True):
-        holdings.clock.advance(author, head)
+        clock.advance(author, head)
         holdings.settle(author)
         holdings.tree.range()
     return (time.process_time() - started) / max(1, len(authors))

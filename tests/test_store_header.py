@@ -22,7 +22,7 @@ from gossiplog.store.sqlite.header import HEADER_BYTES, PAGE_BYTES, SCHEMA_VERSI
 from gossiplog.testing.chain import Chain
 
 ALL_BITS = "GOSSIPLOG_ALL_BITS"
-"""In the environment: flip every bit of the page (an hour); ``7``: every seventh."""
+"""In the environment: flip every bit of the page (in memory a quarter of an hour); ``7``: every seventh."""
 
 
 class FlipTests(SynchronousTestCase):
