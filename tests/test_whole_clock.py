@@ -4,27 +4,40 @@ from __future__ import annotations
 
 from functools import partial
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import Store, format_author
+from gossiplog import Store, format_author, limits
 from gossiplog.app.commands.authors import find_author, named
+from gossiplog.app.commands.log import held
+from gossiplog.control.answers import ANSWERS
+from gossiplog.control.desk import Desk
+from gossiplog.control.line import Line
+from gossiplog.control.logs import NodeLogs
+from gossiplog.control.messages import Asked, decode, encode
+from gossiplog.control.server import Control
 from gossiplog.errors import CursorMismatchError, EntryNotHeldError, InvalidValueError, SharedStoreError
+from gossiplog.gossip.heads import Heads
 from gossiplog.live import reading_logs, source
 from gossiplog.live.exporting import Export, Exported
 from gossiplog.live.hands import OwnHands
 from gossiplog.log.clock import Clock
 from gossiplog.log.cursor import Cursor
 from gossiplog.log.keys import author_span
+from gossiplog.log.paged_clock import PagedClock
 from gossiplog.log.segment import Head
+from gossiplog.net import driver
+from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Accept
 from gossiplog.testing.chain import Chain
 from gossiplog.testing.network import VirtualThread
-from tests.netcase import World
+from tests.netcase import LOCAL, World
 from tests.refusing import RefusingBackend
 from tests.test_reading import Consumer
 from tests.viewcase import Counts
@@ -183,6 +196,130 @@ class ReadingTests(SynchronousTestCase):
         self.put(self.chains[0], 5)
         self.put(Chain(60), 1)
         self.assertEqual((len(clock), clock.total()), (12, 28))
+
+
+class NodeTests(SynchronousTestCase):
+    """A node that catches up, serves and is asked, all of which with no clock of all heads."""
+
+    def setUp(self) -> None:
+        self.patch(limits, "CONTROL_PAGE", PAGE)
+        self.patch(source, "LOGS_AT_ONCE", PAGE)
+        self.patch(driver, "Heads", self.heads)
+        self.world = World()
+        self.bob = self.world.site("bob")
+        self.backend = RefusingBackend()
+        with patch("tests.netcase.MemoryBackend", lambda name: self.backend):
+            self.relay = self.world.site("relay")
+        self.relay.store._core.held.follow(self.paged)
+        self.addCleanup(self.end)
+        self.authors = sorted(self.bob.author(name) for name in "abcdefghi")
+        for number, name in enumerate("abcdefghi", 1):
+            self.bob.append(*[b"x"] * number, name=name)
+        self.bob.node.connect(LOCAL.format(self.relay.listen().rpartition(":")[2]))
+        self.world.run()
+        self.control = Control(self.world.reactor, Desk(self.relay.node))
+        asked = SimpleNamespace(ask=self.ask, about=self.control.greeting["gossiplog"], path="relay")
+        self.logs = NodeLogs(cast(Line, asked))
+
+    def end(self) -> None:
+        self.control.stop()
+        for site in (self.bob, self.relay):
+            self.world.result(site.node.stop())
+            self.world.result(site.store.close())
+
+    def heads(self, clock: Any, forks: Any, local: Any, holed: Any) -> Heads:
+        """The heads of a node on this clock, of which few are in memory if it is the relay's."""
+        if clock.is_whole:
+            return Heads(clock, forks, local, holed)
+        self.paged = PagedClock(PAGE)
+        heads = Heads(self.paged, forks, local, holed)
+        heads.sum_up(self.paged, self.backend.side.range())
+        return heads
+
+    def ask(self, do: str, **said: Any) -> Any:
+        """Ask the node as a line of a control socket does."""
+        asker = SimpleNamespace(progress=lambda done, total: None)
+        request = decode(
+            encode({"do": do, **{name: value for name, value in said.items() if value is not None}})
+        )
+        answer = ANSWERS[do](self.control.desk, Asked(request), cast(Any, asker))
+        return self.world.result(answer) if isinstance(answer, Deferred) else answer
+
+    def test_it_caught_up_and_serves(self) -> None:
+        carl = self.world.site("carl")
+        carl.node.connect(LOCAL.format(self.relay.port))
+        self.world.run()
+        self.assertEqual([*carl.store.clock.items()], [*self.bob.store.clock.items()])
+        peer = self.relay.node.peers[0]
+        self.assertEqual(self.world.result(self.relay.node.when_in_sync(peer)).peer, peer)
+        self.bob.append(b"more", name="e")
+        self.world.run()
+        self.assertEqual([*carl.store.clock.items()], [*self.bob.store.clock.items()])
+        self.assertLessEqual(self.backend.side.most, PAGE)
+        self.world.result(carl.node.stop())
+        self.world.result(carl.store.close())
+
+    def test_status_and_progress(self) -> None:
+        status, node = self.relay.node.status(authors=False), self.relay.node
+        self.assertEqual((status.entries, status.log_count, status.to_come, status.to_send), (45, 9, 0, 0))
+        self.assertEqual((len(status.peers), status.caught_up, status.authors), (1, True, ()))
+        self.assertEqual((node.progress.held, node.progress.known, node.usage.authors), (45, 45, 9))
+        with self.assertRaises(SharedStoreError):
+            node.status()
+        self.bob.append(b"more", name="e")
+        self.world.run()
+        self.assertEqual(node.status(authors=False).entries, 46)
+
+    def test_what_is_asked_of_it(self) -> None:
+        logs, clock = self.logs, self.bob.store.clock
+        self.assertEqual([*logs.clock.range()], [*clock.items()])
+        self.assertEqual((len(logs.clock), logs.clock.total()), (9, 45))
+        said = logs.status(authors=True)
+        self.assertEqual(
+            [each["entries"] for each in said["authors"]], [head.seq for _, head in clock.items()]
+        )
+        for author in self.authors:
+            text = format_author(author).partition("_")[2][:20]
+            self.assertEqual(find_author(named(logs.clock, text), text), author)
+            self.assertEqual([e.seq for e in held(logs, author, print)], [*range(1, clock.seq(author) + 1)])
+        self.assertEqual(len([*held(logs, None, print)]), 45)
+        self.assertLessEqual(self.backend.side.most, PAGE)
+        report = logs.verify()
+        self.assertEqual((report.ok, report.authors, report.entries), (True, 9, 45))
+
+    def test_forks_and_bans(self) -> None:
+        ann = Chain(5)
+        ann.write(b"one", b"two")
+        self.world.result(self.relay.store.add_fork(ann.fork()))
+        self.assertEqual(self.logs.forks, {ann.author})
+        self.assertEqual(self.logs.fork_proof(ann.author).author, ann.author)
+        self.relay.node.ban(self.bob.node.id, reason="enough")
+        self.world.run()
+        self.assertEqual(
+            ([ban.reason for ban in self.relay.node.bans], self.relay.node.peers), (["enough"], [])
+        )
+
+    def test_news_say_from_where(self) -> None:
+        connection, transport = self.control.greet(None), StringTransport()
+        connection.makeConnection(transport)
+        connection.watch()
+        transport.clear()
+        self.bob.append(b"more", b"more", name="e")
+        self.world.run()
+        [head] = decode(transport.value()[:-1])["news"]["heads"]
+        self.assertEqual((head[0], head[1], head[3]), (self.bob.author("e").hex(), 7, 5))
+        report = self.logs.report([], [head])
+        self.assertEqual([(each.first, each.last) for each in report.segments], [(6, 7)])
+        connection.connectionLost()
+
+    def test_an_attached_program_keeps_no_head(self) -> None:
+        held = Held.of(cast(Logs, self.logs))
+        self.assertEqual((len(held.clock), held.clock.total(), held.clock.is_whole), (9, 45, False))
+        author = self.authors[0]
+        held.committed(self.logs.report([], [[author.hex(), 99, bytes(32).hex(), 90]]))
+        self.assertEqual((len(held.clock), held.clock.total()), (9, 54))
+        held.committed(self.logs.report([], [[bytes(32).hex(), 2, bytes(32).hex(), 0]]))
+        self.assertEqual((len(held.clock), held.clock.total()), (10, 56))
 
 
 class FindingTests(SynchronousTestCase):

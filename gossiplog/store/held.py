@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
-from gossiplog.log.clock_view import ClockView, FollowingClock, MovingClock
+from gossiplog.log.clock_view import CountedView, FollowingClock, MovingClock, whole
 from gossiplog.log.disk_cost import Weights
+from gossiplog.log.figures import Figures
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head
 from gossiplog.store.logs import Logs
@@ -22,18 +23,20 @@ from gossiplog.store.requests import CommitReport
 class Held:
     """I am what one store holds, as far as others were told.
 
-    ``clock`` is the durable clock, ``local`` are the authors that write here, ``forks`` those whose logs are known as
-    forked; ``unwritten`` are proofs that are not on disk yet; ``locked``: writers here wait for a passphrase.  All are
-    to be read only.
+    ``clock`` is the durable clock, of which there are only figures where heads are not in memory, ``local`` are the
+    authors that write here, ``forks`` those whose logs are known as forked; ``unwritten`` are proofs that are not on
+    disk yet; ``locked``: writers here wait for a passphrase.  All are to be read only.
     """
 
-    def __init__(self, clock: MovingClock, local: AbstractSet[bytes], forks: AbstractSet[bytes]) -> None:
+    def __init__(
+        self, clock: MovingClock | Figures, local: AbstractSet[bytes], forks: AbstractSet[bytes]
+    ) -> None:
         """Begin with what is on disk; ``clock`` is mine from now on."""
         self._clock = clock
         self._local = set(local)
         self._forks = set(forks)
         self._unwritten: dict[bytes, ForkProof] = {}
-        self.clock: ClockView = clock
+        self.clock: CountedView = clock
         self.local: AbstractSet[bytes] = self._local
         self.forks: AbstractSet[bytes] = self._forks
         self.unwritten: Mapping[bytes, ForkProof] = self._unwritten
@@ -44,7 +47,9 @@ class Held:
     @classmethod
     def of(cls, logs: Logs) -> Held:
         """Return what ``logs`` hold now."""
-        held = cls(logs.clock.copy(), logs.local, logs.forks)
+        clock = whole(logs.clock)
+        known = Figures(len(logs.clock), logs.clock.total()) if clock is None else clock.copy()
+        held = cls(known, logs.local, logs.forks)
         held.locked = logs.keys.is_locked
         return held
 
@@ -69,14 +74,20 @@ class Held:
         """This is on disk now.  Return whether room was given back there."""
         has_room = self.weights is not None and self.weights.change(*report.weighed)
         for author in report.forgotten:
-            self._clock.discard(author)
             self._forks.discard(author)
             self._unwritten.pop(author, None)
         for author in report.forked:
             self._forks.add(author)
             self._unwritten.pop(author, None)
-        for author, head in report.heads.items():
-            self._clock.set(author, head)
+        clock = self._clock
+        if isinstance(clock, Figures):
+            for author, before in report.before.items():
+                clock.move(author, before, report.heads.get(author))
+        else:
+            for author in report.forgotten:
+                clock.discard(author)
+            for author, head in report.heads.items():
+                clock.set(author, head)
         if self._follower is not None:
             for author, before in report.before.items():
                 self._follower.move(author, before, report.heads.get(author))
@@ -84,11 +95,14 @@ class Held:
 
     def repaired(self, heads: Mapping[bytes, Head | None]) -> None:
         """Logs were cut to these heads, on purpose."""
+        self.weights = None
+        clock = self._clock
+        if isinstance(clock, Figures):
+            return  # nobody cuts logs there
         for author, head in heads.items():
             if self._follower is not None:
-                self._follower.move(author, self._clock.head(author), head)
-            self._clock.set(author, head)
-        self.weights = None
+                self._follower.move(author, clock.head(author), head)
+            clock.set(author, head)
 
     def proven(self, proof: ForkProof) -> None:
         """An author has forked its log; the proof is on its way to the disk."""

@@ -182,5 +182,10 @@ class Delivery(NamedTuple):
         report = self.report
         if report is None or not report.forgotten:
             return [self]
-        first = CommitReport([], [], {}, report.forgotten, values=report.values)
-        return [Delivery(first), self._replace(report=report._replace(forgotten=(), values={}))]
+        gone = {author: report.before.get(author) for author in report.forgotten}
+        first = CommitReport([], [], {}, report.forgotten, values=report.values, before=gone)
+        before = {author: None if author in gone else head for author, head in report.before.items()}
+        second = report._replace(
+            forgotten=(), values={}, before={each: before[each] for each in before if each in report.heads}
+        )
+        return [Delivery(first), self._replace(report=second)]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gossiplog.gossip.heads import Heads
-from gossiplog.log.clock_view import ClockView
+from gossiplog.log.clock_view import HeadView
 from gossiplog.log.leaf_sums import Away
 from gossiplog.log.paged_clock import PagedClock, alone
 from gossiplog.log.segment import Head
@@ -28,7 +28,7 @@ class Paging(NamedTuple):
 class AtOnce(PagedClock):
     """I read what is away of ``all``."""
 
-    def __init__(self, most: int, all_: ClockView) -> None:
+    def __init__(self, most: int, all_: HeadView) -> None:
         super().__init__(most)
         self._all = all_
 
