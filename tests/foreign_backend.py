@@ -27,7 +27,9 @@ SHELVES: dict[str, ShelfBackend] = {}
 
 
 class TableClock:
-    """I am a clock that has no author in memory: each question goes to a database."""
+    """I am a clock that has no author in memory: each question goes to a database, also what asks for all."""
+
+    is_whole = True
 
     def __init__(self, heads: Iterable[tuple[bytes, Head]] = ()) -> None:
         self._database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)

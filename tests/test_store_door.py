@@ -40,6 +40,21 @@ class Installed:
 class PlaceTests(Installed, SynchronousTestCase):
     """What a place means, whatever is installed."""
 
+    def test_databases_named_as_elsewhere(self) -> None:
+        """They are no directories, and what may have a password in it is not shown."""
+        for place in (
+            "host=db password=hunter2",
+            "x password = hunter2",
+            "POSTGRESQL://ann:hunter2@db/x",
+            "dbname=x",
+        ):
+            with self.assertRaises(InvalidValueError) as caught:
+                place_of(place)
+            self.assertIn("postgresql:///?service=relays", str(caught.exception))
+            self.assertNotIn("hunter2", str(caught.exception))
+        for path in ("./host=db", "/srv/a password=b", "~/user=x", "key=value", Path("host=db")):
+            self.assertTrue(place_of(path).startswith("/"))
+
     def test_a_path_is_a_path(self) -> None:
         """From the root on; bytes, Paths and names with one letter or an uppercase one before the colon too."""
         for path in ("notes", Path("notes"), b"notes", "sqlite:notes"):

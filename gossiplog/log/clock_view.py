@@ -88,7 +88,7 @@ def whole_of(clock: CountedView, path: str, what: str) -> ClockView:
     if found is None:
         raise SharedStoreError(
             f"store {path} is a relay's, which has not every author in memory: {what} is not done there, but by a node "
-            "with a store of its own that is a peer of the relay (gossiplog run --connect)"
+            "with a store of its own that is a peer of the relay (gossiplog run --peer)"
         )
     return found
 

@@ -40,6 +40,12 @@ POSTGRESQL: Final = "postgresql"
 _KIND: Final = re.compile(r"([a-z][a-z0-9+.-]+):(.*)", re.DOTALL)
 """A kind and a place; one letter before a colon is the drive of another system, and a path."""
 
+_CONNECTION: Final = re.compile(
+    r"\s*(host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=|[^/.~].*\bpassword\s*=|[a-z][a-z0-9+.-]+://",
+    re.IGNORECASE | re.DOTALL,
+)
+"""How databases are named elsewhere: by words of libpq, or by a URI of which the kind is in capitals."""
+
 
 class Opening(NamedTuple):
     """How a store is opened.
@@ -153,7 +159,14 @@ def open_around_damage(place: AnyPath, how: Opening, damage: StoreDamagedError) 
 def _parted(place: AnyPath) -> tuple[str, AnyPath]:
     """Return the kind of store and where it is; what is no text is a path."""
     found = _KIND.fullmatch(place) if isinstance(place, str) else None
-    return (SQLITE, place) if found is None else (found[1], found[2])
+    if found is not None:
+        return found[1], found[2]
+    if isinstance(place, str) and _CONNECTION.match(place):
+        raise InvalidValueError(
+            "a store on PostgreSQL is named by a URI, such as postgresql:///?service=relays, and a directory of such a "
+            "name with ./ before it; what was said is not shown here, for it may have a password in it"
+        )
+    return SQLITE, place
 
 
 def _registered(kind: str) -> EntryPoint:
