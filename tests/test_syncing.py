@@ -154,7 +154,7 @@ class SyncTests(SynchronousTestCase):
         self.world.run(1)
         before = self.ann.node.status().peers
         sync = self.catch_up()
-        self.assertEqual((sync.peer, sync._sent), (self.ann.node.peers[0], 0))
+        self.assertEqual((sync.peer, sync.moved.sent), (self.ann.node.peers[0], 0))
         [after] = self.ann.node.status().peers
         self.assertGreater(after.up_seconds, before[0].up_seconds)
         self.assertEqual([each.connected for each in self.ann.node.status().dialled], [True])
@@ -190,6 +190,36 @@ class SyncTests(SynchronousTestCase):
             self.sync()
         self.assertIn(f"no answer from {self.address} within 20 s", str(caught.exception))
         self.world.run(writes)
+
+    def busy(self, name: str, seconds: int) -> None:
+        """Somebody else writes something each second, and Ann gets it."""
+        site = self.world.site(name)
+        self.ann.node.connect(site.listen())
+        self.world.run(1)
+
+        async def write() -> None:
+            await (await site.store.writer()).append(b"x")
+
+        for second in range(1, seconds + 1):
+            self.world.reactor.callLater(second, lambda: Deferred.fromCoroutine(write()))
+
+    def test_a_peer_that_is_stuck(self) -> None:
+        """What others bring is no answer of who is meant: it is given up in time, however busy the node is."""
+        self.busy("cleo", 100)
+        self.bob.disk.stall()
+        with self.assertRaises(NodeError) as caught:
+            self.sync(2 * PATIENCE)
+        self.assertIn("nothing moved for 20 s", str(caught.exception))
+        self.bob.disk.resume()
+        self.world.run(100)
+
+    def test_what_others_bring(self) -> None:
+        """Is not counted."""
+        self.busy("cleo", 10)
+        self.bob.disk.stall()
+        self.world.reactor.callLater(5, self.bob.disk.resume)
+        self.assertEqual(self.sync()[:2], (1, 2 + 5))  # and what cleo wrote until then goes to bob
+        self.world.run(10)
 
     def test_two_connections(self) -> None:
         """Whichever of them stays: it is the node that is meant."""

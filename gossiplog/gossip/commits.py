@@ -54,6 +54,9 @@ class Commits:
             self._pulls.withdrawn.durable(author, core.heads.clock.seq(author))
         self._hole_filling.seek_fresh(changed)
         for segment in event.segments:
+            bringer = core.sessions.get(core.brought.pop((segment.author, segment.first), -1))
+            if bringer is not None:
+                bringer.entries_in += segment.count
             ledger.committed(segment, last=segment.author not in core.heads.ahead)
             # what was accepted went on its way then
             if segment.author in own and core.wanted.wants(segment.author):
@@ -81,6 +84,9 @@ class Commits:
         for author in (None,) if authors is None else authors:
             heads.revert(author)
             self._core.ledger.lost(author)
+        brought = self._core.brought
+        for place in [each for each in brought if authors is None or each[0] in authors]:
+            del brought[place]
         self._pulls.schedule.reask(lost)
         for session in self._core.sessions.values():
             session.outbox.sweep(self._sender.has_all)

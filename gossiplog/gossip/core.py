@@ -57,6 +57,8 @@ class Core:
         self.is_read_only = False
         self.changed: list[Session] = []
         """Sessions of which more is kept, whatever session the event was of."""
+        self.brought: dict[tuple[bytes, int], int] = {}
+        """Which session brought what is on its way to the disk, by author and first seq."""
         self.told_all = 0
         """How often something was given to all sessions."""
         self.on_over: Sequence[Callable[[Session], None]] = ()

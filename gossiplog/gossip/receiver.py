@@ -159,6 +159,7 @@ class Receiver:
         # the signature, and all it leads to
         self._liveness.progressed(session, 1 + segment_price(segment) + hashed(segment))
         core.emit(StoreSegment(segment, head))
+        core.brought[author, segment.first] = number
         self._writes.add(session, segment_bytes(segment))
         schedule.accepted(number, author, head.seq, core.now)
         if backlog and not schedule.pulls(number, author):

@@ -197,6 +197,7 @@ class Replica:
         self.memory_pressure.limit_claims(session)
         if type(message) is not Ping and type(message) is not Pong:
             session.is_quiet = False
+            session.heard_at = self.core.now
         try:
             message_table.check(message, session.phase)
             self.charging.charge(session, message, message_table.price(message))

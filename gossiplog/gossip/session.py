@@ -69,7 +69,8 @@ class Session:
     """I hold what was said in one conversation.
 
     ``is_answer``: the message that is being dealt with was asked for.  ``is_quiet``: since our last PING neither side
-    said anything but PING and PONG.  ``gives``: entries may go to the peer; ``takes``: they may come from it.
+    said anything but PING and PONG; ``heard_at`` is when the peer last did.  ``gives``: entries may go to the peer;
+    ``takes``: they may come from it.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Session:
         self.gives, self.takes = mode.gives, mode.takes
         self.features: tuple[str, ...] = ()
         self.instance = b""
-        self.began_at = self.sent_at = now
+        self.began_at = self.sent_at = self.heard_at = now
         self.wanted = Wanted()
         self.view = WantedHeads(below, self.wanted)
         self.is_quiet = False
@@ -101,6 +102,8 @@ class Session:
         self.answers = Answers(starts_even=dialled)
         self.is_answer = False
         self.unwanted_items = 0
+        self.entries_in = 0
+        """That it brought and that are on disk."""
         self.outbox = Outbox()
         self.service: dict[bytes, Service] = {}
         self._other_service = Service.EAGER

@@ -22,9 +22,9 @@ from gossiplog.live.store import Store
 from gossiplog.log.keys import short_key
 from gossiplog.net.bans import Ban
 from gossiplog.net.driver import Driver
+from gossiplog.net.flow import Flow
 from gossiplog.net.hanging_up import let_go
 from gossiplog.net.joining import Joined
-from gossiplog.net.link import Link
 from gossiplog.net.own_logs import require_gives
 from gossiplog.net.progress import in_words
 from gossiplog.notices import (
@@ -98,7 +98,7 @@ class Meeting(Protocol):
 class CatchUp:
     """I make a node and one peer hold the same, or, where entries may go one way only, see that all have gone.
 
-    ``whom``: the endpoint where it answers, or a peer with an open session.
+    ``whom``: the endpoint where it answers, or a peer with an open session, of which all counts that it brought.
     """
 
     def __init__(
@@ -112,8 +112,7 @@ class CatchUp:
         self._endpoint = whom if isinstance(whom, str) else whom.address
         self._patience = patience
         self._show = show
-        self._received = 0
-        self._sent = 0
+        self._flow = Flow(node._driver, also_before=not isinstance(whom, str))
         self._reason = ""
         self._refused: GossiplogError | None = None
         self._hindrance: GossiplogError | None = None
@@ -125,7 +124,6 @@ class CatchUp:
         self._dialer: Any = None
         self._is_ours = False  # and was begun for this
         self._is_replaced = False  # of two connections with the peer the other one stays
-        self._before: dict[Link, int] = {}
 
     async def run(self) -> Moved:
         """Do it; raises NodeError when the peer does not answer, falls silent or goes away.
@@ -152,11 +150,10 @@ class CatchUp:
         finally:
             self._next_look.cancel()
             unsubscribe()
-        return self._moved()
+        return self.moved
 
     def _dial(self) -> None:
         driver = self._node._driver
-        self._before = {link: link.entries_out for link in driver.links.values()}
         if self._known is not None:
             return
         known = [each for each in driver.dialers.active if each.endpoint == self._endpoint]
@@ -204,10 +201,7 @@ class CatchUp:
 
     def _told(self, notice: Notice) -> None:
         match notice:
-            case NewEntries(_, first, last):
-                self._received += last - first + 1
-                if self._up:  # others are met all the time by a node that runs on
-                    self._moved_at = self._reactor.seconds()
+            case NewEntries():
                 if not isinstance(self._hindrance, StoreDamagedError):
                     self._hindrance = None  # there is room again
             case PeerUp():
@@ -236,6 +230,7 @@ class CatchUp:
                 self._up = True
                 self._moved_at = self._reactor.seconds()
                 self._met.callback(self.peer)
+        self._count()  # of a session that may be over by the next look
 
     def _refuse(self, error: GossiplogError) -> None:
         """There is no point in going on."""
@@ -247,11 +242,6 @@ class CatchUp:
         if self.peer is not None:
             self._node._check_nothing_lost(self.peer)
 
-    def _sessions(self) -> dict[int, Peer]:
-        """The open ones with who is meant, by their numbers."""
-        known = self._node._driver.peers
-        return {number: peer for number, peer in known.items() if self.peer and peer.id == self.peer.id}
-
     def _check_not_banned(self) -> None:
         for ban in self._node.bans:
             if ban.peer == self._who:
@@ -261,11 +251,7 @@ class CatchUp:
                 )
 
     def _count(self) -> None:
-        links = [self._node._driver.links[number] for number in self._sessions()]
-        link = links[0] if links else getattr(self._dialer, "link", None)
-        sent = 0 if link is None else link.entries_out - self._before.get(link, 0)
-        if link is not None and sent != self._sent:
-            self._sent = sent
+        if self.peer is not None and self._flow.look(self.peer.id):
             self._moved_at = self._reactor.seconds()
 
     def _look(self) -> None:
@@ -273,7 +259,7 @@ class CatchUp:
         self._see()
         self._count()
         if self._show is not None:
-            moved = self._moved()
+            moved = self.moved
             words = f"dialling {self._endpoint}"
             if self._up:
                 words = f"received {moved.received:,}, sent {moved.sent:,}; {in_words(self._node.progress)}"
@@ -301,8 +287,11 @@ class CatchUp:
         because = f": {self._reason}" if self._reason else ""
         return NodeError(f"no answer from {self._endpoint} within {self._patience:g} s{because}")
 
-    def _moved(self) -> Moved:
-        return Moved(self._received, self._sent, round(self._reactor.seconds() - self._started_at, 3))
+    @property
+    def moved(self) -> Moved:
+        """What it did so far."""
+        seconds = round(self._reactor.seconds() - self._started_at, 3)
+        return Moved(self._flow.received, self._flow.sent, seconds)
 
 
 async def catch_up_with_all(
@@ -313,14 +302,11 @@ async def catch_up_with_all(
     Half of the time is for the look.  Returns what moved, and with whom: those who left meanwhile are left out, unless
     all did.  Raises NodeError when nobody was there, and what :meth:`CatchUp.run` raises of one who stayed.
     """
-    began_at, traffic = node.reactor.seconds(), node._driver._open
-    sent_before, received = traffic.traffic.entries_out, [0]
+    began_at = node.reactor.seconds()
     waiting: list[Deferred[None]] = []
 
     def told(notice: Notice) -> None:
-        if isinstance(notice, NewEntries):
-            received[0] += notice.last - notice.first + 1
-        elif isinstance(notice, PeerUp) and waiting:
+        if isinstance(notice, PeerUp) and waiting:
             waiting.pop().callback(None)
 
     unsubscribe = node.subscribe(told)
@@ -345,9 +331,10 @@ async def catch_up_with_all(
     for failure in failures:
         if len(failures) == len(done) or not failure.check(NodeStoppedError):
             raise failure.value
-    sent, seconds = traffic.traffic.entries_out - sent_before, node.reactor.seconds() - began_at
     stayed = [peer for peer, (worked, _) in zip(peers, done, strict=True) if worked]
-    return Moved(received[0], sent, round(seconds, 3)), stayed
+    flows = [one.moved for one in each]
+    seconds = round(node.reactor.seconds() - began_at, 3)
+    return Moved(sum(flow.received for flow in flows), sum(flow.sent for flow in flows), seconds), stayed
 
 
 async def bring_back(
