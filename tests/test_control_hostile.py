@@ -295,23 +295,45 @@ class ServerTests(ServerCase):
             self.leave(each)
 
     def test_many_that_say_nothing(self) -> None:
-        """Keep out nobody for long; who ever asked stays, however long ago."""
-        self.patch(limits, "MAX_CONTROL_CLIENTS", 3)
-        asked, first, second = [self.greeted() for _ in range(3)]
+        """Keep out nobody for long: who never asked gives way first, who watches last, and each is told."""
+        self.patch(limits, "MAX_CONTROL_CLIENTS", 4)
+        watching, asked, later, first = clients = [self.greeted() for _ in range(4)]
+        self.ask(*watching, do="watch")
         self.ask(*asked, do="writers")
-        self.world.run(limits.CONTROL_SILENT_SECONDS - 1)
+        self.world.run(1)
+        self.ask(*later, do="writers")
+        self.world.run(limits.CONTROL_SILENT_SECONDS - 1.5)
         refused, transport = self.client()
         self.assertEqual(transport.said()[0]["error"]["about"], {"reason": "busy"})
         self.leave(refused)
-        self.world.run(1)
-        third, fourth = self.greeted(), self.greeted()
-        late, transport = self.client()
+        self.world.run(2)
+        for gone, kept in ((first, asked), (asked, later), (later, watching)):
+            clients.append(self.greeted())
+            [said] = gone[1].said()
+            self.assertEqual((said["id"], gone[1].disconnecting), (None, True))
+            self.assertIn("connect again", said["error"]["message"])
+            self.assertFalse(kept[1].disconnecting)
+        clients.append(self.greeted())
+        self.assertTrue(watching[1].disconnecting)
+        late, transport = self.client()  # all that are there came just now
         self.assertEqual(transport.said()[0]["error"]["about"], {"reason": "busy"})
-        self.world.run(0.1)
-        gone = [each[1].aborting for each in (asked, first, second, third, fourth)]
-        self.assertEqual(gone, [False, True, True, False, False])
-        for connection in (late, *[each for each, _ in (asked, first, second, third, fourth)]):
+        for connection in (late, *[each for each, _ in clients]):
             self.leave(connection)
+
+    def test_who_is_served_stays(self) -> None:
+        """However long that takes."""
+        self.patch(limits, "MAX_CONTROL_CLIENTS", 1)
+        connection, transport = self.greeted()
+        self.site.disk.stall()
+        connection.dataReceived(encode({"id": 1, "do": "writers"}))
+        self.world.run(limits.CONTROL_SILENT_SECONDS + 1)
+        late, refused = self.client()
+        self.assertEqual(refused.said()[0]["error"]["about"], {"reason": "busy"})
+        self.site.disk.resume()
+        self.world.run(1)
+        self.assertEqual(transport.said()[0]["id"], 1)
+        for each in (late, connection):
+            self.leave(each)
 
     def test_a_line_that_never_ends(self) -> None:
         """Ends the connection; one that is as long as may be does not."""

@@ -79,7 +79,7 @@ class Connection(twisted.Protocol):
         self.kept_bytes = 0
         self._begun: tuple[Callable[[], Any], int] | None = None  # a request that waits for its turn
         self._number: Any = None
-        self._made_at = 0.0
+        self._rests_since = 0.0
         self._has_asked = self._is_asking = False
         self._is_paused = False  # it does not read what it was sent
         self._is_over = False
@@ -95,7 +95,7 @@ class Connection(twisted.Protocol):
     def connectionMade(self) -> None:
         """Say what we are, or why not."""
         self.transport.registerProducer(self, True)
-        self._made_at = self._control.reactor.seconds()
+        self._rests_since = self._control.reactor.seconds()
         self._control.joined(self)
         if self._refusal is not None:
             self._send({"error": failure(self._refusal)})
@@ -199,6 +199,7 @@ class Connection(twisted.Protocol):
 
     def _done(self, weight: int, said: dict[str, Any]) -> None:
         self._is_asking = False
+        self._rests_since = self._control.reactor.seconds()
         self._answer(said)
         self._rest()
         self._go_on()
@@ -233,10 +234,13 @@ class Connection(twisted.Protocol):
         return self._is_over
 
     @property
-    def is_silent(self) -> bool:
-        """Whether it never asked anything, for so long that it was not about to."""
-        seconds = self._control.reactor.seconds() - self._made_at
-        return not (self._has_asked or self._is_over) and seconds >= limits.CONTROL_SILENT_SECONDS
+    def rest(self) -> tuple[int, float] | None:
+        """How little it would be missed, the least first: who never asked, who asked once, who hears news; then by the
+        time since when.  None for who is served, or may be just about to ask."""
+        seconds = self._control.reactor.seconds() - self._rests_since
+        if self._is_asking or self._is_over or seconds < limits.CONTROL_SILENT_SECONDS:
+            return None
+        return 2 if self._watches else int(self._has_asked), self._rests_since
 
     def watch(self) -> None:
         """Tell it what is new from now on."""
@@ -304,6 +308,16 @@ class Connection(twisted.Protocol):
         self._alarm = None
         if seconds is not None:
             self._alarm = self._control.reactor.callLater(seconds, self.transport.abortConnection)
+
+    def give_way(self) -> None:
+        """Another one comes, and there are too many: say so, and hang up."""
+        if self._is_paused:
+            self.let_go()
+        else:
+            seconds = f"{limits.CONTROL_SILENT_SECONDS:g} s"
+            self._refuse(
+                ControlError(f"others wait, and this connection asked nothing for {seconds}: connect again")
+            )
 
     def let_go(self) -> None:
         """There is no room for what it makes us keep."""

@@ -130,9 +130,12 @@ class Line:
         del self._buffer[: end + 1]
         self._looked = 0
         try:
-            return decode(line)
+            said = decode(line)
         except ControlError as error:
             raise self._gone(str(error)) from None
+        if "error" in said and said.get("id", 0) is None:  # the last that it says
+            raise self._gone(error_of(said["error"]))
+        return said
 
     def _gone(self, why: object) -> NodeGoneError:
         self.close()

@@ -21,7 +21,7 @@ from gossiplog.control.messages import busy
 from gossiplog.control.place import ControlSocket
 from gossiplog.errors import GossiplogError, StoreUnsafeError
 from gossiplog.live.forked_reactor import let_go
-from gossiplog.live.logger import NodeLog
+from gossiplog.live.logger import NodeLog, Said
 from gossiplog.store.owning_process import hold
 from gossiplog.store.requests import Delivery
 
@@ -72,6 +72,7 @@ class Control:
         self._place: ControlSocket | None = None
         self._listener: Listener | None = None
         self._is_stopping = False
+        self._said = Said()
         self._unlisten = desk.core.listen(self._delivered)
         hold(self)
 
@@ -88,14 +89,25 @@ class Control:
         return Connection(self, None if self._has_place() else busy())
 
     def _has_place(self) -> bool:
-        """Whether one more is served; if need be for the first of those that never asked anything, and could have."""
+        """Whether one more is served; if need be for the one of those that ask nothing that is missed least."""
         if len(self.connections) < limits.MAX_CONTROL_CLIENTS:
             return True
-        silent = next((connection for connection in self.connections if connection.is_silent), None)
-        if silent is not None:
-            silent.let_go()
-            self.forget(silent)
-        return silent is not None
+        resting = [
+            (rest, number, each) for number, each in enumerate(self.connections) if (rest := each.rest)
+        ]
+        if not resting:
+            return False
+        _, _, least = min(resting)
+        least.give_way()
+        self.forget(least)
+        if self._said.is_new("full", ""):
+            words = (
+                "{count} programs are connected to store {path}: those that ask nothing give way to others"
+            )
+            _log.warn(
+                words, event="control_full", count=limits.MAX_CONTROL_CLIENTS, path=self.desk.store.path
+            )
+        return True
 
     def stop(self) -> Deferred[Any]:
         """Take no more requests; fires when those that were begun are answered."""

@@ -17,8 +17,8 @@ CONTROL_ITEM_BYTES: Final = 64
 """Of memory for each value in a message, beside the bytes of the line."""
 
 MAX_CONTROL_CLIENTS: Final = 512
-"""Connections at once; who comes beyond that takes the place of one that never asked anything, or is told to come
-again, and does so as long as it has patience."""
+"""Connections at once; who comes beyond that takes the place of one that asks nothing, or is told to come again, and
+does so as long as it has patience."""
 
 CONTROL_BUFFER_BYTES: Final = 64 << 20
 """Of all clients together: what they sent and is not done, and what they were sent and do not read."""
