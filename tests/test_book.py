@@ -272,6 +272,18 @@ class KeepingTests(SynchronousTestCase):
         load(dump(book, now=0.0, wall=2e9), again, now=7.0, wall=1e9)
         self.assertEqual([known.verified_at for known in again], [7.0])
 
+    def test_a_clock_that_was_set(self) -> None:
+        """Saved in 1970 and read now, or read in 2100: all are tried once more, and none is passed on."""
+        book = Book(Random(1))
+        book.verified(at(1), node(1), 0.0, is_shared=True)
+        for saved_wall, wall in ((100.0, 1.8e9), (1.8e9, 4.1e9)):
+            again = Book(Random(2))
+            load(dump(book, now=0.0, wall=saved_wall), again, now=7.0, wall=wall)
+            again.forget_old(8.0)
+            self.assertEqual([(known.node, known.verified_at) for known in again], [(node(1), None)])
+            self.assertIsNotNone(again.choose(8.0, lambda known: True))
+            self.assertEqual(again.contacts(8.0, node(9)), [])
+
     def test_nonsense(self) -> None:
         rows = [
             5,

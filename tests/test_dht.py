@@ -361,21 +361,45 @@ class AskingTests(DhtCase):
         self.assertEqual([port for _, _, port in self.session.asked], [4000, None, 5000, None])
 
     def test_when(self) -> None:
-        """After five seconds, after a minute, every quarter of an hour; and with the key of the day."""
+        """After five seconds, after a minute, every quarter of an hour, after midnight; and with the key of the day."""
         way = self.way()
         self.begin(way, ("192.0.2.7", 4000))
         way._wall_clock = lambda: NOON + self.clock.seconds()
         self.session.say(is_in=True)
-        for number in range(100):
-            self.session.say(is_asking=False, received=number + 1)
-            self.clock.advance(way._again.getTime() - self.clock.seconds())
+        self.let_pass(way, 90_000.0)
         asked = [(at, key) for at, key, port in self.session.asked if port]
         times = [at for at, _ in asked]
         self.assertEqual(times[:4], [0, DHT_FIRST_SECONDS, DHT_FIRST_SECONDS + DHT_SECOND_SECONDS, 965.0])
-        self.assertEqual({b - a for a, b in pairwise(times[2:])}, {DHT_SECONDS})
+        midnight = next(at for at in times if at >= 43_200.0)
+        self.assertLessEqual(midnight, 43_200.0 + DHT_SECOND_SECONDS)
+        self.assertEqual({b - a for a, b in pairwise(times[2:]) if b != midnight}, {DHT_SECONDS})
         for at, key in asked:
             self.assertEqual(key, day_key(NETWORK.discovery_id, day_of(NOON + at)))
         self.assertEqual(len({key for _, key in asked}), 2)
+
+    def let_pass(self, way: Dht, seconds: float) -> None:
+        """While the table answers whatever is asked, at once."""
+        until = self.clock.seconds() + seconds
+        while self.clock.seconds() < until:
+            if way._over is not None:
+                self.session.say(is_asking=False, received=way._received + 1)
+            self.clock.advance(way._again.getTime() - self.clock.seconds())
+
+    def test_a_clock_that_is_set(self) -> None:
+        """To 2100, back to 1970, a day on or back: within a minute the key is that of the other day."""
+        way = self.way()
+        self.begin(way, ("192.0.2.7", 4000))
+        self.session.say(is_in=True)
+        self.let_pass(way, 7200.0)
+        for wall in (4_102_444_800.0, 0.0, NOON, NOON + 86_400.0, NOON - 86_400.0):
+            way._wall_clock = lambda wall=wall: wall  # type: ignore[misc]
+            self.session.asked.clear()
+            self.let_pass(way, DHT_SECOND_SECONDS + 1.0)
+            self.assertEqual(
+                [key for _, key, port in self.session.asked if port],
+                [day_key(NETWORK.discovery_id, day_of(wall))],
+            )
+            self.let_pass(way, 7200.0)
 
     def test_not_again_and_again(self) -> None:
         """Whoever joins, listens, joins, listens: the same is not asked again at once."""

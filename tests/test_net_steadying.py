@@ -11,6 +11,8 @@ from twisted.python import runtime
 from twisted.trial.unittest import SynchronousTestCase
 
 from gossiplog import limits
+from gossiplog.discovery.room.key import RoomKey
+from gossiplog.discovery.room.server import RoomServer
 from gossiplog.errors import BadSignatureError
 from gossiplog.live import monotonic as steadying
 from gossiplog.live.monotonic import elapsed, steady
@@ -117,6 +119,16 @@ class NodeTests(SynchronousTestCase):
         world.site("node")
         self.assertIsNot(world.reactor.seconds, on_the_wall)
         self.assertEqual(world.close(), [])
+
+    def test_a_room_sees_to_it(self) -> None:
+        """Else nobody is turned out, or everybody, when its clock is set."""
+        clock = Clock()
+        on_the_wall = clock.seconds
+        self.patch(clock, "seconds", on_the_wall)
+        self.patch(runtime, "seconds", on_the_wall)
+        self.patch(steadying, "elapsed", on_the_wall)
+        RoomServer(clock, RoomKey())
+        self.assertIsNot(clock.seconds, on_the_wall)
 
 
 class ElapsedTests(SynchronousTestCase):

@@ -27,6 +27,7 @@ from gossiplog import (
     StoreNotFoundError,
     Writer,
     WrongCallerError,
+    limits,
     open_store,
 )
 from gossiplog.notices import PeerDown
@@ -128,6 +129,28 @@ class LineTests(NetworkCase):
                 self.network.heal()
                 await self.network.until(lambda before=before: bob.has(ann.writer) > before)  # type: ignore[misc]
                 self.assertEqual(any(type(notice) is PeerDown for notice in ann.told), is_noticed)
+
+        self.network.run(test())
+
+    def test_a_line_that_passes_in_one_direction(self) -> None:
+        """Both sides notice, whoever dialled, and what was sent comes when it passes again."""
+
+        async def test() -> None:
+            bob, ann, _ = await self.line()
+            for deaf in (self.ann, self.bob):
+                await self.network.until(lambda: len(bob.node.peers) == 2 and len(ann.node.peers) == 1)
+                await self.network.sleep(5.0)
+                before = bob.has(ann.writer)
+                self.network.cut(self.ann, self.bob, silent=True)
+                [line] = self.network._net.between(self.ann.reactor, self.bob.reactor)
+                for end in line.ends:
+                    if end.party is deaf.reactor:
+                        end.way.release()
+                await ann.writer.append("on its way")
+                await self.network.sleep(limits.PING_SECONDS + limits.PING_DEADLINE_SECONDS + 10.0)
+                self.assertEqual((len(bob.node.peers), len(ann.node.peers)), (1, 0))
+                self.network.heal()
+                await self.network.until(lambda before=before: bob.has(ann.writer) > before)  # type: ignore[misc]
 
         self.network.run(test())
 

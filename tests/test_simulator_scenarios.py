@@ -278,6 +278,42 @@ class ConnectionTests(SynchronousTestCase):
         cluster.run(limits.SURVIVOR_SECONDS + 5.0)
         self.assertEqual(seq(ann, bob), 1)
 
+    def test_path_that_passes_in_one_direction(self) -> None:
+        """Both sides find it, whoever dialled; news goes around it meanwhile, and nothing is lost."""
+        most = limits.PING_SECONDS + limits.PING_DEADLINE_SECONDS + limits.CLOSE_SECONDS + 5.0
+        for kind in ("one way", "one way back"):
+            cluster = Cluster(8)
+            ann, bob = line(cluster, 2)
+            cluster.run(1.0)
+            Faults(cluster).plan(Fault(kind, 1.0, (0, 1), 600.0))
+            cluster.run(1.0)
+            write(ann)
+            write(bob)
+            cluster.run(most)
+            self.assertEqual((ann.peers, bob.peers), ({}, {}), kind)
+            cyn = cluster.add()
+            cyn.start()
+            cluster.connect(cyn, ann).begin()
+            cluster.connect(cyn, bob).begin()
+            cluster.run(20.0)
+            self.assertEqual([seq(node, by) for node in (ann, bob) for by in (ann, bob)], [1, 1, 1, 1], kind)
+            cluster.run(600.0 + limits.RECONNECT_MOST_SECONDS)
+            cluster.settle()
+            self.assertIn(bob.id, ann.peers.values(), kind)
+
+    def test_path_that_passes_in_one_direction_for_a_moment(self) -> None:
+        """What waited for it arrives, over the same connection."""
+        for kind in ("one way", "one way back"):
+            cluster = Cluster(8)
+            ann, bob = line(cluster, 2)
+            cluster.run(1.0)
+            Faults(cluster).plan(Fault(kind, 1.0, (0, 1), limits.PING_SECONDS / 2))
+            write(ann)
+            write(bob)
+            cluster.run(limits.PING_SECONDS)
+            self.assertEqual((seq(ann, bob), seq(bob, ann)), (1, 1), kind)
+            self.assertEqual([n for n in ann.notices + bob.notices if isinstance(n, events.PeerDown)], [])
+
     def test_restarted_peer_replaces_its_old_connection(self) -> None:
         """Another instance number makes the old connection dead at once."""
         cluster = Cluster(9)

@@ -67,7 +67,7 @@ class Dht:
         self._nodes: list[tuple[str, int]] = []
         self._answers = Answers((), self._random)
         self._is_entering = self._is_in = self._has_asked = False
-        self._asked: tuple[float, int] | None = None
+        self._asked: tuple[float, int, bytes] | None = None
         self._received = self._received_before = 0
         self._over: Deferred[None] | None = None
         self._late: Any = None
@@ -179,12 +179,12 @@ class Dht:
             return
         now = float(finder.reactor.seconds())
         self._has_asked = True
-        at, port = self._asked or (-limits.DHT_SECONDS, 0)
-        if port == self._port and now - at < limits.DHT_FIRST_SECONDS:
-            return
-        self._asked = now, self._port
-        self._received_before = self._received
         today, yesterday = keys_to_ask(finder.network.discovery_id, self._wall_clock())
+        at, *about = self._asked or (-limits.DHT_SECONDS,)
+        if about == [self._port, today] and now - at < limits.DHT_FIRST_SECONDS:
+            return
+        self._asked = now, self._port, today
+        self._received_before = self._received
         if self._port:
             session.announce(today, self._port)
         else:
@@ -235,8 +235,24 @@ class Dht:
             wait = limits.DHT_SECOND_SECONDS
             named = ", ".join(join(*node) for node in self._nodes or self._bootstrap)
             finder.failed(f"no node of the DHT answers ({named})")
-        self._again = finder.reactor.callLater(wait, self.look)
+        self._wait(finder, finder.reactor.seconds() + wait)
         if self._session is not None:
             self._session.hurry(False)
         if over is not None:
             over.callback(None)
+
+    def _wait(self, finder: Finder, until: float) -> None:
+        """Look again then, or soon after the day is another one: it is midnight, or the clock was set."""
+        left = until - finder.reactor.seconds()
+        self._again = finder.reactor.callLater(min(left, limits.DHT_SECOND_SECONDS), self._waited, until)
+
+    def _waited(self, until: float) -> None:
+        finder = self._finder
+        if finder is None:
+            return
+        today, _ = keys_to_ask(finder.network.discovery_id, self._wall_clock())
+        is_another = self._asked is not None and self._asked[2] != today
+        if is_another or finder.reactor.seconds() >= until:
+            self.look()
+        else:
+            self._wait(finder, until)

@@ -2,8 +2,9 @@
 
 Responsible for: :func:`dump`, :func:`load`.
 Must not know: where the bytes are kept.
-Invariant: whatever the bytes are, a book comes of them that keeps its limits; times are of the wall clock there, and
-one that lies ahead counts as now.
+Invariant: whatever the bytes are, a book comes of them that keeps its limits; times are of the wall clock there, which
+may have been wrong, or be: one that lies ahead counts as now, and an address that was met too long ago is tried once
+more, as one that was told of.
 """
 
 from __future__ import annotations
@@ -46,10 +47,11 @@ def load(saved: bytes | None, book: Book, now: float, wall: float) -> None:
         if known is None:
             continue
         address, node, verified_wall, is_shared = known
-        if verified_wall is None or node is None:
+        age = limits.FORGOTTEN_SECONDS if verified_wall is None else max(0.0, wall - verified_wall)
+        if node is None or age >= limits.FORGOTTEN_SECONDS:
             book.heard(address, node, None, now)
         else:
-            book.verified(address, node, now - max(0.0, wall - verified_wall), is_shared=is_shared)
+            book.verified(address, node, now - age, is_shared=is_shared)
 
 
 def _read(row: Any) -> tuple[Address, bytes | None, float | None, bool] | None:

@@ -7,7 +7,6 @@ Invariant: a store that may be a copy of one in use elsewhere begins with an emp
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from gossiplog.gossip.book import Book
 from gossiplog.gossip.saved_book import KEPT_AS, dump, load
 from gossiplog.live.core import StoreCore
 from gossiplog.live.logger import NodeLog, Said
+from gossiplog.live.machine import machine_of
 from gossiplog.store.requests import SetMeta
 
 _log = NodeLog()
@@ -57,7 +57,7 @@ class KeptBook:
             call.cancel()
 
     def _take(self, saved: bytes | None) -> None:
-        load(saved, self._book, float(self._reactor.seconds()), time.time())
+        load(saved, self._book, float(self._reactor.seconds()), machine_of(self._reactor).wall_seconds())
         self._loaded()
 
     def _again(self) -> None:
@@ -65,7 +65,7 @@ class KeptBook:
         self._write()
 
     def _write(self) -> None:
-        saved = dump(self._book, float(self._reactor.seconds()), time.time())
+        saved = dump(self._book, float(self._reactor.seconds()), machine_of(self._reactor).wall_seconds())
         if saved != self._saved:
             self._saved = saved
             # a thread that died raises at once

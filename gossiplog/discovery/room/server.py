@@ -30,6 +30,7 @@ from gossiplog.errors import (
     UnexpectedMessageError,
 )
 from gossiplog.live.machine import fresh_key, machine_of
+from gossiplog.live.monotonic import steady
 from gossiplog.net import endpoints
 from gossiplog.net.admission import Admission
 from gossiplog.net.connection_counts import ConnectionCounts
@@ -54,6 +55,7 @@ class RoomServer:
         bounds: RoomBounds | None = None,
         tell: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
+        steady(reactor)
         self.reactor = reactor
         self._key = key
         self._bounds = bounds or RoomBounds()

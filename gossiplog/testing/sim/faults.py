@@ -102,6 +102,11 @@ class Faults:
                     end.way.quality = quality
                     self.cluster.world.after(seconds, partial(setattr, end.way, "quality", end.link.quality))
 
+    def _close_way(self, nodes: list[SimNode], seconds: float, *, back: bool) -> None:
+        """A router forgets one direction."""
+        here, there = reversed(nodes) if back else nodes
+        self.cluster.net.close_way(here, there, seconds)
+
     def _jump(self, nodes: list[SimNode], seconds: float) -> None:
         """A clock is set, and set right again: it goes forward and back, or back and forward."""
         step = self.random.choice((-1.0, 1.0)) * 10 * seconds
@@ -148,6 +153,8 @@ KINDS: dict[str, Callable[[Faults, list[SimNode], float], None]] = {
     "half-open": lambda faults, nodes, seconds: faults._cut(nodes, seconds, (True, False)),
     "half-open back": lambda faults, nodes, seconds: faults._cut(nodes, seconds, (False, True)),
     "black hole": lambda faults, nodes, seconds: faults._cut(nodes, seconds, (False, False)),
+    "one way": lambda faults, nodes, seconds: faults._close_way(nodes, seconds, back=False),
+    "one way back": lambda faults, nodes, seconds: faults._close_way(nodes, seconds, back=True),
     "crash": Faults._crash,
     "vanish": lambda faults, nodes, seconds: faults._crash(nodes, seconds, silent=True),
     "freeze": Faults._freeze,
@@ -172,6 +179,8 @@ ON_LINKS = {
     "half-open",
     "half-open back",
     "black hole",
+    "one way",
+    "one way back",
     "slow",
     "slow one way",
     "narrow",

@@ -94,6 +94,11 @@ class Way:
                 when += TRICKLE_SECONDS
         world.at(arrival, lambda: self._arrive(arrive))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything comes out."""
+        return self._held is None and not self.swallows
+
     def hold(self) -> None:
         """Let nothing through until :meth:`release`, and lose nothing."""
         self._held = [] if self._held is None else self._held
@@ -239,7 +244,7 @@ class PipeEnd:
         """End at once."""
         if not self.gone:
             self.die(hears=True)
-            told = not self.way.swallows
+            told = self.way.is_open
             self.link.cut(hears=(told, told))
 
     def _take(self, kind: str, frame: bytes) -> None:

@@ -8,11 +8,12 @@ Invariant: a connection is known here until both of its sides are gone.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from gossiplog import limits
-from gossiplog.testing.sim.pipes import Party, PipeEnd, Quality
+from gossiplog.testing.sim.pipes import Party, PipeEnd, Quality, Way
 from gossiplog.testing.sim.world import World
 
 HANDSHAKE_SIZES = (48, 96, 64)
@@ -42,6 +43,9 @@ class Line:
         """Be the line of these two."""
         self.ends = dialler, listener
         self.net.links.append(self)
+        for end, other in (self.ends, self.ends[::-1]):
+            if self.net.is_closed(end.party, other.party):
+                end.way.hold()
         self.become(self.quality)
 
     def become(self, quality: Quality) -> None:
@@ -111,6 +115,7 @@ class Net:
         self.random = world.child()
         self.links: list[Line] = []
         self.qualities: dict[frozenset[str], Quality] = {}
+        self._closed: Counter[tuple[str, str]] = Counter()
         self.default = Quality()
         self.reachable: Callable[[Station, Station], bool] = lambda a, b: True
         self.tamper: Tamper = lambda end, frame: [(0.0, frame)]
@@ -143,6 +148,26 @@ class Net:
         self.world.note(f"partition {side}")
         for link in self.impossible():
             link.cut(hears=(not silent, not silent))
+
+    def is_closed(self, a: Station, b: Station) -> bool:
+        """Whether nothing that ``a`` sends reaches ``b``."""
+        return self._closed[a.name, b.name] > 0
+
+    def close_way(self, a: Station, b: Station, seconds: float) -> None:
+        """For so long nothing that ``a`` sends reaches ``b``, which is sent again until then, and nobody is told."""
+        self._closed[a.name, b.name] += 1
+        for way in self._ways(a, b):
+            way.hold()
+        self.world.after(seconds, lambda: self._open_way(a, b))
+
+    def _open_way(self, a: Station, b: Station) -> None:
+        self._closed[a.name, b.name] -= 1
+        if not self.is_closed(a, b):
+            for way in self._ways(a, b):
+                way.release()
+
+    def _ways(self, a: Station, b: Station) -> list[Way]:
+        return [end.way for link in self.between(a, b) for end in link.ends if end.party is a]
 
     def impossible(self) -> list[Line]:
         """The connections of parties that cannot reach each other."""
