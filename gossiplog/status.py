@@ -9,7 +9,7 @@ Invariant: to look changes nothing.  It costs O(peers), O(what peers are owed) a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from math import inf
@@ -21,6 +21,7 @@ from gossiplog.live.commits import CommitStatus
 from gossiplog.live.core import StoreCore
 from gossiplog.live.machine import wall_ms
 from gossiplog.live.store import Store
+from gossiplog.log.disk_cost import TotalView, whole_weights
 from gossiplog.log.keys import KeyKind, format_author, format_key, parse_author, parse_key
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Head
@@ -316,9 +317,16 @@ def status_of(node: Observed, *, authors: bool) -> Status:
         ),
         commits=core.thread.commits,
         troubles=node._troubles.all(),
-        authors=(*authors_of(core, node.over_quota, clock.items()),) if clock is not None else (),
+        authors=()
+        if clock is None
+        else (*authors_of(core, node.over_quota, clock.items(), _size_of(weights)),),
         locked=core.held.locked,
     )
+
+
+def _size_of(weights: TotalView) -> Callable[[bytes], int]:
+    each = whole_weights(weights)
+    return (lambda _: 0) if each is None else each.of
 
 
 def _peers_of(driver: Driver) -> Iterator[PeerStatus]:
@@ -346,17 +354,20 @@ def _about(peer: Peer) -> Mapping[str, Any]:
 
 
 def authors_of(
-    core: StoreCore, refused: Mapping[bytes, Any], heads: Iterable[tuple[bytes, Head]]
+    core: StoreCore,
+    refused: Mapping[bytes, Any],
+    heads: Iterable[tuple[bytes, Head]],
+    size_of: Callable[[bytes], int],
 ) -> Iterator[AuthorStatus]:
-    """Yield how the logs with these heads are."""
-    weights, forks, local = core.weigh(), core.forks, core.local
+    """Yield how the logs with these heads are; ``size_of`` says what they take on disk."""
+    forks, local = core.forks, core.local
     blocked = core.interest.choices.blocked
     for author, head in heads:
         quota = refused.get(author)
         yield AuthorStatus(
             author,
             head.seq,
-            weights.of(author),
+            size_of(author),
             author in local,
             author in forks,
             author in blocked,

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from gossiplog import Store, format_author, limits
+from gossiplog import Quota, Quotas, Store, format_author, limits
 from gossiplog.app.commands.authors import find_author, named
 from gossiplog.app.commands.log import held
 from gossiplog.control.answers import ANSWERS
@@ -286,6 +286,34 @@ class NodeTests(SynchronousTestCase):
         self.assertLessEqual(self.backend.side.most, PAGE)
         report = logs.verify()
         self.assertEqual((report.ok, report.authors, report.entries), (True, 9, 45))
+
+    def test_what_all_takes_is_kept(self) -> None:
+        relay, bob = self.relay, self.bob
+        self.assertEqual(relay.node.usage.disk_bytes, bob.node.usage.disk_bytes)
+        bob.append(b"more" * 999, name="e")
+        self.world.run()
+        self.assertEqual(relay.node.usage.disk_bytes, relay.disk.logs.weighing._total())
+        told = {each["author"]: each["bytes"] for each in self.logs.status(authors=True)["authors"]}
+        self.assertEqual(told, {format_author(each.author): each.bytes for each in bob.node.status().authors})
+        self.world.result(relay.node.block(self.authors[2], delete=True))
+        self.world.run()
+        self.assertEqual(relay.node.usage.disk_bytes, relay.disk.logs.weighing._total())
+        self.assertEqual((relay.node.usage.authors, len(relay.store._core.clock)), (8, 8))
+
+    def test_quotas(self) -> None:
+        relay, bob = self.relay, self.bob
+        with self.assertRaises(SharedStoreError) as raised:
+            relay.node._room.choose(Quotas(bytes_per_author=1000))
+        self.assertIn("entries_per_second", str(raised.exception))
+        relay.node._room.choose(Quotas(authors=9))
+        bob.append(b"one too many", name="z")
+        bob.append(b"more", name="e")
+        self.world.run()
+        self.assertEqual((relay.node.usage.authors, relay.node.progress.held), (9, 46))
+        self.assertEqual([*relay.node.over_quota.values()], [Quota.AUTHORS])
+        relay.node._room.choose(Quotas(authors=20))
+        self.world.run()
+        self.assertEqual((relay.node.usage.authors, relay.node.progress.held), (10, 47))
 
     def test_forks_and_bans(self) -> None:
         ann = Chain(5)

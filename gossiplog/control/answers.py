@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from math import inf
 from typing import Any, Final
@@ -36,11 +36,13 @@ from gossiplog.live.results import Result
 from gossiplog.log.body import decode_body, encode_bodies
 from gossiplog.log.clock_view import HeadView, whole
 from gossiplog.log.cursor import Cursor
+from gossiplog.log.disk_cost import whole_weights
 from gossiplog.log.fork import decode_proof, encode_proof
 from gossiplog.log.segment import Head
 from gossiplog.net.bans import OPERATOR
 from gossiplog.status import authors_of
 from gossiplog.store.directory import DRAFT
+from gossiplog.store.logs import Logs
 from gossiplog.store.reading_around import Stretch
 from gossiplog.store.requests import SetCursor
 from gossiplog.views.states import drop, put, states_of
@@ -275,14 +277,19 @@ def _status(desk: Desk, asked: Asked, asker: Asker) -> Any:
 def _authors(desk: Desk, asked: Asked, asker: Asker) -> Any:
     """A page of them: to put ten thousand keys into words takes longer than others should wait."""
     begin, refused = asked.key("after") + b"\0" if "after" in asked else b"", desk.node.over_quota
-    clock = whole(desk.core.clock)
+    clock, weights = whole(desk.core.clock), whole_weights(desk.core.weigh())
 
-    def told(heads: Iterable[tuple[bytes, Head]]) -> list[Any]:
-        return [[author.hex(), *about] for author, *about in authors_of(desk.core, refused, heads)]
+    def told(page: tuple[list[tuple[bytes, Head]], Callable[[bytes], int]]) -> list[Any]:
+        return [[author.hex(), *about] for author, *about in authors_of(desk.core, refused, *page)]
 
-    if clock is not None:
-        return told(_page(clock, begin))
-    return desk.core.run(lambda logs: _page(logs.clock, begin)).addCallback(told)
+    def look(logs: Logs) -> tuple[list[tuple[bytes, Head]], Callable[[bytes], int]]:
+        heads = _page(logs.clock, begin)
+        sizes = logs.weighing.of([author for author, _ in heads])
+        return heads, lambda author: sizes.get(author, 0)
+
+    if clock is not None and weights is not None:
+        return told((_page(clock, begin), weights.of))
+    return desk.core.run(look).addCallback(told)
 
 
 def _host(desk: Desk, asked: Asked, asker: Asker) -> Any:

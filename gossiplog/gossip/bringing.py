@@ -64,7 +64,7 @@ class Bringing:
         self._speaks_of: dict[type[Any], Callable[[Any], Iterable[bytes]]] = {
             events.InterestChanged: lambda event: event.authors,
             events.Forgotten: lambda event: event.authors,
-            events.Lightened: lambda event: event.authors,
+            events.Lightened: lambda event: event.authors or (),
             events.ForkFound: lambda event: (event.proof.author,),
             events.ForkWritten: lambda event: (event.author,),
             events.Examined: lambda event: (event.segment.author,),
@@ -131,6 +131,7 @@ class Bringing:
             *core.heads.ahead,
             *self._pulls.schedule.claimed,
             *self._plumtree.parents,
+            *core.ledger.refused,
         }
         for session in core.sessions.values():
             needed |= session.outbox.authors

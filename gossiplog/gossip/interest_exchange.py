@@ -63,6 +63,7 @@ class InterestExchange:
         self.choices = choices
         core = self._core
         core.ledger = ledger
+        ledger.ask(core.heads.clock.__contains__)
         core.wanted = Wanted(choices.mode, choices.named())
         core.heads.views.clear()
         core.view = WantedHeads(core.heads, core.wanted)

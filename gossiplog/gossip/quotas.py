@@ -8,7 +8,7 @@ on its way, the sums are those that the next start will find.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -16,9 +16,9 @@ from math import ceil
 from typing import Final, NamedTuple
 
 from gossiplog import limits
-from gossiplog.errors import InvalidValueError
+from gossiplog.errors import InvalidValueError, SharedStoreError
 from gossiplog.limits import AUTHOR_DISK_BYTES
-from gossiplog.log.disk_cost import WeightView, row_bytes
+from gossiplog.log.disk_cost import TotalView, row_bytes, whole_weights
 from gossiplog.log.segment import Segment
 
 LIFT_SHARE = 0.9
@@ -94,11 +94,15 @@ class Usage(NamedTuple):
 class QuotaLedger:
     """I know who takes no more.
 
-    ``weights`` is what everybody takes on disk, a live view that moves before a replica hears of a commit; ``local`` is
-    the live set of those who write here.  Of the quota ``bytes``, ``base_bytes`` were there when it was set.
+    ``weights`` is what everybody takes on disk, a live view that moves before a replica hears of a commit; where it is
+    only what all take together, who is held is asked elsewhere (:meth:`ask`).  ``local`` is the live set of those who
+    write here.  Of the quota ``bytes``, ``base_bytes`` were there when it was set.
     """
 
-    def __init__(self, quotas: Quotas, weights: WeightView, local: AbstractSet[bytes]) -> None:
+    def __init__(self, quotas: Quotas, weights: TotalView, local: AbstractSet[bytes]) -> None:
+        each = whole_weights(weights)
+        self._each = each
+        self._holds: Callable[[bytes], bool] = (lambda _: False) if each is None else each.__contains__
         self.quotas = quotas
         self.base_bytes = 0
         self.refused: dict[bytes, Quota] = {}
@@ -111,6 +115,25 @@ class QuotaLedger:
         self._coming: set[bytes] = set()
         self._own = (0, 0, 0), 0
         self._full_at: dict[bytes, float] = {}
+
+    @property
+    def quotas(self) -> Quotas:
+        """The bounds."""
+        return self._quotas
+
+    @quotas.setter
+    def quotas(self, quotas: Quotas) -> None:
+        if quotas.bytes_per_author is not None and self._each is None:
+            raise SharedStoreError(
+                "a relay that has not every author in memory does not know what each takes: it bounds what all take "
+                "(authors, bytes) and entries_per_second, and not bytes_per_author"
+            )
+        self._quotas = quotas
+
+    def ask(self, holds: Callable[[bytes], bool]) -> None:
+        """Find out there whether anything is held of an author, if the weights do not say."""
+        if self._each is None:
+            self._holds = holds
 
     @property
     def held_bytes(self) -> int:
@@ -132,8 +155,8 @@ class QuotaLedger:
             if quotas.authors is not None and self._others() >= quotas.authors:
                 return Quota.AUTHORS
             size += AUTHOR_DISK_BYTES
-        if quotas.bytes_per_author is not None:
-            held = self._weights.of(author)
+        if quotas.bytes_per_author is not None and self._each is not None:
+            held = self._each.of(author)
             for pending in (self._pending, self._proofs, self._fills):
                 held += pending.get(author, 0)
             if held + size > quotas.bytes_per_author:
@@ -146,7 +169,7 @@ class QuotaLedger:
         return self.quotas.bytes is not None and self.held_bytes + self._pending_bytes >= self.quotas.bytes
 
     def _knows(self, author: bytes) -> bool:
-        return author in self._weights or author in self._coming
+        return author in self._coming or self._holds(author)
 
     def _others(self) -> int:
         """How many others are held, or on their way.  O(local writers) after a change, O(1) without one."""
@@ -224,7 +247,8 @@ class QuotaLedger:
             for author in authors
             if self.refused.get(author) is Quota.AUTHOR_BYTES
             and most is not None
-            and self._weights.of(author) <= most * LIFT_SHARE
+            and self._each is not None
+            and self._each.of(author) <= most * LIFT_SHARE
         ]
         base = self.base_bytes
         if all_ is not None and self.held_bytes + self._pending_bytes <= base + (all_ - base) * LIFT_SHARE:

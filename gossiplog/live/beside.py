@@ -19,7 +19,7 @@ from gossiplog.live.core import StoreCore
 from gossiplog.live.hands import Hands
 from gossiplog.live.results import Result, deliver, why_over
 from gossiplog.log.clock_view import whole
-from gossiplog.log.disk_cost import Weights
+from gossiplog.log.disk_cost import TotalView
 from gossiplog.log.segment import Head
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Reply, Request
@@ -47,7 +47,7 @@ class SharedHands:
         clock = whole(self._core.clock)
         return self.read(lambda logs: logs.clock.head(author)) if clock is None else clock.head(author)
 
-    def weights(self) -> Weights:
+    def weights(self) -> TotalView:
         """What each author takes on disk; found out at the first time, O(rows)."""
 
         def ask(core: StoreCore, answer: Callable[[Any], None]) -> None:
@@ -57,7 +57,7 @@ class SharedHands:
 
             core.thread.call(lambda logs: logs.weighing.begin(), found)
 
-        weights: Weights = self._core.held.weights or self._wait(ask)
+        weights: TotalView = self._core.held.weights or self._wait(ask)
         return weights
 
     def read(self, work: Callable[[Logs], T]) -> T:

@@ -29,7 +29,7 @@ from gossiplog.live.store_thread import StoreThread
 from gossiplog.live.tips import Tips
 from gossiplog.live.views_work import ViewsWork
 from gossiplog.log.clock_view import ClockView, CountedView, whole_of
-from gossiplog.log.disk_cost import Weights
+from gossiplog.log.disk_cost import TotalView
 from gossiplog.store.held import Held
 from gossiplog.store.logs import Logs
 from gossiplog.store.owning_process import Home
@@ -157,8 +157,9 @@ class StoreCore:
 
         return detach
 
-    def weigh(self) -> Weights:
-        """What each author takes on disk, a live view; the first time it is found out, at once.  O(rows)."""
+    def weigh(self) -> TotalView:
+        """What each author takes on disk, or all together, a live view; the first time it is found out, at once.
+        O(rows)."""
         return self.held.weights or self.held.weigh(self.thread.now(lambda logs: logs.weighing.begin()))
 
     def run(self, work: Callable[[Logs], Any]) -> Result[Any]:

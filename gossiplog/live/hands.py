@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol, TypeVar
 
-from gossiplog.log.disk_cost import Weights
+from gossiplog.log.disk_cost import Totals, TotalView, Weights
 from gossiplog.log.segment import Head
 from gossiplog.store.logs import Logs
 from gossiplog.store.requests import Reply, Request
@@ -29,8 +29,8 @@ class Hands(Protocol):
     def forks(self) -> AbstractSet[bytes]:
         """Whose logs are known as forked."""
 
-    def weights(self) -> Weights:
-        """What each author takes on disk, a live view."""
+    def weights(self) -> TotalView:
+        """What each author takes on disk, or all together, a live view."""
 
     def read(self, work: Callable[[Logs], T]) -> T:
         """Do ``work`` that writes nothing."""
@@ -50,16 +50,17 @@ class OwnHands:
     def __init__(self, logs: Logs) -> None:
         self.forks: AbstractSet[bytes] = logs.forks
         self._logs = logs
-        self._weights: Weights | None = None
+        self._weights: Weights | Totals | None = None
 
     def head(self, author: bytes) -> Head | None:
         """The durable head of an author."""
         return self._logs.clock.head(author)
 
-    def weights(self) -> Weights:
-        """What each author takes on disk."""
+    def weights(self) -> TotalView:
+        """What each author takes on disk, or all together."""
         if self._weights is None:
-            self._weights = self._logs.weighing.begin()
+            found = self._logs.weighing.begin()
+            self._weights = Totals(self._logs.clock, found) if isinstance(found, int) else found
         return self._weights
 
     def read(self, work: Callable[[Logs], T]) -> T:

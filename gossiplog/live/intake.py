@@ -67,6 +67,7 @@ class Intake:
         weights = hands.weights()
         bounds = quotas.or_else(default_authors(), default_disk(disk, weights.bytes, weights.bytes))
         self._ledger = QuotaLedger(bounds, weights, local)
+        self._ledger.ask(lambda author: hands.head(author) is not None)
         self._coming: dict[bytes, Head] = {}
         self._requests: list[Request] = []
         self._size = 0

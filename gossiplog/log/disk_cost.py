@@ -10,8 +10,8 @@ Invariant: what a thing takes hangs on nothing but its size, so that the sum is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Iterable, Mapping, Sized
+from typing import Final, Protocol, TypeAlias, cast
 
 from gossiplog.limits import AUTHOR_DISK_BYTES, DISK_PAGE_BYTES
 from gossiplog.log.fork import ForkProof, encode_proof
@@ -63,8 +63,12 @@ def _record_bytes(size: int) -> int:
     return DISK_PAGE_BYTES // on_a_page + pages * DISK_PAGE_BYTES
 
 
-class WeightView(Protocol):
-    """What authors take on one disk, asked for some of them; ``version`` counts what changed that."""
+class TotalView(Protocol):
+    """What all authors take on one disk together; ``version`` counts what changed that."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a :class:`WeightView`: what each of them takes is in memory."""
 
     @property
     def bytes(self) -> int:
@@ -74,12 +78,16 @@ class WeightView(Protocol):
     def version(self) -> int:
         """How often anything changed."""
 
-    def of(self, author: Author) -> int:
-        """What an author takes, 0 if nothing is there of it."""
-
     @property
     def author_count(self) -> int:
         """Of how many authors anything is there."""
+
+
+class WeightView(TotalView, Protocol):
+    """What authors take on one disk, asked for some of them."""
+
+    def of(self, author: Author) -> int:
+        """What an author takes, 0 if nothing is there of it."""
 
     def __contains__(self, author: object) -> bool: ...
 
@@ -90,6 +98,8 @@ class Weights:
     ``gap_bytes`` are in pages that are in use, beyond what things in them take: deleting and merging leave them partly
     empty.  They count for all together.
     """
+
+    is_whole = True
 
     def __init__(self, weights: Mapping[Author, int] | None = None, used_bytes: int = 0) -> None:
         """Begin with what is there."""
@@ -134,6 +144,35 @@ class Weights:
         return self.gap_bytes < before
 
 
+class Totals:
+    """I am what all authors take on one disk together, where nobody knows in memory what each of them takes.
+
+    ``authors`` says of how many anything is there.
+    """
+
+    is_whole = False
+
+    def __init__(self, authors: Sized, size: int) -> None:
+        """Begin with what is there."""
+        self.bytes = size
+        self.version = 0
+        self._authors = authors
+
+    @property
+    def author_count(self) -> int:
+        """Of how many authors anything is there."""
+        return len(self._authors)
+
+    def change(
+        self, forgotten: Iterable[Author], changes: Mapping[Author, int], size: int | None = None
+    ) -> bool:
+        """As :meth:`Weights.change`; ``size`` is what all takes then, if somebody looked, as for those forgotten."""
+        before = self.bytes
+        self.version += 1
+        self.bytes = before + sum(changes.values()) if size is None else size
+        return self.bytes < before
+
+
 class Changes(dict[bytes, int]):
     """I collect by how much what authors take is going to change."""
 
@@ -148,3 +187,8 @@ class Changes(dict[bytes, int]):
     def add(self, author: bytes, change: int) -> None:
         """So much more, or less."""
         self[author] = self.get(author, 0) + change
+
+
+def whole_weights(weights: TotalView) -> WeightView | None:
+    """Return weights of which those of each author are in memory as that; None for others."""
+    return cast(WeightView, weights) if weights.is_whole else None

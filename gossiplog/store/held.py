@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from gossiplog.log.clock_view import CountedView, FollowingClock, MovingClock, whole
-from gossiplog.log.disk_cost import Weights
+from gossiplog.log.disk_cost import Totals, Weights
 from gossiplog.log.figures import Figures
 from gossiplog.log.fork import ForkProof
 from gossiplog.log.segment import Head
@@ -40,7 +40,7 @@ class Held:
         self.local: AbstractSet[bytes] = self._local
         self.forks: AbstractSet[bytes] = self._forks
         self.unwritten: Mapping[bytes, ForkProof] = self._unwritten
-        self.weights: Weights | None = None
+        self.weights: Weights | Totals | None = None
         self.locked = False
         self._follower: FollowingClock | None = None
 
@@ -65,10 +65,10 @@ class Held:
         """The seeds were unlocked, or put under another passphrase."""
         self.locked = locked
 
-    def weigh(self, weights: Weights) -> Weights:
-        """Keep what each author takes on disk."""
-        self.weights = weights
-        return weights
+    def weigh(self, weights: Weights | int) -> Weights | Totals:
+        """Keep what each author takes on disk, or all together."""
+        self.weights = Totals(self.clock, weights) if isinstance(weights, int) else weights
+        return self.weights
 
     def committed(self, report: CommitReport) -> bool:
         """This is on disk now.  Return whether room was given back there."""

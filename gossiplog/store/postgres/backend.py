@@ -8,7 +8,7 @@ Invariant: what is read is as some commit left it; rows have the checksums that 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from nacl.bindings import crypto_scalarmult_base
@@ -324,6 +324,20 @@ class _Fleet:
             )
             for author, seq, id_, deletions, proof in rows
         ]
+
+    def weights(self, authors: Collection[bytes]) -> dict[bytes, int]:
+        """Return what the rows of these authors take."""
+        return dict(
+            self._connection.ask(
+                "SELECT author, bytes FROM unnest(%b::bytea[]) AS a(author) JOIN heads USING (author) WHERE seq > 0",
+                (sorted(authors),),
+            )
+        )
+
+    def rows_bytes(self) -> int:
+        """Return what the rows of all logs take together; O(authors), in the database."""
+        [(size,)] = self._connection.ask("SELECT coalesce(sum(bytes), 0)::int8 FROM heads WHERE seq > 0")
+        return int(size)
 
     def start(self) -> Position:
         """Lanes, then deletions, then (:meth:`PostgresBackend.clock`) heads: what comes in between is heard again, and

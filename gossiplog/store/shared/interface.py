@@ -12,7 +12,7 @@ often the log was deleted, and a head is moved only by who knows that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from gossiplog.log.fork import ForkProof
@@ -69,6 +69,12 @@ class Shared(Protocol):
 
     def stands(self, authors: Iterable[bytes]) -> Sequence[Stand]:
         """Return these authors as they are now, without segments."""
+
+    def weights(self, authors: Collection[bytes]) -> dict[bytes, int]:
+        """Return what the rows of these authors take, as :meth:`gossiplog.store.interface.Rows.weights` of all."""
+
+    def rows_bytes(self) -> int:
+        """Return what the rows of all logs take together."""
 
     def start(self) -> Position:
         """Return where every lane ends now, and begin there: whatever is read from now on is no older, what is known of

@@ -9,10 +9,11 @@ Invariant: what is told in a lane is in the content, and in that order; a commit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count
 
 from gossiplog.errors import LostRaceError, StoreWentBackError
+from gossiplog.log.disk_cost import row_bytes
 from gossiplog.log.keys import genesis_id
 from gossiplog.log.segment import Head, Segment
 from gossiplog.store.interface import Cut, DeleteAuthor, PutFork, PutMeta, PutSegment, RowWrite
@@ -100,6 +101,16 @@ class Lane:
     def stands(self, authors: Iterable[bytes]) -> list[Stand]:
         """Return these authors as they are now."""
         return [self.database.stand(author) for author in authors]
+
+    def weights(self, authors: Collection[bytes]) -> dict[bytes, int]:
+        """Return what the rows of these authors take."""
+        logs = self.database.content.logs
+        rows = ((author, logs[author].rows) for author in authors if author in logs)
+        return {author: sum(row_bytes(len(row.bodies)) for row in found) for author, found in rows if found}
+
+    def rows_bytes(self) -> int:
+        """Return what the rows of all logs take together."""
+        return sum(self.weights(self.database.content.logs).values())
 
     def beat(self) -> None:
         """Nobody asks."""

@@ -276,6 +276,14 @@ class FleetConformance(_Base):
         self.assertEqual(
             ann.weights(), {chain.author: sum(row_bytes(row.size) for row in ann.rows(chain.author))}
         )
+        other = Chain(2)
+        bob.commit([other.put(b"other")])
+        for fleet in (ann.shared, bob.shared):
+            assert fleet is not None
+            self.assertEqual(fleet.rows_bytes(), sum(ann.weights().values()))
+            self.assertEqual(
+                fleet.weights([other.author, bytes(32)]), {other.author: ann.weights()[other.author]}
+            )
         bob.commit([DeleteAuthor(chain.author)])
         with self.assertRaises((InvalidValueError, LostRaceError)):
             ann.commit([whole])

@@ -21,6 +21,7 @@ from gossiplog.gossip.replica import Replica
 from gossiplog.live.kept_choices import Change, KeptChoices
 from gossiplog.live.store_front import StoreFront
 from gossiplog.log.body import encode_body
+from gossiplog.log.disk_cost import Weights
 from gossiplog.store.held import Held
 from gossiplog.store.interface import PutMeta
 from gossiplog.store.logs import Logs
@@ -73,7 +74,9 @@ class SimNode(Carrier):
         self.backend.fault = self.disk.fault
         self.local = tuple(logs.writers().values())
         held = Held.of(logs)
-        self.weights = held.weigh(logs.weighing.begin())
+        weights = held.weigh(logs.weighing.begin())
+        assert isinstance(weights, Weights)  # whose clock is in memory
+        self.weights = weights
         timers = LocalTimers(self.world, self.clock)
         self.front = StoreFront(self.disk, held, logs.copied, timers)
         self.heads = Heads(held.clock, held.forks, held.local, logs.holed_authors())
