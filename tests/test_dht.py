@@ -423,12 +423,16 @@ class AskingTests(DhtCase):
         self.assertEqual(len(self.session.asked), 4)
 
     def test_no_way_leads_there(self) -> None:
-        """A machine without a network begins no session; when it has one, it does."""
+        """A machine without a network begins no session, and says why; when it has one, it does."""
         self.here = None  # type: ignore[assignment]
+        self.patch(dht_module, "addresses", frozenset)
         way = self.way()
         self.assertEqual(self.begin(way, ("192.0.2.7", 4000)), [None])
         self.assertEqual(FakeSession.made, [])
-        self.assertEqual(len(self.finding.reasons), 1)
+        [why] = self.finding.reasons
+        self.assertEqual(
+            why, f"this machine has no address in a network: no node of the DHT answers ({PUBLIC}:6881)"
+        )
         self.here = "192.0.2.7"
         way.announce([("192.0.2.7", 4000)])
         way.look()

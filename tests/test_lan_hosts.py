@@ -233,6 +233,31 @@ class SyncTests(LanCase):
         self.assertEqual(late.finish(), 1)
         self.assertEqual(late.err, "gossiplog: no peer was found that answers within 3 s\n")
 
+    def test_no_network(self) -> None:
+        """On a machine that is in none, each verb says so; nothing but those that look once ends by it."""
+        host = self.lans.host()
+        self.run_gossiplog("init", "--store", "alone")
+        self.run_gossiplog("append", "--store", "alone", "hello")
+        meet, alone = ("--network", NETWORK, "--lan"), "this machine has no address in a network"
+        store = ("--store", "alone")
+        for status, *verb in (
+            (1, "sync", *store, *meet, "--timeout", "2"),
+            (1, "sync", *store, "--network", NETWORK, "--dht", "--timeout", "2"),
+            (1, "sync", *store, *meet, "--timeout", "2", "tcp:bob.local:4000"),
+            (1, "find", *meet, "--once"),
+            (0, "run", *store, *meet),
+            (0, "chat", *store, *meet, "--nick", "ann"),
+            (0, "log", "--follow", *store, *meet),
+        ):
+            if "--dht" in verb and find_spec("libtorrent") is None:
+                continue
+            process = self.command(host, *verb)
+            if status != 1:
+                (process.wait_for if "chat" in verb else process.wait_for_error)(alone)
+                process.interrupt()
+            self.assertEqual(process.finish(), status, verb)
+            self.assertIn(alone, process.out + process.err, verb)
+
 
 class NameTests(LanCase):
     """alice.local."""

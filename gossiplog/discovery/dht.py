@@ -25,7 +25,7 @@ from gossiplog.discovery.extras import require
 from gossiplog.discovery.torrent_session import Heard, TorrentSession, join
 from gossiplog.errors import InvalidValueError
 from gossiplog.net.happy_eyeballs import reaching
-from gossiplog.net.interfaces import source
+from gossiplog.net.interfaces import addresses, source
 from gossiplog.net.ways import Finder, require_ended
 from gossiplog.store.owning_process import hold
 
@@ -234,7 +234,8 @@ class Dht:
         else:
             wait = limits.DHT_SECOND_SECONDS
             named = ", ".join(join(*node) for node in self._nodes or self._bootstrap)
-            finder.failed(f"no node of the DHT answers ({named})")
+            alone = "" if self._hosts or addresses() else "this machine has no address in a network: "
+            finder.failed(f"{alone}no node of the DHT answers ({named})")
         self._wait(finder, finder.reactor.seconds() + wait)
         if self._session is not None:
             self._session.hurry(False)

@@ -177,7 +177,7 @@ def local_time(timestamp_ms: int) -> str:
 
 async def _follow(reactor: Any, arguments: Namespace, form: Form, damages: Damages) -> None:
     """Print entries and wait for more, as a node if a network is given."""
-    from gossiplog.app.commands.replicate import open_or_attach, start_node
+    from gossiplog.app.commands.replicate import complain_of_ways, open_or_attach, start_node
     from gossiplog.app.foreground import first_of
     from gossiplog.app.terminal import Terminal
 
@@ -194,7 +194,7 @@ async def _follow(reactor: Any, arguments: Namespace, form: Form, damages: Damag
             text = arguments.author
             author = find_author(await store._core.run(lambda logs: named(logs.clock, text)), text)
         if arguments.network and not is_attached:
-            await start_node(stack, reactor, store, arguments)
+            await start_node(stack, reactor, store, arguments, complain_of_ways)
         await first_of(_print(terminal, store, author, arguments.newest, where, form), terminal.broken())
 
 

@@ -45,7 +45,7 @@ from gossiplog.log.keys import short_key
 from gossiplog.log.network import Network
 from gossiplog.net.catching_up import CatchUp, Moved, catch_up_with_all
 from gossiplog.node import Node
-from gossiplog.notices import Notice, PeerDown, PeerUp
+from gossiplog.notices import Notice, PeerDown, PeerUp, WayFailed
 from gossiplog.store.lock import TRY_SECONDS, Patience
 from gossiplog.ticket import Ticket
 
@@ -105,10 +105,23 @@ async def open_or_attach(arguments: Namespace, reactor: Any) -> tuple[Store, boo
             await deferLater(reactor, min(patience.bear(error, began), TRY_SECONDS))
 
 
-async def start_node(stack: AsyncExitStack, reactor: Any, store: Store, arguments: Namespace) -> Node:
-    """Start a node as the arguments say, to be stopped with ``stack``."""
+def complain_of_ways(notice: Notice) -> None:
+    """Say of a way of finding peers that it does not work."""
+    if isinstance(notice, WayFailed):
+        complain(describe(notice) or "")
+
+
+async def start_node(
+    stack: AsyncExitStack,
+    reactor: Any,
+    store: Store,
+    arguments: Namespace,
+    tell: Callable[[Notice], None] = lambda notice: None,
+) -> Node:
+    """Start a node as the arguments say, to be stopped with ``stack``; ``tell`` hears of all that happens."""
     node = Node(reactor, store, network=arguments.network, agent=getattr(arguments, "nick", "gossiplog"))
     stack.push_async_callback(node.stop)
+    node.subscribe(tell)
     for endpoint in arguments.listen:
         await node.listen(endpoint)
     await arguments.finding.join(node, arguments.listen)  # first, since it may know names to dial
@@ -139,6 +152,8 @@ async def _sync(reactor: Any, arguments: Namespace) -> int:
         stack.push_async_callback(node.stop)
         known = set(store.forks)
         finding = options.finding
+        if peer:
+            node.subscribe(complain_of_ways)
         joined = await finding.join(node) if finding is not None and finding.is_asked else None
         try:
             with StatusLine() as show:
@@ -291,6 +306,8 @@ async def _chat(reactor: Any, arguments: Namespace, damages: Damages) -> None:
                     wanted = code != ByeCode.DUPLICATE  # else one of two connections, the other stays
                     if wanted:
                         present.discard(peer.id)
+                case WayFailed():  # who asked to find others, and sees nobody, wants to know why
+                    wanted = True
                 case _:
                     wanted = arguments.verbose
             words = describe(notice)
@@ -299,6 +316,5 @@ async def _chat(reactor: Any, arguments: Namespace, damages: Damages) -> None:
 
         seen = await chatting.show_history(terminal, store)
         if not is_attached:
-            node = await start_node(stack, reactor, store, arguments)
-            node.subscribe(tell)
+            await start_node(stack, reactor, store, arguments, tell)
         await chatting.talk(terminal, store, writer, arguments.nick, seen)
