@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from random import Random
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
@@ -16,6 +17,7 @@ from gossiplog import Quota, Quotas, Store, format_author, limits
 from gossiplog.app.commands.authors import find_author, named
 from gossiplog.app.commands.log import held
 from gossiplog.control.answers import ANSWERS
+from gossiplog.control.attached import NodeThread
 from gossiplog.control.desk import Desk
 from gossiplog.control.line import Line
 from gossiplog.control.logs import NodeLogs
@@ -38,7 +40,7 @@ from gossiplog.store.requests import Accept
 from gossiplog.testing.chain import Chain
 from gossiplog.testing.network import VirtualThread
 from tests.netcase import LOCAL, World
-from tests.refusing import RefusingBackend
+from tests.refusing import RefusingBackend, StoreSide
 from tests.test_reading import Consumer
 from tests.viewcase import Counts
 
@@ -340,6 +342,14 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual([(each.first, each.last) for each in report.segments], [(6, 7)])
         connection.connectionLost()
 
+    def test_news_that_come_twice_say_from_where_the_first_did(self) -> None:
+        thread = NodeThread.__new__(NodeThread)
+        thread._lock, thread._heads, thread._forgotten, thread._forked = Lock(), {}, {}, {}
+        thread._is_asked = True
+        for head in (["ann", 7, "id", 5], ["ann", 9, "id", 7]):
+            thread._heard({"heads": [head], "forgotten": [], "forked": []})
+        self.assertEqual([*thread._heads.values()], [("ann", 9, "id", 5)])
+
     def test_an_attached_program_keeps_no_head(self) -> None:
         held = Held.of(cast(Logs, self.logs))
         self.assertEqual((len(held.clock), held.clock.total(), held.clock.is_whole), (9, 45, False))
@@ -370,6 +380,12 @@ class FindingTests(SynchronousTestCase):
                 self.assertEqual(named(self.clock, text[:size]), alike[:2], (text, size))
             self.assertEqual(named(self.clock, format_author(author)), [author])
             self.assertEqual(find_author(named(self.clock, author.hex()), author.hex()), author)
+
+    def test_nobody_else_is_looked_at(self) -> None:
+        side = StoreSide(self.clock.items())
+        for author in self.authors[:20]:
+            self.assertEqual(named(side, format_author(author).partition("_")[2][:12]), [author])
+        self.assertEqual(side.most, 1)
 
     def test_what_is_none(self) -> None:
         for text in ("ABCD", "a1", "zzzzzz", "", "a" * 60):
