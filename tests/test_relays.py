@@ -237,17 +237,20 @@ class SharedBansTests(SynchronousTestCase):
         self.bans = Bans()
         self.written: list[SetMeta] = []
 
-    def share(self, **theirs: float) -> None:
-        """Begin with what others wrote: until when who is kept out."""
-        kept = shared_bans._dump({name.encode() * 32: (until, "theirs") for name, until in theirs.items()})
+    def share(self, most: float = inf, **theirs: float) -> None:
+        """Begin with what others wrote: until when who is kept out, and for how long at most."""
+        kept = shared_bans._dump(
+            {name.encode() * 32: (until, "theirs", most) for name, until in theirs.items()}
+        )
         core: Any = SimpleNamespace(
             is_shared=True,
             listen=lambda _: lambda: None,
             run=lambda _: succeed(kept),
             thread=SimpleNamespace(write=lambda request, _: self.written.append(request)),
         )
-        driver: Any = SimpleNamespace(admission=SimpleNamespace(bans=self.bans), reactor=Clock())
-        share_bans(core, driver, lambda: 3000.0)
+        self.clock = Clock()
+        driver: Any = SimpleNamespace(admission=SimpleNamespace(bans=self.bans), reactor=self.clock)
+        self.shared: Any = share_bans(core, driver, lambda: 3000.0).__self__  # type: ignore[attr-defined]
 
     def test_bans_of_others(self) -> None:
         """Who writes down a ban leaves those of others there that are over by its own clock, and does not do them."""
@@ -255,6 +258,16 @@ class SharedBansTests(SynchronousTestCase):
         self.assertEqual(self.bans.all(0.0), [])
         self.bans.keep_out(b"c" * 32, "ours", 60.0, 0.0)
         self.assertEqual(shared_bans._load(self.written[0].value, -inf).keys(), {b"a" * 32, b"c" * 32})
+
+    def test_a_clock_that_is_ahead(self) -> None:
+        """Who bans in 2100 for ten minutes bans everywhere for ten minutes, and not again when others write."""
+        self.patch(shared_bans, "hang_up", lambda *_: None)
+        self.share(600.0, a=4.1e9)
+        self.assertEqual([ban.seconds for ban in self.bans.all(0.0)], [600.0])
+        self.clock.advance(700.0)
+        theirs = {b"a" * 32: (4.1e9, "theirs", 600.0), b"b" * 32: (4.1e9, "theirs", 600.0)}
+        self.shared._take(shared_bans._dump(theirs))
+        self.assertEqual([ban.peer for ban in self.bans.all(700.0)], [b"b" * 32])
 
     def test_who_is_told_lifts_a_ban(self) -> None:
         """What an application does when a session ends that another relay banned is written down."""

@@ -32,8 +32,8 @@ SKEW_SECONDS: Final = 3600.0
 """That a ban is written on after it is over here: a relay whose clock is so far ahead ends nobody's
 bans but its own."""
 
-_Bans = dict[bytes, tuple[float, str]]
-"""Until when, as seconds of the wall clock, and why."""
+_Bans = dict[bytes, tuple[float, str, float]]
+"""Until when, as seconds of the wall clock of who wrote it, why, and for how long at most, wherever that clock is."""
 
 
 def share_bans(core: StoreCore, driver: Driver, wall: Callable[[], float] = time.time) -> Callable[[], None]:
@@ -85,9 +85,10 @@ class _SharedBans:
         begun: list[tuple[bytes, str]] = []
         self._is_taking = True
         lifted = [self._bans.lift(peer) for peer in before.keys() - bans.keys() - self._owed.keys()]
-        for peer, (until, reason) in bans.items():
-            known, seconds = self._bans.banned(peer, now), until - self._wall()
-            if peer not in self._owed and (known is None or known.seconds < seconds - 1):
+        for peer, (until, reason, most) in bans.items():
+            known, seconds = self._bans.banned(peer, now), min(until - self._wall(), most)
+            is_new = peer not in self._owed and before.get(peer) != bans[peer]
+            if is_new and (known is None or known.seconds < seconds - 1):
                 self._bans.keep_out(peer, reason, seconds, now)
                 begun.append((peer, reason))
         self._is_taking = False
@@ -103,7 +104,7 @@ class _SharedBans:
             ban = self._bans.banned(peer, now)
             bans.pop(peer, None)
             if ban is not None:
-                bans[peer] = self._wall() + ban.seconds, ban.reason[:_REASON_CHARS]
+                bans[peer] = self._wall() + ban.seconds, ban.reason[:_REASON_CHARS], ban.seconds
         value = _dump(bans)
         try:
             self._core.thread.write(
@@ -127,7 +128,7 @@ class _SharedBans:
 
 def _dump(bans: _Bans) -> bytes:
     longest = sorted(bans.items(), key=lambda item: -item[1][0])[:MOST]
-    dumped: bytes = msgpack.packb([(peer, until, reason) for peer, (until, reason) in sorted(longest)])
+    dumped: bytes = msgpack.packb([(peer, *ban) for peer, ban in sorted(longest)])
     return dumped
 
 
@@ -136,8 +137,8 @@ def _load(kept: bytes | None, now: float) -> _Bans:
     try:
         rows = [] if kept is None else msgpack.unpackb(kept)
         return {
-            bytes(peer): (float(until), str(reason))
-            for peer, until, reason in rows
+            bytes(peer): (float(until), str(reason), float(seconds))
+            for peer, until, reason, seconds in rows
             if float(until) > now or until == inf
         }
     except (ValueError, TypeError, msgpack.UnpackException):
