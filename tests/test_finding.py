@@ -215,3 +215,4 @@ class CommandTests(ProcessTestCase):
         self.assertEqual([path.name for path in self.place.iterdir()], ["ann"])
         nobody = self.gossiplog("find", *known, "--peer", address, "--once")
         self.assertEqual(nobody.finish(), 1)
+        self.assertRegex(nobody.out, rf"(?m)^! {address} does not answer: .*refused")

@@ -129,7 +129,7 @@ class FindingTests(LanCase):
         find.wait_for(rf'"event": "up".*{self.id_of(node)}')
 
     def test_another_address(self) -> None:
-        """The machine moves; who watches sees it where it is now."""
+        """The machine moves; who watches sees it where it is now, and meets it at one of its addresses once more."""
         a, b = self.lans.office(2)
         node = self.node(a)
         find = self.find(b)
@@ -139,6 +139,7 @@ class FindingTests(LanCase):
         at = rf'"tcp:10\.9\.0\.77:{port_of(node)}"'
         self.timed(find, rf'"event": "found", "endpoint": {at}, "way": "lan"', "another address", 8, began)
         find.wait_for(rf'"event": "up", "endpoint": ({at}|"tcp:\[fd00:9::1\]:{port_of(node)}")')
+        self.assertEqual([each["event"] for each in self.heard(find)].count("up"), 2)
 
     def test_a_second_interface(self) -> None:
         """Another cable, to where others are."""
@@ -273,6 +274,13 @@ class NameTests(LanCase):
         asking = self.command(a, *sync, "tcp:nobody.local:4000")
         self.assertEqual(asking.finish(), 1)
         self.assertIn("nobody.local", asking.err)
+        peers = ("--peer=tcp:bob.local:4000", "--peer=tcp:nobody.local:1")
+        asking = self.command(a, "find", "--network", NETWORK, "--lan", *peers)
+        asking.wait_for_all(
+            rf"^\+ {self.id_of(node)} answers at tcp:bob\.local:4000 \(",
+            r"^! tcp:nobody\.local:1 does not answer: ",
+        )
+        asking.interrupt()
         self.assertEqual(node.terminate(), 0)
 
     def test_two_of_one_name(self) -> None:

@@ -97,6 +97,16 @@ class DialTests(SynchronousTestCase):
             self.reach(self.stage.dials(1.0))
         self.assertEqual(len(list(self.stage.topology.neighbours)), limits.LINKS_WANTED)
 
+    def test_another_address_of_a_peer(self) -> None:
+        """Found by a way that does not say whose it is: dialled once, and again only when the session is over."""
+        session = self.stage.up(1)
+        self.stage.find(2)
+        self.assertEqual([dial.address for dial in self.stage.dials()], [at(2)])
+        self.stage.topology.dialled(at(2), node(1), self.stage.now)
+        self.assertEqual([self.stage.dials(60.0) for _ in range(60)], [[]] * 60)
+        self.stage.topology.closed(session, self.stage.now)
+        self.assertEqual([dial.address for dial in self.stage.dials()], [at(2)])
+
     def test_one_of_the_addresses_of_a_node(self) -> None:
         """Those that a way says are of one; another only once that one failed."""
         for number in (1, 2, 3):

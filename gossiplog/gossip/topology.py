@@ -126,6 +126,10 @@ class Topology:
                 now + limits.FIND_MOST_SECONDS
             )  # not for good: whoever is on the path can do that
             self.book.forget(address)
+        elif any(neighbour.node == node for neighbour in self._neighbours.values()):
+            # another address of a peer: not dialled again while there is a session
+            self._feelers.discard(address)
+            self.book.verified(address, node, now, is_shared=self._takes_peers(node))
 
     def heard(self, session: int, peers: Peers, now: float) -> list[Contact]:
         """A peer tells of others; returns what is new of that."""
