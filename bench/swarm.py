@@ -6,6 +6,8 @@ import statistics
 import time
 from random import Random
 
+from gossiplog.testing.sim import memo
+from gossiplog.testing.sim.steady import Steady, build
 from gossiplog.testing.sim.swarms import HABITS, deliver, grow, grow_with_liars, honest_links
 
 SETTLED_SECONDS = 90.0
@@ -18,11 +20,16 @@ LIARS_SECONDS = 600.0
 """After the last came; by then who came early and knew few has chosen anew."""
 
 
+LOGS_NODES, LOGS_AUTHORS = 30, 5
+LOGS_ENTRIES = 60, 200, 600
+"""Of whole logs, with what is flooded at first, while there is no tree, and after the 8th, 64th and 512th entry."""
+
+
 def swarm(count: int, seed: int, *, only_growth: bool) -> dict[str, object]:
     """Let ``count`` nodes join, in 500 seconds or two a second, each by the address of one that is there; kill half.
 
-    Unless ``only_growth``: the same with two networks that meet by one link, with half of all lying, and with entries
-    of twenty authors.
+    Unless ``only_growth``: the same with two networks that meet by one link, with half of all lying, with entries of
+    twenty authors, and with a few whole logs at fewer nodes.
     """
     began = time.perf_counter()
     nodes = grow(count, seed)
@@ -32,7 +39,7 @@ def swarm(count: int, seed: int, *, only_growth: bool) -> dict[str, object]:
     if not only_growth:
         cost = deliver(nodes, seed, 20)
         figures = {"copies": round(cost.figures.copies, 3), "undelivered": cost.delivery.undelivered}
-        figures |= _meeting(count, seed) | _liars(count, seed)
+        figures |= _logs(seed) | _meeting(count, seed) | _liars(count, seed)
     nodes.run(SETTLED_SECONDS)
     nodes.kill(Random(seed).sample(nodes.members, count // 2))
     broken = nodes.components()
@@ -49,6 +56,21 @@ def swarm(count: int, seed: int, *, only_growth: bool) -> dict[str, object]:
         **figures,
         "seconds": round(time.perf_counter() - began, 1),
     }
+
+
+def _logs(seed: int) -> dict[str, object]:
+    """How often an entry is received, on average over logs of so many entries, one a second."""
+    nodes = grow(LOGS_NODES, seed)
+    nodes.run(30.0)
+    most = max(LOGS_ENTRIES)
+    with memo.shared():
+        steady = Steady(nodes=LOGS_NODES, authors=LOGS_AUTHORS, warm_up=0.0, window=float(most))
+        cluster = build(steady, seed, nodes.edges())
+        figures: dict[str, object] = {}
+        for entries in LOGS_ENTRIES:
+            cluster.run(entries - cluster.world.now)
+            figures[f"copies_of_{entries}"] = round(cluster.figures.copies, 2)
+    return figures
 
 
 def _meeting(count: int, seed: int) -> dict[str, object]:
