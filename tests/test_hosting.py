@@ -793,6 +793,13 @@ class TapTests(FileCase):
         )
         self.assertRaises(UsageError, options.parseOptions, [])
 
+    def test_a_database_as_the_state_of_a_relay(self) -> None:
+        """Is refused, and not shown."""
+        text = network("a", 1, 'state = "host=db password=hunter2"')
+        error = str(self.assertRaises(UsageError, host_tap.Options().parseOptions, [self.write(text)]))
+        self.assertIn("network.a.state", error)
+        self.assertNotIn("hunter2", error)
+
     def test_options(self) -> None:
         options = host_tap.Options()
         options.parseOptions(["--log-json", "--log-level", "warn", self.write(network("a", 1))])

@@ -14,7 +14,7 @@ from gossiplog import Network, Node, open_store
 from gossiplog.errors import InvalidValueError, StoreFormatError, StoreNotFoundError
 from gossiplog.log.body import encode_body
 from gossiplog.log.clock import Clock
-from gossiplog.store.door import Opening, directory_of, open_backend, place_of
+from gossiplog.store.door import Opening, directory_of, open_backend, place_of, state_of
 from gossiplog.store.interface import Backend
 from gossiplog.store.logs import open_logs
 from gossiplog.store.memory.backend import MemoryBackend
@@ -47,13 +47,35 @@ class PlaceTests(Installed, SynchronousTestCase):
             "x password = hunter2",
             "POSTGRESQL://ann:hunter2@db/x",
             "dbname=x",
+            " postgresql://ann:hunter2@db/x",
+            "sslpassword=hunter2",
         ):
-            with self.assertRaises(InvalidValueError) as caught:
-                place_of(place)
-            self.assertIn("postgresql:///?service=relays", str(caught.exception))
-            self.assertNotIn("hunter2", str(caught.exception))
+            for use in (place_of, state_of, directory_of):
+                with self.assertRaises(InvalidValueError) as caught:
+                    use(place)
+                self.assertIn("postgresql:///?service=relays", str(caught.exception))
+                self.assertNotIn("hunter2", str(caught.exception))
         for path in ("./host=db", "/srv/a password=b", "~/user=x", "key=value", Path("host=db")):
             self.assertTrue(place_of(path).startswith("/"))
+
+    def test_a_uri_where_a_directory_is_needed(self) -> None:
+        """Is shown by its kind alone."""
+        for place in (
+            "postgresql://ann:hunter2@db/x",
+            "postgresql:///?password=hunter2",
+            "mysql://ann:hunter2@db",
+        ):
+            with self.assertRaises(InvalidValueError) as caught:
+                directory_of(place)
+            self.assertIn(place.partition(":")[0], str(caught.exception))
+            self.assertNotIn("hunter2", str(caught.exception))
+
+    def test_a_database_as_the_state_of_a_relay(self) -> None:
+        """Is refused before anything is made there, or asked; and not shown."""
+        with self.assertRaises(InvalidValueError) as caught:
+            open_backend("postgresql://127.0.0.1:1/x", Opening(state="host=db password=hunter2"))
+        self.assertNotIn("hunter2", str(caught.exception))
+        self.assertFalse(os.path.lexists("host=db password=hunter2"))
 
     def test_a_path_is_a_path(self) -> None:
         """From the root on; bytes, Paths and names with one letter or an uppercase one before the colon too."""

@@ -57,6 +57,12 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("PGPASSFILE", str(refused.exception))
         self.assertNotIn("geheim", str(refused.exception))
 
+    def test_a_database_as_the_state_of_a_relay(self) -> None:
+        """Is refused before it is the path of anything, and not shown."""
+        arguments = ["--store", "memory:", "--network", "00" * 32, "--state", "host=db password=hunter2"]
+        error = self.assertRaises(UsageError, Options().parseOptions, arguments)
+        self.assertNotIn("hunter2", str(error))
+
     def test_interest_and_quotas(self) -> None:
         """Nobody but those followed, and bounds on what is taken; without them everything is."""
         options = Options()

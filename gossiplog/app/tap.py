@@ -31,8 +31,8 @@ from gossiplog.app.twistd_options import TwistdOptions
 from gossiplog.errors import GossiplogError
 from gossiplog.live.logger import NodeLog
 from gossiplog.log.network import Network
-from gossiplog.paths import absolute, typed
-from gossiplog.store.door import place_of
+from gossiplog.paths import typed
+from gossiplog.store.door import place_of, state_of
 from gossiplog.ticket import Ticket
 
 
@@ -87,7 +87,7 @@ class Options(TwistdOptions):
                 raise usage.UsageError(f"--{name} is needed")
         try:
             self.store = place_of(typed(self["store"]))
-            self.state = None if self["state"] is None else absolute(typed(self["state"]))
+            self.state = None if self["state"] is None else state_of(typed(self["state"]))
         except GossiplogError as error:
             raise usage.UsageError(f"--store: {error}") from None
         self.use_log()

@@ -41,7 +41,8 @@ _KIND: Final = re.compile(r"([a-z][a-z0-9+.-]+):(.*)", re.DOTALL)
 """A kind and a place; one letter before a colon is the drive of another system, and a path."""
 
 _CONNECTION: Final = re.compile(
-    r"\s*(host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=|[^/.~].*\bpassword\s*=|[a-z][a-z0-9+.-]+://",
+    r"\s*(?:(host|hostaddr|port|dbname|user|passfile|service|sslmode)\s*=|(?:[^/.~].*)?\b(ssl)?password\s*="
+    r"|[a-z][a-z0-9+.-]+://)",
     re.IGNORECASE | re.DOTALL,
 )
 """How databases are named elsewhere: by words of libpq, or by a URI of which the kind is in capitals."""
@@ -115,8 +116,17 @@ def directory_of(place: AnyPath) -> str:
     """
     kind, where = _parted(place)
     if kind != SQLITE:
-        raise InvalidValueError(f"{os.fsdecode(place)} is not in a directory, which this is for")
+        raise InvalidValueError(f"a store of the kind {kind} is not in a directory, which this is for")
     return absolute(where)
+
+
+def state_of(place: AnyPath) -> str:
+    """Return the directory of what is a relay's own, from the root on.
+
+    :raises InvalidValueError: it is no path, or what connects to a database.
+    """
+    _require_path(place)
+    return absolute(place)
 
 
 def open_backend(place: AnyPath, how: Opening) -> Backend:
@@ -161,12 +171,16 @@ def _parted(place: AnyPath) -> tuple[str, AnyPath]:
     found = _KIND.fullmatch(place) if isinstance(place, str) else None
     if found is not None:
         return found[1], found[2]
+    _require_path(place)
+    return SQLITE, place
+
+
+def _require_path(place: AnyPath) -> None:
     if isinstance(place, str) and _CONNECTION.match(place):
         raise InvalidValueError(
             "a store on PostgreSQL is named by a URI, such as postgresql:///?service=relays, and a directory of such a "
             "name with ./ before it; what was said is not shown here, for it may have a password in it"
         )
-    return SQLITE, place
 
 
 def _registered(kind: str) -> EntryPoint:
@@ -208,9 +222,10 @@ def _open_postgres(place: str, how: Opening) -> Backend:
         raise InvalidValueError(
             "a store on PostgreSQL is not opened for reading only: ask a relay that has it"
         )
+    state = state_of(how.state)
     from gossiplog.store.postgres.backend import PostgresBackend
 
-    return PostgresBackend(place, how.state, wait=how.wait)
+    return PostgresBackend(place, state, wait=how.wait)
 
 
 def _open_memory(name: str, how: Opening) -> Backend:

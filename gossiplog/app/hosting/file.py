@@ -181,7 +181,7 @@ class _Reading:
         return self._made((*key, name), lambda: read(value))
 
     def _directory_of(self, text: str) -> str:
-        absolute(text)
+        door.state_of(text)
         return os.path.join(self._directory, text)
 
     def _key(self, text: str) -> Network | Ticket:
