@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,6 +17,7 @@ from gossiplog.errors import (
     StoreUnreachableError,
     StoreWentBackError,
 )
+from gossiplog.log.keys import short_key
 from gossiplog.store.interface import Backend, PutCursor
 from gossiplog.store.logs import Logs
 from gossiplog.testing.chain import Chain
@@ -331,6 +333,36 @@ class TroubleTests(PostgresTestCase):
                 for row in rows:
                     marks = ", ".join(["%s"] * len(row))
                     connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+
+    def test_heads_are_checked_some_at_a_time(self) -> None:
+        """Each wrong one is found, wherever it is among them; no answer is about more than so many."""
+        import psycopg
+
+        from gossiplog.store.postgres import backend
+
+        member = self.member()
+        chains = sorted((Chain(number) for number in range(1, 6)), key=lambda chain: chain.author)
+        member.commit([chain.put(b"1") for chain in chains])
+        wrong = [chains[number].author for number in (0, 1, 4)]
+        with psycopg.connect(self.place, autocommit=True) as connection:
+            connection.execute("UPDATE heads SET seq = 2 WHERE author = ANY(%s)", (wrong[1:],))
+            connection.execute("UPDATE heads SET seq = 0 WHERE author = %s", wrong[:1])
+        said = [f"the head of {short_key(author)} is not that of its last row" for author in wrong]
+        answers: list[int] = []
+        connection = member._connection  # type: ignore[attr-defined]
+        ask = connection.ask
+
+        def counted(*question: object) -> list[Any]:
+            rows: list[Any] = ask(*question)
+            answers.append(len(rows))
+            return rows
+
+        self.patch(connection, "ask", counted)
+        for at_once, sizes in ((2, [2, 2, 1]), (5, [5, 0]), (1000, [5])):
+            self.patch(backend, "_OUTLINES_AT_ONCE", at_once)
+            answers.clear()
+            self.assertEqual(list(member.check()), said)
+            self.assertEqual(answers, sizes)
 
     def test_logs(self) -> None:
         """The store's own logic over it: a race is lost, looked at and done again."""

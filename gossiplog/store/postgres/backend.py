@@ -38,6 +38,13 @@ _ROWS_AT_ONCE: Final = 8
 _OUTLINES_AT_ONCE: Final = 1000
 """Rows of which only the outline is read."""
 
+_ENDS: Final = """
+    SELECT h.author, (h.seq, h.id) IS DISTINCT FROM (s.last, s.id) AND (h.seq > 0 OR s.last IS NOT NULL)
+    FROM (SELECT author, seq, id FROM heads WHERE author > %b ORDER BY author LIMIT %b) h LEFT JOIN LATERAL (
+        SELECT first + count - 1 AS last, id FROM segments s WHERE s.author = h.author
+        ORDER BY first DESC LIMIT 1) s ON true
+    ORDER BY h.author"""
+
 _OWN: Final = frozenset({"book"})
 """Values that each relay has for itself, in its directory."""
 
@@ -238,14 +245,16 @@ class PostgresBackend:
         return sorted(bytes.fromhex(row[0]).decode() for row in rows)
 
     def check(self) -> Iterator[str]:
-        """Yield heads that are not those of their last rows."""
-        rows = self._connection.ask(
-            """SELECT h.author FROM heads h LEFT JOIN LATERAL (
-                SELECT first + count - 1 AS last, id FROM segments s WHERE s.author = h.author
-                ORDER BY first DESC LIMIT 1) s ON true
-            WHERE (h.seq, h.id) IS DISTINCT FROM (s.last, s.id) AND (h.seq > 0 OR s.last IS NOT NULL)"""
-        )
-        return iter([f"the head of {short_key(author)} is not that of its last row" for (author,) in rows])
+        """Yield heads that are not those of their last rows; some at a time, so that an answer never takes long."""
+        after = b""
+        while True:
+            rows = self._connection.ask(_ENDS, (after, _OUTLINES_AT_ONCE))
+            for author, is_wrong in rows:
+                if is_wrong:
+                    yield f"the head of {short_key(author)} is not that of its last row"
+            if len(rows) < _OUTLINES_AT_ONCE:
+                return
+            after = rows[-1][0]
 
     # -- writing ---------------------------------------------------------------------------------------------
 
