@@ -34,6 +34,12 @@ class RandomTests(SynchronousTestCase):
                 again = simulator.run(scenario.draw(seed))
                 self.assertEqual(again.world.trace, done.world.trace, f"seed {seed} gives two traces")
 
+    def test_clocks_below_zero(self) -> None:
+        """A clock may begin anywhere, and be set back."""
+        for seed in range(6):
+            drawn = scenario.draw(seed)
+            simulator.run(drawn._replace(clocks=((-1000.0, 1.0),) * len(drawn.writers)))
+
     def test_seeds_0(self) -> None:
         """Seeds 0, 8, 16, ..."""
         self.check(0)

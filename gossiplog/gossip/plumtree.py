@@ -267,9 +267,9 @@ class Plumtree:
 
     def _look_for(self, session: Session, author: bytes) -> None:
         expected, schedule, now = self.of[session].expected, self._pulls.schedule, self._core.now
-        since = expected.get(author, -1.0)
-        if since < 0:
+        if author not in expected:
             return
+        since = expected[author]
         is_missing = schedule.missing(session.number).get(author, 0) > self._core.heads.accepted_seq(author)
         has_time = now - since < limits.STALL_SECONDS
         parent = self.parents.get(author, -1)

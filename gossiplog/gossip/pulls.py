@@ -29,7 +29,7 @@ class Pulls:
         self.schedule = PullScheduler(core.heads.clock.seq)
         self.withdrawn = WithdrawnClaims(self.schedule)
         self._paused = False
-        self._ask_after = 0.0
+        self._ask_after = float("-inf")
         self._asks_later = False
         self._watching_stalls = self._burying = False
 
