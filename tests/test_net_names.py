@@ -136,15 +136,6 @@ class ReachTests(SynchronousTestCase):
         failed = self.failureResultOf(Reaching(reactor).resolve("relay.example"), DNSLookupError)
         self.assertIn("relay.example: it has no address", str(failed.value))
 
-    def test_in_the_place_of_the_resolver_that_reactors_begin_with(self) -> None:
-        """And of no other; the class of that one is private, and known by its name."""
-        installed: Any = reactor
-        before = installed.nameResolver
-        self.addCleanup(installed.installNameResolver, before)
-        self.assertIsInstance(Reaching(installed).nameResolver, Names)
-        installed.installResolver(ThreadedResolver(installed))
-        self.assertIs(Reaching(installed).nameResolver, installed.nameResolver)
-
     def test_none(self) -> None:
         self.assertIn(
             "relay.example: it has no address", str(self.failureResultOf(self.dial(), DNSLookupError).value)
@@ -197,6 +188,15 @@ class NamesTests(TestCase):
 
         names.resolveHostName(Receiver(), name, PORT, types)
         return done
+
+    def test_in_the_place_of_the_resolver_that_reactors_begin_with(self) -> None:
+        """And of no other; the class of that one is private, and known by its name."""
+        installed: Any = reactor
+        before = installed.nameResolver
+        self.addCleanup(installed.installNameResolver, before)
+        self.assertIsInstance(Reaching(installed).nameResolver, Names)
+        installed.installResolver(ThreadedResolver(installed))
+        self.assertIs(Reaching(installed).nameResolver, installed.nameResolver)
 
     async def test_both_families(self) -> None:
         self.fake(lambda _: [*found("2001:db8::1", "192.0.2.1"), (socket.AF_UNIX, 1, 0, "", "x")])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import runpy
 import shutil
 import sys
 import zipfile
 from configparser import ConfigParser
+from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -97,6 +99,37 @@ class RunTests(ProcessTestCase):
                 self.assertIn(re.split(r"[ >=]", line.strip())[0].replace(".", "-"), named)
         for line in (TOOLS / "requirements.in").read_text().splitlines():
             self.assertIn(re.split(r"[ >=]", line)[0], named | {"#"})
+
+
+class StagedTests(SynchronousTestCase):
+    """``tools/staged_trial.py --needs-reactor``."""
+
+    def test_classes_that_run_on_the_reactor(self) -> None:
+        """Wherever their base is; of a module no other class."""
+        if not (TOOLS / "staged_trial.py").exists():
+            raise SkipTest("needs the checkout; GOSSIPLOG_SOURCE can say where it is")
+        place = Path(self.mktemp())
+        (place / "tests" / "far").mkdir(parents=True)
+        for name, text in (
+            ("test_own", "from twisted.trial.unittest import TestCase, SynchronousTestCase as Plain\n"),
+            ("test_own", "class One(TestCase): pass\nclass Other(Plain): pass\nclass Third(One): pass\n"),
+            ("far/test_taken", "from tests.case import Case as Mine\nclass Two(Mine): pass\n"),
+            ("case", "from twisted.trial import unittest\nclass Case(unittest.TestCase): pass\n"),
+            ("test_plain", "from tests.test_own import Other\nimport unittest\nclass A(Other): pass\n"),
+            (
+                "test_plain",
+                "class TestCase: pass\nclass B(TestCase): pass\nclass C(unittest.TestCase): pass\n",
+            ),
+        ):
+            with (place / "tests" / f"{name}.py").open("a") as file:
+                file.write(text)
+        self.assertEqual(
+            runpy.run_path(str(TOOLS / "staged_trial.py"))["classes_with_reactor"](place),
+            {
+                "tests.far.test_taken": ["tests.far.test_taken.Two"],
+                "tests.test_own": ["tests.test_own.One", "tests.test_own.Third"],
+            },
+        )
 
 
 class PythonTests(SynchronousTestCase):

@@ -1,9 +1,9 @@
 """Run the tests away from the checkout, against the installed wheel: ``staged_trial.py DIR [OPTIONS] [TESTS]``.
 
 Copies what the tests read (themselves, examples, documents, benchmarks) to DIR and runs trial there with the
-options and tests given.  ``tests`` stands for all modules, ``--needs-reactor`` for those with an asynchronous
-``TestCase``; either way each module is run on its own.  With ``--coverage`` trial runs under coverage, in one process,
-and writes its data into the checkout.
+options and tests given.  ``tests`` stands for all modules, ``--needs-reactor`` for the classes that come of trial's
+asynchronous ``TestCase``; either way each module is run on its own.  With ``--coverage`` trial runs under coverage, in
+one process, and writes its data into the checkout.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ MOST_AT_ONCE = 4
 TOLD = 20
 """Modules of which is said how much of a core they took, of those that took most."""
 
+ASYNCHRONOUS = "twisted.trial.unittest.TestCase"
+
 IMPORTED_BY_MOST = ("gossiplog.node", "gossiplog.testing", "hypothesis", "twisted.trial.reporter")
 """None of them imports a reactor: which one that is, options of trial say."""
 
@@ -52,28 +54,45 @@ def stage(directory: Path) -> None:
             shutil.copy(ROOT / name, directory / name)
 
 
-def needs_reactor(path: Path) -> bool:
-    """Return whether a test module names trial's asynchronous ``TestCase``."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and node.module == "twisted.trial.unittest":
-            if any(alias.name == "TestCase" for alias in node.names):
-                return True
-        elif isinstance(node, ast.Attribute) and node.attr == "TestCase":
-            return True
-    return False
+def modules(directory: Path) -> dict[str, list[str]]:
+    """Return the test modules, and what of each is run: all."""
+    return {name: [name] for name in files(directory) if name.rpartition(".")[2].startswith("test_")}
 
 
-def modules(directory: Path, only_with_reactor: bool) -> list[str]:
-    """Return the names of the test modules, as trial takes them."""
-    found = sorted(directory.glob("tests/**/test_*.py"))
-    return [
-        ".".join(path.relative_to(directory).with_suffix("").parts)
-        for path in found
-        if not only_with_reactor or needs_reactor(path)
-    ]
+def files(directory: Path) -> dict[str, Path]:
+    """Return the files below ``tests``, by the names of the modules in them."""
+    found = sorted(directory.glob("tests/**/*.py"))
+    return {".".join(path.relative_to(directory).with_suffix("").parts): path for path in found}
 
 
-def run_apart(options: list[str], names: list[str]) -> list[str]:
+def classes_with_reactor(directory: Path) -> dict[str, list[str]]:
+    """Return the test modules with classes that come of trial's asynchronous ``TestCase``, and those classes.
+
+    To all others it is the same which reactor trial has, for they run none or start processes.
+    """
+    bases: dict[str, list[str]] = {}
+    for module, path in files(directory).items():
+        tree, known = ast.parse(path.read_bytes()), {}
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                known |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+        known |= {node.name: f"{module}.{node.name}" for node in classes}
+        for node in classes:
+            named = [ast.unparse(base).partition(".") for base in node.bases]
+            bases[known[node.name]] = [known.get(first, first) + dot + rest for first, dot, rest in named]
+
+    def is_asynchronous(name: str) -> bool:
+        return name == ASYNCHRONOUS or any(map(is_asynchronous, bases.get(name, ())))
+
+    found = {
+        name: [one for one in bases if one.rpartition(".")[0] == name and is_asynchronous(one)]
+        for name in modules(directory)
+    }
+    return {name: classes for name, classes in found.items() if classes}
+
+
+def run_apart(options: list[str], tests: dict[str, list[str]]) -> list[str]:
     """Run each module in a trial of its own, some more at once than there are cores; return those that failed.
 
     Some wait for processes and disks most of the time.
@@ -87,7 +106,7 @@ def run_apart(options: list[str], names: list[str]) -> list[str]:
         import_module(module)
     gc.freeze()
     sys.stdout.flush()
-    waiting, failed, costs = names[::-1], [], []
+    waiting, failed, costs = [*tests][::-1], [], []
     with DefaultSelector() as running:
         while waiting or running.get_map():
             while waiting and len(running.get_map()) < min(MOST_AT_ONCE, (os.cpu_count() or 1) + 2):
@@ -98,7 +117,7 @@ def run_apart(options: list[str], names: list[str]) -> list[str]:
                     os.dup2(its_end, 1)
                     os.dup2(its_end, 2)
                     os.close(its_end)
-                    sys.argv = ["trial", f"--temp-directory=_trial_temp-{name}", *options, name]
+                    sys.argv = ["trial", f"--temp-directory=_trial_temp-{name}", *options, *tests[name]]
                     run_trial()
                 os.close(its_end)
                 running.register(output, EVENT_READ, (name, child, bytearray()))
@@ -126,14 +145,14 @@ def main() -> None:
     stage(directory)
     os.chdir(directory)
     if "--needs-reactor" in arguments or arguments[-1:] == ["tests"]:
-        names = modules(Path(), "--needs-reactor" in arguments)
-        if not names:
+        tests = classes_with_reactor(Path()) if "--needs-reactor" in arguments else modules(Path())
+        if not tests:
             sys.exit("staged_trial.py: no test needs a reactor")
         arguments = [argument for argument in arguments if argument not in ("--needs-reactor", "tests")]
         if "--coverage" not in arguments:
-            failed = run_apart(arguments, names)
+            failed = run_apart(arguments, tests)
             sys.exit(f"staged_trial.py: failed: {', '.join(failed)}" if failed else None)
-        arguments += names
+        arguments += [one for of_module in tests.values() for one in of_module]
     under = []
     if "--coverage" in arguments:
         arguments.remove("--coverage")
