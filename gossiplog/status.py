@@ -21,7 +21,7 @@ from gossiplog.live.commits import CommitStatus
 from gossiplog.live.core import StoreCore
 from gossiplog.live.machine import wall_ms
 from gossiplog.live.store import Store
-from gossiplog.log.disk_cost import TotalView, whole_weights
+from gossiplog.log.disk_cost import whole_weights
 from gossiplog.log.keys import KeyKind, format_author, format_key, parse_author, parse_key
 from gossiplog.log.network import Network
 from gossiplog.log.segment import Head
@@ -283,6 +283,7 @@ def status_of(node: Observed, *, authors: bool) -> Status:
     clock = core.whole_clock("listing every log (status with authors=False is)") if authors else None
     peers = (*_peers_of(driver),)
     weights, budget = core.weigh(), driver.replica.core.budget
+    each = whole_weights(weights)
     return Status(
         node=node.id,
         network=node.network.discovery_id,
@@ -318,15 +319,10 @@ def status_of(node: Observed, *, authors: bool) -> Status:
         commits=core.thread.commits,
         troubles=node._troubles.all(),
         authors=()
-        if clock is None
-        else (*authors_of(core, node.over_quota, clock.items(), _size_of(weights)),),
+        if clock is None or each is None
+        else (*authors_of(core, node.over_quota, clock.items(), each.of),),
         locked=core.held.locked,
     )
-
-
-def _size_of(weights: TotalView) -> Callable[[bytes], int]:
-    each = whole_weights(weights)
-    return (lambda _: 0) if each is None else each.of
 
 
 def _peers_of(driver: Driver) -> Iterator[PeerStatus]:

@@ -25,7 +25,7 @@ from gossiplog.control.messages import Asked, decode, encode
 from gossiplog.control.server import Control
 from gossiplog.errors import CursorMismatchError, EntryNotHeldError, InvalidValueError, SharedStoreError
 from gossiplog.gossip.heads import Heads
-from gossiplog.live import reading_logs, source
+from gossiplog.live import reading_logs
 from gossiplog.live.exporting import Export, Exported
 from gossiplog.live.hands import OwnHands
 from gossiplog.log.clock import Clock
@@ -55,7 +55,6 @@ def exported(logs: Logs) -> Exported:
 
 class ReadingTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.patch(source, "LOGS_AT_ONCE", PAGE)
         self.patch(reading_logs, "HEADS_AT_ONCE", PAGE)
         self.world = World()
         self.backend = RefusingBackend()
@@ -120,7 +119,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_a_page_that_was_read_before_a_commit_of_which_we_heard_first(self) -> None:
         core, told = self.store._core, Deferred[Any]()
-        new, page = Chain(77), core.thread.now(partial(source._heads, b"", b""))
+        new, page = Chain(77), core.thread.now(partial(reading_logs.some_heads, b"", b""))
         with patch.object(core, "run", lambda work: told):
             consumer = self.consume(live=True)
         for chain in (new, self.chains[1], self.chains[-1]):
@@ -205,7 +204,7 @@ class NodeTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.patch(limits, "CONTROL_PAGE", PAGE)
-        self.patch(source, "LOGS_AT_ONCE", PAGE)
+        self.patch(reading_logs, "HEADS_AT_ONCE", PAGE)
         self.patch(driver, "Heads", self.heads)
         self.world = World()
         self.bob = self.world.site("bob")

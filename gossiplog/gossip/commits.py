@@ -79,13 +79,13 @@ class Commits:
 
     def _lost(self, authors: tuple[bytes, ...] | None) -> None:
         """What was accepted (of ``authors``) is not going to be on disk."""
-        heads = self._core.heads
+        heads, brought = self._core.heads, self._core.brought
         lost = tuple(heads.ahead) if authors is None else authors
         for author in (None,) if authors is None else authors:
             heads.revert(author)
             self._core.ledger.lost(author)
-        brought = self._core.brought
-        for place in [each for each in brought if authors is None or each[0] in authors]:
+        gone = frozenset(lost)
+        for place in [each for each in brought if authors is None or each[0] in gone]:
             del brought[place]
         self._pulls.schedule.reask(lost)
         for session in self._core.sessions.values():

@@ -67,6 +67,11 @@ def _interval(count: int) -> float:
     return doubled(count - 1, limits.PEERS_FIRST_SECONDS, limits.PEERS_SECONDS)
 
 
+def links_with(node: bytes, links: Iterable[Neighbour]) -> list[Neighbour]:
+    """Those of ``links`` that lead to ``node``."""
+    return [n for n in links if n.node == node]
+
+
 def of_fullest(may_go: Iterable[Neighbour], links: Iterable[Neighbour], random: Random) -> Neighbour:
     """One of ``may_go``, of the address group that most of all ``links`` are in."""
     return random.choice(_of_fullest(may_go, links))

@@ -20,7 +20,7 @@ from gossiplog.gossip.book import Book, Known
 from gossiplog.gossip.dial_budget import DialBudget
 from gossiplog.gossip.links import Action, Dial, Drop, Tell
 from gossiplog.gossip.messages import Contact, Peers
-from gossiplog.gossip.neighbour import Neighbour, of_fullest, turned_out
+from gossiplog.gossip.neighbour import Neighbour, links_with, of_fullest, turned_out
 
 _DIALLED, _CHECKED = "dialled", "checked"
 
@@ -126,7 +126,7 @@ class Topology:
                 now + limits.FIND_MOST_SECONDS
             )  # not for good: whoever is on the path can do that
             self.book.forget(address)
-        elif any(neighbour.node == node for neighbour in self._neighbours.values()):
+        elif links_with(node, self.neighbours):
             # another address of a peer: not dialled again while there is a session
             self._feelers.discard(address)
             self.book.verified(address, node, now, is_shared=self._takes_peers(node))
@@ -182,7 +182,7 @@ class Topology:
 
     def takes(self, node: bytes) -> bool:
         """Whether a session that ``node`` wants is taken."""
-        if not self.wanted or node == self.node or any(n.node == node for n in self._neighbours.values()):
+        if not self.wanted or node == self.node or links_with(node, self.neighbours):
             return False
         return sum(not n.is_chosen for n in self._neighbours.values()) < self.most
 
@@ -247,7 +247,7 @@ class Topology:
         return address in self.own or address in self.ours
 
     def _takes_peers(self, node: bytes) -> bool:
-        return any(n.takes_peers for n in self._neighbours.values() if n.node == node)
+        return any(n.takes_peers for n in links_with(node, self.neighbours))
 
     @property
     def _sides(self) -> tuple[bool, ...]:

@@ -24,7 +24,6 @@ READ_BYTES: Final = 1 << 18
 LOGS_AT_ONCE: Final = 256
 """Looked at in one step, that of most nothing is to be read."""
 
-
 HEADS_AT_ONCE: Final = 1024
 """Read in one step, where they are not in memory."""
 
@@ -51,8 +50,13 @@ def _heads(begin: bytes, logs: Logs) -> tuple[list[tuple[bytes, Head]], bool]:
     clock = whole(logs.clock)
     if clock is not None:
         return [*clock.items()], True
-    found = [*islice(logs.clock.range(begin), HEADS_AT_ONCE)]
+    found = some_heads(begin, b"", logs)
     return found, len(found) < HEADS_AT_ONCE
+
+
+def some_heads(begin: bytes, end: bytes, logs: Logs) -> list[tuple[bytes, Head]]:
+    """Return the first ``HEADS_AT_ONCE`` heads with ``begin <= author < end``; ``b""`` as end means the last author."""
+    return [*islice(logs.clock.range(begin, end), HEADS_AT_ONCE)]
 
 
 def read_logs(hands: Hands, wanted: Iterable[Stretch]) -> Iterator[tuple[bytes, list[Segment] | StoreError]]:

@@ -5,7 +5,7 @@ Must not know: who takes the entries, or how many at once.
 Invariant: no gap and no repetition between what is stored and what comes.  Per author one position, the last seq taken;
 it moves only with an entry that is, or that is not wanted.  What is damaged is passed over, and said.  At most
 ``CHUNK_BYTES``, one segment more and the entries of one are held in memory, and where the store has not all heads in
-memory, the heads of ``LOGS_AT_ONCE`` logs that were not looked at.
+memory, ``HEADS_AT_ONCE`` heads of logs that were not looked at.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from gossiplog.errors import CursorMismatchError
+from gossiplog.live import reading_logs
 from gossiplog.live.bringing import Bringing
 from gossiplog.live.damage_reports import DamageReports
 from gossiplog.live.results import Result
@@ -33,9 +33,6 @@ from gossiplog.store.repair.verify import Damage
 
 CHUNK_BYTES = 256 * 1024
 """Read from disk, or taken over from commits, at once."""
-
-LOGS_AT_ONCE: Final = 1024
-"""Whose heads are asked for at once of a store that has not all in memory; more are when fewer are left to be read."""
 
 
 class Readable(Protocol):
@@ -129,7 +126,7 @@ class Source:
             return False
         if self._segments:
             self._unpack(*self._segments[0])
-        elif self._is_unlooked and len(self._todo) < LOGS_AT_ONCE:
+        elif self._is_unlooked and len(self._todo) < reading_logs.HEADS_AT_ONCE:
             await self._look_further()
         elif self._todo:
             await self._fetch(*next(iter(self._todo.items())))
@@ -251,9 +248,9 @@ class Source:
         if not self._heads and self._begins is not None:
             author, begins = self.selection.author, self._begins
             upper = b"" if author is None else author + b"\0"
-            found = await self.store.run(partial(_heads, begins, upper))
+            found = await self.store.run(partial(reading_logs.some_heads, begins, upper))
             self._heads.extend(found)
-            self._begins = None if len(found) < LOGS_AT_ONCE else found[-1][0] + b"\0"
+            self._begins = None if len(found) < reading_logs.HEADS_AT_ONCE else found[-1][0] + b"\0"
         while self._heads:
             self._look(*self._heads.popleft())
         if self._begins is None:  # of these there was nothing when we looked
@@ -392,7 +389,3 @@ class Source:
         finally:
             self._waiting = None
             self.store.release(self)
-
-
-def _heads(begin: bytes, end: bytes, logs: Any) -> list[tuple[bytes, Head]]:
-    return [*islice(logs.clock.range(begin, end), LOGS_AT_ONCE)]

@@ -50,10 +50,10 @@ _ALPHABET: Final = frozenset(_DIGITS)
 _HEX_CHARS: Final = 2 * KEY_BYTES
 _CHECKSUM_BYTES: Final = 2
 _TEXT_CHARS: Final = 55
+"""34 bytes in base32: 272 bits and 3 spare ones."""
+
 _WHOLE_CHARS: Final = 51
 """Of these, that are of the key alone; the next one has bits of its checksum."""
-
-"""34 bytes in base32: 272 bits and 3 spare ones."""
 
 
 _FIELD: Final = 2**255 - 19

@@ -184,8 +184,10 @@ class Delivery(NamedTuple):
             return [self]
         gone = {author: report.before.get(author) for author in report.forgotten}
         first = CommitReport([], [], {}, report.forgotten, values=report.values, before=gone)
-        before = {author: None if author in gone else head for author, head in report.before.items()}
-        second = report._replace(
-            forgotten=(), values={}, before={each: before[each] for each in before if each in report.heads}
-        )
+        before = {
+            author: None if author in gone else head
+            for author, head in report.before.items()
+            if author in report.heads
+        }
+        second = report._replace(forgotten=(), values={}, before=before)
         return [Delivery(first), self._replace(report=second)]

@@ -103,7 +103,10 @@ def logs_page(
 
 def _beginning(authors: Sequence[AuthorStatus], begins: str) -> list[AuthorStatus]:
     """Return those whose text begins so; by bounds, since to make the text of a key takes ten times as long."""
-    lower, upper = author_span(begins) or (b"", b"\0")
+    span = author_span(begins)
+    if span is None:
+        return []
+    lower, upper = span
     return [log for log in authors if lower <= log.author and (not upper or log.author < upper)]
 
 
